@@ -1,0 +1,1 @@
+"""Pure numbers on records: no files, no torch, no words."""

@@ -1,0 +1,71 @@
+"""A value with its interval, from the values of independent launches.
+
+The estimate is the median over launches. Its interval is the distribution-free one between two order
+statistics: the number of launches below the true median is binomial(n, 1/2), so that the interval from
+the k-th smallest to the k-th largest value holds the median with probability 1 - 2 P(B < k)
+(David and Nagaraja, Order Statistics, 3rd ed., section 7.1). Nothing is assumed of the distribution but
+that launches are independent. Six launches are the fewest that reach 95 %: min to max holds 96.9 %.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The median over `launches` values; `low` and `high` are None where too few give no interval."""
+
+    value: float
+    low: float | None
+    high: float | None
+    launches: int
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the interval as a share of the value, None where there is no interval or no value."""
+        if self.low is None or self.high is None or self.value == 0:
+            return None
+        return (self.high - self.low) / 2 / abs(self.value)
+
+
+def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
+    """The median of the launches with its order-statistic interval. Raises ValueError for no values."""
+    if not values:
+        raise ValueError("an estimate needs at least one launch")
+    ordered = sorted(values)
+    rank = interval_rank(len(ordered), level)
+    low, high = (None, None) if rank is None else (ordered[rank - 1], ordered[-rank])
+    return Estimate(statistics.median(ordered), low, high, len(ordered))
+
+
+def interval_rank(launches: int, level: float = LEVEL) -> int | None:
+    """The largest k for which [k-th smallest, k-th largest] covers the median with at least `level`.
+
+    None where even min to max does not.
+    """
+    best = None
+    below = 0.0  # P(B < k), B binomial(launches, 1/2)
+    for k in range(1, launches // 2 + 1):
+        below += math.comb(launches, k - 1) / 2**launches
+        if 1 - 2 * below < level:
+            break
+        best = k
+    return best
+
+
+def coverage(launches: int, rank: int) -> float:
+    """The probability with which [rank-th smallest, rank-th largest] holds the true median."""
+    return 1 - 2 * sum(math.comb(launches, k) for k in range(rank)) / 2**launches
+
+
+def variation(values: Sequence[float]) -> float | None:
+    """The coefficient of variation: standard deviation over mean, None for fewer than two values."""
+    if len(values) < 2:
+        return None
+    return statistics.stdev(values) / statistics.fmean(values)

@@ -1,0 +1,254 @@
+"""What is measured: a `Case` (one combination of axis values) under a `Schedule` and `Conditions`.
+
+All three are frozen, checked where they are made, and go through JSON both ways, since they cross the
+border between the parent and the worker.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from bench.errors import UsageError
+
+AxisValue: TypeAlias = str | int | float | bool | None
+
+MODES = ("train", "eval", "no_grad", "inference_mode")
+
+# The axes that every suite has without declaring them, with the tutorial's defaults.
+DEFAULTS: Mapping[str, AxisValue] = MappingProxyType(
+    {
+        "dataset": "digits",
+        "model": "mlp",
+        "device": "cpu",
+        "batch_size": 64,
+        "loss": "cross-entropy",
+        "learning_rate": 1e-3,
+        "optimizer": "adam",
+        "scheduler": "reduce-on-plateau",
+        "validate_every": "epoch",
+        "epochs": 5,
+        "mode": "train",
+    }
+)
+
+# What only training reads: under an evaluation mode these axes collapse.
+TRAINING_AXES = frozenset({"optimizer", "learning_rate", "scheduler", "validate_every"})
+
+
+def unused_axes(mode: AxisValue) -> frozenset[str]:
+    """The axes that the mode does not use, and that therefore do not tell two of its cases apart."""
+    return frozenset() if mode == "train" else TRAINING_AXES
+
+
+@dataclass(frozen=True)
+class Case:
+    """One combination of axis values of one suite.
+
+    `axes` holds the declared axes in the order of the suite; axes that were not declared read as their
+    default. Raises UsageError for a value that no case can have.
+    """
+
+    suite: str
+    axes: Mapping[str, AxisValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "axes", MappingProxyType(dict(self.axes)))
+        for name, value in self.axes.items():
+            check_value(name, value)
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Case) and self.id == other.id
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of an axis, declared or standard; KeyError names the axes there are."""
+        if name in self.axes:
+            return self.axes[name]
+        if name in DEFAULTS:
+            return DEFAULTS[name]
+        raise KeyError(f"axis {name!r}; this case has {', '.join([*self.axes, *DEFAULTS])}")
+
+    def get(self, name: str, default: AxisValue = None) -> Any:
+        """The value of an axis, or `default` where neither the suite nor the standard has it."""
+        return self.axes.get(name, DEFAULTS.get(name, default))
+
+    @property
+    def device(self) -> str:
+        return str(self["device"])
+
+    @property
+    def mode(self) -> str:
+        return str(self["mode"])
+
+    @property
+    def batch_size(self) -> int:
+        return int(self["batch_size"])
+
+    @property
+    def epochs(self) -> int:
+        return int(self["epochs"])
+
+    @property
+    def learning_rate(self) -> float:
+        return float(self["learning_rate"])
+
+    @property
+    def optimizer(self) -> str:
+        return str(self["optimizer"])
+
+    @property
+    def loss(self) -> str:
+        return str(self["loss"])
+
+    @property
+    def scheduler(self) -> str | None:
+        value = self["scheduler"]
+        return None if value is None else str(value)
+
+    @property
+    def validate_every(self) -> int | None:
+        """Steps between two validations inside the train stage; None for one at the end of the epoch."""
+        value = self["validate_every"]
+        return None if value == "epoch" else int(value)
+
+    @property
+    def used(self) -> dict[str, AxisValue]:
+        """The declared axes that tell this case apart, in order: the columns of its row in every table."""
+        unused = unused_axes(self.mode)
+        return {name: value for name, value in self.axes.items() if name not in unused}
+
+    @property
+    def id(self) -> str:
+        """The stable name: `suite/axis=value/axis=value`, the same in every run of the same suite."""
+        return "/".join([self.suite, *(f"{name}={spell(value)}" for name, value in self.used.items())])
+
+    @property
+    def label(self) -> str:
+        """The short name for a progress bar: the values alone."""
+        return " ".join([self.suite, *(spell(value) for value in self.used.values())])
+
+    def to_json(self) -> dict[str, Any]:
+        return {"suite": self.suite, "axes": dict(self.axes)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Case:
+        return cls(suite=data["suite"], axes=data["axes"])
+
+
+def spell(value: AxisValue) -> str:
+    """An axis value as it is written in ids, flags and tables."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else str(value)
+
+
+def check_value(axis: str, value: object) -> None:
+    """Raises UsageError where no case can have this value on this axis."""
+    if value is not None and not isinstance(value, str | int | float | bool):
+        raise UsageError(
+            f"axis {axis!r}: {value!r} is a {type(value).__name__}; use text, a number, true, false or None"
+        )
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"axis {axis!r}: {value!r} is not a finite number")
+    if axis == "mode" and value not in MODES:
+        raise UsageError(f"unknown mode {value!r}; there are {', '.join(MODES)}")
+    if axis == "batch_size":
+        _whole(axis, value, least=1)
+    if axis == "epochs":
+        _whole(axis, value, least=2, why="the first epoch is warm-up and is not counted")
+    if axis == "validate_every" and value != "epoch":
+        _whole(axis, value, least=1, otherwise="'epoch' or ")
+    if axis == "learning_rate" and (
+        isinstance(value, bool) or not isinstance(value, int | float) or value <= 0
+    ):
+        raise UsageError(f"learning_rate must be a number above 0, not {value!r}")
+    if axis == "device" and not isinstance(value, str):
+        raise UsageError(f"device must be text such as 'cpu' or 'cuda:0', not {value!r}")
+
+
+def _whole(axis: str, value: object, least: int, why: str = "", otherwise: str = "") -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        reason = f" ({why})" if why else ""
+        raise UsageError(
+            f"{axis} must be {otherwise}a whole number of at least {least}, not {value!r}{reason}"
+        )
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How often and how long: launches a case, the budget of the run, the deadline of one launch.
+
+    `time_budget` and `timeout` are seconds. Raises UsageError for numbers that cannot be kept.
+    """
+
+    launches: int = 6  # min to max of six covers the median with 96.9 %
+    time_budget: float | None = None
+    timeout: float = 600.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.launches < 1:
+            raise UsageError(f"launches must be at least 1, not {self.launches}")
+        if self.time_budget is not None and not self.time_budget > 0:
+            raise UsageError(f"time-budget must be above 0 seconds, not {self.time_budget:g}")
+        if not self.timeout > 0:
+            raise UsageError(f"timeout must be above 0 seconds, not {self.timeout:g}")
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Schedule:
+        return cls(**data)
+
+
+ALLOCATORS = ("pinned", "system")
+START_METHODS = ("fork", "spawn")
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The part of the environment that the parent decides and every launch of a run is given.
+
+    `cpus` are the logical processors that a launch may use. Raises UsageError for what cannot be had.
+    """
+
+    threads: int = 1
+    cpus: tuple[int, ...] = ()
+    allocator: str = "pinned"
+    start_method: str = "fork"
+    data_root: str = "data"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cpus", tuple(self.cpus))
+        if self.threads < 1:
+            raise UsageError(f"threads must be at least 1, not {self.threads}")
+        for name, value, known in (
+            ("allocator", self.allocator, ALLOCATORS),
+            ("start-method", self.start_method, START_METHODS),
+        ):
+            if value not in known:
+                raise UsageError(f"unknown {name} {value!r}; there are {', '.join(known)}")
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Conditions:
+        return cls(**data)
+
+
+def columns(cases: Iterator[Case] | list[Case]) -> list[str]:
+    """The axes of these cases in the order in which the suites declare them: the columns of a table."""
+    return list(dict.fromkeys(name for case in cases for name in case.axes))

@@ -1,0 +1,50 @@
+"""Every error that Epochbench raises on purpose.
+
+BenchError
+├── UsageError          the user can mend it: one line that names the thing and the remedy (exit 2)
+│   ├── SuiteError      a suite file that is missing, does not import or declares what cannot be had
+│   └── ResultsError    a results folder or file that is none, or cannot be read or written
+├── Interrupted         a signal asked to stop; what was measured is kept (exit 130 or 143)
+└── HarnessFault        the fault is Epochbench's own, never the user's (exit 70)
+"""
+
+from __future__ import annotations
+
+
+class BenchError(Exception):
+    """The root: catch it to catch whatever Epochbench raises on purpose."""
+
+
+class UsageError(BenchError):
+    """Something the user gave cannot be used; the message names it and the remedy.
+
+    `detail` holds what only `--debug` shows, such as the traceback of a suite that does not import.
+    """
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+class SuiteError(UsageError):
+    """A suite file or a value that it declares cannot be used."""
+
+
+class ResultsError(UsageError):
+    """A results folder or file is missing, damaged or not writable."""
+
+
+class Interrupted(BenchError):
+    """A signal ended the command early."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"stopped by signal {signal_number}")
+        self.signal_number = signal_number
+
+
+class HarnessFault(BenchError):
+    """Epochbench itself broke a promise; `detail` is for the report of it."""
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail

@@ -1,0 +1,246 @@
+"""The thin waist: what a launch reports, and what every metric is.
+
+A launch reports one `Measurement` or one `Failure`; `Environment` says what the machine and software were.
+The records are frozen, hold raw samples and plain SI numbers, and go through JSON both ways. `METRICS` is
+the one table that says of each metric its unit, its class and which direction is better.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.case import Case
+
+STAGES = ("train", "validate", "test")
+PHASES = (
+    "data",
+    "transfer",
+    "forward",
+    "loss",
+    "zero_grad",
+    "backward",
+    "optimizer",
+    "scheduler",
+    "metrics",
+    "other",
+)
+
+# How many epochs at the start of a launch are kept and marked, but not counted.
+WARMUP_EPOCHS = 1
+
+TIMED = "timed"  # the launches whose times enter the tables
+PHASED = "phases"  # on a device: the launch that takes the phase ledger, apart from the timed ones
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """One stage of one epoch. Times are seconds.
+
+    `wall` is the host clock between the edges of the stage, with the device synchronised at both;
+    `steps` the time of each step and `samples` its rows of data; `phases` the ledger, which adds up to
+    the wall time (empty where the launch took none).
+    """
+
+    epoch: int
+    stage: str
+    wall: float
+    steps: tuple[float, ...]
+    samples: tuple[int, ...]
+    phases: Mapping[str, float] = field(default_factory=dict)
+    optimizer_steps: int = 0
+    loss: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def counted(self) -> bool:
+        """False in warm-up."""
+        return self.epoch >= WARMUP_EPOCHS
+
+    @property
+    def full(self) -> list[bool]:
+        """Which steps ran a full batch: only their times are comparable."""
+        largest = max(self.samples, default=0)
+        return [samples == largest for samples in self.samples]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> StageRecord:
+        return cls(**{**data, "steps": tuple(data["steps"]), "samples": tuple(data["samples"])})
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All that one launch reports.
+
+    `round` counts from 1, `position` is the place in the round, `nursery` the process that it was forked
+    from. `clock` names what timed the steps; `memory` is in bytes; `checks` say whether the work was what
+    the mode promises; `conditions` are the settings as they took; `costs` are seconds that the launch
+    spent outside its loop.
+    """
+
+    case: Case
+    kind: str
+    round: int
+    position: int
+    nursery: int
+    started: str
+    clock: str
+    stages: tuple[StageRecord, ...]
+    memory: Mapping[str, int] = field(default_factory=dict)
+    checks: Mapping[str, bool] = field(default_factory=dict)
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    costs: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        stages = [dataclasses.asdict(stage) for stage in self.stages]
+        return {**_shallow(self), "case": self.case.to_json(), "stages": stages}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Measurement:
+        stages = tuple(StageRecord.from_json(stage) for stage in data["stages"])
+        return cls(**{**data, "case": Case.from_json(data["case"]), "stages": stages})
+
+
+FAILURES = ("crash", "timeout", "out_of_memory", "diverged", "error", "unsupported")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a launch reports instead of a Measurement.
+
+    `failure` is one of FAILURES, `message` one line, `where` the user's own frame (file:line) if one is
+    known, `detail` the traceback or the end of the log.
+    """
+
+    case: Case
+    kind: str
+    round: int
+    position: int
+    nursery: int
+    started: str
+    failure: str
+    message: str
+    where: str = ""
+    detail: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {**_shallow(self), "case": self.case.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Failure:
+        return cls(**{**data, "case": Case.from_json(data["case"])})
+
+
+@dataclass(frozen=True)
+class Device:
+    """An accelerator: `memory` in bytes, `power_limit` in watts (None where it is not told)."""
+
+    name: str
+    kind: str
+    index: int
+    memory: int | None = None
+    capability: str = ""
+    power_limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the machine and software were. `memory` is in bytes, `load` the one-minute average."""
+
+    host: str
+    system: str
+    kernel: str
+    cpu: str
+    cpu_capability: str
+    cores: int
+    cpus: tuple[int, ...]
+    memory: int
+    governor: str
+    load: float
+    threads: int
+    interop_threads: int
+    openmp: Mapping[str, str]
+    allocator: str
+    start_method: str
+    loader_start_method: str
+    python: str
+    torch: str
+    packages: Mapping[str, str]
+    cuda: str | None
+    cudnn: str | None
+    driver: str | None
+    devices: tuple[Device, ...]
+    flags: Mapping[str, Any]
+    seed: int
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Environment:
+        devices = tuple(Device(**device) for device in data["devices"])
+        return cls(**{**data, "cpus": tuple(data["cpus"]), "devices": devices})
+
+
+def _shallow(record: Any) -> dict[str, Any]:
+    return {
+        item.name: dict(value) if isinstance(value, Mapping) else value
+        for item in dataclasses.fields(record)
+        for value in [getattr(record, item.name)]
+    }
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a metric is.
+
+    `kind` is its class in the sense of the gate: time, exact, machine (exact on one kind of machine),
+    memory or shown. `better` is the direction of improvement; `gated` says whether it gates by default.
+    """
+
+    name: str
+    unit: str
+    kind: str
+    better: str  # "less", "more" or "" where neither is
+    gated: bool
+    meaning: str
+
+
+def _table(*rows: tuple[str, str, str, str, bool, str]) -> dict[str, Metric]:
+    return {row[0]: Metric(*row) for row in rows}
+
+
+METRICS: Mapping[str, Metric] = _table(
+    ("epoch.time", "s", "time", "less", True, "the stages of one counted epoch, all batches"),
+    ("train.step_time", "s", "time", "less", True, "median step of the train stage, full batches"),
+    ("train.step_mean", "s", "shown", "less", False, "mean step of the train stage: the phases add up to it"),
+    *(
+        (f"{stage}.throughput", "samples/s", "time", "more", False, f"all samples of the {stage} stage over its time")
+        for stage in STAGES
+    ),
+    *(
+        (f"work.{stage}.{what}", "1", "exact", "less", True, f"{what.replace('_', ' ')} in one {stage} stage")
+        for stage in STAGES
+        for what in ("batches", "samples", "optimizer_steps")
+    ),
+    ("memory.peak_rss", "B", "memory", "less", True, "rise of the resident set over its level before the task"),
+    ("memory.peak_allocated", "B", "machine", "less", True, "peak of the bytes that tensors held on the device"),
+    ("memory.peak_reserved", "B", "memory", "less", True, "peak of the bytes that the device's allocator held"),
+    *(
+        (f"{stage}.phase.{phase}", "s", "shown", "less", False, f"{phase}, mean over the steps of the {stage} stage")
+        for stage in STAGES
+        for phase in PHASES
+    ),
+    ("quality.train_loss", "1", "shown", "less", False, "mean loss over the last epoch's training data"),
+    ("quality.validate_loss", "1", "shown", "less", False, "mean loss of the last validation"),
+    ("quality.test_loss", "1", "shown", "less", False, "mean loss of the last test"),
+    ("quality.test_accuracy", "1", "shown", "more", False, "share of the test data classified right"),
+)  # fmt: skip
+
+
+def metric(name: str) -> Metric:
+    """The row of METRICS; a metric of the user's own task (`quality.test_...`) is a shown one."""
+    known = METRICS.get(name)
+    return known or Metric(name, "1", "shown", "", False, "a metric of the task's own")

@@ -1,0 +1,291 @@
+"""The parent's end of the process border: starts nurseries, asks them, and ends what does not answer.
+
+A `Nursery` is one worker process. `Workers` is what the runner holds: it keeps a nursery where launches
+are forked, starts a process for each where they are spawned, and goes over from one to the other
+where a fork would not be sound.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.case import Conditions
+from bench.errors import BenchError, HarnessFault, UsageError
+
+# The running Epochbench is the one that measures, whatever else of that name the interpreter could
+# import: -P keeps the working directory (which may hold a folder called bench) out of the search.
+_ROOT = str(Path(__file__).parents[1])
+_BOOT = (
+    f"import sys; sys.path.insert(0, {_ROOT!r}); import bench; sys.path.append(sys.path.pop(0)); "
+    "from bench.worker.__main__ import main; main()"
+)
+
+# What every nursery imports; what the suites need beyond it is learnt from a probe.
+_PRELOAD = ("torch", "numpy", "psutil", "bench.worker.session", "bench.worker.suites", "bench.tasks.models")
+
+_SHORT = 120.0  # seconds for an answer that involves no loop: importing torch on a slow disk is part of it
+
+
+class Died(BenchError):
+    """The child ended without an answer. `status` is its exit code, negative for a signal."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"ended with status {status}")
+        self.status = status
+
+
+class TimedOut(BenchError):
+    """The child did not answer in time and was killed."""
+
+
+class Refused(BenchError):
+    """The nursery would not fork; the message says why."""
+
+
+def launch_variables(conditions: Conditions) -> dict[str, str]:
+    """The environment variables of a nursery: what a library reads once, when it is loaded.
+
+    OpenBLAS and Arrow would start threads of their own when they are imported, which forbids to fork.
+    """
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": str(conditions.threads),
+        "MKL_NUM_THREADS": str(conditions.threads),
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "ACTIVE"),
+        "OPENBLAS_NUM_THREADS": "1",
+        "JE_ARROW_MALLOC_CONF": "background_thread:false",
+        "KINETO_LOG_LEVEL": "99",
+    }
+
+
+class Nursery:
+    """One worker process, and the two pipes of its own over which JSON lines go."""
+
+    def __init__(self, conditions: Conditions, log: Path) -> None:
+        read_requests, write_requests = os.pipe()
+        read_answers, write_answers = os.pipe()
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _BOOT, str(read_requests), str(write_answers)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=launch_variables(conditions),
+                pass_fds=(read_requests, write_answers),
+                start_new_session=True,  # Ctrl-C at the terminal is the parent's to handle
+            )
+        os.close(read_requests)
+        os.close(write_answers)
+        self._requests, self._answers = write_requests, read_answers
+        self._log = log
+        self._buffer = b""
+        self._child: int | None = None
+        self._number = 0
+
+    def ask(self, request: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        """The answer to one request.
+
+        Raises UsageError as the worker worded it, Died, TimedOut or Refused as their docstrings say, and
+        HarnessFault where the worker itself failed.
+        """
+        self._number += 1
+        line = json.dumps({"forked": True, **request, "id": self._number}) + "\n"
+        try:
+            os.write(self._requests, line.encode())
+        except BrokenPipeError:
+            raise self._gone() from None
+        forked = request.get("forked", True) and request["do"] != "preload"
+        deadline = time.monotonic() + timeout
+        answer: dict[str, Any] | None = None
+        while True:
+            message = self._receive(deadline)
+            if message is None:  # past the deadline, or the end of the line
+                if self._process.poll() is not None or not self._open:
+                    if not forked and request["do"] != "preload":
+                        raise Died(self._process.wait())
+                    raise self._gone()
+                self.kill_launch()
+                if forked and self._child is not None:
+                    self._drain()
+                raise TimedOut(f"no answer within {timeout:g} s")
+            if message.get("id") != self._number:
+                continue
+            if "child" in message:
+                self._child = message["child"]
+            elif "refused" in message:
+                raise Refused(message["refused"])
+            elif "ended" in message:
+                self._child = None
+                if answer is None:
+                    raise Died(message["ended"])
+                return self._opened(answer)
+            else:
+                answer = message
+                if not forked:
+                    return self._opened(answer)
+
+    @staticmethod
+    def _opened(message: Mapping[str, Any]) -> dict[str, Any]:
+        if "usage" in message:
+            raise UsageError(message["usage"], message["detail"])
+        if "fault" in message:
+            raise HarnessFault(message["fault"], message["detail"])
+        answer: dict[str, Any] = message["answer"]
+        return answer
+
+    def _receive(self, deadline: float) -> dict[str, Any] | None:
+        """The next whole line, None where none comes in time or ever again.
+
+        A line that is no JSON was torn by the death of a child, and is passed over.
+        """
+        while True:
+            line, newline, rest = self._buffer.partition(b"\n")
+            if newline:
+                self._buffer = rest
+                try:
+                    message = json.loads(line) if line else None
+                except ValueError:
+                    message = None
+                if isinstance(message, dict):
+                    return message
+                continue
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._answers, selectors.EVENT_READ)
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    return None
+            data = os.read(self._answers, 1 << 20)
+            if not data:
+                self._open = False
+                return None
+            self._buffer += data
+
+    _open = True
+
+    def _drain(self) -> None:
+        """Waits until the nursery has reported the end of a child that was killed."""
+        deadline = time.monotonic() + _SHORT
+        while (message := self._receive(deadline)) is not None and "ended" not in message:
+            continue
+        self._child = None
+
+    def _gone(self) -> HarnessFault:
+        self.close()
+        last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
+        return HarnessFault(
+            f"the worker process ended: {' '.join(last) or 'it left no message'}", str(self._log)
+        )
+
+    def kill_launch(self) -> None:
+        """Kills what the present request runs in, its whole process group."""
+        leader = self._child if self._child is not None else self._process.pid
+        try:
+            os.killpg(leader, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def close(self) -> None:
+        """Ends the process and everything that it runs; safe to call twice."""
+        for descriptor in (self._requests, self._answers):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._requests = self._answers = -1
+        if self._child is not None:
+            self.kill_launch()
+            self._child = None
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._process.wait()
+
+
+class Workers:
+    """Processes that answer requests, forked from a nursery or spawned one by one.
+
+    `conditions` are those in force: where forking is not sound on this machine, `start_method` goes over
+    to spawn and `fallback` says why. `modules` is what a nursery imports beforehand.
+    """
+
+    def __init__(self, conditions: Conditions, logs: Path) -> None:
+        self.conditions = conditions
+        self.fallback = ""
+        self.modules: list[str] = list(_PRELOAD)
+        self._logs = logs
+        self._nursery: Nursery | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._nursery is not None:
+            self._nursery.close()
+        self._nursery = None
+
+    def renew(self) -> None:
+        """The next request goes to a nursery of its own: a new address layout."""
+        self.close()
+
+    def learn(self, modules: list[str]) -> None:
+        """Every nursery imports these modules too, from now on; one that runs already does so at once."""
+        new = [module for module in modules if module not in self.modules]
+        self.modules += new
+        if self._nursery is not None and new:
+            self._preload(self._nursery, new)
+
+    def ask(self, request: Mapping[str, Any], log: str, timeout: float = _SHORT) -> dict[str, Any]:
+        """The answer to one request, in a process of its own that writes to this log of the run."""
+        request = {**request, "log": str(self._logs / log)}
+        if self.conditions.start_method == "fork":
+            try:
+                return self._ready().ask(request, timeout)
+            except Refused as reason:
+                self._spawn_from_now_on(str(reason))
+        request = {**request, "conditions": self.conditions.to_json()}
+        nursery = self._start()
+        try:
+            nursery.ask({"do": "preload", "modules": self.modules}, _SHORT)
+            began = time.perf_counter_ns()
+            return nursery.ask({**request, "forked": False, "launched_at": began}, timeout)
+        finally:
+            nursery.close()
+
+    def _start(self) -> Nursery:
+        return Nursery(self.conditions, self._logs / "nursery.log")
+
+    def _ready(self) -> Nursery:
+        """A nursery that has imported what it should and is fit to fork; raises Refused where none can be."""
+        while self._nursery is None:
+            nursery = self._nursery = self._start()
+            self._preload(nursery, self.modules)
+        return self._nursery
+
+    def _preload(self, nursery: Nursery, modules: list[str]) -> None:
+        """Imports modules in a nursery; one that starts threads is left to the children from then on."""
+        report = nursery.ask({"do": "preload", "modules": modules}, _SHORT)
+        if "torch" in report["failed"]:
+            raise UsageError(f"{sys.executable} cannot import torch; install torch and torchvision for it")
+        threaded = {module.partition(".")[0] for module in report["started_threads"]}
+        if not threaded:
+            return
+        self.close()
+        if threaded & {"torch", "numpy", "bench"}:
+            raise Refused(f"importing {', '.join(sorted(threaded))} starts threads")
+        self.modules = [module for module in self.modules if module.partition(".")[0] not in threaded]
+
+    def _spawn_from_now_on(self, reason: str) -> None:
+        self.close()
+        self.fallback = reason
+        self.conditions = dataclasses.replace(self.conditions, start_method="spawn")

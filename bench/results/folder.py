@@ -1,0 +1,150 @@
+"""Where runs lie: the names of their files, making a new one, and finding one by what a user types."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bench.errors import ResultsError
+from bench.measurement import Environment
+
+RESULTS = Path("results")
+_LATEST = re.compile(r"latest(?:~(\d+))?")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run and the files in it."""
+
+    path: Path
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.jsonl"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def plots(self) -> Path:
+        return self.path / "plots"
+
+    def table(self, name: str) -> Path:
+        return self.path / name
+
+    def write_json(self, name: str, data: Mapping[str, Any]) -> None:
+        (self.path / name).write_text(json.dumps(data, indent=2) + "\n")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """A JSON file of the run, empty where it is missing. Raises ResultsError where it is damaged."""
+        path = self.path / name
+        try:
+            data = json.loads(path.read_text())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as problem:
+            raise ResultsError(f"{path} cannot be read: {problem}") from None
+        if not isinstance(data, dict):
+            raise ResultsError(f"{path} cannot be read: it holds no JSON object")
+        return data
+
+    def environment(self) -> Environment | None:
+        """The machine and software of the run; None where that was not recorded."""
+        data = self.read_json("environment.json")
+        try:
+            return Environment.from_json(data) if data else None
+        except (TypeError, KeyError, AttributeError) as problem:
+            raise ResultsError(f"{self.path / 'environment.json'} is damaged: {problem}") from None
+
+
+def run_name(now: datetime, commit: str, host: str) -> str:
+    """`<UTC time>-<commit>-<host>`: sorts by time, and says what was measured where."""
+    return "-".join([now.strftime("%Y%m%dT%H%M%S"), commit or "nogit", re.sub(r"[^A-Za-z0-9.]+", "_", host)])
+
+
+def create(now: datetime, out: Path | None = None, root: Path = RESULTS) -> RunFolder:
+    """A new run folder: `out` itself, which must not exist or be empty, or one named by `run_name`.
+
+    Raises ResultsError where it cannot be made or written to.
+    """
+    path = out if out is not None else root / run_name(now, git_commit(), socket.gethostname())
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ResultsError(f"{path} exists and is not an empty folder; name another with --out")
+        for folder in (path, path / "logs"):
+            folder.mkdir(parents=True, exist_ok=True)
+        probe = path / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as problem:
+        raise ResultsError(
+            f"{path} cannot be written: {problem.strerror}; name another folder with --out"
+        ) from None
+    return RunFolder(path)
+
+
+def find(text: str, root: Path = RESULTS) -> RunFolder:
+    """The run that a user means: a path, a unique prefix, `latest`, or `latest~N` for N runs before.
+
+    Raises ResultsError that says what there is.
+    """
+    path = Path(text)
+    if (path / "journal.jsonl").is_file():
+        return RunFolder(path)
+    if path.is_dir():
+        raise ResultsError(f"{path} is not the folder of a run: it holds no journal.jsonl; {_there_is(root)}")
+    names = runs(root)
+    if latest := _LATEST.fullmatch(text):
+        back = int(latest[1] or 0)
+        if back < len(names):
+            return RunFolder(root / names[-1 - back])
+        raise ResultsError(f"there is no run {text!r}; {_there_is(root)}")
+    found = [name for name in names if name.startswith(text)]
+    if len(found) == 1:
+        return RunFolder(root / found[0])
+    if found:
+        raise ResultsError(
+            f"{text!r} begins the names of {len(found)} runs: {', '.join(found[:5])}; give more of it"
+        )
+    raise ResultsError(f"there is no run {text!r}; {_there_is(root)}")
+
+
+def runs(root: Path = RESULTS) -> list[str]:
+    """The names of the runs in a results folder, oldest first."""
+    return sorted(path.parent.name for path in root.glob("*/journal.jsonl"))
+
+
+def _there_is(root: Path) -> str:
+    names = runs(root)
+    if not names:
+        return f"{root} holds no run; make one with: bench run"
+    return f"{root} holds {len(names)}, the latest is {names[-1]}"
+
+
+def git_commit() -> str:
+    """The commit of the working directory, with `+` behind it where the tree has changes; empty without git."""
+    try:
+        commit = _git("rev-parse", "--short", "HEAD")
+        return commit + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=20)
+    return done.stdout.strip()
+
+
+def same_file_system_path(path: Path) -> str:
+    """A path as it is shown: relative where it lies below the working directory."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

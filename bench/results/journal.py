@@ -1,0 +1,80 @@
+"""The journal: one Measurement or Failure a line, on disk before the next launch begins."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.errors import ResultsError
+from bench.measurement import Failure, Measurement
+
+SCHEMA = 1
+
+
+class Journal:
+    """An append-only file of JSON lines; each is synced to the disk when `append` returns (0.1 ms)."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab")
+
+    def append(self, record: Measurement | Failure) -> None:
+        kind = "measurement" if isinstance(record, Measurement) else "failure"
+        line = json.dumps({"schema": SCHEMA, kind: record.to_json()}, separators=(",", ":"))
+        self._file.write(f"{line}\n".encode())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@dataclass
+class Records:
+    """What a journal holds, in the order of the launches; `notes` say what could not be read."""
+
+    measurements: list[Measurement] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, record: Measurement | Failure) -> None:
+        if isinstance(record, Measurement):
+            self.measurements.append(record)
+        else:
+            self.failures.append(record)
+
+
+def read_journal(path: Path) -> Records:
+    """All whole lines. A torn last line, and any other line that is damaged, is left out and noted.
+
+    Raises ResultsError where the file cannot be read, or was written by a later version.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as problem:
+        raise ResultsError(f"{path} cannot be read: {problem.strerror}") from None
+    records = Records()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            records.add(_record(json.loads(line), path))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            torn = number == len(lines)  # what is whole ends in a line feed
+            records.notes.append(
+                f"{path}: line {number} is {'torn: the run was cut off while writing it' if torn else 'damaged'}; "
+                f"it is left out"
+            )
+    return records
+
+
+def _record(data: Any, path: Path) -> Measurement | Failure:
+    if data["schema"] != SCHEMA:
+        raise ResultsError(
+            f"{path} has schema {data['schema']!r}, this version reads {SCHEMA}; use the version that wrote it"
+        )
+    if "measurement" in data:
+        return Measurement.from_json(data["measurement"])
+    return Failure.from_json(data["failure"])

@@ -1,0 +1,260 @@
+"""Tables of a run, tidy and in SI units, built from its journal; `read` gives them to pandas users."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+
+from bench.analysis.caveats import case_caveats
+from bench.analysis.estimate import estimate
+from bench.analysis.launch import counted_steps, launch_values
+from bench.case import AxisValue, Case, columns, spell
+from bench.errors import ResultsError
+from bench.measurement import METRICS, STAGES, TIMED, Environment, Failure, Measurement, metric
+from bench.results.folder import RunFolder, find
+from bench.results.journal import Records, read_journal
+
+SUMMARY_COLUMNS = ["metric", "unit", "value", "ci_low", "ci_high", "launches", "steps", "caveats"]
+
+
+@dataclass
+class Tables:
+    """The tables of a run.
+
+    `summary`: one row per case x metric. `steps`: one row per timed step. `phases`: one row per case x
+    stage x phase. `launches`: one row per launch x metric, what the summary is the median of.
+    `failures`: one row per launch that failed. Axes are columns; an axis that a case does not use is
+    empty. Times are seconds, sizes bytes.
+    """
+
+    summary: pd.DataFrame
+    steps: pd.DataFrame
+    phases: pd.DataFrame
+    launches: pd.DataFrame
+    failures: pd.DataFrame
+    environment: Environment | None = None
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def axes(self) -> list[str]:
+        """The names of the axis columns, in the order of the suites."""
+        return list(self.summary.columns[2 : self.summary.columns.get_loc("metric")])
+
+
+def read(run: str | Path) -> Tables:
+    """The tables of a run, given as a path, a unique prefix, `latest` or `latest~N`.
+
+    They are rebuilt from the journal, so that a run that was cut off reads as far as it went. Raises
+    ResultsError where there is no such run.
+    """
+    folder = find(str(run))
+    return build(read_journal(folder.journal), folder.read_json("plan.json"), folder.environment())
+
+
+def build(
+    records: Records, plan: Mapping[str, Any] | None = None, environment: Environment | None = None
+) -> Tables:
+    """All tables of these records. The plan gives the order of the cases; without it they come as measured."""
+    cases = _cases(records, plan or {})
+    measured = {case.id: [m for m in records.measurements if m.case == case] for case in cases}
+    failed = {case.id: [f for f in records.failures if f.case == case] for case in cases}
+    launches = {case.id: [(m, launch_values(m)) for m in measured[case.id]] for case in cases}
+    axes = columns(cases)
+
+    def frame(rows: Iterable[tuple[Case, dict[str, Any]]], names: Sequence[str]) -> pd.DataFrame:
+        return _frame(list(rows), axes, names)
+
+    return Tables(
+        summary=frame(
+            (
+                (case, row)
+                for case in cases
+                for row in _summary(launches[case.id], measured[case.id], failed[case.id])
+            ),
+            SUMMARY_COLUMNS,
+        ),
+        steps=frame(
+            (
+                (case, row)
+                for case in cases
+                for m in measured[case.id]
+                if m.kind == TIMED
+                for row in _steps(m)
+            ),
+            ["round", "epoch", "stage", "step", "samples", "full", "warmup", "seconds"],
+        ),
+        phases=frame(
+            ((case, row) for case in cases for row in _phases(launches[case.id])),
+            ["stage", "phase", "seconds_per_step", "share", "launches"],
+        ),
+        launches=frame(
+            (
+                (case, {"kind": m.kind, "round": m.round, "metric": name, "value": value})
+                for case in cases
+                for m, values in launches[case.id]
+                for name, value in values.items()
+            ),
+            ["kind", "round", "metric", "value"],
+        ),
+        failures=frame(
+            (
+                (
+                    case,
+                    {
+                        name: getattr(failure, name)
+                        for name in ("kind", "round", "failure", "message", "where")
+                    },
+                )
+                for case in cases
+                for failure in failed[case.id]
+            ),
+            ["kind", "round", "failure", "message", "where"],
+        ),
+        environment=environment,
+        plan=plan or {},
+        notes=records.notes,
+    )
+
+
+def _cases(records: Records, plan: Mapping[str, Any]) -> list[Case]:
+    try:
+        planned = [Case.from_json(case) for case in plan.get("cases", [])]
+    except (TypeError, KeyError, AttributeError) as problem:
+        raise ResultsError(f"plan.json is damaged: {problem}") from None
+    ran = [record.case for record in [*records.measurements, *records.failures]]
+    return list(dict.fromkeys([*planned, *ran]))
+
+
+def _summary(
+    launches: Sequence[tuple[Measurement, Mapping[str, float]]],
+    measurements: Sequence[Measurement],
+    failures: Sequence[Failure],
+) -> Iterable[dict[str, Any]]:
+    names = dict.fromkeys(name for _, values in launches for name in values)
+    order = {name: place for place, name in enumerate(METRICS)}
+    caveats = ";".join(caveat.name for caveat in case_caveats(measurements, failures))
+    for name in sorted(names, key=lambda name: order.get(name, len(order))):
+        values = [values[name] for _, values in launches if name in values]
+        found = estimate(values)
+        yield {
+            "metric": name,
+            "unit": metric(name).unit,
+            "value": found.value,
+            "ci_low": found.low,
+            "ci_high": found.high,
+            "launches": found.launches,
+            "steps": sum(_steps_behind(name, m) for m, values in launches if name in values) or None,
+            "caveats": caveats,
+        }
+
+
+def _steps_behind(name: str, measurement: Measurement) -> int:
+    """How many timed steps a launch gave to this metric; none for what is not a time."""
+    if metric(name).kind != "time" and ".phase." not in name and name != "train.step_mean":
+        return 0
+    stage = name.partition(".")[0]
+    records = [r for r in measurement.stages if r.counted and stage in (r.stage, "epoch")]
+    return len(counted_steps(records)) if name == "train.step_time" else sum(len(r.steps) for r in records)
+
+
+def _steps(measurement: Measurement) -> Iterable[dict[str, Any]]:
+    for record in measurement.stages:
+        for number, (seconds, samples, full) in enumerate(
+            zip(record.steps, record.samples, record.full, strict=True), start=1
+        ):
+            yield {
+                "round": measurement.round,
+                "epoch": record.epoch + 1,
+                "stage": record.stage,
+                "step": number,
+                "samples": samples,
+                "full": full,
+                "warmup": not record.counted,
+                "seconds": seconds,
+            }
+
+
+def _phases(launches: Sequence[tuple[Measurement, Mapping[str, float]]]) -> Iterable[dict[str, Any]]:
+    """Means over the launches, so that the phases of a stage still add up to its mean step."""
+    for stage in STAGES:
+        prefix = f"{stage}.phase."
+        taken = [values for _, values in launches if any(name.startswith(prefix) for name in values)]
+        names = dict.fromkeys(name for values in taken for name in values if name.startswith(prefix))
+        means = {name: fmean(values.get(name, 0.0) for values in taken) for name in names}
+        total = sum(means.values())
+        for name in sorted(means, key=list(METRICS).index):
+            yield {
+                "stage": stage,
+                "phase": name.removeprefix(prefix),
+                "seconds_per_step": means[name],
+                "share": means[name] / total if total else 0.0,
+                "launches": len(taken),
+            }
+
+
+def _frame(
+    rows: Sequence[tuple[Case, Mapping[str, Any]]], axes: Sequence[str], names: Sequence[str]
+) -> pd.DataFrame:
+    """Rows as a frame: suite, case, the axes, then `names`."""
+    cases = {case.id: (case, case.used) for case, _ in rows}
+    ids = [case.id for case, _ in rows]
+    data: dict[str, Any] = {"suite": [case.suite for case, _ in rows], "case": ids}
+    for axis in axes:
+        spelled = _speller([used.get(axis) for _, used in cases.values()])
+        by_case = {name: spelled(used.get(axis)) for name, (_, used) in cases.items()}
+        data[axis] = [by_case[name] for name in ids]
+    for name in names:
+        data[name] = [row[name] for _, row in rows]
+    frame = pd.DataFrame(data, columns=["suite", "case", *axes, *names])
+    whole = [name for name in (*axes, "steps") if name in frame and _is_whole(frame[name])]
+    return frame.astype(dict.fromkeys(whole, "Int64"))
+
+
+def _is_whole(column: pd.Series[Any]) -> bool:
+    values = [value for value in column if not pd.isna(value)]
+    return bool(values) and all(
+        isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
+        for value in values
+    )
+
+
+def _speller(values: Sequence[AxisValue]) -> Callable[[AxisValue], AxisValue]:
+    """An axis whose values are of one type keeps them; a mixed one becomes text, as Parquet wants it."""
+    kinds = {type(value) for value in values if value is not None}
+    if len(kinds) <= 1:
+        return lambda value: value
+    return lambda value: None if value is None else spell(value)
+
+
+def write(folder: RunFolder, tables: Tables) -> None:
+    """The tables as files of the run folder. Raises ResultsError where they cannot be written."""
+    try:
+        tables.summary.to_csv(folder.table("summary.csv"), index=False)
+        tables.summary.to_parquet(folder.table("summary.parquet"), index=False)
+        tables.steps.to_parquet(folder.table("steps.parquet"), index=False)
+        tables.phases.to_csv(folder.table("phases.csv"), index=False)
+        tables.failures.to_csv(folder.table("failures.csv"), index=False)
+    except OSError as problem:
+        raise ResultsError(
+            f"the tables cannot be written to {folder.path}: {problem.strerror}; the journal is complete, "
+            f"make room and run: bench tables {folder.path}"
+        ) from None
+
+
+def as_json(tables: Tables) -> str:
+    """Summary and failures as one JSON object, for programs."""
+    return json.dumps(
+        {
+            "environment": tables.environment.to_json() if tables.environment else None,
+            "summary": json.loads(tables.summary.to_json(orient="records", double_precision=15)),
+            "failures": json.loads(tables.failures.to_json(orient="records")),
+        },
+        indent=2,
+    )

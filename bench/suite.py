@@ -1,0 +1,177 @@
+"""A suite is a named matrix: axes times values, expanded into cases.
+
+Expansion is where cases are dropped, and each drop says why: an axis that a mode does not use collapses,
+a combination that comes twice is kept once, and a value that this machine cannot have is excluded.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.case import DEFAULTS, AxisValue, Case, check_value, unused_axes
+from bench.errors import SuiteError, UsageError
+
+AVAILABLE = "available"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named matrix of cases.
+
+    `build(case)` makes the `bench.training.Task` of a case; it runs in the worker only, so torch is
+    imported inside it. `axes` maps a name to its values (`"device": "available"` stands for every device
+    of the machine). `choices` names the values that an axis may have at all, so that a misspelt one is
+    found before anything is built. `exclude(case)` gives the reason why a combination makes no sense, or
+    None. Raises SuiteError for a declaration that cannot be expanded.
+    """
+
+    name: str
+    build: Callable[[Case], Any]
+    axes: Mapping[str, Sequence[AxisValue] | str] = field(default_factory=dict)
+    choices: Mapping[str, Collection[str]] = field(default_factory=dict)
+    exclude: Callable[[Case], str | None] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise SuiteError(f"suite name {self.name!r}: use letters, digits, '-', '_' and '.'")
+        if not callable(self.build):
+            raise SuiteError(f"suite {self.name!r}: build must be a function of a case")
+        for axis, values in self.axes.items():
+            self._check_axis(axis, values)
+
+    def _check_axis(self, axis: str, values: Sequence[AxisValue] | str) -> None:
+        where = f"suite {self.name!r}, axis {axis!r}"
+        if not isinstance(axis, str) or not _AXIS.fullmatch(axis):
+            raise SuiteError(f"{where}: an axis is named like a Python variable")
+        if isinstance(values, str):
+            if axis == "device" and values == AVAILABLE:
+                return
+            raise SuiteError(f"{where}: give a list of values, such as [{values!r}]")
+        if not isinstance(values, Iterable) or not list(values):
+            raise SuiteError(f"{where}: give a list with at least one value")
+        for value in values:
+            try:
+                self.check(axis, value)
+            except UsageError as problem:
+                raise SuiteError(f"suite {self.name!r}: {problem}") from None
+
+    def check(self, axis: str, value: AxisValue) -> None:
+        """Raises UsageError for a value that no case of this suite can have."""
+        check_value(axis, value)
+        known = self.choices.get(axis)
+        if known is not None and value not in known:
+            raise UsageError(f"unknown {axis} {value!r}; there are {', '.join(sorted(known))}")
+
+    def needs_devices(self, overrides: Mapping[str, Sequence[AxisValue]]) -> bool:
+        """True where expanding needs to know which devices the machine has."""
+        devices = overrides.get("device", self.axes.get("device", AVAILABLE))
+        return isinstance(devices, str) or any(value != "cpu" for value in devices)
+
+    def expand(
+        self,
+        devices: Sequence[str] = ("cpu",),
+        overrides: Mapping[str, Sequence[AxisValue]] | None = None,
+    ) -> Expansion:
+        """All cases of the matrix, in the order of its axes; the last axis varies fastest.
+
+        `devices` are those of this machine; `overrides` replaces the values of an axis. Raises
+        UsageError for an override of an axis that the suite does not have, for a value that no case
+        can have, and for a device that this machine does not have.
+        """
+        # `device` is an axis of every suite, since a launch is always somewhere.
+        declared = {"device": AVAILABLE, **self.axes}
+        matrix = {
+            axis: list(devices) if isinstance(values, str) else list(values)
+            for axis, values in declared.items()
+        }
+        for axis, values in (overrides or {}).items():
+            if axis not in matrix and axis not in DEFAULTS:
+                raise UsageError(
+                    f"suite {self.name!r} has no axis {axis!r}; it has {', '.join({**matrix, **DEFAULTS})}"
+                )
+            if axis == "device" and list(values) == [AVAILABLE]:
+                continue
+            for value in values:
+                self.check(axis, value)
+                if axis == "device" and value not in devices:
+                    raise UsageError(f"device {value!r} cannot be had: {_why_not(str(value), devices)}")
+            matrix[axis] = list(values)
+
+        expansion = Expansion()
+        excluded: dict[str, str] = {}
+        seen: set[str] = set()
+        for values in itertools.product(*matrix.values()):
+            case = Case(self.name, dict(zip(matrix, values, strict=True)))
+            reason = self._exclusion(case, devices)
+            if case.id in seen:
+                unused = unused_axes(case.mode) & matrix.keys()
+                key = (case.mode, tuple(axis for axis in matrix if axis in unused))
+                expansion.collapsed[key] = expansion.collapsed.get(key, 0) + 1
+            elif reason is not None:
+                excluded[case.id] = reason
+            else:
+                expansion.cases.append(case)
+            seen.add(case.id)
+        expansion.excluded = list(excluded.items())
+        return expansion
+
+    def _exclusion(self, case: Case, devices: Sequence[str]) -> str | None:
+        if case.device not in devices:
+            return _why_not(case.device, devices)
+        return self.exclude(case) if self.exclude is not None else None
+
+
+@dataclass
+class Expansion:
+    """What became of a matrix: the cases, and what was dropped on the way with the reason."""
+
+    cases: list[Case] = field(default_factory=list)
+    # (mode, the axes that it does not use) -> how many combinations fell together; no axes: duplicates
+    collapsed: dict[tuple[str, tuple[str, ...]], int] = field(default_factory=dict)
+    excluded: list[tuple[str, str]] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "cases": [case.to_json() for case in self.cases],
+            "collapsed": [[mode, list(axes), count] for (mode, axes), count in self.collapsed.items()],
+            "excluded": [list(pair) for pair in self.excluded],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Expansion:
+        return cls(
+            cases=[Case.from_json(case) for case in data["cases"]],
+            collapsed={(mode, tuple(axes)): count for mode, axes, count in data["collapsed"]},
+            excluded=[(case, reason) for case, reason in data["excluded"]],
+        )
+
+
+def _why_not(device: str, devices: Sequence[str]) -> str:
+    return f"this machine has no device {device!r}, it has {', '.join(devices)}"
+
+
+def parse_axis(text: str) -> tuple[str, list[AxisValue]]:
+    """`name=v1,v2` as a flag gives it; a value that reads as a number is one. Raises UsageError."""
+    name, equals, values = text.partition("=")
+    if not equals or not name.strip() or not all(value.strip() for value in values.split(",")):
+        raise UsageError(f"--axis {text!r}: write it as name=value or name=value,value")
+    return name.strip(), [parse_value(value.strip()) for value in values.split(",")]
+
+
+def parse_value(text: str) -> AxisValue:
+    """Text of a flag as the value that it spells: the inverse of `case.spell`."""
+    named: dict[str, AxisValue] = {"none": None, "true": True, "false": False}
+    if text.lower() in named:
+        return named[text.lower()]
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text

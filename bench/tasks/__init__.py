@@ -1,0 +1,51 @@
+"""Torch ingredients by name, and `build`, which makes a Task of the names in a case.
+
+    suite = Suite(name="vision", build=tasks.build, choices=tasks.CHOICES, axes={...})
+
+Reading this folder imports no torch: a suite is declared without it, and built in the worker only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+from bench.case import Case
+from bench.tasks import datasets, losses, optimizers, schedulers
+
+if TYPE_CHECKING:
+    from bench.training import Task
+
+# The values that the axes of a suite with this build may have. Models are not among them: every
+# classification model of torchvision is one, and only torchvision knows them all.
+CHOICES: Mapping[str, Collection[str | None]] = {
+    "dataset": tuple(datasets.DATASETS),
+    "loss": tuple(losses.LOSSES),
+    "optimizer": tuple(optimizers.OPTIMIZERS),
+    "scheduler": tuple(schedulers.SCHEDULERS),
+}
+
+
+def build(case: Case) -> Task:
+    """The Task that the axes of the case name: dataset, model, loss, optimizer, scheduler.
+
+    Optional axes of a suite's own: `image_size` and `samples` (of fake-images). Raises UsageError for a
+    name that does not exist and for data that cannot be had.
+    """
+    from bench.tasks import models  # torch: in the worker only
+    from bench.training import Task
+
+    data = datasets.load(case.get("dataset"), case.get("image_size"), case.get("samples"))
+    model = models.build(case.get("model"), data.shape, data.classes)
+    optimizer = optimizers.build(case.optimizer, model.parameters(), case.learning_rate)
+    train, validate, test = data.loaders(case.batch_size)
+    return Task(
+        model=model,
+        loss=losses.build(case.loss),
+        optimizer=optimizer,
+        scheduler=schedulers.build(case.scheduler, optimizer),
+        train_loader=train,
+        validate_loader=validate,
+        test_loader=test,
+        metrics={"accuracy": losses.accuracy},
+    )

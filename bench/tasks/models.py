@@ -1,0 +1,125 @@
+"""Models by name: three small ones of our own, and every classification model of torchvision."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.errors import UsageError
+
+# 269,000 parameters: about 1 ms a step of 64 digits on two cores.
+MLP_WIDTHS = (384, 384)
+CNN_CHANNELS = (32, 64)
+
+
+def build(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:
+    """The model of this name for inputs of this shape, with fresh random weights.
+
+    Raises UsageError for a name that is none, and for a model that cannot take such inputs.
+    """
+    is_text = len(shape) == 1
+    if is_text != (name == "transformer"):
+        raise UsageError(
+            f"model {name!r} does not fit the data: 'transformer' reads text, every other model reads images"
+        )
+    match name:
+        case "mlp":
+            return mlp(shape, classes)
+        case "cnn":
+            return cnn(shape, classes)
+        case "transformer":
+            return Transformer(classes, length=shape[0])
+        case "vit_b_16_reduced":
+            return reduced_vit(shape, classes)
+    return from_torchvision(name, shape, classes)
+
+
+def mlp(shape: tuple[int, ...], classes: int) -> nn.Module:
+    """A multi-layer perceptron on the flattened image."""
+    size, layers = torch.Size(shape).numel(), [nn.Flatten()]
+    for width in MLP_WIDTHS:
+        layers += [nn.Linear(size, width), nn.ReLU()]
+        size = width
+    return nn.Sequential(*layers, nn.Linear(size, classes))
+
+
+def cnn(shape: tuple[int, ...], classes: int) -> nn.Module:
+    """Two convolutions with batch norm, pooled to one value a channel."""
+    channels, layers = shape[0], []
+    for width in CNN_CHANNELS:
+        layers += [
+            nn.Conv2d(channels, width, 3, padding=1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        ]
+        channels = width
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+
+
+class Transformer(nn.Module):
+    """A small causal transformer over characters.
+
+    From codes of shape (batch, length) to scores of shape (batch, characters, length): the classes lie
+    on dimension 1, where cross-entropy looks for them.
+    """
+
+    def __init__(
+        self, characters: int, length: int, width: int = 64, heads: int = 4, layers: int = 2
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(characters, width)
+        self.position = nn.Parameter(torch.randn(length, width) * 0.02)
+        layer = nn.TransformerEncoderLayer(
+            width, heads, 4 * width, dropout=0.0, batch_first=True, norm_first=True
+        )
+        self.blocks = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.head = nn.Linear(width, characters)
+        self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(length), persistent=False)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        hidden = self.embedding(codes) + self.position
+        hidden = self.blocks(hidden, mask=self.mask, is_causal=True)
+        return self.head(hidden).transpose(1, 2)
+
+
+def reduced_vit(shape: tuple[int, ...], classes: int) -> nn.Module:
+    """Torchvision's vision transformer in the layout of vit_b_16, a third of its depth and of its width."""
+    from torchvision.models import VisionTransformer
+
+    return VisionTransformer(
+        image_size=shape[1],
+        patch_size=16,
+        num_layers=4,
+        num_heads=4,
+        hidden_dim=256,
+        mlp_dim=1024,
+        num_classes=classes,
+    )
+
+
+def from_torchvision(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:
+    """A classification model of torchvision by its own name."""
+    import torchvision
+
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        own = ["mlp", "cnn", "transformer", "vit_b_16_reduced"]
+        near = difflib.get_close_matches(name, [*own, *known], n=3)
+        hint = (
+            f"did you mean {', '.join(near)}?"
+            if near
+            else "any classification model of torchvision is one too"
+        )
+        raise UsageError(f"unknown model {name!r}; there are {', '.join(own)}; {hint}")
+    options: dict[str, Any] = {}
+    if name.startswith("vit_"):
+        options["image_size"] = shape[1]
+    if name in ("googlenet", "inception_v3"):
+        # Their auxiliary heads make the outputs a tuple, and their own initialisation takes half a minute.
+        options |= {"aux_logits": False, "init_weights": False}
+    model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes, **options)
+    return model

@@ -1,0 +1,243 @@
+"""The training loop that Epochbench measures: one page, in the textbook's words.
+
+For each epoch: train over the batches (forward, loss, zero_grad, backward, optimizer step); validate, and
+let the validation loss adjust the learning rate; test with metrics on data never seen. Losses and metrics
+gather on the device and are read at the end of a stage, so that nothing waits inside it.
+
+This file imports torch and nothing of Epochbench: what is measured does not know what measures. Whoever
+wants to look plugs an `Observer` into the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+Lap = Callable[[str], None]
+Metric = Callable[[Tensor, Tensor], Tensor]
+
+
+class Observer:
+    """The socket: the loop tells what it has just done; this one does nothing with it.
+
+    Stages may nest (a validation inside the train stage): an instant belongs to the innermost one.
+    """
+
+    def epoch(self, number: int) -> None:
+        """Epoch `number`, counted from 0, begins."""
+
+    def begin(self, stage: str) -> None:
+        """A stage ("train", "validate", "test") begins."""
+
+    def lap(self, phase: str) -> None:
+        """The time since the last call of any method belongs to `phase`."""
+
+    def step(self, samples: int, loss: Tensor) -> None:
+        """One step over `samples` rows of data has ended."""
+
+    def end(self, stage: str, loss: float, metrics: Mapping[str, float]) -> None:
+        """The stage has ended with this mean loss and these metrics."""
+
+
+def forward_and_loss(task: Task, inputs: Any, targets: Any, lap: Lap) -> tuple[Tensor, Tensor]:
+    """The step of most tasks: outputs of the model, and their loss against the targets."""
+    outputs = task.model(inputs)
+    lap("forward")
+    return outputs, task.loss(outputs, targets)
+
+
+@dataclass
+class Task:
+    """What is trained: model, loss, optimizer, and three loaders of (inputs, targets).
+
+    `scheduler` is stepped after each validation, a ReduceLROnPlateau with the validation loss. `metrics`
+    maps names to functions of (outputs, targets) that give the mean over a batch; they run in the test
+    stage. `step` may be replaced where the loss is not `loss(model(inputs), targets)`: it returns
+    (outputs, loss), and calls `lap("forward")` once the outputs are there. `setup` and `teardown` run
+    before and after the loop, outside every clock.
+    """
+
+    model: nn.Module
+    loss: Callable[..., Tensor]
+    optimizer: Optimizer
+    train_loader: Iterable[Any]
+    validate_loader: Iterable[Any]
+    test_loader: Iterable[Any]
+    scheduler: LRScheduler | ReduceLROnPlateau | None = None
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    step: Callable[[Task, Any, Any, Lap], tuple[Tensor, Tensor]] = forward_and_loss
+    setup: Callable[[], None] | None = None
+    teardown: Callable[[], None] | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch came to; losses are means over the samples, None where a stage did not run."""
+
+    train_loss: float | None
+    validate_loss: float | None
+    test_loss: float
+    metrics: Mapping[str, float]
+
+
+# How the evaluation passes treat autograd, by mode; `train` evaluates as one should.
+GRADIENTS: Mapping[str, Callable[[], Any]] = {
+    "train": torch.no_grad,
+    "eval": torch.enable_grad,
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+}
+
+
+def fit(
+    task: Task,
+    epochs: int = 5,
+    mode: str = "train",
+    validate_every: int | None = None,
+    observer: Observer | None = None,
+) -> list[Epoch]:
+    """The whole loop; under an evaluation mode its validation and test passes alone.
+
+    With `validate_every` the validation takes place inside the train stage, after every so many steps of
+    an epoch, instead of at its end. Raises ValueError where an epoch has fewer steps than that.
+    """
+    observer = observer or Observer()
+    gradients = GRADIENTS[mode]
+    history = []
+    for number in range(epochs):
+        observer.epoch(number)
+        train_loss: float | None = None
+        validate_loss: float | None = None
+        if mode == "train":
+            train_loss, validate_loss = train(task, observer, validate_every)
+        if validate_every is None or mode != "train":
+            validate_loss = validate(task, observer, gradients, adjust=mode == "train")
+        test_loss, metrics = test(task, observer, gradients)
+        history.append(Epoch(train_loss, validate_loss, test_loss, metrics))
+    return history
+
+
+def train(task: Task, observer: Observer, validate_every: int | None = None) -> tuple[float, float | None]:
+    """One epoch over the training data: the mean loss, and the loss of the last validation inside it."""
+    lap = observer.lap
+    observer.begin("train")
+    task.model.train()
+    total, seen, validate_loss = torch.zeros((), device=task.device), 0, None
+    lap("other")
+    for number, (inputs, targets) in enumerate(task.train_loader, start=1):
+        lap("data")
+        inputs, targets = to_device(inputs, task.device), to_device(targets, task.device)
+        lap("transfer")
+        outputs, loss = task.step(task, inputs, targets, lap)
+        lap("loss")
+        task.optimizer.zero_grad()
+        lap("zero_grad")
+        loss.backward()
+        lap("backward")
+        task.optimizer.step()
+        lap("optimizer")
+        samples = len(targets)
+        total += loss.detach() * samples
+        seen += samples
+        lap("metrics")
+        observer.step(samples, loss)
+        if validate_every is not None and number % validate_every == 0:
+            validate_loss = validate(task, observer)
+            task.model.train()
+            lap("other")
+    lap("data")
+    if validate_every is not None and validate_loss is None:
+        raise ValueError(f"validate_every={validate_every}, but an epoch has fewer steps than that")
+    mean = mean_of(total, seen, "train")
+    lap("metrics")
+    observer.end("train", mean, {})
+    return mean, validate_loss
+
+
+def validate(
+    task: Task,
+    observer: Observer,
+    gradients: Callable[[], Any] = torch.no_grad,
+    adjust: bool = True,
+) -> float:
+    """The loss on the validation data, by which the scheduler then adjusts the learning rate."""
+    scheduler = task.scheduler if adjust else None
+    loss, _ = evaluate(task, "validate", task.validate_loader, observer, gradients, {}, scheduler)
+    return loss
+
+
+def test(
+    task: Task, observer: Observer, gradients: Callable[[], Any] = torch.no_grad
+) -> tuple[float, dict[str, float]]:
+    """The loss and the metrics on data that neither training nor validation has seen."""
+    return evaluate(task, "test", task.test_loader, observer, gradients, task.metrics)
+
+
+def evaluate(
+    task: Task,
+    stage: str,
+    loader: Iterable[Any],
+    observer: Observer,
+    gradients: Callable[[], Any],
+    metrics: Mapping[str, Metric],
+    scheduler: LRScheduler | ReduceLROnPlateau | None = None,
+) -> tuple[float, dict[str, float]]:
+    """One pass over a loader with the model in evaluation: mean loss and mean metrics."""
+    lap = observer.lap
+    observer.begin(stage)
+    task.model.eval()
+    with gradients():
+        total, seen = torch.zeros((), device=task.device), 0
+        sums = {name: torch.zeros((), device=task.device) for name in metrics}
+        lap("other")
+        for inputs, targets in loader:
+            lap("data")
+            inputs, targets = to_device(inputs, task.device), to_device(targets, task.device)
+            lap("transfer")
+            outputs, loss = task.step(task, inputs, targets, lap)
+            lap("loss")
+            samples = len(targets)
+            total += loss.detach() * samples
+            seen += samples
+            for name, metric in metrics.items():
+                sums[name] += metric(outputs.detach(), targets) * samples
+            lap("metrics")
+            observer.step(samples, loss)
+        lap("data")
+    mean = mean_of(total, seen, stage)
+    means = {name: mean_of(value, seen, stage) for name, value in sums.items()}
+    lap("metrics")
+    if scheduler is not None:
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step(mean)
+        else:
+            scheduler.step()
+        lap("scheduler")
+    observer.end(stage, mean, means)
+    return mean, means
+
+
+def mean_of(total: Tensor, samples: int, stage: str) -> float:
+    """A sum gathered on the device, read and divided. Raises ValueError where the loader was empty."""
+    if samples == 0:
+        raise ValueError(f"the {stage} loader gave no batch; give it data, or check drop_last")
+    return float(total) / samples
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """A batch on the device: what knows `.to`, alone or in a tuple, list or mapping; the rest as it is."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, Mapping):
+        return {name: to_device(value, device) for name, value in batch.items()}
+    if isinstance(batch, tuple | list):
+        moved = [to_device(value, device) for value in batch]
+        return type(batch)(*moved) if hasattr(batch, "_fields") else type(batch)(moved)
+    return batch.to(device) if hasattr(batch, "to") else batch

@@ -1,0 +1,324 @@
+"""Meters plug into the loop's Observer socket: clocks, the phase ledger, work checks, memory.
+
+Three timekeepers share one shape. `HostTimer` reads the host clock at each lap: every instant of a stage
+belongs to exactly one phase. `EventTimer` records a device event at the boundaries of steps and
+nothing else, so that the host never waits inside a stage. `EventPhaseTimer` records one at every lap, in
+a launch of its own. The `Meter` owns the stages: it synchronises at their edges, suspends the outer one
+while an inner one runs, and checks the work outside their clocks.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from bench.measurement import StageRecord
+from bench.training import Observer
+
+NANO = 1e-9
+Clock = Callable[[], int]  # nanoseconds, monotonic
+
+
+class Timer(Protocol):
+    """Times one stretch of one stage, from `start` to `stop`; steps and phases are seconds."""
+
+    def start(self) -> None: ...
+    def lap(self, phase: str) -> None: ...
+    def step(self) -> None: ...
+    def stop(self) -> tuple[list[float], dict[str, float]]: ...
+
+
+class HostTimer:
+    """Laps and steps on the host clock: for the CPU, where work is done when a call returns."""
+
+    name = "host"
+
+    def __init__(self, clock: Clock = time.perf_counter_ns) -> None:
+        self._clock = clock
+
+    def start(self) -> None:
+        self._phases: dict[str, int] = {}
+        self._steps: list[int] = []
+        self._lap_began = self._step_began = self._clock()
+
+    def lap(self, phase: str) -> None:
+        now = self._clock()
+        self._phases[phase] = self._phases.get(phase, 0) + now - self._lap_began
+        self._lap_began = now
+
+    def step(self) -> None:
+        now = self._clock()
+        self._phases["other"] = self._phases.get("other", 0) + now - self._lap_began
+        self._steps.append(now - self._step_began)
+        self._lap_began = self._step_began = now
+
+    def stop(self) -> tuple[list[float], dict[str, float]]:
+        self.lap("other")
+        steps = [round(step * NANO, 9) for step in self._steps]
+        return steps, {phase: round(total * NANO, 9) for phase, total in self._phases.items()}
+
+
+class Event(Protocol):
+    """A mark in a device's queue of work, as torch.cuda.Event and torch.Event are."""
+
+    def record(self) -> None: ...
+    def elapsed_time(self, other: Any) -> float: ...  # milliseconds
+
+
+class EventTimer:
+    """Steps on the device's own clock: the time between events recorded at their boundaries."""
+
+    name = "device events"
+
+    def __init__(self, event: Callable[[], Event], synchronize: Callable[[], None]) -> None:
+        self._event = event
+        self._synchronize = synchronize
+
+    def _mark(self) -> Event:
+        event = self._event()
+        event.record()
+        return event
+
+    def start(self) -> None:
+        self._marks = [self._mark()]
+
+    def lap(self, phase: str) -> None:
+        pass
+
+    def step(self) -> None:
+        self._marks.append(self._mark())
+
+    def stop(self) -> tuple[list[float], dict[str, float]]:
+        self._synchronize()
+        return [seconds(a, b) for a, b in zip(self._marks, self._marks[1:], strict=False)], {}
+
+
+class EventPhaseTimer(EventTimer):
+    """Phases on the device's own clock: the time between events recorded at every lap.
+
+    A phase in which the device waits for the host (a late batch) is as long as the device waited.
+    """
+
+    name = "device events at every lap"
+
+    def start(self) -> None:
+        super().start()
+        self._laps: list[tuple[str, Event]] = [("other", self._marks[0])]
+
+    def lap(self, phase: str) -> None:
+        self._laps.append((phase, self._mark()))
+
+    def step(self) -> None:
+        super().step()
+        self._laps.append(("other", self._marks[-1]))
+
+    def stop(self) -> tuple[list[float], dict[str, float]]:
+        self.lap("other")
+        steps, phases = super().stop()
+        for (_, before), (phase, after) in zip(self._laps, self._laps[1:], strict=False):
+            phases[phase] = phases.get(phase, 0.0) + seconds(before, after)
+        return steps, phases
+
+
+def seconds(before: Event, after: Event) -> float:
+    """The time between two recorded events, of which the later one has completed."""
+    return round(before.elapsed_time(after) / 1e3, 9)
+
+
+def device_synchronizer(device: torch.device) -> Callable[[], None]:
+    """What waits until the device has done all that was asked of it; nothing on the CPU."""
+    if device.type == "cpu":
+        return lambda: None
+    return lambda: torch.accelerator.synchronize(device)
+
+
+def device_timer(device: torch.device, phases: bool) -> Timer:
+    """The timekeeper of a device: the host clock on the CPU, events elsewhere."""
+    if device.type == "cpu":
+        return HostTimer()
+
+    def event() -> Event:
+        if device.type == "cuda":
+            made: Event = torch.cuda.Event(enable_timing=True)
+        else:
+            made = torch.Event(device.type, enable_timing=True)
+        return made
+
+    return (EventPhaseTimer if phases else EventTimer)(event, device_synchronizer(device))
+
+
+@dataclass
+class _Stage:
+    """A stage that is under way; `wall` grows by each stretch between its suspensions."""
+
+    name: str
+    wall: int = 0
+    steps: list[float] = field(default_factory=list)
+    samples: list[int] = field(default_factory=list)
+    phases: dict[str, float] = field(default_factory=dict)
+    optimizer_steps: int = 0
+    weights: tuple[float, ...] = ()
+    graph: bool = False
+
+
+class Meter(Observer):
+    """Times and checks the loop that it observes; `stages` holds what it has seen.
+
+    Checks take place outside the clocks of the stages: weights must move in training and neither weights
+    nor batch-norm statistics in evaluation, and no autograd graph may exist where `records_graph` is
+    False. `clock` drives the wall times, `timer` the steps and phases.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        timer: Timer,
+        synchronize: Callable[[], None] = lambda: None,
+        records_graph: bool = False,
+        clock: Clock = time.perf_counter_ns,
+    ) -> None:
+        self.stages: list[StageRecord] = []
+        self.checks: dict[str, bool] = {}
+        self._model = model
+        self._timer = timer
+        self._synchronize = synchronize
+        self._records_graph = records_graph
+        self._clock = clock
+        self._epoch = 0
+        self._open: list[_Stage] = []
+        # The bound methods are looked up once: the loop calls them nine times a step.
+        self.lap = timer.lap  # type: ignore[method-assign]
+        self._timer_step = timer.step
+        self._hook = optimizer.register_step_post_hook(self._count_optimizer_step)
+
+    def _count_optimizer_step(self, *_: Any) -> None:
+        self._open[-1].optimizer_steps += 1
+
+    def close(self) -> None:
+        """Takes the meter's hook off the optimizer."""
+        self._hook.remove()
+
+    def epoch(self, number: int) -> None:
+        self._epoch = number
+
+    def begin(self, stage: str) -> None:
+        if self._open:
+            self._suspend()
+        self._open.append(_Stage(stage, weights=fingerprint(self._model)))
+        self._resume()
+
+    def step(self, samples: int, loss: Tensor) -> None:
+        stage = self._open[-1]
+        stage.samples.append(samples)
+        stage.graph = loss.requires_grad
+        self._timer_step()
+
+    def end(self, stage: str, loss: float, metrics: Mapping[str, float]) -> None:
+        self._suspend()
+        ended = self._open.pop()
+        self._check(ended)
+        self.stages.append(
+            StageRecord(
+                epoch=self._epoch,
+                stage=ended.name,
+                wall=round(ended.wall * NANO, 9),
+                steps=tuple(ended.steps),
+                samples=tuple(ended.samples),
+                phases=ended.phases,
+                optimizer_steps=ended.optimizer_steps,
+                loss=loss,
+                metrics=dict(metrics),
+            )
+        )
+        if self._open:
+            self._resume()
+
+    def _resume(self) -> None:
+        self._synchronize()
+        self._stretch_began = self._clock()
+        self._timer.start()
+
+    def _suspend(self) -> None:
+        self._synchronize()
+        steps, phases = self._timer.stop()
+        stage = self._open[-1]
+        stage.wall += self._clock() - self._stretch_began
+        stage.steps += steps
+        for phase, spent in phases.items():
+            stage.phases[phase] = round(stage.phases.get(phase, 0.0) + spent, 9)
+
+    def _check(self, stage: _Stage) -> None:
+        moved = fingerprint(self._model) != stage.weights
+        if stage.name == "train":
+            self._note("parameters_moved_in_training", moved)
+        else:
+            self._note("weights_kept_in_evaluation", not moved)
+            self._note("graph_as_the_mode_says", stage.graph == self._records_graph)
+
+    def _note(self, check: str, holds: bool) -> None:
+        self.checks[check] = self.checks.get(check, True) and holds
+
+
+def fingerprint(model: nn.Module) -> tuple[float, ...]:
+    """The norms of all parameters and buffers: equal before and after means that nothing was moved.
+
+    Norms are gathered on the device and read at once; nothing as large as a weight is allocated.
+    """
+    norms: list[Tensor] = []
+    with torch.no_grad():
+        for tensor in [*model.parameters(), *model.buffers()]:
+            norm = torch.linalg.vector_norm(tensor) if tensor.is_floating_point() else tensor.sum()
+            norms.append(norm.to(torch.float64))
+        return tuple(torch.stack(norms).tolist()) if norms else ()
+
+
+class MemoryMeter:
+    """Peaks from `start` on: of the resident set above its level then, and of the device's memory. Bytes."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def start(self) -> None:
+        self._level = psutil.Process().memory_info().rss
+        reset_high_water_mark()
+        if self._device.type != "cpu":
+            torch.accelerator.reset_peak_memory_stats(self._device)
+
+    def peaks(self) -> dict[str, int]:
+        peaks = {"peak_rss": max(0, high_water_mark() - self._level)}
+        if self._device.type != "cpu":
+            peaks["peak_allocated"] = torch.accelerator.max_memory_allocated(self._device)
+            peaks["peak_reserved"] = torch.accelerator.max_memory_reserved(self._device)
+        return peaks
+
+
+def reset_high_water_mark() -> None:
+    """Sets the kernel's high-water mark of this process to its present resident set, where it can."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # proc_pid_clear_refs(5): 5 resets VmHWM
+    except OSError:
+        pass  # no such file, or not allowed: the mark then also holds what came before
+
+
+def high_water_mark() -> int:
+    """The most bytes that this process has had resident since the mark was reset."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB

@@ -1,0 +1,185 @@
+"""One launch: settle the process, build the task, run the loop with a meter attached, report."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import random
+import sys
+import sysconfig
+import time
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+
+from bench.case import Case, Conditions
+from bench.errors import BenchError
+from bench.measurement import PHASED, Failure, Measurement
+from bench.training import Task, fit
+from bench.worker import allocator, suites
+from bench.worker.environment import environment, usable_cpus
+from bench.worker.meters import NANO, MemoryMeter, Meter, device_synchronizer, device_timer
+
+
+class Diverged(BenchError):
+    """A loss is no longer a finite number."""
+
+
+def settle(conditions: Conditions, seed: int) -> dict[str, Any]:
+    """Puts this process under the conditions; returns them as they took.
+
+    `allocator` reads "pinned", "system", or "unpinned" where pinning was asked for and did not take.
+    """
+    took = "system"
+    if conditions.allocator == "pinned":
+        took = "pinned" if allocator.pin() else "unpinned"
+    if conditions.cpus and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, conditions.cpus)
+    torch.set_num_threads(conditions.threads)
+    if sys.platform == "linux" and multiprocessing.get_start_method(allow_none=True) != "fork":
+        # Loaders fork their workers on every Python version, so that their cost does not depend on it.
+        multiprocessing.set_start_method("fork", force=True)
+    random.seed(seed)
+    numpy.random.seed(seed)
+    torch.manual_seed(seed)
+    return {
+        "allocator": took,
+        "threads": torch.get_num_threads(),
+        "cpus": list(usable_cpus()),
+        "start_method": conditions.start_method,
+        "loader_start_method": multiprocessing.get_start_method(),
+        "load": round(os.getloadavg()[0], 2),
+    }
+
+
+def describe_environment(conditions: Conditions, seed: int) -> dict[str, Any]:
+    """The environment of the launches of this run, as JSON."""
+    took = settle(conditions, seed)
+    return environment(conditions, took["allocator"], seed).to_json()
+
+
+def launch(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Runs one case once: `{"measurement": ...}` or `{"failure": ...}` as JSON.
+
+    Whatever the user's code raises becomes a Failure; nothing is raised.
+    """
+    case = Case.from_json(request["case"])
+    place = {
+        "case": case,
+        "kind": request["kind"],
+        "round": request["round"],
+        "position": request["position"],
+        "nursery": os.getppid() if request["forked"] else os.getpid(),
+        "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    }
+    try:
+        return {"measurement": measure(case, request, place).to_json()}
+    except (Exception, SystemExit) as problem:
+        return {"failure": failure(problem, place, request["suite_file"]).to_json()}
+
+
+def measure(case: Case, request: Mapping[str, Any], place: Mapping[str, Any]) -> Measurement:
+    """The launch itself. `costs` are taken on the monotonic clock that all processes share."""
+    conditions = Conditions.from_json(request["conditions"])
+    settled = settle(conditions, request["seed"])
+    os.environ["EPOCHBENCH_DATA"] = conditions.data_root
+    device = torch.device(case.device)
+    if device.type != "cpu":
+        torch.accelerator.set_device_index(device.index or 0)
+        torch.zeros((), device=device)  # the context is made here, before memory is watched
+    suite = suites.find(request["suite_file"], case.suite)
+    memory = MemoryMeter(device)
+    memory.start()
+
+    began = time.perf_counter_ns()
+    task: Task = suite.build(case)
+    if not isinstance(task, Task):
+        raise TypeError(
+            f"build of suite {suite.name!r} returned a {type(task).__name__}, not a bench.training.Task"
+        )
+    task.device = device
+    task.model.to(device)
+    if task.setup is not None:
+        task.setup()
+    built = time.perf_counter_ns()
+
+    timer = device_timer(device, phases=request["kind"] == PHASED)
+    meter = Meter(
+        task.model, task.optimizer, timer, device_synchronizer(device), records_graph=case.mode == "eval"
+    )
+    try:
+        fit(task, case.epochs, case.mode, case.validate_every, meter)
+    finally:
+        meter.close()
+    ended = time.perf_counter_ns()
+    peaks = memory.peaks()
+    if task.teardown is not None:
+        task.teardown()
+    check_finite(meter)
+    return Measurement(
+        **place,
+        clock=timer.name,
+        stages=tuple(meter.stages),
+        memory=peaks,
+        checks=meter.checks,
+        conditions=settled,
+        costs={
+            "before_build": (began - request["launched_at"]) * NANO,
+            "build": (built - began) * NANO,
+            "loop": (ended - built) * NANO,
+        },
+    )
+
+
+def check_finite(meter: Meter) -> None:
+    """Raises Diverged where a stage ended with a loss that is no finite number."""
+    for record in meter.stages:
+        if record.loss is None or not math.isfinite(record.loss):
+            raise Diverged(
+                f"the {record.stage} loss of epoch {record.epoch + 1} is {record.loss}; try a smaller learning_rate"
+            )
+
+
+def failure(problem: BaseException, place: Mapping[str, Any], suite_file: str) -> Failure:
+    """What a launch reports when its own code raised."""
+    return Failure(
+        **place,
+        failure=kind_of(problem),
+        message=str(problem) if isinstance(problem, Diverged) else suites.one_line(problem),
+        where=user_frame(problem, suite_file),
+        detail="".join(traceback.format_exception(problem)),
+    )
+
+
+def kind_of(problem: BaseException) -> str:
+    """Which of FAILURES an exception is."""
+    if isinstance(problem, Diverged):
+        return "diverged"
+    if isinstance(problem, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(problem):
+        return "out_of_memory"
+    return "unsupported" if isinstance(problem, NotImplementedError) else "error"
+
+
+def user_frame(problem: BaseException, suite_file: str) -> str:
+    """The innermost frame that is the user's own, as file:line; empty where there is none.
+
+    The user's own is what lies in neither the interpreter, an installed package, nor Epochbench.
+    """
+    paths = sysconfig.get_paths()
+    foreign = (
+        *(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+        str(Path(__file__).parents[1]),
+    )
+    frames = traceback.extract_tb(problem.__traceback__)
+    own = [
+        frame
+        for frame in frames
+        if frame.filename == suite_file or not frame.filename.startswith((*foreign, "<"))
+    ]
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else ""

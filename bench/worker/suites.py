@@ -1,0 +1,135 @@
+"""Reading suite files: user code, so always in a child process."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import sysconfig
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.case import AxisValue, Case
+from bench.errors import SuiteError, UsageError
+from bench.suite import Suite
+
+
+def load(path: Path) -> list[Suite]:
+    """The suites of a file, in the order of its names. Raises SuiteError for a file that holds none.
+
+    The folder of the file and the working directory are importable while it loads and afterwards, as they
+    are for a script.
+    """
+    for folder in (str(Path.cwd()), str(path.parent)):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+    spec = importlib.util.spec_from_file_location(f"bench_suite_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise SuiteError(f"{path} is not a Python file; a suite file ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except UsageError as problem:
+        raise SuiteError(f"{path}: {problem}", traceback.format_exc()) from None
+    except (Exception, SystemExit) as problem:
+        summary = one_line(problem)
+        raise SuiteError(
+            f"suite file {path} does not import: {summary} (--debug shows the traceback)",
+            traceback.format_exc(),
+        ) from None
+    suites = {id(value): value for value in vars(module).values() if isinstance(value, Suite)}
+    if not suites:
+        raise SuiteError(f"{path} holds no suite; make one: suite = Suite(name=..., build=..., axes=...)")
+    return list(suites.values())
+
+
+def one_line(problem: BaseException) -> str:
+    """An exception as one line: its type and the first line of its message."""
+    lines = str(problem).strip().splitlines()
+    return f"{type(problem).__name__}: {lines[0]}" if lines else type(problem).__name__
+
+
+def describe(paths: Sequence[str], overrides: Mapping[str, Sequence[AxisValue]]) -> list[dict[str, Any]]:
+    """The suites of these files, expanded for this machine, as JSON.
+
+    Imports torch only where an axis needs to know the devices. An override must fit at least one suite.
+    """
+    loaded = [(path, suite) for path in paths for suite in load(Path(path))]
+    check_names(loaded)
+    devices: list[str] = ["cpu"]
+    if any(suite.needs_devices(overrides) for _, suite in loaded):
+        from bench.worker.environment import available_devices  # torch: only where it must be
+
+        devices = available_devices()
+    return [
+        {"name": suite.name, "file": path, **suite.expand(devices, overrides).to_json()}
+        for path, suite in loaded
+    ]
+
+
+def check_names(loaded: Sequence[tuple[str, Suite]]) -> None:
+    """Raises SuiteError where two suites share a name, since cases are told apart by it."""
+    seen: dict[str, str] = {}
+    for path, suite in loaded:
+        if suite.name in seen:
+            raise SuiteError(
+                f"two suites are named {suite.name!r}: in {seen[suite.name]} and in {path}; rename one"
+            )
+        seen[suite.name] = path
+
+
+def find(path: str, name: str) -> Suite:
+    """The suite of this name in this file."""
+    return next(suite for suite in load(Path(path)) if suite.name == name)
+
+
+def probe(path: str, cases: Sequence[Case]) -> list[str]:
+    """Builds these cases once, before anything is measured: the third-party modules that they need.
+
+    Raises UsageError for what the user can mend (an unknown name, a batch larger than the data). Any
+    other error is left to the launches, where it costs its own case and no other.
+    """
+    before = set(sys.modules)
+    for case in cases:
+        suite = find(path, case.suite)
+        try:
+            task = suite.build(case)
+        except UsageError:
+            raise
+        except (Exception, SystemExit):
+            traceback.print_exc()
+            continue
+        check_sizes(case, task)
+    return third_party(set(sys.modules) - before)
+
+
+def check_sizes(case: Case, task: Any) -> None:
+    """Raises UsageError where a batch, or the steps between two validations, exceed the training data."""
+    dataset = getattr(task.train_loader, "dataset", None)
+    if "batch_size" in case.axes and hasattr(dataset, "__len__") and len(dataset) < case.batch_size:
+        raise UsageError(
+            f"batch_size {case.batch_size} is larger than the training data of {case.suite!r}, "
+            f"{len(dataset)} samples; choose at most {len(dataset)}"
+        )
+    every = case.validate_every
+    if every is not None and case.mode == "train" and hasattr(task.train_loader, "__len__"):
+        steps = len(task.train_loader)
+        if steps < every:
+            raise UsageError(
+                f"validate_every {every} is more than the {steps} steps of an epoch at batch_size "
+                f"{case.batch_size}; choose at most {steps}, or 'epoch'"
+            )
+
+
+def third_party(names: set[str]) -> list[str]:
+    """Those modules that are installed packages: what a nursery may import beforehand."""
+    roots = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+    bench = str(Path(__file__).parents[1])
+    found = []
+    for name in names:
+        origin = getattr(sys.modules.get(name), "__file__", None)
+        if origin and origin.startswith(roots) and not origin.startswith(bench):
+            found.append(name)
+    return sorted(found)
