@@ -149,7 +149,8 @@ def spell(value: AxisValue) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        return f"{value:g}"
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)  # two values never share a name
     return value if isinstance(value, str) else str(value)
 
 

@@ -215,9 +215,9 @@ def _table(*rows: tuple[str, str, str, str, bool, str]) -> dict[str, Metric]:
 METRICS: Mapping[str, Metric] = _table(
     ("epoch.time", "s", "time", "less", True, "the stages of one counted epoch, all batches"),
     ("train.step_time", "s", "time", "less", True, "median step of the train stage, full batches"),
-    ("train.step_mean", "s", "shown", "less", False, "mean step of the train stage: the phases add up to it"),
+    ("train.step_mean", "s", "shown", "less", False, "mean train step: the phases add up to it"),
     *(
-        (f"{stage}.throughput", "samples/s", "time", "more", False, f"all samples of the {stage} stage over its time")
+        (f"{stage}.throughput", "samples/s", "time", "more", False, f"{stage} samples over the time of the stage")
         for stage in STAGES
     ),
     *(
@@ -225,11 +225,11 @@ METRICS: Mapping[str, Metric] = _table(
         for stage in STAGES
         for what in ("batches", "samples", "optimizer_steps")
     ),
-    ("memory.peak_rss", "B", "memory", "less", True, "rise of the resident set over its level before the task"),
-    ("memory.peak_allocated", "B", "machine", "less", True, "peak of the bytes that tensors held on the device"),
-    ("memory.peak_reserved", "B", "memory", "less", True, "peak of the bytes that the device's allocator held"),
+    ("memory.peak_rss", "B", "memory", "less", True, "rise of resident memory over its level before the task"),
+    ("memory.peak_allocated", "B", "machine", "less", True, "peak of the bytes of tensors on the device"),
+    ("memory.peak_reserved", "B", "memory", "less", True, "peak of the bytes the device's allocator held"),
     *(
-        (f"{stage}.phase.{phase}", "s", "shown", "less", False, f"{phase}, mean over the steps of the {stage} stage")
+        (f"{stage}.phase.{phase}", "s", "shown", "less", False, f"{phase}, mean over the {stage} steps")
         for stage in STAGES
         for phase in PHASES
     ),

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -213,14 +213,15 @@ class Workers:
     """Processes that answer requests, forked from a nursery or spawned one by one.
 
     `conditions` are those in force: where forking is not sound on this machine, `start_method` goes over
-    to spawn and `fallback` says why. `modules` is what a nursery imports beforehand.
+    to spawn and `fallback` says why. `modules` is what a nursery imports beforehand, `logs` the folder
+    that requests log to.
     """
 
-    def __init__(self, conditions: Conditions, logs: Path) -> None:
+    def __init__(self, conditions: Conditions, logs: Path, modules: Sequence[str] = _PRELOAD) -> None:
         self.conditions = conditions
+        self.logs = logs
         self.fallback = ""
-        self.modules: list[str] = list(_PRELOAD)
-        self._logs = logs
+        self.modules = list(modules)
         self._nursery: Nursery | None = None
 
     def __enter__(self) -> Workers:
@@ -247,7 +248,7 @@ class Workers:
 
     def ask(self, request: Mapping[str, Any], log: str, timeout: float = _SHORT) -> dict[str, Any]:
         """The answer to one request, in a process of its own that writes to this log of the run."""
-        request = {**request, "log": str(self._logs / log)}
+        request = {**request, "log": str(self.logs / log)}
         if self.conditions.start_method == "fork":
             try:
                 return self._ready().ask(request, timeout)
@@ -263,7 +264,7 @@ class Workers:
             nursery.close()
 
     def _start(self) -> Nursery:
-        return Nursery(self.conditions, self._logs / "nursery.log")
+        return Nursery(self.conditions, self.logs / "nursery.log")
 
     def _ready(self) -> Nursery:
         """A nursery that has imported what it should and is fit to fork; raises Refused where none can be."""

@@ -110,7 +110,7 @@ def _batch(case: Case) -> int:
 def run(
     workers: Workers,
     plan: Plan,
-    announce: Callable[[Job], None] = lambda job: None,
+    announce: Callable[[Job], None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Record]:
     """Every launch of the plan, as it comes back; ends early where the time budget does."""

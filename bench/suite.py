@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.case import DEFAULTS, AxisValue, Case, check_value, unused_axes
+from bench.case import DEFAULTS, AxisValue, Case, check_value, spell, unused_axes
 from bench.errors import SuiteError, UsageError
 
 AVAILABLE = "available"
@@ -34,7 +34,7 @@ class Suite:
     name: str
     build: Callable[[Case], Any]
     axes: Mapping[str, Sequence[AxisValue] | str] = field(default_factory=dict)
-    choices: Mapping[str, Collection[str]] = field(default_factory=dict)
+    choices: Mapping[str, Collection[AxisValue]] = field(default_factory=dict)
     exclude: Callable[[Case], str | None] | None = None
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class Suite:
         check_value(axis, value)
         known = self.choices.get(axis)
         if known is not None and value not in known:
-            raise UsageError(f"unknown {axis} {value!r}; there are {', '.join(sorted(known))}")
+            raise UsageError(f"unknown {axis} {value!r}; there are {', '.join(sorted(map(spell, known)))}")
 
     def needs_devices(self, overrides: Mapping[str, Sequence[AxisValue]]) -> bool:
         """True where expanding needs to know which devices the machine has."""
@@ -96,28 +96,32 @@ class Suite:
                     f"suite {self.name!r} has no axis {axis!r}; it has {', '.join({**matrix, **DEFAULTS})}"
                 )
             if axis == "device" and list(values) == [AVAILABLE]:
+                matrix[axis] = list(devices)
                 continue
             for value in values:
                 self.check(axis, value)
-                if axis == "device" and value not in devices:
-                    raise UsageError(f"device {value!r} cannot be had: {_why_not(str(value), devices)}")
+                if axis == "device" and _full_name(value, devices) not in devices:
+                    raise UsageError(_why_not(str(value), devices))
             matrix[axis] = list(values)
+        matrix["device"] = [_full_name(device, devices) for device in matrix["device"]]
 
         expansion = Expansion()
         excluded: dict[str, str] = {}
-        seen: set[str] = set()
+        kept: set[str] = set()
         for values in itertools.product(*matrix.values()):
             case = Case(self.name, dict(zip(matrix, values, strict=True)))
             reason = self._exclusion(case, devices)
-            if case.id in seen:
+            if case.id in kept or case.id in excluded:
                 unused = unused_axes(case.mode) & matrix.keys()
                 key = (case.mode, tuple(axis for axis in matrix if axis in unused))
                 expansion.collapsed[key] = expansion.collapsed.get(key, 0) + 1
-            elif reason is not None:
-                excluded[case.id] = reason
-            else:
+            if reason is not None and case.id not in kept:
+                excluded.setdefault(case.id, reason)
+            elif reason is None and case.id not in kept:
+                # A reason that lay in an axis which the mode does not use holds for none of its cases.
+                excluded.pop(case.id, None)
                 expansion.cases.append(case)
-            seen.add(case.id)
+                kept.add(case.id)
         expansion.excluded = list(excluded.items())
         return expansion
 
@@ -150,6 +154,12 @@ class Expansion:
             collapsed={(mode, tuple(axes)): count for mode, axes, count in data["collapsed"]},
             excluded=[(case, reason) for case, reason in data["excluded"]],
         )
+
+
+def _full_name(device: AxisValue, devices: Sequence[str]) -> AxisValue:
+    """`cuda` means the first of its kind, as it does for torch."""
+    first = f"{device}:0"
+    return first if device not in devices and first in devices else device
 
 
 def _why_not(device: str, devices: Sequence[str]) -> str:

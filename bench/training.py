@@ -135,7 +135,7 @@ def train(task: Task, observer: Observer, validate_every: int | None = None) -> 
         lap("data")
         inputs, targets = to_device(inputs, task.device), to_device(targets, task.device)
         lap("transfer")
-        outputs, loss = task.step(task, inputs, targets, lap)
+        _, loss = task.step(task, inputs, targets, lap)
         lap("loss")
         task.optimizer.zero_grad()
         lap("zero_grad")

@@ -61,7 +61,8 @@ def interval_rank(launches: int, level: float = LEVEL) -> int | None:
 
 def coverage(launches: int, rank: int) -> float:
     """The probability with which [rank-th smallest, rank-th largest] holds the true median."""
-    return 1 - 2 * sum(math.comb(launches, k) for k in range(rank)) / 2**launches
+    below: float = sum(math.comb(launches, k) for k in range(rank)) / 2**launches
+    return 1 - 2 * below
 
 
 def variation(values: Sequence[float]) -> float | None:

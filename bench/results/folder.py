@@ -131,7 +131,7 @@ def _there_is(root: Path) -> str:
 
 
 def git_commit() -> str:
-    """The commit of the working directory, with `+` behind it where the tree has changes; empty without git."""
+    """The commit of the working directory, `+` behind it where the tree has changes; empty without git."""
     try:
         commit = _git("rev-parse", "--short", "HEAD")
         return commit + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
@@ -144,7 +144,7 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def same_file_system_path(path: Path) -> str:
+def shown(path: Path) -> str:
     """A path as it is shown: relative where it lies below the working directory."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative

@@ -63,17 +63,16 @@ def read_journal(path: Path) -> Records:
             records.add(_record(json.loads(line), path))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             torn = number == len(lines)  # what is whole ends in a line feed
-            records.notes.append(
-                f"{path}: line {number} is {'torn: the run was cut off while writing it' if torn else 'damaged'}; "
-                f"it is left out"
-            )
+            why = "torn: the run was cut off while writing it" if torn else "damaged"
+            records.notes.append(f"{path}: line {number} is {why}; it is left out")
     return records
 
 
 def _record(data: Any, path: Path) -> Measurement | Failure:
     if data["schema"] != SCHEMA:
         raise ResultsError(
-            f"{path} has schema {data['schema']!r}, this version reads {SCHEMA}; use the version that wrote it"
+            f"{path} has schema {data['schema']!r}, this version reads {SCHEMA}; "
+            f"use the version that wrote it"
         )
     if "measurement" in data:
         return Measurement.from_json(data["measurement"])

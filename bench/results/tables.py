@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import fnmatch
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -61,7 +63,7 @@ def read(run: str | Path) -> Tables:
 def build(
     records: Records, plan: Mapping[str, Any] | None = None, environment: Environment | None = None
 ) -> Tables:
-    """All tables of these records. The plan gives the order of the cases; without it they come as measured."""
+    """All tables of these records; the plan gives the order of the cases."""
     cases = _cases(records, plan or {})
     measured = {case.id: [m for m in records.measurements if m.case == case] for case in cases}
     failed = {case.id: [f for f in records.failures if f.case == case] for case in cases}
@@ -128,7 +130,7 @@ def _cases(records: Records, plan: Mapping[str, Any]) -> list[Case]:
         planned = [Case.from_json(case) for case in plan.get("cases", [])]
     except (TypeError, KeyError, AttributeError) as problem:
         raise ResultsError(f"plan.json is damaged: {problem}") from None
-    ran = [record.case for record in [*records.measurements, *records.failures]]
+    ran = [record.case for record in records.measurements] + [record.case for record in records.failures]
     return list(dict.fromkeys([*planned, *ran]))
 
 
@@ -246,6 +248,22 @@ def write(folder: RunFolder, tables: Tables) -> None:
             f"the tables cannot be written to {folder.path}: {problem.strerror}; the journal is complete, "
             f"make room and run: bench tables {folder.path}"
         ) from None
+
+
+def choose(tables: Tables, patterns: Sequence[str]) -> Tables:
+    """The tables with the metrics that these names or patterns (`train.phase.*`) match, in their order.
+
+    Raises ResultsError for one that matches nothing.
+    """
+    there = list(dict.fromkeys(tables.summary["metric"]))
+    chosen: dict[str, None] = {}
+    for pattern in patterns:
+        matched = fnmatch.filter(there, pattern)
+        if not matched:
+            raise ResultsError(f"the run has no metric {pattern!r}; it has {', '.join(there)}")
+        chosen |= dict.fromkeys(matched)
+    rows = tables.summary[tables.summary["metric"].isin(list(chosen))]
+    return dataclasses.replace(tables, summary=rows)
 
 
 def as_json(tables: Tables) -> str:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from bench.case import Case
+from bench.case import Case, spell
+from bench.errors import UsageError
 from bench.tasks import datasets, losses, optimizers, schedulers
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ def build(case: Case) -> Task:
     from bench.tasks import models  # torch: in the worker only
     from bench.training import Task
 
+    for axis, names in CHOICES.items():
+        if case.get(axis) not in names:
+            known = ", ".join(map(spell, names))
+            raise UsageError(f"unknown {axis} {case.get(axis)!r}; there are {known}")
     data = datasets.load(case.get("dataset"), case.get("image_size"), case.get("samples"))
     model = models.build(case.get("model"), data.shape, data.classes)
     optimizer = optimizers.build(case.optimizer, model.parameters(), case.learning_rate)

@@ -128,10 +128,10 @@ def downloadable(name: str, dataset: str, shape: tuple[int, ...]) -> Data:
         test = make(root, train=False, transform=ToTensor(), download=download)
     except (OSError, RuntimeError) as problem:
         if download:
-            reason = str(problem).strip().splitlines()[0]
+            reason = (str(problem).strip().splitlines() or [type(problem).__name__])[-1]  # the cause stands last
             raise UsageError(
-                f"dataset {name!r} could not be downloaded into {root}: {reason}; check the network, or put its "
-                f"files there by hand"
+                f"dataset {name!r} could not be downloaded into {root}: {reason}; check the network, or put "
+                f"its files there by hand"
             ) from problem
         raise UsageError(
             f"dataset {name!r} is not in {root}; run once with --download, or name its folder with --data"

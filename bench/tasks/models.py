@@ -39,9 +39,9 @@ def build(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:
 
 def mlp(shape: tuple[int, ...], classes: int) -> nn.Module:
     """A multi-layer perceptron on the flattened image."""
-    size, layers = torch.Size(shape).numel(), [nn.Flatten()]
+    size, layers = torch.Size(shape).numel(), nn.ModuleList([nn.Flatten()])
     for width in MLP_WIDTHS:
-        layers += [nn.Linear(size, width), nn.ReLU()]
+        layers.extend([nn.Linear(size, width), nn.ReLU()])
         size = width
     return nn.Sequential(*layers, nn.Linear(size, classes))
 
@@ -83,14 +83,15 @@ class Transformer(nn.Module):
     def forward(self, codes: Tensor) -> Tensor:
         hidden = self.embedding(codes) + self.position
         hidden = self.blocks(hidden, mask=self.mask, is_causal=True)
-        return self.head(hidden).transpose(1, 2)
+        scores: Tensor = self.head(hidden)
+        return scores.transpose(1, 2)
 
 
 def reduced_vit(shape: tuple[int, ...], classes: int) -> nn.Module:
     """Torchvision's vision transformer in the layout of vit_b_16, a third of its depth and of its width."""
     from torchvision.models import VisionTransformer
 
-    return VisionTransformer(
+    model: nn.Module = VisionTransformer(
         image_size=shape[1],
         patch_size=16,
         num_layers=4,
@@ -99,6 +100,7 @@ def reduced_vit(shape: tuple[int, ...], classes: int) -> nn.Module:
         mlp_dim=1024,
         num_classes=classes,
     )
+    return model
 
 
 def from_torchvision(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:

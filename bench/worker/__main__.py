@@ -64,7 +64,7 @@ class Nursery:
         self._answers = answers
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """One line up. It begins with a line feed as well: a child that was killed may have left half a line."""
+        """One line up. It begins with a line feed as well: a killed child may have left half a line."""
         data = f"\n{json.dumps(message)}\n".encode()
         while data:
             data = data[os.write(self._answers, data) :]

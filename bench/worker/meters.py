@@ -31,6 +31,8 @@ Clock = Callable[[], int]  # nanoseconds, monotonic
 class Timer(Protocol):
     """Times one stretch of one stage, from `start` to `stop`; steps and phases are seconds."""
 
+    name: str
+
     def start(self) -> None: ...
     def lap(self, phase: str) -> None: ...
     def step(self) -> None: ...
@@ -226,6 +228,7 @@ class Meter(Observer):
     def end(self, stage: str, loss: float, metrics: Mapping[str, float]) -> None:
         self._suspend()
         ended = self._open.pop()
+        assert ended.name == stage, f"{stage} ended inside {ended.name}"
         self._check(ended)
         self.stages.append(
             StageRecord(
@@ -250,9 +253,10 @@ class Meter(Observer):
 
     def _suspend(self) -> None:
         self._synchronize()
+        ended = self._clock()  # read before the timer adds up, which is no part of the stage
         steps, phases = self._timer.stop()
         stage = self._open[-1]
-        stage.wall += self._clock() - self._stretch_began
+        stage.wall += ended - self._stretch_began
         stage.steps += steps
         for phase, spent in phases.items():
             stage.phases[phase] = round(stage.phases.get(phase, 0.0) + spent, 9)

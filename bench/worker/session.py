@@ -142,7 +142,8 @@ def check_finite(meter: Meter) -> None:
     for record in meter.stages:
         if record.loss is None or not math.isfinite(record.loss):
             raise Diverged(
-                f"the {record.stage} loss of epoch {record.epoch + 1} is {record.loss}; try a smaller learning_rate"
+                f"the {record.stage} loss of epoch {record.epoch + 1} is {record.loss}; "
+                f"try a smaller learning_rate"
             )
 
 

@@ -6,7 +6,7 @@ import importlib.util
 import sys
 import sysconfig
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -108,13 +108,13 @@ def probe(path: str, cases: Sequence[Case]) -> list[str]:
 def check_sizes(case: Case, task: Any) -> None:
     """Raises UsageError where a batch, or the steps between two validations, exceed the training data."""
     dataset = getattr(task.train_loader, "dataset", None)
-    if "batch_size" in case.axes and hasattr(dataset, "__len__") and len(dataset) < case.batch_size:
+    if "batch_size" in case.axes and isinstance(dataset, Sized) and len(dataset) < case.batch_size:
         raise UsageError(
             f"batch_size {case.batch_size} is larger than the training data of {case.suite!r}, "
             f"{len(dataset)} samples; choose at most {len(dataset)}"
         )
     every = case.validate_every
-    if every is not None and case.mode == "train" and hasattr(task.train_loader, "__len__"):
+    if every is not None and case.mode == "train" and isinstance(task.train_loader, Sized):
         steps = len(task.train_loader)
         if steps < every:
             raise UsageError(

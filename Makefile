@@ -1,0 +1,54 @@
+# Epochbench. `make bench` measures, `make test` tests; both set everything up by themselves.
+#
+#   PYTHON=python3   use this interpreter as it is, with no install (a GPU machine with its own packages)
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+ifdef PYTHON
+  PY := $(PYTHON)
+  READY :=
+else
+  PY := .venv/bin/python
+  READY := .venv/.ready
+endif
+
+# What is measured by default; any suite file or folder: make bench SUITE=suites/models.py ARGS="-k resnet18"
+SUITE ?= suites/vision.py
+ARGS ?=
+
+.PHONY: help bench test lint check coverage clean
+
+help: ## Show what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+bench: $(READY) ## Measure the vision suite: tables and pictures in results/
+	$(PY) -m bench run $(SUITE) $(ARGS)
+
+test: $(READY) ## Run the tests
+	$(PY) -m pytest -q
+
+lint: $(READY) ## Check style and types: ruff, mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+coverage: $(READY) ## Run the tests and show which lines of bench/ they reach, worker processes included
+	$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest -q
+	$(PY) -m coverage combine -q
+	$(PY) -m coverage report --fail-under=90
+
+check: lint coverage ## All of it
+
+clean: ## Remove the virtual environment, caches and runs (baselines stay)
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find results -mindepth 1 -maxdepth 1 ! -name baselines -exec rm -rf {} + 2>/dev/null || true
+
+# Made anew by itself when the dependencies change. The pins are what CI installs.
+.venv/.ready: pyproject.toml constraints.txt
+	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Epochbench needs Python 3.11 or later; use make PYTHON=...")'
+	test -x .venv/bin/python || python3 -m venv .venv
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@

@@ -1,0 +1,77 @@
+"""The command line: the only rooms that print or pick an exit code.
+
+Exit codes: 0; 130 and 143 interrupted; 70 a fault of Epochbench itself; 2 something that the user can
+mend; 5 at least one case failed; 3 the budget ended before each case had a launch.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from bench.cli import inspect, measure
+from bench.errors import HarnessFault, Interrupted, UsageError
+
+USAGE, FAULT, INTERRUPTED = 2, 70, 130
+
+app = typer.Typer(
+    name="bench",
+    help="Measure PyTorch training loops: the whole train / validate / test loop, with numbers to trust.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+measure.register(app)
+inspect.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The `bench` command. Every way out of it is an exit code of the table above."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(exit_code(arguments))
+
+
+def exit_code(arguments: list[str]) -> int:
+    """Runs a command; whatever it raises becomes one line on standard error and an exit code."""
+    debug = "--debug" in arguments
+    try:
+        return int(app(arguments, standalone_mode=False) or 0)
+    except UsageError as problem:
+        return _say(str(problem), USAGE, problem.detail if debug else "")
+    except Interrupted as stop:
+        return 128 + stop.signal_number
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone (`bench list | head`): nothing is left to say, nor to flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except HarnessFault as fault:
+        return _say(_report(str(fault)), FAULT, fault.detail if debug else "")
+    except Exception as problem:
+        # typer's own errors (a misspelt flag) know how to word themselves; their class is not public.
+        if hasattr(problem, "format_message"):
+            hint = f"; see: {problem.ctx.command_path} --help" if getattr(problem, "ctx", None) else ""
+            return _say(f"{problem.format_message().rstrip('.')}{hint}", USAGE)
+        return _say(
+            _report(f"{type(problem).__name__}: {problem}"), FAULT, traceback.format_exc() if debug else ""
+        )
+
+
+def _report(what: str) -> str:
+    return (
+        f"a fault of Epochbench itself: {what}; what was measured is kept. Please report it with the command and "
+        f"the output of --debug"
+    )
+
+
+def _say(message: str, code: int, detail: str = "") -> int:
+    if detail:
+        print(detail.rstrip(), file=sys.stderr)
+    print(f"bench: {' '.join(message.split())}", file=sys.stderr)
+    return code

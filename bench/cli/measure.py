@@ -1,0 +1,335 @@
+"""The verbs that start workers: `list` and `run`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench import __version__
+from bench.case import ALLOCATORS, START_METHODS, Case, Conditions, Schedule
+from bench.cli.options import Axis, Debug, Json, Keyword, Suites, overrides, seconds, suite_files
+from bench.cli.progress import progress
+from bench.errors import Interrupted, UsageError
+from bench.machine.processors import default_threads, usable_cores
+from bench.nursery import Workers
+from bench.results import folder as folders
+from bench.results.history import launch_seconds
+from bench.results.journal import Journal
+from bench.runner import Plan, SuiteListing, describe, probe, run
+from bench.selection import parse
+
+if TYPE_CHECKING:
+    from bench.results.tables import Tables
+
+FAILED, UNDECIDED = 5, 3
+
+
+def register(app: typer.Typer) -> None:
+    app.command("list")(list_cases)
+    app.command("run")(run_suites)
+
+
+def list_cases(
+    suites: Suites = None,
+    keyword: Keyword = None,
+    axis: Axis = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """List the cases of suites, with what collapsed or was excluded and why."""
+    with tempfile.TemporaryDirectory() as logs, Workers(conditions(), Path(logs), modules=[]) as workers:
+        listings = describe(workers, suite_files(suites), overrides(axis))
+    chosen = select(listings, keyword)
+    if as_json:
+        print(json.dumps([listing_json(listing, chosen) for listing in listings], indent=2))
+        return 0
+    for listing in listings:
+        for case in listing.expansion.cases:
+            if case in chosen:
+                print(case.id)
+        for line in dropped(listing):
+            print(line)
+    print(f"{len(chosen)} cases" if len(chosen) != 1 else "1 case")
+    return 0
+
+
+def run_suites(
+    suites: Suites = None,
+    keyword: Keyword = None,
+    axis: Axis = None,
+    launches: Annotated[
+        int, typer.Option(help="Fresh processes a case; six are the fewest for a 95 % interval.")
+    ] = 6,
+    time_budget: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="End after 90s, 5m, 1h; every launch that was made counts."),
+    ] = None,
+    timeout: Annotated[
+        str, typer.Option(metavar="TIME", help="The longest that one launch may take.")
+    ] = "10m",
+    seed: Annotated[
+        int, typer.Option(help="Seeds the order of the launches, and torch in every launch.")
+    ] = 0,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads of a launch.  [default: physical cores]")
+    ] = None,
+    allocator: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(ALLOCATORS), help="Pin the host allocator, or take it as untuned users do."
+        ),
+    ] = "pinned",
+    start_method: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(START_METHODS), help="How launches start.  [default: fork where it is sound]"
+        ),
+    ] = None,
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Where downloaded data sets lie.")] = Path("data"),
+    download: Annotated[bool, typer.Option("--download", help="Fetch data sets that are not there.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The run's folder itself: new, or empty.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="A label for the run.")] = "",
+    note: Annotated[str, typer.Option(help="A remark to keep with the run.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be measured, and end.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Measure suites: tables and pictures of every case in a new folder of results."""
+    budget = None if time_budget is None else seconds(time_budget)
+    schedule = Schedule(launches, budget, seconds(timeout), seed)
+    given = conditions(threads, allocator, start_method, data)
+    with tempfile.TemporaryDirectory() as scratch, Workers(given, Path(scratch)) as workers, stoppable():
+        listings = describe(workers, suite_files(suites), overrides(axis))
+        plan = Plan(select(listings, keyword), {one.name: one.file for one in listings}, schedule)
+        if dry_run:
+            return say_plan(plan, as_json)
+        folder = folders.create(datetime.now(UTC), out)
+        workers.logs = folder.logs
+        stop = measure(workers, plan, folder, {"name": name, "note": note}, download, quiet)
+    tables = finish(folder)
+    if as_json:
+        from bench.results.tables import as_json as tables_json
+
+        print(tables_json(tables))
+    elif not quiet:
+        say_results(folder, tables, stop)
+    return stop or outcome(plan, tables)
+
+
+def measure(
+    workers: Workers,
+    plan: Plan,
+    folder: folders.RunFolder,
+    labels: dict[str, str],
+    download: bool,
+    quiet: bool,
+) -> int:
+    """All launches of the plan into the journal; the exit code of a signal that ended it early, else 0."""
+    try:
+        probe(workers, plan, download)
+        record_setting(workers, plan, folder, labels)
+    except UsageError:
+        discard(folder)
+        raise
+    journal, bar = Journal(folder.journal), progress(plan, quiet)
+    try:
+        for record in run(workers, plan, announce=bar.begin):
+            journal.append(record)
+            bar.end(record)
+    except Interrupted as stop:
+        return 128 + stop.signal_number
+    finally:
+        bar.close()
+        journal.close()
+    return 0
+
+
+def record_setting(workers: Workers, plan: Plan, folder: folders.RunFolder, labels: dict[str, str]) -> None:
+    """plan.json and environment.json: what is to be measured, and on what."""
+    request = {
+        "do": "environment",
+        "conditions": workers.conditions.to_json(),
+        "seed": plan.schedule.seed,
+    }
+    environment = workers.ask(request, "environment.log")["environment"]
+    environment["start_method"] = (
+        workers.conditions.start_method
+    )  # asking may have shown that fork is not sound
+    folder.write_json("environment.json", environment)
+    folder.write_json(
+        "plan.json",
+        {
+            **labels,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "version": __version__,
+            "commit": folders.git_commit(),
+            "command": sys.argv[1:],
+            "conditions": workers.conditions.to_json(),
+            "spawned_because": workers.fallback,
+            **plan.to_json(),
+        },
+    )
+
+
+def discard(folder: folders.RunFolder) -> None:
+    """Takes away a run folder in which nothing was measured."""
+    for path in sorted(folder.path.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    folder.path.rmdir()
+
+
+def finish(folder: folders.RunFolder) -> Tables:
+    """Tables and pictures of a run, made from its journal."""
+    from bench.report import plots
+    from bench.results import tables
+
+    made = tables.read(folder.path)
+    tables.write(folder, made)
+    plots.draw(made, folder.plots)
+    return made
+
+
+def say_results(folder: folders.RunFolder, tables: Tables, stop: int) -> None:
+    from bench.cli.inspect import print_tables
+
+    print_tables(tables)
+    place = folders.shown(folder.path)
+    print(f"tables: {place}/summary.csv (.parquet), phases.csv, steps.parquet")
+    print(f"pictures: {place}/plots/")
+    if stop:
+        print("stopped early; what was measured until then is kept", file=sys.stderr)
+
+
+def outcome(plan: Plan, tables: Tables) -> int:
+    """The exit code of a run that went to its end."""
+    if len(tables.failures):
+        return FAILED
+    measured = set(tables.summary["case"])
+    missing = [case.id for case in plan.cases if case.id not in measured]
+    if missing:
+        print(
+            f"bench: the time budget ended before {len(missing)} of {len(plan.cases)} cases had a launch; "
+            f"give it longer with --time-budget, or fewer cases with -k",
+            file=sys.stderr,
+        )
+        return UNDECIDED
+    return 0
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Ctrl-C and SIGTERM raise Interrupted while this lasts."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def conditions(
+    threads: int | None = None,
+    allocator: str = "pinned",
+    start_method: str | None = None,
+    data: Path = Path("data"),
+) -> Conditions:
+    """The conditions that flags ask for, with the defaults of this machine."""
+    cores = usable_cores()
+    return Conditions(
+        threads=default_threads(cores) if threads is None else threads,
+        cpus=cores,
+        allocator=allocator,
+        # On macOS a forked child may not use the system's own libraries.
+        start_method=start_method or ("fork" if sys.platform == "linux" else "spawn"),
+        data_root=str(data.resolve()),
+    )
+
+
+def select(listings: Sequence[SuiteListing], keyword: str | None) -> list[Case]:
+    """The cases that -k takes. Raises UsageError, saying what there is, where it takes none."""
+    cases = [case for listing in listings for case in listing.expansion.cases]
+    chosen = list(filter(parse(keyword), cases)) if keyword is not None else cases
+    if chosen:
+        return chosen
+    if not cases:
+        reasons = {reason for listing in listings for _, reason in listing.expansion.excluded}
+        raise UsageError(f"no case is left: {'; '.join(sorted(reasons))}")
+    values: dict[str, dict[str, None]] = {}
+    for case in cases:
+        for axis, value in case.used.items():
+            values.setdefault(axis, {})[str(value)] = None
+    there = "; ".join(f"{axis}: {', '.join(found)}" for axis, found in values.items())
+    raise UsageError(f"-k {keyword!r} matches none of the {len(cases)} cases; there are {there}")
+
+
+def dropped(listing: SuiteListing) -> Iterator[str]:
+    """What became of the combinations that are no cases."""
+    for (mode, axes), count in listing.expansion.collapsed.items():
+        why = f"{', '.join(axes)} is not used under mode={mode}" if axes else "the same case again"
+        yield f"# {listing.name}: {count} combinations collapsed: {why}"
+    for case, reason in listing.expansion.excluded:
+        yield f"# {case} excluded: {reason}"
+
+
+def listing_json(listing: SuiteListing, chosen: Sequence[Case]) -> dict[str, Any]:
+    return {
+        "suite": listing.name,
+        "file": listing.file,
+        "cases": [{"id": case.id, "axes": case.used} for case in listing.expansion.cases if case in chosen],
+        "collapsed": [
+            {"mode": mode, "axes": list(axes), "combinations": count}
+            for (mode, axes), count in listing.expansion.collapsed.items()
+        ],
+        "excluded": [{"id": case, "reason": reason} for case, reason in listing.expansion.excluded],
+    }
+
+
+# What a launch of a case that was never measured here is taken to last, and what a round costs besides.
+_UNKNOWN_LAUNCH, _NURSERY = 1.0, 3.0
+
+
+def say_plan(plan: Plan, as_json: bool) -> int:
+    """The dry run: cases, launches, minutes as far as earlier runs tell."""
+    known = launch_seconds()
+    a_round = sum(known.get(case.id, _UNKNOWN_LAUNCH) for case in plan.cases) + _NURSERY
+    expected = a_round * plan.schedule.launches
+    if plan.schedule.time_budget is not None:
+        expected = min(expected, plan.schedule.time_budget)
+    seen = sum(case.id in known for case in plan.cases)
+    if as_json:
+        facts = {
+            "cases": [case.id for case in plan.cases],
+            "launches": plan.launches,
+            "expected_seconds": expected,
+        }
+        print(
+            json.dumps(
+                {**facts, "cases_measured_before": seen, **dataclasses.asdict(plan.schedule)}, indent=2
+            )
+        )
+        return 0
+    for case in plan.cases:
+        print(case.id)
+    print(
+        f"{len(plan.cases)} cases, {plan.launches} launches, about {expected / 60:.1f} minutes "
+        f"({seen} of {len(plan.cases)} cases were measured here before; others are taken as {_UNKNOWN_LAUNCH:g} s)"
+    )
+    return 0

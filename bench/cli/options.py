@@ -1,0 +1,75 @@
+"""Flags that several verbs take, and how their text is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.case import AxisValue
+from bench.errors import SuiteError, UsageError
+from bench.suite import parse_axis
+
+Suites = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[SUITE]...", help="Suite files, or folders of them.  [default: suites]"),
+]
+Run = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="A run: its folder, a unique prefix of its name, latest, or latest~N."
+    ),
+]
+Keyword = Annotated[
+    str | None,
+    typer.Option("-k", metavar="EXPR", help="Take the cases that match, such as 'adam and not mode=eval'."),
+]
+Axis = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--axis", metavar="NAME=V1,V2", help="Values of an axis in place of the suite's; repeatable."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+def suite_files(paths: Sequence[Path] | None) -> list[str]:
+    """The suite files that these paths name: a folder stands for its .py files. Raises SuiteError."""
+    files: list[str] = []
+    for path in paths or [Path("suites")]:
+        if path.is_dir():
+            found = sorted(file for file in path.glob("*.py") if not file.name.startswith("_"))
+            if not found:
+                raise SuiteError(f"folder {path} holds no suite file (*.py)")
+            files += [str(file.resolve()) for file in found]
+        elif path.is_file():
+            files.append(str(path.resolve()))
+        else:
+            raise SuiteError(f"suite file {path} does not exist; name a .py file, or a folder of them")
+    return list(dict.fromkeys(files))
+
+
+def overrides(axes: Sequence[str] | None) -> dict[str, list[AxisValue]]:
+    """The values that --axis gives, by axis. Raises UsageError for an axis that is given twice."""
+    given: dict[str, list[AxisValue]] = {}
+    for text in axes or []:
+        name, values = parse_axis(text)
+        if name in given:
+            raise UsageError(f"--axis {name} is given twice; give its values once, joined by commas")
+        given[name] = values
+    return given
+
+
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|m|h|)")
+
+
+def seconds(text: str) -> float:
+    """A duration such as 90, 90s, 1.5m or 2h, in seconds. Raises UsageError."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    if not match:
+        raise UsageError(f"{text!r} is no duration; write it as 90, 90s, 5m or 1.5h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]

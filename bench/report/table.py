@@ -1,0 +1,165 @@
+"""Tables for the terminal. What does not vary is said once above a table, units stand in its head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from bench.report.units import interval, quantity, scale
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bench.case import spell
+from bench.measurement import Environment
+
+if TYPE_CHECKING:
+    from bench.results.tables import Tables
+
+# What a reader should do or think of each caveat of `analysis/caveats.py`.
+CAVEATS = {
+    "few_launches": "too few launches for a 95 % interval: give --launches 6 or more, or a longer --time-budget",
+    "launches_failed": "some of its launches failed: see the failures",
+    "spawned": "launches were spawned, not forked: each imports anew, so that less is measured in the same time",
+    "allocator_unpinned": "the allocator could not be pinned here (no glibc): expect more noise between launches",
+    "work_differs": "its epochs or launches did not do the same work: times are not comparable",
+    "parameters_not_moved": "training moved no parameter: check the optimizer and the learning rate",
+    "weights_moved_in_evaluation": "evaluation changed weights or statistics: is a module left in training mode?",
+    "graph_unexpected": "autograd recorded a graph where the mode forbids one, or none where it should",
+    "no_full_batch": "no step of its counted epochs had a full batch: there is no step time",
+}
+
+# The columns of the overview: metric, head. A column without any value is left out.
+_OVERVIEW = (
+    ("train.step_time", "step"),
+    ("train.throughput", "train"),
+    ("validate.throughput", "validate"),
+    ("test.throughput", "test"),
+    ("epoch.time", "epoch"),
+    ("memory.peak_allocated", "device memory"),
+    ("memory.peak_rss", "memory"),
+    ("quality.test_accuracy", "accuracy"),
+)
+_WITH_INTERVAL = ("train.step_time", "epoch.time")
+
+
+def overview(tables: Tables) -> Iterator[RenderableType]:
+    """A table a suite: the metrics that most readers ask for, then caveats and failures in words."""
+    for suite, rows in tables.summary.groupby("suite", sort=False):
+        page = Page(tables, str(suite), rows)
+        for name, head in _OVERVIEW:
+            page.add_metric(name, head, with_interval=name in _WITH_INTERVAL)
+        page.add_launches()
+        yield page.render()
+    yield from _failures(tables)
+
+
+def metrics(tables: Tables) -> Iterator[RenderableType]:
+    """A table a suite with the metrics that the tables were cut down to, each with its interval."""
+    for suite, rows in tables.summary.groupby("suite", sort=False):
+        page = Page(tables, str(suite), rows)
+        for name in dict.fromkeys(rows["metric"]):
+            page.add_metric(name, name, with_interval=True)
+        page.add_launches()
+        yield page.render()
+
+
+class Page:
+    """The table of one suite, a row a case."""
+
+    def __init__(self, tables: Tables, suite: str, rows: pd.DataFrame) -> None:
+        self._rows = rows
+        self._cases = rows.drop_duplicates("case").set_index("case")
+        constant, varying = _axes(self._cases, tables.axes)
+        self._head = Text("\n").join(
+            [
+                Text(suite, style="bold") + Text(f"  {setting(tables)}"),
+                *([Text(f"every case: {constant}", style="dim")] if constant else []),
+            ]
+        )
+        self._table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        self._columns: list[list[str]] = []
+        for axis in varying:
+            self._add(axis.replace("_", " "), [_spell(value) for value in self._cases[axis]], justify="left")
+
+    def _add(self, head: str, cells: Sequence[str], justify: Any = "right") -> None:
+        self._table.add_column(head, justify=justify, overflow="fold")
+        self._columns.append(list(cells))
+
+    def add_metric(self, name: str, head: str, with_interval: bool) -> None:
+        """A column of values in one unit, and one of half intervals as shares of them."""
+        found = self._rows[self._rows["metric"] == name].set_index("case").reindex(self._cases.index)
+        if found["value"].isna().all():
+            return
+        unit = found["unit"].dropna().iloc[0]
+        factor, label = scale(found["value"].dropna().tolist(), unit)
+        self._add(f"{head}\n{label}".rstrip(), [_number(value, factor) for value in found["value"]])
+        if with_interval and found["ci_low"].notna().any():
+            cells = zip(found["ci_low"], found["ci_high"], found["value"], strict=True)
+            self._add("95 %\ninterval", [interval(low, high, value) for low, high, value in cells])
+
+    def add_launches(self) -> None:
+        """How many launches stand behind a row; its caveats by name."""
+        counts = self._rows.groupby("case", sort=False)["launches"].max()
+        self._add("launches", [str(counts[case]) for case in self._cases.index])
+        caveats = self._cases["caveats"].fillna("")
+        if caveats.any():
+            self._add(
+                "caveats", [text.replace(";", ", ").replace("_", " ") for text in caveats], justify="left"
+            )
+
+    def render(self) -> RenderableType:
+        for cells in zip(*self._columns, strict=True):
+            self._table.add_row(*(Text(cell) for cell in cells))
+        named = {name for text in self._cases["caveats"].dropna() for name in text.split(";") if name}
+        notes = [
+            Text(f"{name.replace('_', ' ')}: {CAVEATS[name]}", style="yellow")
+            for name in CAVEATS
+            if name in named
+        ]
+        return Group(self._head, Text(), self._table, Text(), *notes)
+
+
+def setting(tables: Tables) -> str:
+    """Machine, threads, allocator, torch and date of a run, as far as they are known."""
+    machine = tables.environment
+    facts = [str(tables.plan.get("name") or "")]
+    if machine is not None:
+        facts += [device_name(machine), f"{machine.threads} threads", f"{machine.allocator} allocator"]
+        facts += [f"torch {machine.torch}"]
+    facts.append(str(tables.plan.get("started", ""))[:10])
+    return ", ".join(fact for fact in facts if fact)
+
+
+def device_name(machine: Environment) -> str:
+    """The accelerators where there are any, else the processor."""
+    names = dict.fromkeys(device.name for device in machine.devices)
+    return " + ".join([machine.cpu, *names])
+
+
+def _axes(cases: pd.DataFrame, axes: Sequence[str]) -> tuple[str, list[str]]:
+    """The axes that are the same in every case, spelt out, and the names of those that vary."""
+    varying = [axis for axis in axes if cases[axis].nunique(dropna=False) > 1]
+    constant = [f"{axis}={_spell(cases[axis].iloc[0])}" for axis in axes if axis not in varying]
+    return ", ".join(constant), varying
+
+
+def _spell(value: Any) -> str:
+    return "" if pd.isna(value) else spell(value)
+
+
+def _number(value: float, factor: float) -> str:
+    if pd.isna(value):
+        return ""
+    scaled = value * factor
+    return f"{scaled:,.0f}" if abs(scaled) >= 1000 else f"{scaled:#.3g}".rstrip(".")
+
+
+def _failures(tables: Tables) -> Iterator[RenderableType]:
+    for row in tables.failures.drop_duplicates(["case", "failure", "message"]).itertuples():
+        where = f" ({row.where})" if row.where else ""
+        yield Text(f"{row.failure}: {row.case}: {' '.join(str(row.message).split())}{where}", style="red")
+
+
+__all__ = ["CAVEATS", "metrics", "overview", "quantity", "setting"]

@@ -1,0 +1,95 @@
+"""SI values as people read them: a prefix that fits, three significant digits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+NOTHING = "-"  # stands for a value that is not there
+
+_SI = {1e-9: "n", 1e-6: "µ", 1e-3: "m", 1.0: "", 1e3: "k", 1e6: "M", 1e9: "G", 1e12: "T", 1e15: "P"}
+_BINARY = {1.0: "", 2.0**10: "Ki", 2.0**20: "Mi", 2.0**30: "Gi", 2.0**40: "Ti", 2.0**50: "Pi"}
+
+# Every other unit counts things, such as samples/s: there are no milli-samples, and a prefix stands apart.
+_PREFIXES = {
+    "s": {step: prefix for step, prefix in _SI.items() if step <= 1},  # nobody reads kiloseconds
+    "B": _BINARY,
+    "%": {1.0: ""},
+    **dict.fromkeys(("J", "J/sample", "W", "Hz", "FLOP/s"), _SI),
+}
+_COUNTING = {step: prefix for step, prefix in _SI.items() if step >= 1}
+
+_PLAIN_ALONE = 1e6  # a counted value below it is written out: 14,500 samples/s
+_PLAIN_IN_COLUMN = 1e4  # on an axis or in a column the digits repeat, so that a prefix pays off earlier
+_EXACT = 1e9  # a whole number below it is exact, digit for digit: counts are compared exactly
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """A value with its unit: 0.00123 s is '1.23 ms', 36700160 B '35.0 MiB'; '-' where there is none."""
+    known = _known(value)
+    if known is None:
+        return NOTHING
+    if unit == "1" and known.is_integer() and abs(known) < _EXACT:
+        return f"{known:,.0f}"
+    step, label = _prefix(abs(known), unit, _PLAIN_ALONE)
+    return f"{digits(known / step)} {label}".rstrip()
+
+
+def interval(low: float | None, high: float | None, value: float | None) -> str:
+    """Half the width of an interval as a share of the value: '±2.1 %'; '-' where there is none."""
+    ends = [_known(end) for end in (low, high, value)]
+    if ends[0] is None or ends[1] is None or not ends[2]:
+        return NOTHING
+    percent = (ends[1] - ends[0]) / 2 / abs(ends[2]) * 100
+    if percent == 0:
+        return "±0 %"
+    if percent >= 9.95:
+        return f"±{percent:,.0f} %"
+    return f"±{percent:.1f} %" if percent >= 0.995 else f"±{max(percent, 0.01):.2f} %"
+
+
+def scale(values: Iterable[float | None], unit: str) -> tuple[float, str]:
+    """One prefix for all numbers of an axis or a column, so that they compare at a glance.
+
+    Returns the factor to multiply each value by and the unit to write in the head: (1000.0, 'ms'). The
+    largest value chooses the prefix.
+    """
+    largest = max((abs(known) for value in values if (known := _known(value)) is not None), default=0.0)
+    step, label = _prefix(largest, unit, _PLAIN_IN_COLUMN)
+    return 1 / step, label
+
+
+def digits(value: float) -> str:
+    """A bare number with three significant digits: '0.0123', '1.20', '14,500'."""
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.2e}")
+    magnitude = math.floor(math.log10(abs(rounded)))
+    if not -4 <= magnitude < 15:
+        return f"{rounded:.2e}"
+    return f"{rounded:,.{max(2 - magnitude, 0)}f}"
+
+
+def _prefix(size: float, unit: str, plain_below: float) -> tuple[float, str]:
+    """The largest prefix that leaves a number of at least 1, and the unit with that prefix."""
+    prefixes = _PREFIXES.get(unit, _COUNTING)
+    if size == 0 or (unit not in _PREFIXES and size < plain_below):
+        return 1.0, _word(unit)
+    # 999.9 us rounds to 1.00 ms, and 1,000 KiB reads better as 0.977 MiB: no number has four digits.
+    fitting = [step for step in prefixes if size / step < 999.5]
+    step = min(fitting) if fitting else max(prefixes)
+    joint = "" if unit in _PREFIXES else " "
+    return step, f"{prefixes[step]}{joint}{_word(unit)}".strip()
+
+
+def _word(unit: str) -> str:
+    return "" if unit == "1" else unit
+
+
+def _known(value: float | None) -> float | None:
+    """The value where it is a finite number. A column of pandas may hold its NA, which float() refuses."""
+    try:
+        number = float(value)  # type: ignore[arg-type]  # None is among what it refuses
+    except TypeError:
+        return None
+    return number if math.isfinite(number) else None

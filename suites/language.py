@@ -1,0 +1,18 @@
+"""Characters of real English, the next one as the target: a small causal transformer."""
+
+from bench import Suite, tasks
+
+suite = Suite(
+    name="language",
+    build=tasks.build,
+    choices=tasks.CHOICES,
+    axes={
+        "dataset": ["text"],
+        "model": ["transformer"],
+        "device": "available",
+        "batch_size": [32, 128],
+        "optimizer": ["adam", "sgd"],
+        "epochs": [2],
+        "mode": ["train", "eval", "no_grad", "inference_mode"],
+    },
+)

@@ -1,0 +1,23 @@
+"""Convolutions, mobile convolutions and attention: three models of torchvision on random images.
+
+Image size and samples are axes of this suite's own: `--axis image_size=224` measures the papers' size.
+"""
+
+from bench import Suite, tasks
+
+suite = Suite(
+    name="models",
+    build=tasks.build,
+    choices=tasks.CHOICES,
+    axes={
+        "dataset": ["fake-images"],
+        "image_size": [64],
+        "samples": [160],
+        "model": ["resnet18", "mobilenet_v3_small", "vit_b_16_reduced"],
+        "device": "available",
+        "batch_size": [16, 32],
+        "optimizer": ["sgd"],
+        "epochs": [2],
+        "mode": ["train", "eval", "no_grad", "inference_mode"],
+    },
+)

@@ -1,0 +1,103 @@
+"""A suite that misbehaves: each value of the axis `deed` does one thing that a user's code might do."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from neighbour import WIDTH
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from bench import Suite
+from bench.training import Task
+
+# What a careless suite does when it is imported: a parallel region, and megabytes of output.
+PRODUCT = torch.randn(512, 512) @ torch.randn(512, 512)
+print("x" * 3_000_000)
+
+
+class Careful(nn.Module):
+    """Two layers that do what the deed says in their forward pass."""
+
+    def __init__(self, deed: str) -> None:
+        super().__init__()
+        self.deed = deed
+        self.layers = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 2))
+
+    def forward(self, inputs):
+        if self.deed == "raises":
+            raise ValueError("the user's own\nmistake")
+        if self.deed == "exits":
+            sys.exit(3)
+        if self.deed == "exits_hard":
+            os._exit(3)
+        if self.deed == "segfaults":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if self.deed == "hangs":
+            time.sleep(3600)
+        if self.deed == "runs_out_of_memory":
+            torch.empty(2**50)
+        if self.deed == "unsupported":
+            raise NotImplementedError("no such kernel here")
+        outputs = self.layers(inputs)
+        return outputs * float("nan") if self.deed == "diverges" else outputs
+
+
+def build(case):
+    deed = case["deed"]
+    if deed == "is_no_task":
+        return "a task"
+    if deed == "prints":
+        print("y" * 3_000_000, flush=True)
+    if deed == "closes_stdout":
+        sys.stdout.close()
+        os.close(2)
+    if deed == "changes_directory":
+        os.chdir("/")
+    if deed == "leaves_processes":
+        for new_session in (False, True):
+            child = subprocess.Popen(["sleep", "600"], start_new_session=new_session)
+            Path(os.environ["DEEDS_PIDS"]).open("a").write(f"{child.pid}\n")
+    workers = 2 if deed == "loader_workers" else 0
+    data = TensorDataset(torch.randn(64, WIDTH), torch.randint(2, (64,)))
+    loader = DataLoader(data, 16, num_workers=workers, persistent_workers=workers > 0)
+    model = Careful(deed)
+    return Task(
+        model=model,
+        loss=nn.CrossEntropyLoss(),
+        optimizer=torch.optim.SGD(model.parameters(), lr=case.learning_rate),
+        train_loader=loader,
+        validate_loader=loader,
+        test_loader=loader,
+    )
+
+
+suite = Suite(
+    name="deeds",
+    build=build,
+    axes={
+        "device": ["cpu"],
+        "epochs": [2],
+        "deed": [
+            "nothing",
+            "raises",
+            "exits",
+            "exits_hard",
+            "segfaults",
+            "hangs",
+            "runs_out_of_memory",
+            "unsupported",
+            "diverges",
+            "is_no_task",
+            "prints",
+            "closes_stdout",
+            "changes_directory",
+            "leaves_processes",
+            "loader_workers",
+        ],
+    },
+)

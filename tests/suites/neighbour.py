@@ -1,0 +1,3 @@
+"""A module beside a suite, as users have them."""
+
+WIDTH = 8
