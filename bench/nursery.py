@@ -223,6 +223,7 @@ class Workers:
         self.fallback = ""
         self.modules = list(modules)
         self._nursery: Nursery | None = None
+        self._has_launched = False
 
     def __enter__(self) -> Workers:
         return self
@@ -234,10 +235,12 @@ class Workers:
         if self._nursery is not None:
             self._nursery.close()
         self._nursery = None
+        self._has_launched = False
 
     def renew(self) -> None:
-        """The next request goes to a nursery of its own: a new address layout."""
-        self.close()
+        """The next launch gets a nursery that no launch was forked from: a new address layout."""
+        if self._has_launched:
+            self.close()
 
     def learn(self, modules: list[str]) -> None:
         """Every nursery imports these modules too, from now on; one that runs already does so at once."""
@@ -251,7 +254,9 @@ class Workers:
         request = {**request, "log": str(self.logs / log)}
         if self.conditions.start_method == "fork":
             try:
-                return self._ready().ask(request, timeout)
+                nursery = self._ready()
+                self._has_launched |= request["do"] == "launch"
+                return nursery.ask(request, timeout)
             except Refused as reason:
                 self._spawn_from_now_on(str(reason))
         request = {**request, "conditions": self.conditions.to_json()}

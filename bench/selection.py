@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from bench.case import Case, spell
 from bench.errors import UsageError
+from bench.suite import parse_value
 
 Predicate = Callable[[Case], bool]
 _TOKEN = re.compile(r"\s*(?:([()])|([^\s()]+))")
@@ -78,6 +79,7 @@ def _word(word: str) -> Predicate:
     axis, equals, value = word.partition("=")
     if not equals:
         return lambda case: word in case.id.lower()
+    wanted = (value, spell(parse_value(value)).lower())  # 1e-3 is 0.001
     return lambda case: any(
-        name.lower() == axis and spell(found).lower() == value for name, found in case.used.items()
+        name.lower() == axis and spell(found).lower() in wanted for name, found in case.used.items()
     )

@@ -55,9 +55,11 @@ def exit_code(arguments: list[str]) -> int:
         return _say(_report(str(fault)), FAULT, fault.detail if debug else "")
     except Exception as problem:
         # typer's own errors (a misspelt flag) know how to word themselves; their class is not public.
-        if hasattr(problem, "format_message"):
-            hint = f"; see: {problem.ctx.command_path} --help" if getattr(problem, "ctx", None) else ""
-            return _say(f"{problem.format_message().rstrip('.')}{hint}", USAGE)
+        worded = getattr(problem, "format_message", None)
+        if worded is not None:
+            context = getattr(problem, "ctx", None)
+            hint = f"; see: {context.command_path} --help" if context is not None else ""
+            return _say(f"{worded().rstrip('.')}{hint}", USAGE)
         return _say(
             _report(f"{type(problem).__name__}: {problem}"), FAULT, traceback.format_exc() if debug else ""
         )

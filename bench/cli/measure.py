@@ -60,7 +60,7 @@ def list_cases(
                 print(case.id)
         for line in dropped(listing):
             print(line)
-    print(f"{len(chosen)} cases" if len(chosen) != 1 else "1 case")
+    print(counted(len(chosen), "case"))
     return 0
 
 
@@ -329,7 +329,12 @@ def say_plan(plan: Plan, as_json: bool) -> int:
     for case in plan.cases:
         print(case.id)
     print(
-        f"{len(plan.cases)} cases, {plan.launches} launches, about {expected / 60:.1f} minutes "
+        f"{counted(len(plan.cases), 'case')}, {counted(plan.launches, 'launch', 'launches')}, about {expected / 60:.1f} minutes "
         f"({seen} of {len(plan.cases)} cases were measured here before; others are taken as {_UNKNOWN_LAUNCH:g} s)"
     )
     return 0
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 case`, `2 cases`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"

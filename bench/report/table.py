@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from bench.report.units import interval, quantity, scale
+from bench.report.units import digits, interval, scale
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -41,12 +41,18 @@ _OVERVIEW = (
     ("memory.peak_rss", "memory"),
     ("quality.test_accuracy", "accuracy"),
 )
+_MOST_WITH_INTERVAL = 4  # metrics side by side: with more, intervals would push values off the screen
 _WITH_INTERVAL = ("train.step_time", "epoch.time")
 
 
 def overview(tables: Tables) -> Iterator[RenderableType]:
-    """A table a suite: the metrics that most readers ask for, then caveats and failures in words."""
-    for suite, rows in tables.summary.groupby("suite", sort=False):
+    """A table a suite: the metrics that most readers ask for, then caveats and failures in words.
+
+    The quality of a model that was never trained is left out.
+    """
+    untrained = tables.summary["metric"].str.startswith("quality.") & (tables.summary.get("mode") != "train")
+    shown = tables.summary[~untrained] if "mode" in tables.summary else tables.summary
+    for suite, rows in shown.groupby("suite", sort=False):
         page = Page(tables, str(suite), rows)
         for name, head in _OVERVIEW:
             page.add_metric(name, head, with_interval=name in _WITH_INTERVAL)
@@ -59,8 +65,9 @@ def metrics(tables: Tables) -> Iterator[RenderableType]:
     """A table a suite with the metrics that the tables were cut down to, each with its interval."""
     for suite, rows in tables.summary.groupby("suite", sort=False):
         page = Page(tables, str(suite), rows)
-        for name in dict.fromkeys(rows["metric"]):
-            page.add_metric(name, name, with_interval=True)
+        names = list(dict.fromkeys(rows["metric"]))
+        for name in names:
+            page.add_metric(name, name.replace(".", "\n"), with_interval=len(names) <= _MOST_WITH_INTERVAL)
         page.add_launches()
         yield page.render()
 
@@ -97,7 +104,7 @@ class Page:
         self._add(f"{head}\n{label}".rstrip(), [_number(value, factor) for value in found["value"]])
         if with_interval and found["ci_low"].notna().any():
             cells = zip(found["ci_low"], found["ci_high"], found["value"], strict=True)
-            self._add("95 %\ninterval", [interval(low, high, value) for low, high, value in cells])
+            self._add("95 %\ninterval", ["" if pd.isna(cell[2]) else interval(*cell) for cell in cells])
 
     def add_launches(self) -> None:
         """How many launches stand behind a row; its caveats by name."""
@@ -150,16 +157,10 @@ def _spell(value: Any) -> str:
 
 
 def _number(value: float, factor: float) -> str:
-    if pd.isna(value):
-        return ""
-    scaled = value * factor
-    return f"{scaled:,.0f}" if abs(scaled) >= 1000 else f"{scaled:#.3g}".rstrip(".")
+    return "" if pd.isna(value) else digits(value * factor)
 
 
 def _failures(tables: Tables) -> Iterator[RenderableType]:
     for row in tables.failures.drop_duplicates(["case", "failure", "message"]).itertuples():
         where = f" ({row.where})" if row.where else ""
-        yield Text(f"{row.failure}: {row.case}: {' '.join(str(row.message).split())}{where}", style="red")
-
-
-__all__ = ["CAVEATS", "metrics", "overview", "quantity", "setting"]
+        yield Text(f"{row.failure}: {row.case!s}: {' '.join(str(row.message).split())}{where}", style="red")

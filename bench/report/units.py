@@ -29,9 +29,9 @@ def quantity(value: float | None, unit: str) -> str:
     known = _known(value)
     if known is None:
         return NOTHING
-    if unit == "1" and known.is_integer() and abs(known) < _EXACT:
-        return f"{known:,.0f}"
     step, label = _prefix(abs(known), unit, _PLAIN_ALONE)
+    if known.is_integer() and (label == "B" or (unit == "1" and abs(known) < _EXACT)):
+        return f"{known:,.0f} {_word(unit)}".rstrip()
     return f"{digits(known / step)} {label}".rstrip()
 
 

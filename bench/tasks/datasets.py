@@ -110,7 +110,7 @@ def fake_images(size: int, samples: int) -> Data:
     from torchvision.transforms import ToTensor
 
     shape = (3, size, size)
-    source = FakeData(samples, shape, num_classes=10, transform=ToTensor(), target_transform=int)
+    source = FakeData(samples, shape, num_classes=10, transform=ToTensor())
     return split(source, shape, 10)
 
 
@@ -128,7 +128,8 @@ def downloadable(name: str, dataset: str, shape: tuple[int, ...]) -> Data:
         test = make(root, train=False, transform=ToTensor(), download=download)
     except (OSError, RuntimeError) as problem:
         if download:
-            reason = (str(problem).strip().splitlines() or [type(problem).__name__])[-1]  # the cause stands last
+            # The cause stands last; before it torchvision names the file and the mirrors that it tried.
+            reason = (str(problem).strip().splitlines() or [type(problem).__name__])[-1]
             raise UsageError(
                 f"dataset {name!r} could not be downloaded into {root}: {reason}; check the network, or put "
                 f"its files there by hand"

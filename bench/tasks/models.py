@@ -33,6 +33,7 @@ def build(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:
         case "transformer":
             return Transformer(classes, length=shape[0])
         case "vit_b_16_reduced":
+            check_images(name, shape)
             return reduced_vit(shape, classes)
     return from_torchvision(name, shape, classes)
 
@@ -117,6 +118,7 @@ def from_torchvision(name: str, shape: tuple[int, ...], classes: int) -> nn.Modu
             else "any classification model of torchvision is one too"
         )
         raise UsageError(f"unknown model {name!r}; there are {', '.join(own)}; {hint}")
+    check_images(name, shape)
     options: dict[str, Any] = {}
     if name.startswith("vit_"):
         options["image_size"] = shape[1]
@@ -125,3 +127,21 @@ def from_torchvision(name: str, shape: tuple[int, ...], classes: int) -> nn.Modu
         options |= {"aux_logits": False, "init_weights": False}
     model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes, **options)
     return model
+
+
+def check_images(name: str, shape: tuple[int, ...]) -> None:
+    """Raises UsageError where images do not fit: torchvision's models take three channels, its vision
+    transformers whole patches.
+    """
+    channels, height, _ = shape
+    if channels != 3:
+        raise UsageError(
+            f"model {name!r} takes images of 3 channels, the data has {channels}; choose mlp or cnn, "
+            f"or dataset fake-images or cifar10"
+        )
+    patch = int(name.split("_")[2]) if name.startswith("vit_") else 1  # vit_b_16: patches of 16 pixels
+    if height % patch:
+        raise UsageError(
+            f"model {name!r} takes images of a multiple of {patch} pixels, the data has {height}; "
+            f"choose another image_size or model"
+        )

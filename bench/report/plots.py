@@ -1,0 +1,645 @@
+"""Pictures of a run, as SVG and PNG: layout only, every number comes from the tables.
+
+matplotlib's objects are used without pyplot, whose import takes longer and which keeps figures in global
+state. Each suite and device has pictures of its own. Axes are open-ended, so no picture counts on one:
+what varies is spelled in its labels, and a picture that there is no data for is left out.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import NullLocator
+
+from bench.analysis.estimate import LEVEL
+from bench.case import DEFAULTS, TRAINING_AXES, spell, unused_axes
+from bench.errors import ResultsError
+from bench.measurement import PHASES, Environment, metric
+from bench.report.units import interval, quantity, scale
+from bench.results.tables import Tables
+
+TRAIN, EVALUATION = "training", "evaluation modes"  # the kinds of case: each has panels of its own
+
+# Lengths are inches.
+_WIDTH = 10.0
+_LINE = 0.19  # of text
+_ROW = 0.27  # one case
+_BAR = 0.17  # one of several bars in a row
+_PANEL = 3.2
+_LABEL = 3.0  # the most that the label of a row takes
+_MOST_ROWS = 100  # nobody reads a taller picture; it says what it leaves out
+_MOST_PANELS = 12
+_MOST_LINES = 8  # in one panel; more of them are spread over several
+_MOST_ROUNDS = 16  # in a legend
+_LEGIBLE = 0.05  # of the width of an axis: a narrower segment has no room for '12 %'
+_FARTHEST = 60.0  # percent from the estimate: a launch beyond is drawn at the edge, with its figure
+_SMALL = 7.5  # points
+
+_INK, _QUIET, _FAINT = "#222222", "#666666", "#BBBBBB"
+
+# Okabe and Ito's colours, which colour-blind readers tell apart; their yellow is too pale for a line.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = "os^DvPX*"  # one more than there are colours, so that the pairs repeat after 56 only
+_DASHES = ("-", "--", "-.", ":")
+_HATCHES = ("", "////", "....", "xxxx")
+_DARK = ("#0072B2", "#555555", "#000000")  # these take white text
+
+_SETTINGS = {
+    "font.size": 9.0,
+    "text.parse_math": False,  # a '$' in the value of an axis is a '$'
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.formatter.useoffset": False,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "hatch.linewidth": 0.5,
+    "legend.frameon": False,
+    "lines.markersize": 5.0,
+    "errorbar.capsize": 2.5,
+    "svg.fonttype": "none",  # text stays text: it can be searched, and the file is small
+    "svg.hashsalt": "epochbench",  # the same tables give the same file
+    "savefig.dpi": 150,
+}
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Never colour alone: lines differ in marker and dash too, bars in hatch."""
+
+    colour: str
+    hatch: str = ""
+    marker: str = "o"
+    dash: str = "-"
+
+    @classmethod
+    def number(cls, number: int) -> _Look:
+        values = (_COLOURS, _HATCHES, _MARKERS, _DASHES)
+        return cls(*(choices[number % len(choices)] for choices in values))
+
+    @property
+    def filled(self) -> dict[str, Any]:
+        return {"facecolor": self.colour, "hatch": self.hatch, "edgecolor": _INK, "linewidth": 0.4}
+
+
+# There are more phases than safe colours, so that those which rarely take long are hatched.
+_PHASE_LOOKS = {
+    "data": _Look("#E69F00"),
+    "transfer": _Look("#F0E442", "////"),
+    "forward": _Look("#56B4E9"),
+    "loss": _Look("#AAAAAA"),
+    "zero_grad": _Look("#FFFFFF", "...."),
+    "backward": _Look("#0072B2"),
+    "optimizer": _Look("#009E73"),
+    "scheduler": _Look("#D55E00", "\\\\\\\\"),
+    "metrics": _Look("#CC79A7", "xxxx"),
+    "other": _Look("#555555"),
+}
+
+
+@dataclass(frozen=True)
+class _Value:
+    """What the summary says of a metric; without an interval its ends are NaN, which is not drawn."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def top(self) -> float:
+        return self.value if math.isnan(self.high) else self.high
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A case as the pictures see it. `parts` spells, by axis, what tells it apart on its page."""
+
+    mode: str
+    batch_size: int | None
+    parts: Mapping[str, str]
+    values: Mapping[str, _Value]
+    phases: Mapping[str, tuple[float, float]]  # of a train step: seconds, share
+    launches: Mapping[str, Sequence[tuple[int, float]]]  # by metric: round, value
+
+    @property
+    def kind(self) -> str:
+        return TRAIN if self.mode == "train" else EVALUATION
+
+    def label(self, without: Collection[str] = ()) -> str:
+        return ", ".join(part for axis, part in self.parts.items() if axis not in without)
+
+    def line(self, apart: Collection[str]) -> str:
+        """The line that the case is a point of, where the axes `apart` have panels of their own."""
+        return self.label({"batch_size", *apart}) or self.mode
+
+    def panel(self, apart: Iterable[str]) -> str:
+        return ", ".join(self.parts[axis] for axis in apart if axis in self.parts)
+
+
+@dataclass(frozen=True)
+class _Page:
+    """The cases of one suite on one device, and what all their pictures say."""
+
+    cases: Sequence[_Shown]
+    where: str  # the second line of each title
+    missing: int  # cases without any number
+    suffix: str
+
+    def having(self, metrics: Mapping[str, str]) -> dict[str, list[_Shown]]:
+        """By kind, the cases with the metric that is asked of their kind; no kind without cases."""
+        kinds = {
+            kind: [case for case in self.cases if case.kind == kind and name in case.values]
+            for kind, name in metrics.items()
+        }
+        return {kind: cases for kind, cases in kinds.items() if cases}
+
+    @property
+    def settings(self) -> list[str]:
+        """The axes that change what is measured, not how: they may set one panel against another."""
+        axes = dict.fromkeys(axis for case in self.cases for axis in case.parts)
+        return [axis for axis in axes if axis not in {"batch_size", "mode", *TRAINING_AXES}]
+
+    @property
+    def memory(self) -> tuple[str, str]:
+        """The metric that says most of memory here, and what to call it."""
+        if any("memory.peak_allocated" in case.values for case in self.cases):
+            return "memory.peak_allocated", "peak of tensors on the device"
+        return "memory.peak_rss", "peak rise of resident memory"
+
+    def looks(self, apart: Collection[str]) -> dict[str, _Look]:
+        """The look of each line, those of training first: the same in all pictures."""
+        ordered = sorted(self.cases, key=lambda case: case.kind != TRAIN)
+        names = dict.fromkeys(case.line(apart) for case in ordered)
+        return {name: _Look.number(number) for number, name in enumerate(names)}
+
+
+def draw(tables: Tables, folder: Path) -> list[Path]:
+    """Every picture that the tables have data for, as SVG and PNG in `folder`; returns their paths.
+
+    Where there are several suites or devices, each has pictures of its own, named after both. Raises
+    ResultsError where the files cannot be written.
+    """
+    paths: list[Path] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _own_settings():
+            for page in _pages(tables):
+                for name, picture in PICTURES.items():
+                    figure = picture(page)
+                    if figure is not None:
+                        paths += _save(figure, folder, f"{name}{page.suffix}")
+    except OSError as problem:
+        raise ResultsError(f"the pictures cannot be written to {folder}: {problem.strerror}") from None
+    return paths
+
+
+# The pictures.
+
+
+def _throughput(page: _Page) -> Figure | None:
+    """Samples a second against batch size: of the train stage in training, else of the test stage."""
+    metrics = {TRAIN: "train.throughput", EVALUATION: "test.throughput"}
+    heads = {TRAIN: "train stage, training", EVALUATION: "test stage, evaluation modes"}
+    return _against_batch_size(page, "Throughput", "throughput", metrics, heads)
+
+
+def _memory(page: _Page) -> Figure | None:
+    """Peak memory against batch size, training and evaluation on one scale."""
+    name, words = page.memory
+    heads = {TRAIN: TRAIN, EVALUATION: EVALUATION}
+    return _against_batch_size(page, "Peak memory", words, dict.fromkeys(heads, name), heads)
+
+
+def _phases(page: _Page) -> Figure | None:
+    """Where the time of a train step goes: a bar a case, a segment a phase."""
+    found = [case for case in page.cases if case.kind == TRAIN and case.phases]
+    there = [phase for phase in PHASES if any(phase in case.phases for case in found)]
+    if not there:
+        return None
+    keys = [_bar_key(phase, _PHASE_LOOKS[phase]) for phase in there]
+    notes = ["Means over steps and launches, so that the phases add up."]
+    figure, panels = _row_panels(page, "Phases of a train step", {TRAIN: found}, keys, notes)
+    axes, _, cases = panels[0]
+    totals = [sum(seconds for seconds, _ in case.phases.values()) for case in cases]
+    factor, unit = scale(totals, "s")
+    widest = max(totals) * factor or 1.0
+    for row, (case, total) in enumerate(zip(cases, totals, strict=True)):
+        left = 0.0
+        for phase in there:
+            seconds, share = case.phases.get(phase, (0.0, 0.0))
+            look, width = _PHASE_LOOKS[phase], seconds * factor
+            axes.barh(row, width, 0.76, left, **look.filled)
+            if width > _LEGIBLE * widest:
+                _write_inside(axes, left + width / 2, row, f"{share * 100:.0f} %", look)
+            left += width
+        _write_after(axes, left, row, quantity(total, "s"))
+    axes.set_xlim(0, widest * 1.1)
+    axes.set_xlabel(f"time of a step [{unit}]")
+    return figure
+
+
+def _evaluation_modes(page: _Page) -> Figure | None:
+    """The evaluation modes side by side: how fast each is, and how much memory it takes."""
+    memory, words = page.memory
+    cases = [case for case in page.cases if case.kind == EVALUATION]
+    wanted = {"test.throughput": "throughput of the test stage", memory: words}
+    metrics = [name for name in wanted if any(name in case.values for case in cases)]
+    modes = list(dict.fromkeys(case.mode for case in cases))
+    if len(modes) < 2 or not metrics:
+        return None
+    groups: dict[str, dict[str, _Shown]] = {}
+    for case in cases:
+        groups.setdefault(case.label({"mode"}), {})[case.mode] = case
+    shown = list(groups)[: _MOST_ROWS // len(modes)]
+    looks = {mode: look for mode, look in page.looks(page.settings).items() if mode in modes}
+    notes = [
+        *_left_out(len(shown), len(groups), "rows"),
+        _about_bars(case.values[name] for case in cases for name in metrics if name in case.values),
+        *(["Percentages: difference from eval."] if "eval" in modes else []),
+    ]
+    height = (_BAR * len(modes) + 0.1) * len(shown) + 0.5
+    keys = [_bar_key(mode, look) for mode, look in looks.items()]
+    figure = _figure(page, "Evaluation modes side by side", height, keys, notes)
+    panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+    for axes, name in zip(panels, metrics, strict=True):
+        _label_rows(axes, shown)
+        _mode_bars(axes, name, [groups[label] for label in shown], looks)
+        axes.set_xlabel(f"{wanted[name]} {axes.get_xlabel()}")
+    return figure
+
+
+def _launches(page: _Page) -> Figure | None:
+    """Every launch beside the estimate of its case, in percent of it; a slow round shows as a column."""
+    metrics = {TRAIN: "train.step_time", EVALUATION: "epoch.time"}
+    heads = {TRAIN: "step time, training", EVALUATION: "epoch time, evaluation modes"}
+    found = {heads[kind]: cases for kind, cases in page.having(metrics).items()}
+    names = {heads[kind]: name for kind, name in metrics.items()}
+    rounds = sorted(
+        {
+            number
+            for head, cases in found.items()
+            for case in cases
+            for number, _ in case.launches.get(names[head], ())
+        }
+    )
+    if not rounds:
+        return None
+    looks = {number: _round_look(place, len(rounds)) for place, number in enumerate(rounds)}
+    keys = [
+        _line_key(f"round {number}", looks[number], line=False)
+        for number in rounds[:: math.ceil(len(rounds) / _MOST_ROUNDS)]
+    ]
+    values = [case.values[names[head]] for head, cases in found.items() for case in cases]
+    notes = [_about_bars(values).replace("Error bars", "Grey"), "To the right: the estimate."]
+    figure, panels = _row_panels(page, "Every launch beside its estimate", found, keys, notes)
+    for axes, head, cases in panels:
+        for row, case in enumerate(cases):
+            name = names[head]
+            _launch_row(axes, row, name, case.values[name], case.launches.get(name, ()), looks)
+    panels[-1][0].set_xlabel("difference from the estimate of the case [%]")
+    return figure
+
+
+PICTURES: Mapping[str, Callable[[_Page], Figure | None]] = {
+    "throughput": _throughput,
+    "phases": _phases,
+    "evaluation_modes": _evaluation_modes,
+    "memory": _memory,
+    "launches": _launches,
+}
+
+
+# What they are made of.
+
+
+def _against_batch_size(
+    page: _Page, title: str, words: str, metrics: Mapping[str, str], heads: Mapping[str, str]
+) -> Figure | None:
+    """A line for each combination of the other axes; bars where the batch size does not vary."""
+    kinds = page.having(metrics)
+    sizes = sorted({case.batch_size for cases in kinds.values() for case in cases if case.batch_size})
+    if len(sizes) < 2:
+        return _as_bars(page, title, words, metrics, heads) if kinds else None
+    lines = {kind: {case.line(()) for case in cases} for kind, cases in kinds.items()}
+    apart = page.settings if max(map(len, lines.values())) > _MOST_LINES else []
+    settings = list(dict.fromkeys(case.panel(apart) for cases in kinds.values() for case in cases))
+    shown = settings[:_MOST_PANELS]
+    looks = page.looks(apart)
+    drawn = {case.line(apart) for cases in kinds.values() for case in cases}
+    values = [case.values[metrics[kind]] for kind, cases in kinds.items() for case in cases]
+    factor, unit = scale([value.value for value in values], metric(metrics[TRAIN]).unit)
+
+    keys = [_line_key(name, look) for name, look in looks.items() if name in drawn]
+    notes = [*_left_out(len(shown), len(settings), "panels"), _about_bars(values)]
+    figure = _figure(page, f"{title} against batch size", _PANEL * len(shown), keys, notes)
+    one_scale = len(set(metrics.values())) == 1
+    grid = figure.subplots(len(shown), len(kinds), squeeze=False, sharey="row" if one_scale else False)
+    for row, setting in enumerate(shown):
+        for axes, (kind, cases) in zip(grid[row], kinds.items(), strict=True):
+            here = [case for case in cases if case.panel(apart) == setting]
+            if not here:
+                axes.set_axis_off()
+                continue
+            _draw_lines(axes, here, metrics[kind], factor, apart, looks)
+            _batch_size_axis(axes, sizes)
+            axes.set_ylabel(f"{words} [{unit}]")
+            head = ": ".join(filter(None, [setting, heads[kind]]))
+            axes.set_title(_fit(head, _WIDTH / len(kinds) - 1))
+    for axes in grid[-1]:
+        axes.set_xlabel("batch size [samples]")
+    return figure
+
+
+def _as_bars(
+    page: _Page, title: str, words: str, metrics: Mapping[str, str], heads: Mapping[str, str]
+) -> Figure:
+    """A bar for each case."""
+    kinds = page.having(metrics)
+    values = [case.values[metrics[kind]] for kind, cases in kinds.items() for case in cases]
+    unit = metric(metrics[TRAIN]).unit
+    factor, label = scale([value.value for value in values], unit)
+    names = {heads[kind]: metrics[kind] for kind in kinds}
+    found = {heads[kind]: cases for kind, cases in kinds.items()}
+    figure, panels = _row_panels(page, title, found, [], [_about_bars(values)])
+    for number, (axes, head, cases) in enumerate(panels):
+        for row, case in enumerate(cases):
+            value = case.values[names[head]]
+            _bar(axes, row, 0.7, value, factor, _Look(_COLOURS[number]), quantity(value.value, unit))
+    panels[-1][0].set_xlabel(f"{words} [{label}]")
+    panels[-1][0].set_xlim(0, max(value.top for value in values) * factor * 1.15 or 1)
+    return figure
+
+
+def _row_panels(
+    page: _Page,
+    title: str,
+    found: Mapping[str, Sequence[_Shown]],
+    keys: Sequence[tuple[str, Artist]],
+    notes: Sequence[str],
+) -> tuple[Figure, list[tuple[Axes, str, Sequence[_Shown]]]]:
+    """A panel for each head, one above the other on one scale, with a row for each case."""
+    most = _MOST_ROWS // len(found)
+    panels = {head: cases[:most] for head, cases in found.items()}
+    shown, total = (sum(map(len, cases.values())) for cases in (panels, found))
+    height = _ROW * shown + 0.4 * len(panels) + 0.2
+    figure = _figure(page, title, height, keys, [*_left_out(shown, total, "cases"), *notes])
+    heights = [len(cases) for cases in panels.values()]
+    grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
+    for axes, (head, cases) in zip(grid, panels.items(), strict=True):
+        _label_rows(axes, [case.label() or case.mode for case in cases])
+        axes.set_title(head)
+    return figure, [(axes, head, cases) for axes, (head, cases) in zip(grid, panels.items(), strict=True)]
+
+
+def _draw_lines(
+    axes: Axes,
+    cases: Sequence[_Shown],
+    name: str,
+    factor: float,
+    apart: Collection[str],
+    looks: Mapping[str, _Look],
+) -> None:
+    lines: dict[str, list[_Shown]] = {}
+    for case in cases:
+        lines.setdefault(case.line(apart), []).append(case)
+    for place, (line, points) in enumerate(lines.items()):
+        points.sort(key=lambda case: case.batch_size or 0)
+        values = [point.values[name] for point in points]
+        # Lines step aside by a few percent, so that their error bars do not hide one another.
+        aside = 2 ** (0.06 * (place - (len(lines) - 1) / 2) * min(1, 4 / len(lines)))
+        axes.errorbar(
+            [(point.batch_size or 0) * aside for point in points],
+            [value.value * factor for value in values],
+            yerr=_error([value for value in values], factor),
+            color=looks[line].colour,
+            marker=looks[line].marker,
+            linestyle=looks[line].dash,
+            linewidth=1.4,
+            elinewidth=1.0,
+        )
+    axes.set_ylim(bottom=0)
+
+
+def _batch_size_axis(axes: Axes, sizes: Sequence[int]) -> None:
+    """Doubling is one step; the ticks are the sizes that were measured, as far as there is room."""
+    axes.set_xscale("log", base=2)
+    room = math.log2(sizes[-1] / sizes[0]) / 12
+    ticks: list[int] = []
+    for size in sizes:
+        if not ticks or math.log2(size / ticks[-1]) >= room:
+            ticks.append(size)
+    axes.set_xticks(ticks, [str(size) for size in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+    margin = 2 ** max(room, 0.05)
+    axes.set_xlim(sizes[0] / margin, sizes[-1] * margin)
+
+
+def _mode_bars(
+    axes: Axes, name: str, groups: Sequence[Mapping[str, _Shown]], looks: Mapping[str, _Look]
+) -> None:
+    """A row for each group, in it a bar for each mode, which says how far it is from eval."""
+    unit = metric(name).unit
+    values = [case.values[name] for group in groups for case in group.values() if name in case.values]
+    factor, label = scale([value.value for value in values], unit)
+    thickness = 0.84 / len(looks)
+    for row, group in enumerate(groups):
+        plain = group["eval"].values.get(name) if "eval" in group else None
+        for place, (mode, look) in enumerate(looks.items()):
+            value = group[mode].values.get(name) if mode in group else None
+            if value is None:
+                continue
+            words = quantity(value.value, unit)
+            if mode != "eval" and plain is not None and plain.value > 0:
+                words = f"{value.value / plain.value * 100 - 100:+.1f} %"
+            y = row + (place - (len(looks) - 1) / 2) * thickness
+            _bar(axes, y, thickness, value, factor, look, words)
+    axes.set_xlim(0, max((value.top for value in values), default=1) * factor * 1.3 or 1)
+    axes.set_xlabel(f"[{label}]")
+
+
+def _bar(
+    axes: Axes, y: float, thickness: float, value: _Value, factor: float, look: _Look, words: str
+) -> None:
+    error = _error([value], factor)
+    axes.barh(y, value.value * factor, thickness, xerr=error, error_kw={"linewidth": 0.9}, **look.filled)
+    _write_after(axes, value.top * factor, y, words)
+
+
+def _launch_row(
+    axes: Axes,
+    row: int,
+    name: str,
+    value: _Value,
+    launches: Sequence[tuple[int, float]],
+    looks: Mapping[int, _Look],
+) -> None:
+    """Rounds stand one below the other within the row, in their order."""
+    percent = [(end / value.value - 1) * 100 for end in (value.low, value.high)] if value.value else []
+    if percent:
+        axes.plot(percent, [row, row], color=_FAINT, linewidth=9, solid_capstyle="butt", zorder=1)
+    axes.plot([0, 0], [row - 0.4, row + 0.4], color=_INK, linewidth=1.2, zorder=2)
+    places = {number: place for place, number in enumerate(looks)}
+    for number, seconds in launches:
+        away = (seconds / value.value - 1) * 100 if value.value else 0.0
+        y = row + 0.6 * ((places[number] + 0.5) / len(places) - 0.5)
+        look = looks[number]
+        axes.plot([away], [y], look.marker, color=look.colour, markersize=4, markeredgewidth=0, zorder=3)
+    words = f"{quantity(value.value, metric(name).unit)}  {interval(value.low, value.high, value.value)}"
+    axes.text(1.01, row, words, transform=axes.get_yaxis_transform(), va="center", size=_SMALL, color=_QUIET)
+
+
+def _round_look(place: int, rounds: int) -> _Look:
+    """A round has a colour of its own; many of them are shaded from the first to the last."""
+    look = _Look.number(place)
+    if rounds <= len(_COLOURS):
+        return look
+    shade = to_hex(matplotlib.colormaps["cividis"](place / (rounds - 1)))
+    return _Look(shade, marker=look.marker)
+
+
+def _error(values: Sequence[_Value], factor: float) -> list[list[float]]:
+    below = [(value.value - value.low) * factor for value in values]
+    above = [(value.high - value.value) * factor for value in values]
+    return [below, above]
+
+
+def _label_rows(axes: Axes, labels: Sequence[str]) -> None:
+    """The first row is on top, as in a table."""
+    axes.set_yticks(range(len(labels)), [_fit(label, _LABEL) for label in labels])
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+
+
+def _write_inside(axes: Axes, x: float, y: float, words: str, look: _Look) -> None:
+    behind = {"facecolor": look.colour, "linewidth": 0, "pad": 0.8} if look.hatch else None
+    colour = "white" if look.colour in _DARK else "black"
+    axes.text(x, y, words, ha="center", va="center_baseline", size=_SMALL, color=colour, bbox=behind)
+
+
+def _write_after(axes: Axes, x: float, y: float, words: str) -> None:
+    place = {"xytext": (4, 0), "textcoords": "offset points", "va": "center_baseline"}
+    axes.annotate(words, (x, y), size=_SMALL, color=_QUIET, **place)
+
+
+def _bar_key(name: str, look: _Look) -> tuple[str, Artist]:
+    return name, Patch(**look.filled)
+
+
+def _line_key(name: str, look: _Look, line: bool = True) -> tuple[str, Artist]:
+    style = look.dash if line else "none"
+    return name, Line2D([], [], color=look.colour, marker=look.marker, linestyle=style)
+
+
+def _about_bars(values: Iterable[_Value]) -> str:
+    if all(math.isnan(value.low) for value in values):
+        return f"Too few launches for a {LEVEL * 100:g} % interval."
+    return f"Error bars: {LEVEL * 100:g} % interval of the median over launches."
+
+
+def _left_out(shown: int, total: int, things: str) -> list[str]:
+    return [f"The first {shown} of {total} {things}; the tables have them all."] if shown < total else []
+
+
+# The sheet.
+
+
+def _figure(
+    page: _Page, title: str, height: float, keys: Sequence[tuple[str, Artist]], notes: Sequence[str]
+) -> Figure:
+    """An empty sheet with its title, key and notes around a body of this height."""
+    if page.missing:
+        notes = [*notes, f"{page.missing} without any number, since their launches failed: {'cases'}."]
+    wide = _WIDTH - 0.3
+    names = [_fit(name, wide - 0.7) for name, _ in keys]
+    columns = max(1, int(wide / max((_inches(name) + 0.7 for name in names), default=1)))
+    columns = min(columns, len(keys)) or 1
+    key_lines = math.ceil(len(keys) / columns)
+    head = 0.55 + _LINE * key_lines + (0.1 if keys else 0)
+    foot = 0.12 + (_LINE if notes else 0)
+    total = head + height + foot
+    figure = Figure(figsize=(_WIDTH, total))
+    figure.set_layout_engine(ConstrainedLayoutEngine(rect=(0.01, foot / total, 0.98, height / total)))
+    left = 0.15 / _WIDTH
+    figure.text(left, 1 - 0.24 / total, _fit(title, wide, 12), size=12, weight="bold")
+    figure.text(left, 1 - 0.45 / total, _fit(page.where, wide), color=_QUIET)
+    figure.text(left, 0.1 / total, _fit(" ".join(notes), wide, _SMALL), size=_SMALL, color=_QUIET)
+    if keys:
+        # A name that begins with an underscore would be left out of the legend.
+        shown = [f" {name}" if name.startswith("_") else name for name in names]
+        place = {"loc": "upper left", "bbox_to_anchor": (left, 1 - 0.55 / total)}
+        figure.legend([key for _, key in keys], shown, ncols=columns, borderpad=0.2, borderaxespad=0, **place)
+    return figure
+
+
+def _fit(text: str, inches: float, size: float = 9.0) -> str:
+    """One printable line that takes no more than this room; the middle goes, since ends tell apart."""
+    line = "".join(letter if letter.isprintable() else " " for letter in text[:1000])
+    line = " ".join(line.split())
+    keep = len(line)
+    short = line
+    while keep > 2 and _inches(short, size) > inches:
+        keep = min(keep - 1, int(keep * inches / _inches(short, size)) + 1)
+        short = f"{line[: (keep + 1) // 2]}…{line[len(line) - keep // 2 :]}"
+    return short
+
+
+def _inches(line: str, size: float = 9.0) -> float:
+    width, _, _ = text_to_path.get_text_width_height_descent(line, FontProperties(size=size), ismath=False)
+    return width / 72
+
+
+@contextmanager
+def _own_settings() -> Iterator[None]:
+    """Ours, whatever the user's matplotlibrc says, and only for as long as we draw."""
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_SETTINGS)
+        # A letter that the font lacks is a box in the PNG; the SVG holds the text as it is.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield
+
+
+def _save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    FigureCanvasAgg(figure)
+    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
+    figure.savefig(paths[0])
+    figure.set_layout_engine("none")  # the places are found: both files have the same
+    figure.savefig(paths[1], metadata={"Date": None})
+    return paths
+
+
+# From the tables.
+
+
+def _pages(tables: Tables) -> list[_Page]:
+    """A page for each suite and device that has a number."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in _records(tables.summary.drop_duplicates("case")):
+        groups.setdefault(_page_of(row), []).append(row)
+    failed = [_page_of(row) for row in _records(tables.failures.drop_duplicates("case")) if ...]
+    return []

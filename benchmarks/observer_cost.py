@@ -1,0 +1,87 @@
+"""What the meter costs: `fit` with a meter attached against the bare loop written by hand.
+
+    python -m benchmarks.observer_cost [PAIRS]
+
+One process, one model, one optimizer, one loader: a train stage of each loop in turn, which of the two
+goes first is drawn at random. The figure is the ratio of their median steps, pair by pair; the interval
+is that of the median over pairs. Loading is left out of neither.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import sys
+import time
+
+import torch
+
+from bench.analysis.estimate import estimate
+from bench.case import Case
+from bench.training import Task, train
+from bench.worker import allocator
+from bench.worker.meters import HostTimer, Meter
+from benchmarks import workload
+
+
+def bare_stage(task: Task) -> float:
+    """The train stage as one writes it by hand; the median step in seconds."""
+    steps = []
+    task.model.train()
+    total, seen = torch.zeros(()), 0
+    began = time.perf_counter_ns()
+    for inputs, targets in task.train_loader:
+        loss = task.loss(task.model(inputs), targets)
+        task.optimizer.zero_grad()
+        loss.backward()
+        task.optimizer.step()
+        total += loss.detach() * len(targets)
+        seen += len(targets)
+        now = time.perf_counter_ns()
+        steps.append(now - began)
+        began = now
+    float(total) / seen
+    return statistics.median(steps[:-1]) / 1e9  # the last batch is not full
+
+
+def metered_stage(task: Task) -> float:
+    """The same stage through the loop of Epochbench with its meter; the median step in seconds."""
+    meter = Meter(task.model, task.optimizer, HostTimer())
+    try:
+        train(task, meter)
+    finally:
+        meter.close()
+    (record,) = meter.stages
+    return statistics.median(record.steps[:-1])
+
+
+def main() -> None:
+    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 400
+    allocator.pin()
+    torch.manual_seed(0)
+    order = random.Random(0)
+    print(f"{torch.get_num_threads()} threads, {pairs} pairs each; ratio of median steps, metered / bare")
+    cnn = {axis: values[0] for axis, values in workload.cnn.axes.items()}
+    for name, case, share in (
+        ("digits MLP", Case("mlp", {"dataset": "digits", "model": "mlp"}), 1.0),
+        ("CNN", Case("cnn", cnn), 0.25),
+    ):
+        task = workload.build(case)
+        stages = [bare_stage, metered_stage]
+        for stage in stages * 2:
+            stage(task)
+        ratios, bare = [], []
+        for _ in range(int(pairs * share)):
+            order.shuffle(stages)
+            times = {stage: stage(task) for stage in stages}
+            ratios.append(times[metered_stage] / times[bare_stage])
+            bare.append(times[bare_stage])
+        found = estimate(ratios)
+        print(
+            f"{name:12} bare step {statistics.median(bare) * 1e3:7.3f} ms   "
+            f"ratio {found.value:.4f}   95 % interval {found.low:.4f} to {found.high:.4f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""That launches end: many in a row, with loader workers, and beside a busy process.
+
+    python -m benchmarks.soak [LAUNCHES]
+
+Counts launches that failed or hung, and processes that were left behind.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+
+from bench.case import Schedule
+from bench.measurement import TIMED, Failure
+from bench.runner import Job, Plan, describe, launch, probe
+from benchmarks import workload
+
+TIMEOUT = 60.0
+
+
+@contextmanager
+def busy(wanted: bool) -> Iterator[None]:
+    """One process that computes without end, where it is wanted."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if wanted else None
+    try:
+        yield
+    finally:
+        if process is not None:
+            process.kill()
+            process.wait()
+
+
+def main() -> None:
+    number = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    settings = (
+        ("2 threads", "mlp", 2, False),
+        ("2 threads, 2 loader workers", "with_workers", 2, False),
+        ("2 threads beside a busy process", "mlp", 2, True),
+        ("1 thread beside a busy process", "mlp", 1, True),
+    )
+    bad = 0
+    for name, suite, threads, beside in settings:
+        with workload.workers(threads=threads) as workers, busy(beside):
+            (listing,) = (one for one in describe(workers, [workload.FILE], {}) if one.name == suite)
+            plan = Plan(listing.expansion.cases, {suite: listing.file}, Schedule(timeout=TIMEOUT))
+            probe(workers, plan)
+            began, failures = time.monotonic(), []
+            for count in range(1, number + 1):
+                if count % 20 == 1:
+                    workers.renew()
+                record = launch(workers, plan, Job(plan.cases[0], TIMED, count, 1))
+                if isinstance(record, Failure):
+                    failures.append(record)
+            seconds = (time.monotonic() - began) / number
+        left = descendants()
+        hung = sum(failure.failure == "timeout" for failure in failures)
+        bad += len(failures) + len(left)
+        print(
+            f"{name:34} {number} launches, {seconds * 1e3:6.0f} ms each: {len(failures)} failed, {hung} of them hung, "
+            f"{len(left)} processes left behind",
+            flush=True,
+        )
+    sys.exit(bad > 0)
+
+
+def descendants() -> set[int]:
+    """The processes below this one."""
+    return {process.pid for process in psutil.Process().children(recursive=True)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""Stand-ins that tests drive, and makers of small real tasks and records.
+
+The clock passes only when a test says so. The device is a queue beside the host: work put on it ends
+later, and an event cannot be read before its place in the queue has been reached, as on a real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from bench.case import Case
+from bench.measurement import TIMED, Device, Environment, Failure, Measurement, StageRecord
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.training import Task
+
+
+class FakeClock:
+    """Nanoseconds that pass by `advance`, and by `tick` at each reading: what a reading itself costs."""
+
+    def __init__(self, tick: int = 0) -> None:
+        self.now = 0
+        self.tick = tick
+
+    def __call__(self) -> int:
+        self.now += self.tick
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += round(seconds * 1e9)
+
+
+class FakeDevice:
+    """A device with a queue of its own, on the host's clock; `log` tells what it was asked, in order."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.free_at = 0
+        self.log: list[str] = []
+
+    def work(self, seconds: float) -> None:
+        """Puts work of so many seconds on the queue; the host does not wait."""
+        self.free_at = max(self.free_at, self.clock.now) + round(seconds * 1e9)
+        self.log.append("work")
+
+    def synchronize(self) -> None:
+        """The host waits until the queue is empty."""
+        self.clock.now = max(self.clock.now, self.free_at)
+        self.log.append("synchronize")
+
+    def event(self) -> FakeEvent:
+        return FakeEvent(self)
+
+
+class FakeEvent:
+    """A mark in the queue of a FakeDevice."""
+
+    def __init__(self, device: FakeDevice) -> None:
+        self.device = device
+        self.at: int | None = None
+
+    def record(self) -> None:
+        self.at = max(self.device.free_at, self.device.clock.now)
+        self.device.log.append("mark")
+
+    def elapsed_time(self, other: FakeEvent) -> float:
+        """Milliseconds. RuntimeError where the queue has not come to the later mark, as CUDA does it."""
+        assert self.at is not None
+        assert other.at is not None
+        if other.at > self.device.clock.now:
+            raise RuntimeError("device not ready: an event was read before it completed")
+        return (other.at - self.at) / 1e6
+
+
+def batches(samples: int, batch_size: int, features: int = 3, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
+    """Random inputs with targets that can be learned from them; the last batch may be a partial one."""
+    import torch  # here, so that tests of records need not wait for it
+
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(samples, features, generator=generator)
+    targets = (inputs.sum(dim=1) > 0).long()
+    return list(zip(inputs.split(batch_size), targets.split(batch_size), strict=True))
+
+
+def small_task(**parts: Any) -> Task:
+    """A linear classifier under SGD: 3 batches to train on, 2 to validate, 2 to test. `parts` replace."""
+    import torch
+    from torch import nn
+
+    from bench.training import Task
+
+    torch.manual_seed(0)
+    model = parts.pop("model", None) or nn.Linear(3, 2)
+    optimizer: Callable[..., Any] | Any = parts.pop("optimizer", None)
+    if optimizer is None:
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    standard = {
+        "loss": nn.CrossEntropyLoss(),
+        "train_loader": batches(12, 4, seed=1),
+        "validate_loader": batches(8, 4, seed=2),
+        "test_loader": batches(6, 4, seed=3),
+    }
+    return Task(model=model, optimizer=optimizer, **{**standard, **parts})
+
+
+CASE = Case("fake", {"device": "cpu", "batch_size": 4, "optimizer": "sgd", "mode": "train"})
+
+
+def stage(
+    name: str = "train", epoch: int = 1, steps: tuple[float, ...] = (1.0, 1.0), **changes: Any
+) -> StageRecord:
+    """The record of a stage whose wall time is that of its steps, with full batches of 4 samples."""
+    standard = {
+        "wall": sum(steps),
+        "samples": (4,) * len(steps),
+        "optimizer_steps": len(steps) if name == "train" else 0,
+        "loss": 0.5,
+    }
+    return StageRecord(epoch=epoch, stage=name, steps=steps, **{**standard, **changes})
+
+
+def stages(epochs: int = 2, **changes: Any) -> tuple[StageRecord, ...]:
+    """The stages of a whole launch, in order."""
+    return tuple(
+        stage(name, epoch, **changes) for epoch in range(epochs) for name in ("train", "validate", "test")
+    )
+
+
+def measurement(**changes: Any) -> Measurement:
+    """The record of a sound launch of two epochs; `changes` replace its parts."""
+    standard = {
+        "case": CASE,
+        "kind": TIMED,
+        "round": 1,
+        "position": 1,
+        "nursery": 100,
+        "started": "2026-01-01T00:00:00.000+00:00",
+        "clock": "host",
+        "stages": stages(),
+        "memory": {"peak_rss": 2**20},
+        "checks": {
+            "parameters_moved_in_training": True,
+            "weights_kept_in_evaluation": True,
+            "graph_as_the_mode_says": True,
+        },
+        "conditions": {"allocator": "pinned", "threads": 1, "cpus": [0], "start_method": "fork"},
+        "costs": {"before_build": 0.1, "build": 0.2, "loop": 4.0},
+    }
+    return Measurement(**{**standard, **changes})
+
+
+def failure(**changes: Any) -> Failure:
+    """The record of a launch that raised; `changes` replace its parts."""
+    standard = {
+        "case": CASE,
+        "kind": TIMED,
+        "round": 1,
+        "position": 1,
+        "nursery": 100,
+        "started": "2026-01-01T00:00:00.000+00:00",
+        "failure": "error",
+        "message": "ValueError: no such thing",
+        "where": "suites/mine.py:7",
+        "detail": "Traceback ...",
+    }
+    return Failure(**{**standard, **changes})
+
+
+def environment(**changes: Any) -> Environment:
+    """The record of a machine with one GPU; `changes` replace its parts."""
+    standard = {
+        "host": "workbench",
+        "system": "Linux",
+        "kernel": "6.1.0",
+        "cpu": "A processor",
+        "cpu_capability": "AVX2",
+        "cores": 4,
+        "cpus": (0, 1, 2, 3),
+        "memory": 16 * 2**30,
+        "governor": "performance",
+        "load": 0.25,
+        "threads": 4,
+        "interop_threads": 4,
+        "openmp": {"OMP_WAIT_POLICY": "PASSIVE"},
+        "allocator": "pinned",
+        "start_method": "fork",
+        "loader_start_method": "fork",
+        "python": "3.12.1",
+        "torch": "2.9.0",
+        "packages": {"numpy": "2.0.0"},
+        "cuda": "12.8",
+        "cudnn": "91002",
+        "driver": "570.1",
+        "devices": (Device("A card", "cuda", 0, 80 * 2**30, "9.0", 700.0),),
+        "flags": {"cudnn.benchmark": False},
+        "seed": 0,
+    }
+    return Environment(**{**standard, **changes})

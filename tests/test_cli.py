@@ -1,0 +1,275 @@
+"""The command line as a user meets it: real runs, bad input, signals, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import bench
+from bench import cli
+from bench.cli import measure
+
+ROOT = Path(__file__).parents[1]
+SUITES = ROOT / "tests" / "suites"
+SMALL, DEEDS = str(SUITES / "small.py"), str(SUITES / "deeds.py")
+
+
+def started(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    """`python -m bench` in a process of its own, in a folder that has nothing to do with the checkout."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of the small suite, made once: its folder, and what it printed."""
+    cwd = tmp_path_factory.mktemp("elsewhere")
+    run = started("run", SMALL, "--launches", "1", "--name", "first", "--note", "a remark", cwd=cwd)
+    out, err = run.communicate()
+    assert run.returncode == 0, err
+    (folder,) = (cwd / "results").iterdir()
+    return folder, out, err
+
+
+class TestRun:
+    def test_the_folder_holds_tables_pictures_and_the_truth(self, finished):
+        folder, _, _ = finished
+        there = {str(path.relative_to(folder)) for path in folder.rglob("*")}
+        assert {"journal.jsonl", "plan.json", "environment.json", "summary.csv", "summary.parquet"} <= there
+        assert {"steps.parquet", "phases.csv", "logs"} <= there
+        assert any(name.startswith("plots/phases") and name.endswith(".svg") for name in there)
+        assert any(name.startswith("plots/phases") and name.endswith(".png") for name in there)
+
+    def test_every_listed_case_is_a_row(self, finished, capfd, here):
+        folder, _, _ = finished
+        assert cli.exit_code(["list", SMALL, "--json"]) == 0
+        (listing,) = json.loads(capfd.readouterr().out)
+        summary = pd.read_csv(folder / "summary.csv")
+        assert set(summary["case"]) == {case["id"] for case in listing["cases"]}
+        assert list(summary.columns) == [
+            *("suite", "case", "device", "batch_size", "epochs", "mode"),
+            *("metric", "unit", "value", "ci_low", "ci_high", "launches", "steps", "caveats"),
+        ]
+
+    def test_the_table_is_printed_with_its_caveat(self, finished):
+        _, out, err = finished
+        assert "inference_mode" in out
+        assert "few launches: too few launches for a 95 % interval" in out
+        assert "summary.csv" in out
+        assert "round 1/1, launch 1/4" in err
+
+    def test_the_run_is_labelled_and_read_by_pandas_users(self, finished):
+        folder, _, _ = finished
+        tables = bench.read(folder)
+        assert (tables.plan["name"], tables.plan["note"]) == ("first", "a remark")
+        assert tables.environment.allocator == "pinned"
+        assert set(tables.steps["stage"]) == {"train", "validate", "test"}
+
+    def test_the_stages_of_an_epoch_add_up(self, finished):
+        folder, _, _ = finished
+        tables = bench.read(folder)
+        rows = tables.summary[tables.summary["mode"] == "train"].set_index("metric")["value"]
+        phases = tables.phases[(tables.phases["mode"] == "train") & (tables.phases["stage"] == "train")]
+        assert phases["seconds_per_step"].sum() == pytest.approx(rows["train.step_mean"], rel=1e-3)
+        assert phases.set_index("phase")["share"]["other"] < 0.03
+
+    def test_show_tables_and_plot_work_on_it(self, finished, capfd, here):
+        folder, _, _ = finished
+        (folder / "summary.csv").unlink()
+        for verb in ("show", "tables", "plot"):
+            assert cli.exit_code([verb, str(folder)]) == 0
+        assert (folder / "summary.csv").is_file()
+        out = capfd.readouterr().out
+        assert "inference_mode" in out
+        assert "phases" in out
+
+    def test_one_metric_is_shown(self, finished, capfd, here):
+        folder, _, _ = finished
+        assert cli.exit_code(["show", str(folder), "--metric", "epoch.time", "--json"]) == 0
+        rows = json.loads(capfd.readouterr().out)["summary"]
+        assert {row["metric"] for row in rows} == {"epoch.time"}
+
+    def test_a_torn_journal_is_read_up_to_there_and_says_so(self, finished, capfd, here):
+        folder, _, _ = finished
+        torn = here / "torn"
+        torn.mkdir()
+        (torn / "journal.jsonl").write_bytes((folder / "journal.jsonl").read_bytes()[:-100])
+        assert cli.exit_code(["show", str(torn)]) == 0
+        assert "line 4 is torn" in capfd.readouterr().err
+        assert bench.read(torn).summary["case"].nunique() == 3
+
+
+class TestFailures:
+    def test_a_case_that_raises_costs_itself_alone(self, here, capfd):
+        code = cli.exit_code(["run", DEEDS, "--axis", "deed=raises,nothing", "--launches", "1", "--out", "out"])
+        assert code == 5
+        tables = bench.read("out")
+        assert set(tables.summary["deed"]) == {"nothing"}
+        assert list(tables.failures["failure"]) == ["error"]
+        printed = capfd.readouterr()
+        assert "ValueError: the user's own" in printed.err
+        assert f"{DEEDS}:" in printed.out
+
+    def test_a_budget_that_ends_before_anything_was_measured_is_undecided(self, here, capfd):
+        assert cli.exit_code(["run", SMALL, "--time-budget", "0.001", "--quiet"]) == 3
+        assert "the time budget ended before 4 of 4 cases had a launch" in capfd.readouterr().err
+
+    def test_a_fault_of_our_own_is_70_and_asks_to_be_reported(self, here, capfd, monkeypatch):
+        def broken(*_):
+            raise RuntimeError("a wheel came off")
+
+        monkeypatch.setattr(measure, "describe", broken)
+        assert cli.exit_code(["list", SMALL]) == 70
+        assert "a fault of Epochbench itself: RuntimeError: a wheel came off" in capfd.readouterr().err
+        assert cli.exit_code(["list", SMALL, "--debug"]) == 70
+        assert "Traceback" in capfd.readouterr().err
+
+
+class TestSignals:
+    @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_what_was_measured_is_kept_and_nothing_runs_on(self, tmp_path, sent, code):
+        run = started("run", SMALL, "--launches", "500", "--out", "out", cwd=tmp_path)
+        lines = iter(run.stderr.readline, "")
+        assert any("round 2/" in line for line in lines)
+        run.send_signal(sent)
+        out, _ = run.communicate()
+        assert run.returncode == code
+        assert "no_grad" in out
+        tables = bench.read(tmp_path / "out")
+        assert tables.summary["case"].nunique() == 4
+        assert (tmp_path / "out" / "summary.csv").is_file()
+        assert not left_behind(str(tmp_path / "out"))
+
+
+def left_behind(word: str) -> list[str]:
+    """The command lines of processes that have this in their open files or arguments."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            files = [os.readlink(descriptor) for descriptor in (process / "fd").iterdir()]
+        except OSError:
+            continue
+        if any(word in name for name in files):
+            found.append((process / "cmdline").read_text())
+    return found
+
+
+BAD = {
+    "no such suite": (["list", "nosuch.py"], "suite file nosuch.py does not exist"),
+    "an empty folder": (["list", "empty"], "holds no suite file"),
+    "does not import": (["list", "broken.py"], "does not import: ModuleNotFoundError: No module named 'nowhere'"),
+    "exits at import": (["list", "leaves.py"], "does not import: SystemExit: 7"),
+    "no suite inside": (["list", "plain.py"], "holds no suite"),
+    "names that clash": (["list", SMALL, "again.py"], "two suites are named 'small'"),
+    "unknown axis": (["list", SMALL, "--axis", "colour=red"], "has no axis 'colour'"),
+    "axis without a value": (["list", SMALL, "--axis", "batch_size"], "write it as name=value"),
+    "axis given twice": (["list", SMALL, "--axis", "epochs=2", "--axis", "epochs=3"], "given twice"),
+    "unknown optimizer": (["list", SMALL, "--axis", "optimizer=adamx"], "unknown optimizer 'adamx'; there are adam"),
+    "unknown data": (["list", SMALL, "--axis", "dataset=mnist"], "unknown dataset 'mnist'; there are"),
+    "unknown loss": (["list", SMALL, "--axis", "loss=hinge"], "unknown loss 'hinge'"),
+    "unknown scheduler": (["list", SMALL, "--axis", "scheduler=never"], "unknown scheduler 'never'"),
+    "unknown mode": (["list", SMALL, "--axis", "mode=sleep"], "unknown mode 'sleep'; there are train, eval"),
+    "unknown device": (["list", SMALL, "--axis", "device=tpu:9"], "this machine has no device 'tpu:9'"),
+    "an empty batch": (["list", SMALL, "--axis", "batch_size=0"], "batch_size must be a whole number of at least 1"),
+    "a batch of text": (["list", SMALL, "--axis", "batch_size=many"], "batch_size must be a whole number"),
+    "one epoch": (["list", SMALL, "--axis", "epochs=1"], "epochs must be a whole number of at least 2"),
+    "a bad expression": (["list", SMALL, "-k", "train and ("], "-k 'train and ('"),
+    "nothing selected": (["list", SMALL, "-k", "cuda"], "matches none of the 4 cases; there are"),
+    "no launches": (["run", SMALL, "--launches", "0"], "launches must be at least 1"),
+    "launches of text": (["run", SMALL, "--launches", "few"], "few"),
+    "a bad budget": (["run", SMALL, "--time-budget", "soon"], "'soon' is no duration"),
+    "no threads": (["run", SMALL, "--threads", "0"], "threads must be at least 1"),
+    "unknown allocator": (["run", SMALL, "--allocator", "best"], "unknown allocator 'best'; there are pinned, system"),
+    "unknown start": (["run", SMALL, "--start-method", "hop"], "unknown start-method 'hop'"),
+    "a full folder": (["run", SMALL, "--out", "full"], "full exists and is not an empty folder"),
+    "a place not to write": (["run", SMALL, "--out", "/dev/null/x"], "/dev/null/x cannot be written"),
+    "a large batch": (["run", SMALL, "--axis", "batch_size=5000"], "choose at most 1079"),
+    "an unknown model": (["run", SMALL, "--axis", "model=resnet19"], "unknown model 'resnet19'"),
+    "data that is not there": (["run", SMALL, "--axis", "dataset=cifar10"], "run once with --download"),
+    "no such run": (["show", "nosuch"], "there is no run 'nosuch'"),
+    "no run at all": (["show"], "results holds no run; make one with: bench run"),
+    "not a run folder": (["show", "full"], "full is not the folder of a run"),
+    "unknown flag": (["list", "--frob"], "No such option: --frob"),
+    "unknown verb": (["frob"], "No such command 'frob'"),
+}
+
+
+class TestBadInput:
+    @pytest.mark.parametrize("what", BAD)
+    def test_it_is_one_line_that_names_the_thing(self, here, capfd, what):
+        Path("empty").mkdir()
+        Path("full").mkdir()
+        Path("full/something").touch()
+        Path("broken.py").write_text("import nowhere\n")
+        Path("leaves.py").write_text("import sys\nsys.exit(7)\n")
+        Path("plain.py").write_text("x = 1\n")
+        Path("again.py").write_text(Path(SMALL).read_text())
+        arguments, words = BAD[what]
+        assert cli.exit_code(arguments) == 2
+        printed = capfd.readouterr()
+        assert words in printed.err
+        assert len(printed.err.strip().splitlines()) == 1, printed.err
+        assert "Traceback" not in printed.out + printed.err
+        assert not list(Path().glob("results/*/*")), "a refused run leaves no folder"
+
+    def test_the_suites_own_traceback_is_shown_on_request(self, here, capfd):
+        Path("broken.py").write_text("import nowhere\n")
+        assert cli.exit_code(["list", "broken.py", "--debug"]) == 2
+        assert 'broken.py", line 1, in <module>' in capfd.readouterr().err
+
+
+class TestList:
+    def test_what_collapsed_is_said_with_the_reason(self, here, capfd):
+        assert cli.exit_code(["list", str(ROOT / "suites" / "vision.py")]) == 0
+        out = capfd.readouterr().out
+        assert "24 cases" in out or "48 cases" in out  # with and without a GPU
+        assert "optimizer is not used under mode=eval" in out
+
+    def test_every_shipped_suite_lists(self, here, capfd):
+        assert cli.exit_code(["list", str(ROOT / "suites")]) == 0
+        out = capfd.readouterr().out
+        assert all(f"{name}/device=cpu" in out for name in ("vision", "language", "models"))
+
+    def test_a_device_that_is_not_there_is_excluded_where_the_suite_declares_it(self, here, capfd):
+        text = Path(SMALL).read_text().replace('["cpu"]', '["cpu", "xpu:7"]')
+        Path("mine.py").write_text(text)
+        assert cli.exit_code(["list", "mine.py"]) == 0
+        out = capfd.readouterr().out
+        assert "4 cases" in out
+        assert "excluded: this machine has no device 'xpu:7'" in out
+
+
+class TestDryRun:
+    def test_it_says_what_would_be_measured_and_makes_nothing(self, here, capfd):
+        assert cli.exit_code(["run", SMALL, "--dry-run", "-k", "no_grad", "--launches", "3"]) == 0
+        out = capfd.readouterr().out
+        assert "1 case, 3 launches, about" in out
+        assert not Path("results").exists()
+
+
+class TestQuiet:
+    def test_json_is_all_there_is_on_standard_output(self, here, capfd):
+        arguments = ["run", SMALL, "-k", "no_grad", "--launches", "1", "--json", "--quiet", "--out", "out"]
+        assert cli.exit_code(arguments) == 0
+        printed = capfd.readouterr()
+        assert json.loads(printed.out)["failures"] == []
+        assert printed.err == ""
