@@ -85,13 +85,13 @@ def probe(workers: Workers, plan: Plan, download: bool = False) -> None:
     Raises UsageError for a name or a size that cannot be had; the workers learn which modules to import
     beforehand.
     """
-    for suite, file in plan.files.items():
+    for suite in dict.fromkeys(case.suite for case in plan.cases):
         largest: dict[tuple[Any, ...], Case] = {}
         for case in sorted((case for case in plan.cases if case.suite == suite), key=_batch):
             largest[case.get("dataset"), case.get("model"), case.validate_every] = case
         request = {
             "do": "probe",
-            "suite_file": file,
+            "suite_file": plan.files[suite],
             "cases": [case.to_json() for case in largest.values()],
             "conditions": workers.conditions.to_json(),
             "download": download,

@@ -77,9 +77,10 @@ def main() -> None:
             ratios.append(times[metered_stage] / times[bare_stage])
             bare.append(times[bare_stage])
         found = estimate(ratios)
+        low, high = found.low or float("nan"), found.high or float("nan")
         print(
             f"{name:12} bare step {statistics.median(bare) * 1e3:7.3f} ms   "
-            f"ratio {found.value:.4f}   95 % interval {found.low:.4f} to {found.high:.4f}"
+            f"ratio {found.value:.4f}   95 % interval {low:.4f} to {high:.4f}"
         )
 
 

@@ -19,7 +19,7 @@ import typer
 from bench import __version__
 from bench.case import ALLOCATORS, START_METHODS, Case, Conditions, Schedule
 from bench.cli.options import Axis, Debug, Json, Keyword, Suites, overrides, seconds, suite_files
-from bench.cli.progress import progress
+from bench.cli.progress import progress, waiting
 from bench.errors import Interrupted, UsageError
 from bench.machine.processors import default_threads, usable_cores
 from bench.nursery import Workers
@@ -113,7 +113,8 @@ def run_suites(
     schedule = Schedule(launches, budget, seconds(timeout), seed)
     given = conditions(threads, allocator, start_method, data)
     with tempfile.TemporaryDirectory() as scratch, Workers(given, Path(scratch)) as workers, stoppable():
-        listings = describe(workers, suite_files(suites), overrides(axis))
+        with waiting("importing torch, reading suites", quiet):
+            listings = describe(workers, suite_files(suites), overrides(axis))
         plan = Plan(select(listings, keyword), {one.name: one.file for one in listings}, schedule)
         if dry_run:
             return say_plan(plan, as_json)
@@ -140,9 +141,10 @@ def measure(
 ) -> int:
     """All launches of the plan into the journal; the exit code of a signal that ended it early, else 0."""
     try:
-        probe(workers, plan, download)
-        record_setting(workers, plan, folder, labels)
-    except UsageError:
+        with waiting("building one task for each data set and model", quiet):
+            probe(workers, plan, download)
+            record_setting(workers, plan, folder, labels)
+    except (UsageError, Interrupted):
         discard(folder)
         raise
     journal, bar = Journal(folder.journal), progress(plan, quiet)

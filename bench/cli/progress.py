@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol, TextIO
 
 from bench.measurement import Failure
@@ -26,6 +27,18 @@ def progress(plan: Plan, quiet: bool) -> Progress:
     if quiet:
         return Silent()
     return Bar(plan) if sys.stderr.isatty() else Lines(plan, sys.stderr)
+
+
+@contextmanager
+def waiting(what: str, quiet: bool) -> Iterator[None]:
+    """Says on a terminal what takes a few seconds before the first launch."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
 
 
 class Silent:

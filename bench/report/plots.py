@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import matplotlib
 import pandas as pd
@@ -35,7 +35,7 @@ from bench.analysis.estimate import LEVEL
 from bench.case import DEFAULTS, TRAINING_AXES, spell, unused_axes
 from bench.errors import ResultsError
 from bench.measurement import PHASES, Environment, metric
-from bench.report.units import interval, quantity, scale
+from bench.report.units import digits, interval, quantity, scale
 from bench.results.tables import Tables
 
 TRAIN, EVALUATION = "training", "evaluation modes"  # the kinds of case: each has panels of its own
@@ -43,28 +43,33 @@ TRAIN, EVALUATION = "training", "evaluation modes"  # the kinds of case: each ha
 # Lengths are inches.
 _WIDTH = 10.0
 _LINE = 0.19  # of text
-_ROW = 0.27  # one case
+_ROW = 0.28  # one case
 _BAR = 0.17  # one of several bars in a row
-_PANEL = 3.2
+_PANEL = 3.2  # the height of a panel with lines
+_LOW_PANEL = 2.3  # where there are several
 _LABEL = 3.0  # the most that the label of a row takes
 _MOST_ROWS = 100  # nobody reads a taller picture; it says what it leaves out
-_MOST_PANELS = 12
-_MOST_LINES = 8  # in one panel; more of them are spread over several
+_MOST_PANELS = 16
+_MOST_LINES = 8  # in one panel
+_MOST_TIMES = 5  # what is this many times smaller than its neighbours is flat on their scale
 _MOST_ROUNDS = 16  # in a legend
 _LEGIBLE = 0.05  # of the width of an axis: a narrower segment has no room for '12 %'
 _FARTHEST = 60.0  # percent from the estimate: a launch beyond is drawn at the edge, with its figure
 _SMALL = 7.5  # points
+
+_SELF_EVIDENT = ("dataset", "model", "optimizer", "mode")  # whose values need no name beside them
 
 _INK, _QUIET, _FAINT = "#222222", "#666666", "#BBBBBB"
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; their yellow is too pale for a line.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = "os^DvPX*"  # one more than there are colours, so that the pairs repeat after 56 only
-_DASHES = ("-", "--", "-.", ":")
+_Dash: TypeAlias = Literal["-", "--", "-.", ":"]
+_DASHES: tuple[_Dash, ...] = ("-", "--", "-.", ":")
 _HATCHES = ("", "////", "....", "xxxx")
 _DARK = ("#0072B2", "#555555", "#000000")  # these take white text
 
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "font.size": 9.0,
     "text.parse_math": False,  # a '$' in the value of an axis is a '$'
     "axes.titlesize": 9.5,
@@ -79,6 +84,8 @@ _SETTINGS = {
     "grid.linewidth": 0.6,
     "hatch.linewidth": 0.5,
     "legend.frameon": False,
+    "legend.columnspacing": 1.6,
+    "legend.handletextpad": 0.6,
     "lines.markersize": 5.0,
     "errorbar.capsize": 2.5,
     "svg.fonttype": "none",  # text stays text: it can be searched, and the file is small
@@ -94,12 +101,16 @@ class _Look:
     colour: str
     hatch: str = ""
     marker: str = "o"
-    dash: str = "-"
+    dash: _Dash = "-"
 
     @classmethod
     def number(cls, number: int) -> _Look:
-        values = (_COLOURS, _HATCHES, _MARKERS, _DASHES)
-        return cls(*(choices[number % len(choices)] for choices in values))
+        return cls(
+            _COLOURS[number % len(_COLOURS)],
+            _HATCHES[number % len(_HATCHES)],
+            _MARKERS[number % len(_MARKERS)],
+            _DASHES[number % len(_DASHES)],
+        )
 
     @property
     def filled(self) -> dict[str, Any]:
@@ -149,6 +160,10 @@ class _Shown:
     def kind(self) -> str:
         return TRAIN if self.mode == "train" else EVALUATION
 
+    @property
+    def step(self) -> float:
+        return sum(seconds for seconds, _ in self.phases.values())
+
     def label(self, without: Collection[str] = ()) -> str:
         return ", ".join(part for axis, part in self.parts.items() if axis not in without)
 
@@ -168,6 +183,16 @@ class _Page:
     where: str  # the second line of each title
     missing: int  # cases without any number
     suffix: str
+
+    @property
+    def caveat(self) -> list[str]:
+        if not self.missing:
+            return []
+        one = self.missing == 1
+        return [
+            f"{self.missing} {'case is' if one else 'cases are'} not shown: "
+            f"all {'its' if one else 'their'} launches failed."
+        ]
 
     def having(self, metrics: Mapping[str, str]) -> dict[str, list[_Shown]]:
         """By kind, the cases with the metric that is asked of their kind; no kind without cases."""
@@ -223,7 +248,7 @@ def draw(tables: Tables, folder: Path) -> list[Path]:
 def _throughput(page: _Page) -> Figure | None:
     """Samples a second against batch size: of the train stage in training, else of the test stage."""
     metrics = {TRAIN: "train.throughput", EVALUATION: "test.throughput"}
-    heads = {TRAIN: "train stage, training", EVALUATION: "test stage, evaluation modes"}
+    heads = {TRAIN: "training (train stage)", EVALUATION: "evaluation modes (test stage)"}
     return _against_batch_size(page, "Throughput", "throughput", metrics, heads)
 
 
@@ -240,25 +265,16 @@ def _phases(page: _Page) -> Figure | None:
     there = [phase for phase in PHASES if any(phase in case.phases for case in found)]
     if not there:
         return None
+    # On one scale the phases of a small model beside a large one could not be seen.
+    apart = page.settings if _uneven([case.step for case in found]) else []
+    panels: dict[str, list[_Shown]] = {}
+    for case in found:
+        panels.setdefault(case.panel(apart), []).append(case)
     keys = [_bar_key(phase, _PHASE_LOOKS[phase]) for phase in there]
     notes = ["Means over steps and launches, so that the phases add up."]
-    figure, panels = _row_panels(page, "Phases of a train step", {TRAIN: found}, keys, notes)
-    axes, _, cases = panels[0]
-    totals = [sum(seconds for seconds, _ in case.phases.values()) for case in cases]
-    factor, unit = scale(totals, "s")
-    widest = max(totals) * factor or 1.0
-    for row, (case, total) in enumerate(zip(cases, totals, strict=True)):
-        left = 0.0
-        for phase in there:
-            seconds, share = case.phases.get(phase, (0.0, 0.0))
-            look, width = _PHASE_LOOKS[phase], seconds * factor
-            axes.barh(row, width, 0.76, left, **look.filled)
-            if width > _LEGIBLE * widest:
-                _write_inside(axes, left + width / 2, row, f"{share * 100:.0f} %", look)
-            left += width
-        _write_after(axes, left, row, quantity(total, "s"))
-    axes.set_xlim(0, widest * 1.1)
-    axes.set_xlabel(f"time of a step [{unit}]")
+    figure, drawn = _row_panels(page, "Phases of a train step", panels, keys, notes, one_scale=False)
+    for axes, _, cases in drawn:
+        _phase_bars(axes, cases, there)
     return figure
 
 
@@ -278,7 +294,7 @@ def _evaluation_modes(page: _Page) -> Figure | None:
     looks = {mode: look for mode, look in page.looks(page.settings).items() if mode in modes}
     notes = [
         *_left_out(len(shown), len(groups), "rows"),
-        _about_bars(case.values[name] for case in cases for name in metrics if name in case.values),
+        _about_intervals(case.values[name] for case in cases for name in metrics if name in case.values),
         *(["Percentages: difference from eval."] if "eval" in modes else []),
     ]
     height = (_BAR * len(modes) + 0.1) * len(shown) + 0.5
@@ -293,34 +309,29 @@ def _evaluation_modes(page: _Page) -> Figure | None:
 
 
 def _launches(page: _Page) -> Figure | None:
-    """Every launch beside the estimate of its case, in percent of it; a slow round shows as a column."""
+    """Every launch beside the estimate of its case, in percent of it: a slow round is seen by its colour."""
     metrics = {TRAIN: "train.step_time", EVALUATION: "epoch.time"}
     heads = {TRAIN: "step time, training", EVALUATION: "epoch time, evaluation modes"}
     found = {heads[kind]: cases for kind, cases in page.having(metrics).items()}
     names = {heads[kind]: name for kind, name in metrics.items()}
-    rounds = sorted(
-        {
-            number
-            for head, cases in found.items()
-            for case in cases
-            for number, _ in case.launches.get(names[head], ())
-        }
-    )
+    launches = [case.launches.get(names[head], ()) for head, cases in found.items() for case in cases]
+    rounds = sorted({number for of_case in launches for number, _ in of_case})
     if not rounds:
         return None
     looks = {number: _round_look(place, len(rounds)) for place, number in enumerate(rounds)}
-    keys = [
-        _line_key(f"round {number}", looks[number], line=False)
-        for number in rounds[:: math.ceil(len(rounds) / _MOST_ROUNDS)]
-    ]
+    shown = rounds[:: math.ceil(len(rounds) / _MOST_ROUNDS)]
+    keys = [_line_key(f"round {number}", looks[number], dash="") for number in shown]
     values = [case.values[names[head]] for head, cases in found.items() for case in cases]
-    notes = [_about_bars(values).replace("Error bars", "Grey"), "To the right: the estimate."]
+    notes = [_about_intervals(values, "Grey"), "To the right: the estimate and half its interval."]
     figure, panels = _row_panels(page, "Every launch beside its estimate", found, keys, notes)
     for axes, head, cases in panels:
         for row, case in enumerate(cases):
             name = names[head]
             _launch_row(axes, row, name, case.values[name], case.launches.get(name, ()), looks)
-    panels[-1][0].set_xlabel("difference from the estimate of the case [%]")
+    axes = panels[-1][0]
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, -1), max(high, 1))  # a calm case looks calm
+    axes.set_xlabel("difference from the estimate of the case [%]")
     return figure
 
 
@@ -344,8 +355,8 @@ def _against_batch_size(
     sizes = sorted({case.batch_size for cases in kinds.values() for case in cases if case.batch_size})
     if len(sizes) < 2:
         return _as_bars(page, title, words, metrics, heads) if kinds else None
-    lines = {kind: {case.line(()) for case in cases} for kind, cases in kinds.items()}
-    apart = page.settings if max(map(len, lines.values())) > _MOST_LINES else []
+    crowded = any(_crowded(cases, metrics[kind]) for kind, cases in kinds.items())
+    apart = page.settings if crowded else []  # these axes get panels of their own
     settings = list(dict.fromkeys(case.panel(apart) for cases in kinds.values() for case in cases))
     shown = settings[:_MOST_PANELS]
     looks = page.looks(apart)
@@ -354,8 +365,9 @@ def _against_batch_size(
     factor, unit = scale([value.value for value in values], metric(metrics[TRAIN]).unit)
 
     keys = [_line_key(name, look) for name, look in looks.items() if name in drawn]
-    notes = [*_left_out(len(shown), len(settings), "panels"), _about_bars(values)]
-    figure = _figure(page, f"{title} against batch size", _PANEL * len(shown), keys, notes)
+    notes = [*_left_out(len(shown), len(settings), "panels"), _about_intervals(values)]
+    height = _PANEL if len(shown) == 1 else _LOW_PANEL * len(shown)
+    figure = _figure(page, f"{title} against batch size", height, keys, notes)
     one_scale = len(set(metrics.values())) == 1
     grid = figure.subplots(len(shown), len(kinds), squeeze=False, sharey="row" if one_scale else False)
     for row, setting in enumerate(shown):
@@ -367,6 +379,7 @@ def _against_batch_size(
             _draw_lines(axes, here, metrics[kind], factor, apart, looks)
             _batch_size_axis(axes, sizes)
             axes.set_ylabel(f"{words} [{unit}]")
+            axes.tick_params(labelleft=True)
             head = ": ".join(filter(None, [setting, heads[kind]]))
             axes.set_title(_fit(head, _WIDTH / len(kinds) - 1))
     for axes in grid[-1]:
@@ -384,7 +397,7 @@ def _as_bars(
     factor, label = scale([value.value for value in values], unit)
     names = {heads[kind]: metrics[kind] for kind in kinds}
     found = {heads[kind]: cases for kind, cases in kinds.items()}
-    figure, panels = _row_panels(page, title, found, [], [_about_bars(values)])
+    figure, panels = _row_panels(page, title, found, [], [_about_intervals(values)])
     for number, (axes, head, cases) in enumerate(panels):
         for row, case in enumerate(cases):
             value = case.values[names[head]]
@@ -400,19 +413,37 @@ def _row_panels(
     found: Mapping[str, Sequence[_Shown]],
     keys: Sequence[tuple[str, Artist]],
     notes: Sequence[str],
+    one_scale: bool = True,
 ) -> tuple[Figure, list[tuple[Axes, str, Sequence[_Shown]]]]:
-    """A panel for each head, one above the other on one scale, with a row for each case."""
-    most = _MOST_ROWS // len(found)
-    panels = {head: cases[:most] for head, cases in found.items()}
-    shown, total = (sum(map(len, cases.values())) for cases in (panels, found))
-    height = _ROW * shown + 0.4 * len(panels) + 0.2
-    figure = _figure(page, title, height, keys, [*_left_out(shown, total, "cases"), *notes])
-    heights = [len(cases) for cases in panels.values()]
-    grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
+    """A panel for each head, one above the other, with a row for each case."""
+    heads = list(found)[:_MOST_PANELS]
+    panels = {head: found[head][: _MOST_ROWS // len(heads)] for head in heads}
+    rows = [len(cases) for cases in panels.values()]
+    notes = [*_left_out(sum(rows), sum(map(len, found.values())), "cases"), *notes]
+    height = _ROW * sum(rows) + (0.3 if one_scale else 0.6) * len(heads) + 0.3
+    figure = _figure(page, title, height, keys, notes)
+    grid = figure.subplots(len(heads), 1, squeeze=False, sharex=one_scale, height_ratios=rows)[:, 0]
     for axes, (head, cases) in zip(grid, panels.items(), strict=True):
         _label_rows(axes, [case.label() or case.mode for case in cases])
-        axes.set_title(head)
+        axes.set_title(_fit(head, _WIDTH - _LABEL))
     return figure, [(axes, head, cases) for axes, (head, cases) in zip(grid, panels.items(), strict=True)]
+
+
+def _phase_bars(axes: Axes, cases: Sequence[_Shown], there: Sequence[str]) -> None:
+    factor, unit = scale([case.step for case in cases], "s")
+    widest = max(case.step for case in cases) * factor or 1.0
+    for row, case in enumerate(cases):
+        left = 0.0
+        for phase in there:
+            seconds, share = case.phases.get(phase, (0.0, 0.0))
+            look, width = _PHASE_LOOKS[phase], seconds * factor
+            axes.barh(row, width, 0.76, left, **look.filled)
+            if width > _LEGIBLE * widest:
+                _write_inside(axes, left + width / 2, row, f"{share * 100:.0f} %", look)
+            left += width
+        _write_after(axes, left, row, quantity(case.step, "s"))
+    axes.set_xlim(0, widest * 1.1)
+    axes.set_xlabel(f"time of a step [{unit}]")
 
 
 def _draw_lines(
@@ -434,7 +465,7 @@ def _draw_lines(
         axes.errorbar(
             [(point.batch_size or 0) * aside for point in points],
             [value.value * factor for value in values],
-            yerr=_error([value for value in values], factor),
+            yerr=_error(values, factor),
             color=looks[line].colour,
             marker=looks[line].marker,
             linestyle=looks[line].dash,
@@ -472,12 +503,12 @@ def _mode_bars(
             value = group[mode].values.get(name) if mode in group else None
             if value is None:
                 continue
-            words = quantity(value.value, unit)
+            words = f"{digits(value.value * factor)} {label}"
             if mode != "eval" and plain is not None and plain.value > 0:
-                words = f"{value.value / plain.value * 100 - 100:+.1f} %"
+                words = _signed(value.value / plain.value * 100 - 100, 1)
             y = row + (place - (len(looks) - 1) / 2) * thickness
             _bar(axes, y, thickness, value, factor, look, words)
-    axes.set_xlim(0, max((value.top for value in values), default=1) * factor * 1.3 or 1)
+    axes.set_xlim(0, max((value.top for value in values), default=1) * factor * 1.36 or 1)
     axes.set_xlabel(f"[{label}]")
 
 
@@ -497,19 +528,31 @@ def _launch_row(
     launches: Sequence[tuple[int, float]],
     looks: Mapping[int, _Look],
 ) -> None:
-    """Rounds stand one below the other within the row, in their order."""
-    percent = [(end / value.value - 1) * 100 for end in (value.low, value.high)] if value.value else []
-    if percent:
-        axes.plot(percent, [row, row], color=_FAINT, linewidth=9, solid_capstyle="butt", zorder=1)
-    axes.plot([0, 0], [row - 0.4, row + 0.4], color=_INK, linewidth=1.2, zorder=2)
+    """Within the row the rounds stand one below the other, in their order."""
+
+    def away(seconds: float) -> float:
+        return (seconds / value.value - 1) * 100 if value.value else math.nan
+
+    def edge(percent: float) -> float:
+        return percent if math.isnan(percent) else max(-_FARTHEST, min(_FARTHEST, percent))
+
+    ends = [edge(away(value.low)), edge(away(value.high))]
+    axes.plot(ends, [row, row], color=_FAINT, linewidth=12, solid_capstyle="butt", zorder=1)
+    axes.plot([0, 0], [row - 0.5, row + 0.5], color=_INK, linewidth=1, zorder=2)
     places = {number: place for place, number in enumerate(looks)}
     for number, seconds in launches:
-        away = (seconds / value.value - 1) * 100 if value.value else 0.0
-        y = row + 0.6 * ((places[number] + 0.5) / len(places) - 0.5)
+        y = row + 0.7 * ((places[number] + 0.5) / len(places) - 0.5)
         look = looks[number]
-        axes.plot([away], [y], look.marker, color=look.colour, markersize=4, markeredgewidth=0, zorder=3)
+        axes.plot([edge(away(seconds))], [y], look.marker, color=look.colour, markeredgewidth=0, zorder=3)
+    for percent in {min(map(away, dict(launches).values())), max(map(away, dict(launches).values()))}:
+        if abs(percent) > _FARTHEST:
+            _write_after(axes, edge(percent), row, _signed(percent), left=percent < 0)
     words = f"{quantity(value.value, metric(name).unit)}  {interval(value.low, value.high, value.value)}"
     axes.text(1.01, row, words, transform=axes.get_yaxis_transform(), va="center", size=_SMALL, color=_QUIET)
+
+
+def _signed(percent: float, decimals: int = 0) -> str:
+    return f"{percent:+.{decimals}f} %".replace("-", "\N{MINUS SIGN}")
 
 
 def _round_look(place: int, rounds: int) -> _Look:
@@ -541,24 +584,45 @@ def _write_inside(axes: Axes, x: float, y: float, words: str, look: _Look) -> No
     axes.text(x, y, words, ha="center", va="center_baseline", size=_SMALL, color=colour, bbox=behind)
 
 
-def _write_after(axes: Axes, x: float, y: float, words: str) -> None:
-    place = {"xytext": (4, 0), "textcoords": "offset points", "va": "center_baseline"}
-    axes.annotate(words, (x, y), size=_SMALL, color=_QUIET, **place)
+def _write_after(axes: Axes, x: float, y: float, words: str, left: bool = False) -> None:
+    axes.annotate(
+        words,
+        (x, y),
+        xytext=(-5 if left else 5, 0),
+        textcoords="offset points",
+        ha="right" if left else "left",
+        va="center_baseline",
+        size=_SMALL,
+        color=_QUIET,
+    )
 
 
 def _bar_key(name: str, look: _Look) -> tuple[str, Artist]:
     return name, Patch(**look.filled)
 
 
-def _line_key(name: str, look: _Look, line: bool = True) -> tuple[str, Artist]:
-    style = look.dash if line else "none"
+def _line_key(name: str, look: _Look, dash: _Dash | Literal[""] | None = None) -> tuple[str, Artist]:
+    style = look.dash if dash is None else dash
     return name, Line2D([], [], color=look.colour, marker=look.marker, linestyle=style)
 
 
-def _about_bars(values: Iterable[_Value]) -> str:
+def _about_intervals(values: Iterable[_Value], sign: str = "Error bars") -> str:
     if all(math.isnan(value.low) for value in values):
         return f"Too few launches for a {LEVEL * 100:g} % interval."
-    return f"Error bars: {LEVEL * 100:g} % interval of the median over launches."
+    return f"{sign}: {LEVEL * 100:g} % interval of the median over launches."
+
+
+def _crowded(cases: Sequence[_Shown], name: str) -> bool:
+    """Whether one panel is not enough for the lines of these cases."""
+    tops: dict[str, float] = {}
+    for case in cases:
+        line = case.line(())
+        tops[line] = max(tops.get(line, 0.0), case.values[name].value)
+    return len(tops) > _MOST_LINES or _uneven(tops.values())
+
+
+def _uneven(sizes: Collection[float]) -> bool:
+    return max(sizes) > _MOST_TIMES * min(sizes)
 
 
 def _left_out(shown: int, total: int, things: str) -> list[str]:
@@ -571,29 +635,52 @@ def _left_out(shown: int, total: int, things: str) -> list[str]:
 def _figure(
     page: _Page, title: str, height: float, keys: Sequence[tuple[str, Artist]], notes: Sequence[str]
 ) -> Figure:
-    """An empty sheet with its title, key and notes around a body of this height."""
-    if page.missing:
-        notes = [*notes, f"{page.missing} without any number, since their launches failed: {'cases'}."]
+    """An empty sheet: title and keys above a body of this height, notes below it."""
     wide = _WIDTH - 0.3
-    names = [_fit(name, wide - 0.7) for name, _ in keys]
-    columns = max(1, int(wide / max((_inches(name) + 0.7 for name in names), default=1)))
-    columns = min(columns, len(keys)) or 1
-    key_lines = math.ceil(len(keys) / columns)
-    head = 0.55 + _LINE * key_lines + (0.1 if keys else 0)
-    foot = 0.12 + (_LINE if notes else 0)
+    names = [_fit(name, wide - 1) for name, _ in keys]
+    columns = _columns(names, wide)
+    lines = _lines([*notes, *page.caveat], wide)
+    head = 0.6 + (_LINE * math.ceil(len(keys) / columns) + 0.08 if keys else 0)
+    foot = 0.14 + 0.15 * len(lines)
     total = head + height + foot
+    left = 0.15 / _WIDTH
     figure = Figure(figsize=(_WIDTH, total))
     figure.set_layout_engine(ConstrainedLayoutEngine(rect=(0.01, foot / total, 0.98, height / total)))
-    left = 0.15 / _WIDTH
-    figure.text(left, 1 - 0.24 / total, _fit(title, wide, 12), size=12, weight="bold")
+    figure.text(left, 1 - 0.24 / total, _fit(title, wide, 12), size=12, weight="bold", color=_INK)
     figure.text(left, 1 - 0.45 / total, _fit(page.where, wide), color=_QUIET)
-    figure.text(left, 0.1 / total, _fit(" ".join(notes), wide, _SMALL), size=_SMALL, color=_QUIET)
+    for number, line in enumerate(reversed(lines)):
+        figure.text(left, (0.1 + 0.15 * number) / total, line, size=_SMALL, color=_QUIET)
     if keys:
-        # A name that begins with an underscore would be left out of the legend.
-        shown = [f" {name}" if name.startswith("_") else name for name in names]
-        place = {"loc": "upper left", "bbox_to_anchor": (left, 1 - 0.55 / total)}
-        figure.legend([key for _, key in keys], shown, ncols=columns, borderpad=0.2, borderaxespad=0, **place)
+        figure.legend(
+            [key for _, key in keys],
+            # A name that begins with an underscore would be left out.
+            [f" {name}" if name.startswith("_") else name for name in names],
+            loc="upper left",
+            bbox_to_anchor=(left, 1 - 0.56 / total),
+            ncols=columns,
+            borderpad=0.2,
+            borderaxespad=0,
+            handlelength=2.2,
+        )
     return figure
+
+
+def _columns(names: Sequence[str], wide: float) -> int:
+    """The most columns of a legend that fit; it is filled column by column."""
+    widths = [_inches(name) + 0.65 for name in names]
+    for columns in range(len(names), 1, -1):
+        deep = math.ceil(len(names) / columns)
+        if sum(max(widths[start : start + deep]) for start in range(0, len(names), deep)) <= wide:
+            return columns
+    return 1
+
+
+def _lines(notes: Sequence[str], wide: float) -> list[str]:
+    """The notes on one line, or on a line each where that is too long."""
+    line = " ".join(notes)
+    if _inches(line, _SMALL) <= wide:
+        return [line] if line else []
+    return [_fit(note, wide, _SMALL) for note in notes]
 
 
 def _fit(text: str, inches: float, size: float = 9.0) -> str:
@@ -633,13 +720,148 @@ def _save(figure: Figure, folder: Path, name: str) -> list[Path]:
     return paths
 
 
-# From the tables.
+# From the tables to pages.
 
 
 def _pages(tables: Tables) -> list[_Page]:
     """A page for each suite and device that has a number."""
+    groups = _by_page(tables.summary)
+    without = _by_page(tables.failures[~tables.failures["case"].isin(tables.summary["case"])])
+    values, phases, launches = _values(tables), _train_phases(tables), _launch_values(tables)
+    pages: dict[str, _Page] = {}
+    for (suite, device), rows in groups.items():
+        texts = _spelled(rows, tables.axes)
+        cases = [
+            _Shown(
+                mode=_text(row, "mode"),
+                batch_size=None if _absent(row.get("batch_size")) else int(row["batch_size"]),
+                parts=parts,
+                values=values.get(row["case"], {}),
+                phases=phases.get(row["case"], {}),
+                launches=launches.get(row["case"], {}),
+            )
+            for row, parts in zip(rows, _parts(texts), strict=True)
+        ]
+        suffix = f"-{_slug(f'{suite}-{device}')}" if len(groups) > 1 else ""
+        while suffix in pages:
+            suffix += "-2"
+        missing = len(without.get((suite, device), ()))
+        pages[suffix] = _Page(cases, _where(tables, suite, device), missing, suffix)
+    return list(pages.values())
+
+
+def _slug(text: str) -> str:
+    """Part of a file name on every system: not all of them tell capitals apart."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80]
+
+
+def _by_page(frame: pd.DataFrame) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The axes of each case, by suite and device."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in _records(tables.summary.drop_duplicates("case")):
-        groups.setdefault(_page_of(row), []).append(row)
-    failed = [_page_of(row) for row in _records(tables.failures.drop_duplicates("case")) if ...]
-    return []
+    for record in frame.drop_duplicates("case").to_dict("records"):
+        row = {str(name): value for name, value in record.items()}
+        groups.setdefault((str(row["suite"]), _text(row, "device")), []).append(row)
+    return groups
+
+
+def _absent(value: Any) -> bool:
+    return value is None or bool(pd.isna(value))
+
+
+def _text(row: Mapping[str, Any], axis: str) -> str:
+    """The value of an axis as it is written; a suite that does not declare it has the standard's."""
+    value = row.get(axis)
+    return spell(DEFAULTS.get(axis) if _absent(value) else value)
+
+
+def _spelled(rows: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[dict[str, str]]:
+    """By axis, what each case of a page uses. An axis that is empty all over belongs to another suite."""
+    there = [axis for axis in axes if not all(_absent(row[axis]) for row in rows)]
+    return [
+        {
+            axis: "none" if _absent(row[axis]) else spell(row[axis])
+            for axis in there
+            if axis not in unused_axes(_text(row, "mode"))
+        }
+        for row in rows
+    ]
+
+
+def _parts(texts: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """What tells each case apart, in the order in which it is read: how, on what, in which batches."""
+    found: dict[str, set[str]] = {}
+    for text in texts:
+        for axis, value in text.items():
+            found.setdefault(axis, set()).add(value)
+    varying = [
+        axis for axis, values in found.items() if len(values) > 1 and axis not in ("mode", "batch_size")
+    ]
+    parts = []
+    for text in texts:
+        how = "optimizer" if text.get("mode", "train") == "train" else "mode"
+        size = ["batch_size"] if len(found.get("batch_size", ())) > 1 else []
+        ordered = dict.fromkeys([how, *varying, *size])
+        parts.append({axis: _part(axis, text[axis]) for axis in ordered if axis in text})
+    return parts
+
+
+def _part(axis: str, text: str) -> str:
+    if axis == "batch_size":
+        return f"batch {text}"
+    return text if axis in _SELF_EVIDENT and text else f"{axis}={text}"
+
+
+def _values(tables: Tables) -> dict[str, dict[str, _Value]]:
+    rows = tables.summary
+    found: dict[str, dict[str, _Value]] = {}
+    columns = (rows[name] for name in ("case", "metric", "value", "ci_low", "ci_high"))
+    for case, name, *numbers in zip(*columns, strict=True):
+        value, low, high = (math.nan if _absent(number) else float(number) for number in numbers)
+        if math.isfinite(value):
+            found.setdefault(case, {})[name] = _Value(value, low, high)
+    return found
+
+
+def _train_phases(tables: Tables) -> dict[str, dict[str, tuple[float, float]]]:
+    rows = tables.phases[tables.phases["stage"] == "train"]
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    columns = (rows[name] for name in ("case", "phase", "seconds_per_step", "share"))
+    for case, phase, seconds, share in zip(*columns, strict=True):
+        found.setdefault(case, {})[phase] = (float(seconds), float(share))
+    return found
+
+
+def _launch_values(tables: Tables) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    rows = tables.launches[tables.launches["metric"].isin(["train.step_time", "epoch.time"])]
+    found: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    columns = (rows[name] for name in ("case", "metric", "round", "value"))
+    for case, name, number, value in zip(*columns, strict=True):
+        found.setdefault(case, {}).setdefault(name, []).append((int(number), float(value)))
+    return found
+
+
+def _where(tables: Tables, suite: str, device: str) -> str:
+    facts = [suite, device]
+    if tables.environment is not None:
+        facts += [_machine(tables.environment, device), f"torch {tables.environment.torch}"]
+    facts += [_date(tables.plan.get("started")), str(tables.plan.get("name") or "")]
+    return " · ".join(fact for fact in facts if fact)
+
+
+def _machine(environment: Environment, device: str) -> str:
+    """The accelerator where it is one, then the processor, which feeds it."""
+    kind, _, index = device.partition(":")
+    cards = [
+        card.name for card in environment.devices if (card.kind, str(card.index)) == (kind, index or "0")
+    ]
+    threads = f"{environment.threads} thread{'s' if environment.threads != 1 else ''}"
+    return ", ".join([*cards, environment.cpu, threads])
+
+
+def _date(started: Any) -> str:
+    """The start of the run to the minute; nothing where the plan does not say it."""
+    try:
+        when = datetime.fromisoformat(started)
+    except (TypeError, ValueError):
+        return ""
+    return f"{(when if when.tzinfo is None else when.astimezone(UTC)):%Y-%m-%d %H:%M} UTC"

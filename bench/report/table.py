@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from bench.report.units import digits, interval, scale
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from bench.case import spell
 from bench.measurement import Environment
+from bench.report.units import digits, interval, scale
 
 if TYPE_CHECKING:
     from bench.results.tables import Tables
@@ -91,7 +92,7 @@ class Page:
             self._add(axis.replace("_", " "), [_spell(value) for value in self._cases[axis]], justify="left")
 
     def _add(self, head: str, cells: Sequence[str], justify: Any = "right") -> None:
-        self._table.add_column(head, justify=justify, overflow="fold")
+        self._table.add_column(Text(head), justify=justify, overflow="fold")
         self._columns.append(list(cells))
 
     def add_metric(self, name: str, head: str, with_interval: bool) -> None:
@@ -146,9 +147,13 @@ def device_name(machine: Environment) -> str:
 
 
 def _axes(cases: pd.DataFrame, axes: Sequence[str]) -> tuple[str, list[str]]:
-    """The axes that are the same in every case, spelt out, and the names of those that vary."""
+    """The axes that are the same in every case, spelt out, and the names of those that vary.
+
+    An axis that only other suites have is neither.
+    """
     varying = [axis for axis in axes if cases[axis].nunique(dropna=False) > 1]
-    constant = [f"{axis}={_spell(cases[axis].iloc[0])}" for axis in axes if axis not in varying]
+    same = {axis: _spell(cases[axis].iloc[0]) for axis in axes if axis not in varying}
+    constant = [f"{axis}={value}" for axis, value in same.items() if value]
     return ", ".join(constant), varying
 
 
@@ -157,7 +162,9 @@ def _spell(value: Any) -> str:
 
 
 def _number(value: float, factor: float) -> str:
-    return "" if pd.isna(value) else digits(value * factor)
+    if pd.isna(value):
+        return ""
+    return digits(value * factor) if math.isfinite(value) else str(value)
 
 
 def _failures(tables: Tables) -> Iterator[RenderableType]:

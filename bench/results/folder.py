@@ -51,7 +51,7 @@ class RunFolder:
             data = json.loads(path.read_text())
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as problem:
+        except (OSError, ValueError, RecursionError) as problem:
             raise ResultsError(f"{path} cannot be read: {problem}") from None
         if not isinstance(data, dict):
             raise ResultsError(f"{path} cannot be read: it holds no JSON object")
@@ -62,7 +62,7 @@ class RunFolder:
         data = self.read_json("environment.json")
         try:
             return Environment.from_json(data) if data else None
-        except (TypeError, KeyError, AttributeError) as problem:
+        except (TypeError, ValueError, KeyError, AttributeError) as problem:
             raise ResultsError(f"{self.path / 'environment.json'} is damaged: {problem}") from None
 
 
@@ -98,9 +98,10 @@ def find(text: str, root: Path = RESULTS) -> RunFolder:
     Raises ResultsError that says what there is.
     """
     path = Path(text)
-    if (path / "journal.jsonl").is_file():
+    # os.path says False, where Path raises, of text that is too long to be a path.
+    if os.path.isfile(path / "journal.jsonl"):
         return RunFolder(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ResultsError(f"{path} is not the folder of a run: it holds no journal.jsonl; {_there_is(root)}")
     names = runs(root)
     if latest := _LATEST.fullmatch(text):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.errors import ResultsError
+from bench.errors import ResultsError, UsageError
 from bench.measurement import Failure, Measurement
 
 SCHEMA = 1
@@ -61,7 +61,9 @@ def read_journal(path: Path) -> Records:
             continue
         try:
             records.add(_record(json.loads(line), path))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except ResultsError:
+            raise
+        except (UsageError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             torn = number == len(lines)  # what is whole ends in a line feed
             why = "torn: the run was cut off while writing it" if torn else "damaged"
             records.notes.append(f"{path}: line {number} is {why}; it is left out")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +18,21 @@ from bench.analysis.caveats import case_caveats
 from bench.analysis.estimate import estimate
 from bench.analysis.launch import counted_steps, launch_values
 from bench.case import AxisValue, Case, columns, spell
-from bench.errors import ResultsError
+from bench.errors import ResultsError, UsageError
 from bench.measurement import METRICS, STAGES, TIMED, Environment, Failure, Measurement, metric
 from bench.results.folder import RunFolder, find
 from bench.results.journal import Records, read_journal
 
 SUMMARY_COLUMNS = ["metric", "unit", "value", "ci_low", "ci_high", "launches", "steps", "caveats"]
+
+_NUMBERS = {  # even where every row lacks them
+    "value": "float64",
+    "ci_low": "float64",
+    "ci_high": "float64",
+    "steps": "Int64",
+}
+_LIMIT = 2**63  # what a whole number must be below to have a column of numbers
+_ORDER = {name: place for place, name in enumerate(METRICS)}
 
 
 @dataclass
@@ -65,8 +75,12 @@ def build(
 ) -> Tables:
     """All tables of these records; the plan gives the order of the cases."""
     cases = _cases(records, plan or {})
-    measured = {case.id: [m for m in records.measurements if m.case == case] for case in cases}
-    failed = {case.id: [f for f in records.failures if f.case == case] for case in cases}
+    measured: dict[str, list[Measurement]] = {case.id: [] for case in cases}
+    for measurement in records.measurements:
+        measured[measurement.case.id].append(measurement)
+    failed: dict[str, list[Failure]] = {case.id: [] for case in cases}
+    for failure in records.failures:
+        failed[failure.case.id].append(failure)
     launches = {case.id: [(m, launch_values(m)) for m in measured[case.id]] for case in cases}
     axes = columns(cases)
 
@@ -128,7 +142,7 @@ def build(
 def _cases(records: Records, plan: Mapping[str, Any]) -> list[Case]:
     try:
         planned = [Case.from_json(case) for case in plan.get("cases", [])]
-    except (TypeError, KeyError, AttributeError) as problem:
+    except (UsageError, TypeError, ValueError, KeyError, AttributeError) as problem:
         raise ResultsError(f"plan.json is damaged: {problem}") from None
     ran = [record.case for record in records.measurements] + [record.case for record in records.failures]
     return list(dict.fromkeys([*planned, *ran]))
@@ -140,9 +154,8 @@ def _summary(
     failures: Sequence[Failure],
 ) -> Iterable[dict[str, Any]]:
     names = dict.fromkeys(name for _, values in launches for name in values)
-    order = {name: place for place, name in enumerate(METRICS)}
     caveats = ";".join(caveat.name for caveat in case_caveats(measurements, failures))
-    for name in sorted(names, key=lambda name: order.get(name, len(order))):
+    for name in sorted(names, key=_place):
         values = [values[name] for _, values in launches if name in values]
         found = estimate(values)
         yield {
@@ -155,6 +168,11 @@ def _summary(
             "steps": sum(_steps_behind(name, m) for m, values in launches if name in values) or None,
             "caveats": caveats,
         }
+
+
+def _place(name: str) -> int:
+    """Where a metric stands in a table: as in METRICS, the task's own behind them."""
+    return _ORDER.get(name, len(_ORDER))
 
 
 def _steps_behind(name: str, measurement: Measurement) -> int:
@@ -191,7 +209,7 @@ def _phases(launches: Sequence[tuple[Measurement, Mapping[str, float]]]) -> Iter
         names = dict.fromkeys(name for values in taken for name in values if name.startswith(prefix))
         means = {name: fmean(values.get(name, 0.0) for values in taken) for name in names}
         total = sum(means.values())
-        for name in sorted(means, key=list(METRICS).index):
+        for name in sorted(means, key=_place):
             yield {
                 "stage": stage,
                 "phase": name.removeprefix(prefix),
@@ -214,23 +232,28 @@ def _frame(
         data[axis] = [by_case[name] for name in ids]
     for name in names:
         data[name] = [row[name] for _, row in rows]
-    frame = pd.DataFrame(data, columns=["suite", "case", *axes, *names])
-    whole = [name for name in (*axes, "steps") if name in frame and _is_whole(frame[name])]
-    return frame.astype(dict.fromkeys(whole, "Int64"))
+    # Without rows pandas takes every column for one of numbers.
+    frame = pd.DataFrame(data, columns=["suite", "case", *axes, *names], dtype=None if rows else object)
+    numbers = {name: kind for name, kind in _NUMBERS.items() if name in names}
+    return frame.astype({**{axis: "Int64" for axis in axes if _is_whole(frame[axis])}, **numbers})
 
 
 def _is_whole(column: pd.Series[Any]) -> bool:
     values = [value for value in column if not pd.isna(value)]
     return bool(values) and all(
-        isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) < _LIMIT
+        and float(value).is_integer()
         for value in values
     )
 
 
 def _speller(values: Sequence[AxisValue]) -> Callable[[AxisValue], AxisValue]:
-    """An axis whose values are of one type keeps them; a mixed one becomes text, as Parquet wants it."""
+    """An axis of numbers, or of one other type, keeps its values; any other becomes text, as Parquet wants it."""
     kinds = {type(value) for value in values if value is not None}
-    if len(kinds) <= 1:
+    fits = all(abs(value) < _LIMIT for value in values if isinstance(value, int))
+    if fits and (len(kinds) <= 1 or kinds == {int, float}):
         return lambda value: value
     return lambda value: None if value is None else spell(value)
 
@@ -258,7 +281,7 @@ def choose(tables: Tables, patterns: Sequence[str]) -> Tables:
     there = list(dict.fromkeys(tables.summary["metric"]))
     chosen: dict[str, None] = {}
     for pattern in patterns:
-        matched = fnmatch.filter(there, pattern)
+        matched = [pattern] if pattern in there else fnmatch.filter(there, pattern)
         if not matched:
             raise ResultsError(f"the run has no metric {pattern!r}; it has {', '.join(there)}")
         chosen |= dict.fromkeys(matched)
@@ -271,8 +294,20 @@ def as_json(tables: Tables) -> str:
     return json.dumps(
         {
             "environment": tables.environment.to_json() if tables.environment else None,
-            "summary": json.loads(tables.summary.to_json(orient="records", double_precision=15)),
-            "failures": json.loads(tables.failures.to_json(orient="records")),
+            "summary": _objects(tables.summary),
+            "failures": _objects(tables.failures),
         },
         indent=2,
+        allow_nan=False,
     )
+
+
+def _objects(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table, digit for digit; null stands for what is missing and for what is no finite number."""
+    return [
+        {
+            name: None if pd.isna(value) or value in (math.inf, -math.inf) else value
+            for name, value in row.items()
+        }
+        for row in frame.astype(object).to_dict(orient="records")
+    ]
