@@ -72,8 +72,8 @@ class Nursery:
     """One worker process, and the two pipes of its own over which JSON lines go."""
 
     def __init__(self, conditions: Conditions, log: Path) -> None:
-        read_requests, write_requests = os.pipe()
-        read_answers, write_answers = os.pipe()
+        read_requests, self._requests = os.pipe()
+        self._answers, write_answers = os.pipe()
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _BOOT, str(read_requests), str(write_answers)],
@@ -86,127 +86,123 @@ class Nursery:
             )
         os.close(read_requests)
         os.close(write_answers)
-        self._requests, self._answers = write_requests, read_answers
+        self.closed = False
         self._log = log
         self._buffer = b""
         self._child: int | None = None
         self._number = 0
 
     def ask(self, request: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        """The answer to one request.
+        """The answer to one request, once what it ran in has ended.
 
-        Raises UsageError as the worker worded it, Died, TimedOut or Refused as their docstrings say, and
+        Raises UsageError as the worker worded it; Died, TimedOut or Refused as their docstrings say;
         HarnessFault where the worker itself failed.
         """
         self._number += 1
-        line = json.dumps({"forked": True, **request, "id": self._number}) + "\n"
-        try:
-            os.write(self._requests, line.encode())
-        except BrokenPipeError:
-            raise self._gone() from None
-        forked = request.get("forked", True) and request["do"] != "preload"
+        in_child = request["do"] != "preload" and request.get("forked", True)
         deadline = time.monotonic() + timeout
         answer: dict[str, Any] | None = None
-        while True:
-            message = self._receive(deadline)
-            if message is None:  # past the deadline, or the end of the line
-                if self._process.poll() is not None or not self._open:
-                    if not forked and request["do"] != "preload":
-                        raise Died(self._process.wait())
-                    raise self._gone()
-                self.kill_launch()
-                if forked and self._child is not None:
-                    self._drain()
-                raise TimedOut(f"no answer within {timeout:g} s")
-            if message.get("id") != self._number:
-                continue
-            if "child" in message:
-                self._child = message["child"]
-            elif "refused" in message:
-                raise Refused(message["refused"])
-            elif "ended" in message:
-                self._child = None
-                if answer is None:
-                    raise Died(message["ended"])
-                return self._opened(answer)
-            else:
-                answer = message
-                if not forked:
-                    return self._opened(answer)
+        ended: int | None = None
+        try:
+            self._send({"forked": True, **request, "id": self._number})
+            while answer is None or (in_child and ended is None):
+                message = self._receive(deadline)
+                if message.get("id") != self._number:
+                    continue
+                if "refused" in message:
+                    raise Refused(message["refused"])
+                if "child" in message:
+                    self._child = message["child"]
+                elif "ended" in message:
+                    self._child, ended = None, message["ended"]
+                    if answer is None:
+                        raise Died(message["ended"])
+                else:
+                    answer = message
+        except TimeoutError:
+            self._stop_request()
+            raise TimedOut(f"no answer within {timeout:g} s") from None
+        except EOFError:
+            self.close()
+            if request["do"] == "launch":  # user code may have killed its parent, or is the process
+                raise Died(self._process.returncode) from None
+            last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
+            why = " ".join(last) or "it left no message"
+            raise HarnessFault(f"the worker process ended: {why}", f"its log is {self._log}") from None
+        return _opened(answer)
 
-    @staticmethod
-    def _opened(message: Mapping[str, Any]) -> dict[str, Any]:
-        if "usage" in message:
-            raise UsageError(message["usage"], message["detail"])
-        if "fault" in message:
-            raise HarnessFault(message["fault"], message["detail"])
-        answer: dict[str, Any] = message["answer"]
-        return answer
+    def _send(self, message: Mapping[str, Any]) -> None:
+        try:
+            os.write(self._requests, f"{json.dumps(message)}\n".encode())
+        except BrokenPipeError:
+            raise EOFError from None
 
-    def _receive(self, deadline: float) -> dict[str, Any] | None:
-        """The next whole line, None where none comes in time or ever again.
+    def _receive(self, deadline: float) -> dict[str, Any]:
+        """The next whole line; a line that is no JSON was torn by the death of a child and is passed over.
 
-        A line that is no JSON was torn by the death of a child, and is passed over.
+        Raises TimeoutError after the deadline (a time of `time.monotonic`), EOFError where none will come.
         """
         while True:
             line, newline, rest = self._buffer.partition(b"\n")
             if newline:
                 self._buffer = rest
                 try:
-                    message = json.loads(line) if line else None
+                    message = json.loads(line)
                 except ValueError:
-                    message = None
+                    continue
                 if isinstance(message, dict):
                     return message
                 continue
             with selectors.DefaultSelector() as selector:
                 selector.register(self._answers, selectors.EVENT_READ)
                 if not selector.select(max(0.0, deadline - time.monotonic())):
-                    return None
+                    raise TimeoutError
             data = os.read(self._answers, 1 << 20)
             if not data:
-                self._open = False
-                return None
+                raise EOFError
             self._buffer += data
 
-    _open = True
-
-    def _drain(self) -> None:
-        """Waits until the nursery has reported the end of a child that was killed."""
-        deadline = time.monotonic() + _SHORT
-        while (message := self._receive(deadline)) is not None and "ended" not in message:
-            continue
-        self._child = None
-
-    def _gone(self) -> HarnessFault:
-        self.close()
-        last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
-        return HarnessFault(
-            f"the worker process ended: {' '.join(last) or 'it left no message'}", str(self._log)
-        )
-
-    def kill_launch(self) -> None:
-        """Kills what the present request runs in, its whole process group."""
-        leader = self._child if self._child is not None else self._process.pid
+    def _stop_request(self) -> None:
+        """Kills what the present request runs in; a nursery that forked it lives on."""
+        if self._child is None:
+            self.close()
+            return
+        _kill_group(self._child)
         try:
-            os.killpg(leader, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+            while "ended" not in self._receive(time.monotonic() + _SHORT):
+                continue
+            self._child = None
+        except (TimeoutError, EOFError):
+            self.close()
 
     def close(self) -> None:
         """Ends the process and everything that it runs; safe to call twice."""
-        for descriptor in (self._requests, self._answers):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._requests = self._answers = -1
-        if self._child is not None:
-            self.kill_launch()
-            self._child = None
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        if self.closed:
+            return
+        self.closed = True
+        os.close(self._requests)
+        os.close(self._answers)
+        for leader in (self._child, self._process.pid):
+            if leader is not None:
+                _kill_group(leader)
         self._process.wait()
+
+
+def _opened(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer in a message, or what it says went wrong."""
+    if "usage" in message:
+        raise UsageError(message["usage"], message["detail"])
+    if "fault" in message:
+        raise HarnessFault(message["fault"], message["detail"])
+    answer: dict[str, Any] = message["answer"]
+    return answer
+
+
+def _kill_group(leader: int) -> None:
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # all of it has ended
 
 
 class Workers:
@@ -273,7 +269,7 @@ class Workers:
 
     def _ready(self) -> Nursery:
         """A nursery that has imported what it should and is fit to fork; raises Refused where none can be."""
-        while self._nursery is None:
+        while self._nursery is None or self._nursery.closed:
             nursery = self._nursery = self._start()
             self._preload(nursery, self.modules)
         return self._nursery

@@ -120,7 +120,9 @@ class TestRun:
 
 class TestFailures:
     def test_a_case_that_raises_costs_itself_alone(self, here, capfd):
-        code = cli.exit_code(["run", DEEDS, "--axis", "deed=raises,nothing", "--launches", "1", "--out", "out"])
+        code = cli.exit_code(
+            ["run", DEEDS, "--axis", "deed=raises,nothing", "--launches", "1", "--out", "out"]
+        )
         assert code == 5
         tables = bench.read("out")
         assert set(tables.summary["deed"]) == {"nothing"}
@@ -176,20 +178,29 @@ def left_behind(word: str) -> list[str]:
 BAD = {
     "no such suite": (["list", "nosuch.py"], "suite file nosuch.py does not exist"),
     "an empty folder": (["list", "empty"], "holds no suite file"),
-    "does not import": (["list", "broken.py"], "does not import: ModuleNotFoundError: No module named 'nowhere'"),
+    "does not import": (
+        ["list", "broken.py"],
+        "does not import: ModuleNotFoundError: No module named 'nowhere'",
+    ),
     "exits at import": (["list", "leaves.py"], "does not import: SystemExit: 7"),
     "no suite inside": (["list", "plain.py"], "holds no suite"),
     "names that clash": (["list", SMALL, "again.py"], "two suites are named 'small'"),
     "unknown axis": (["list", SMALL, "--axis", "colour=red"], "has no axis 'colour'"),
     "axis without a value": (["list", SMALL, "--axis", "batch_size"], "write it as name=value"),
     "axis given twice": (["list", SMALL, "--axis", "epochs=2", "--axis", "epochs=3"], "given twice"),
-    "unknown optimizer": (["list", SMALL, "--axis", "optimizer=adamx"], "unknown optimizer 'adamx'; there are adam"),
+    "unknown optimizer": (
+        ["list", SMALL, "--axis", "optimizer=adamx"],
+        "unknown optimizer 'adamx'; there are adam",
+    ),
     "unknown data": (["list", SMALL, "--axis", "dataset=mnist"], "unknown dataset 'mnist'; there are"),
     "unknown loss": (["list", SMALL, "--axis", "loss=hinge"], "unknown loss 'hinge'"),
     "unknown scheduler": (["list", SMALL, "--axis", "scheduler=never"], "unknown scheduler 'never'"),
     "unknown mode": (["list", SMALL, "--axis", "mode=sleep"], "unknown mode 'sleep'; there are train, eval"),
     "unknown device": (["list", SMALL, "--axis", "device=tpu:9"], "this machine has no device 'tpu:9'"),
-    "an empty batch": (["list", SMALL, "--axis", "batch_size=0"], "batch_size must be a whole number of at least 1"),
+    "an empty batch": (
+        ["list", SMALL, "--axis", "batch_size=0"],
+        "batch_size must be a whole number of at least 1",
+    ),
     "a batch of text": (["list", SMALL, "--axis", "batch_size=many"], "batch_size must be a whole number"),
     "one epoch": (["list", SMALL, "--axis", "epochs=1"], "epochs must be a whole number of at least 2"),
     "a bad expression": (["list", SMALL, "-k", "train and ("], "-k 'train and ('"),
@@ -198,7 +209,10 @@ BAD = {
     "launches of text": (["run", SMALL, "--launches", "few"], "--launches"),
     "a bad budget": (["run", SMALL, "--time-budget", "soon"], "'soon' is no duration"),
     "no threads": (["run", SMALL, "--threads", "0"], "threads must be at least 1"),
-    "unknown allocator": (["run", SMALL, "--allocator", "best"], "unknown allocator 'best'; there are pinned, system"),
+    "unknown allocator": (
+        ["run", SMALL, "--allocator", "best"],
+        "unknown allocator 'best'; there are pinned, system",
+    ),
     "unknown start": (["run", SMALL, "--start-method", "hop"], "unknown start-method 'hop'"),
     "a full folder": (["run", SMALL, "--out", "full"], "full exists and is not an empty folder"),
     "a place not to write": (["run", SMALL, "--out", "/dev/null/x"], "/dev/null/x cannot be written"),

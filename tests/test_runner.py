@@ -1,232 +1,128 @@
-"""Real workers: launches of real suites, forked and spawned, and what becomes of those that misbehave."""
+"""The order of a run as a story: rounds, their random order, the budget, and what a failure costs."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-import pytest
-
 from bench.case import Case, Conditions, Schedule
-from bench.cli.measure import conditions
-from bench.errors import UsageError
-from bench.measurement import TIMED, Failure, Measurement
-from bench.nursery import Refused, Workers
-from bench.runner import Job, Plan, describe, launch, probe, run, slug
+from bench.measurement import PHASED, TIMED, Failure, Measurement
+from bench.nursery import Died, TimedOut
+from bench.runner import Plan, run, slug
 
-SUITES = Path(__file__).parent / "suites"
-SMALL, DEEDS = str(SUITES / "small.py"), str(SUITES / "deeds.py")
+CASES = [Case("story", {"device": "cpu", "width": width}) for width in (1, 2, 3, 4)]
+ON_DEVICE = Case("story", {"device": "cuda:0", "width": 1})
 
 
-def plan_of(workers: Workers, file: str, overrides=None, **schedule) -> Plan:
-    (listing,) = describe(workers, [file], overrides or {})
-    return Plan(listing.expansion.cases, {listing.name: file}, Schedule(**schedule))
+class Told:
+    """Workers that answer as they are told: by case id, a list of what its launches come to."""
+
+    conditions = Conditions()
+
+    def __init__(self, ends: dict[str, list] | None = None) -> None:
+        self.ends = ends or {}
+        self.story: list[str] = []
+
+    def renew(self) -> None:
+        self.story.append("nursery")
+
+    def ask(self, request, log, timeout):
+        case = Case.from_json(request["case"])
+        self.story.append(f"{request['kind']} {case.id} round {request['round']}")
+        place = {name: request[name] for name in ("kind", "round", "position")} | {
+            "nursery": 1,
+            "started": "",
+        }
+        ends = self.ends.get(case.id) or ["measured"]
+        end = ends.pop(0)
+        if isinstance(end, Exception):
+            raise end
+        if end == "raises":
+            return {"failure": Failure(case, **place, failure="error", message="oh").to_json()}
+        return {"measurement": Measurement(case, **place, clock="host", stages=()).to_json()}
 
 
-@pytest.fixture(scope="module")
-def workers(tmp_path_factory):
-    with Workers(conditions(), tmp_path_factory.mktemp("logs")) as workers:
-        yield workers
+def plan(cases=CASES, **schedule) -> Plan:
+    return Plan(list(cases), {"story": "story.py"}, Schedule(**schedule))
 
 
-@pytest.fixture(scope="module")
-def deeds(workers, tmp_path_factory):
-    """One launch of each deed, by its name, and the pids of the processes that one of them left."""
-    pids = tmp_path_factory.mktemp("deeds") / "pids"
-    os.environ["DEEDS_PIDS"] = str(pids)
-    try:
-        plan = plan_of(workers, DEEDS, launches=1, timeout=20.0)
-        hanging = plan_of(workers, DEEDS, {"deed": ["hangs"]}, launches=1, timeout=2.0)
-        patient = [case for case in plan.cases if case["deed"] != "hangs"]
-        records = [*run(workers, Plan(patient, plan.files, plan.schedule)), *run(workers, hanging)]
-    finally:
-        del os.environ["DEEDS_PIDS"]
-    return {record.case["deed"]: record for record in records}, [int(pid) for pid in pids.read_text().split()]
+def story_of(workers: Told, plan: Plan, **options) -> list:
+    return list(run(workers, plan, **options))
 
 
-class TestForkedLaunches:
-    def test_every_mode_is_measured_and_does_the_work_that_it_promises(self, workers):
-        plan = plan_of(workers, SMALL, launches=1)
-        probe(workers, plan)
-        records = list(run(workers, plan))
-        assert {record.case.mode for record in records} == {"train", "eval", "no_grad", "inference_mode"}
-        for record in records:
-            assert isinstance(record, Measurement), record
-            stages = [(stage.epoch, stage.stage) for stage in record.stages]
-            names = ["train", "validate", "test"] if record.case.mode == "train" else ["validate", "test"]
-            assert stages == [(epoch, name) for epoch in (0, 1) for name in names]
-            assert all(record.checks.values()), record.checks
-            assert record.conditions["start_method"] == "fork"
-            assert record.conditions["threads"] == workers.conditions.threads
-            assert record.memory["peak_rss"] > 0
+class TestRounds:
+    def test_each_round_begins_with_a_nursery_and_launches_every_case_once(self):
+        workers = Told()
+        records = story_of(workers, plan(launches=3))
+        assert [line == "nursery" for line in workers.story] == [True, False, False, False, False] * 3
+        for number in (1, 2, 3):
+            launched = [record for record in records if record.round == number]
+            assert {record.case for record in launched} == set(CASES)
+            assert [record.position for record in launched] == [1, 2, 3, 4]
 
-    def test_two_launches_with_one_seed_give_the_same_losses(self, workers):
-        plan = plan_of(workers, SMALL, launches=1)
-        job = Job(plan.cases[0], TIMED, 1, 1)
-        first, second = (launch(workers, plan, job) for _ in range(2))
-        losses = [[stage.loss for stage in record.stages] for record in (first, second)]
-        assert losses[0] == losses[1]
-        other = Plan(plan.cases, plan.files, Schedule(seed=1))
-        assert [stage.loss for stage in launch(workers, other, job).stages] != losses[0]
+    def test_the_order_is_random_and_follows_the_seed(self):
+        orders = []
+        for seed in (3, 3, 4):
+            workers = Told()
+            story_of(workers, plan(launches=4, seed=seed))
+            orders.append(workers.story)
+        assert orders[0] == orders[1]
+        assert orders[0] != orders[2]
+        rounds = [orders[0][n * 5 + 1 : n * 5 + 5] for n in range(4)]
+        assert len({tuple(line[:-1] for line in launched) for launched in rounds}) > 1
 
-    def test_the_allocator_is_pinned_or_left_as_asked(self, workers, tmp_path):
-        plan = plan_of(workers, SMALL, launches=1)
-        job = Job(plan.cases[0], TIMED, 1, 1)
-        assert launch(workers, plan, job).conditions["allocator"] == "pinned"
-        with Workers(conditions(allocator="system"), tmp_path) as untuned:
-            assert launch(untuned, plan, job).conditions["allocator"] == "system"
+    def test_a_case_on_a_device_has_one_launch_for_its_phases_in_the_first_round(self):
+        workers = Told()
+        cases = [CASES[0], ON_DEVICE]
+        records = story_of(workers, plan(cases, launches=2))
+        phased = [record for record in records if record.kind == PHASED]
+        assert [(record.case, record.round) for record in phased] == [(ON_DEVICE, 1)]
+        assert sum(record.kind == TIMED for record in records) == 4
+        assert plan(cases, launches=2).launches == len(records)
 
-    def test_launches_of_a_case_never_share_a_nursery(self, workers):
-        plan = plan_of(workers, SMALL, {"mode": ["eval", "no_grad"]}, launches=2)
-        records = list(run(workers, plan))
-        by_round = {number: {r.nursery for r in records if r.round == number} for number in (1, 2)}
-        assert all(len(nurseries) == 1 for nurseries in by_round.values())
-        assert by_round[1] != by_round[2]
+    def test_each_launch_is_announced_before_it_is_made(self):
+        workers = Told()
+        announced: list[tuple[str, int]] = []
+        for record in run(
+            workers, plan(launches=1), announce=lambda job: announced.append((job.case.id, job.round))
+        ):
+            assert announced[-1] == (record.case.id, record.round)
+        assert len(announced) == 4
 
-    def test_the_order_is_random_but_follows_the_seed(self, workers):
-        def order(seed):
-            plan = plan_of(workers, SMALL, launches=1, seed=seed)
-            seen = []
-            for _ in run(workers, plan, announce=lambda job: seen.append(job.case.id)):
-                pass
-            return seen
 
-        assert order(3) == order(3)
-        assert sorted(order(3)) == sorted(order(4))
-        assert order(3) != order(4)
-
-    def test_a_budget_that_is_spent_ends_the_run(self, workers):
-        plan = plan_of(workers, SMALL, launches=6, time_budget=10.0)
+class TestBudget:
+    def test_no_launch_begins_once_it_is_spent(self):
         times = iter([0.0, 1.0, 9.0, 10.0])
-        assert len(list(run(workers, plan, clock=lambda: next(times)))) == 2
+        records = story_of(Told(), plan(launches=6, time_budget=10.0), clock=lambda: next(times))
+        assert len(records) == 2
+
+    def test_without_one_the_clock_does_not_matter(self):
+        assert len(story_of(Told(), plan(launches=6), clock=lambda: 1e9)) == 24
 
 
-class TestSpawnedLaunches:
-    def test_every_mode_is_measured_spawned_as_well(self, tmp_path):
-        with Workers(conditions(start_method="spawn"), tmp_path) as workers:
-            plan = plan_of(workers, SMALL, launches=1)
-            probe(workers, plan)
-            records = list(run(workers, plan))
-        assert {record.case.mode for record in records} == {"train", "eval", "no_grad", "inference_mode"}
-        for record in records:
-            assert isinstance(record, Measurement), record
-            assert record.conditions["start_method"] == "spawn"
-            assert record.conditions["allocator"] == "pinned"
-            assert all(record.checks.values())
+class TestFailures:
+    def test_a_case_that_fails_at_once_is_launched_once_and_the_others_go_on(self):
+        workers = Told({CASES[1].id: ["raises"] * 6})
+        records = story_of(workers, plan(launches=3))
+        assert [record.round for record in records if isinstance(record, Failure)] == [1]
+        assert sum(isinstance(record, Measurement) for record in records) == 9
 
-    def test_a_crash_and_a_hang_are_failures_there_too(self, tmp_path):
-        with Workers(conditions(start_method="spawn"), tmp_path) as workers:
-            plan = plan_of(workers, DEEDS, {"deed": ["segfaults"]}, launches=1, timeout=30.0)
-            (crash,) = run(workers, plan)
-            plan = plan_of(workers, DEEDS, {"deed": ["hangs"]}, launches=1, timeout=2.0)
-            (hang,) = run(workers, plan)
-        assert (crash.failure, crash.message) == ("crash", "killed by SIGSEGV")
-        assert hang.failure == "timeout"
+    def test_a_case_that_was_measured_may_fail_once_more(self):
+        workers = Told({CASES[1].id: ["measured", "raises", "measured", "raises", "measured"]})
+        records = [record for record in story_of(workers, plan(launches=5)) if record.case == CASES[1]]
+        assert [record.round for record in records] == [1, 2, 3, 4]
+        assert isinstance(records[-1], Failure)
 
-
-class TestDeeds:
-    @pytest.mark.parametrize(
-        "deed", ["nothing", "prints", "closes_stdout", "changes_directory", "leaves_processes", "loader_workers"]
-    )
-    def test_what_is_only_careless_still_measures(self, deeds, deed):
-        record = deeds[0][deed]
-        assert isinstance(record, Measurement), record
-        assert len(record.stages) == 6
-
-    @pytest.mark.parametrize(
-        ("deed", "failure", "words"),
-        [
-            ("raises", "error", "ValueError: the user's own"),
-            ("exits", "error", "SystemExit: 3"),
-            ("exits_hard", "crash", "ended with exit code 3 and no result"),
-            ("segfaults", "crash", "killed by SIGSEGV"),
-            ("hangs", "timeout", "no result within 2 s"),
-            ("runs_out_of_memory", "out_of_memory", "allocate"),
-            ("unsupported", "unsupported", "no such kernel here"),
-            ("diverges", "diverged", "loss of epoch 1 is nan"),
-            ("is_no_task", "error", "returned a str, not a bench.training.Task"),
-        ],
-    )
-    def test_what_fails_is_a_failure_that_says_why(self, deeds, deed, failure, words):
-        record = deeds[0][deed]
-        assert isinstance(record, Failure), record
-        assert record.failure == failure
-        assert words in record.message
-
-    def test_an_error_names_the_users_own_line(self, deeds):
-        where, _, line = deeds[0]["raises"].where.rpartition(":")
-        assert where == DEEDS
-        assert "the user's own" in Path(DEEDS).read_text().splitlines()[int(line) - 1]
-
-    def test_no_process_outlives_its_launch(self, deeds):
-        pids = deeds[1]
-        assert len(pids) == 2
-        assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
-
-    def test_what_user_code_prints_goes_to_the_log_of_its_launch(self, deeds, workers):
-        assert deeds  # the launches that wrote it
-        case = Case("deeds", {"device": "cpu", "epochs": 2, "deed": "prints"})
-        (log,) = workers.logs.glob(f"{slug(case.id)}.*.log")
-        assert log.read_text().count("y") >= 3_000_000
+    def test_a_signal_an_exit_code_and_a_deadline_are_told_apart(self):
+        ends = [Died(-11), Died(3), TimedOut("too long")]
+        workers = Told({case.id: [end] for case, end in zip(CASES, ends, strict=False)})
+        records = {r.case: r for r in story_of(workers, plan(launches=1, timeout=7.0))}
+        said = [(records[case].failure, records[case].message) for case in CASES[:3]]
+        assert said == [
+            ("crash", "killed by SIGSEGV"),
+            ("crash", "ended with exit code 3 and no result"),
+            ("timeout", "no result within 7 s, killed; give it longer with --timeout"),
+        ]
+        assert records[CASES[0]].detail.startswith("logs/story-device=cpu-width=1.timed.1")
 
 
-class TestRotation:
-    def test_a_case_that_always_fails_is_launched_once_and_the_others_go_on(self, workers):
-        plan = plan_of(workers, DEEDS, {"deed": ["nothing", "raises"]}, launches=3)
-        records = list(run(workers, plan))
-        assert [r.round for r in records if isinstance(r, Failure)] == [1]
-        assert [r.round for r in records if isinstance(r, Measurement)] == [1, 2, 3]
-
-
-class TestForkSafety:
-    def test_a_module_that_starts_a_thread_is_left_to_the_launches(self, tmp_path, monkeypatch):
-        (tmp_path / "threaded.py").write_text("import threading\nthreading.Thread(target=threading.Event().wait).start()\n")
-        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-        with Workers(conditions(), tmp_path) as workers:
-            plan = plan_of(workers, SMALL, {"mode": ["no_grad"]}, launches=1)
-            workers.learn(["threaded"])
-            (record,) = run(workers, plan)
-            assert "threaded" not in workers.modules
-            assert record.conditions["start_method"] == "fork"
-
-    def test_where_no_nursery_is_fit_to_fork_launches_are_spawned_and_say_so(self, tmp_path, monkeypatch):
-        with Workers(conditions(), tmp_path) as workers:
-            plan = plan_of(workers, SMALL, {"mode": ["no_grad"]}, launches=1)
-
-            def refuse():
-                raise Refused("the nursery has 3 threads")
-
-            monkeypatch.setattr(workers, "_ready", refuse)
-            (record,) = run(workers, plan)
-            assert record.conditions["start_method"] == "spawn"
-            assert workers.fallback == "the nursery has 3 threads"
-
-
-class TestProbe:
-    def test_a_batch_larger_than_the_data_is_told_before_anything_is_measured(self, workers):
-        plan = plan_of(workers, SMALL, {"batch_size": [64, 5000]})
-        with pytest.raises(UsageError, match="batch_size 5000 is larger than the training data.*choose at most 1079"):
-            probe(workers, plan)
-
-    def test_validations_further_apart_than_an_epoch_are_told_too(self, workers):
-        plan = plan_of(workers, SMALL, {"validate_every": [6], "mode": ["train"]})
-        with pytest.raises(UsageError, match="validate_every 6 is more than the 5 steps of an epoch"):
-            probe(workers, plan)
-
-    def test_an_unknown_model_is_told(self, workers):
-        plan = plan_of(workers, SMALL, {"model": ["resnet19"]})
-        with pytest.raises(UsageError, match="unknown model 'resnet19'.*did you mean resnet18"):
-            probe(workers, plan)
-
-    def test_the_nursery_learns_what_the_suite_imports(self, workers):
-        probe(workers, plan_of(workers, SMALL))
-        assert "sklearn.datasets" in workers.modules
-
-
-class TestConditions:
-    def test_threads_are_what_was_asked_for(self, tmp_path):
-        with Workers(Conditions(threads=1, cpus=conditions().cpus), tmp_path) as workers:
-            plan = plan_of(workers, SMALL, {"mode": ["no_grad"]}, launches=1)
-            (record,) = run(workers, plan)
-        assert record.conditions["threads"] == 1
-        assert record.conditions["cpus"] == list(conditions().cpus)
+def test_a_slug_is_a_file_name():
+    assert slug("a/b=c: d*") == "a-b=c--d-"
+    assert len(slug("x" * 1000)) == 150

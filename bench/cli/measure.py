@@ -331,8 +331,9 @@ def say_plan(plan: Plan, as_json: bool) -> int:
     for case in plan.cases:
         print(case.id)
     print(
-        f"{counted(len(plan.cases), 'case')}, {counted(plan.launches, 'launch', 'launches')}, about {expected / 60:.1f} minutes "
-        f"({seen} of {len(plan.cases)} cases were measured here before; others are taken as {_UNKNOWN_LAUNCH:g} s)"
+        f"{counted(len(plan.cases), 'case')}, {counted(plan.launches, 'launch', 'launches')}, "
+        f"about {expected / 60:.1f} minutes ({seen} of {len(plan.cases)} cases were measured here before; "
+        f"others are taken as {_UNKNOWN_LAUNCH:g} s)"
     )
     return 0
 

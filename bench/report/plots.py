@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -29,7 +30,6 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.textpath import text_to_path
-from matplotlib.ticker import NullLocator
 
 from bench.analysis.estimate import LEVEL
 from bench.case import DEFAULTS, TRAINING_AXES, spell, unused_axes
@@ -47,19 +47,19 @@ _ROW = 0.28  # one case
 _BAR = 0.17  # one of several bars in a row
 _PANEL = 3.2  # the height of a panel with lines
 _LOW_PANEL = 2.3  # where there are several
-_LABEL = 3.0  # the most that the label of a row takes
+_LABEL = 3.7  # the most that the label of a row takes
 _MOST_ROWS = 100  # nobody reads a taller picture; it says what it leaves out
 _MOST_PANELS = 16
 _MOST_LINES = 8  # in one panel
 _MOST_TIMES = 5  # what is this many times smaller than its neighbours is flat on their scale
 _MOST_ROUNDS = 16  # in a legend
 _LEGIBLE = 0.05  # of the width of an axis: a narrower segment has no room for '12 %'
-_FARTHEST = 60.0  # percent from the estimate: a launch beyond is drawn at the edge, with its figure
+_FARTHEST = 40.0  # percent from the estimate: a launch beyond is drawn at the edge, with its figure
 _SMALL = 7.5  # points
 
 _SELF_EVIDENT = ("dataset", "model", "optimizer", "mode")  # whose values need no name beside them
 
-_INK, _QUIET, _FAINT = "#222222", "#666666", "#BBBBBB"
+_INK, _QUIET, _FAINT = "#222222", "#666666", "#E2E2E2"
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; their yellow is too pale for a line.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -84,7 +84,6 @@ _SETTINGS: dict[Any, Any] = {
     "grid.linewidth": 0.6,
     "hatch.linewidth": 0.5,
     "legend.frameon": False,
-    "legend.columnspacing": 1.6,
     "legend.handletextpad": 0.6,
     "lines.markersize": 5.0,
     "errorbar.capsize": 2.5,
@@ -272,7 +271,7 @@ def _phases(page: _Page) -> Figure | None:
         panels.setdefault(case.panel(apart), []).append(case)
     keys = [_bar_key(phase, _PHASE_LOOKS[phase]) for phase in there]
     notes = ["Means over steps and launches, so that the phases add up."]
-    figure, drawn = _row_panels(page, "Phases of a train step", panels, keys, notes, one_scale=False)
+    figure, drawn = _row_panels(page, "Phases of a train step", panels, keys, notes, apart, one_scale=False)
     for axes, _, cases in drawn:
         _phase_bars(axes, cases, there)
     return figure
@@ -322,7 +321,7 @@ def _launches(page: _Page) -> Figure | None:
     shown = rounds[:: math.ceil(len(rounds) / _MOST_ROUNDS)]
     keys = [_line_key(f"round {number}", looks[number], dash="") for number in shown]
     values = [case.values[names[head]] for head, cases in found.items() for case in cases]
-    notes = [_about_intervals(values, "Grey"), "To the right: the estimate and half its interval."]
+    notes = [_about_intervals(values, "Grey"), "To the right: the estimate, and half its interval if any."]
     figure, panels = _row_panels(page, "Every launch beside its estimate", found, keys, notes)
     for axes, head, cases in panels:
         for row, case in enumerate(cases):
@@ -330,7 +329,10 @@ def _launches(page: _Page) -> Figure | None:
             _launch_row(axes, row, name, case.values[name], case.launches.get(name, ()), looks)
     axes = panels[-1][0]
     low, high = axes.get_xlim()
-    axes.set_xlim(min(low, -1), max(high, 1))  # a calm case looks calm
+    # A calm case looks calm; beyond the farthest dot there is room for its figure.
+    axes.set_xlim(
+        min(low, -1) * (1.2 if low <= -_FARTHEST else 1), max(high, 1) * (1.2 if high >= _FARTHEST else 1)
+    )
     axes.set_xlabel("difference from the estimate of the case [%]")
     return figure
 
@@ -362,7 +364,6 @@ def _against_batch_size(
     looks = page.looks(apart)
     drawn = {case.line(apart) for cases in kinds.values() for case in cases}
     values = [case.values[metrics[kind]] for kind, cases in kinds.items() for case in cases]
-    factor, unit = scale([value.value for value in values], metric(metrics[TRAIN]).unit)
 
     keys = [_line_key(name, look) for name, look in looks.items() if name in drawn]
     notes = [*_left_out(len(shown), len(settings), "panels"), _about_intervals(values)]
@@ -371,8 +372,12 @@ def _against_batch_size(
     one_scale = len(set(metrics.values())) == 1
     grid = figure.subplots(len(shown), len(kinds), squeeze=False, sharey="row" if one_scale else False)
     for row, setting in enumerate(shown):
-        for axes, (kind, cases) in zip(grid[row], kinds.items(), strict=True):
-            here = [case for case in cases if case.panel(apart) == setting]
+        panels = {
+            kind: [case for case in cases if case.panel(apart) == setting] for kind, cases in kinds.items()
+        }
+        numbers = [case.values[metrics[kind]].value for kind, cases in panels.items() for case in cases]
+        factor, unit = scale(numbers, metric(metrics[TRAIN]).unit)
+        for axes, (kind, here) in zip(grid[row], panels.items(), strict=True):
             if not here:
                 axes.set_axis_off()
                 continue
@@ -382,6 +387,8 @@ def _against_batch_size(
             axes.tick_params(labelleft=True)
             head = ": ".join(filter(None, [setting, heads[kind]]))
             axes.set_title(_fit(head, _WIDTH / len(kinds) - 1))
+    for axes in grid.flat:
+        axes.set_ylim(bottom=0)  # once all lines of a shared scale are drawn
     for axes in grid[-1]:
         axes.set_xlabel("batch size [samples]")
     return figure
@@ -413,6 +420,7 @@ def _row_panels(
     found: Mapping[str, Sequence[_Shown]],
     keys: Sequence[tuple[str, Artist]],
     notes: Sequence[str],
+    apart: Collection[str] = (),
     one_scale: bool = True,
 ) -> tuple[Figure, list[tuple[Axes, str, Sequence[_Shown]]]]:
     """A panel for each head, one above the other, with a row for each case."""
@@ -424,7 +432,7 @@ def _row_panels(
     figure = _figure(page, title, height, keys, notes)
     grid = figure.subplots(len(heads), 1, squeeze=False, sharex=one_scale, height_ratios=rows)[:, 0]
     for axes, (head, cases) in zip(grid, panels.items(), strict=True):
-        _label_rows(axes, [case.label() or case.mode for case in cases])
+        _label_rows(axes, [case.label(apart) or case.mode for case in cases])
         axes.set_title(_fit(head, _WIDTH - _LABEL))
     return figure, [(axes, head, cases) for axes, (head, cases) in zip(grid, panels.items(), strict=True)]
 
@@ -443,7 +451,7 @@ def _phase_bars(axes: Axes, cases: Sequence[_Shown], there: Sequence[str]) -> No
             left += width
         _write_after(axes, left, row, quantity(case.step, "s"))
     axes.set_xlim(0, widest * 1.1)
-    axes.set_xlabel(f"time of a step [{unit}]")
+    axes.set_xlabel(f"mean time of a step [{unit}]")
 
 
 def _draw_lines(
@@ -472,21 +480,21 @@ def _draw_lines(
             linewidth=1.4,
             elinewidth=1.0,
         )
-    axes.set_ylim(bottom=0)
 
 
 def _batch_size_axis(axes: Axes, sizes: Sequence[int]) -> None:
-    """Doubling is one step; the ticks are the sizes that were measured, as far as there is room."""
+    """Doubling is one step. Every size that was measured has a tick, and a label where there is room."""
+    octaves = math.log2(sizes[-1] / sizes[0])
+    labelled = [sizes[0]]
+    for size in sizes[1:]:
+        room = math.log2(size / labelled[-1]) / octaves * (_WIDTH / 2 - 1)
+        if room > (_inches(str(size)) + _inches(str(labelled[-1]))) / 2 + 0.08:
+            labelled.append(size)
     axes.set_xscale("log", base=2)
-    room = math.log2(sizes[-1] / sizes[0]) / 12
-    ticks: list[int] = []
-    for size in sizes:
-        if not ticks or math.log2(size / ticks[-1]) >= room:
-            ticks.append(size)
-    axes.set_xticks(ticks, [str(size) for size in ticks])
-    axes.xaxis.set_minor_locator(NullLocator())
-    margin = 2 ** max(room, 0.05)
-    axes.set_xlim(sizes[0] / margin, sizes[-1] * margin)
+    axes.set_xticks(labelled, [str(size) for size in labelled])
+    axes.set_xticks(sizes, [""] * len(sizes), minor=True)
+    axes.set_xlim(sizes[0] / 2 ** (octaves / 12), sizes[-1] * 2 ** (octaves / 12))
+    axes.update_datalim([(sizes[0], 0)])  # the scale holds zero, and leaves a margin above the rest
 
 
 def _mode_bars(
@@ -508,7 +516,7 @@ def _mode_bars(
                 words = _signed(value.value / plain.value * 100 - 100, 1)
             y = row + (place - (len(looks) - 1) / 2) * thickness
             _bar(axes, y, thickness, value, factor, look, words)
-    axes.set_xlim(0, max((value.top for value in values), default=1) * factor * 1.36 or 1)
+    axes.set_xlim(0, max((value.top for value in values), default=1) * factor * 1.33 or 1)
     axes.set_xlabel(f"[{label}]")
 
 
@@ -547,7 +555,9 @@ def _launch_row(
     for percent in {min(map(away, dict(launches).values())), max(map(away, dict(launches).values()))}:
         if abs(percent) > _FARTHEST:
             _write_after(axes, edge(percent), row, _signed(percent), left=percent < 0)
-    words = f"{quantity(value.value, metric(name).unit)}  {interval(value.low, value.high, value.value)}"
+    words = quantity(value.value, metric(name).unit)
+    if not math.isnan(value.low):
+        words += f"  {interval(value.low, value.high, value.value)}"
     axes.text(1.01, row, words, transform=axes.get_yaxis_transform(), va="center", size=_SMALL, color=_QUIET)
 
 
@@ -638,7 +648,8 @@ def _figure(
     """An empty sheet: title and keys above a body of this height, notes below it."""
     wide = _WIDTH - 0.3
     names = [_fit(name, wide - 1) for name, _ in keys]
-    columns = _columns(names, wide)
+    long = any(isinstance(key, Line2D) for _, key in keys)  # dashes need room to be seen
+    columns = _columns(names, wide, 0.68 if long else 0.42)
     lines = _lines([*notes, *page.caveat], wide)
     head = 0.6 + (_LINE * math.ceil(len(keys) / columns) + 0.08 if keys else 0)
     foot = 0.14 + 0.15 * len(lines)
@@ -660,17 +671,20 @@ def _figure(
             ncols=columns,
             borderpad=0.2,
             borderaxespad=0,
-            handlelength=2.2,
+            handlelength=2.4 if long else 1.4,
+            columnspacing=1.6 if long else 1.2,
         )
     return figure
 
 
-def _columns(names: Sequence[str], wide: float) -> int:
-    """The most columns of a legend that fit; it is filled column by column."""
-    widths = [_inches(name) + 0.65 for name in names]
-    for columns in range(len(names), 1, -1):
-        deep = math.ceil(len(names) / columns)
-        if sum(max(widths[start : start + deep]) for start in range(0, len(names), deep)) <= wide:
+def _columns(names: Sequence[str], wide: float, beside: float) -> int:
+    """The most columns of a legend that fit; as it is filled, the first ones are the longer ones."""
+    widths = [_inches(name) + beside for name in names]
+    for deep in range(1, len(names)):
+        columns = math.ceil(len(names) / deep)
+        short, longer = divmod(len(names), columns)
+        starts = [column * short + min(column, longer) for column in range(columns + 1)]
+        if sum(max(widths[start:end]) for start, end in pairwise(starts)) <= wide:
             return columns
     return 1
 

@@ -168,6 +168,7 @@ def _number(value: float, factor: float) -> str:
 
 
 def _failures(tables: Tables) -> Iterator[RenderableType]:
-    for row in tables.failures.drop_duplicates(["case", "failure", "message"]).itertuples():
-        where = f" ({row.where})" if row.where else ""
-        yield Text(f"{row.failure}: {row.case!s}: {' '.join(str(row.message).split())}{where}", style="red")
+    for row in tables.failures.drop_duplicates(["case", "failure", "message"]).to_dict("records"):
+        where = f" ({row['where']})" if row["where"] else ""
+        message = " ".join(str(row["message"]).split())
+        yield Text(f"{row['failure']}: {row['case']}: {message}{where}", style="red")

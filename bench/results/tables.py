@@ -25,7 +25,8 @@ from bench.results.journal import Records, read_journal
 
 SUMMARY_COLUMNS = ["metric", "unit", "value", "ci_low", "ci_high", "launches", "steps", "caveats"]
 
-_NUMBERS = {  # even where every row lacks them
+# Columns of numbers even where no row has one, so that every run has the same types.
+_NUMBERS = {
     "value": "float64",
     "ci_low": "float64",
     "ci_high": "float64",
@@ -298,7 +299,6 @@ def as_json(tables: Tables) -> str:
             "failures": _objects(tables.failures),
         },
         indent=2,
-        allow_nan=False,
     )
 
 
@@ -306,7 +306,7 @@ def _objects(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table, digit for digit; null stands for what is missing and for what is no finite number."""
     return [
         {
-            name: None if pd.isna(value) or value in (math.inf, -math.inf) else value
+            str(name): None if pd.isna(value) or value in (math.inf, -math.inf) else value
             for name, value in row.items()
         }
         for row in frame.astype(object).to_dict(orient="records")

@@ -37,6 +37,9 @@ class Careful(nn.Module):
             os._exit(3)
         if self.deed == "segfaults":
             os.kill(os.getpid(), signal.SIGSEGV)
+        if self.deed == "kills_its_parent":
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(3600)
         if self.deed == "hangs":
             time.sleep(3600)
         if self.deed == "runs_out_of_memory":
@@ -88,6 +91,7 @@ suite = Suite(
             "exits",
             "exits_hard",
             "segfaults",
+            "kills_its_parent",
             "hangs",
             "runs_out_of_memory",
             "unsupported",

@@ -1,0 +1,212 @@
+"""Real workers: launches of real suites, forked and spawned, and what becomes of those that misbehave."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bench.case import Case, Conditions, Schedule
+from bench.cli.measure import conditions
+from bench.errors import UsageError
+from bench.measurement import TIMED, Failure, Measurement
+from bench.nursery import Refused, Workers
+from bench.runner import Job, Plan, describe, launch, probe, run, slug
+
+SUITES = Path(__file__).parent / "suites"
+SMALL, DEEDS = str(SUITES / "small.py"), str(SUITES / "deeds.py")
+
+
+def plan_of(workers: Workers, file: str, overrides=None, **schedule) -> Plan:
+    (listing,) = describe(workers, [file], overrides or {})
+    return Plan(listing.expansion.cases, {listing.name: file}, Schedule(**schedule))
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory):
+    with Workers(conditions(), tmp_path_factory.mktemp("logs")) as workers:
+        yield workers
+
+
+@pytest.fixture(scope="module")
+def deeds(workers, tmp_path_factory):
+    """One launch of each deed, by its name, and the pids of the processes that one of them left."""
+    pids = tmp_path_factory.mktemp("deeds") / "pids"
+    os.environ["DEEDS_PIDS"] = str(pids)
+    try:
+        plan = plan_of(workers, DEEDS, launches=1, timeout=20.0)
+        hanging = plan_of(workers, DEEDS, {"deed": ["hangs"]}, launches=1, timeout=2.0)
+        patient = [case for case in plan.cases if case["deed"] != "hangs"]
+        records = [*run(workers, Plan(patient, plan.files, plan.schedule)), *run(workers, hanging)]
+    finally:
+        del os.environ["DEEDS_PIDS"]
+    return {record.case["deed"]: record for record in records}, [int(pid) for pid in pids.read_text().split()]
+
+
+class TestForkedLaunches:
+    def test_every_mode_is_measured_and_does_the_work_that_it_promises(self, workers):
+        plan = plan_of(workers, SMALL, launches=1)
+        probe(workers, plan)
+        records = list(run(workers, plan))
+        assert {record.case.mode for record in records} == {"train", "eval", "no_grad", "inference_mode"}
+        for record in records:
+            assert isinstance(record, Measurement), record
+            stages = [(stage.epoch, stage.stage) for stage in record.stages]
+            names = ["train", "validate", "test"] if record.case.mode == "train" else ["validate", "test"]
+            assert stages == [(epoch, name) for epoch in (0, 1) for name in names]
+            assert all(record.checks.values()), record.checks
+            assert record.conditions["start_method"] == "fork"
+            assert record.conditions["threads"] == workers.conditions.threads
+            assert record.memory["peak_rss"] > 0
+
+    def test_two_launches_with_one_seed_give_the_same_losses(self, workers):
+        plan = plan_of(workers, SMALL, launches=1)
+        job = Job(plan.cases[0], TIMED, 1, 1)
+        first, second = (launch(workers, plan, job) for _ in range(2))
+        losses = [[stage.loss for stage in record.stages] for record in (first, second)]
+        assert losses[0] == losses[1]
+        other = Plan(plan.cases, plan.files, Schedule(seed=1))
+        assert [stage.loss for stage in launch(workers, other, job).stages] != losses[0]
+
+    def test_the_allocator_is_pinned_or_left_as_asked(self, workers, tmp_path):
+        plan = plan_of(workers, SMALL, launches=1)
+        job = Job(plan.cases[0], TIMED, 1, 1)
+        assert launch(workers, plan, job).conditions["allocator"] == "pinned"
+        with Workers(conditions(allocator="system"), tmp_path) as untuned:
+            assert launch(untuned, plan, job).conditions["allocator"] == "system"
+
+    def test_launches_of_a_case_never_share_a_nursery(self, workers):
+        plan = plan_of(workers, SMALL, {"mode": ["eval", "no_grad"]}, launches=2)
+        records = list(run(workers, plan))
+        by_round = {number: {r.nursery for r in records if r.round == number} for number in (1, 2)}
+        assert all(len(nurseries) == 1 for nurseries in by_round.values())
+        assert by_round[1] != by_round[2]
+
+
+class TestSpawnedLaunches:
+    def test_every_mode_is_measured_spawned_as_well(self, tmp_path):
+        with Workers(conditions(start_method="spawn"), tmp_path) as workers:
+            plan = plan_of(workers, SMALL, launches=1)
+            probe(workers, plan)
+            records = list(run(workers, plan))
+        assert {record.case.mode for record in records} == {"train", "eval", "no_grad", "inference_mode"}
+        for record in records:
+            assert isinstance(record, Measurement), record
+            assert record.conditions["start_method"] == "spawn"
+            assert record.conditions["allocator"] == "pinned"
+            assert all(record.checks.values())
+
+    def test_a_crash_and_a_hang_are_failures_there_too(self, tmp_path):
+        with Workers(conditions(start_method="spawn"), tmp_path) as workers:
+            plan = plan_of(workers, DEEDS, {"deed": ["segfaults"]}, launches=1, timeout=30.0)
+            (crash,) = run(workers, plan)
+            plan = plan_of(workers, DEEDS, {"deed": ["hangs"]}, launches=1, timeout=2.0)
+            (hang,) = run(workers, plan)
+        assert (crash.failure, crash.message) == ("crash", "killed by SIGSEGV")
+        assert hang.failure == "timeout"
+
+
+class TestDeeds:
+    @pytest.mark.parametrize(
+        "deed",
+        ["nothing", "prints", "closes_stdout", "changes_directory", "leaves_processes", "loader_workers"],
+    )
+    def test_what_is_only_careless_still_measures(self, deeds, deed):
+        record = deeds[0][deed]
+        assert isinstance(record, Measurement), record
+        assert len(record.stages) == 6
+
+    @pytest.mark.parametrize(
+        ("deed", "failure", "words"),
+        [
+            ("raises", "error", "ValueError: the user's own"),
+            ("exits", "error", "SystemExit: 3"),
+            ("exits_hard", "crash", "ended with exit code 3 and no result"),
+            ("segfaults", "crash", "killed by SIGSEGV"),
+            ("kills_its_parent", "crash", "killed by SIGKILL"),
+            ("hangs", "timeout", "no result within 2 s"),
+            ("runs_out_of_memory", "out_of_memory", "allocate"),
+            ("unsupported", "unsupported", "no such kernel here"),
+            ("diverges", "diverged", "loss of epoch 1 is nan"),
+            ("is_no_task", "error", "returned a str, not a bench.training.Task"),
+        ],
+    )
+    def test_what_fails_is_a_failure_that_says_why(self, deeds, deed, failure, words):
+        record = deeds[0][deed]
+        assert isinstance(record, Failure), record
+        assert record.failure == failure
+        assert words in record.message
+
+    def test_an_error_names_the_users_own_line(self, deeds):
+        where, _, line = deeds[0]["raises"].where.rpartition(":")
+        assert where == DEEDS
+        assert "the user's own" in Path(DEEDS).read_text().splitlines()[int(line) - 1]
+
+    def test_no_process_outlives_its_launch(self, deeds):
+        pids = deeds[1]
+        assert len(pids) == 2
+        assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+    def test_what_user_code_prints_goes_to_the_log_of_its_launch(self, deeds, workers):
+        assert deeds  # the launches that wrote it
+        case = Case("deeds", {"device": "cpu", "epochs": 2, "deed": "prints"})
+        (log,) = workers.logs.glob(f"{slug(case.id)}.*.log")
+        assert log.read_text().count("y") >= 3_000_000
+
+
+class TestForkSafety:
+    def test_a_module_that_starts_a_thread_is_left_to_the_launches(self, tmp_path, monkeypatch):
+        source = "import threading\nthreading.Thread(target=threading.Event().wait).start()\n"
+        (tmp_path / "threaded.py").write_text(source)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        with Workers(conditions(), tmp_path) as workers:
+            plan = plan_of(workers, SMALL, {"mode": ["no_grad"]}, launches=1)
+            workers.learn(["threaded"])
+            (record,) = run(workers, plan)
+            assert "threaded" not in workers.modules
+            assert record.conditions["start_method"] == "fork"
+
+    def test_where_no_nursery_is_fit_to_fork_launches_are_spawned_and_say_so(self, tmp_path, monkeypatch):
+        with Workers(conditions(), tmp_path) as workers:
+            plan = plan_of(workers, SMALL, {"mode": ["no_grad"]}, launches=1)
+
+            def refuse():
+                raise Refused("the nursery has 3 threads")
+
+            monkeypatch.setattr(workers, "_ready", refuse)
+            (record,) = run(workers, plan)
+            assert record.conditions["start_method"] == "spawn"
+            assert workers.fallback == "the nursery has 3 threads"
+
+
+class TestProbe:
+    def test_a_batch_larger_than_the_data_is_told_before_anything_is_measured(self, workers):
+        plan = plan_of(workers, SMALL, {"batch_size": [64, 5000]})
+        with pytest.raises(
+            UsageError, match=r"batch_size 5000 is larger than the training data.*choose at most 1079"
+        ):
+            probe(workers, plan)
+
+    def test_validations_further_apart_than_an_epoch_are_told_too(self, workers):
+        plan = plan_of(workers, SMALL, {"validate_every": [6], "mode": ["train"]})
+        with pytest.raises(UsageError, match="validate_every 6 is more than the 5 steps of an epoch"):
+            probe(workers, plan)
+
+    def test_an_unknown_model_is_told(self, workers):
+        plan = plan_of(workers, SMALL, {"model": ["resnet19"]})
+        with pytest.raises(UsageError, match=r"unknown model 'resnet19'.*did you mean resnet18"):
+            probe(workers, plan)
+
+    def test_the_nursery_learns_what_the_suite_imports(self, workers):
+        probe(workers, plan_of(workers, SMALL))
+        assert "sklearn.datasets" in workers.modules
+
+
+class TestConditions:
+    def test_threads_are_what_was_asked_for(self, tmp_path):
+        with Workers(Conditions(threads=1, cpus=conditions().cpus), tmp_path) as workers:
+            plan = plan_of(workers, SMALL, {"mode": ["no_grad"]}, launches=1)
+            (record,) = run(workers, plan)
+        assert record.conditions["threads"] == 1
+        assert record.conditions["cpus"] == list(conditions().cpus)
