@@ -18,6 +18,11 @@ from bench.errors import SuiteError, UsageError
 AVAILABLE = "available"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Axes are columns of every table, beside these.
+RESERVED = frozenset(
+    "suite case metric unit value ci_low ci_high launches steps caveats kind round epoch stage step samples full "
+    "warmup seconds phase seconds_per_step share failure message where".split()
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class Suite:
         where = f"suite {self.name!r}, axis {axis!r}"
         if not isinstance(axis, str) or not _AXIS.fullmatch(axis):
             raise SuiteError(f"{where}: an axis is named like a Python variable")
+        if axis in RESERVED:
+            raise SuiteError(f"{where}: the tables have a column of this name; call the axis something else")
         if isinstance(values, str):
             if axis == "device" and values == AVAILABLE:
                 return

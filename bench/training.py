@@ -143,7 +143,7 @@ def train(task: Task, observer: Observer, validate_every: int | None = None) -> 
         lap("backward")
         task.optimizer.step()
         lap("optimizer")
-        samples = len(targets)
+        samples = rows(targets)
         total += loss.detach() * samples
         seen += samples
         lap("metrics")
@@ -203,7 +203,7 @@ def evaluate(
             lap("transfer")
             outputs, loss = task.step(task, inputs, targets, lap)
             lap("loss")
-            samples = len(targets)
+            samples = rows(targets)
             total += loss.detach() * samples
             seen += samples
             for name, metric in metrics.items():
@@ -222,6 +222,15 @@ def evaluate(
         lap("scheduler")
     observer.end(stage, mean, means)
     return mean, means
+
+
+def rows(targets: Any) -> int:
+    """How many rows of data a batch has: the length of its targets, or of their first part."""
+    if isinstance(targets, Mapping):
+        return rows(next(iter(targets.values())))
+    if isinstance(targets, tuple | list) and isinstance(targets[0], Tensor):
+        return len(targets[0])
+    return len(targets)
 
 
 def mean_of(total: Tensor, samples: int, stage: str) -> float:

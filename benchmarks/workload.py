@@ -47,7 +47,7 @@ with_workers = Suite(
 cnn = Suite(
     name="cnn",
     build=build,
-    axes={**TWO_EPOCHS, "dataset": ["fake-images"], "image_size": [32], "samples": [64], "model": ["cnn"]},
+    axes={**TWO_EPOCHS, "dataset": ["fake-images"], "image_size": [32], "images": [64], "model": ["cnn"]},
 )
 
 

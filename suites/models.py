@@ -1,6 +1,6 @@
 """Convolutions, mobile convolutions and attention: three models of torchvision on random images.
 
-Image size and samples are axes of this suite's own: `--axis image_size=224` measures the papers' size.
+Size and number of the images are axes of this suite's own: `--axis image_size=224` measures the papers' size.
 """
 
 from bench import Suite, tasks
@@ -12,7 +12,7 @@ suite = Suite(
     axes={
         "dataset": ["fake-images"],
         "image_size": [64],
-        "samples": [160],
+        "images": [160],
         "model": ["resnet18", "mobilenet_v3_small", "vit_b_16_reduced"],
         "device": "available",
         "batch_size": [16, 32],

@@ -550,3 +550,15 @@ def test_the_peak_of_memory_is_seen_after_it_was_given_back():
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process reset its high-water mark")
 def test_the_peak_of_memory_begins_at_its_start():
     assert peak("before") == pytest.approx(64, abs=6)
+
+
+def test_a_small_step_of_a_half_precision_model_is_seen():
+    model = nn.Linear(64, 64).to(torch.bfloat16)
+    before = fingerprint(model)
+    with torch.no_grad():
+        model.weight[0, 0] += 0.05
+    assert fingerprint(model) != before
+
+
+def test_a_module_that_is_not_yet_initialised_has_a_fingerprint():
+    assert fingerprint(nn.LazyLinear(3)) == ()

@@ -8,7 +8,9 @@ import pytest
 
 from bench.case import spell
 from bench.errors import SuiteError, UsageError
-from bench.suite import Expansion, Suite, parse_axis, parse_value
+from bench.results.journal import Records
+from bench.results.tables import build as build_tables
+from bench.suite import RESERVED, Expansion, Suite, parse_axis, parse_value
 
 SUITES = Path(__file__).parents[1] / "suites"
 
@@ -279,3 +281,11 @@ def test_a_flag_cannot_bring_in_what_is_no_number():
 @pytest.mark.parametrize("value", [None, True, False, 64, -3, 0.001, 1e-5, 0.1234567, 1e20, "adam", "cuda:0"])
 def test_reading_is_the_inverse_of_spelling(value):
     assert parse_value(spell(value)) == value
+
+
+def test_an_axis_may_not_be_called_like_a_column_of_the_tables():
+    tables = build_tables(Records())
+    frames = (tables.summary, tables.steps, tables.phases, tables.launches, tables.failures)
+    assert {name for frame in frames for name in frame.columns} == RESERVED
+    with pytest.raises(SuiteError, match="the tables have a column of this name"):
+        Suite(name="mine", build=print, axes={"samples": [1]})

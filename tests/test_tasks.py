@@ -20,7 +20,7 @@ from bench.training import Task, fit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SMALL = {"dataset": "fake-images", "image_size": 32, "samples": 20, "batch_size": 4}  # 12, 4 and 4 images
+SMALL = {"dataset": "fake-images", "image_size": 32, "images": 20, "batch_size": 4}  # 12, 4 and 4 images
 
 
 def task(**axes):
@@ -146,7 +146,7 @@ def test_the_split_is_the_same_in_every_run_whatever_the_seed(name):
 
 
 def test_fake_images_have_the_size_and_number_that_was_asked_for():
-    data = datasets.load("fake-images", image_size=16, samples=10)
+    data = datasets.load("fake-images", image_size=16, images=10)
     assert [len(part) for part in (data.train, data.validate, data.test)] == [6, 2, 2]
     inputs, target = data.train[0]
     assert inputs.shape == data.shape == (3, 16, 16)
@@ -154,8 +154,8 @@ def test_fake_images_have_the_size_and_number_that_was_asked_for():
 
 
 def test_fake_images_are_the_same_each_time_they_are_read():
-    data = datasets.load("fake-images", image_size=8, samples=10)
-    again = datasets.load("fake-images", image_size=8, samples=10)
+    data = datasets.load("fake-images", image_size=8, images=10)
+    again = datasets.load("fake-images", image_size=8, images=10)
     for (one, label), (other, same) in zip(data.test, again.test, strict=True):
         assert torch.equal(one, other)
         assert label == same

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
 from bench import tasks, training
 from bench.case import Case
-from bench.training import Observer, fit, to_device
+from bench.training import Observer, fit, rows, to_device
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -412,3 +412,11 @@ def test_the_loop_does_not_know_what_measures_it():
             imported.add("." * node.level + (node.module or ""))
     assert "torch" in imported
     assert not [name for name in imported if name.startswith(("bench", "."))]
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [torch.zeros(7), {"labels": torch.zeros(7, 3)}, (torch.zeros(7), torch.zeros(7, 2)), [{"boxes": 1}] * 7],
+)
+def test_rows_of_data_are_counted_whatever_shape_the_targets_have(targets):
+    assert rows(targets) == 7

@@ -66,7 +66,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _MARKERS = "os^DvPX*"  # one more than there are colours, so that the pairs repeat after 56 only
 _Dash: TypeAlias = Literal["-", "--", "-.", ":"]
 _DASHES: tuple[_Dash, ...] = ("-", "--", "-.", ":")
-_HATCHES = ("", "////", "....", "xxxx")
+_HATCHES = ("", "////", "----", "xxxx")
 _DARK = ("#0072B2", "#555555", "#000000")  # these take white text
 
 _SETTINGS: dict[Any, Any] = {
@@ -122,7 +122,7 @@ _PHASE_LOOKS = {
     "transfer": _Look("#F0E442", "////"),
     "forward": _Look("#56B4E9"),
     "loss": _Look("#AAAAAA"),
-    "zero_grad": _Look("#FFFFFF", "...."),
+    "zero_grad": _Look("#FFFFFF", "----"),
     "backward": _Look("#0072B2"),
     "optimizer": _Look("#009E73"),
     "scheduler": _Look("#D55E00", "\\\\\\\\"),
@@ -180,18 +180,8 @@ class _Page:
 
     cases: Sequence[_Shown]
     where: str  # the second line of each title
-    missing: int  # cases without any number
-    suffix: str
-
-    @property
-    def caveat(self) -> list[str]:
-        if not self.missing:
-            return []
-        one = self.missing == 1
-        return [
-            f"{self.missing} {'case is' if one else 'cases are'} not shown: "
-            f"all {'its' if one else 'their'} launches failed."
-        ]
+    caveats: Sequence[str]  # what each says at its foot
+    suffix: str  # of the file names
 
     def having(self, metrics: Mapping[str, str]) -> dict[str, list[_Shown]]:
         """By kind, the cases with the metric that is asked of their kind; no kind without cases."""
@@ -215,7 +205,7 @@ class _Page:
         return "memory.peak_rss", "peak rise of resident memory"
 
     def looks(self, apart: Collection[str]) -> dict[str, _Look]:
-        """The look of each line, those of training first: the same in all pictures."""
+        """The look of each line, those of training first: the same in every picture of these lines."""
         ordered = sorted(self.cases, key=lambda case: case.kind != TRAIN)
         names = dict.fromkeys(case.line(apart) for case in ordered)
         return {name: _Look.number(number) for number, name in enumerate(names)}
@@ -264,14 +254,18 @@ def _phases(page: _Page) -> Figure | None:
     there = [phase for phase in PHASES if any(phase in case.phases for case in found)]
     if not there:
         return None
+    longest: dict[str, float] = {}
+    for case in found:
+        setting = case.panel(page.settings)
+        longest[setting] = max(longest.get(setting, 0.0), case.step)
     # On one scale the phases of a small model beside a large one could not be seen.
-    apart = page.settings if _uneven([case.step for case in found]) else []
+    apart = page.settings if _uneven(longest.values()) else []
     panels: dict[str, list[_Shown]] = {}
     for case in found:
         panels.setdefault(case.panel(apart), []).append(case)
     keys = [_bar_key(phase, _PHASE_LOOKS[phase]) for phase in there]
     notes = ["Means over steps and launches, so that the phases add up."]
-    figure, drawn = _row_panels(page, "Phases of a train step", panels, keys, notes, apart, one_scale=False)
+    figure, drawn = _row_panels(page, "Phases of a train step", panels, keys, notes, apart)
     for axes, _, cases in drawn:
         _phase_bars(axes, cases, there)
     return figure
@@ -302,8 +296,8 @@ def _evaluation_modes(page: _Page) -> Figure | None:
     panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for axes, name in zip(panels, metrics, strict=True):
         _label_rows(axes, shown)
-        _mode_bars(axes, name, [groups[label] for label in shown], looks)
-        axes.set_xlabel(f"{wanted[name]} {axes.get_xlabel()}")
+        unit = _mode_bars(axes, name, [groups[label] for label in shown], looks)
+        axes.set_xlabel(f"{wanted[name]} [{unit}]")
     return figure
 
 
@@ -311,28 +305,24 @@ def _launches(page: _Page) -> Figure | None:
     """Every launch beside the estimate of its case, in percent of it: a slow round is seen by its colour."""
     metrics = {TRAIN: "train.step_time", EVALUATION: "epoch.time"}
     heads = {TRAIN: "step time, training", EVALUATION: "epoch time, evaluation modes"}
-    found = {heads[kind]: cases for kind, cases in page.having(metrics).items()}
-    names = {heads[kind]: name for kind, name in metrics.items()}
-    launches = [case.launches.get(names[head], ()) for head, cases in found.items() for case in cases]
-    rounds = sorted({number for of_case in launches for number, _ in of_case})
+    found = page.having(metrics)
+    cases = [(case, metrics[kind]) for kind, of_kind in found.items() for case in of_kind]
+    rounds = sorted({number for case, name in cases for number, _ in case.launches.get(name, ())})
     if not rounds:
         return None
     looks = {number: _round_look(place, len(rounds)) for place, number in enumerate(rounds)}
     shown = rounds[:: math.ceil(len(rounds) / _MOST_ROUNDS)]
     keys = [_line_key(f"round {number}", looks[number], dash="") for number in shown]
-    values = [case.values[names[head]] for head, cases in found.items() for case in cases]
-    notes = [_about_intervals(values, "Grey"), "To the right: the estimate, and half its interval if any."]
-    figure, panels = _row_panels(page, "Every launch beside its estimate", found, keys, notes)
-    for axes, head, cases in panels:
-        for row, case in enumerate(cases):
-            name = names[head]
-            _launch_row(axes, row, name, case.values[name], case.launches.get(name, ()), looks)
-    axes = panels[-1][0]
+    about = _about_intervals([case.values[name] for case, name in cases], sign="Grey")
+    notes = [about, "To the right: the estimate, and half its interval if any."]
+    title = "Every launch beside its estimate"
+    figure, panels = _row_panels(page, title, found, keys, notes, heads=heads, one_scale=True)
+    for axes, kind, of_kind in panels:
+        for row, case in enumerate(of_kind):
+            _launch_row(axes, row, case, metrics[kind], looks)
     low, high = axes.get_xlim()
-    # A calm case looks calm; beyond the farthest dot there is room for its figure.
-    axes.set_xlim(
-        min(low, -1) * (1.2 if low <= -_FARTHEST else 1), max(high, 1) * (1.2 if high >= _FARTHEST else 1)
-    )
+    left, right = (1.2 if far >= _FARTHEST else 1 for far in (-low, high))  # room for the figures there
+    axes.set_xlim(min(low, -1) * left, max(high, 1) * right)  # a calm case looks calm
     axes.set_xlabel("difference from the estimate of the case [%]")
     return figure
 
@@ -402,15 +392,14 @@ def _as_bars(
     values = [case.values[metrics[kind]] for kind, cases in kinds.items() for case in cases]
     unit = metric(metrics[TRAIN]).unit
     factor, label = scale([value.value for value in values], unit)
-    names = {heads[kind]: metrics[kind] for kind in kinds}
-    found = {heads[kind]: cases for kind, cases in kinds.items()}
-    figure, panels = _row_panels(page, title, found, [], [_about_intervals(values)])
-    for number, (axes, head, cases) in enumerate(panels):
+    notes = [_about_intervals(values)]
+    figure, panels = _row_panels(page, title, kinds, [], notes, heads=heads, one_scale=True)
+    for number, (axes, kind, cases) in enumerate(panels):
         for row, case in enumerate(cases):
-            value = case.values[names[head]]
-            _bar(axes, row, 0.7, value, factor, _Look(_COLOURS[number]), quantity(value.value, unit))
-    panels[-1][0].set_xlabel(f"{words} [{label}]")
-    panels[-1][0].set_xlim(0, max(value.top for value in values) * factor * 1.15 or 1)
+            value = case.values[metrics[kind]]
+            _bar(axes, row, 0.7, value, factor, _Look.number(number), quantity(value.value, unit))
+    axes.set_xlabel(f"{words} [{label}]")
+    axes.set_xlim(0, max(value.top for value in values) * factor * 1.15 or 1)
     return figure
 
 
@@ -421,20 +410,25 @@ def _row_panels(
     keys: Sequence[tuple[str, Artist]],
     notes: Sequence[str],
     apart: Collection[str] = (),
-    one_scale: bool = True,
+    heads: Mapping[str, str] | None = None,
+    one_scale: bool = False,
 ) -> tuple[Figure, list[tuple[Axes, str, Sequence[_Shown]]]]:
-    """A panel for each head, one above the other, with a row for each case."""
-    heads = list(found)[:_MOST_PANELS]
-    panels = {head: found[head][: _MOST_ROWS // len(heads)] for head in heads}
+    """A panel for each entry of `found`, one above the other, with a row for each case.
+
+    The axes `apart` stand in the heads of the panels. Panels of one scale share it and its label.
+    """
+    most = list(found)[:_MOST_PANELS]
+    panels = {name: found[name][: _MOST_ROWS // len(most)] for name in most}
     rows = [len(cases) for cases in panels.values()]
     notes = [*_left_out(sum(rows), sum(map(len, found.values())), "cases"), *notes]
-    height = _ROW * sum(rows) + (0.3 if one_scale else 0.6) * len(heads) + 0.3
+    height = _ROW * sum(rows) + (0.3 if one_scale else 0.6) * len(rows) + 0.3
     figure = _figure(page, title, height, keys, notes)
-    grid = figure.subplots(len(heads), 1, squeeze=False, sharex=one_scale, height_ratios=rows)[:, 0]
-    for axes, (head, cases) in zip(grid, panels.items(), strict=True):
+    grid = figure.subplots(len(rows), 1, squeeze=False, sharex=one_scale, height_ratios=rows)[:, 0]
+    drawn = [(axes, name, cases) for axes, (name, cases) in zip(grid, panels.items(), strict=True)]
+    for axes, name, cases in drawn:
         _label_rows(axes, [case.label(apart) or case.mode for case in cases])
-        axes.set_title(_fit(head, _WIDTH - _LABEL))
-    return figure, [(axes, head, cases) for axes, (head, cases) in zip(grid, panels.items(), strict=True)]
+        axes.set_title(_fit((heads or {}).get(name, name), _WIDTH - _LABEL))
+    return figure, drawn
 
 
 def _phase_bars(axes: Axes, cases: Sequence[_Shown], there: Sequence[str]) -> None:
@@ -499,8 +493,11 @@ def _batch_size_axis(axes: Axes, sizes: Sequence[int]) -> None:
 
 def _mode_bars(
     axes: Axes, name: str, groups: Sequence[Mapping[str, _Shown]], looks: Mapping[str, _Look]
-) -> None:
-    """A row for each group, in it a bar for each mode, which says how far it is from eval."""
+) -> str:
+    """A row for each group, in it a bar for each mode, which says how far it is from eval.
+
+    Returns the unit of the scale.
+    """
     unit = metric(name).unit
     values = [case.values[name] for group in groups for case in group.values() if name in case.values]
     factor, label = scale([value.value for value in values], unit)
@@ -517,7 +514,7 @@ def _mode_bars(
             y = row + (place - (len(looks) - 1) / 2) * thickness
             _bar(axes, y, thickness, value, factor, look, words)
     axes.set_xlim(0, max((value.top for value in values), default=1) * factor * 1.33 or 1)
-    axes.set_xlabel(f"[{label}]")
+    return label
 
 
 def _bar(
@@ -528,37 +525,33 @@ def _bar(
     _write_after(axes, value.top * factor, y, words)
 
 
-def _launch_row(
-    axes: Axes,
-    row: int,
-    name: str,
-    value: _Value,
-    launches: Sequence[tuple[int, float]],
-    looks: Mapping[int, _Look],
-) -> None:
+def _launch_row(axes: Axes, row: int, case: _Shown, name: str, looks: Mapping[int, _Look]) -> None:
     """Within the row the rounds stand one below the other, in their order."""
-
-    def away(seconds: float) -> float:
-        return (seconds / value.value - 1) * 100 if value.value else math.nan
-
-    def edge(percent: float) -> float:
-        return percent if math.isnan(percent) else max(-_FARTHEST, min(_FARTHEST, percent))
-
-    ends = [edge(away(value.low)), edge(away(value.high))]
+    value, launches = case.values[name], case.launches.get(name, ())
+    low, high, *away = _away(value.value, [value.low, value.high, *(seconds for _, seconds in launches)])
+    ends = [_edge(low), _edge(high)]
     axes.plot(ends, [row, row], color=_FAINT, linewidth=12, solid_capstyle="butt", zorder=1)
     axes.plot([0, 0], [row - 0.5, row + 0.5], color=_INK, linewidth=1, zorder=2)
-    places = {number: place for place, number in enumerate(looks)}
-    for number, seconds in launches:
-        y = row + 0.7 * ((places[number] + 0.5) / len(places) - 0.5)
-        look = looks[number]
-        axes.plot([edge(away(seconds))], [y], look.marker, color=look.colour, markeredgewidth=0, zorder=3)
-    for percent in {min(map(away, dict(launches).values())), max(map(away, dict(launches).values()))}:
+    heights = {number: 0.7 * ((place + 0.5) / len(looks) - 0.5) for place, number in enumerate(looks)}
+    for (number, _), percent in zip(launches, away, strict=True):
+        look, y = looks[number], row + heights[number]
+        axes.plot([_edge(percent)], [y], look.marker, color=look.colour, markeredgewidth=0, zorder=3)
+    for percent in {min(away, default=0.0), max(away, default=0.0)}:
         if abs(percent) > _FARTHEST:
-            _write_after(axes, edge(percent), row, _signed(percent), left=percent < 0)
+            _write_after(axes, _edge(percent), row, _signed(percent), left=percent < 0)
     words = quantity(value.value, metric(name).unit)
     if not math.isnan(value.low):
         words += f"  {interval(value.low, value.high, value.value)}"
     axes.text(1.01, row, words, transform=axes.get_yaxis_transform(), va="center", size=_SMALL, color=_QUIET)
+
+
+def _away(value: float, numbers: Iterable[float]) -> list[float]:
+    """How far each is from the value, in percent of it; NaN, which is not drawn, where that says nothing."""
+    return [(number / value - 1) * 100 if value else math.nan for number in numbers]
+
+
+def _edge(percent: float) -> float:
+    return percent if math.isnan(percent) else max(-_FARTHEST, min(_FARTHEST, percent))
 
 
 def _signed(percent: float, decimals: int = 0) -> str:
@@ -650,7 +643,7 @@ def _figure(
     names = [_fit(name, wide - 1) for name, _ in keys]
     long = any(isinstance(key, Line2D) for _, key in keys)  # dashes need room to be seen
     columns = _columns(names, wide, 0.68 if long else 0.42)
-    lines = _lines([*notes, *page.caveat], wide)
+    lines = _lines([*notes, *page.caveats], wide)
     head = 0.6 + (_LINE * math.ceil(len(keys) / columns) + 0.08 if keys else 0)
     foot = 0.14 + 0.15 * len(lines)
     total = head + height + foot
@@ -699,7 +692,8 @@ def _lines(notes: Sequence[str], wide: float) -> list[str]:
 
 def _fit(text: str, inches: float, size: float = 9.0) -> str:
     """One printable line that takes no more than this room; the middle goes, since ends tell apart."""
-    line = "".join(letter if letter.isprintable() else " " for letter in text[:1000])
+    text = text if len(text) < 1000 else f"{text[:500]}{text[-500:]}"  # measuring takes its time
+    line = "".join(letter if letter.isprintable() else " " for letter in text)
     line = " ".join(line.split())
     keep = len(line)
     short = line
@@ -740,7 +734,7 @@ def _save(figure: Figure, folder: Path, name: str) -> list[Path]:
 def _pages(tables: Tables) -> list[_Page]:
     """A page for each suite and device that has a number."""
     groups = _by_page(tables.summary)
-    without = _by_page(tables.failures[~tables.failures["case"].isin(tables.summary["case"])])
+    failed = _by_page(tables.failures[~tables.failures["case"].isin(tables.summary["case"])])
     values, phases, launches = _values(tables), _train_phases(tables), _launch_values(tables)
     pages: dict[str, _Page] = {}
     for (suite, device), rows in groups.items():
@@ -759,8 +753,8 @@ def _pages(tables: Tables) -> list[_Page]:
         suffix = f"-{_slug(f'{suite}-{device}')}" if len(groups) > 1 else ""
         while suffix in pages:
             suffix += "-2"
-        missing = len(without.get((suite, device), ()))
-        pages[suffix] = _Page(cases, _where(tables, suite, device), missing, suffix)
+        caveats = _caveats(rows, failed=len(failed.get((suite, device), ())))
+        pages[suffix] = _Page(cases, _where(tables, suite, device), caveats, suffix)
     return list(pages.values())
 
 
@@ -854,11 +848,22 @@ def _launch_values(tables: Tables) -> dict[str, dict[str, list[tuple[int, float]
     return found
 
 
+def _caveats(rows: Sequence[Mapping[str, Any]], failed: int) -> list[str]:
+    """What a reader should know of all these cases; that launches are few is seen where it matters."""
+    names = dict.fromkeys(name for row in rows for name in str(row["caveats"] or "").split(";"))
+    words = [name.replace("_", " ") for name in names if name not in ("", "few_launches")]
+    notes = [f"Caveats of some cases: {', '.join(words)}."] if words else []
+    if failed:
+        cases, their = ("case is", "its") if failed == 1 else ("cases are", "their")
+        notes.append(f"{failed} {cases} not shown: all {their} launches failed.")
+    return notes
+
+
 def _where(tables: Tables, suite: str, device: str) -> str:
     facts = [suite, device]
     if tables.environment is not None:
         facts += [_machine(tables.environment, device), f"torch {tables.environment.torch}"]
-    facts += [_date(tables.plan.get("started")), str(tables.plan.get("name") or "")]
+    facts += [_date(tables.plan.get("started")), _fit(str(tables.plan.get("name") or ""), 2)]
     return " · ".join(fact for fact in facts if fact)
 
 

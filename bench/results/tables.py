@@ -6,6 +6,7 @@ import dataclasses
 import fnmatch
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -268,8 +269,9 @@ def write(folder: RunFolder, tables: Tables) -> None:
         tables.phases.to_csv(folder.table("phases.csv"), index=False)
         tables.failures.to_csv(folder.table("failures.csv"), index=False)
     except OSError as problem:
+        why = os.strerror(problem.errno) if problem.errno else str(problem)  # pandas raises some without
         raise ResultsError(
-            f"the tables cannot be written to {folder.path}: {problem.strerror}; the journal is complete, "
+            f"the tables cannot be written to {folder.path}: {why}; the journal is complete, "
             f"make room and run: bench tables {folder.path}"
         ) from None
 

@@ -30,7 +30,7 @@ CHOICES: Mapping[str, Collection[str | None]] = {
 def build(case: Case) -> Task:
     """The Task that the axes of the case name: dataset, model, loss, optimizer, scheduler.
 
-    Optional axes of a suite's own: `image_size` and `samples` (of fake-images). Raises UsageError for a
+    Optional axes of a suite's own: `image_size` and `images` (of fake-images). Raises UsageError for a
     name that does not exist and for data that cannot be had.
     """
     from bench.tasks import models  # torch: in the worker only
@@ -40,7 +40,7 @@ def build(case: Case) -> Task:
         if case.get(axis) not in names:
             known = ", ".join(map(spell, names))
             raise UsageError(f"unknown {axis} {case.get(axis)!r}; there are {known}")
-    data = datasets.load(case.get("dataset"), case.get("image_size"), case.get("samples"))
+    data = datasets.load(case.get("dataset"), case.get("image_size"), case.get("images"))
     model = models.build(case.get("model"), data.shape, data.classes)
     optimizer = optimizers.build(case.optimizer, model.parameters(), case.learning_rate)
     train, validate, test = data.loaders(case.batch_size)

@@ -55,8 +55,8 @@ class Data:
         )
 
 
-def load(name: str, image_size: int | None = None, samples: int | None = None) -> Data:
-    """The data set of this name. `image_size` (pixels) and `samples` are those of fake-images.
+def load(name: str, image_size: int | None = None, images: int | None = None) -> Data:
+    """The data set of this name. `image_size` (pixels) and `images` (how many) are those of fake-images.
 
     Raises UsageError where it cannot be had.
     """
@@ -66,7 +66,7 @@ def load(name: str, image_size: int | None = None, samples: int | None = None) -
         case "text":
             return text()
         case "fake-images":
-            return fake_images(image_size or 64, samples or 256)
+            return fake_images(image_size or 64, images or 256)
         case "fashion-mnist":
             return downloadable(name, "FashionMNIST", (1, 28, 28))
         case "cifar10":
@@ -104,13 +104,13 @@ def text() -> Data:
     return split(TensorDataset(inputs, targets), (TEXT_CONTEXT,), len(alphabet))
 
 
-def fake_images(size: int, samples: int) -> Data:
+def fake_images(size: int, images: int) -> Data:
     """Random images of 3 x size x size in 10 classes, made as they are read (torchvision FakeData)."""
     from torchvision.datasets import FakeData
     from torchvision.transforms import ToTensor
 
     shape = (3, size, size)
-    source = FakeData(samples, shape, num_classes=10, transform=ToTensor())
+    source = FakeData(images, shape, num_classes=10, transform=ToTensor())
     return split(source, shape, 10)
 
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import psutil
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from bench.measurement import StageRecord
@@ -169,7 +170,7 @@ class _Stage:
     phases: dict[str, float] = field(default_factory=dict)
     optimizer_steps: int = 0
     weights: tuple[float, ...] = ()
-    graph: bool = False
+    graphs: int = 0
 
 
 class Meter(Observer):
@@ -222,7 +223,7 @@ class Meter(Observer):
     def step(self, samples: int, loss: Tensor) -> None:
         stage = self._open[-1]
         stage.samples.append(samples)
-        stage.graph = loss.requires_grad
+        stage.graphs += loss.requires_grad
         self._timer_step()
 
     def end(self, stage: str, loss: float, metrics: Mapping[str, float]) -> None:
@@ -267,7 +268,8 @@ class Meter(Observer):
             self._note("parameters_moved_in_training", moved)
         else:
             self._note("weights_kept_in_evaluation", not moved)
-            self._note("graph_as_the_mode_says", stage.graph == self._records_graph)
+            expected = len(stage.samples) if self._records_graph else 0
+            self._note("graph_as_the_mode_says", stage.graphs == expected)
 
     def _note(self, check: str, holds: bool) -> None:
         self.checks[check] = self.checks.get(check, True) and holds
@@ -276,12 +278,19 @@ class Meter(Observer):
 def fingerprint(model: nn.Module) -> tuple[float, ...]:
     """The norms of all parameters and buffers: equal before and after means that nothing was moved.
 
-    Norms are gathered on the device and read at once; nothing as large as a weight is allocated.
+    Norms are gathered on the device and read at once; nothing as large as a float32 weight is allocated.
     """
     norms: list[Tensor] = []
     with torch.no_grad():
         for tensor in [*model.parameters(), *model.buffers()]:
-            norm = torch.linalg.vector_norm(tensor) if tensor.is_floating_point() else tensor.sum()
+            if is_lazy(tensor):
+                continue  # it has no values before the first forward pass
+            if tensor.is_floating_point() or tensor.is_complex():
+                # A norm in bfloat16 has 8 bits, too few to see a small step.
+                wide = torch.float32 if tensor.dtype in (torch.float16, torch.bfloat16) else None
+                norm = torch.linalg.vector_norm(tensor, dtype=wide)
+            else:
+                norm = tensor.sum()
             norms.append(norm.to(torch.float64))
         return tuple(torch.stack(norms).tolist()) if norms else ()
 

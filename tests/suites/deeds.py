@@ -64,7 +64,8 @@ def build(case):
     if deed == "leaves_processes":
         for new_session in (False, True):
             child = subprocess.Popen(["sleep", "600"], start_new_session=new_session)
-            Path(os.environ["DEEDS_PIDS"]).open("a").write(f"{child.pid}\n")
+            with Path(os.environ["DEEDS_PIDS"]).open("a") as pids:
+                pids.write(f"{child.pid}\n")
     workers = 2 if deed == "loader_workers" else 0
     data = TensorDataset(torch.randn(64, WIDTH), torch.randint(2, (64,)))
     loader = DataLoader(data, 16, num_workers=workers, persistent_workers=workers > 0)
