@@ -3,58 +3,348 @@
 from __future__ import annotations
 
 import itertools
-import random
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import matplotlib
 import pytest
+from matplotlib.image import imread
 
-from bench.case import Case
-from bench.measurement import Device, Environment, Failure, Measurement, StageRecord
+from bench.case import MODES, Case
+from bench.errors import ResultsError
+from bench.measurement import METRICS, PHASES, Device, Environment, Failure, Measurement, StageRecord
+from bench.report import plots
 from bench.report.plots import PICTURES, draw
 from bench.results.journal import Records
-from bench.results.tables import build
+from bench.results.tables import Tables, build
 
-MODES = ("train", "eval", "no_grad", "inference_mode")
-PHASES = {"data": 0.2, "transfer": 0.01, "forward": 0.25, "loss": 0.04, "zero_grad": 0.05}
-PHASES |= {"backward": 0.3, "optimizer": 0.12, "metrics": 0.02, "other": 0.01}
+SHARES = dict(zip(PHASES, (0.2, 0.01, 0.25, 0.03, 0.04, 0.3, 0.12, 0.02, 0.02, 0.01), strict=True))
+MIB = 2**20
+STARTED = "2026-01-02T03:04:05+00:00"
 
-
-def launch(case: Case, number: int, step: float = 1e-3, memory: int = 40 * 2**20) -> Measurement:
-    """A launch of two epochs whose steps take `step` seconds, a little longer in each round."""
-    seconds = step * (1 + number / 100)
-    batch = case.batch_size
-
-    def stage(epoch: int, name: str, factor: float) -> StageRecord:
-        wall = 4 * seconds * factor
-        phases = {phase: share * wall for phase, share in PHASES.items()}
-        steps = (seconds * factor,) * 4
-        return StageRecord(epoch, name, wall, steps, (batch,) * 4, phases if name == "train" else {}, loss=0.5)
-
-    names = {"train": 1.0, "validate": 0.4, "test": 0.4}
-    if case.mode != "train":
-        names.pop("train")
-    stages = tuple(stage(epoch, name, factor) for epoch in (0, 1) for name, factor in names.items())
-    where = "peak_rss" if case.device == "cpu" else "peak_allocated"
-    held = {"peak_rss": 2**28, where: memory + number * 4096}
-    return Measurement(case, "timed", number, 1, 1, "2026-01-02T03:04:05Z", "host", stages, held)
-
-
-def failure(case: Case) -> Failure:
-    return Failure(case, "timed", 1, 1, 1, "2026-01-02T03:04:05Z", "out_of_memory", "no room")
+ENVIRONMENT = Environment(
+    host="h", system="Linux", kernel="6", cpu="Made-Up CPU", cpu_capability="AVX2", cores=8, cpus=(0,),
+    memory=2**33, governor="", load=0.0, threads=4, interop_threads=1, openmp={}, allocator="pinned",
+    start_method="fork", loader_start_method="fork", python="3.11.7", torch="2.9.0", packages={}, cuda=None,
+    cudnn=None, driver=None, devices=(Device("Made-Up GPU", "cuda", 0),), flags={}, seed=0,
+)  # fmt: skip
 
 
 def matrix(suite: str = "made_up", **axes) -> list[Case]:
-    """All combinations, without those that an evaluation mode does not tell apart."""
-    cases = [Case(suite, dict(zip(axes, values, strict=True))) for values in itertools.product(*axes.values())]
-    return list(dict.fromkeys(cases))
+    """All combinations, each once: the optimizer does not tell two evaluations apart."""
+    values = itertools.product(*axes.values())
+    return list(
+        dict.fromkeys(Case(suite, dict(zip(axes, combination, strict=True))) for combination in values)
+    )
 
 
-def run(cases: list[Case], launches: int = 6, spread: float = 1.0, **plan):
-    """The tables of a run of these cases; every case is a little slower than the one before."""
+def launch(case: Case, number: int, step: float, memory: int) -> Measurement:
+    """Two epochs of four steps each: a train step takes `step` seconds, one of an evaluation half as long."""
+
+    def stage(epoch: int, name: str) -> StageRecord:
+        seconds = step if name == "train" else step / 2
+        phases = {phase: 4 * seconds * share for phase, share in SHARES.items()}
+        return StageRecord(epoch, name, 4 * seconds, (seconds,) * 4, (case.batch_size,) * 4, phases)
+
+    names = ("train", "validate", "test") if case.mode == "train" else ("validate", "test")
+    stages = tuple(stage(epoch, name) for epoch in (0, 1) for name in names)
+    held = {"peak_rss": memory} | ({} if case.device == "cpu" else {"peak_allocated": memory * 2})
+    return Measurement(case, "timed", number, 1, 1, STARTED, "host", stages, held)
+
+
+def run(
+    cases, launches=6, step=lambda case, number: 1e-3 * (1 + number / 50), memory=40 * MIB, **plan
+) -> Tables:
+    """The tables of a run; `step` gives the seconds of a train step, `memory` may depend on the mode."""
     records = Records()
-    for place, case in enumerate(cases):
+    for case in cases:
+        held = memory[case.mode] if isinstance(memory, dict) else memory
         for number in range(1, launches + 1):
-            records.add(launch(case, number, 1e-3 * spread ** (place / len(cases)) * (1 + place / 50)))
-    return build(records, plan)
+            records.add(launch(case, number, step(case, number), held))
+    return build(records, plan, ENVIRONMENT)
+
+
+@pytest.fixture
+def draw_only(monkeypatch, tmp_path):
+    """Draws some of the pictures, since each takes its time."""
+
+    def draw_some(tables: Tables, *pictures: str, folder: Path = tmp_path) -> list[str]:
+        monkeypatch.setattr(plots, "PICTURES", {name: PICTURES[name] for name in pictures})
+        monkeypatch.setitem(plots._SETTINGS, "savefig.dpi", 75)
+        draw(tables, folder)
+        return texts(folder, pictures[0])
+
+    return draw_some
+
+
+def names(paths: list[Path]) -> set[str]:
+    """The pictures by name; each must have come in both formats, and not be empty."""
+    assert all(path.stat().st_size > 1000 for path in paths)
+    stems = sorted(path.stem for path in paths)
+    assert stems[::2] == stems[1::2]
+    assert {path.suffix for path in paths} <= {".svg", ".png"}
+    return set(stems)
+
+
+def texts(folder: Path, picture: str) -> list[str]:
+    root = ET.parse(folder / f"{picture}.svg").getroot()
+    return ["".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def legend(folder: Path, picture: str) -> ET.Element:
+    root = ET.parse(folder / f"{picture}.svg").getroot()
+    return next(group for group in root.iter() if group.get("id") == "legend_1")
+
+
+def assert_nothing_is_cut(folder: Path) -> None:
+    """What ran over the edge of a picture would leave ink there."""
+    for path in folder.glob("*.png"):
+        pixels = imread(path)
+        for edge in (pixels[:3], pixels[-3:], pixels[:, :3], pixels[:, -3:]):
+            assert (edge == 1).all(), path.name
+
+
+@pytest.fixture(scope="module")
+def vision(tmp_path_factory):
+    """A whole matrix on one device: three optimizers and three evaluation modes at four batch sizes."""
+    folder = tmp_path_factory.mktemp("vision")
+    cases = matrix(
+        device=["cpu"], batch_size=[32, 64, 128, 256], optimizer=["sgd", "adam", "rmsprop"], mode=list(MODES)
+    )
+    assert len(cases) == 24
+    memory = {"train": 80 * MIB, "eval": 50 * MIB, "no_grad": 40 * MIB, "inference_mode": 35 * MIB}
+    return folder, draw(run(cases, memory=memory, started=STARTED, name="nightly"), folder)
+
+
+class TestAWholeMatrix:
+    def test_every_picture_comes_as_svg_and_png(self, vision):
+        folder, paths = vision
+        assert names(paths) == set(PICTURES)
+        assert sorted(paths) == sorted(folder.iterdir())
+        assert_nothing_is_cut(folder)
+
+    @pytest.mark.parametrize("picture", PICTURES)
+    def test_a_title_says_what_then_where_and_when(self, vision, picture):
+        titles = {
+            "throughput": "Throughput against batch size",
+            "phases": "Phases of a train step",
+            "evaluation_modes": "Evaluation modes side by side",
+            "memory": "Peak memory against batch size",
+            "launches": "Every launch beside its estimate",
+        }
+        there = texts(vision[0], picture)
+        assert titles[picture] in there
+        assert (
+            "made_up · cpu · Made-Up CPU, 4 threads · torch 2.9.0 · 2026-01-02 03:04 UTC · nightly" in there
+        )
+
+    def test_throughput_has_a_line_for_each_optimizer_and_mode(self, vision):
+        there = texts(vision[0], "throughput")
+        assert {"sgd", "adam", "rmsprop", "eval", "no_grad", "inference_mode"} <= set(there)
+        assert {"training (train stage)", "evaluation modes (test stage)"} <= set(there)
+        assert there.count("throughput [k samples/s]") == there.count("batch size [samples]") == 2
+        assert {"32", "64", "128", "256"} <= set(there)
+        assert "Error bars: 95 % interval of the median over launches." in there
+
+    def test_no_two_lines_look_alike_even_without_colour(self, vision):
+        key = ET.tostring(legend(vision[0], "throughput"), encoding="unicode")
+        assert len(set(re.findall(r"stroke: (#\w+)", key))) == 6
+        assert len(set(re.findall(r'href="#(\w+)"', key))) == 6  # markers
+
+    def test_phases_stand_in_the_order_of_the_loop_and_no_two_look_alike(self, vision):
+        there = texts(vision[0], "phases")
+        assert [text for text in there if text in PHASES] == list(PHASES)
+        fills = re.findall(r"fill: ([^;\"]+)", ET.tostring(legend(vision[0], "phases"), encoding="unicode"))
+        assert len({fill for fill in fills if fill != "none"}) >= len(PHASES)
+
+    def test_phases_say_their_share_and_the_time_of_the_step(self, vision):
+        there = texts(vision[0], "phases")
+        assert there.count("30 %") == there.count("25 %") == 12  # backward and forward in each train case
+        assert there.count("1.07 ms") == 12  # the mean of 1.02 to 1.12 ms
+        assert "1 %" not in there  # too narrow to write in
+        assert "mean time of a step [ms]" in there
+
+    def test_evaluation_modes_say_what_they_save_against_eval(self, vision):
+        there = texts(vision[0], "evaluation_modes")
+        assert there.count("50.0 MiB") == 4
+        assert there.count("\N{MINUS SIGN}20.0 %") == 4  # no_grad: 40 of 50 MiB
+        assert there.count("\N{MINUS SIGN}30.0 %") == 4
+        assert there.count("+0.0 %") == 8  # and none is faster here
+        assert {"peak memory [MiB]", "throughput of the test stage [k samples/s]"} <= set(there)
+        assert {"batch 32", "batch 64", "batch 128", "batch 256"} <= set(there)
+
+    def test_launches_stand_beside_the_estimate_of_their_case(self, vision):
+        there = texts(vision[0], "launches")
+        assert [text for text in there if text.startswith("round")] == [f"round {n}" for n in range(1, 7)]
+        assert "sgd, batch 32" in there
+        assert "inference_mode, batch 256" in there
+        assert there.count("1.07 ms  ±4.7 %") == 12  # 1.02 to 1.12 ms around 1.07 ms
+        assert "difference from the estimate of the case [%]" in there
+
+    def test_the_same_tables_give_the_same_file(self, draw_only, tmp_path):
+        tables = run(matrix(batch_size=[8, 16]))
+        for folder in (tmp_path / "a", tmp_path / "b"):
+            draw_only(tables, "throughput", folder=folder)
+        assert (tmp_path / "a/throughput.svg").read_bytes() == (tmp_path / "b/throughput.svg").read_bytes()
+
+
+class TestAxes:
+    def test_each_suite_and_device_has_pictures_of_its_own(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(plots, "PICTURES", {name: PICTURES[name] for name in ("memory", "phases")})
+        vision = matrix("vision", device=["cpu", "cuda:0"], batch_size=[32, 64])
+        paths = draw(run([*vision, *matrix("language.v2", batch_size=[32])]), tmp_path)
+        pages = ("vision-cpu", "vision-cuda-0", "language-v2-cpu")
+        assert names(paths) == {f"{name}-{page}" for name in ("memory", "phases") for page in pages}
+        on_device = texts(tmp_path, "memory-vision-cuda-0")
+        assert "vision · cuda:0 · Made-Up GPU, Made-Up CPU, 4 threads · torch 2.9.0" in on_device
+        assert "peak memory [MiB]" in on_device
+        assert METRICS["memory.peak_allocated"].meaning in " ".join(on_device)
+        assert METRICS["memory.peak_rss"].meaning in " ".join(texts(tmp_path, "memory-vision-cpu"))
+
+    def test_two_suites_of_like_names_do_not_overwrite_each_other(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(plots, "PICTURES", {"memory": PICTURES["memory"]})
+        assert len(set(draw(run([*matrix("a.b"), *matrix("A-b")]), tmp_path))) == 4
+
+    def test_an_axis_of_ones_own_makes_further_lines(self, draw_only, tmp_path):
+        cases = matrix(width=[128, 512], bias=[True, False], batch_size=[32, 64])
+        there = draw_only(run(cases), "throughput", "phases")
+        assert {f"width={w}, bias={b}" for w in (128, 512) for b in ("true", "false")} <= set(there)
+        assert "width=512, bias=true, batch 64" in texts(tmp_path, "phases")
+
+    def test_an_axis_that_is_none_in_some_cases_is_spelled(self, draw_only):
+        there = draw_only(run(matrix(clip=["norm", None], batch_size=[32, 64])), "memory")
+        assert {"clip=norm", "clip=none"} <= set(there)
+
+    def test_lines_that_one_panel_cannot_hold_are_spread_over_several(self, draw_only):
+        cases = matrix(model=["mlp", "cnn", "vit"], batch_size=[32, 64], optimizer=["sgd", "adam", "lion"])
+        there = draw_only(run(cases), "throughput")
+        assert {f"{model}: training (train stage)" for model in ("mlp", "cnn", "vit")} <= set(there)
+        assert there.count("sgd") == there.count("adam") == there.count("lion") == 1
+
+    def test_a_slow_model_does_not_flatten_a_fast_one(self, draw_only, tmp_path):
+        cases = matrix(model=["mlp", "vit"], batch_size=[32, 64])
+        tables = run(cases, step=lambda case, number: {"mlp": 1e-3, "vit": 1.0}[case["model"]])
+        there = draw_only(tables, "throughput", "phases")
+        assert {"throughput [k samples/s]", "throughput [samples/s]"} <= set(there)
+        assert {"mean time of a step [ms]", "mean time of a step [s]"} <= set(texts(tmp_path, "phases"))
+
+    def test_without_batch_sizes_there_are_bars(self, draw_only):
+        there = draw_only(run(matrix(optimizer=["sgd", "adam"], mode=["train", "eval"])), "throughput")
+        assert {"Throughput", "sgd", "adam", "eval"} <= set(there)
+        assert not any("batch" in text for text in there)
+        assert there.count("59,800 samples/s") == 2  # 64 samples, the default, in 1.07 ms
+
+    def test_a_case_without_any_axis_is_named_by_its_mode(self, tmp_path):
+        assert names(draw(run(matrix()), tmp_path)) == set(PICTURES) - {"evaluation_modes"}
+        assert "train" in texts(tmp_path, "throughput")
+
+    def test_evaluation_alone_has_no_phases_of_training(self, tmp_path):
+        cases = matrix(batch_size=[32, 64], mode=["no_grad", "inference_mode"])
+        assert names(draw(run(cases), tmp_path)) == set(PICTURES) - {"phases"}
+        assert "difference from eval" not in " ".join(texts(tmp_path, "evaluation_modes"))
+
+    def test_sizes_with_no_room_for_a_label_are_not_written_over_each_other(self, draw_only):
+        there = draw_only(run(matrix(batch_size=[64, 65, 4096])), "throughput")
+        assert {"64", "4096"} <= set(there)
+        assert "65" not in there
+
+
+class TestWhatMayBeMissing:
+    def test_empty_tables_give_no_picture(self, tmp_path):
+        assert draw(build(Records()), tmp_path / "new") == []
+
+    def test_cases_that_all_failed_give_no_picture(self, tmp_path):
+        failures = [Failure(case, "timed", 1, 1, 1, STARTED, "crash", "m") for case in matrix(width=[1, 2])]
+        assert draw(build(Records(failures=failures)), tmp_path) == []
+
+    def test_a_case_that_failed_beside_others_is_counted_at_the_foot(self, draw_only):
+        lost, *measured = matrix(batch_size=[32, 64, 128])
+        records = Records(failures=[Failure(lost, "timed", 1, 1, 1, STARTED, "out_of_memory", "no room")])
+        for case, number in itertools.product(measured, range(1, 7)):
+            records.add(launch(case, number, 1e-3, MIB))
+        foot = " ".join(draw_only(build(records), "throughput"))
+        assert "1 case is not shown: all its launches failed." in foot
+        assert "32" not in foot.split()
+
+    def test_too_few_launches_for_an_interval_are_said(self, draw_only, tmp_path):
+        pictures = ("throughput", "evaluation_modes", "launches")
+        draw_only(run(matrix(batch_size=[32, 64], mode=["train", "eval", "no_grad"]), launches=2), *pictures)
+        for picture in pictures:
+            assert "Too few launches for a 95 % interval." in " ".join(texts(tmp_path, picture))
+
+    @pytest.mark.parametrize("started", ["yesterday", "", None, 7])
+    def test_without_environment_and_date_the_title_is_short(self, draw_only, started):
+        tables = run(matrix(), started=started)
+        tables.environment = None
+        assert "made_up · cpu" in draw_only(tables, "phases")
+
+    def test_caveats_are_said_at_the_foot(self, draw_only):
+        tables = run(matrix())
+        tables.summary["caveats"] = "few_launches;work_differs;spawned"
+        assert "Caveats of some cases: work differs, spawned." in " ".join(draw_only(tables, "memory"))
+
+    def test_summary_without_launches_or_phases_still_draws(self, tmp_path):
+        tables = run(matrix(batch_size=[32, 64]))
+        tables.launches, tables.phases = tables.launches[:0], tables.phases[:0]
+        assert names(draw(tables, tmp_path)) == {"throughput", "memory"}
+
+    def test_zero_seconds_and_zero_bytes_draw(self, draw_only):
+        tables = run(matrix(batch_size=[32, 64]), memory=0)
+        tables.summary.loc[tables.summary["unit"] == "s", "value"] = 0.0
+        there = draw_only(tables, "memory", "launches")
+        assert "peak memory [B]" in there
+
+    def test_a_folder_that_cannot_be_made_is_named(self, tmp_path):
+        (tmp_path / "plots").write_text("a file")
+        with pytest.raises(ResultsError, match="plots"):
+            draw(run(matrix()), tmp_path / "plots")
+
+
+class TestWhatMayBeTooMuch:
+    HOSTILE = (
+        "$x_1$ and $", r"\frac{$", "<script>alert('&')</script>", "two\nlines\x00\x1b[31m", "W" * 300, "x" * 99_999,
+        "", "_hidden", "漢字",
+    )  # fmt: skip
+
+    @pytest.mark.filterwarnings("error")
+    def test_any_text_may_be_the_value_of_an_axis(self, draw_only, tmp_path):
+        tables = run(matrix(thing=list(self.HOSTILE), batch_size=[32, 64]), launches=1, name="$" * 999)
+        there = " ".join(draw_only(tables, "launches", "memory"))  # well-formed, or it would not be read
+        assert_nothing_is_cut(tmp_path)
+        for shown in ("$x_1$ and $", r"\frac{$", "<script>alert('&')</script>", "two lines", "WW…WW", "漢字"):
+            assert shown in there
+        assert "thing=_hidden" in " ".join(texts(tmp_path, "memory"))
+
+    def test_a_name_that_begins_with_an_underscore_is_in_the_legend(self, draw_only):
+        there = draw_only(run(matrix(optimizer=["_mine", "adam"], batch_size=[32, 64])), "throughput")
+        assert "_mine" in [text.strip() for text in there]
+
+    def test_a_picture_grows_with_its_rows_up_to_a_limit_that_it_says(self, draw_only, monkeypatch, tmp_path):
+        monkeypatch.setattr(plots, "_MOST_ROWS", 20)  # as 100 take their time
+
+        def height(rows: int) -> int:
+            draw_only(run(matrix(width=list(range(rows)), mode=["eval"]), launches=1), "memory")
+            return int(imread(tmp_path / "memory.png").shape[0])
+
+        low, high, higher = height(5), height(20), height(30)
+        assert low < high / 2
+        assert higher < high * 1.1
+        assert "The first 20 of 30 cases" in " ".join(texts(tmp_path, "memory"))
+
+    def test_a_launch_far_away_stands_at_the_edge_with_its_figure(self, draw_only):
+        tables = run(matrix(), step=lambda case, number: 1e-2 if number == 3 else 1e-3)
+        assert "+900 %" in draw_only(tables, "launches")
+
+    def test_many_rounds_are_shaded_and_named_in_part(self, draw_only, tmp_path):
+        there = draw_only(run(matrix(), launches=40), "launches")
+        assert 8 <= sum(text.startswith("round") for text in there) <= 16
+        assert_nothing_is_cut(tmp_path)
+
+
+def test_settings_of_the_user_are_neither_used_nor_changed(draw_only, tmp_path):
+    with matplotlib.rc_context({"text.usetex": True, "font.size": 40}):
+        draw_only(run(matrix()), "phases")
+        assert matplotlib.rcParams["text.usetex"] is True
+        assert matplotlib.rcParams["font.size"] == 40
+    assert_nothing_is_cut(tmp_path)

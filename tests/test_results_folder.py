@@ -34,18 +34,23 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def read_only(tmp_path):
-    """A place that not even root can write to."""
-    place = tmp_path / "read-only"
-    place.mkdir()
-    try:
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs", place], check=True, capture_output=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("mounting a file system is not allowed here")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
+def mounted(tmp_path):
+    """Makes a place that not even root can write to, by the options of a file system of its own."""
+    place = tmp_path / "mounted"
+
+    def mount(options: str) -> Path:
+        place.mkdir()
+        try:
+            command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place]
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            place.rmdir()
+            pytest.skip("mounting a file system is not allowed here")
+        return place
+
+    yield mount
+    if place.exists():
+        subprocess.run(["umount", "-l", place], check=True)
 
 
 class TestCreate:
@@ -95,11 +100,18 @@ class TestCreate:
             create(NOW, tmp_path / "link")
 
     @pytest.mark.parametrize("place", ["", "run"])
-    def test_a_read_only_place_is_found_before_anything_is_measured(self, read_only, place):
+    def test_a_read_only_place_is_found_before_anything_is_measured(self, mounted, place):
         with pytest.raises(
             ResultsError, match="cannot be written: Read-only file system; name another folder"
         ):
-            create(NOW, read_only / place)
+            create(NOW, mounted("ro") / place)
+
+    def test_a_disk_that_takes_folders_but_no_file_is_found_too(self, mounted):
+        disk = mounted("nr_inodes=3")
+        with pytest.raises(
+            ResultsError, match="cannot be written: No space left on device; name another folder"
+        ):
+            create(NOW, disk / "run")
 
 
 class TestRunName:

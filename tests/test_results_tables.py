@@ -17,6 +17,7 @@ from bench.measurement import METRICS, PHASED, STAGES
 from bench.results.folder import RunFolder
 from bench.results.journal import Journal, Records
 from bench.results.tables import SUMMARY_COLUMNS, as_json, build, choose, read, write
+from bench.suite import RESERVED
 
 TRAIN = Case("main", {"device": "cpu", "batch_size": 64, "optimizer": "adam", "mode": "train", "width": 8})
 EVALUATION = Case(
@@ -202,6 +203,10 @@ class TestAxes:
         first = made.summary.drop_duplicates("case").set_index("suite")
         assert first["width"].tolist() == [8, pd.NA]
         assert first["depth"].tolist() == [pd.NA, 2]
+
+    def test_no_suite_can_call_an_axis_like_a_column(self, tables):
+        frames = (tables.summary, tables.steps, tables.phases, tables.launches, tables.failures)
+        assert {name for frame in frames for name in frame.columns} - set(TRAIN.axes) == RESERVED
 
 
 class TestSteps:

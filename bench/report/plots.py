@@ -53,9 +53,9 @@ _MOST_PANELS = 16
 _MOST_LINES = 8  # in one panel
 _MOST_TIMES = 5  # what is this many times smaller than its neighbours is flat on their scale
 _MOST_ROUNDS = 16  # in a legend
-_LEGIBLE = 0.05  # of the width of an axis: a narrower segment has no room for '12 %'
+_LEGIBLE = 0.06  # of the width of an axis: a narrower segment has no room for '12 %'
 _FARTHEST = 40.0  # percent from the estimate: a launch beyond is drawn at the edge, with its figure
-_SMALL = 7.5  # points
+_TEXT, _TITLE, _SMALL = 9.0, 9.5, 7.5  # points
 
 _SELF_EVIDENT = ("dataset", "model", "optimizer", "mode")  # whose values need no name beside them
 
@@ -70,9 +70,9 @@ _HATCHES = ("", "////", "----", "xxxx")
 _DARK = ("#0072B2", "#555555", "#000000")  # these take white text
 
 _SETTINGS: dict[Any, Any] = {
-    "font.size": 9.0,
+    "font.size": _TEXT,
     "text.parse_math": False,  # a '$' in the value of an axis is a '$'
-    "axes.titlesize": 9.5,
+    "axes.titlesize": _TITLE,
     "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -198,11 +198,10 @@ class _Page:
         return [axis for axis in axes if axis not in {"batch_size", "mode", *TRAINING_AXES}]
 
     @property
-    def memory(self) -> tuple[str, str]:
-        """The metric that says most of memory here, and what to call it."""
-        if any("memory.peak_allocated" in case.values for case in self.cases):
-            return "memory.peak_allocated", "peak of tensors on the device"
-        return "memory.peak_rss", "peak rise of resident memory"
+    def memory(self) -> str:
+        """The metric that says most of memory here."""
+        on_device = any("memory.peak_allocated" in case.values for case in self.cases)
+        return "memory.peak_allocated" if on_device else "memory.peak_rss"
 
     def looks(self, apart: Collection[str]) -> dict[str, _Look]:
         """The look of each line, those of training first: the same in every picture of these lines."""
@@ -238,14 +237,13 @@ def _throughput(page: _Page) -> Figure | None:
     """Samples a second against batch size: of the train stage in training, else of the test stage."""
     metrics = {TRAIN: "train.throughput", EVALUATION: "test.throughput"}
     heads = {TRAIN: "training (train stage)", EVALUATION: "evaluation modes (test stage)"}
-    return _against_batch_size(page, "Throughput", "throughput", metrics, heads)
+    return _against_batch_size(page, "Throughput", metrics, heads)
 
 
 def _memory(page: _Page) -> Figure | None:
     """Peak memory against batch size, training and evaluation on one scale."""
-    name, words = page.memory
     heads = {TRAIN: TRAIN, EVALUATION: EVALUATION}
-    return _against_batch_size(page, "Peak memory", words, dict.fromkeys(heads, name), heads)
+    return _against_batch_size(page, "Peak memory", dict.fromkeys(heads, page.memory), heads)
 
 
 def _phases(page: _Page) -> Figure | None:
@@ -254,12 +252,8 @@ def _phases(page: _Page) -> Figure | None:
     there = [phase for phase in PHASES if any(phase in case.phases for case in found)]
     if not there:
         return None
-    longest: dict[str, float] = {}
-    for case in found:
-        setting = case.panel(page.settings)
-        longest[setting] = max(longest.get(setting, 0.0), case.step)
     # On one scale the phases of a small model beside a large one could not be seen.
-    apart = page.settings if _uneven(longest.values()) else []
+    apart = page.settings if _uneven([case.step for case in found]) else []
     panels: dict[str, list[_Shown]] = {}
     for case in found:
         panels.setdefault(case.panel(apart), []).append(case)
@@ -273,9 +267,8 @@ def _phases(page: _Page) -> Figure | None:
 
 def _evaluation_modes(page: _Page) -> Figure | None:
     """The evaluation modes side by side: how fast each is, and how much memory it takes."""
-    memory, words = page.memory
     cases = [case for case in page.cases if case.kind == EVALUATION]
-    wanted = {"test.throughput": "throughput of the test stage", memory: words}
+    wanted = {"test.throughput": "throughput of the test stage", page.memory: "peak memory"}
     metrics = [name for name in wanted if any(name in case.values for case in cases)]
     modes = list(dict.fromkeys(case.mode for case in cases))
     if len(modes) < 2 or not metrics:
@@ -289,6 +282,7 @@ def _evaluation_modes(page: _Page) -> Figure | None:
         *_left_out(len(shown), len(groups), "rows"),
         _about_intervals(case.values[name] for case in cases for name in metrics if name in case.values),
         *(["Percentages: difference from eval."] if "eval" in modes else []),
+        *_about_memory(metrics),
     ]
     height = (_BAR * len(modes) + 0.1) * len(shown) + 0.5
     keys = [_bar_key(mode, look) for mode, look in looks.items()]
@@ -340,13 +334,13 @@ PICTURES: Mapping[str, Callable[[_Page], Figure | None]] = {
 
 
 def _against_batch_size(
-    page: _Page, title: str, words: str, metrics: Mapping[str, str], heads: Mapping[str, str]
+    page: _Page, title: str, metrics: Mapping[str, str], heads: Mapping[str, str]
 ) -> Figure | None:
     """A line for each combination of the other axes; bars where the batch size does not vary."""
     kinds = page.having(metrics)
     sizes = sorted({case.batch_size for cases in kinds.values() for case in cases if case.batch_size})
     if len(sizes) < 2:
-        return _as_bars(page, title, words, metrics, heads) if kinds else None
+        return _as_bars(page, title, metrics, heads) if kinds else None
     crowded = any(_crowded(cases, metrics[kind]) for kind, cases in kinds.items())
     apart = page.settings if crowded else []  # these axes get panels of their own
     settings = list(dict.fromkeys(case.panel(apart) for cases in kinds.values() for case in cases))
@@ -356,7 +350,11 @@ def _against_batch_size(
     values = [case.values[metrics[kind]] for kind, cases in kinds.items() for case in cases]
 
     keys = [_line_key(name, look) for name, look in looks.items() if name in drawn]
-    notes = [*_left_out(len(shown), len(settings), "panels"), _about_intervals(values)]
+    notes = [
+        *_left_out(len(shown), len(settings), "panels"),
+        _about_intervals(values),
+        *_about_memory(metrics.values()),
+    ]
     height = _PANEL if len(shown) == 1 else _LOW_PANEL * len(shown)
     figure = _figure(page, f"{title} against batch size", height, keys, notes)
     one_scale = len(set(metrics.values())) == 1
@@ -373,10 +371,10 @@ def _against_batch_size(
                 continue
             _draw_lines(axes, here, metrics[kind], factor, apart, looks)
             _batch_size_axis(axes, sizes)
-            axes.set_ylabel(f"{words} [{unit}]")
+            axes.set_ylabel(f"{title.lower()} [{unit}]")
             axes.tick_params(labelleft=True)
             head = ": ".join(filter(None, [setting, heads[kind]]))
-            axes.set_title(_fit(head, _WIDTH / len(kinds) - 1))
+            axes.set_title(_fit(head, _WIDTH / len(kinds) - 1, _TITLE))
     for axes in grid.flat:
         axes.set_ylim(bottom=0)  # once all lines of a shared scale are drawn
     for axes in grid[-1]:
@@ -384,21 +382,19 @@ def _against_batch_size(
     return figure
 
 
-def _as_bars(
-    page: _Page, title: str, words: str, metrics: Mapping[str, str], heads: Mapping[str, str]
-) -> Figure:
+def _as_bars(page: _Page, title: str, metrics: Mapping[str, str], heads: Mapping[str, str]) -> Figure:
     """A bar for each case."""
     kinds = page.having(metrics)
     values = [case.values[metrics[kind]] for kind, cases in kinds.items() for case in cases]
     unit = metric(metrics[TRAIN]).unit
     factor, label = scale([value.value for value in values], unit)
-    notes = [_about_intervals(values)]
+    notes = [_about_intervals(values), *_about_memory(metrics.values())]
     figure, panels = _row_panels(page, title, kinds, [], notes, heads=heads, one_scale=True)
     for number, (axes, kind, cases) in enumerate(panels):
         for row, case in enumerate(cases):
             value = case.values[metrics[kind]]
             _bar(axes, row, 0.7, value, factor, _Look.number(number), quantity(value.value, unit))
-    axes.set_xlabel(f"{words} [{label}]")
+    axes.set_xlabel(f"{title.lower()} [{label}]")
     axes.set_xlim(0, max(value.top for value in values) * factor * 1.15 or 1)
     return figure
 
@@ -427,7 +423,7 @@ def _row_panels(
     drawn = [(axes, name, cases) for axes, (name, cases) in zip(grid, panels.items(), strict=True)]
     for axes, name, cases in drawn:
         _label_rows(axes, [case.label(apart) or case.mode for case in cases])
-        axes.set_title(_fit((heads or {}).get(name, name), _WIDTH - _LABEL))
+        axes.set_title(_fit((heads or {}).get(name, name), _WIDTH - _LABEL - 0.3, _TITLE))
     return figure, drawn
 
 
@@ -615,6 +611,10 @@ def _about_intervals(values: Iterable[_Value], sign: str = "Error bars") -> str:
     return f"{sign}: {LEVEL * 100:g} % interval of the median over launches."
 
 
+def _about_memory(names: Iterable[str]) -> list[str]:
+    return [f"Memory: {metric(name).meaning}." for name in dict.fromkeys(names) if name.startswith("memory.")]
+
+
 def _crowded(cases: Sequence[_Shown], name: str) -> bool:
     """Whether one panel is not enough for the lines of these cases."""
     tops: dict[str, float] = {}
@@ -690,7 +690,7 @@ def _lines(notes: Sequence[str], wide: float) -> list[str]:
     return [_fit(note, wide, _SMALL) for note in notes]
 
 
-def _fit(text: str, inches: float, size: float = 9.0) -> str:
+def _fit(text: str, inches: float, size: float = _TEXT) -> str:
     """One printable line that takes no more than this room; the middle goes, since ends tell apart."""
     text = text if len(text) < 1000 else f"{text[:500]}{text[-500:]}"  # measuring takes its time
     line = "".join(letter if letter.isprintable() else " " for letter in text)
@@ -703,7 +703,7 @@ def _fit(text: str, inches: float, size: float = 9.0) -> str:
     return short
 
 
-def _inches(line: str, size: float = 9.0) -> float:
+def _inches(line: str, size: float = _TEXT) -> float:
     width, _, _ = text_to_path.get_text_width_height_descent(line, FontProperties(size=size), ismath=False)
     return width / 72
 
@@ -721,11 +721,11 @@ def _own_settings() -> Iterator[None]:
 
 def _save(figure: Figure, folder: Path, name: str) -> list[Path]:
     FigureCanvasAgg(figure)
-    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
-    figure.savefig(paths[0])
-    figure.set_layout_engine("none")  # the places are found: both files have the same
-    figure.savefig(paths[1], metadata={"Date": None})
-    return paths
+    png, svg = folder / f"{name}.png", folder / f"{name}.svg"
+    figure.savefig(png)
+    figure.set_layout_engine("none")  # the places are found, and are the same in both files
+    figure.savefig(svg, metadata={"Date": None})
+    return [png, svg]
 
 
 # From the tables to pages.

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bench.case import spell
+from bench.case import DEFAULTS, spell
 from bench.measurement import Environment
 from bench.report.units import digits, interval, scale
 
@@ -51,8 +51,10 @@ def overview(tables: Tables) -> Iterator[RenderableType]:
 
     The quality of a model that was never trained is left out.
     """
-    untrained = tables.summary["metric"].str.startswith("quality.") & (tables.summary.get("mode") != "train")
-    shown = tables.summary[~untrained] if "mode" in tables.summary else tables.summary
+    shown = tables.summary
+    if "mode" in shown:  # empty for the cases of a suite that declares none
+        trained = shown["mode"].fillna(DEFAULTS["mode"]) == "train"
+        shown = shown[trained | ~shown["metric"].str.startswith("quality.")]
     for suite, rows in shown.groupby("suite", sort=False):
         page = Page(tables, str(suite), rows)
         for name, head in _OVERVIEW:

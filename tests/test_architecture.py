@@ -1,0 +1,459 @@
+"""What must never be, as data; each rule is shown to catch what it forbids, then held against every file."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HOUSE = ROOT / "bench"
+
+# A room imports from the floors below its own, the ground floor first. `bench` is the front door.
+FLOORS = (
+    ("errors",),
+    ("case",),
+    ("suite", "measurement"),
+    ("selection", "analysis"),
+    ("results", "readers", "thresholds"),
+    ("bench",),
+    ("nursery", "machine"),
+    ("runner",),
+    ("gate",),
+    ("report",),
+    ("cli",),
+    ("__main__",),
+)
+
+# These stand beside the floors: what runs in the child, and what is measured there.
+SEES = {
+    "training": (),
+    "tasks": ("errors", "case", "training"),
+    "worker": ("errors", "case", "suite", "measurement", "training", "tasks"),
+    "bench": ("errors", "case", "suite", "measurement", "results"),  # the front door opens fast
+    "__main__": ("cli",),
+}
+
+# Who alone imports a module; `training` knows nothing else.
+ONLY = {
+    "torch": ("training", "worker", "tasks"),
+    "torchvision": ("worker", "tasks"),
+    "bench.cli": ("cli", "__main__"),
+}
+
+# What a room never imports.
+NEVER = {
+    "analysis": ("pathlib", "os", "io", "pandas", "numpy", "torch", "bench.results", "bench.report"),
+    "report": ("statistics", "scipy", "torch", "bench.worker"),
+}
+
+# What computes a statistic of a column: for `analysis` to do, and for `report` to show.
+STATISTICS = ("mean", "median", "std", "var", "quantile", "describe", "fmean", "stdev")
+
+# Who prints or ends the process. What user code prints goes to the launch's log, and so does a traceback.
+PRINTS = ("cli", "__main__")
+PRINTERS = (
+    "print",
+    "sys.stdout.write",
+    "sys.stderr.write",
+    "traceback.print_exc",
+    "traceback.print_exception",
+)
+ENDINGS = ("exit", "quit", "sys.exit", "os._exit", "SystemExit")
+WORKER_MAY = ("traceback.print_exc", "os._exit")
+
+NO_SUCH_FILE = ("utils.py", "util.py", "common.py", "helpers.py", "misc.py")
+
+# Rooms that no test can import with profit, and the one through which tests drive them instead.
+DRIVEN_THROUGH = {
+    "bench.cli.inspect": "bench.cli",  # a verb is its words on the command line
+    "bench.worker.allocator": "bench.worker.environment",  # pins for good: in a process of its own
+    "bench.worker.session": "bench.nursery",  # a launch is a process
+    "bench.worker.suites": "bench.runner",  # user code is read in a process
+}
+
+# What takes too long to import for `bench --help`: it is imported where it is used.
+LATE = ("torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy", "matplotlib", "sklearn", "rich")
+
+
+def name_of(path: Path) -> str:
+    """The dotted name of a file of the house."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {name_of(path): path for path in sorted(HOUSE.rglob("*.py"))}
+ROOMS = {name.split(".")[1] if "." in name else "bench" for name in FILES}
+PLACED = {room for floor in FLOORS for room in floor} | set(SEES)
+
+
+def room_of(module: str) -> str:
+    """The room of a file by its dotted name: `bench.report.table` lies in `report`."""
+    return module.split(".")[1] if "." in module else "bench"
+
+
+def room_behind(name: str) -> str:
+    """The room that an imported name comes from: what is no room came through the front door."""
+    room = room_of(name)
+    return room if room in PLACED | ROOMS else "bench"
+
+
+def imports(source: str, of: str = "bench.nowhere") -> Iterator[str]:
+    """Every module that a file imports when it runs, at any depth: what only a type checker sees is none.
+
+    `from a import b` gives a.b, since b may be a module.
+    """
+    waiting = list(ast.parse(source).body)
+    while waiting:
+        node = waiting.pop(0)
+        if isinstance(node, ast.If) and ast.unparse(node.test).split(".")[-1] == "TYPE_CHECKING":
+            waiting += node.orelse
+            continue
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = of.split(".")[: -node.level] if node.level else []
+            base = ".".join([*package, *([node.module] if node.module else [])])
+            yield from (f"{base}.{name.name}" for name in node.names)
+        elif isinstance(node, ast.Call) and called(node) in ("importlib.import_module", "__import__"):
+            yield from (str(text.value) for text in node.args[:1] if isinstance(text, ast.Constant))
+        waiting += ast.iter_child_nodes(node)
+
+
+def called(node: ast.Call) -> str:
+    """The function of a call as it is written: `sys.exit`."""
+    return ast.unparse(node.func)
+
+
+def calls(source: str) -> list[str]:
+    return [called(node) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+
+
+def is_within(module: str, package: str) -> bool:
+    return f"{module}.".startswith(f"{package}.")
+
+
+# The rules: each gives the faults of one file.
+
+
+def imports_go_down(module: str, source: str) -> list[str]:
+    room = room_of(module)
+    height = {name: number for number, floor in enumerate(FLOORS) for name in floor}
+    faults = []
+    for name in imports(source, module):
+        if not is_within(name, "bench"):
+            continue
+        other = room_behind(name)
+        below = other in SEES[room] if room in SEES else height.get(other, 99) < height.get(room, -1)
+        if other != room and not below:
+            faults.append(f"{module} imports {name}")
+    return faults
+
+
+def each_module_is_for_those_who_may(module: str, source: str) -> list[str]:
+    return [
+        f"{module} imports {name}, which is for {', '.join(may)} only"
+        for name in imports(source, module)
+        for package, may in ONLY.items()
+        if is_within(name, package) and room_of(module) not in may
+    ]
+
+
+def what_a_room_never_imports(module: str, source: str) -> list[str]:
+    never = NEVER.get(room_of(module), ())
+    return [
+        f"{module} imports {name}"
+        for name in imports(source, module)
+        if any(is_within(name, package) for package in never)
+    ]
+
+
+def report_computes_no_statistics(module: str, source: str) -> list[str]:
+    if room_of(module) != "report":
+        return []
+    return [f"{module} calls {call}" for call in calls(source) if call.split(".")[-1] in STATISTICS]
+
+
+def only_the_command_line_prints_and_exits(module: str, source: str) -> list[str]:
+    if room_of(module) in PRINTS or module.endswith(".__main__"):
+        return []
+    may = WORKER_MAY if room_of(module) == "worker" else ()
+    faults = [call for call in calls(source) if call in (*PRINTERS, *ENDINGS) and call not in may]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Name) and node.exc.id == "SystemExit":
+            faults.append("SystemExit")
+        if isinstance(node, ast.ImportFrom) and node.module in ("sys", "os"):
+            faults += [name.name for name in node.names if name.name in ("exit", "_exit")]
+    return [f"{module} calls {fault}" for fault in faults]
+
+
+RULES = {
+    rule.__name__: rule
+    for rule in (
+        imports_go_down,
+        each_module_is_for_those_who_may,
+        what_a_room_never_imports,
+        report_computes_no_statistics,
+        only_the_command_line_prints_and_exits,
+    )
+}
+
+
+@pytest.mark.parametrize("module", FILES)
+@pytest.mark.parametrize("rule", RULES)
+def test_every_file_keeps(rule, module):
+    assert RULES[rule](module, FILES[module].read_text(encoding="utf-8")) == []
+
+
+# A rule, a file that it could be, and what it must not hold there.
+FORBIDDEN = [
+    ("imports_go_down", "bench.errors", "import bench.case"),
+    ("imports_go_down", "bench.case", "from bench.suite import Suite"),
+    ("imports_go_down", "bench.case", "from bench import suite"),
+    ("imports_go_down", "bench.suite", "from bench import measurement"),
+    ("imports_go_down", "bench.suite", "from . import selection"),
+    ("imports_go_down", "bench.measurement", "from bench import Case"),
+    ("imports_go_down", "bench.analysis.estimate", "from ..results import tables"),
+    ("imports_go_down", "bench.results.tables", "def f():\n    from bench.report import table"),
+    ("imports_go_down", "bench.nursery", "from bench.worker import session"),
+    ("imports_go_down", "bench.runner", "import bench.worker.meters as meters"),
+    ("imports_go_down", "bench.runner", "import importlib\nimportlib.import_module('bench.tasks')"),
+    (
+        "imports_go_down",
+        "bench.report.table",
+        "class C:\n    def f(self):\n        from bench.cli import app",
+    ),
+    ("imports_go_down", "bench.cli.measure", "from bench.training import fit"),
+    ("imports_go_down", "bench.cli.measure", "if True:\n    from bench.tasks import models"),
+    ("imports_go_down", "bench.training", "from bench.errors import UsageError"),
+    ("imports_go_down", "bench.tasks.models", "from bench.suite import Suite"),
+    ("imports_go_down", "bench.worker.session", "from bench.results.journal import Journal"),
+    ("imports_go_down", "bench.worker.session", "from bench.runner import Job"),
+    ("imports_go_down", "bench", "from bench.runner import run"),
+    ("imports_go_down", "bench.somewhere_new", "from bench.case import Case"),
+    ("each_module_is_for_those_who_may", "bench.results.tables", "import torch"),
+    ("each_module_is_for_those_who_may", "bench.runner", "def f():\n    import torch.cuda"),
+    ("each_module_is_for_those_who_may", "bench.cli.measure", "from torch import nn"),
+    ("each_module_is_for_those_who_may", "bench.training", "import torchvision"),
+    (
+        "each_module_is_for_those_who_may",
+        "bench.machine.lock",
+        "try:\n    import torch\nexcept OSError:\n    pass",
+    ),
+    ("each_module_is_for_those_who_may", "bench.report.html", "from bench.cli import main"),
+    ("each_module_is_for_those_who_may", "bench", "__import__('torch')"),
+    ("what_a_room_never_imports", "bench.analysis.estimate", "from pathlib import Path"),
+    ("what_a_room_never_imports", "bench.analysis", "import os.path"),
+    ("what_a_room_never_imports", "bench.analysis.caveats", "import io, math"),
+    ("what_a_room_never_imports", "bench.analysis.estimate", "def f():\n    import pandas as pd"),
+    ("what_a_room_never_imports", "bench.analysis.launch", "from bench.results.tables import build"),
+    ("what_a_room_never_imports", "bench.report.plots", "import statistics"),
+    ("what_a_room_never_imports", "bench.report.table", "from scipy.stats import t"),
+    ("report_computes_no_statistics", "bench.report.table", "x = frame['value'].median()"),
+    ("report_computes_no_statistics", "bench.report.plots", "from numpy import mean\nx = mean([1])"),
+    ("only_the_command_line_prints_and_exits", "bench.runner", "def f():\n    print('x')"),
+    ("only_the_command_line_prints_and_exits", "bench.report.table", "import sys\nsys.stderr.write('x')"),
+    ("only_the_command_line_prints_and_exits", "bench.nursery", "import sys\nsys.exit(1)"),
+    ("only_the_command_line_prints_and_exits", "bench.nursery", "from sys import exit as leave"),
+    ("only_the_command_line_prints_and_exits", "bench.suite", "exit()"),
+    ("only_the_command_line_prints_and_exits", "bench.suite", "raise SystemExit"),
+    ("only_the_command_line_prints_and_exits", "bench.suite", "raise SystemExit(2)"),
+    ("only_the_command_line_prints_and_exits", "bench.results.folder", "import os\nos._exit(0)"),
+    ("only_the_command_line_prints_and_exits", "bench.results.folder", "traceback.print_exc()"),
+    ("only_the_command_line_prints_and_exits", "bench.worker.session", "print('x')"),
+    ("only_the_command_line_prints_and_exits", "bench.worker.session", "sys.exit(1)"),
+]
+
+
+@pytest.mark.parametrize(("rule", "module", "source"), FORBIDDEN)
+def test_a_rule_catches_what_it_forbids(rule, module, source):
+    assert len(RULES[rule](module, source)) == 1
+
+
+def test_every_rule_has_something_that_it_catches():
+    assert {rule for rule, _, _ in FORBIDDEN} == set(RULES)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("bench.results.tables", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch"),
+        ("bench.results.tables", "import typing\nif typing.TYPE_CHECKING:\n    from bench.cli import app"),
+        ("bench.report.table", "from bench.results.tables import Tables\nfrom .units import digits"),
+        ("bench.tasks.models", "def f():\n    import torch"),
+        ("bench.worker.session", "import os, traceback\ntraceback.print_exc()\nos._exit(0)"),
+        ("bench.worker.__main__", "import sys\nsys.exit(0)"),
+        ("bench.cli.measure", "import sys\nfrom bench import __version__\nprint('x')\nsys.exit(2)"),
+        ("bench.analysis.estimate", "import math, statistics\nx = statistics.median([1])"),
+        ("bench.report.table", "import torchless, iot, scipyesque"),
+        ("bench.report.table", "text = 'import torch; print(1)'\nconsole.print(text)"),
+    ],
+)
+def test_what_is_right_is_let_through(module, source):
+    assert [fault for rule in RULES.values() for fault in rule(module, source)] == []
+
+
+def test_the_branch_that_runs_beside_a_type_checkers_is_seen():
+    source = "if TYPE_CHECKING:\n    import torch\nelse:\n    import pandas"
+    assert list(imports(source)) == ["pandas"]
+
+
+def test_every_room_has_its_place():
+    assert PLACED >= ROOMS, "give the new room a floor in FLOORS, or say in SEES what it sees"
+
+
+def test_no_room_stands_on_two_floors():
+    placed = [room for floor in FLOORS for room in floor]
+    assert sorted(set(placed)) == sorted(placed)
+
+
+# Circles: not even imports inside functions may close one.
+
+
+def circle(sources: dict[str, str]) -> list[str]:
+    """Modules that import each other in a circle, empty where there is none."""
+    graph = {
+        module: {found for name in imports(source, module) if (found := resolved(name, sources)) != module}
+        for module, source in sources.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as problem:
+        return list(problem.args[1])
+    return []
+
+
+def resolved(name: str, modules: dict[str, str]) -> str:
+    """The module that an imported name is, or lies in."""
+    while name and name not in modules:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert circle({name: path.read_text(encoding="utf-8") for name, path in FILES.items()}) == []
+
+
+@pytest.mark.parametrize(
+    ("sources", "found"),
+    [
+        ({"bench.a": "import bench.b", "bench.b": "def f():\n    from bench.a import x"}, True),
+        (
+            {"bench.a": "from bench import b", "bench.b": "from bench import c", "bench.c": "import bench.a"},
+            True,
+        ),
+        ({"bench.a": "import bench.b", "bench.b": "if TYPE_CHECKING:\n    import bench.a"}, False),
+        ({"bench.a": "import bench.b, bench.c", "bench.b": "import bench.c", "bench.c": "import os"}, False),
+    ],
+)
+def test_a_circle_is_found(sources, found):
+    assert bool(circle(sources)) is found
+
+
+# Names of files.
+
+
+def badly_named(paths: list[Path]) -> list[Path]:
+    return [path for path in paths if path.name in NO_SUCH_FILE]
+
+
+def test_a_helper_lives_beside_its_one_user():
+    folders = (HOUSE, ROOT / "tests", ROOT / "suites", ROOT / "benchmarks")
+    assert badly_named([path for folder in folders for path in folder.rglob("*.py")]) == []
+
+
+def test_a_bad_name_is_found():
+    assert badly_named([Path("bench/x/utils.py"), Path("bench/case.py")]) == [Path("bench/x/utils.py")]
+
+
+# Every room has its tests.
+
+
+def is_empty(source: str) -> bool:
+    """True of a file that holds a docstring and nothing else."""
+    return all(isinstance(node, ast.Expr) for node in ast.parse(source).body)
+
+
+def untested(modules: dict[str, str], tests: list[str]) -> list[str]:
+    """The modules that no test imports or drives; doors (`__main__`) are run as processes instead."""
+    imported = {resolved(name, modules) for source in tests for name in imports(source)}
+    return [
+        module
+        for module, source in modules.items()
+        if DRIVEN_THROUGH.get(module, module) not in imported
+        and not module.endswith(".__main__")
+        and not is_empty(source)
+    ]
+
+
+def test_every_room_is_tested():
+    tests = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py")]
+    assert untested({name: path.read_text(encoding="utf-8") for name, path in FILES.items()}, tests) == []
+
+
+@pytest.mark.parametrize(
+    ("test", "left"),
+    [
+        ("import os", ["bench.a", "bench.p.b"]),
+        ("from bench.p import b", ["bench.a"]),
+        ("from bench.a import x\nimport bench.p.b as b", []),
+        ("from bench import a, p", ["bench.p.b"]),
+    ],
+)
+def test_a_room_without_a_test_is_found(test, left):
+    modules = {
+        "bench.a": "x = 1",
+        "bench.p": '"""Words."""',
+        "bench.p.b": "x = 1",
+        "bench.p.__main__": "x = 1",
+    }
+    assert untested(modules, [test]) == left
+
+
+def test_a_room_that_is_driven_through_another_needs_a_test_of_that_one():
+    modules = {"bench.cli": "x = 1", "bench.cli.inspect": "x = 1"}
+    assert untested(modules, ["import bench.cli"]) == []
+    assert untested(modules, ["import bench.cli.inspect"]) == ["bench.cli", "bench.cli.inspect"]
+    assert set(DRIVEN_THROUGH) <= set(FILES), "rooms that are no more"
+
+
+# A fast start, in an interpreter of its own.
+
+
+def loaded_by(statement: str) -> list[str]:
+    """Which of the slow modules a fresh interpreter has loaded after this statement."""
+    code = (
+        f"{statement}\nimport sys, json; print(json.dumps([name for name in {LATE} if name in sys.modules]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    found: list[str] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize(
+    "module", ["bench", "bench.cli", "bench.runner", "bench.tasks", "bench.results.journal"]
+)
+def test_a_command_starts_without_what_is_slow_to_import(module):
+    assert loaded_by(f"import {module}") == []
+
+
+def test_analysis_runs_on_the_standard_library_alone():
+    statements = "\n".join(f"import {name}" for name in FILES if is_within(name, "bench.analysis"))
+    assert loaded_by(statements) == []
+
+
+def test_a_slow_import_is_seen():
+    assert "pandas" in loaded_by("import bench.results.tables")

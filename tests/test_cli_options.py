@@ -1,0 +1,155 @@
+"""Flags that several verbs take: what their text means, and how a wrong one is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.cli.options import overrides, seconds, suite_files
+from bench.errors import SuiteError, UsageError
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A working directory with a folder of suites and two that hold none."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("suites/b.py", "suites/a.py", "suites/_shared.py", "suites/__init__.py", "suites/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "suites" / "below").mkdir()
+    (tmp_path / "suites" / "below" / "c.py").touch()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "_shared.py").touch()
+    return tmp_path
+
+
+def names(here: Path, paths) -> list[str]:
+    return [str(Path(file).relative_to(here)) for file in suite_files(paths)]
+
+
+class TestSuiteFiles:
+    @pytest.mark.parametrize("paths", [None, []])
+    def test_the_default_is_the_folder_called_suites(self, here, paths):
+        assert names(here, paths) == ["suites/a.py", "suites/b.py"]
+
+    @pytest.mark.parametrize(
+        ("paths", "files"),
+        [
+            (["suites"], ["suites/a.py", "suites/b.py"]),
+            (["suites/"], ["suites/a.py", "suites/b.py"]),
+            (["suites/b.py"], ["suites/b.py"]),
+            (["suites/b.py", "suites/a.py"], ["suites/b.py", "suites/a.py"]),
+            (["suites/_shared.py"], ["suites/_shared.py"]),
+            (["suites/below", "suites"], ["suites/below/c.py", "suites/a.py", "suites/b.py"]),
+            (["suites/b.py", "suites", "./suites/../suites/b.py"], ["suites/b.py", "suites/a.py"]),
+        ],
+    )
+    def test_a_folder_stands_for_its_files_and_each_file_comes_once(self, here, paths, files):
+        assert names(here, map(Path, paths)) == files
+
+    def test_the_files_of_a_folder_come_in_the_order_of_their_names(self, here):
+        made = [f"{number * 7 % 20:02}.py" for number in range(20)]
+        for name in made:
+            (here / "empty" / name).touch()
+        assert names(here, [Path("empty")]) == [f"empty/{name}" for name in sorted(made)]
+
+    def test_files_are_absolute_since_workers_may_stand_elsewhere(self, here):
+        assert all(Path(file).is_absolute() for file in suite_files([Path("suites"), Path("suites/a.py")]))
+
+    def test_two_names_of_one_file_are_one_suite(self, here):
+        (here / "link.py").symlink_to(here / "suites" / "a.py")
+        assert names(here, [Path("link.py"), Path("suites/a.py")]) == ["suites/a.py"]
+
+    @pytest.mark.parametrize("folder", ["empty", "private"])
+    def test_a_folder_without_suites_is_named(self, here, folder):
+        with pytest.raises(SuiteError, match=rf"^folder {folder} holds no suite file \(\*\.py\)$"):
+            suite_files([Path("suites"), Path(folder)])
+
+    def test_a_file_that_is_not_there_is_named_with_the_remedy(self, here):
+        with pytest.raises(
+            SuiteError,
+            match=r"^suite file suites/c\.py does not exist; name a \.py file, or a folder of them$",
+        ):
+            suite_files([Path("suites/c.py")])
+
+    def test_without_the_default_folder_it_says_what_is_missing(self, here, monkeypatch):
+        monkeypatch.chdir(here / "empty")
+        with pytest.raises(SuiteError, match="suite file suites does not exist; name"):
+            suite_files(None)
+
+
+class TestOverrides:
+    @pytest.mark.parametrize("axes", [None, []])
+    def test_nothing_given_is_nothing_replaced(self, axes):
+        assert overrides(axes) == {}
+
+    def test_each_axis_gets_its_values_as_what_they_spell(self):
+        given = overrides(["batch_size=64,256", "optimizer=sgd", "rate=1e-3,0.5", "amp=true,none"])
+        assert given == {
+            "batch_size": [64, 256],
+            "optimizer": ["sgd"],
+            "rate": [0.001, 0.5],
+            "amp": [True, None],
+        }
+        assert [type(value) for value in given["batch_size"]] == [int, int]
+
+    @pytest.mark.parametrize("second", ["batch_size=256", " batch_size =64"])
+    def test_an_axis_that_is_given_twice_is_named_with_the_remedy(self, second):
+        with pytest.raises(UsageError) as caught:
+            overrides(["batch_size=64", second])
+        assert str(caught.value) == (
+            "--axis batch_size is given twice; give its values once, joined by commas"
+        )
+
+    @pytest.mark.parametrize("text", ["batch_size", "=64", "batch_size=", "batch_size=1,,2", ""])
+    def test_what_is_no_axis_is_named(self, text):
+        with pytest.raises(UsageError, match=f"^--axis {text!r}: write it as name=value"):
+            overrides([text])
+
+
+class TestSeconds:
+    @pytest.mark.parametrize(
+        ("text", "duration"),
+        [
+            ("90", 90.0),
+            ("90s", 90.0),
+            ("1.5", 1.5),
+            (".5s", 0.5),
+            ("5.", 5.0),
+            ("5m", 300.0),
+            ("1.5m", 90.0),
+            ("2h", 7200.0),
+            ("0.5H", 1800.0),
+            (" 10 m ", 600.0),
+            ("0", 0.0),
+        ],
+    )
+    def test_a_number_may_have_a_unit(self, text, duration):
+        assert seconds(text) == duration
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "s",
+            ".",
+            "-5",
+            "+5",
+            "5d",
+            "5 minutes",
+            "1h30m",
+            "1e3",
+            "inf",
+            "nan",
+            "1,5",
+            "5ms",
+            "0x10",
+            "m5",
+        ],
+    )
+    def test_what_is_no_duration_is_named_with_the_spelling(self, text):
+        with pytest.raises(UsageError) as caught:
+            seconds(text)
+        assert str(caught.value) == f"{text!r} is no duration; write it as 90, 90s, 5m or 1.5h"
