@@ -160,6 +160,8 @@ def check_value(axis: str, value: object) -> None:
         raise UsageError(
             f"axis {axis!r}: {value!r} is a {type(value).__name__}; use text, a number, true, false or None"
         )
+    if isinstance(value, str) and not _is_text(value):
+        raise UsageError(f"axis {axis!r}: {value!r} cannot be written to a file; use text that UTF-8 can hold")
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"axis {axis!r}: {value!r} is not a finite number")
     if axis == "mode" and value not in MODES:
@@ -176,6 +178,14 @@ def check_value(axis: str, value: object) -> None:
         raise UsageError(f"learning_rate must be a number above 0, not {value!r}")
     if axis == "device" and not isinstance(value, str):
         raise UsageError(f"device must be text such as 'cpu' or 'cuda:0', not {value!r}")
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _whole(axis: str, value: object, least: int, why: str = "", otherwise: str = "") -> None:

@@ -219,3 +219,8 @@ def test_conditions_that_cannot_be_had_are_refused(settings, says):
 def test_the_columns_of_cases_are_their_axes_in_order_each_once():
     cases = [Case("a", {"device": "cpu", "width": 1}), Case("b", {"device": "cpu", "batch_size": 2})]
     assert columns(cases) == ["device", "width", "batch_size"]
+
+
+def test_text_that_no_file_can_hold_is_refused():
+    with pytest.raises(UsageError, match="cannot be written to a file"):
+        Case("mine", {"width": "\ud800"})

@@ -74,6 +74,17 @@ class TestAppend:
         assert path.read_bytes().startswith(written)
         assert len(read_journal(path).measurements) == 3
 
+    @pytest.mark.parametrize("cut", [1, 2, 100])
+    def test_a_journal_that_was_cut_off_goes_on_without_losing_what_comes(self, path, written, cut):
+        os.truncate(path, len(written) - cut)
+        journal = Journal(path)
+        for number in (7, 8):
+            journal.append(measurement(round=number))
+        journal.close()
+        read = read_journal(path)
+        assert [record.round for record in read.measurements] == ([1, 2, 7, 8] if cut == 1 else [1, 7, 8])
+        assert len(read.notes) == (cut > 1)
+
     def test_a_record_is_one_line_whatever_its_text_holds(self, path, written):
         assert written.count(b"\n") == len(RECORDS)
 

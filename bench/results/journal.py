@@ -19,6 +19,8 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("ab")
+        if self._file.tell() and not path.read_bytes().endswith(b"\n"):
+            self._file.write(b"\n")  # a torn last line must not swallow the next
 
     def append(self, record: Measurement | Failure) -> None:
         kind = "measurement" if isinstance(record, Measurement) else "failure"
