@@ -36,7 +36,8 @@ lint: $(READY) ## Check style and types: ruff, mypy
 coverage: $(READY) ## Run the tests and show which lines of bench/ they reach, worker processes included
 	$(PY) -m coverage erase
 	$(PY) -m coverage run -m pytest -q
-	$(PY) -m coverage combine -q
+	-$(PY) -m coverage combine -q # a process that was killed leaves a file that cannot be read
+	rm -f .coverage.*
 	$(PY) -m coverage report --fail-under=90
 
 check: lint coverage ## All of it

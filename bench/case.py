@@ -161,7 +161,9 @@ def check_value(axis: str, value: object) -> None:
             f"axis {axis!r}: {value!r} is a {type(value).__name__}; use text, a number, true, false or None"
         )
     if isinstance(value, str) and not _is_text(value):
-        raise UsageError(f"axis {axis!r}: {value!r} cannot be written to a file; use text that UTF-8 can hold")
+        raise UsageError(
+            f"axis {axis!r}: {value!r} cannot be written to a file; use text that UTF-8 can hold"
+        )
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"axis {axis!r}: {value!r} is not a finite number")
     if axis == "mode" and value not in MODES:

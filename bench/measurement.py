@@ -54,6 +54,10 @@ class StageRecord:
     loss: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if len(self.steps) != len(self.samples):
+            raise ValueError(f"{len(self.steps)} steps and {len(self.samples)} numbers of samples")
+
     @property
     def counted(self) -> bool:
         """False in warm-up."""
@@ -241,6 +245,9 @@ METRICS: Mapping[str, Metric] = _table(
 
 
 def metric(name: str) -> Metric:
-    """The row of METRICS; a metric of the user's own task (`quality.test_...`) is a shown one."""
-    known = METRICS.get(name)
-    return known or Metric(name, "1", "shown", "", False, "a metric of the task's own")
+    """The row of METRICS; a metric of the user's own task, or a phase of its own, is a shown one."""
+    if name in METRICS:
+        return METRICS[name]
+    if ".phase." in name:
+        return Metric(name, "s", "shown", "less", False, "a phase of the task's own, mean over the steps")
+    return Metric(name, "1", "shown", "", False, "a metric of the task's own")

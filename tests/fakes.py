@@ -199,3 +199,16 @@ def environment(**changes: Any) -> Environment:
         "seed": 0,
     }
     return Environment(**{**standard, **changes})
+
+
+def fill(disk, room: int) -> None:
+    """Takes what is free on a disk but so many bytes."""
+    spare = disk / "spare"
+    spare.write_bytes(bytes(room))
+    with (disk / "filler").open("wb", buffering=0) as filler:
+        try:
+            while filler.write(bytes(4096)):
+                pass
+        except OSError:
+            pass  # it is full
+    spare.unlink()

@@ -6,7 +6,7 @@ import json
 import os
 
 import pytest
-from fakes import CASE, failure, measurement, stage
+from fakes import CASE, failure, fill, measurement, stage
 
 from bench.case import Case
 from bench.errors import ResultsError
@@ -204,3 +204,20 @@ class TestRead:
 def test_the_schema_stands_in_every_line(written):
     assert [json.loads(line)["schema"] for line in written.splitlines()] == [SCHEMA] * len(RECORDS)
     assert json.loads(written.splitlines()[0])["measurement"]["case"] == CASE.to_json()
+
+
+def test_a_full_disk_is_told_and_the_lines_before_are_kept(disk):
+    journal = Journal(disk / "journal.jsonl")
+    journal.append(failure())
+    fill(disk, room=0)
+
+    def go_on() -> None:
+        for _ in range(50):
+            journal.append(measurement())
+
+    with pytest.raises(ResultsError, match="No space left on device; what was measured before is kept"):
+        go_on()
+    journal.close()
+    records = read_journal(disk / "journal.jsonl")
+    assert len(records.failures) == 1
+    assert len(records.notes) <= 1

@@ -96,6 +96,8 @@ def _phases(by_stage: Mapping[str, list[StageRecord]]) -> dict[str, float]:
     for stage, records in by_stage.items():
         counted = [record for record in records if record.counted]
         steps = sum(len(record.steps) for record in counted)
+        if not steps:
+            continue
         for phase in dict.fromkeys(phase for record in counted for phase in record.phases):
             total = sum(record.phases.get(phase, 0.0) for record in counted)
             values[f"{stage}.phase.{phase}"] = total / steps

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from bench.case import DEFAULTS, spell
 from bench.measurement import Environment
-from bench.report.units import digits, interval, scale
+from bench.report.units import digits, interval, quantity, scale
 
 if TYPE_CHECKING:
     from bench.results.tables import Tables
@@ -103,8 +103,8 @@ class Page:
         if found["value"].isna().all():
             return
         unit = found["unit"].dropna().iloc[0]
-        factor, label = scale(found["value"].dropna().tolist(), unit)
-        self._add(f"{head}\n{label}".rstrip(), [_number(value, factor) for value in found["value"]])
+        factor, label = (1.0, "") if unit == "1" else scale(found["value"].dropna().tolist(), unit)
+        self._add(f"{head}\n{label}".rstrip(), [_number(value, factor, unit) for value in found["value"]])
         if with_interval and found["ci_low"].notna().any():
             cells = zip(found["ci_low"], found["ci_high"], found["value"], strict=True)
             self._add("95 %\ninterval", ["" if pd.isna(cell[2]) else interval(*cell) for cell in cells])
@@ -163,10 +163,13 @@ def _spell(value: Any) -> str:
     return "" if pd.isna(value) else spell(value)
 
 
-def _number(value: float, factor: float) -> str:
+def _number(value: float, factor: float, unit: str) -> str:
     if pd.isna(value):
         return ""
-    return digits(value * factor) if math.isfinite(value) else str(value)
+    if not math.isfinite(value):
+        return str(value)
+    # Counts are compared exactly, so they are shown exactly.
+    return quantity(value, unit) if unit == "1" and value.is_integer() else digits(value * factor)
 
 
 def _failures(tables: Tables) -> Iterator[RenderableType]:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from bench.errors import ResultsError
 from bench.measurement import Environment
 
 RESULTS = Path("results")
+_TIME = "%Y%m%dT%H%M%S"
+_STAMP = re.compile(r"\d{8}T\d{6}-")
 _LATEST = re.compile(r"latest(?:~(\d+))?")
 
 
@@ -42,7 +44,13 @@ class RunFolder:
         return self.path / name
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> None:
-        (self.path / name).write_text(json.dumps(data, indent=2) + "\n")
+        """Raises ResultsError where the disk takes no more."""
+        try:
+            (self.path / name).write_text(json.dumps(data, indent=2) + "\n")
+        except OSError as problem:
+            raise ResultsError(
+                f"{self.path / name} cannot be written: {problem.strerror}; make room"
+            ) from None
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file of the run, empty where it is missing. Raises ResultsError where it is damaged."""
@@ -68,7 +76,7 @@ class RunFolder:
 
 def run_name(now: datetime, commit: str, host: str) -> str:
     """`<UTC time>-<commit>-<host>`: sorts by time, and says what was measured where."""
-    return "-".join([now.strftime("%Y%m%dT%H%M%S"), commit or "nogit", re.sub(r"[^A-Za-z0-9.]+", "_", host)])
+    return "-".join([now.strftime(_TIME), commit or "nogit", re.sub(r"[^A-Za-z0-9.]+", "_", host)])
 
 
 def create(now: datetime, out: Path | None = None, root: Path = RESULTS) -> RunFolder:
@@ -121,7 +129,20 @@ def find(text: str, root: Path = RESULTS) -> RunFolder:
 
 def runs(root: Path = RESULTS) -> list[str]:
     """The names of the runs in a results folder, oldest first."""
-    return sorted(path.parent.name for path in root.glob("*/journal.jsonl"))
+    return sorted(
+        (path.parent.name for path in root.glob("*/journal.jsonl")), key=lambda name: _began(root / name)
+    )
+
+
+def _began(path: Path) -> tuple[str, str]:
+    """When a run began, as its name says; for one with a name of the user's own, when its journal was written."""
+    if _STAMP.match(path.name):
+        return path.name[:15], path.name
+    try:
+        written = datetime.fromtimestamp((path / "journal.jsonl").stat().st_mtime, UTC)
+    except OSError:
+        return "", path.name  # it has just been removed
+    return written.strftime(_TIME), path.name
 
 
 def _there_is(root: Path) -> str:

@@ -18,16 +18,27 @@ class Journal:
     """An append-only file of JSON lines; each is synced to the disk when `append` returns (0.1 ms)."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("ab")
+        self._path = path
+        self._file = path.open(
+            "ab", buffering=0
+        )  # a line that did not fit must not be tried again at the end
         if self._file.tell() and not path.read_bytes().endswith(b"\n"):
             self._file.write(b"\n")  # a torn last line must not swallow the next
 
     def append(self, record: Measurement | Failure) -> None:
+        """Raises ResultsError where the disk takes no more; every line before is safe."""
         kind = "measurement" if isinstance(record, Measurement) else "failure"
         line = json.dumps({"schema": SCHEMA, kind: record.to_json()}, separators=(",", ":"))
-        self._file.write(f"{line}\n".encode())
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            left = f"{line}\n".encode()
+            while left:
+                left = left[self._file.write(left) :]
+            os.fsync(self._file.fileno())
+        except OSError as problem:
+            raise ResultsError(
+                f"{self._path} cannot be written: {problem.strerror}; what was measured before is kept, make room and "
+                f"run: bench tables {self._path.parent}"
+            ) from None
 
     def close(self) -> None:
         self._file.close()

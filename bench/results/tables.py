@@ -229,8 +229,8 @@ def _frame(
     ids = [case.id for case, _ in rows]
     data: dict[str, Any] = {"suite": [case.suite for case, _ in rows], "case": ids}
     for axis in axes:
-        spelled = _speller([used.get(axis) for _, used in cases.values()])
-        by_case = {name: spelled(used.get(axis)) for name, (_, used) in cases.items()}
+        spelled = _speller([used[axis] for _, used in cases.values() if axis in used])
+        by_case = {name: spelled(used[axis]) if axis in used else None for name, (_, used) in cases.items()}
         data[axis] = [by_case[name] for name in ids]
     for name in names:
         data[name] = [row[name] for _, row in rows]
@@ -252,12 +252,15 @@ def _is_whole(column: pd.Series[Any]) -> bool:
 
 
 def _speller(values: Sequence[AxisValue]) -> Callable[[AxisValue], AxisValue]:
-    """An axis of numbers, or of one other type, keeps its values; any other becomes text, as Parquet wants it."""
+    """An axis of numbers, or of truth values, keeps its values; any other becomes text, as Parquet wants it.
+
+    None is "none" in text, where an empty cell means that the case does not use the axis.
+    """
     kinds = {type(value) for value in values if value is not None}
     fits = all(abs(value) < _LIMIT for value in values if isinstance(value, int))
-    if fits and (len(kinds) <= 1 or kinds == {int, float}):
+    if fits and (kinds == {bool} or kinds <= {int, float}):
         return lambda value: value
-    return lambda value: None if value is None else spell(value)
+    return spell
 
 
 def write(folder: RunFolder, tables: Tables) -> None:
@@ -277,7 +280,7 @@ def write(folder: RunFolder, tables: Tables) -> None:
 
 
 def choose(tables: Tables, patterns: Sequence[str]) -> Tables:
-    """The tables with the metrics that these names or patterns (`train.phase.*`) match, in their order.
+    """The tables with the metrics that these names or patterns (`train.phase.*`) match.
 
     Raises ResultsError for one that matches nothing.
     """
