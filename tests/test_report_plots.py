@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 import xml.etree.ElementTree as ET
@@ -15,7 +16,20 @@ from bench.case import MODES, Case
 from bench.errors import ResultsError
 from bench.measurement import METRICS, PHASES, Device, Environment, Failure, Measurement, StageRecord
 from bench.report import plots
-from bench.report.plots import PICTURES, draw
+from bench.report.plots import (
+    PICTURES,
+    batch_sizes,
+    draw,
+    evaluation_modes,
+    labels,
+    launches,
+    lettering,
+    pages,
+    phases,
+    rows,
+    sheet,
+    style,
+)
 from bench.results.journal import Records
 from bench.results.tables import Tables, build
 
@@ -65,17 +79,46 @@ def run(
     return build(records, plan, ENVIRONMENT)
 
 
-@pytest.fixture
-def draw_only(monkeypatch, tmp_path):
-    """Draws some of the pictures, since each takes its time."""
+def figure_of(picture, tables: Tables):
+    """One picture of a run with one page, not drawn yet; None where there is no data for it."""
+    (page,) = pages.pages_of(tables)
+    with style.own_settings():
+        return picture(page)
 
-    def draw_some(tables: Tables, *pictures: str, folder: Path = tmp_path) -> list[str]:
+
+def said(picture, tables: Tables) -> list[str]:
+    """The texts in one picture, drawn as SVG alone and wherever they fall, since a picture takes its time."""
+    figure, file = figure_of(picture, tables), io.StringIO()
+    figure.set_layout_engine("none")
+    with style.own_settings():
+        figure.savefig(file, format="svg")
+    return texts_in(ET.fromstring(file.getvalue()))
+
+
+def drawn(picture, tables: Tables, folder: Path) -> list[str]:
+    """The texts in one picture, drawn into files."""
+    with style.own_settings():
+        sheet.save(figure_of(picture, tables), folder, "picture")
+    return texts(folder, "picture")
+
+
+@pytest.fixture
+def draw_pages(monkeypatch, tmp_path):
+    """Draws some of the pictures of each page."""
+
+    def draw_some(tables: Tables, *pictures: str) -> list[Path]:
         monkeypatch.setattr(plots, "PICTURES", {name: PICTURES[name] for name in pictures})
-        monkeypatch.setitem(plots._SETTINGS, "savefig.dpi", 75)
-        draw(tables, folder)
-        return texts(folder, pictures[0])
+        return draw(tables, tmp_path)
 
     return draw_some
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coarse():
+    """Few pixels: nobody looks at these."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(style.SETTINGS, "savefig.dpi", 50)
+        yield
 
 
 def names(paths: list[Path]) -> set[str]:
@@ -88,7 +131,10 @@ def names(paths: list[Path]) -> set[str]:
 
 
 def texts(folder: Path, picture: str) -> list[str]:
-    root = ET.parse(folder / f"{picture}.svg").getroot()
+    return texts_in(ET.parse(folder / f"{picture}.svg").getroot())
+
+
+def texts_in(root: ET.Element) -> list[str]:
     return ["".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
@@ -182,55 +228,64 @@ class TestAWholeMatrix:
         assert there.count("1.07 ms  ±4.7 %") == 12  # 1.02 to 1.12 ms around 1.07 ms
         assert "difference from the estimate of the case [%]" in there
 
-    def test_the_same_tables_give_the_same_file(self, draw_only, tmp_path):
+    def test_the_same_tables_give_the_same_file(self, tmp_path):
         tables = run(matrix(batch_size=[8, 16]))
         for folder in (tmp_path / "a", tmp_path / "b"):
-            draw_only(tables, "throughput", folder=folder)
-        assert (tmp_path / "a/throughput.svg").read_bytes() == (tmp_path / "b/throughput.svg").read_bytes()
+            folder.mkdir()
+            drawn(batch_sizes.throughput, tables, folder)
+        assert (tmp_path / "a/picture.svg").read_bytes() == (tmp_path / "b/picture.svg").read_bytes()
 
 
 class TestAxes:
-    def test_each_suite_and_device_has_pictures_of_its_own(self, monkeypatch, tmp_path):
-        monkeypatch.setattr(plots, "PICTURES", {name: PICTURES[name] for name in ("memory", "phases")})
-        vision = matrix("vision", device=["cpu", "cuda:0"], batch_size=[32, 64])
-        paths = draw(run([*vision, *matrix("language.v2", batch_size=[32])]), tmp_path)
-        pages = ("vision-cpu", "vision-cuda-0", "language-v2-cpu")
-        assert names(paths) == {f"{name}-{page}" for name in ("memory", "phases") for page in pages}
+    def test_each_suite_and_device_has_pictures_of_its_own(self, draw_pages, tmp_path):
+        vision = matrix("vision", device=["cpu", "cuda:0"], batch_size=[32])
+        paths = draw_pages(run([*vision, *matrix("language.v2", batch_size=[32])]), "memory", "phases")
+        found = ("vision-cpu", "vision-cuda-0", "language-v2-cpu")
+        assert names(paths) == {f"{name}-{page}" for name in ("memory", "phases") for page in found}
         on_device = texts(tmp_path, "memory-vision-cuda-0")
         assert "vision · cuda:0 · Made-Up GPU, Made-Up CPU, 4 threads · torch 2.9.0" in on_device
         assert "peak memory [MiB]" in on_device
         assert METRICS["memory.peak_allocated"].meaning in " ".join(on_device)
         assert METRICS["memory.peak_rss"].meaning in " ".join(texts(tmp_path, "memory-vision-cpu"))
 
-    def test_two_suites_of_like_names_do_not_overwrite_each_other(self, monkeypatch, tmp_path):
-        monkeypatch.setattr(plots, "PICTURES", {"memory": PICTURES["memory"]})
-        assert len(set(draw(run([*matrix("a.b"), *matrix("A-b")]), tmp_path))) == 4
+    def test_two_suites_of_like_names_do_not_overwrite_each_other(self, draw_pages):
+        assert len(set(draw_pages(run([*matrix("a.b"), *matrix("A-b")]), "memory"))) == 4
 
-    def test_an_axis_of_ones_own_makes_further_lines(self, draw_only, tmp_path):
-        cases = matrix(width=[128, 512], bias=[True, False], batch_size=[32, 64])
-        there = draw_only(run(cases), "throughput", "phases")
+    def test_an_axis_of_ones_own_makes_further_lines(self):
+        tables = run(matrix(width=[128, 512], bias=[True, False], batch_size=[32, 64]))
+        there = said(batch_sizes.throughput, tables)
         assert {f"width={w}, bias={b}" for w in (128, 512) for b in ("true", "false")} <= set(there)
-        assert "width=512, bias=true, batch 64" in texts(tmp_path, "phases")
+        assert "width=512, bias=true, batch 64" in said(phases.draw, tables)
 
-    def test_an_axis_that_is_none_in_some_cases_is_spelled(self, draw_only):
-        there = draw_only(run(matrix(clip=["norm", None], batch_size=[32, 64])), "memory")
+    def test_an_axis_that_is_none_in_some_cases_is_spelled(self):
+        there = said(batch_sizes.memory, run(matrix(clip=["norm", None], batch_size=[32, 64])))
         assert {"clip=norm", "clip=none"} <= set(there)
 
-    def test_lines_that_one_panel_cannot_hold_are_spread_over_several(self, draw_only):
+    def test_the_axes_are_read_as_how_on_what_and_in_which_batches(self):
+        used = [{"batch_size": size, "clip": "norm", "width": 8, "optimizer": "sgd"} for size in (32, 64)]
+        used[1]["clip"] = None
+        found = labels.parts(used, ["batch_size", "clip", "width", "optimizer"])
+        assert [", ".join(parts.values()) for parts in found] == [
+            "sgd, clip=norm, batch 32",
+            "sgd, clip=none, batch 64",
+        ]
+
+    def test_lines_that_one_panel_cannot_hold_are_spread_over_several(self):
         cases = matrix(model=["mlp", "cnn", "vit"], batch_size=[32, 64], optimizer=["sgd", "adam", "lion"])
-        there = draw_only(run(cases), "throughput")
+        there = said(batch_sizes.throughput, run(cases))
         assert {f"{model}: training (train stage)" for model in ("mlp", "cnn", "vit")} <= set(there)
         assert there.count("sgd") == there.count("adam") == there.count("lion") == 1
 
-    def test_a_slow_model_does_not_flatten_a_fast_one(self, draw_only, tmp_path):
+    def test_a_slow_model_does_not_flatten_a_fast_one(self):
         cases = matrix(model=["mlp", "vit"], batch_size=[32, 64])
         tables = run(cases, step=lambda case, number: {"mlp": 1e-3, "vit": 1.0}[case["model"]])
-        there = draw_only(tables, "throughput", "phases")
+        there = said(batch_sizes.throughput, tables)
         assert {"throughput [k samples/s]", "throughput [samples/s]"} <= set(there)
-        assert {"mean time of a step [ms]", "mean time of a step [s]"} <= set(texts(tmp_path, "phases"))
+        assert {"mean time of a step [ms]", "mean time of a step [s]"} <= set(said(phases.draw, tables))
 
-    def test_without_batch_sizes_there_are_bars(self, draw_only):
-        there = draw_only(run(matrix(optimizer=["sgd", "adam"], mode=["train", "eval"])), "throughput")
+    def test_without_batch_sizes_there_are_bars(self):
+        tables = run(matrix(optimizer=["sgd", "adam"], mode=["train", "eval"]))
+        there = said(batch_sizes.throughput, tables)
         assert {"Throughput", "sgd", "adam", "eval"} <= set(there)
         assert not any("batch" in text for text in there)
         assert there.count("59,800 samples/s") == 2  # 64 samples, the default, in 1.07 ms
@@ -239,13 +294,14 @@ class TestAxes:
         assert names(draw(run(matrix()), tmp_path)) == set(PICTURES) - {"evaluation_modes"}
         assert "train" in texts(tmp_path, "throughput")
 
-    def test_evaluation_alone_has_no_phases_of_training(self, tmp_path):
-        cases = matrix(batch_size=[32, 64], mode=["no_grad", "inference_mode"])
-        assert names(draw(run(cases), tmp_path)) == set(PICTURES) - {"phases"}
-        assert "difference from eval" not in " ".join(texts(tmp_path, "evaluation_modes"))
+    def test_evaluation_alone_has_no_phases_of_training(self):
+        tables = run(matrix(batch_size=[32, 64], mode=["no_grad", "inference_mode"]))
+        there = {name for name, picture in PICTURES.items() if figure_of(picture, tables)}
+        assert there == set(PICTURES) - {"phases"}
+        assert "difference from eval" not in " ".join(said(evaluation_modes.draw, tables))
 
-    def test_sizes_with_no_room_for_a_label_are_not_written_over_each_other(self, draw_only):
-        there = draw_only(run(matrix(batch_size=[64, 65, 4096])), "throughput")
+    def test_sizes_with_no_room_for_a_label_are_not_written_over_each_other(self):
+        there = said(batch_sizes.throughput, run(matrix(batch_size=[64, 65, 4096])))
         assert {"64", "4096"} <= set(there)
         assert "65" not in there
 
@@ -258,42 +314,42 @@ class TestWhatMayBeMissing:
         failures = [Failure(case, "timed", 1, 1, 1, STARTED, "crash", "m") for case in matrix(width=[1, 2])]
         assert draw(build(Records(failures=failures)), tmp_path) == []
 
-    def test_a_case_that_failed_beside_others_is_counted_at_the_foot(self, draw_only):
+    def test_a_case_that_failed_beside_others_is_counted_at_the_foot(self):
         lost, *measured = matrix(batch_size=[32, 64, 128])
         records = Records(failures=[Failure(lost, "timed", 1, 1, 1, STARTED, "out_of_memory", "no room")])
         for case, number in itertools.product(measured, range(1, 7)):
             records.add(launch(case, number, 1e-3, MIB))
-        foot = " ".join(draw_only(build(records), "throughput"))
+        foot = " ".join(said(batch_sizes.throughput, build(records)))
         assert "1 case is not shown: all its launches failed." in foot
         assert "32" not in foot.split()
 
-    def test_too_few_launches_for_an_interval_are_said(self, draw_only, tmp_path):
-        pictures = ("throughput", "evaluation_modes", "launches")
-        draw_only(run(matrix(batch_size=[32, 64], mode=["train", "eval", "no_grad"]), launches=2), *pictures)
-        for picture in pictures:
-            assert "Too few launches for a 95 % interval." in " ".join(texts(tmp_path, picture))
+    @pytest.mark.parametrize("picture", [batch_sizes.throughput, evaluation_modes.draw, launches.draw])
+    def test_too_few_launches_for_an_interval_are_said(self, picture):
+        tables = run(matrix(batch_size=[32, 64], mode=["train", "eval", "no_grad"]), launches=2)
+        assert "Too few launches for a 95 % interval." in " ".join(said(picture, tables))
 
     @pytest.mark.parametrize("started", ["yesterday", "", None, 7])
-    def test_without_environment_and_date_the_title_is_short(self, draw_only, started):
-        tables = run(matrix(), started=started)
+    def test_without_environment_and_date_the_title_is_short(self, started):
+        tables = run(matrix(), launches=1, started=started)
         tables.environment = None
-        assert "made_up · cpu" in draw_only(tables, "phases")
+        (page,) = pages.pages_of(tables)
+        assert page.where == "made_up · cpu"
 
-    def test_caveats_are_said_at_the_foot(self, draw_only):
+    def test_caveats_are_said_at_the_foot(self):
         tables = run(matrix())
         tables.summary["caveats"] = "few_launches;work_differs;spawned"
-        assert "Caveats of some cases: work differs, spawned." in " ".join(draw_only(tables, "memory"))
+        assert "Caveats of some cases: work differs, spawned." in " ".join(said(batch_sizes.memory, tables))
 
     def test_summary_without_launches_or_phases_still_draws(self, tmp_path):
         tables = run(matrix(batch_size=[32, 64]))
         tables.launches, tables.phases = tables.launches[:0], tables.phases[:0]
         assert names(draw(tables, tmp_path)) == {"throughput", "memory"}
 
-    def test_zero_seconds_and_zero_bytes_draw(self, draw_only):
+    def test_zero_seconds_and_zero_bytes_draw(self):
         tables = run(matrix(batch_size=[32, 64]), memory=0)
         tables.summary.loc[tables.summary["unit"] == "s", "value"] = 0.0
-        there = draw_only(tables, "memory", "launches")
-        assert "peak memory [B]" in there
+        assert "peak memory [B]" in said(batch_sizes.memory, tables)
+        assert said(launches.draw, tables)
 
     def test_a_folder_that_cannot_be_made_is_named(self, tmp_path):
         (tmp_path / "plots").write_text("a file")
@@ -308,43 +364,52 @@ class TestWhatMayBeTooMuch:
     )  # fmt: skip
 
     @pytest.mark.filterwarnings("error")
-    def test_any_text_may_be_the_value_of_an_axis(self, draw_only, tmp_path):
+    def test_any_text_may_be_the_value_of_an_axis(self, draw_pages, tmp_path):
         tables = run(matrix(thing=list(self.HOSTILE), batch_size=[32, 64]), launches=1, name="$" * 999)
-        there = " ".join(draw_only(tables, "launches", "memory"))  # well-formed, or it would not be read
+        draw_pages(tables, "launches", "memory")
+        there = " ".join(texts(tmp_path, "launches"))  # well-formed, or it would not be read
         assert_nothing_is_cut(tmp_path)
         for shown in ("$x_1$ and $", r"\frac{$", "<script>alert('&')</script>", "two lines", "WW…WW", "漢字"):
             assert shown in there
         assert "thing=_hidden" in " ".join(texts(tmp_path, "memory"))
 
-    def test_a_name_that_begins_with_an_underscore_is_in_the_legend(self, draw_only):
-        there = draw_only(run(matrix(optimizer=["_mine", "adam"], batch_size=[32, 64])), "throughput")
+    @pytest.mark.parametrize("text", HOSTILE)
+    def test_a_text_takes_no_more_than_its_room(self, text):
+        with style.own_settings():
+            short = lettering.fit(text, 2)
+            assert short.isprintable()
+            assert lettering.inches(short) <= 2
+
+    def test_a_name_that_begins_with_an_underscore_is_in_the_legend(self):
+        there = said(batch_sizes.throughput, run(matrix(optimizer=["_mine", "adam"], batch_size=[32, 64])))
         assert "_mine" in [text.strip() for text in there]
 
-    def test_a_picture_grows_with_its_rows_up_to_a_limit_that_it_says(self, draw_only, monkeypatch, tmp_path):
-        monkeypatch.setattr(plots, "_MOST_ROWS", 20)  # as 100 take their time
+    def test_a_picture_grows_with_its_rows_up_to_a_limit_that_it_says(self, monkeypatch):
+        monkeypatch.setattr(rows, "MOST_ROWS", 20)  # as 100 take their time
 
-        def height(rows: int) -> int:
-            draw_only(run(matrix(width=list(range(rows)), mode=["eval"]), launches=1), "memory")
-            return int(imread(tmp_path / "memory.png").shape[0])
+        def picture(cases: int):
+            return figure_of(
+                batch_sizes.memory, run(matrix(width=list(range(cases)), mode=["eval"]), launches=1)
+            )
 
-        low, high, higher = height(5), height(20), height(30)
+        low, high, higher = (picture(cases).get_figheight() for cases in (5, 20, 30))
         assert low < high / 2
         assert higher < high * 1.1
-        assert "The first 20 of 30 cases" in " ".join(texts(tmp_path, "memory"))
+        assert "The first 20 of 30 cases" in " ".join(text.get_text() for text in picture(30).texts)
 
-    def test_a_launch_far_away_stands_at_the_edge_with_its_figure(self, draw_only):
+    def test_a_launch_far_away_stands_at_the_edge_with_its_figure(self):
         tables = run(matrix(), step=lambda case, number: 1e-2 if number == 3 else 1e-3)
-        assert "+900 %" in draw_only(tables, "launches")
+        assert "+900 %" in said(launches.draw, tables)
 
-    def test_many_rounds_are_shaded_and_named_in_part(self, draw_only, tmp_path):
-        there = draw_only(run(matrix(), launches=40), "launches")
+    def test_many_rounds_are_shaded_and_named_in_part(self, tmp_path):
+        there = drawn(launches.draw, run(matrix(), launches=40), tmp_path)
         assert 8 <= sum(text.startswith("round") for text in there) <= 16
         assert_nothing_is_cut(tmp_path)
 
 
-def test_settings_of_the_user_are_neither_used_nor_changed(draw_only, tmp_path):
+def test_settings_of_the_user_are_neither_used_nor_changed(draw_pages, tmp_path):
     with matplotlib.rc_context({"text.usetex": True, "font.size": 40}):
-        draw_only(run(matrix()), "phases")
+        draw_pages(run(matrix()), "phases")
         assert matplotlib.rcParams["text.usetex"] is True
         assert matplotlib.rcParams["font.size"] == 40
     assert_nothing_is_cut(tmp_path)

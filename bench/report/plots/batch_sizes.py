@@ -1,0 +1,169 @@
+"""Throughput and memory against batch size: lines, or bars where the batch size does not vary."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.measurement import metric
+from bench.report.plots.lettering import fit, inches
+from bench.report.plots.pages import EVALUATION, TRAIN, Page, Shown, uneven
+from bench.report.plots.rows import bar, error_bars, row_panels
+from bench.report.plots.sheet import MOST_PANELS, WIDTH, about_intervals, about_memory, blank_sheet, left_out
+from bench.report.plots.style import TITLE, Look
+from bench.report.units import quantity, scale
+
+_PANEL = 3.2  # inches high
+_LOW_PANEL = 2.3  # where there are several
+_MOST_LINES = 8  # in one panel
+
+
+def throughput(page: Page) -> Figure | None:
+    """Samples a second against batch size: of the train stage in training, else of the test stage."""
+    metrics = {TRAIN: "train.throughput", EVALUATION: "test.throughput"}
+    heads = {TRAIN: f"{TRAIN} (train stage)", EVALUATION: f"{EVALUATION} (test stage)"}
+    return _against_batch_size(page, "Throughput", metrics, heads)
+
+
+def memory(page: Page) -> Figure | None:
+    """Peak memory against batch size, training and evaluation on one scale."""
+    heads = {TRAIN: TRAIN, EVALUATION: EVALUATION}
+    return _against_batch_size(page, "Peak memory", dict.fromkeys(heads, page.memory), heads)
+
+
+def _against_batch_size(
+    page: Page, title: str, metrics: Mapping[str, str], heads: Mapping[str, str]
+) -> Figure | None:
+    """By kind of case, the metric to draw and the head above it; nothing where no case has one."""
+    kinds = page.having(metrics)
+    cases = [case for of_kind in kinds.values() for case in of_kind]
+    sizes = sorted({case.batch_size for case in cases if case.batch_size})
+    notes = [
+        about_intervals(case.values[metrics[case.kind]] for case in cases),
+        *about_memory(metrics.values()),
+    ]
+    if len(sizes) > 1:
+        return _as_lines(page, title, kinds, metrics, heads, sizes, notes)
+    found = {heads[kind]: of_kind for kind, of_kind in kinds.items()}
+    return _as_bars(page, title, found, metrics, notes) if found else None
+
+
+def _as_lines(
+    page: Page,
+    title: str,
+    kinds: Mapping[str, Sequence[Shown]],
+    metrics: Mapping[str, str],
+    heads: Mapping[str, str],
+    sizes: Sequence[int],
+    notes: Sequence[str],
+) -> Figure:
+    """A line for each combination of the other axes, a column of panels for each kind."""
+    cases = [case for of_kind in kinds.values() for case in of_kind]
+    crowded = any(_crowded(of_kind, metrics[kind]) for kind, of_kind in kinds.items())
+    apart = page.settings if crowded else []  # these axes get panels of their own
+    settings = list(dict.fromkeys(case.panel(apart) for case in cases))
+    shown = settings[:MOST_PANELS]
+    looks = page.looks(apart)
+    drawn = {case.line(apart) for case in cases}
+    keys = {name: look.line() for name, look in looks.items() if name in drawn}
+    notes = [*left_out(len(shown), len(settings), "panels"), *notes]
+    height = _PANEL if len(shown) == 1 else _LOW_PANEL * len(shown)
+    figure = blank_sheet(page, f"{title} against batch size", height, keys, notes)
+    one_scale = len(set(metrics.values())) == 1
+    grid = figure.subplots(len(shown), len(kinds), squeeze=False, sharey="row" if one_scale else False)
+    for row, setting in zip(grid, shown, strict=True):
+        in_row = [case for case in cases if case.panel(apart) == setting]
+        values = [case.values[metrics[case.kind]].value for case in in_row]
+        factor, unit = scale(values, metric(metrics[TRAIN]).unit)
+        for axes, kind in zip(row, kinds, strict=True):
+            here = [case for case in in_row if case.kind == kind]
+            if not here:
+                axes.set_axis_off()
+                continue
+            _draw_lines(axes, here, metrics[kind], factor, apart, looks)
+            _batch_size_axis(axes, sizes)
+            axes.set_ylabel(f"{title.lower()} [{unit}]")
+            axes.tick_params(labelleft=True)
+            head = ": ".join(filter(None, [setting, heads[kind]]))
+            axes.set_title(fit(head, WIDTH / len(kinds) - 1, TITLE))
+    for axes in grid.flat:
+        axes.set_ylim(bottom=0)  # once all lines of a shared scale are drawn
+    for axes in grid[-1]:
+        axes.set_xlabel("batch size [samples]")
+    return figure
+
+
+def _crowded(cases: Sequence[Shown], name: str) -> bool:
+    """Whether one panel is not enough for the lines of these cases."""
+    tops: dict[str, float] = {}
+    for case in cases:
+        line = case.line(())
+        tops[line] = max(tops.get(line, 0.0), case.values[name].value)
+    return len(tops) > _MOST_LINES or uneven(tops.values())
+
+
+def _draw_lines(
+    axes: Axes,
+    cases: Sequence[Shown],
+    name: str,
+    factor: float,
+    apart: Collection[str],
+    looks: Mapping[str, Look],
+) -> None:
+    lines: dict[str, list[Shown]] = {}
+    for case in cases:
+        lines.setdefault(case.line(apart), []).append(case)
+    for place, (line, points) in enumerate(lines.items()):
+        points.sort(key=lambda case: case.batch_size)
+        values = [point.values[name] for point in points]
+        # Lines step aside by a few percent, so that their error bars do not hide one another.
+        aside = 2 ** (0.06 * (place - (len(lines) - 1) / 2) * min(1, 4 / len(lines)))
+        axes.errorbar(
+            [point.batch_size * aside for point in points],
+            [value.value * factor for value in values],
+            yerr=error_bars(values, factor),
+            color=looks[line].colour,
+            marker=looks[line].marker,
+            linestyle=looks[line].dash,
+            linewidth=1.4,
+            elinewidth=1.0,
+        )
+
+
+def _batch_size_axis(axes: Axes, sizes: Sequence[int]) -> None:
+    """Doubling is one step. Every size that was measured has a tick, and a label where there is room."""
+    octaves = math.log2(sizes[-1] / sizes[0])
+    labelled = [sizes[0]]
+    for size in sizes[1:]:
+        room = math.log2(size / labelled[-1]) / octaves * (WIDTH / 2 - 1)
+        if room > (inches(str(size)) + inches(str(labelled[-1]))) / 2 + 0.08:
+            labelled.append(size)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(labelled, [str(size) for size in labelled])
+    axes.set_xticks(sizes, [""] * len(sizes), minor=True)
+    axes.set_xlim(sizes[0] / 2 ** (octaves / 12), sizes[-1] * 2 ** (octaves / 12))
+    axes.update_datalim([(sizes[0], 0)])  # the scale holds zero, and leaves a margin above the rest
+
+
+def _as_bars(
+    page: Page,
+    title: str,
+    found: Mapping[str, Sequence[Shown]],
+    metrics: Mapping[str, str],
+    notes: Sequence[str],
+) -> Figure:
+    """A bar for each case, a panel for each kind."""
+    values = [case.values[metrics[case.kind]] for cases in found.values() for case in cases]
+    unit = metric(metrics[TRAIN]).unit
+    factor, label = scale([value.value for value in values], unit)
+    figure, panels = row_panels(page, title, found, {}, notes, one_scale=True)
+    for number, (axes, cases) in enumerate(panels):
+        for row, case in enumerate(cases):
+            value = case.values[metrics[case.kind]]
+            bar(axes, row, 0.7, value, factor, Look.number(number), quantity(value.value, unit))
+    axes.set_xlabel(f"{title.lower()} [{label}]")
+    axes.set_xlim(0, max(value.top for value in values) * factor * 1.15 or 1)
+    return figure

@@ -1,0 +1,86 @@
+"""Every launch beside the estimate of its case, in percent of it: a slow round is seen by its colour."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from bench.measurement import metric
+from bench.report.plots.lettering import signed, write_after
+from bench.report.plots.pages import EVALUATION, TRAIN, Page, Shown
+from bench.report.plots.rows import row_panels
+from bench.report.plots.sheet import about_intervals
+from bench.report.plots.style import COLOURS, FAINT, INK, QUIET, SMALL, Look
+from bench.report.units import interval, quantity
+
+_METRICS = {TRAIN: "train.step_time", EVALUATION: "epoch.time"}
+_HEADS = {TRAIN: "step time, training", EVALUATION: "epoch time, evaluation modes"}
+
+_MOST_ROUNDS = 16  # in a legend
+_FARTHEST = 40.0  # percent from the estimate: a launch beyond is drawn at the edge, with its figure
+
+
+def draw(page: Page) -> Figure | None:
+    found = {_HEADS[kind]: cases for kind, cases in page.having(_METRICS).items()}
+    cases = [case for of_kind in found.values() for case in of_kind]
+    rounds = sorted({number for case in cases for number, _ in case.launches.get(_METRICS[case.kind], ())})
+    if not rounds:
+        return None
+    looks = {number: _round_look(place, len(rounds)) for place, number in enumerate(rounds)}
+    shown = rounds[:: math.ceil(len(rounds) / _MOST_ROUNDS)]
+    keys = {f"round {number}": looks[number].line() for number in shown}
+    about = about_intervals([case.values[_METRICS[case.kind]] for case in cases], sign="Grey")
+    notes = [about, "To the right: the estimate, and half its interval if any."]
+    figure, panels = row_panels(page, "Every launch beside its estimate", found, keys, notes, one_scale=True)
+    for axes, of_kind in panels:
+        for row, case in enumerate(of_kind):
+            _draw_row(axes, row, case, looks)
+    low, high = axes.get_xlim()
+    left, right = (1.2 if far >= _FARTHEST else 1 for far in (-low, high))  # room for the figures there
+    axes.set_xlim(min(low, -1) * left, max(high, 1) * right)  # a calm case looks calm
+    axes.set_xlabel("difference from the estimate of the case [%]")
+    return figure
+
+
+def _round_look(place: int, rounds: int) -> Look:
+    """A round has a colour of its own; many of them are shaded from the first to the last."""
+    look = replace(Look.number(place), dash="")
+    if rounds <= len(COLOURS):
+        return look
+    return replace(look, colour=to_hex(matplotlib.colormaps["cividis"](place / (rounds - 1))))
+
+
+def _draw_row(axes: Axes, row: int, case: Shown, looks: Mapping[int, Look]) -> None:
+    """Within the row the rounds stand one below the other, in their order."""
+    name = _METRICS[case.kind]
+    value, launches = case.values[name], case.launches.get(name, ())
+    low, high, *away = _away(value.value, [value.low, value.high, *(seconds for _, seconds in launches)])
+    ends = [_edge(low), _edge(high)]
+    axes.plot(ends, [row, row], color=FAINT, linewidth=12, solid_capstyle="butt", zorder=1)
+    axes.plot([0, 0], [row - 0.5, row + 0.5], color=INK, linewidth=1, zorder=2)
+    heights = {number: 0.7 * ((place + 0.5) / len(looks) - 0.5) for place, number in enumerate(looks)}
+    for (number, _), percent in zip(launches, away, strict=True):
+        look, y = looks[number], row + heights[number]
+        axes.plot([_edge(percent)], [y], look.marker, color=look.colour, markeredgewidth=0, zorder=3)
+    for percent in {min(away, default=0.0), max(away, default=0.0)}:
+        if abs(percent) > _FARTHEST:
+            write_after(axes, _edge(percent), row, signed(percent), left=percent < 0)
+    words = quantity(value.value, metric(name).unit)
+    if not math.isnan(value.low):
+        words += f"  {interval(value.low, value.high, value.value)}"
+    axes.text(1.01, row, words, transform=axes.get_yaxis_transform(), va="center", size=SMALL, color=QUIET)
+
+
+def _away(value: float, numbers: Iterable[float]) -> list[float]:
+    """How far each is from the value, in percent of it; NaN, which is not drawn, where that says nothing."""
+    return [(number / value - 1) * 100 if value else math.nan for number in numbers]
+
+
+def _edge(percent: float) -> float:
+    return percent if math.isnan(percent) else max(-_FARTHEST, min(_FARTHEST, percent))

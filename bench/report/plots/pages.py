@@ -1,0 +1,171 @@
+"""From the tables to pages: one for each suite and device, with its cases as the pictures see them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from bench.case import TRAINING_AXES
+from bench.report.plots import labels
+from bench.report.plots.style import Look
+from bench.results.tables import Tables
+
+TRAIN, EVALUATION = "training", "evaluation modes"  # the kinds of case: each has panels of its own
+
+_MOST_TIMES = 5  # what is this many times smaller than its neighbours is flat on their scale
+
+
+@dataclass(frozen=True)
+class Value:
+    """What the summary says of a metric; without an interval its ends are NaN, which is not drawn."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def top(self) -> float:
+        return self.value if math.isnan(self.high) else self.high
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A case as the pictures see it. `parts` spells, by axis, what tells it apart on its page."""
+
+    mode: str
+    batch_size: int  # zero where it is no axis
+    parts: Mapping[str, str]
+    values: Mapping[str, Value]
+    phases: Mapping[str, tuple[float, float]]  # of a train step: seconds, share
+    launches: Mapping[str, Sequence[tuple[int, float]]]  # by metric: round, value
+
+    @property
+    def kind(self) -> str:
+        return TRAIN if self.mode == "train" else EVALUATION
+
+    @property
+    def step(self) -> float:
+        return sum(seconds for seconds, _ in self.phases.values())
+
+    def label(self, without: Collection[str] = ()) -> str:
+        return ", ".join(part for axis, part in self.parts.items() if axis not in without)
+
+    def line(self, apart: Collection[str]) -> str:
+        """The line that the case is a point of, where the axes `apart` have panels of their own."""
+        return self.label({"batch_size", *apart}) or self.mode
+
+    def panel(self, apart: Iterable[str]) -> str:
+        return ", ".join(self.parts[axis] for axis in apart if axis in self.parts)
+
+
+@dataclass(frozen=True)
+class Page:
+    """The cases of one suite on one device, and what all their pictures say."""
+
+    cases: Sequence[Shown]
+    where: str  # the second line of each title
+    caveats: Sequence[str]  # what each says at its foot
+    suffix: str  # of the file names
+
+    def having(self, metrics: Mapping[str, str]) -> dict[str, list[Shown]]:
+        """By kind, the cases with the metric that is asked of their kind; no kind without cases."""
+        kinds = {
+            kind: [case for case in self.cases if case.kind == kind and name in case.values]
+            for kind, name in metrics.items()
+        }
+        return {kind: cases for kind, cases in kinds.items() if cases}
+
+    @property
+    def settings(self) -> list[str]:
+        """The axes that change what is measured, not how: they may set one panel against another."""
+        axes = dict.fromkeys(axis for case in self.cases for axis in case.parts)
+        return [axis for axis in axes if axis not in {"batch_size", "mode", *TRAINING_AXES}]
+
+    @property
+    def memory(self) -> str:
+        """The metric that says most of memory here."""
+        on_device = any("memory.peak_allocated" in case.values for case in self.cases)
+        return "memory.peak_allocated" if on_device else "memory.peak_rss"
+
+    def looks(self, apart: Collection[str]) -> dict[str, Look]:
+        """The look of each line, those of training first: the same in every picture of these lines."""
+        ordered = sorted(self.cases, key=lambda case: case.kind != TRAIN)
+        names = dict.fromkeys(case.line(apart) for case in ordered)
+        return {name: Look.number(number) for number, name in enumerate(names)}
+
+
+def uneven(sizes: Collection[float]) -> bool:
+    """Whether the smallest could not be seen beside the largest."""
+    return max(sizes) > _MOST_TIMES * min(sizes)
+
+
+def pages_of(tables: Tables) -> list[Page]:
+    """A page for each suite and device that has a number."""
+    groups = _by_page(tables.summary)
+    failed = _by_page(tables.failures[~tables.failures["case"].isin(tables.summary["case"])])
+    values, phases, launches = _values(tables), _train_phases(tables), _launch_values(tables)
+    pages: dict[str, Page] = {}
+    for (suite, device), rows in groups.items():
+        cases = [
+            Shown(
+                mode=labels.text(row, "mode"),
+                batch_size=0 if labels.absent(row.get("batch_size")) else int(row["batch_size"]),
+                parts=parts,
+                values=values.get(row["case"], {}),
+                phases=phases.get(row["case"], {}),
+                launches=launches.get(row["case"], {}),
+            )
+            for row, parts in zip(rows, labels.parts(rows, tables.axes), strict=True)
+        ]
+        suffix = f"-{_slug(f'{suite}-{device}')}" if len(groups) > 1 else ""
+        while suffix in pages:
+            suffix += "-2"
+        caveats = labels.caveats(rows, failed=len(failed.get((suite, device), ())))
+        pages[suffix] = Page(cases, labels.where(tables, suite, device), caveats, suffix)
+    return list(pages.values())
+
+
+def _by_page(frame: pd.DataFrame) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The axes of each case, by suite and device."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for record in frame.drop_duplicates("case").to_dict("records"):
+        row = {str(name): value for name, value in record.items()}
+        groups.setdefault((str(row["suite"]), labels.text(row, "device")), []).append(row)
+    return groups
+
+
+def _slug(text: str) -> str:
+    """Part of a file name on every system: not all of them tell capitals apart."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80]
+
+
+def _values(tables: Tables) -> dict[str, dict[str, Value]]:
+    columns = tables.summary[["case", "metric", "value", "ci_low", "ci_high"]]
+    found: dict[str, dict[str, Value]] = {}
+    for case, name, *numbers in columns.itertuples(index=False):
+        value = Value(*numbers)
+        if math.isfinite(value.value):
+            found.setdefault(case, {})[name] = value
+    return found
+
+
+def _train_phases(tables: Tables) -> dict[str, dict[str, tuple[float, float]]]:
+    rows = tables.phases[tables.phases["stage"] == "train"]
+    columns = rows[["case", "phase", "seconds_per_step", "share"]]
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for case, phase, seconds, share in columns.itertuples(index=False):
+        found.setdefault(case, {})[phase] = (seconds, share)
+    return found
+
+
+def _launch_values(tables: Tables) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    columns = tables.launches[["case", "metric", "round", "value"]]
+    found: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    for case, name, number, value in columns.itertuples(index=False):
+        found.setdefault(case, {}).setdefault(name, []).append((number, value))
+    return found

@@ -1,0 +1,66 @@
+"""Where the time of a train step goes: a bar a case, a segment a phase."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.measurement import PHASES
+from bench.report.plots.lettering import write_after, write_inside
+from bench.report.plots.pages import TRAIN, Page, Shown, uneven
+from bench.report.plots.rows import row_panels
+from bench.report.plots.style import Look
+from bench.report.units import quantity, scale
+
+_LEGIBLE = 0.06  # of the width of an axis: a narrower segment has no room for '12 %'
+
+# There are more phases than safe colours, so that those which rarely take long are hatched.
+_LOOKS = {
+    "data": Look("#E69F00"),
+    "transfer": Look("#F0E442", "////"),
+    "forward": Look("#56B4E9"),
+    "loss": Look("#AAAAAA"),
+    "zero_grad": Look("#FFFFFF", "----"),
+    "backward": Look("#0072B2"),
+    "optimizer": Look("#009E73"),
+    "scheduler": Look("#D55E00", "\\\\\\\\"),
+    "metrics": Look("#CC79A7", "xxxx"),
+    "other": Look("#555555"),
+}
+
+
+def draw(page: Page) -> Figure | None:
+    found = [case for case in page.cases if case.kind == TRAIN and case.phases]
+    there = [phase for phase in PHASES if any(phase in case.phases for case in found)]
+    if not there:
+        return None
+    # On one scale the phases of a small model beside a large one could not be seen.
+    apart = page.settings if uneven([case.step for case in found]) else []
+    panels: dict[str, list[Shown]] = {}
+    for case in found:
+        panels.setdefault(case.panel(apart), []).append(case)
+    keys = {phase: _LOOKS[phase].bar() for phase in there}
+    notes = ["Means over steps and launches, so that the phases add up."]
+    figure, drawn = row_panels(page, "Phases of a train step", panels, keys, notes, apart)
+    for axes, cases in drawn:
+        _draw_bars(axes, cases, there)
+    return figure
+
+
+def _draw_bars(axes: Axes, cases: Sequence[Shown], there: Sequence[str]) -> None:
+    factor, unit = scale([case.step for case in cases], "s")
+    widest = max(case.step for case in cases) * factor or 1.0
+    for row, case in enumerate(cases):
+        left = 0.0
+        for phase in there:
+            seconds, share = case.phases.get(phase, (0.0, 0.0))
+            look, width = _LOOKS[phase], seconds * factor
+            axes.barh(row, width, 0.76, left, **look.filled)
+            if width > _LEGIBLE * widest:
+                write_inside(axes, left + width / 2, row, f"{share * 100:.0f} %", look)
+            left += width
+        write_after(axes, left, row, quantity(case.step, "s"))
+    axes.set_xlim(0, widest * 1.1)
+    axes.set_xlabel(f"mean time of a step [{unit}]")

@@ -1,0 +1,110 @@
+"""The sheet that a picture is drawn on: title and legend above, notes at the foot, and the files it becomes.
+
+matplotlib's objects are used without pyplot, whose import takes longer and which keeps figures in global
+state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+
+from bench.analysis.estimate import LEVEL
+from bench.measurement import metric
+from bench.report.plots.lettering import fit, inches
+from bench.report.plots.pages import Page, Value
+from bench.report.plots.style import INK, QUIET, SMALL
+
+# Lengths are inches.
+WIDTH = 10.0
+_LINE = 0.19  # of text
+_SMALL_LINE = 0.15
+
+MOST_ROWS = 100  # nobody reads a taller picture; it says what it leaves out
+MOST_PANELS = 16
+
+
+def blank_sheet(
+    page: Page, title: str, height: float, keys: Mapping[str, Artist], notes: Sequence[str]
+) -> Figure:
+    """An empty sheet: title and keys above a body of this height, notes below it."""
+    wide = WIDTH - 0.3
+    names = [fit(name, wide - 1) for name in keys]
+    long = any(isinstance(key, Line2D) for key in keys.values())  # dashes need room to be seen
+    columns = _columns(names, wide, 0.68 if long else 0.42)
+    lines = _lines([*notes, *page.caveats], wide)
+    head = 0.6 + (_LINE * math.ceil(len(keys) / columns) + 0.08 if keys else 0)
+    foot = 0.14 + _SMALL_LINE * len(lines)
+    total = head + height + foot
+    left = 0.15 / WIDTH
+    figure = Figure(figsize=(WIDTH, total))
+    figure.set_layout_engine(ConstrainedLayoutEngine(rect=(0.01, foot / total, 0.98, height / total)))
+    figure.text(left, 1 - 0.24 / total, fit(title, wide, 12), size=12, weight="bold", color=INK)
+    figure.text(left, 1 - 0.45 / total, fit(page.where, wide), color=QUIET)
+    for number, line in enumerate(reversed(lines)):
+        figure.text(left, (0.1 + _SMALL_LINE * number) / total, line, size=SMALL, color=QUIET)
+    if keys:
+        figure.legend(
+            list(keys.values()),
+            # A name that begins with an underscore would be left out.
+            [f" {name}" if name.startswith("_") else name for name in names],
+            loc="upper left",
+            bbox_to_anchor=(left, 1 - 0.56 / total),
+            ncols=columns,
+            borderpad=0.2,
+            borderaxespad=0,
+            handlelength=2.4 if long else 1.4,
+            columnspacing=1.6 if long else 1.2,
+        )
+    return figure
+
+
+def _columns(names: Sequence[str], wide: float, beside: float) -> int:
+    """The most columns of a legend that fit; as it is filled, the first ones are the longer ones."""
+    widths = [inches(name) + beside for name in names]
+    for deep in range(1, len(names)):
+        columns = math.ceil(len(names) / deep)
+        short, longer = divmod(len(names), columns)
+        starts = [column * short + min(column, longer) for column in range(columns + 1)]
+        if sum(max(widths[start:end]) for start, end in pairwise(starts)) <= wide:
+            return columns
+    return 1
+
+
+def _lines(notes: Sequence[str], wide: float) -> list[str]:
+    """The notes on one line, or on a line each where that is too long."""
+    line = " ".join(notes)
+    if inches(line, SMALL) <= wide:
+        return [line] if line else []
+    return [fit(note, wide, SMALL) for note in notes]
+
+
+def about_intervals(values: Iterable[Value], sign: str = "Error bars") -> str:
+    if all(math.isnan(value.low) for value in values):
+        return f"Too few launches for a {LEVEL * 100:g} % interval."
+    return f"{sign}: {LEVEL * 100:g} % interval of the median over launches."
+
+
+def about_memory(names: Iterable[str]) -> list[str]:
+    return [f"Memory: {metric(name).meaning}." for name in dict.fromkeys(names) if name.startswith("memory.")]
+
+
+def left_out(shown: int, total: int, things: str) -> list[str]:
+    return [f"The first {shown} of {total} {things}; the tables have them all."] if shown < total else []
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    FigureCanvasAgg(figure)
+    png, svg = folder / f"{name}.png", folder / f"{name}.svg"
+    figure.savefig(png)
+    figure.set_layout_engine("none")  # the places are found, and are the same in both files
+    figure.savefig(svg, metadata={"Date": None})
+    return [png, svg]

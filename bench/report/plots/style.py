@@ -1,0 +1,89 @@
+"""How all pictures look: sizes of text, colours, markers, dashes and hatches."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import matplotlib
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+TEXT, TITLE, SMALL = 9.0, 9.5, 7.5  # points
+
+INK, QUIET, FAINT = "#222222", "#666666", "#E2E2E2"
+
+# Okabe and Ito's colours, which colour-blind readers tell apart; their yellow is too pale for a line.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = "os^DvPX*"  # one more than there are colours, so that the pairs repeat after 56 only
+_Dash: TypeAlias = Literal["-", "--", "-.", ":", ""]
+_DASHES: tuple[_Dash, ...] = ("-", "--", "-.", ":")
+_HATCHES = ("", "////", "----", "xxxx")
+
+SETTINGS: dict[Any, Any] = {
+    "font.size": TEXT,
+    "text.parse_math": False,  # a '$' in the value of an axis is a '$'
+    "axes.titlesize": TITLE,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.formatter.useoffset": False,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "hatch.linewidth": 0.5,
+    "legend.frameon": False,
+    "legend.handletextpad": 0.6,
+    "lines.markersize": 5.0,
+    "errorbar.capsize": 2.5,
+    "svg.fonttype": "none",  # text stays text: it can be searched, and the file is small
+    "svg.hashsalt": "epochbench",  # the same tables give the same file
+    "savefig.dpi": 150,
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """Never colour alone: lines differ in marker and dash too, bars in hatch."""
+
+    colour: str
+    hatch: str = ""
+    marker: str = "o"
+    dash: _Dash = "-"
+
+    @classmethod
+    def number(cls, number: int) -> Look:
+        return cls(
+            COLOURS[number % len(COLOURS)],
+            _HATCHES[number % len(_HATCHES)],
+            _MARKERS[number % len(_MARKERS)],
+            _DASHES[number % len(_DASHES)],
+        )
+
+    @property
+    def filled(self) -> dict[str, Any]:
+        return {"facecolor": self.colour, "hatch": self.hatch, "edgecolor": INK, "linewidth": 0.4}
+
+    def bar(self) -> Patch:
+        """What stands for it in a legend of bars."""
+        return Patch(**self.filled)
+
+    def line(self) -> Line2D:
+        """What stands for it in a legend of lines."""
+        return Line2D([], [], color=self.colour, marker=self.marker, linestyle=self.dash)
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Ours, whatever the user's matplotlibrc says, and only for as long as we draw."""
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)
+        # A letter that the font lacks is a box in the PNG; the SVG holds the text as it is.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield
