@@ -226,6 +226,8 @@ def evaluate(
 
 def rows(targets: Any) -> int:
     """How many rows of data a batch has: the length of its targets, or of their first part."""
+    if isinstance(targets, Tensor):
+        return len(targets)
     if isinstance(targets, Mapping):
         return rows(next(iter(targets.values())))
     if isinstance(targets, tuple | list) and isinstance(targets[0], Tensor):

@@ -16,12 +16,14 @@ from bench.measurement import TIMED, Measurement
 from bench.runner import Job, Plan, describe, launch, probe
 from benchmarks import workload
 
+ONE_CASE = {"device": ["cpu"], "batch_size": [64], "optimizer": ["adam"], "mode": ["train"]}
+
 
 def main() -> None:
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 50
     to_loop, over, nurseries = [], [], []
     with workload.workers() as workers:
-        listing = describe(workers, [workload.FILE], {})[0]
+        (listing,) = describe(workers, [workload.VISION], ONE_CASE)
         plan = Plan(listing.expansion.cases, {listing.name: listing.file}, Schedule())
         probe(workers, plan)
         for count in range(number):

@@ -38,10 +38,10 @@ def busy(wanted: bool) -> Iterator[None]:
 def main() -> None:
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     settings = (
-        ("2 threads", "mlp", 2, False),
+        ("2 threads", "short", 2, False),
         ("2 threads, 2 loader workers", "with_workers", 2, False),
-        ("2 threads beside a busy process", "mlp", 2, True),
-        ("1 thread beside a busy process", "mlp", 1, True),
+        ("2 threads beside a busy process", "short", 2, True),
+        ("1 thread beside a busy process", "short", 1, True),
     )
     bad = 0
     for name, suite, threads, beside in settings:

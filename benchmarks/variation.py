@@ -15,7 +15,6 @@ import random
 import statistics
 import sys
 from collections import defaultdict
-from pathlib import Path
 
 from bench.analysis.estimate import variation
 from bench.analysis.launch import launch_values
@@ -24,15 +23,13 @@ from bench.measurement import TIMED, Measurement
 from bench.runner import Job, Plan, describe, launch, probe
 from benchmarks import workload
 
-VISION = str(Path(__file__).parents[1] / "suites" / "vision.py")
-
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     order = random.Random(0)
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     with workload.workers() as workers:
-        listings = describe(workers, [VISION, workload.FILE], {})
+        listings = describe(workers, [workload.VISION, workload.FILE], {})
         wanted = ("vision", "cnn")
         cases = [
             case

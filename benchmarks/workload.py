@@ -14,6 +14,7 @@ from bench.nursery import Workers
 from bench.training import Task
 
 FILE = str(Path(__file__).resolve())
+VISION = str(Path(__file__).resolve().parents[1] / "suites" / "vision.py")
 
 
 def build(case: Case) -> Task:
@@ -36,13 +37,11 @@ def build(case: Case) -> Task:
 
 IMAGES = 640
 TWO_EPOCHS = {"device": ["cpu"], "epochs": [2]}
+SHORT = {**TWO_EPOCHS, "dataset": ["digits"], "model": ["mlp"], "batch_size": [256]}
 
 mlp = Suite(name="mlp", build=build, axes={"device": ["cpu"], "dataset": ["digits"], "model": ["mlp"]})
-with_workers = Suite(
-    name="with_workers",
-    build=build,
-    axes={**TWO_EPOCHS, "dataset": ["digits"], "model": ["mlp"], "workers": [2]},
-)
+short = Suite(name="short", build=build, axes=SHORT)
+with_workers = Suite(name="with_workers", build=build, axes={**SHORT, "workers": [2]})
 # About 25 ms a step on two cores.
 cnn = Suite(
     name="cnn",
