@@ -4,8 +4,8 @@
 
 Every round has a nursery of its own; in it each case is launched once under either allocator, all in
 random order, so that both are measured in the same minutes. The figure is the coefficient of variation
-of the launches' `train.step_time`. The last lines say how much of it is the machine's own: the variation
-of the rounds' speed, which all cases of a round share.
+of the launches' `train.step_time`: as it is, and with the speed of each round divided out (the median over
+all cases of how their launches in that round compare with the others), which is the machine's own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections import defaultdict
 
 from bench.analysis.estimate import variation
 from bench.analysis.launch import launch_values
-from bench.case import ALLOCATORS, Schedule
+from bench.case import ALLOCATORS, Case, Schedule
 from bench.measurement import TIMED, Measurement
 from bench.runner import Job, Plan, describe, launch, probe
 from benchmarks import workload
@@ -51,23 +51,33 @@ def main() -> None:
                 found[case.id, kind].append(launch_values(record)["train.step_time"])
             print(f"round {number}/{rounds}", file=sys.stderr)
 
-    print(f"{given.threads} threads, {rounds} launches a case and allocator: train.step_time, median and CV")
-    print(f"{'case':44}{'pinned':>22}{'system':>22}")
+    report(cases, found, given.threads)
+
+
+def report(cases: list[Case], found: dict[tuple[str, str], list[float]], threads: int) -> None:
+    """The table: median, CV, and CV once the speed of each round, which its launches share, is divided out."""
+    rounds = len(next(iter(found.values())))
+    print(
+        f"{threads} threads, {rounds} launches a case and allocator: train.step_time; median, CV, CV within rounds"
+    )
+    print(f"{'':20}" + "".join(f"{kind:>34}" for kind in ALLOCATORS))
+    relative = {key: [value / statistics.median(values) for value in values] for key, values in found.items()}
+    speed = [statistics.median(values[n] for values in relative.values()) for n in range(rounds)]
     for case in cases:
-        cells = []
-        for kind in ALLOCATORS:
-            values = found[case.id, kind]
-            cells.append(f"{statistics.median(values) * 1e3:9.3f} ms {variation(values) or 0:7.1%}")
         label = " ".join(str(case[axis]) for axis in ("model", "batch_size", "optimizer"))
-        print(f"{label:44}{cells[0]:>22}{cells[1]:>22}")
-    for kind in ALLOCATORS:
-        relative = [
-            statistics.median(
-                found[case.id, kind][n] / statistics.median(found[case.id, kind]) for case in cases
-            )
-            for n in range(rounds)
-        ]
-        print(f"{kind}: the rounds' own speed, all cases together, varies by {variation(relative) or 0:.1%}")
+        cells = ""
+        for kind in ALLOCATORS:
+            within = [value / speed[n] for n, value in enumerate(relative[case.id, kind])]
+            median = statistics.median(found[case.id, kind]) * 1e3
+            cells += f"{median:13.3f} ms {share(found[case.id, kind])} {share(within)}"
+        print(f"{label:20}{cells}")
+    print(
+        f"speed of the rounds, all cases together: from {min(speed):.2f} to {max(speed):.2f}, CV {share(speed)}"
+    )
+
+
+def share(values: list[float]) -> str:
+    return f"{variation(values) or 0:8.1%}"
 
 
 if __name__ == "__main__":
