@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from bench import Suite, tasks
 from bench.case import Case
-from bench.cli.measure import conditions
+from bench.cli.options import conditions
 from bench.nursery import Workers
 from bench.training import Task
 

@@ -74,6 +74,7 @@ NO_SUCH_FILE = ("utils.py", "util.py", "common.py", "helpers.py", "misc.py")
 # Rooms that no test can import with profit, and the one through which tests drive them instead.
 DRIVEN_THROUGH = {
     "bench.cli.inspect": "bench.cli",  # a verb is its words on the command line
+    "bench.cli.run": "test_cli runs it",
     "bench.worker.allocator": "bench.worker.environment",  # pins for good: in a process of its own
     "bench.worker.session": "bench.nursery",  # a launch is a process
     "bench.worker.suites": "bench.runner",  # user code is read in a process
@@ -230,8 +231,8 @@ FORBIDDEN = [
         "bench.report.table",
         "class C:\n    def f(self):\n        from bench.cli import app",
     ),
-    ("imports_go_down", "bench.cli.measure", "from bench.training import fit"),
-    ("imports_go_down", "bench.cli.measure", "if True:\n    from bench.tasks import models"),
+    ("imports_go_down", "bench.cli.run", "from bench.training import fit"),
+    ("imports_go_down", "bench.cli.run", "if True:\n    from bench.tasks import models"),
     ("imports_go_down", "bench.training", "from bench.errors import UsageError"),
     ("imports_go_down", "bench.tasks.models", "from bench.suite import Suite"),
     ("imports_go_down", "bench.worker.session", "from bench.results.journal import Journal"),
@@ -240,7 +241,7 @@ FORBIDDEN = [
     ("imports_go_down", "bench.somewhere_new", "from bench.case import Case"),
     ("each_module_is_for_those_who_may", "bench.results.tables", "import torch"),
     ("each_module_is_for_those_who_may", "bench.runner", "def f():\n    import torch.cuda"),
-    ("each_module_is_for_those_who_may", "bench.cli.measure", "from torch import nn"),
+    ("each_module_is_for_those_who_may", "bench.cli.run", "from torch import nn"),
     ("each_module_is_for_those_who_may", "bench.training", "import torchvision"),
     (
         "each_module_is_for_those_who_may",
@@ -290,7 +291,7 @@ def test_every_rule_has_something_that_it_catches():
         ("bench.tasks.models", "def f():\n    import torch"),
         ("bench.worker.session", "import os, traceback\ntraceback.print_exc()\nos._exit(0)"),
         ("bench.worker.__main__", "import sys\nsys.exit(0)"),
-        ("bench.cli.measure", "import sys\nfrom bench import __version__\nprint('x')\nsys.exit(2)"),
+        ("bench.cli.run", "import sys\nfrom bench import __version__\nprint('x')\nsys.exit(2)"),
         ("bench.analysis.estimate", "import math, statistics\nx = statistics.median([1])"),
         ("bench.report.table", "import torchless, iot, scipyesque"),
         ("bench.report.table", "text = 'import torch; print(1)'\nconsole.print(text)"),

@@ -14,7 +14,7 @@ import pytest
 
 import bench
 from bench import cli
-from bench.cli import measure
+from bench.cli import listing
 
 ROOT = Path(__file__).parents[1]
 SUITES = ROOT / "tests" / "suites"
@@ -139,7 +139,7 @@ class TestFailures:
         def broken(*_):
             raise RuntimeError("a wheel came off")
 
-        monkeypatch.setattr(measure, "describe", broken)
+        monkeypatch.setattr(listing, "describe", broken)
         assert cli.exit_code(["list", SMALL]) == 70
         assert "a fault of Epochbench itself: RuntimeError: a wheel came off" in capfd.readouterr().err
         assert cli.exit_code(["list", SMALL, "--debug"]) == 70

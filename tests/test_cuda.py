@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench.case import Schedule
-from bench.cli.measure import conditions
+from bench.cli.options import conditions
 from bench.measurement import PHASED, TIMED, Measurement
 from bench.nursery import Workers
 from bench.runner import Plan, describe, run

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.case import Case, Conditions, Schedule
-from bench.cli.measure import conditions
+from bench.cli.options import conditions
 from bench.errors import UsageError
 from bench.measurement import TIMED, Failure, Measurement
 from bench.nursery import Refused, Workers

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import typer
 
-from bench.cli import inspect, measure
+from bench.cli import inspect, listing, run
 from bench.errors import HarnessFault, Interrupted, UsageError
 
 USAGE, FAULT, INTERRUPTED = 2, 70, 130
@@ -26,7 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-measure.register(app)
+listing.register(app)
+run.register(app)
 inspect.register(app)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench.case import AxisValue
+from bench.case import AxisValue, Conditions
 from bench.errors import SuiteError, UsageError
+from bench.machine.processors import default_threads, usable_cores
 from bench.suite import parse_axis
 
 Suites = Annotated[
@@ -73,3 +75,21 @@ def seconds(text: str) -> float:
     if not match:
         raise UsageError(f"{text!r} is no duration; write it as 90, 90s, 5m or 1.5h")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def conditions(
+    threads: int | None = None,
+    allocator: str = "pinned",
+    start_method: str | None = None,
+    data: Path = Path("data"),
+) -> Conditions:
+    """The conditions that flags ask for, with the defaults of this machine."""
+    cores = usable_cores()
+    return Conditions(
+        threads=default_threads(cores) if threads is None else threads,
+        cpus=cores,
+        allocator=allocator,
+        # On macOS a forked child may not use the system's own libraries.
+        start_method=start_method or ("fork" if sys.platform == "linux" else "spawn"),
+        data_root=str(data.resolve()),
+    )

@@ -1,4 +1,4 @@
-"""The verbs that start workers: `list` and `run`."""
+"""The verb that measures: `run`."""
 
 from __future__ import annotations
 
@@ -7,27 +7,26 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench import __version__
-from bench.case import ALLOCATORS, START_METHODS, Case, Conditions, Schedule
-from bench.cli.options import Axis, Debug, Json, Keyword, Suites, overrides, seconds, suite_files
+from bench.case import ALLOCATORS, START_METHODS, Schedule
+from bench.cli.listing import counted, select
+from bench.cli.options import Axis, Debug, Json, Keyword, Suites, conditions, overrides, seconds, suite_files
 from bench.cli.progress import progress, waiting
 from bench.errors import Interrupted, UsageError
-from bench.machine.processors import default_threads, usable_cores
 from bench.nursery import Workers
 from bench.results import folder as folders
 from bench.results.history import launch_seconds
 from bench.results.journal import Journal
-from bench.runner import Plan, SuiteListing, describe, probe, run
-from bench.selection import parse
+from bench.runner import Plan, describe, probe, run
 
 if TYPE_CHECKING:
     from bench.results.tables import Tables
@@ -36,32 +35,7 @@ FAILED, UNDECIDED = 5, 3
 
 
 def register(app: typer.Typer) -> None:
-    app.command("list")(list_cases)
     app.command("run")(run_suites)
-
-
-def list_cases(
-    suites: Suites = None,
-    keyword: Keyword = None,
-    axis: Axis = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> int:
-    """List the cases of suites, with what collapsed or was excluded and why."""
-    with tempfile.TemporaryDirectory() as logs, Workers(conditions(), Path(logs), modules=[]) as workers:
-        listings = describe(workers, suite_files(suites), overrides(axis))
-    chosen = select(listings, keyword)
-    if as_json:
-        print(json.dumps([listing_json(listing, chosen) for listing in listings], indent=2))
-        return 0
-    for listing in listings:
-        for case in listing.expansion.cases:
-            if case in chosen:
-                print(case.id)
-        for line in dropped(listing):
-            print(line)
-    print(counted(len(chosen), "case"))
-    return 0
 
 
 def run_suites(
@@ -247,63 +221,6 @@ def stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def conditions(
-    threads: int | None = None,
-    allocator: str = "pinned",
-    start_method: str | None = None,
-    data: Path = Path("data"),
-) -> Conditions:
-    """The conditions that flags ask for, with the defaults of this machine."""
-    cores = usable_cores()
-    return Conditions(
-        threads=default_threads(cores) if threads is None else threads,
-        cpus=cores,
-        allocator=allocator,
-        # On macOS a forked child may not use the system's own libraries.
-        start_method=start_method or ("fork" if sys.platform == "linux" else "spawn"),
-        data_root=str(data.resolve()),
-    )
-
-
-def select(listings: Sequence[SuiteListing], keyword: str | None) -> list[Case]:
-    """The cases that -k takes. Raises UsageError, saying what there is, where it takes none."""
-    cases = [case for listing in listings for case in listing.expansion.cases]
-    chosen = list(filter(parse(keyword), cases)) if keyword is not None else cases
-    if chosen:
-        return chosen
-    if not cases:
-        reasons = {reason for listing in listings for _, reason in listing.expansion.excluded}
-        raise UsageError(f"no case is left: {'; '.join(sorted(reasons))}")
-    values: dict[str, dict[str, None]] = {}
-    for case in cases:
-        for axis, value in case.used.items():
-            values.setdefault(axis, {})[str(value)] = None
-    there = "; ".join(f"{axis}: {', '.join(found)}" for axis, found in values.items())
-    raise UsageError(f"-k {keyword!r} matches none of the {len(cases)} cases; there are {there}")
-
-
-def dropped(listing: SuiteListing) -> Iterator[str]:
-    """What became of the combinations that are no cases."""
-    for (mode, axes), count in listing.expansion.collapsed.items():
-        why = f"{', '.join(axes)} is not used under mode={mode}" if axes else "the same case again"
-        yield f"# {listing.name}: {count} combinations collapsed: {why}"
-    for case, reason in listing.expansion.excluded:
-        yield f"# {case} excluded: {reason}"
-
-
-def listing_json(listing: SuiteListing, chosen: Sequence[Case]) -> dict[str, Any]:
-    return {
-        "suite": listing.name,
-        "file": listing.file,
-        "cases": [{"id": case.id, "axes": case.used} for case in listing.expansion.cases if case in chosen],
-        "collapsed": [
-            {"mode": mode, "axes": list(axes), "combinations": count}
-            for (mode, axes), count in listing.expansion.collapsed.items()
-        ],
-        "excluded": [{"id": case, "reason": reason} for case, reason in listing.expansion.excluded],
-    }
-
-
 # What a launch of a case that was never measured here is taken to last, and what a round costs besides.
 _UNKNOWN_LAUNCH, _NURSERY = 1.0, 3.0
 
@@ -336,8 +253,3 @@ def say_plan(plan: Plan, as_json: bool) -> int:
         f"others are taken as {_UNKNOWN_LAUNCH:g} s)"
     )
     return 0
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """`1 case`, `2 cases`."""
-    return f"{number} {one if number == 1 else many or one + 's'}"

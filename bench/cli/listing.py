@@ -1,0 +1,90 @@
+"""The verb that says what there is to measure: `list`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from bench.case import Case
+from bench.cli.options import Axis, Debug, Json, Keyword, Suites, conditions, overrides, suite_files
+from bench.errors import UsageError
+from bench.nursery import Workers
+from bench.runner import SuiteListing, describe
+from bench.selection import parse
+
+
+def register(app: typer.Typer) -> None:
+    app.command("list")(list_cases)
+
+
+def list_cases(
+    suites: Suites = None,
+    keyword: Keyword = None,
+    axis: Axis = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """List the cases of suites, with what collapsed or was excluded and why."""
+    with tempfile.TemporaryDirectory() as logs, Workers(conditions(), Path(logs), modules=[]) as workers:
+        listings = describe(workers, suite_files(suites), overrides(axis))
+    chosen = select(listings, keyword)
+    if as_json:
+        print(json.dumps([listing_json(listing, chosen) for listing in listings], indent=2))
+        return 0
+    for listing in listings:
+        for case in listing.expansion.cases:
+            if case in chosen:
+                print(case.id)
+        for line in dropped(listing):
+            print(line)
+    print(counted(len(chosen), "case"))
+    return 0
+
+
+def select(listings: Sequence[SuiteListing], keyword: str | None) -> list[Case]:
+    """The cases that -k takes. Raises UsageError, saying what there is, where it takes none."""
+    cases = [case for listing in listings for case in listing.expansion.cases]
+    chosen = list(filter(parse(keyword), cases)) if keyword is not None else cases
+    if chosen:
+        return chosen
+    if not cases:
+        reasons = {reason for listing in listings for _, reason in listing.expansion.excluded}
+        raise UsageError(f"no case is left: {'; '.join(sorted(reasons))}")
+    values: dict[str, dict[str, None]] = {}
+    for case in cases:
+        for axis, value in case.used.items():
+            values.setdefault(axis, {})[str(value)] = None
+    there = "; ".join(f"{axis}: {', '.join(found)}" for axis, found in values.items())
+    raise UsageError(f"-k {keyword!r} matches none of the {len(cases)} cases; there are {there}")
+
+
+def dropped(listing: SuiteListing) -> Iterator[str]:
+    """What became of the combinations that are no cases."""
+    for (mode, axes), count in listing.expansion.collapsed.items():
+        why = f"{', '.join(axes)} is not used under mode={mode}" if axes else "the same case again"
+        yield f"# {listing.name}: {count} combinations collapsed: {why}"
+    for case, reason in listing.expansion.excluded:
+        yield f"# {case} excluded: {reason}"
+
+
+def listing_json(listing: SuiteListing, chosen: Sequence[Case]) -> dict[str, Any]:
+    return {
+        "suite": listing.name,
+        "file": listing.file,
+        "cases": [{"id": case.id, "axes": case.used} for case in listing.expansion.cases if case in chosen],
+        "collapsed": [
+            {"mode": mode, "axes": list(axes), "combinations": count}
+            for (mode, axes), count in listing.expansion.collapsed.items()
+        ],
+        "excluded": [{"id": case, "reason": reason} for case, reason in listing.expansion.excluded],
+    }
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 case`, `2 cases`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
