@@ -55,7 +55,8 @@ class Refused(BenchError):
 def launch_variables(conditions: Conditions) -> dict[str, str]:
     """The environment variables of a nursery: what a library reads once, when it is loaded.
 
-    OpenBLAS and Arrow would start threads of their own when they are imported, which forbids to fork.
+    OpenBLAS and Arrow would start threads of their own when they are imported, which forbids to fork; a
+    package that asks whether there is a GPU when it is imported must not wake the CUDA runtime for it.
     """
     return {
         **os.environ,
@@ -64,7 +65,8 @@ def launch_variables(conditions: Conditions) -> dict[str, str]:
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "ACTIVE"),
         "OPENBLAS_NUM_THREADS": "1",
         "JE_ARROW_MALLOC_CONF": "background_thread:false",
-        "KINETO_LOG_LEVEL": "99",
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+        "KINETO_LOG_LEVEL": "99",  # it writes to standard error where there is no GPU
     }
 
 
@@ -99,13 +101,13 @@ class Nursery:
         HarnessFault where the worker itself failed.
         """
         self._number += 1
-        in_child = request["do"] != "preload" and request.get("forked", True)
+        runs = request["do"] != "preload"  # in a process whose end is reported
         deadline = time.monotonic() + timeout
         answer: dict[str, Any] | None = None
         ended: int | None = None
         try:
             self._send({"forked": True, **request, "id": self._number})
-            while answer is None or (in_child and ended is None):
+            while answer is None or (runs and ended is None):
                 message = self._receive(deadline)
                 if message.get("id") != self._number:
                     continue
@@ -121,15 +123,21 @@ class Nursery:
                     answer = message
         except TimeoutError:
             self._stop_request()
-            raise TimedOut(f"no answer within {timeout:g} s") from None
+            if answer is None:
+                raise TimedOut(f"no answer within {timeout:g} s") from None
         except EOFError:
             self.close()
-            if request["do"] == "launch":  # user code may have killed its parent, or is the process
-                raise Died(self._process.returncode) from None
-            last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
-            why = " ".join(last) or "it left no message"
-            raise HarnessFault(f"the worker process ended: {why}", f"its log is {self._log}") from None
+            if answer is None:
+                raise self._loss(request) from None
         return _opened(answer)
+
+    def _loss(self, request: Mapping[str, Any]) -> BenchError:
+        """What the end of the whole process amounts to."""
+        if request["do"] == "launch":  # user code may have killed its parent, or was this process
+            return Died(self._process.returncode)
+        last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
+        why = " ".join(last) or "it left no message"
+        return HarnessFault(f"the worker process ended: {why}", f"its log is {self._log}")
 
     def _send(self, message: Mapping[str, Any]) -> None:
         try:

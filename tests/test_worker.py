@@ -106,6 +106,16 @@ class TestSpawnedLaunches:
         assert (crash.failure, crash.message) == ("crash", "killed by SIGSEGV")
         assert hang.failure == "timeout"
 
+    def test_no_process_outlives_its_launch_either(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("DEEDS_PIDS", str(tmp_path / "pids"))
+        with Workers(conditions(start_method="spawn"), tmp_path) as workers:
+            plan = plan_of(workers, DEEDS, {"deed": ["leaves_processes"]}, launches=1)
+            (record,) = run(workers, plan)
+        assert isinstance(record, Measurement), record
+        pids = (tmp_path / "pids").read_text().split()
+        assert len(pids) == 2
+        assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
 
 class TestDeeds:
     @pytest.mark.parametrize(

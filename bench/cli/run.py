@@ -173,6 +173,9 @@ def finish(folder: folders.RunFolder) -> Tables:
     from bench.report import plots
     from bench.results import tables
 
+    for log in folder.logs.iterdir():
+        if log.stat().st_size == 0:
+            log.unlink()  # what printed nothing needs no file
     made = tables.read(folder.path)
     tables.write(folder, made)
     plots.draw(made, folder.plots)

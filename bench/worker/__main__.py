@@ -77,6 +77,8 @@ class Nursery:
                 self.send({"id": request["id"], "answer": preload(request["modules"])})
             elif not request["forked"]:
                 self.run(request)
+                reap_descendants()
+                self.send({"id": request["id"], "ended": 0})
                 return
             elif unsafe := unsafe_to_fork():
                 self.send({"id": request["id"], "refused": unsafe})
@@ -86,12 +88,15 @@ class Nursery:
     def fork(self, request: dict[str, Any]) -> None:
         """Runs the request in a child, waits for its end, and leaves none of its processes behind."""
         request["launched_at"] = time.perf_counter_ns()
-        child = os.fork()
+        nursery, child = os.getpid(), os.fork()
         if child == 0:
             die_with_parent()
-            os.setpgid(0, 0)
+            if os.getppid() != nursery:
+                os._exit(1)  # it died before the kernel was told
+            lead_group(0)
             self.run(request)
             os._exit(0)
+        lead_group(child)  # on both sides of the fork, so that neither can come too late
         self.send({"id": request["id"], "child": child})
         _, status = os.waitpid(child, 0)
         kill_group(child)
@@ -167,6 +172,14 @@ def _prctl(option: int, value: int) -> None:
 def die_with_parent() -> None:
     """The kernel kills this process when the one that made it ends, however that ends."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def lead_group(process: int) -> None:
+    """Makes a process (0: this one) the leader of a process group of its own."""
+    try:
+        os.setpgid(process, process)
+    except (ProcessLookupError, PermissionError):
+        pass  # it has ended
 
 
 def kill_group(leader: int) -> None:
