@@ -251,7 +251,10 @@ class Workers:
         new = [module for module in modules if module not in self.modules]
         self.modules += new
         if self._nursery is not None and new:
-            self._preload(self._nursery, new)
+            try:
+                self._preload(self._nursery, new)
+            except Refused as reason:
+                self._spawn_from_now_on(str(reason))
 
     def ask(self, request: Mapping[str, Any], log: str, timeout: float = _SHORT) -> dict[str, Any]:
         """The answer to one request, in a process of its own that writes to this log of the run."""

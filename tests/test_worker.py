@@ -189,6 +189,18 @@ class TestForkSafety:
             assert record.conditions["start_method"] == "spawn"
             assert workers.fallback == "the nursery has 3 threads"
 
+    def test_so_it_is_where_only_what_a_suite_imports_makes_a_nursery_unfit(self, tmp_path, monkeypatch):
+        with Workers(conditions(), tmp_path) as workers:
+            plan_of(workers, SMALL)  # a nursery is up
+
+            def refuse(*_):
+                raise Refused("importing torch starts threads")
+
+            monkeypatch.setattr(workers, "_preload", refuse)
+            workers.learn(["torch._inductor"])
+            assert workers.conditions.start_method == "spawn"
+            assert workers.fallback == "importing torch starts threads"
+
 
 class TestProbe:
     def test_a_batch_larger_than_the_data_is_told_before_anything_is_measured(self, workers):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from bench.case import Case
+from bench.case import Case, spell
 from bench.cli.options import Axis, Debug, Json, Keyword, Suites, conditions, overrides, suite_files
 from bench.errors import UsageError
 from bench.nursery import Workers
@@ -32,7 +32,7 @@ def list_cases(
     """List the cases of suites, with what collapsed or was excluded and why."""
     with tempfile.TemporaryDirectory() as logs, Workers(conditions(), Path(logs), modules=[]) as workers:
         listings = describe(workers, suite_files(suites), overrides(axis))
-    chosen = select(listings, keyword)
+    chosen = set(select(listings, keyword))
     if as_json:
         print(json.dumps([listing_json(listing, chosen) for listing in listings], indent=2))
         return 0
@@ -58,7 +58,7 @@ def select(listings: Sequence[SuiteListing], keyword: str | None) -> list[Case]:
     values: dict[str, dict[str, None]] = {}
     for case in cases:
         for axis, value in case.used.items():
-            values.setdefault(axis, {})[str(value)] = None
+            values.setdefault(axis, {})[spell(value)] = None
     there = "; ".join(f"{axis}: {', '.join(found)}" for axis, found in values.items())
     raise UsageError(f"-k {keyword!r} matches none of the {len(cases)} cases; there are {there}")
 
@@ -72,7 +72,7 @@ def dropped(listing: SuiteListing) -> Iterator[str]:
         yield f"# {case} excluded: {reason}"
 
 
-def listing_json(listing: SuiteListing, chosen: Sequence[Case]) -> dict[str, Any]:
+def listing_json(listing: SuiteListing, chosen: Collection[Case]) -> dict[str, Any]:
     return {
         "suite": listing.name,
         "file": listing.file,

@@ -142,9 +142,8 @@ def record_setting(workers: Workers, plan: Plan, folder: folders.RunFolder, labe
         "seed": plan.schedule.seed,
     }
     environment = workers.ask(request, "environment.log")["environment"]
-    environment["start_method"] = (
-        workers.conditions.start_method
-    )  # asking may have shown that fork is not sound
+    # Asking may have shown that fork is not sound.
+    environment["start_method"] = workers.conditions.start_method
     folder.write_json("environment.json", environment)
     folder.write_json(
         "plan.json",

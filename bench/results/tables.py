@@ -25,6 +25,7 @@ from bench.results.folder import RunFolder, find
 from bench.results.journal import Records, read_journal
 
 SUMMARY_COLUMNS = ["metric", "unit", "value", "ci_low", "ci_high", "launches", "steps", "caveats"]
+FAILURE_COLUMNS = ["kind", "round", "failure", "message", "where"]
 
 # Columns of numbers even where no row has one, so that every run has the same types.
 _NUMBERS = {
@@ -123,17 +124,11 @@ def build(
         ),
         failures=frame(
             (
-                (
-                    case,
-                    {
-                        name: getattr(failure, name)
-                        for name in ("kind", "round", "failure", "message", "where")
-                    },
-                )
+                (case, {name: getattr(failure, name) for name in FAILURE_COLUMNS})
                 for case in cases
                 for failure in failed[case.id]
             ),
-            ["kind", "round", "failure", "message", "where"],
+            FAILURE_COLUMNS,
         ),
         environment=environment,
         plan=plan or {},

@@ -86,14 +86,14 @@ def find(path: str, name: str) -> Suite:
 
 
 def probe(path: str, cases: Sequence[Case]) -> list[str]:
-    """Builds these cases once, before anything is measured: the third-party modules that they need.
+    """Builds these cases of one suite once, before anything is measured: the third-party modules that they need.
 
     Raises UsageError for what the user can mend (an unknown name, a batch larger than the data). Any
     other error is left to the launches, where it costs its own case and no other.
     """
     before = set(sys.modules)
+    suite = find(path, cases[0].suite)
     for case in cases:
-        suite = find(path, case.suite)
         try:
             task = suite.build(case)
         except UsageError:
