@@ -4,6 +4,7 @@ import pytest
 from fakes import failure, measurement, stage, stages
 
 from bench.analysis.caveats import CAVEATS, case_caveats
+from bench.analysis.launch import launch_values
 from bench.measurement import PHASED
 
 SOUND = [measurement(round=number) for number in range(1, 7)]
@@ -17,8 +18,12 @@ def with_condition(**changes):
     return measurement(conditions={**SOUND[0].conditions, **changes})
 
 
+def with_values(measurements):
+    return [(launch, launch_values(launch)) for launch in measurements]
+
+
 def names(measurements, failures=()):
-    return {caveat.name: caveat.count for caveat in case_caveats(measurements, failures)}
+    return {caveat.name: caveat.count for caveat in case_caveats(with_values(measurements), failures)}
 
 
 # How each caveat arises: the launches of a case, its failures, and for how many launches it holds.
@@ -36,7 +41,7 @@ ARISES = {
 
 
 def test_sound_launches_have_no_caveat():
-    assert case_caveats(SOUND, []) == []
+    assert case_caveats(with_values(SOUND), []) == []
 
 
 def test_every_caveat_has_its_story():
@@ -81,6 +86,6 @@ def test_caveats_come_in_the_order_of_their_table():
         checks=dict.fromkeys(SOUND[0].checks, False),
         conditions={"start_method": "spawn", "allocator": "unpinned"},
     )
-    found = [caveat.name for caveat in case_caveats([spoilt], [failure()])]
+    found = [caveat.name for caveat in case_caveats(with_values([spoilt]), [failure()])]
     assert found == [name for name in CAVEATS if name in found]
     assert len(found) == 7

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.analysis.estimate import interval_rank
-from bench.analysis.launch import launch_values, same_work_each_epoch
+from bench.analysis.launch import same_work_each_epoch
 from bench.measurement import TIMED, Failure, Measurement
 
 CAVEATS = (
@@ -36,10 +36,12 @@ class Caveat:
     count: int
 
 
-def case_caveats(measurements: Sequence[Measurement], failures: Sequence[Failure]) -> list[Caveat]:
-    """The caveats of one case, in the order of CAVEATS."""
-    timed = [measurement for measurement in measurements if measurement.kind == TIMED]
-    values = [launch_values(measurement) for measurement in timed]
+def case_caveats(
+    launches: Sequence[tuple[Measurement, Mapping[str, float]]], failures: Sequence[Failure]
+) -> list[Caveat]:
+    """The caveats of one case, in the order of CAVEATS; its launches come with their `launch_values`."""
+    timed = [measurement for measurement, _ in launches if measurement.kind == TIMED]
+    values = [values for measurement, values in launches if measurement.kind == TIMED]
     work = [{name: v for name, v in launch.items() if name.startswith("work.")} for launch in values]
     found = {
         "few_launches": len(timed) if interval_rank(len(timed)) is None else 0,

@@ -92,11 +92,7 @@ def build(
 
     return Tables(
         summary=frame(
-            (
-                (case, row)
-                for case in cases
-                for row in _summary(launches[case.id], measured[case.id], failed[case.id])
-            ),
+            ((case, row) for case in cases for row in _summary(launches[case.id], failed[case.id])),
             SUMMARY_COLUMNS,
         ),
         steps=frame(
@@ -147,11 +143,10 @@ def _cases(records: Records, plan: Mapping[str, Any]) -> list[Case]:
 
 def _summary(
     launches: Sequence[tuple[Measurement, Mapping[str, float]]],
-    measurements: Sequence[Measurement],
     failures: Sequence[Failure],
 ) -> Iterable[dict[str, Any]]:
     names = dict.fromkeys(name for _, values in launches for name in values)
-    caveats = ";".join(caveat.name for caveat in case_caveats(measurements, failures))
+    caveats = ";".join(caveat.name for caveat in case_caveats(launches, failures))
     for name in sorted(names, key=_place):
         values = [values[name] for _, values in launches if name in values]
         found = estimate(values)
