@@ -200,12 +200,18 @@ def _whole(axis: str, value: object, least: int, why: str = "", otherwise: str =
 
 @dataclass(frozen=True)
 class Schedule:
-    """How often and how long: launches a case, the budget of the run, the deadline of one launch.
+    """How often and how long.
 
-    `time_budget` and `timeout` are seconds. Raises UsageError for numbers that cannot be kept.
+    A case has at least `launches` launches, and goes on, up to `max_launches`, until the 95 % intervals
+    of its gated metrics are within `tolerance` of their values (a share: 0.02 for 2 %). At most `repeats`
+    launches of a case are made again because something disturbed them. `time_budget`, of the run, and
+    `timeout`, of a launch, are seconds. Raises UsageError for numbers that cannot be kept.
     """
 
     launches: int = 6  # min to max of six covers the median with 96.9 %
+    max_launches: int = 20
+    tolerance: float = 0.02
+    repeats: int = 6
     time_budget: float | None = None
     timeout: float = 600.0
     seed: int = 0
@@ -213,6 +219,14 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.launches < 1:
             raise UsageError(f"launches must be at least 1, not {self.launches}")
+        if self.max_launches < self.launches:
+            raise UsageError(
+                f"max-launches must be at least launches, {self.launches}, not {self.max_launches}"
+            )
+        if not 0 < self.tolerance < 1:
+            raise UsageError(f"tolerance must be between 0 % and 100 %, not {self.tolerance:.4g}")
+        if self.repeats < 0:
+            raise UsageError(f"repeats must be at least 0, not {self.repeats}")
         if self.time_budget is not None and not self.time_budget > 0:
             raise UsageError(f"time-budget must be above 0 seconds, not {self.time_budget:g}")
         if not self.timeout > 0:

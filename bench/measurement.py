@@ -28,7 +28,8 @@ PHASES = (
     "other",
 )
 
-# How many epochs at the start of a launch are kept and marked, but not counted.
+# How many epochs at the start of a launch are kept and marked, but not counted, at the least: where the
+# series of steps shows that start-up goes on, `analysis/launch.py` leaves out more.
 WARMUP_EPOCHS = 1
 
 TIMED = "timed"  # the launches whose times enter the tables
@@ -59,11 +60,6 @@ class StageRecord:
             raise ValueError(f"{len(self.steps)} steps and {len(self.samples)} numbers of samples")
 
     @property
-    def counted(self) -> bool:
-        """False in warm-up."""
-        return self.epoch >= WARMUP_EPOCHS
-
-    @property
     def full(self) -> list[bool]:
         """Which steps ran a full batch: only their times are comparable."""
         largest = max(self.samples, default=0)
@@ -81,7 +77,8 @@ class Measurement:
     `round` counts from 1, `position` is the place in the round, `nursery` the process that it was forked
     from. `clock` names what timed the steps; `memory` is in bytes; `checks` say whether the work was what
     the mode promises; `conditions` are the settings as they took; `costs` are seconds that the launch
-    spent outside its loop.
+    spent before and in its loop. `guards` count what could have disturbed it, as `worker/guards.py` and
+    `machine/telemetry.py` name it; `telemetry` is what was seen of it from outside.
     """
 
     case: Case
@@ -96,6 +93,8 @@ class Measurement:
     checks: Mapping[str, bool] = field(default_factory=dict)
     conditions: Mapping[str, Any] = field(default_factory=dict)
     costs: Mapping[str, float] = field(default_factory=dict)
+    guards: Mapping[str, float] = field(default_factory=dict)
+    telemetry: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         stages = [dataclasses.asdict(stage) for stage in self.stages]
@@ -115,7 +114,7 @@ class Failure:
     """What a launch reports instead of a Measurement.
 
     `failure` is one of FAILURES, `message` one line, `where` the user's own frame (file:line) if one is
-    known, `detail` the traceback or the end of the log.
+    known, `detail` the traceback or the launch's log; `telemetry` is what was seen of it from outside.
     """
 
     case: Case
@@ -128,6 +127,7 @@ class Failure:
     message: str
     where: str = ""
     detail: str = ""
+    telemetry: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {**_shallow(self), "case": self.case.to_json()}
@@ -229,6 +229,7 @@ METRICS: Mapping[str, Metric] = _table(
         for stage in STAGES
         for what in ("batches", "samples", "optimizer_steps")
     ),
+    ("energy.per_sample", "J/sample", "time", "less", False, "the device's energy over the loop, by its samples"),
     ("memory.peak_rss", "B", "memory", "less", True, "rise of resident memory over its level before the task"),
     ("memory.peak_allocated", "B", "machine", "less", True, "peak of the bytes of tensors on the device"),
     ("memory.peak_reserved", "B", "memory", "less", True, "peak of the bytes the device's allocator held"),

@@ -11,16 +11,21 @@ import dataclasses
 import json
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from bench.case import Conditions
 from bench.errors import BenchError, HarnessFault, UsageError
+from bench.signals import interruptible
 
 # The running Epochbench is the one that measures, whatever else of that name the interpreter could
 # import: -P keeps the working directory (which may hold a folder called bench) out of the search.
@@ -34,14 +39,21 @@ _BOOT = (
 _PRELOAD = ("torch", "numpy", "psutil", "bench.worker.session", "bench.worker.suites", "bench.tasks.models")
 
 _SHORT = 120.0  # seconds for an answer that involves no loop: importing torch on a slow disk is part of it
+_SOON = 10.0  # seconds that a nursery has to end what it runs
+
+_MARK = "EPOCHBENCH_NURSERY"  # in the environment of all that a nursery starts
 
 
 class Died(BenchError):
-    """The child ended without an answer. `status` is its exit code, negative for a signal."""
+    """The child ended without an answer. `status` is its exit code, negative for a signal.
 
-    def __init__(self, status: int) -> None:
+    `starved` is True where the kernel killed a process for want of memory while the child ran.
+    """
+
+    def __init__(self, status: int, starved: bool = False) -> None:
         super().__init__(f"ended with status {status}")
         self.status = status
+        self.starved = starved
 
 
 class TimedOut(BenchError):
@@ -71,42 +83,53 @@ def launch_variables(conditions: Conditions) -> dict[str, str]:
 
 
 class Nursery:
-    """One worker process, and the two pipes of its own over which JSON lines go."""
+    """One worker process, the two pipes of its own over which JSON lines go, and its scratch folder.
 
-    def __init__(self, conditions: Conditions, log: Path) -> None:
-        read_requests, self._requests = os.pipe()
-        self._answers, write_answers = os.pipe()
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _BOOT, str(read_requests), str(write_answers)],
+    The folder is where launches put temporary files; it goes with the process, whichever end dies.
+    """
+
+    def __init__(self, conditions: Conditions, logs: Path | None = None) -> None:
+        self.scratch = _scratch()
+        self._log = (logs or self.scratch) / "nursery.log"
+        self._process, self._requests, self._answers = self._start(conditions)
+        self.closed = False
+        self._buffer = b""
+        self._child: int | None = None
+        self._number = 0
+
+    def _start(self, conditions: Conditions) -> tuple[subprocess.Popen[bytes], int, int]:
+        read_requests, requests = os.pipe()
+        answers, write_answers = os.pipe()
+        with self._log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _BOOT, str(read_requests), str(write_answers), self.scratch],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=launch_variables(conditions),
+                env={**launch_variables(conditions), _MARK: str(self.scratch)},
                 pass_fds=(read_requests, write_answers),
                 start_new_session=True,  # Ctrl-C at the terminal is the parent's to handle
             )
         os.close(read_requests)
         os.close(write_answers)
-        self.closed = False
-        self._log = log
-        self._buffer = b""
-        self._child: int | None = None
-        self._number = 0
+        return process, requests, answers
 
-    def ask(self, request: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        """The answer to one request, once what it ran in has ended.
+    def ask(
+        self, request: Mapping[str, Any], timeout: float, started: Callable[[int], None] = lambda _: None
+    ) -> dict[str, Any]:
+        """The answer to one request, once what it ran in has ended; `started` is told its process.
 
-        Raises UsageError as the worker worded it; Died, TimedOut or Refused as their docstrings say;
-        HarnessFault where the worker itself failed.
+        `starved` in the answer says that the kernel killed a process for want of memory meanwhile. Raises
+        UsageError as the worker worded it; Died, TimedOut or Refused as their docstrings say; HarnessFault
+        where the worker itself failed.
         """
         self._number += 1
         runs = request["do"] != "preload"  # in a process whose end is reported
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + (_SHORT if request.get("modules") else timeout)
         answer: dict[str, Any] | None = None
-        ended: int | None = None
+        ended: dict[str, Any] | None = None
         try:
-            self._send({"forked": True, **request, "id": self._number})
+            self._send({**request, "id": self._number})
             while answer is None or (runs and ended is None):
                 message = self._receive(deadline)
                 if message.get("id") != self._number:
@@ -115,10 +138,13 @@ class Nursery:
                     raise Refused(message["refused"])
                 if "child" in message:
                     self._child = message["child"]
+                    started(message["child"])
+                elif "loaded" in message:
+                    deadline = time.monotonic() + timeout
                 elif "ended" in message:
-                    self._child, ended = None, message["ended"]
+                    self._child, ended = None, message
                     if answer is None:
-                        raise Died(message["ended"])
+                        raise Died(message["ended"], message["starved"])
                 else:
                     answer = message
         except TimeoutError:
@@ -126,22 +152,27 @@ class Nursery:
             if answer is None:
                 raise TimedOut(f"no answer within {timeout:g} s") from None
         except EOFError:
+            lost = None if answer else self._loss(request)
             self.close()
-            if answer is None:
-                raise self._loss(request) from None
-        return _opened(answer)
+            if lost is not None:
+                raise lost from None
+        assert answer is not None
+        return {**_opened(answer), "starved": ended is not None and ended["starved"]}
 
     def _loss(self, request: Mapping[str, Any]) -> BenchError:
         """What the end of the whole process amounts to."""
-        if request["do"] == "launch":  # user code may have killed its parent, or was this process
-            return Died(self._process.returncode)
-        last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
-        why = " ".join(last) or "it left no message"
-        return HarnessFault(f"the worker process ended: {why}", f"its log is {self._log}")
+        status = self._process.wait()
+        if request["do"] == "launch":  # user code may have killed its parent
+            return Died(status)
+        text = self._log.read_text(errors="replace")
+        why = " ".join(text.strip().splitlines()[-1:]) or "it left no message"
+        return HarnessFault(f"the worker process ended: {why}", text)
 
     def _send(self, message: Mapping[str, Any]) -> None:
+        data = f"{json.dumps(message)}\n".encode()
         try:
-            os.write(self._requests, f"{json.dumps(message)}\n".encode())
+            while data:
+                data = data[os.write(self._requests, data) :]
         except BrokenPipeError:
             raise EOFError from None
 
@@ -161,7 +192,7 @@ class Nursery:
                 if isinstance(message, dict):
                     return message
                 continue
-            with selectors.DefaultSelector() as selector:
+            with selectors.DefaultSelector() as selector, interruptible():
                 selector.register(self._answers, selectors.EVENT_READ)
                 if not selector.select(max(0.0, deadline - time.monotonic())):
                     raise TimeoutError
@@ -171,7 +202,7 @@ class Nursery:
             self._buffer += data
 
     def _stop_request(self) -> None:
-        """Kills what the present request runs in; a nursery that forked it lives on."""
+        """Kills what the present request runs in; the nursery lives on, unless it does not answer either."""
         if self._child is None:
             self.close()
             return
@@ -190,10 +221,34 @@ class Nursery:
         self.closed = True
         os.close(self._requests)
         os.close(self._answers)
-        for leader in (self._child, self._process.pid):
-            if leader is not None:
-                _kill_group(leader)
+        self._process.terminate()  # it ends its child, what that left, and itself
+        try:
+            ended = self._process.wait(_SOON)
+        except subprocess.TimeoutExpired:
+            ended = None
+        if ended != 0:
+            self._clear_away()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _clear_away(self) -> None:
+        """Kills all that descends from a nursery which could not do so itself, told by its environment."""
+        _kill_group(self._process.pid)
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(_MARK) == str(self.scratch):
+                    process.kill()
+            except (psutil.Error, OSError):
+                continue  # it has ended, or is another user's
         self._process.wait()
+
+
+def _scratch() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="epochbench-"))
+    except OSError as problem:
+        raise UsageError(
+            f"no temporary folder can be made: {problem.strerror}; make room, or set TMPDIR to another place"
+        ) from None
 
 
 def _opened(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,12 +271,15 @@ def _kill_group(leader: int) -> None:
 class Workers:
     """Processes that answer requests, forked from a nursery or spawned one by one.
 
-    `conditions` are those in force: where forking is not sound on this machine, `start_method` goes over
-    to spawn and `fallback` says why. `modules` is what a nursery imports beforehand, `logs` the folder
-    that requests log to.
+    A spawned launch imports everything itself: its nursery has imported nothing. `conditions` are those in
+    force: where forking is not sound on this machine, `start_method` goes over to spawn and `fallback` says
+    why. `modules` is what is imported beforehand; `logs` is the folder that requests log to, None for the
+    nursery's own, which does not last.
     """
 
-    def __init__(self, conditions: Conditions, logs: Path, modules: Sequence[str] = _PRELOAD) -> None:
+    def __init__(
+        self, conditions: Conditions, logs: Path | None = None, modules: Sequence[str] = _PRELOAD
+    ) -> None:
         self.conditions = conditions
         self.logs = logs
         self.fallback = ""
@@ -250,38 +308,44 @@ class Workers:
         """Every nursery imports these modules too, from now on; one that runs already does so at once."""
         new = [module for module in modules if module not in self.modules]
         self.modules += new
-        if self._nursery is not None and new:
+        if self._nursery is not None and new and self.conditions.start_method == "fork":
             try:
                 self._preload(self._nursery, new)
             except Refused as reason:
                 self._spawn_from_now_on(str(reason))
 
-    def ask(self, request: Mapping[str, Any], log: str, timeout: float = _SHORT) -> dict[str, Any]:
-        """The answer to one request, in a process of its own that writes to this log of the run."""
-        request = {**request, "log": str(self.logs / log)}
+    def ask(
+        self,
+        request: Mapping[str, Any],
+        log: str,
+        timeout: float = _SHORT,
+        started: Callable[[int], None] = lambda _: None,
+    ) -> dict[str, Any]:
+        """The answer to one request, in a process of its own that writes to this log of the run.
+
+        `started` is told that process. Raises what `Nursery.ask` raises, but for Refused.
+        """
         if self.conditions.start_method == "fork":
             try:
                 nursery = self._ready()
                 self._has_launched |= request["do"] == "launch"
-                return nursery.ask(request, timeout)
+                return nursery.ask(self._logged(request, nursery, log), timeout, started)
             except Refused as reason:
                 self._spawn_from_now_on(str(reason))
-        request = {**request, "conditions": self.conditions.to_json()}
-        nursery = self._start()
+        request = {**request, "modules": self.modules, "conditions": self.conditions.to_json()}
+        nursery = Nursery(self.conditions, self.logs)
         try:
-            nursery.ask({"do": "preload", "modules": self.modules}, _SHORT)
-            began = time.perf_counter_ns()
-            return nursery.ask({**request, "forked": False, "launched_at": began}, timeout)
+            return nursery.ask(self._logged(request, nursery, log), timeout, started)
         finally:
             nursery.close()
 
-    def _start(self) -> Nursery:
-        return Nursery(self.conditions, self.logs / "nursery.log")
+    def _logged(self, request: Mapping[str, Any], nursery: Nursery, log: str) -> dict[str, Any]:
+        return {**request, "log": str((self.logs or nursery.scratch) / log)}
 
     def _ready(self) -> Nursery:
         """A nursery that has imported what it should and is fit to fork; raises Refused where none can be."""
         while self._nursery is None or self._nursery.closed:
-            nursery = self._nursery = self._start()
+            nursery = self._nursery = Nursery(self.conditions, self.logs)
             self._preload(nursery, self.modules)
         return self._nursery
 

@@ -1,26 +1,43 @@
 """The parent: which launch comes when. It yields what came back, one record a launch.
 
-A round is one launch of every case that is still in the rotation, in random order, forked from a
-nursery of its own: launches of one case never share an address layout. A case leaves the rotation after
-a failure with nothing measured, or after its second failure.
+A round is one launch of every case that still wants one, in random order, forked from a nursery of its
+own: launches of one case never share an address layout. Which cases want more is the stop rule's to
+say. The order of a round follows from the seed and its number, and its cases from the records of the
+rounds before: that is how a run that was cut off goes on as if it had not been.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from bench.case import AxisValue, Case, Schedule
+from bench.machine.telemetry import Readings
 from bench.measurement import PHASED, TIMED, Failure, Measurement
 from bench.nursery import Died, TimedOut, Workers
 from bench.suite import Expansion
 
 Record = Measurement | Failure
+
+
+class Rule(Protocol):
+    """The stop rule, as a run needs it; `analysis/stopping.py` has the one in use."""
+
+    def add(self, record: Record) -> None: ...
+    def wants(self, case: Case) -> bool: ...
+
+
+class Watch(Protocol):
+    """Whoever watches a launch from outside, as `machine/telemetry.py` does."""
+
+    def watch(self, pid: int) -> None: ...
+    def end(self, loop: tuple[float, float] | None) -> Readings: ...
 
 
 @dataclass(frozen=True)
@@ -43,7 +60,7 @@ class Plan:
 
     @property
     def launches(self) -> int:
-        """How many launches the whole plan takes."""
+        """How many launches the plan takes at the least."""
         return len(self.cases) * self.schedule.launches + len(self.phase_cases)
 
     @property
@@ -79,12 +96,13 @@ def describe(
     ]
 
 
-def probe(workers: Workers, plan: Plan, download: bool = False) -> None:
+def probe(workers: Workers, plan: Plan, download: bool = False) -> set[str]:
     """Builds one case for each data set and model before anything is measured: the largest batch of each.
 
-    Raises UsageError for a name or a size that cannot be had; the workers learn which modules to import
-    beforehand.
+    Returns the files of the user's own code that building them loaded. Raises UsageError for a name or a
+    size that cannot be had; the workers learn which modules to import beforehand.
     """
+    sources = {plan.files[case.suite] for case in plan.cases}
     for suite in dict.fromkeys(case.suite for case in plan.cases):
         largest: dict[tuple[Any, ...], Case] = {}
         for case in sorted((case for case in plan.cases if case.suite == suite), key=_batch):
@@ -101,6 +119,8 @@ def probe(workers: Workers, plan: Plan, download: bool = False) -> None:
         except (Died, TimedOut):
             continue  # the launches will tell, each for its own case
         workers.learn(answer["modules"])
+        sources |= set(answer["sources"])
+    return sources
 
 
 def _batch(case: Case) -> int:
@@ -110,38 +130,44 @@ def _batch(case: Case) -> int:
 def run(
     workers: Workers,
     plan: Plan,
+    rule: Rule,
+    done: Sequence[Record] = (),
+    watch: Watch | None = None,
     announce: Callable[[Job], None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Record]:
-    """Every launch of the plan, as it comes back; ends early where the time budget does."""
-    schedule = plan.schedule
-    order = random.Random(schedule.seed)
+    """Every launch of the plan, as it comes back; ends early where the time budget does.
+
+    `done` are the records of an earlier part of the run: those launches are not made again.
+    """
+    budget = plan.schedule.time_budget
     began = clock()
-    rotation = list(plan.cases)
-    failures: dict[str, int] = {}
-    measured: set[str] = set()
-    for number in range(1, schedule.launches + 1):
-        launches = [(case, TIMED) for case in rotation]
+    made = {(record.round, record.kind, record.case.id): record for record in done}
+    number = 0
+    while wanted := [(case, TIMED) for case in plan.cases if rule.wants(case)]:
+        number += 1
         if number == 1:
-            launches += [(case, PHASED) for case in plan.phase_cases]
-        order.shuffle(launches)
-        workers.renew()
-        for position, (case, kind) in enumerate(launches, start=1):
-            if schedule.time_budget is not None and clock() - began >= schedule.time_budget:
+            wanted += [(case, PHASED) for case in plan.phase_cases]
+        random.Random(f"{plan.schedule.seed}/{number}").shuffle(wanted)
+        is_new = True
+        for position, (case, kind) in enumerate(wanted, start=1):
+            if earlier := made.get((number, kind, case.id)):
+                rule.add(earlier)
+                continue
+            if budget is not None and clock() - began >= budget:
                 return
+            if is_new:
+                workers.renew()
+                is_new = False
             job = Job(case, kind, number, position)
             announce(job)
-            record = launch(workers, plan, job)
+            record = launch(workers, plan, job, watch)
+            rule.add(record)
             yield record
-            if isinstance(record, Failure):
-                failures[case.id] = failures.get(case.id, 0) + 1
-            else:
-                measured.add(case.id)
-        rotation = [case for case in rotation if failures.get(case.id, 0) < (2 if case.id in measured else 1)]
 
 
-def launch(workers: Workers, plan: Plan, job: Job) -> Record:
-    """One launch: what it reported, or the Failure that its end amounts to."""
+def launch(workers: Workers, plan: Plan, job: Job, watch: Watch | None = None) -> Record:
+    """One launch: what it reported, or the Failure that its end amounts to; with what was seen of it."""
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
     log = f"{slug(job.case.id)}.{job.kind}.{job.round}.log"
     request = {
@@ -154,24 +180,56 @@ def launch(workers: Workers, plan: Plan, job: Job) -> Record:
         "conditions": workers.conditions.to_json(),
         "seed": plan.schedule.seed,
     }
+    record: Record
+    loop: tuple[float, float] | None = None
     try:
-        answer = workers.ask(request, log, plan.schedule.timeout)
+        answer = workers.ask(
+            request, log, plan.schedule.timeout, watch.watch if watch is not None else lambda _: None
+        )
+        if "failure" in answer:
+            record = _explained(Failure.from_json(answer["failure"]), answer["starved"])
+        else:
+            record, loop = Measurement.from_json(answer["measurement"]), answer["loop"]
     except (Died, TimedOut) as end:
         failure, message = _fate(end, plan.schedule.timeout)
-        return Failure(
+        record = Failure(
             job.case, job.kind, job.round, job.position, 0, started, failure, message, detail=f"logs/{log}"
         )
-    if "failure" in answer:
-        return Failure.from_json(answer["failure"])
-    return Measurement.from_json(answer["measurement"])
+    return record if watch is None else _with_readings(record, watch.end(loop))
+
+
+def _with_readings(record: Record, seen: Readings) -> Record:
+    if isinstance(record, Failure):
+        return dataclasses.replace(record, telemetry=seen.telemetry)
+    return dataclasses.replace(record, telemetry=seen.telemetry, guards={**record.guards, **seen.guards})
+
+
+def _explained(failure: Failure, starved: bool) -> Failure:
+    """A failure that a process of the launch, such as a loader worker, was killed for want of memory."""
+    if not starved or failure.failure == "out_of_memory":
+        return failure
+    message = f"{failure.message}; {_STARVED}"
+    return dataclasses.replace(failure, failure="out_of_memory", message=message)
+
+
+_STARVED = "the kernel killed a process for want of memory: make the batch smaller, or give it more memory"
 
 
 def _fate(end: Died | TimedOut, timeout: float) -> tuple[str, str]:
     if isinstance(end, TimedOut):
         return "timeout", f"no result within {timeout:g} s, killed; give it longer with --timeout"
+    if end.starved and end.status == -signal.SIGKILL:
+        return "out_of_memory", _STARVED
     if end.status < 0:
-        return "crash", f"killed by {signal.Signals(-end.status).name}"
+        return "crash", f"killed by {_signal_name(-end.status)}"
     return "crash", f"ended with exit code {end.status} and no result"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"  # a real-time one has no name
 
 
 def slug(text: str) -> str:

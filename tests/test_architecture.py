@@ -19,7 +19,7 @@ HOUSE = ROOT / "bench"
 # A room imports from the floors below its own, the ground floor first. `bench` is the front door.
 FLOORS = (
     ("errors",),
-    ("case",),
+    ("case", "signals"),
     ("suite", "measurement"),
     ("selection", "analysis"),
     ("results", "readers", "thresholds"),
@@ -74,6 +74,7 @@ NO_SUCH_FILE = ("utils.py", "util.py", "common.py", "helpers.py", "misc.py")
 # Rooms that no test can import with profit, and the one through which tests drive them instead.
 DRIVEN_THROUGH = {
     "bench.cli.inspect": "bench.cli",  # a verb is its words on the command line
+    "bench.cli.resume": "bench.cli",
     "bench.cli.run": "bench.cli",
     "bench.worker.allocator": "bench.worker.environment",  # pins for good: in a process of its own
     "bench.worker.session": "bench.nursery",  # a launch is a process

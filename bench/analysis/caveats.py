@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.analysis.estimate import interval_rank
-from bench.analysis.launch import same_work_each_epoch
-from bench.measurement import TIMED, Failure, Measurement
+from bench.analysis.estimate import estimate, interval_rank
+from bench.analysis.guards import remarks
+from bench.analysis.launch import Launch, same_work_each_epoch
+from bench.analysis.stopping import tolerance_of
+from bench.measurement import WARMUP_EPOCHS, Failure
 
 CAVEATS = (
     "few_launches",  # too few for a 95 % interval
+    "unsettled",  # the interval of a gated metric is wider than was asked
     "launches_failed",
+    "contaminated",  # most launches were disturbed, so that all had to count
+    "machine_busy",  # other processes ran on the processors of the launches
+    "never_settled",  # steps that get faster or slower to the end of the launch
+    "long_warmup",  # start-up that goes on after the first epoch: left out as well
+    "page_faults",  # the kernel maps memory anew while the loop runs
+    "gc_pauses",  # Python's garbage collector takes a share of the loop
+    "coarse_clock",  # too coarse for the step
+    "clock_changed",  # of the processors or of the device
+    "gpu_power_capped",
     "spawned",  # forking was not sound, or not wanted
     "allocator_unpinned",  # pinning was asked for and did not take
     "work_differs",  # between epochs of one launch, or between launches
@@ -37,24 +49,50 @@ class Caveat:
 
 
 def case_caveats(
-    launches: Sequence[tuple[Measurement, Mapping[str, float]]], failures: Sequence[Failure]
+    launches: Sequence[Launch], failures: Sequence[Failure], tolerance: float | None = None
 ) -> list[Caveat]:
-    """The caveats of one case, in the order of CAVEATS; its launches come with their `launch_values`."""
-    timed = [measurement for measurement, _ in launches if measurement.kind == TIMED]
-    values = [values for measurement, values in launches if measurement.kind == TIMED]
-    work = [{name: v for name, v in launch.items() if name.startswith("work.")} for launch in values]
+    """The caveats of one case, in the order of CAVEATS. `tolerance` is what the run asked for, if known.
+
+    What the guards remark is a caveat where it holds for at least half of the launches that count.
+    """
+    timed = [launch for launch in launches if launch.timed]
+    used = [launch for launch in timed if launch.counts]
+    work = [{name: v for name, v in launch.values.items() if name.startswith("work.")} for launch in timed]
     found = {
-        "few_launches": len(timed) if interval_rank(len(timed)) is None else 0,
+        "few_launches": len(used) if interval_rank(len(used)) is None else 0,
+        "unsettled": len(used) if tolerance is not None and _is_wide(used, tolerance) else 0,
         "launches_failed": len(failures),
-        "spawned": sum(m.conditions.get("start_method") == "spawn" for m in timed),
-        "allocator_unpinned": sum(m.conditions.get("allocator") == "unpinned" for m in timed),
+        "contaminated": sum(bool(launch.disturbed) for launch in used),
+        "never_settled": sum(not launch.warmup.settled for launch in used),
+        "long_warmup": sum(launch.warmup.epochs > WARMUP_EPOCHS for launch in used),
+        "spawned": sum(launch.measurement.conditions.get("start_method") == "spawn" for launch in timed),
+        "allocator_unpinned": sum(
+            launch.measurement.conditions.get("allocator") == "unpinned" for launch in timed
+        ),
         "work_differs": sum(
-            not same_work_each_epoch(m) or done != work[0] for m, done in zip(timed, work, strict=True)
+            not same_work_each_epoch(launch.measurement) or done != work[0]
+            for launch, done in zip(timed, work, strict=True)
         ),
         "no_full_batch": sum(
-            "train.throughput" in launch and "train.step_time" not in launch for launch in values
+            "train.throughput" in launch.values and "train.step_time" not in launch.values for launch in timed
         ),
     }
     for check, name in _CHECKS.items():
-        found[name] = sum(not m.checks.get(check, True) for m in timed)
-    return [Caveat(name, found[name]) for name in CAVEATS if found[name]]
+        found[name] = sum(not launch.measurement.checks.get(check, True) for launch in timed)
+    remarked = [name for launch in used for name in remarks(launch.measurement)]
+    for name in set(remarked):
+        count = remarked.count(name)
+        found[name] = count if 2 * count >= len(used) else 0
+    return [Caveat(name, found[name]) for name in CAVEATS if found.get(name)]
+
+
+def _is_wide(launches: Sequence[Launch], tolerance: float) -> bool:
+    """Whether an interval is wider than was asked. Without an interval that is another caveat."""
+    for metric in dict.fromkeys(name for launch in launches for name in launch.values):
+        allowed = tolerance_of(metric, tolerance)
+        if allowed is not None:
+            values = [launch.values[metric] for launch in launches if metric in launch.values]
+            half = estimate(values).half_width
+            if half is not None and half > allowed:
+                return True
+    return False

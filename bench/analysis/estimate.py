@@ -16,6 +16,9 @@ from dataclasses import dataclass
 
 LEVEL = 0.95
 
+# Standard normal quantiles: of a two-sided interval of 95 %, and of a power of 80 %.
+_Z_INTERVAL, _Z_POWER = 1.960, 0.842
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -29,9 +32,22 @@ class Estimate:
     @property
     def half_width(self) -> float | None:
         """Half the interval as a share of the value, None where there is no interval or no value."""
-        if self.low is None or self.high is None or self.value == 0:
+        if self.low is None or self.high is None:
             return None
-        return (self.high - self.low) / 2 / abs(self.value)
+        if self.low == self.high:
+            return 0.0  # of zeros too
+        return (self.high - self.low) / 2 / abs(self.value) if self.value else None
+
+    @property
+    def smallest_change(self) -> float | None:
+        """The smallest change, as a share, that two such estimates would reveal; None without an interval.
+
+        The one that a two-sided test at 5 % finds with a power of 80 %, of two values with this standard
+        error each: (z_0.975 + z_0.8) sqrt(2) SE, where the half interval is z_0.975 SE (NIST/SEMATECH
+        e-Handbook of Statistical Methods, section 7.2.2.2). It is about twice the half interval.
+        """
+        half = self.half_width
+        return None if half is None else (_Z_INTERVAL + _Z_POWER) * math.sqrt(2) * half / _Z_INTERVAL
 
 
 def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:

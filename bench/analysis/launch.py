@@ -1,53 +1,157 @@
 """What one launch says: its raw record as metric -> value. The unit of all statistics is this value.
 
-Only counted epochs enter times and phases. A step time is the median over full batches; `epoch.time` is
-the median over epochs of their stages' sum; throughput is all samples over all time.
+Only what comes after warm-up enters times and phases. A step time is the median over full batches;
+`epoch.time` is the median over epochs of their stages' sum; throughput is all samples over all time.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from bench.measurement import PHASED, STAGES, TIMED, Measurement, StageRecord
+from bench.analysis.guards import contamination
+from bench.analysis.warmup import find_warmup
+from bench.measurement import PHASED, STAGES, TIMED, WARMUP_EPOCHS, Measurement, StageRecord
 
 
-def launch_values(measurement: Measurement) -> dict[str, float]:
-    """Every metric that this launch gives a value for.
+@dataclass(frozen=True)
+class Warmup:
+    """What of a launch is start-up, and must not be counted.
+
+    `epochs` at the beginning have start-up steps in their main stage, the one that the case is about
+    (training, or the first evaluation where there is none); whatever is taken by the epoch leaves them
+    out. The steps of each stage begin to count at `first[stage]`, an (epoch, step) counted from 0.
+    `settled` is False where the main stage never came to a steady level; then only the first epoch is
+    left out, for want of anything better.
+    """
+
+    epochs: int
+    first: Mapping[str, tuple[int, int]]
+    settled: bool
+
+    def counts(self, record: StageRecord) -> bool:
+        """Whether the stage as a whole, that is its epoch, is counted."""
+        return record.epoch >= self.epochs
+
+    def counted_from(self, record: StageRecord) -> int:
+        """The first step of this stage of this epoch that is counted; its number of steps for none."""
+        epoch, step = self.first[record.stage]
+        if record.epoch == epoch:
+            return step
+        return 0 if record.epoch > epoch else len(record.steps)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A launch with what follows from its record. `counts` is False where its times must not count.
+
+    `disturbed` names what contaminated it.
+    """
+
+    measurement: Measurement
+    warmup: Warmup
+    values: Mapping[str, float]
+    disturbed: tuple[str, ...]
+    counts: bool
+
+    @property
+    def timed(self) -> bool:
+        return self.measurement.kind == TIMED
+
+
+def analysed(measurements: Sequence[Measurement]) -> list[Launch]:
+    """The launches of one case. Which of them count depends on them all: see `counting`."""
+    disturbed = [contamination(m) if m.kind == TIMED else () for m in measurements]
+    timed = [index for index, m in enumerate(measurements) if m.kind == TIMED]
+    counted = dict(zip(timed, counting([bool(disturbed[index]) for index in timed]), strict=True))
+    launches = []
+    for index, measurement in enumerate(measurements):
+        start = warmup(measurement)
+        values = launch_values(measurement, start)
+        launches.append(Launch(measurement, start, values, disturbed[index], counted.get(index, True)))
+    return launches
+
+
+def counting(contaminated: Sequence[bool]) -> list[bool]:
+    """Which launches of a case count: the clean ones, or all where fewer than half are clean.
+
+    Where most launches were disturbed, the clean ones are no fair sample of anything; all are used then,
+    and the row says so.
+    """
+    clean = [not disturbed for disturbed in contaminated]
+    return clean if 2 * sum(clean) >= len(clean) else [True] * len(clean)
+
+
+def warmup(measurement: Measurement) -> Warmup:
+    """Finds the start-up of each stage: the first epoch, and what its series of full steps shows after it."""
+    by_stage = _by_stage(measurement)
+    main = next((stage for stage in STAGES if by_stage[stage]), STAGES[0])
+    last = max((record.epoch for record in by_stage[main]), default=0)
+    first: dict[str, tuple[int, int]] = {}
+    settled = True
+    for stage, records in by_stage.items():
+        series = [
+            (record.epoch, number, seconds)
+            for record in records
+            if record.epoch >= WARMUP_EPOCHS
+            for number, (seconds, full) in enumerate(zip(record.steps, record.full, strict=True))
+            if full
+        ]
+        found = find_warmup([seconds for _, _, seconds in series])
+        begins = (WARMUP_EPOCHS, 0)
+        if found:
+            begins = series[found][:2]
+        if stage == main and (found is None or (begins[1] and begins[0] == last)):
+            # No whole epoch would be left.
+            settled, begins = False, (WARMUP_EPOCHS, 0)
+        first[stage] = begins
+    epoch, step = first[main]
+    return Warmup(epoch + (step > 0), first, settled)
+
+
+def _by_stage(measurement: Measurement) -> dict[str, list[StageRecord]]:
+    return {stage: [record for record in measurement.stages if record.stage == stage] for stage in STAGES}
+
+
+def launch_values(measurement: Measurement, start: Warmup | None = None) -> dict[str, float]:
+    """Every metric that this launch gives a value for; `start` is its warm-up, if it is known already.
 
     A timed launch gives all but the phases that it did not take; a phase launch gives its phases alone,
     since its marks cost time.
     """
-    by_stage: dict[str, list[StageRecord]] = {
-        stage: [record for record in measurement.stages if record.stage == stage] for stage in STAGES
-    }
+    start = start or warmup(measurement)
+    by_stage = _by_stage(measurement)
     values: dict[str, float] = {}
     if measurement.kind == TIMED:
-        values |= _times(by_stage)
+        values |= _times(by_stage, start)
         values |= _work(by_stage)
         values |= {f"memory.{name}": float(value) for name, value in measurement.memory.items()}
+        values |= _energy(measurement)
         values |= _quality(by_stage)
     if measurement.kind in (TIMED, PHASED):
-        values |= _phases(by_stage)
+        values |= _phases(by_stage, start)
     return values
 
 
-def counted_steps(records: list[StageRecord]) -> list[float]:
-    """Seconds of the full-batch steps of the counted epochs."""
-    return [
-        seconds
-        for record in records
-        if record.counted
-        for seconds, full in zip(record.steps, record.full, strict=True)
-        if full
-    ]
+def counted_steps(records: list[StageRecord], start: Warmup) -> list[float]:
+    """Seconds of the full-batch steps after warm-up."""
+    return [seconds for seconds, full, counted in steps(records, start) if full and counted]
 
 
-def _times(by_stage: Mapping[str, list[StageRecord]]) -> dict[str, float]:
+def steps(records: list[StageRecord], start: Warmup) -> Iterator[tuple[float, bool, bool]]:
+    """Each step: its seconds, whether it ran a full batch, whether it comes after warm-up."""
+    for record in records:
+        begins = start.counted_from(record)
+        for number, (seconds, full) in enumerate(zip(record.steps, record.full, strict=True)):
+            yield seconds, full, number >= begins
+
+
+def _times(by_stage: Mapping[str, list[StageRecord]], start: Warmup) -> dict[str, float]:
     values = {}
     epochs: dict[int, float] = {}
     for stage, records in by_stage.items():
-        counted = [record for record in records if record.counted]
+        counted = [record for record in records if start.counts(record)]
         wall = sum(record.wall for record in counted)
         if wall > 0:
             values[f"{stage}.throughput"] = sum(sum(record.samples) for record in counted) / wall
@@ -55,10 +159,10 @@ def _times(by_stage: Mapping[str, list[StageRecord]]) -> dict[str, float]:
             epochs[record.epoch] = epochs.get(record.epoch, 0.0) + record.wall
     if epochs:
         values["epoch.time"] = statistics.median(epochs.values())
-    steps = counted_steps(by_stage["train"])
+    steps = counted_steps(by_stage["train"], start)
     if steps:
         values["train.step_time"] = statistics.median(steps)
-    counted = [record for record in by_stage["train"] if record.counted]
+    counted = [record for record in by_stage["train"] if start.counts(record)]
     if steps and counted:
         number = sum(len(record.steps) for record in counted)
         values["train.step_mean"] = sum(record.wall for record in counted) / number
@@ -90,11 +194,18 @@ def same_work_each_epoch(measurement: Measurement) -> bool:
     return all(epoch == first for epoch in others)
 
 
-def _phases(by_stage: Mapping[str, list[StageRecord]]) -> dict[str, float]:
+def _energy(measurement: Measurement) -> dict[str, float]:
+    """The device's energy over the whole loop, by the samples of all its stages. Joules a sample."""
+    samples = sum(sum(record.samples) for record in measurement.stages)
+    energy = measurement.telemetry.get("energy")
+    return {"energy.per_sample": energy / samples} if energy is not None and samples else {}
+
+
+def _phases(by_stage: Mapping[str, list[StageRecord]], start: Warmup) -> dict[str, float]:
     """Seconds of each phase per step: total of the counted epochs over their steps."""
     values = {}
     for stage, records in by_stage.items():
-        counted = [record for record in records if record.counted]
+        counted = [record for record in records if start.counts(record)]
         steps = sum(len(record.steps) for record in counted)
         if not steps:
             continue

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -30,7 +28,7 @@ def list_cases(
     debug: Debug = False,
 ) -> int:
     """List the cases of suites, with what collapsed or was excluded and why."""
-    with tempfile.TemporaryDirectory() as logs, Workers(conditions(), Path(logs), modules=[]) as workers:
+    with Workers(conditions(), modules=[]) as workers:
         listings = describe(workers, suite_files(suites), overrides(axis))
     chosen = set(select(listings, keyword))
     if as_json:

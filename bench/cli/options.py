@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from bench.case import AxisValue, Conditions
+from bench.case import AxisValue, Conditions, Schedule
 from bench.errors import SuiteError, UsageError
 from bench.machine.processors import default_threads, usable_cores
 from bench.suite import parse_axis
@@ -75,6 +75,41 @@ def seconds(text: str) -> float:
     if not match:
         raise UsageError(f"{text!r} is no duration; write it as 90, 90s, 5m or 1.5h")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+_SHARE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(%|)")
+
+
+def share(text: str) -> float:
+    """A share such as 2%, 0.5% or 0.02. Raises UsageError."""
+    match = _SHARE.fullmatch(text.strip())
+    value = float(match[1]) / (100 if match[2] else 1) if match else 1.0
+    if not 0 < value < 1:
+        raise UsageError(f"{text!r} is no share between 0 % and 100 %; write it as 2% or 0.02")
+    return value
+
+
+def schedule(
+    launches: int | None,
+    max_launches: int | None,
+    tolerance: str,
+    repeats: int,
+    time_budget: str | None,
+    timeout: str,
+    seed: int,
+) -> Schedule:
+    """The schedule that flags ask for: a number of launches alone is meant exactly."""
+    standard = Schedule()
+    most = max_launches if max_launches is not None else launches or standard.max_launches
+    return Schedule(
+        launches=launches if launches is not None else min(standard.launches, most),
+        max_launches=most,
+        tolerance=share(tolerance),
+        repeats=repeats,
+        time_budget=None if time_budget is None else seconds(time_budget),
+        timeout=seconds(timeout),
+        seed=seed,
+    )
 
 
 def conditions(

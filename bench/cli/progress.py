@@ -6,9 +6,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
-from bench.measurement import Failure
+from bench.analysis.stopping import StopRule
+from bench.measurement import TIMED, Failure
 from bench.runner import Job, Plan, Record
 
 LINE_EVERY = 10.0  # seconds between two plain lines within a round: signs of life that do not fill a log
@@ -22,11 +23,57 @@ class Progress(Protocol):
     def close(self) -> None: ...
 
 
-def progress(plan: Plan, quiet: bool) -> Progress:
-    """The kind of progress that fits where standard error goes."""
+def progress(plan: Plan, rule: StopRule, quiet: bool, done: int = 0) -> Progress:
+    """The kind of progress that fits where standard error goes; `done` launches were made before."""
     if quiet:
         return Silent()
-    return Bar(plan) if sys.stderr.isatty() else Lines(plan, sys.stderr)
+    outlook = Outlook(plan, rule, done)
+    return Bar(outlook) if sys.stderr.isatty() else Lines(outlook, sys.stderr)
+
+
+class Outlook:
+    """How far a run has come and how far it has to go, as the stop rule sees it at the moment."""
+
+    def __init__(
+        self, plan: Plan, rule: StopRule, before: int = 0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._plan, self._rule, self._before, self._clock = plan, rule, before, clock
+        self._began = clock()
+        self._phased = 0
+        self.launches = 0  # made in this part of the run
+
+    def end(self, record: Record) -> None:
+        self.launches += 1
+        self._phased += record.kind != TIMED
+
+    @property
+    def done(self) -> int:
+        return self._before + self.launches
+
+    @property
+    def total(self) -> int:
+        """Launches, as far as can be said now."""
+        phased = 0 if self._before else max(0, len(self._plan.phase_cases) - self._phased)
+        return self.done + phased + sum(self._rule.remaining(case) for case in self._plan.cases)
+
+    @property
+    def settled(self) -> str:
+        """How many cases need no more."""
+        ended = sum(not self._rule.wants(case) for case in self._plan.cases)
+        return f"{ended} of {len(self._plan.cases)} cases done"
+
+    @property
+    def elapsed(self) -> float:
+        return self._clock() - self._began
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the end, if it goes on as it went; None before the first launch."""
+        if not self.launches:
+            return None
+        expected = self.elapsed / self.launches * (self.total - self.done)
+        budget = self._plan.schedule.time_budget
+        return expected if budget is None else max(0.0, min(expected, budget - self.elapsed))
 
 
 @contextmanager
@@ -56,32 +103,26 @@ class Silent:
 class Lines:
     """A line when a round begins, every ten seconds in a long one, and for every failure."""
 
-    def __init__(self, plan: Plan, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._plan, self._out, self._clock = plan, out, clock
-        self._began = clock()
+    def __init__(self, outlook: Outlook, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._outlook, self._out, self._clock = outlook, out, clock
         self._said: tuple[int, float] = (0, float("-inf"))
-        self._done = 0
 
     def begin(self, job: Job) -> None:
         now = self._clock()
         if job.round == self._said[0] and now - self._said[1] < LINE_EVERY:
             return
         self._said = (job.round, now)
-        elapsed = now - self._began
-        left = (
-            f", about {clock_time(remaining(elapsed, self._done, self._plan.launches))} left"
-            if self._done
-            else ""
-        )
+        outlook = self._outlook
+        left = "" if outlook.left is None else f", about {clock_time(outlook.left)} left"
         print(
-            f"round {job.round}/{self._plan.schedule.launches}, launch {self._done + 1}/{self._plan.launches}, "
-            f"{clock_time(elapsed)} elapsed{left}: {job.case.label}",
+            f"round {job.round}, launch {outlook.done + 1} of about {outlook.total}, {outlook.settled}, "
+            f"{clock_time(outlook.elapsed)} elapsed{left}: {job.case.label}",
             file=self._out,
             flush=True,
         )
 
     def end(self, record: Record) -> None:
-        self._done += 1
+        self._outlook.end(record)
         if isinstance(record, Failure):
             print(failure_line(record), file=self._out, flush=True)
 
@@ -91,40 +132,39 @@ class Lines:
 class Bar:
     """A bar with the case, the round, the time that has passed and the time that is left."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, outlook: Outlook) -> None:
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
         from rich.table import Column
 
+        self._outlook = outlook
         self._bar = RichProgress(
-            TextColumn("round {task.fields[round]}/{task.fields[rounds]}"),
+            TextColumn("round {task.fields[round]}"),
             BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=10)),
             MofNCompleteColumn(),
+            TextColumn("{task.fields[settled]}"),
             TimeElapsedColumn(),
-            TextColumn("eta"),
-            TimeRemainingColumn(),
+            TextColumn("eta {task.fields[left]}"),
             TextColumn("{task.fields[case]}", markup=False, table_column=Column(ratio=2, no_wrap=True)),
             console=Console(stderr=True),
             transient=True,
             expand=True,
         )
-        self._task = self._bar.add_task(
-            "launches", total=plan.launches, round=0, rounds=plan.schedule.launches, case="starting"
-        )
+        self._task = self._bar.add_task("launches", round=0, case="starting", **self._state())
         self._bar.start()
 
+    def _state(self) -> dict[str, Any]:
+        outlook = self._outlook
+        left = "-:--" if outlook.left is None else clock_time(outlook.left)
+        return {"completed": outlook.done, "total": outlook.total, "settled": outlook.settled, "left": left}
+
     def begin(self, job: Job) -> None:
-        self._bar.update(self._task, round=job.round, case=job.case.label)
+        self._bar.update(self._task, round=job.round, case=job.case.label, **self._state())
 
     def end(self, record: Record) -> None:
-        self._bar.advance(self._task)
+        self._outlook.end(record)
+        self._bar.update(self._task, **self._state())
         if isinstance(record, Failure):
             self._bar.console.print(failure_line(record), style="red", markup=False, highlight=False)
 
@@ -136,11 +176,6 @@ def failure_line(failure: Failure) -> str:
     """A failure as one line: what, why, and where in the user's own code."""
     where = f" ({failure.where})" if failure.where else ""
     return f"{failure.failure}: {failure.case.id}: {' '.join(failure.message.split())}{where}"
-
-
-def remaining(elapsed: float, done: int, total: int) -> float:
-    """Seconds that the rest takes if it goes on as it went."""
-    return elapsed / done * max(0, total - done)
 
 
 def clock_time(seconds: float) -> str:

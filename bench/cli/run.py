@@ -4,29 +4,47 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import signal
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench import __version__
+from bench.analysis.stopping import StopRule
 from bench.case import ALLOCATORS, START_METHODS, Schedule
+from bench.cli import resume as resuming
 from bench.cli.listing import counted, select
-from bench.cli.options import Axis, Debug, Json, Keyword, Suites, conditions, overrides, seconds, suite_files
+from bench.cli.options import (
+    Axis,
+    Debug,
+    Json,
+    Keyword,
+    Suites,
+    conditions,
+    overrides,
+    schedule,
+    seconds,
+    share,
+    suite_files,
+)
 from bench.cli.progress import progress, waiting
+from bench.cli.resume import Earlier, Request
 from bench.errors import Interrupted, UsageError
+from bench.machine.gpu import open_gpus
+from bench.machine.lock import one_at_a_time
+from bench.machine.telemetry import Telemetry
+from bench.measurement import Environment
 from bench.nursery import Workers
 from bench.results import folder as folders
+from bench.results import sources
 from bench.results.history import launch_seconds
 from bench.results.journal import Journal
 from bench.runner import Plan, describe, probe, run
+from bench.signals import stoppable
 
 if TYPE_CHECKING:
     from bench.results.tables import Tables
@@ -39,11 +57,29 @@ def register(app: typer.Typer) -> None:
 
 
 def run_suites(
+    context: typer.Context,
     suites: Suites = None,
     keyword: Keyword = None,
     axis: Axis = None,
     launches: Annotated[
-        int, typer.Option(help="Fresh processes a case; six are the fewest for a 95 % interval.")
+        int | None,
+        typer.Option(
+            help="Fresh processes a case, exactly; with --max-launches at the least.  "
+            "[default: 6, the fewest for a 95 % interval]"
+        ),
+    ] = None,
+    max_launches: Annotated[
+        int | None,
+        typer.Option(help="Launches of a case whose intervals do not get narrow enough.  [default: 20]"),
+    ] = None,
+    tolerance: Annotated[
+        str,
+        typer.Option(
+            metavar="SHARE", help="A case is settled when the intervals of its times are within ± this."
+        ),
+    ] = "2%",
+    repeats: Annotated[
+        int, typer.Option(help="Launches of a case made again at most, since something disturbed them.")
     ] = 6,
     time_budget: Annotated[
         str | None,
@@ -77,24 +113,56 @@ def run_suites(
     ] = None,
     name: Annotated[str, typer.Option(help="A label for the run.")] = "",
     note: Annotated[str, typer.Option(help="A remark to keep with the run.")] = "",
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            "--resume", metavar="RUN", help="Go on with a run that was cut off, with its own flags."
+        ),
+    ] = None,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Leave where another run is measuring on this machine.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be measured, and end.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
     """Measure suites: tables and pictures of every case in a new folder of results."""
-    budget = None if time_budget is None else seconds(time_budget)
-    schedule = Schedule(launches, budget, seconds(timeout), seed)
-    given = conditions(threads, allocator, start_method, data)
-    with tempfile.TemporaryDirectory() as scratch, Workers(given, Path(scratch)) as workers, stoppable():
+    before = None if resume is None else resuming.earlier(resume)
+    if before is None:
+        request = Request(
+            files=suite_files(suites),
+            keyword=keyword,
+            overrides=overrides(axis),
+            schedule=schedule(launches, max_launches, tolerance, repeats, time_budget, timeout, seed),
+            conditions=conditions(threads, allocator, start_method, data),
+        )
+    else:
+        resuming.check_flags(given(context), before)
+        request = before.request
+        if time_budget is not None:
+            budgeted = dataclasses.replace(request.schedule, time_budget=seconds(time_budget))
+            request = dataclasses.replace(request, schedule=budgeted)
+    lock = nullcontext() if dry_run else one_at_a_time(command(), not no_wait, waiting=say_waiting)
+    with stoppable(), lock, Workers(request.conditions) as workers:
         with waiting("importing torch, reading suites", quiet):
-            listings = describe(workers, suite_files(suites), overrides(axis))
-        plan = Plan(select(listings, keyword), {one.name: one.file for one in listings}, schedule)
+            listings = describe(workers, request.files, request.overrides)
+        files = {one.name: one.file for one in listings}
+        plan = Plan(select(listings, request.keyword), files, request.schedule)
+        if before is not None:
+            resuming.check_cases(plan.cases, before)
         if dry_run:
             return say_plan(plan, as_json)
-        folder = folders.create(datetime.now(UTC), out)
+        folder = before.folder if before is not None else folders.create(datetime.now(UTC), out)
         workers.logs = folder.logs
-        stop = measure(workers, plan, folder, {"name": name, "note": note}, download, quiet)
+        try:
+            with waiting("building one task for each data set and model", quiet):
+                prepare(workers, plan, request, folder, before, {"name": name, "note": note}, download)
+        except (UsageError, Interrupted):
+            if before is None:
+                discard(folder)
+            raise
+        stop = measure(workers, plan, folder, before, quiet)
     tables = finish(folder)
     if as_json:
         from bench.results.tables import as_json as tables_json
@@ -105,46 +173,57 @@ def run_suites(
     return stop or outcome(plan, tables)
 
 
-def measure(
+def given(context: typer.Context) -> dict[str, Any]:
+    """What the user gave on the command line of what makes a run: flag -> value, as plan.json would hold it."""
+    read: dict[str, tuple[str, Callable[[Any], Any]]] = {
+        "suites": ("SUITE", suite_files),
+        "keyword": ("-k", str),
+        "axis": ("--axis", overrides),
+        "tolerance": ("--tolerance", share),
+        "timeout": ("--timeout", seconds),
+        "data": ("--data", lambda path: str(path.resolve())),
+        **{
+            name: (f"--{name.replace('_', '-')}", lambda value: value)
+            for name in (
+                *("launches", "max_launches", "repeats", "seed", "threads", "allocator", "start_method"),
+                *("name", "note", "out"),
+            )
+        },
+    }
+    found = {}
+    for parameter, (flag, convert) in read.items():
+        source = context.get_parameter_source(parameter)
+        if source is not None and source.name == "COMMANDLINE":
+            found[flag] = convert(context.params[parameter])
+    return found
+
+
+def command() -> str:
+    """What the user typed, as the note of the lock and plan.json keep it."""
+    return " ".join(["bench", *sys.argv[1:]])
+
+
+def say_waiting(holder: str) -> None:
+    print(f"bench: waiting for another run to end: {holder}; --no-wait leaves instead", file=sys.stderr)
+
+
+def prepare(
     workers: Workers,
     plan: Plan,
+    request: Request,
     folder: folders.RunFolder,
-    labels: dict[str, str],
+    before: Earlier | None,
+    labels: Mapping[str, str],
     download: bool,
-    quiet: bool,
-) -> int:
-    """All launches of the plan into the journal; the exit code of a signal that ended it early, else 0."""
-    try:
-        with waiting("building one task for each data set and model", quiet):
-            probe(workers, plan, download)
-            record_setting(workers, plan, folder, labels)
-    except (UsageError, Interrupted):
-        discard(folder)
-        raise
-    journal, bar = Journal(folder.journal), progress(plan, quiet)
-    try:
-        for record in run(workers, plan, announce=bar.begin):
-            journal.append(record)
-            bar.end(record)
-    except Interrupted as stop:
-        return 128 + stop.signal_number
-    finally:
-        bar.close()
-        journal.close()
-    return 0
-
-
-def record_setting(workers: Workers, plan: Plan, folder: folders.RunFolder, labels: dict[str, str]) -> None:
-    """plan.json and environment.json: what is to be measured, and on what."""
-    request = {
-        "do": "environment",
-        "conditions": workers.conditions.to_json(),
-        "seed": plan.schedule.seed,
-    }
-    environment = workers.ask(request, "environment.log")["environment"]
-    # Asking may have shown that fork is not sound.
-    environment["start_method"] = workers.conditions.start_method
-    folder.write_json("environment.json", environment)
+) -> None:
+    """Tries what is to be measured, and writes down what it is; or sees that it is what it was before."""
+    code = probe(workers, plan, download)
+    environment = ask_environment(workers, plan.schedule)
+    if before is not None:
+        resuming.check_code(code, before)
+        resuming.check_environment(environment, before)
+        return
+    folder.write_json("environment.json", environment.to_json())
     folder.write_json(
         "plan.json",
         {
@@ -153,11 +232,46 @@ def record_setting(workers: Workers, plan: Plan, folder: folders.RunFolder, labe
             "version": __version__,
             "commit": folders.git_commit(),
             "command": sys.argv[1:],
+            "request": request.to_json(),
             "conditions": workers.conditions.to_json(),
             "spawned_because": workers.fallback,
+            "sources": sources.digests(code),
+            "harness": sources.harness(),
             **plan.to_json(),
         },
     )
+
+
+def ask_environment(workers: Workers, schedule: Schedule) -> Environment:
+    """What the machine and software are, as a launch finds them."""
+    request = {"do": "environment", "conditions": workers.conditions.to_json(), "seed": schedule.seed}
+    found = workers.ask(request, "environment.log")["environment"]
+    # Asking may have shown that fork is not sound.
+    return Environment.from_json({**found, "start_method": workers.conditions.start_method})
+
+
+def measure(
+    workers: Workers, plan: Plan, folder: folders.RunFolder, before: Earlier | None, quiet: bool
+) -> int:
+    """All launches that are still to make into the journal; the exit code of a signal that ended it early, else 0."""
+    done = before.records if before is not None else ()
+    rule = StopRule(plan.schedule)
+    cards = sorted(
+        {case.device.partition(":")[2] or "0" for case in plan.cases if case.device.startswith("cuda")}
+    )
+    telemetry = Telemetry(open_gpus([int(card) for card in cards]))
+    journal, bar = Journal(folder.journal), progress(plan, rule, quiet, len(done))
+    try:
+        for record in run(workers, plan, rule, done, telemetry, announce=bar.begin):
+            journal.append(record)
+            bar.end(record)
+    except Interrupted as stop:
+        return 128 + stop.signal_number
+    finally:
+        bar.close()
+        journal.close()
+        telemetry.close()
+    return 0
 
 
 def discard(folder: folders.RunFolder) -> None:
@@ -189,7 +303,10 @@ def say_results(folder: folders.RunFolder, tables: Tables, stop: int) -> None:
     print(f"tables: {place}/summary.csv (.parquet), phases.csv, steps.parquet")
     print(f"pictures: {place}/plots/")
     if stop:
-        print("stopped early; what was measured until then is kept", file=sys.stderr)
+        print(
+            f"stopped early; what was measured is kept, go on with: bench run --resume {place}",
+            file=sys.stderr,
+        )
 
 
 def outcome(plan: Plan, tables: Tables) -> int:
@@ -201,26 +318,11 @@ def outcome(plan: Plan, tables: Tables) -> int:
     if missing:
         print(
             f"bench: the time budget ended before {len(missing)} of {len(plan.cases)} cases had a launch; "
-            f"give it longer with --time-budget, or fewer cases with -k",
+            f"go on with --resume, give it longer with --time-budget, or fewer cases with -k",
             file=sys.stderr,
         )
         return UNDECIDED
     return 0
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Ctrl-C and SIGTERM raise Interrupted while this lasts."""
-
-    def stop(number: int, _: FrameType | None) -> None:
-        raise Interrupted(number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 # What a launch of a case that was never measured here is taken to last, and what a round costs besides.

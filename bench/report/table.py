@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,25 +11,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bench.analysis.caveats import CAVEATS
 from bench.case import DEFAULTS, spell
 from bench.measurement import Environment
-from bench.report.units import digits, interval, quantity, scale
+from bench.report.advice import Settings, advice
+from bench.report.units import digits, interval, percent, quantity, scale
 
 if TYPE_CHECKING:
     from bench.results.tables import Tables
-
-# What a reader should do or think of each caveat of `analysis/caveats.py`.
-CAVEATS = {
-    "few_launches": "too few launches for a 95 % interval: give --launches 6 or more, or a longer --time-budget",
-    "launches_failed": "some of its launches failed: see the failures",
-    "spawned": "launches were spawned, not forked: each imports anew, so that less is measured in the same time",
-    "allocator_unpinned": "the allocator could not be pinned here (no glibc): expect more noise between launches",
-    "work_differs": "its epochs or launches did not do the same work: times are not comparable",
-    "parameters_not_moved": "training moved no parameter: check the optimizer and the learning rate",
-    "weights_moved_in_evaluation": "evaluation changed weights or statistics: is a module left in training mode?",
-    "graph_unexpected": "autograd recorded a graph where the mode forbids one, or none where it should",
-    "no_full_batch": "no step of its counted epochs had a full batch: there is no step time",
-}
 
 # The columns of the overview: metric, head. A column without any value is left out.
 _OVERVIEW = (
@@ -44,6 +33,7 @@ _OVERVIEW = (
 )
 _MOST_WITH_INTERVAL = 4  # metrics side by side: with more, intervals would push values off the screen
 _WITH_INTERVAL = ("train.step_time", "epoch.time")
+_CHANGE_OF = "epoch.time"  # every case has it, whatever its mode
 
 
 def overview(tables: Tables) -> Iterator[RenderableType]:
@@ -59,6 +49,7 @@ def overview(tables: Tables) -> Iterator[RenderableType]:
         page = Page(tables, str(suite), rows)
         for name, head in _OVERVIEW:
             page.add_metric(name, head, with_interval=name in _WITH_INTERVAL)
+        page.add_smallest_change(_CHANGE_OF)
         page.add_launches()
         yield page.render()
     yield from _failures(tables)
@@ -80,6 +71,7 @@ class Page:
 
     def __init__(self, tables: Tables, suite: str, rows: pd.DataFrame) -> None:
         self._rows = rows
+        self._settings = settings(tables)
         self._cases = rows.drop_duplicates("case").set_index("case")
         constant, varying = _axes(self._cases, tables.axes)
         self._head = Text("\n").join(
@@ -109,10 +101,22 @@ class Page:
             cells = zip(found["ci_low"], found["ci_high"], found["value"], strict=True)
             self._add("95 %\ninterval", ["" if pd.isna(cell[2]) else interval(*cell) for cell in cells])
 
+    def add_smallest_change(self, name: str) -> None:
+        """The smallest change of a metric that two rows like this one would reveal."""
+        found = self._rows[self._rows["metric"] == name].set_index("case").reindex(self._cases.index)
+        if found["smallest_change"].notna().any():
+            self._add(
+                "reveals\nfrom",
+                ["" if pd.isna(value) else percent(value) for value in found["smallest_change"]],
+            )
+
     def add_launches(self) -> None:
-        """How many launches stand behind a row; its caveats by name."""
+        """How many launches stand behind a row, and how many were disturbed; its caveats by name."""
         counts = self._rows.groupby("case", sort=False)["launches"].max()
         self._add("launches", [str(counts[case]) for case in self._cases.index])
+        disturbed = self._cases["contaminated"].fillna(0).astype(int)
+        if disturbed.any():
+            self._add("dis-\nturbed", [str(count or "") for count in disturbed])
         caveats = self._cases["caveats"].fillna("")
         if caveats.any():
             self._add(
@@ -124,11 +128,24 @@ class Page:
             self._table.add_row(*(Text(cell) for cell in cells))
         named = {name for text in self._cases["caveats"].dropna() for name in text.split(";") if name}
         notes = [
-            Text(f"{name.replace('_', ' ')}: {CAVEATS[name]}", style="yellow")
+            Text(f"{name.replace('_', ' ')}: {advice(name, self._settings)}", style="yellow")
             for name in CAVEATS
             if name in named
         ]
         return Group(self._head, Text(), self._table, Text(), *notes)
+
+
+def settings(tables: Tables) -> Settings:
+    """What advice depends on, as far as the run says it."""
+    known: dict[str, Any] = {}
+    if tables.environment is not None:
+        machine = tables.environment
+        known = {"threads": machine.threads, "allocator": machine.allocator, "governor": machine.governor}
+    schedule = tables.plan.get("schedule")
+    if isinstance(schedule, Mapping):
+        known |= {name: schedule[name] for name in ("tolerance", "max_launches") if name in schedule}
+        known["has_budget"] = schedule.get("time_budget") is not None
+    return Settings(**known)
 
 
 def setting(tables: Tables) -> str:

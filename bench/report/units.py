@@ -40,12 +40,17 @@ def interval(low: float | None, high: float | None, value: float | None) -> str:
     ends = [_known(end) for end in (low, high, value)]
     if ends[0] is None or ends[1] is None or not ends[2]:
         return NOTHING
-    percent = (ends[1] - ends[0]) / 2 / abs(ends[2]) * 100
-    if percent == 0:
-        return "±0 %"
-    if percent >= 9.95:
-        return f"±{percent:,.0f} %"
-    return f"±{percent:.1f} %" if percent >= 0.995 else f"±{max(percent, 0.01):.2f} %"
+    return f"±{percent((ends[1] - ends[0]) / 2 / abs(ends[2]))}"
+
+
+def percent(share: float) -> str:
+    """A share as percent with two digits: '2.1 %', '12 %', '0.42 %'; never rounded to nothing."""
+    value = share * 100
+    if value == 0:
+        return "0 %"
+    if value >= 9.95:
+        return f"{value:,.0f} %"
+    return f"{value:.1f} %" if value >= 0.995 else f"{max(value, 0.01):.2f} %"
 
 
 def scale(values: Iterable[float | None], unit: str) -> tuple[float, str]:

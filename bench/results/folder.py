@@ -44,13 +44,17 @@ class RunFolder:
         return self.path / name
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> None:
-        """Raises ResultsError where the disk takes no more."""
+        """Whole or not at all, and on the disk. Raises ResultsError where that takes no more."""
+        path, new = self.path / name, self.path / f".{name}.new"
         try:
-            (self.path / name).write_text(json.dumps(data, indent=2) + "\n")
+            with new.open("w") as file:
+                file.write(json.dumps(data, indent=2) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(path)
         except OSError as problem:
-            raise ResultsError(
-                f"{self.path / name} cannot be written: {problem.strerror}; make room"
-            ) from None
+            new.unlink(missing_ok=True)
+            raise ResultsError(f"{path} cannot be written: {problem.strerror}; make room") from None
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file of the run, empty where it is missing. Raises ResultsError where it is damaged."""

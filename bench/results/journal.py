@@ -11,19 +11,22 @@ from typing import Any
 from bench.errors import ResultsError, UsageError
 from bench.measurement import Failure, Measurement
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, SCHEMA)  # 1 knew neither guards nor telemetry
 
 
 class Journal:
     """An append-only file of JSON lines; each is synced to the disk when `append` returns (0.1 ms)."""
 
     def __init__(self, path: Path) -> None:
+        """Goes on behind the last whole line: what follows it was torn off by the end of an earlier run."""
         self._path = path
-        self._file = path.open(
-            "ab", buffering=0
-        )  # a line that did not fit must not be tried again at the end
-        if self._file.tell() and not path.read_bytes().endswith(b"\n"):
-            self._file.write(b"\n")  # a torn last line must not swallow the next
+        # Without a buffer: a line that did not fit must not be tried again when the file is closed.
+        self._file = path.open("ab", buffering=0)
+        self._whole = self._file.tell()
+        if self._whole:
+            self._whole = path.read_bytes().rfind(b"\n") + 1
+            self._file.truncate(self._whole)
 
     def append(self, record: Measurement | Failure) -> None:
         """Raises ResultsError where the disk takes no more; every line before is safe."""
@@ -34,10 +37,12 @@ class Journal:
             while left:
                 left = left[self._file.write(left) :]
             os.fsync(self._file.fileno())
+            self._whole += len(line) + 1  # the line is ASCII
         except OSError as problem:
+            self._file.truncate(self._whole)  # half a line is of no use
             raise ResultsError(
                 f"{self._path} cannot be written: {problem.strerror}; what was measured before is kept, make room and "
-                f"run: bench tables {self._path.parent}"
+                f"run: bench run --resume {self._path.parent}"
             ) from None
 
     def close(self) -> None:
@@ -84,9 +89,9 @@ def read_journal(path: Path) -> Records:
 
 
 def _record(data: Any, path: Path) -> Measurement | Failure:
-    if data["schema"] != SCHEMA:
+    if data["schema"] not in READABLE:
         raise ResultsError(
-            f"{path} has schema {data['schema']!r}, this version reads {SCHEMA}; "
+            f"{path} has schema {data['schema']!r}, this version reads {SCHEMA} and older; "
             f"use the version that wrote it"
         )
     if "measurement" in data:

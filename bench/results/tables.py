@@ -17,14 +17,17 @@ import pandas as pd
 
 from bench.analysis.caveats import case_caveats
 from bench.analysis.estimate import estimate
-from bench.analysis.launch import counted_steps, launch_values
+from bench.analysis.launch import Launch, analysed, steps
 from bench.case import AxisValue, Case, columns, spell
 from bench.errors import ResultsError, UsageError
-from bench.measurement import METRICS, STAGES, TIMED, Environment, Failure, Measurement, metric
+from bench.measurement import METRICS, STAGES, Environment, Failure, Measurement, metric
 from bench.results.folder import RunFolder, find
 from bench.results.journal import Records, read_journal
 
-SUMMARY_COLUMNS = ["metric", "unit", "value", "ci_low", "ci_high", "launches", "steps", "caveats"]
+SUMMARY_COLUMNS = [
+    *("metric", "unit", "value", "ci_low", "ci_high", "smallest_change"),
+    *("launches", "contaminated", "steps", "warmup_steps", "caveats"),
+]
 FAILURE_COLUMNS = ["kind", "round", "failure", "message", "where"]
 
 # Columns of numbers even where no row has one, so that every run has the same types.
@@ -32,7 +35,9 @@ _NUMBERS = {
     "value": "float64",
     "ci_low": "float64",
     "ci_high": "float64",
+    "smallest_change": "float64",
     "steps": "Int64",
+    "warmup_steps": "Int64",
 }
 _LIMIT = 2**63  # what a whole number must be below to have a column of numbers
 _ORDER = {name: place for place, name in enumerate(METRICS)}
@@ -84,26 +89,31 @@ def build(
     failed: dict[str, list[Failure]] = {case.id: [] for case in cases}
     for failure in records.failures:
         failed[failure.case.id].append(failure)
-    launches = {case.id: [(m, launch_values(m)) for m in measured[case.id]] for case in cases}
+    launches = {case.id: analysed(measured[case.id]) for case in cases}
     axes = columns(cases)
+    tolerance = _tolerance(plan or {})
 
     def frame(rows: Iterable[tuple[Case, dict[str, Any]]], names: Sequence[str]) -> pd.DataFrame:
         return _frame(list(rows), axes, names)
 
     return Tables(
         summary=frame(
-            ((case, row) for case in cases for row in _summary(launches[case.id], failed[case.id])),
+            (
+                (case, row)
+                for case in cases
+                for row in _summary(launches[case.id], failed[case.id], tolerance)
+            ),
             SUMMARY_COLUMNS,
         ),
         steps=frame(
             (
                 (case, row)
                 for case in cases
-                for m in measured[case.id]
-                if m.kind == TIMED
-                for row in _steps(m)
+                for launch in launches[case.id]
+                if launch.timed
+                for row in _steps(launch)
             ),
-            ["round", "epoch", "stage", "step", "samples", "full", "warmup", "seconds"],
+            ["round", "contaminated", "epoch", "stage", "step", "samples", "full", "warmup", "seconds"],
         ),
         phases=frame(
             ((case, row) for case in cases for row in _phases(launches[case.id])),
@@ -111,12 +121,12 @@ def build(
         ),
         launches=frame(
             (
-                (case, {"kind": m.kind, "round": m.round, "metric": name, "value": value})
+                (case, {**_place_of(launch), "metric": name, "value": value})
                 for case in cases
-                for m, values in launches[case.id]
-                for name, value in values.items()
+                for launch in launches[case.id]
+                for name, value in launch.values.items()
             ),
-            ["kind", "round", "metric", "value"],
+            ["kind", "round", "contaminated", "metric", "value"],
         ),
         failures=frame(
             (
@@ -141,23 +151,44 @@ def _cases(records: Records, plan: Mapping[str, Any]) -> list[Case]:
     return list(dict.fromkeys([*planned, *ran]))
 
 
+def _tolerance(plan: Mapping[str, Any]) -> float | None:
+    """The tolerance that the run was asked for; None where its plan does not say."""
+    schedule = plan.get("schedule")
+    asked = schedule.get("tolerance") if isinstance(schedule, Mapping) else None
+    return asked if isinstance(asked, float) else None
+
+
+def _place_of(launch: Launch) -> dict[str, Any]:
+    measurement = launch.measurement
+    return {
+        "kind": measurement.kind,
+        "round": measurement.round,
+        "contaminated": ";".join(launch.disturbed),
+    }
+
+
 def _summary(
-    launches: Sequence[tuple[Measurement, Mapping[str, float]]],
-    failures: Sequence[Failure],
+    launches: Sequence[Launch], failures: Sequence[Failure], tolerance: float | None
 ) -> Iterable[dict[str, Any]]:
-    names = dict.fromkeys(name for _, values in launches for name in values)
-    caveats = ";".join(caveat.name for caveat in case_caveats(launches, failures))
+    used = [launch for launch in launches if launch.counts]
+    names = dict.fromkeys(name for launch in used for name in launch.values)
+    caveats = ";".join(caveat.name for caveat in case_caveats(launches, failures, tolerance))
+    contaminated = sum(bool(launch.disturbed) for launch in launches)
     for name in sorted(names, key=_place):
-        values = [values[name] for _, values in launches if name in values]
-        found = estimate(values)
+        behind = [launch for launch in used if name in launch.values]
+        found = estimate([launch.values[name] for launch in behind])
+        counted = [_steps_behind(name, launch) for launch in behind]
         yield {
             "metric": name,
             "unit": metric(name).unit,
             "value": found.value,
             "ci_low": found.low,
             "ci_high": found.high,
+            "smallest_change": found.smallest_change,
             "launches": found.launches,
-            "steps": sum(_steps_behind(name, m) for m, values in launches if name in values) or None,
+            "contaminated": contaminated,
+            "steps": sum(count for count, _ in counted) or None,
+            "warmup_steps": sum(left_out for _, left_out in counted) if any(n for n, _ in counted) else None,
             "caveats": caveats,
         }
 
@@ -167,37 +198,45 @@ def _place(name: str) -> int:
     return _ORDER.get(name, len(_ORDER))
 
 
-def _steps_behind(name: str, measurement: Measurement) -> int:
-    """How many timed steps a launch gave to this metric; none for what is not a time."""
+def _steps_behind(name: str, launch: Launch) -> tuple[int, int]:
+    """How many steps a launch gave to this metric, and how many warm-up took from it; none for what is no time."""
     if metric(name).kind != "time" and ".phase." not in name and name != "train.step_mean":
-        return 0
+        return 0, 0
     stage = name.partition(".")[0]
-    records = [r for r in measurement.stages if r.counted and stage in (r.stage, "epoch")]
-    return len(counted_steps(records)) if name == "train.step_time" else sum(len(r.steps) for r in records)
+    records = [r for r in launch.measurement.stages if stage in (r.stage, "epoch")]
+    if name == "train.step_time":
+        counted = [comes_after for _, full, comes_after in steps(records, launch.warmup) if full]
+        return sum(counted), len(counted) - sum(counted)
+    used = sum(len(record.steps) for record in records if launch.warmup.counts(record))
+    return used, sum(len(record.steps) for record in records) - used
 
 
-def _steps(measurement: Measurement) -> Iterable[dict[str, Any]]:
-    for record in measurement.stages:
-        for number, (seconds, samples, full) in enumerate(
-            zip(record.steps, record.samples, record.full, strict=True), start=1
-        ):
+def _steps(launch: Launch) -> Iterable[dict[str, Any]]:
+    for record in launch.measurement.stages:
+        found = zip(record.samples, steps([record], launch.warmup), strict=True)
+        for number, (samples, (seconds, full, counted)) in enumerate(found, start=1):
             yield {
-                "round": measurement.round,
+                "round": launch.measurement.round,
+                "contaminated": bool(launch.disturbed),
                 "epoch": record.epoch + 1,
                 "stage": record.stage,
                 "step": number,
                 "samples": samples,
                 "full": full,
-                "warmup": not record.counted,
+                "warmup": not counted,
                 "seconds": seconds,
             }
 
 
-def _phases(launches: Sequence[tuple[Measurement, Mapping[str, float]]]) -> Iterable[dict[str, Any]]:
+def _phases(launches: Sequence[Launch]) -> Iterable[dict[str, Any]]:
     """Means over the launches, so that the phases of a stage still add up to its mean step."""
     for stage in STAGES:
         prefix = f"{stage}.phase."
-        taken = [values for _, values in launches if any(name.startswith(prefix) for name in values)]
+        taken = [
+            launch.values
+            for launch in launches
+            if launch.counts and any(name.startswith(prefix) for name in launch.values)
+        ]
         names = dict.fromkeys(name for values in taken for name in values if name.startswith(prefix))
         means = {name: fmean(values.get(name, 0.0) for values in taken) for name in names}
         total = sum(means.values())

@@ -3,17 +3,24 @@
 It reads requests and writes answers as JSON lines on descriptors of its own; standard output and error
 belong to the user's code. Each request runs in a forked child that leads its own process group; the
 child answers by a message, and the nursery reports when it has ended. Before every fork it makes sure
-that it is a single thread and has touched no device, since neither survives a fork.
+that it is a single thread and has touched no device, since neither survives a fork. A nursery that has
+imported nothing gives spawned launches: the child then imports for itself.
+
+When the parent ends, however it ends, the kernel tells the nursery, which ends its child, whatever that
+has left behind, and the scratch folder; when the nursery itself is killed, the kernel kills the child.
 """
 
 from __future__ import annotations
 
 import ctypes
+import getpass
 import importlib
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Mapping
@@ -40,7 +47,7 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
             os.environ["EPOCHBENCH_DATA"] = conditions.data_root
             os.environ["EPOCHBENCH_DOWNLOAD"] = "1" if request["download"] else ""
             cases = [Case.from_json(case) for case in request["cases"]]
-            return {"modules": suites.probe(request["suite_file"], cases)}
+            return dict(suites.probe(request["suite_file"], cases))
         case "environment":
             from bench.worker import session
 
@@ -57,11 +64,13 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
 class Nursery:
     """The process: one request after the other, each in a child of its own."""
 
-    def __init__(self, requests: int, answers: int) -> None:
+    def __init__(self, requests: int, answers: int, scratch: str) -> None:
         for descriptor in (requests, answers):
             os.set_inheritable(descriptor, False)  # no program that the user's code starts may hold it
         self._requests = os.fdopen(requests, "r", encoding="utf-8")
         self._answers = answers
+        self._scratch = scratch
+        self._child: int | None = None
 
     def send(self, message: Mapping[str, Any]) -> None:
         """One line up. It begins with a line feed as well: a killed child may have left half a line."""
@@ -70,43 +79,69 @@ class Nursery:
             data = data[os.write(self._answers, data) :]
 
     def serve(self) -> None:
-        """Until the parent closes the line, or asks for one request in this very process."""
+        """Until the parent closes the line."""
         for line in self._requests:
             request = json.loads(line)
             if request["do"] == "preload":
                 self.send({"id": request["id"], "answer": preload(request["modules"])})
-            elif not request["forked"]:
-                self.run(request)
-                reap_descendants()
-                self.send({"id": request["id"], "ended": 0})
-                return
             elif unsafe := unsafe_to_fork():
                 self.send({"id": request["id"], "refused": unsafe})
             else:
                 self.fork(request)
 
+    def stop(self, *_: object) -> None:
+        """Ends this process and all that it runs; the handler of the signal that the parent has ended."""
+        if self._child is not None:
+            kill_group(self._child)
+        reap_descendants()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        os._exit(0)
+
     def fork(self, request: dict[str, Any]) -> None:
         """Runs the request in a child, waits for its end, and leaves none of its processes behind."""
         request["launched_at"] = time.perf_counter_ns()
+        kills = out_of_memory_kills()
+        # A signal between the fork and the next line would leave the child running.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         nursery, child = os.getpid(), os.fork()
         if child == 0:
-            die_with_parent()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+            tell_me_when_parent_dies(signal.SIGKILL)
             if os.getppid() != nursery:
                 os._exit(1)  # it died before the kernel was told
             lead_group(0)
+            die_first_for_memory()
             self.run(request)
             os._exit(0)
+        self._child = child
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         lead_group(child)  # on both sides of the fork, so that neither can come too late
         self.send({"id": request["id"], "child": child})
         _, status = os.waitpid(child, 0)
         kill_group(child)
+        self._child = None
         reap_descendants()
-        self.send({"id": request["id"], "ended": os.waitstatus_to_exitcode(status)})
+        self.clear_scratch()
+        ended = os.waitstatus_to_exitcode(status)
+        starved = out_of_memory_kills() > kills
+        self.send({"id": request["id"], "ended": ended, "starved": starved})
+
+    def clear_scratch(self) -> None:
+        """Removes the temporary files of a launch that has ended."""
+        for place in Path(self._scratch).glob("launch-*"):
+            shutil.rmtree(place, ignore_errors=True)
 
     def run(self, request: dict[str, Any]) -> None:
         """Answers one request in this process, its standard streams turned to the request's log."""
-        redirect(request["log"])
         try:
+            redirect(request["log"])
+            use_scratch(tempfile.mkdtemp(prefix="launch-", dir=self._scratch))
+            if "modules" in request:
+                if "torch" in preload(request["modules"])["failed"]:
+                    raise UsageError(f"{sys.executable} cannot import torch; install it and torchvision")
+                self.send({"id": request["id"], "loaded": True})
+                request["launched_at"] = time.perf_counter_ns()
             message: dict[str, Any] = {"answer": answer(request)}
         except UsageError as problem:
             message = {"usage": str(problem), "detail": problem.detail}
@@ -169,9 +204,42 @@ def _prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def die_with_parent() -> None:
-    """The kernel kills this process when the one that made it ends, however that ends."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def tell_me_when_parent_dies(number: int) -> None:
+    """The kernel sends this process a signal when the one that made it ends, however that ends."""
+    _prctl(_PR_SET_PDEATHSIG, number)
+
+
+def die_first_for_memory() -> None:
+    """Where memory runs out, the kernel is to kill the launch, not the process that reports it."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text("1000")  # proc_pid_oom_score_adj(5): the most likely
+    except OSError:
+        pass  # no such file here
+
+
+def out_of_memory_kills() -> int:
+    """How many processes of this machine, or container, the kernel has killed for want of memory."""
+    try:
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    except OSError:
+        pass  # not Linux: such a kill then reads as a crash by SIGKILL
+    return 0
+
+
+def use_scratch(place: str) -> None:
+    """Temporary files of this process and its children go to this folder.
+
+    What torch.compile has built stays where it would be without us: another launch is to find it.
+    """
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid_{os.getuid()}"
+    built = os.path.join(tempfile.gettempdir(), f"torchinductor_{user}")  # as torch._inductor names it
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", built)
+    os.environ["TMPDIR"] = tempfile.tempdir = place
 
 
 def lead_group(process: int) -> None:
@@ -202,12 +270,14 @@ def reap_descendants() -> None:
 
 
 def main() -> None:
-    """Serves the two descriptors that the parent gave: requests, answers."""
-    die_with_parent()
+    """Serves the two descriptors that the parent gave: requests, answers; and keeps its scratch folder."""
+    requests, answers, scratch = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    nursery = Nursery(requests, answers, scratch)
+    signal.signal(signal.SIGTERM, nursery.stop)
+    tell_me_when_parent_dies(signal.SIGTERM)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    requests, answers = int(sys.argv[1]), int(sys.argv[2])
-    Nursery(requests, answers).serve()
-    os._exit(0)
+    nursery.serve()
+    nursery.stop()
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from bench.measurement import StageRecord
+from bench.measurement import WARMUP_EPOCHS, StageRecord
 from bench.training import Observer
 
 NANO = 1e-9
@@ -178,7 +178,8 @@ class Meter(Observer):
 
     Checks take place outside the clocks of the stages: weights must move in training and neither weights
     nor batch-norm statistics in evaluation, and no autograd graph may exist where `records_graph` is
-    False. `clock` drives the wall times, `timer` the steps and phases.
+    False. `clock` drives the wall times, `timer` the steps and phases. `warmed_up` is called once, between
+    the epochs that are warm-up and those that count.
     """
 
     def __init__(
@@ -189,6 +190,7 @@ class Meter(Observer):
         synchronize: Callable[[], None] = lambda: None,
         records_graph: bool = False,
         clock: Clock = time.perf_counter_ns,
+        warmed_up: Callable[[], None] = lambda: None,
     ) -> None:
         self.stages: list[StageRecord] = []
         self.checks: dict[str, bool] = {}
@@ -197,6 +199,7 @@ class Meter(Observer):
         self._synchronize = synchronize
         self._records_graph = records_graph
         self._clock = clock
+        self._warmed_up = warmed_up
         self._epoch = 0
         self._open: list[_Stage] = []
         # The bound methods are looked up once: the loop calls them nine times a step.
@@ -213,6 +216,8 @@ class Meter(Observer):
 
     def epoch(self, number: int) -> None:
         self._epoch = number
+        if number == WARMUP_EPOCHS:
+            self._warmed_up()
 
     def begin(self, stage: str) -> None:
         if self._open:

@@ -7,12 +7,10 @@ import multiprocessing
 import os
 import random
 import sys
-import sysconfig
 import time
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy
@@ -24,6 +22,7 @@ from bench.measurement import PHASED, Failure, Measurement
 from bench.training import Task, fit
 from bench.worker import allocator, suites
 from bench.worker.environment import environment, usable_cpus
+from bench.worker.guards import Guards
 from bench.worker.meters import NANO, MemoryMeter, Meter, device_synchronizer, device_timer
 
 
@@ -65,7 +64,9 @@ def describe_environment(conditions: Conditions, seed: int) -> dict[str, Any]:
 
 
 def launch(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Runs one case once: `{"measurement": ...}` or `{"failure": ...}` as JSON.
+    """Runs one case once: `{"measurement": ..., "loop": [begin, end]}` or `{"failure": ...}` as JSON.
+
+    `loop` is when the loop ran, on `time.monotonic`, which all processes share.
 
     Whatever the user's code raises becomes a Failure; nothing is raised.
     """
@@ -75,17 +76,20 @@ def launch(request: Mapping[str, Any]) -> dict[str, Any]:
         "kind": request["kind"],
         "round": request["round"],
         "position": request["position"],
-        "nursery": os.getppid() if request["forked"] else os.getpid(),
+        "nursery": os.getppid(),
         "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
     try:
-        return {"measurement": measure(case, request, place).to_json()}
+        measurement, loop = measure(case, request, place)
+        return {"measurement": measurement.to_json(), "loop": loop}
     except (Exception, SystemExit) as problem:
         return {"failure": failure(problem, place, request["suite_file"]).to_json()}
 
 
-def measure(case: Case, request: Mapping[str, Any], place: Mapping[str, Any]) -> Measurement:
-    """The launch itself. `costs` are taken on the monotonic clock that all processes share."""
+def measure(
+    case: Case, request: Mapping[str, Any], place: Mapping[str, Any]
+) -> tuple[Measurement, tuple[float, float]]:
+    """The launch itself, and when its loop ran. `costs` are on the clock that all processes share."""
     conditions = Conditions.from_json(request["conditions"])
     settled = settle(conditions, request["seed"])
     os.environ["EPOCHBENCH_DATA"] = conditions.data_root
@@ -110,19 +114,28 @@ def measure(case: Case, request: Mapping[str, Any], place: Mapping[str, Any]) ->
     built = time.perf_counter_ns()
 
     timer = device_timer(device, phases=request["kind"] == PHASED)
+    guards = Guards()
     meter = Meter(
-        task.model, task.optimizer, timer, device_synchronizer(device), records_graph=case.mode == "eval"
+        task.model,
+        task.optimizer,
+        timer,
+        device_synchronizer(device),
+        records_graph=case.mode == "eval",
+        warmed_up=guards.start,
     )
+    loop_began = time.monotonic()
     try:
         fit(task, case.epochs, case.mode, case.validate_every, meter)
     finally:
         meter.close()
+    loop_ended = time.monotonic()
     ended = time.perf_counter_ns()
+    disturbances = guards.stop()
     peaks = memory.peaks()
     if task.teardown is not None:
         task.teardown()
     check_finite(meter)
-    return Measurement(
+    measurement = Measurement(
         **place,
         clock=timer.name,
         stages=tuple(meter.stages),
@@ -134,7 +147,9 @@ def measure(case: Case, request: Mapping[str, Any], place: Mapping[str, Any]) ->
             "build": (built - began) * NANO,
             "loop": (ended - built) * NANO,
         },
+        guards=disturbances,
     )
+    return measurement, (loop_began, loop_ended)
 
 
 def check_finite(meter: Meter) -> None:
@@ -172,15 +187,10 @@ def user_frame(problem: BaseException, suite_file: str) -> str:
 
     The user's own is what lies in neither the interpreter, an installed package, nor Epochbench.
     """
-    paths = sysconfig.get_paths()
-    foreign = (
-        *(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-        str(Path(__file__).parents[1]),
-    )
     frames = traceback.extract_tb(problem.__traceback__)
     own = [
         frame
         for frame in frames
-        if frame.filename == suite_file or not frame.filename.startswith((*foreign, "<"))
+        if frame.filename == suite_file or not frame.filename.startswith((*suites.FOREIGN, "<"))
     ]
     return f"{own[-1].filename}:{own[-1].lineno}" if own else ""

@@ -14,6 +14,12 @@ from bench.case import AxisValue, Case
 from bench.errors import SuiteError, UsageError
 from bench.suite import Suite
 
+# What lies here is not the user's own code.
+FOREIGN = (
+    *(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    str(Path(__file__).parents[1]),
+)
+
 
 def load(path: Path) -> list[Suite]:
     """The suites of a file, in the order of its names. Raises SuiteError for a file that holds none.
@@ -85,8 +91,10 @@ def find(path: str, name: str) -> Suite:
     return next(suite for suite in load(Path(path)) if suite.name == name)
 
 
-def probe(path: str, cases: Sequence[Case]) -> list[str]:
-    """Builds these cases of one suite once, before anything is measured: the third-party modules that they need.
+def probe(path: str, cases: Sequence[Case]) -> dict[str, list[str]]:
+    """Builds these cases of one suite once, before anything is measured.
+
+    Returns the third-party `modules` that they need, and the `sources`: the files of the user's own code.
 
     Raises UsageError for what the user can mend (an unknown name, a batch larger than the data). Any
     other error is left to the launches, where it costs its own case and no other.
@@ -102,7 +110,8 @@ def probe(path: str, cases: Sequence[Case]) -> list[str]:
             traceback.print_exc()
             continue
         check_sizes(case, task)
-    return third_party(set(sys.modules) - before)
+    new = set(sys.modules) - before
+    return {"modules": third_party(new), "sources": own_files(new)}
 
 
 def check_sizes(case: Case, task: Any) -> None:
@@ -121,6 +130,12 @@ def check_sizes(case: Case, task: Any) -> None:
                 f"validate_every {every} is more than the {steps} steps of an epoch at batch_size "
                 f"{case.batch_size}; choose at most {steps}, or 'epoch'"
             )
+
+
+def own_files(names: set[str]) -> list[str]:
+    """The files of those modules that are neither the interpreter's, installed packages, nor Epochbench's."""
+    files = (getattr(sys.modules.get(name), "__file__", None) for name in names)
+    return sorted(file for file in files if file and not file.startswith((*FOREIGN, "<")))
 
 
 def third_party(names: set[str]) -> list[str]:

@@ -1,0 +1,104 @@
+"""When a case has been launched often enough: the stop rule.
+
+A case is settled once the 95 % interval of each of its gated metrics is within the tolerance of its
+value. Looking after every round and stopping at the first narrow interval makes intervals a little less
+honest than those of a fixed number of launches; order-statistic intervals are conservative by about as
+much, so that with at least six launches the intervals it ends with still hold the median in 94 % or more
+(`tests/test_stopping.py` simulates it, `benchmarks/honesty.py` measures it on real launches).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from bench.analysis.estimate import estimate
+from bench.analysis.guards import contamination
+from bench.analysis.launch import counting, launch_values
+from bench.case import Case, Schedule
+from bench.measurement import METRICS, TIMED, Failure, Measurement
+
+# Memory moves in pages and arenas: its interval is judged by the threshold of its class.
+_MEMORY_TOLERANCE = 0.05
+
+
+def tolerance_of(metric: str, tolerance: float) -> float | None:
+    """How narrow the interval of a metric must be, as a share of its value; None where it is not asked."""
+    known = METRICS.get(metric)
+    if known is None or not known.gated or known.kind not in ("time", "memory"):
+        return None
+    return max(tolerance, _MEMORY_TOLERANCE) if known.kind == "memory" else tolerance
+
+
+@dataclass
+class _Progress:
+    """What the launches of one case have come to."""
+
+    values: list[dict[str, float]] = field(default_factory=list)
+    contaminated: list[bool] = field(default_factory=list)
+    failures: int = 0
+
+    @property
+    def counted(self) -> list[dict[str, float]]:
+        counts = counting(self.contaminated)
+        return [values for values, count in zip(self.values, counts, strict=True) if count]
+
+
+class StopRule:
+    """Which cases still want launches: told of every record, asked at the head of every round."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        self._cases: dict[str, _Progress] = {}
+
+    def add(self, record: Measurement | Failure) -> None:
+        case = self._cases.setdefault(record.case.id, _Progress())
+        if isinstance(record, Failure):
+            case.failures += 1
+        elif record.kind == TIMED:
+            case.values.append(launch_values(record))
+            case.contaminated.append(bool(contamination(record)))
+
+    def wants(self, case: Case) -> bool:
+        """Whether the case needs another launch.
+
+        It does not after a failure with nothing measured, nor after a second failure.
+        """
+        return self.remaining(case) > 0
+
+    def remaining(self, case: Case) -> int:
+        """How many launches the case is expected to need still; 0 where it needs none.
+
+        The width of an interval falls with the square root of the number of launches.
+        """
+        done = self._cases.get(case.id, _Progress())
+        least, most = self._schedule.launches, self._schedule.max_launches
+        if done.failures >= (2 if done.values else 1):
+            return 0
+        made, disturbed = len(done.values), sum(done.contaminated)
+        clean = made - disturbed
+        left = most - clean  # what disturbed launches take is given back, up to `repeats`
+        left -= max(0, disturbed - self._schedule.repeats)
+        if clean < least:
+            # Disturbed all the time: repeating has not helped, and will not.
+            return min(left, least - clean, max(0, least + self._schedule.repeats - made))
+        width = self.width(case)
+        if width <= 1:
+            return 0
+        wanted = clean * min(width, 100.0) ** 2
+        return max(0, min(left, math.ceil(wanted - clean)))
+
+    def settled(self, case: Case) -> bool:
+        """Whether every interval of the case is as narrow as was asked."""
+        return self.width(case) <= 1
+
+    def width(self, case: Case) -> float:
+        """The widest half interval of the case over what is allowed; infinite while there is none."""
+        done = self._cases.get(case.id, _Progress())
+        widths = []
+        for metric in dict.fromkeys(name for values in done.counted for name in values):
+            allowed = tolerance_of(metric, self._schedule.tolerance)
+            if allowed is not None:
+                half = estimate([values[metric] for values in done.counted if metric in values]).half_width
+                widths.append(math.inf if half is None else half / allowed)
+        return max(widths, default=math.inf)

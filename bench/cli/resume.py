@@ -1,0 +1,149 @@
+"""Going on with a run that was cut off: as what it was, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.analysis.comparability import differences
+from bench.case import AxisValue, Case, Conditions, Schedule
+from bench.errors import ResultsError, UsageError
+from bench.measurement import Environment
+from bench.results import sources
+from bench.results.folder import RunFolder, find, shown
+from bench.results.journal import read_journal
+from bench.runner import Record
+
+_MOST_NAMED = 5  # changes that one message names
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run was asked to measure, in whose terms it is kept in plan.json.
+
+    `files` are suite files, `keyword` the -k expression, `overrides` the values that --axis gave.
+    """
+
+    files: Sequence[str]
+    keyword: str | None
+    overrides: Mapping[str, Sequence[AxisValue]]
+    schedule: Schedule
+    conditions: Conditions
+
+    def to_json(self) -> dict[str, Any]:
+        return {"files": list(self.files), "keyword": self.keyword, "overrides": dict(self.overrides)}
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The part of a run that is there already: where, what was asked, and what it has come to."""
+
+    folder: RunFolder
+    request: Request
+    plan: Mapping[str, Any]
+    records: Sequence[Record] = ()
+    notes: Sequence[str] = field(default_factory=list)
+
+
+def earlier(run: str) -> Earlier:
+    """The run that a user means. Raises ResultsError where it cannot be gone on with."""
+    folder = find(run)
+    plan = folder.read_json("plan.json")
+    try:
+        asked = plan["request"]
+        request = Request(
+            files=asked["files"],
+            keyword=asked["keyword"],
+            overrides=asked["overrides"],
+            schedule=Schedule.from_json(plan["schedule"]),
+            conditions=Conditions.from_json(plan["conditions"]),
+        )
+        for case in plan["cases"]:
+            Case.from_json(case)
+    except (UsageError, TypeError, ValueError, KeyError, AttributeError):
+        raise ResultsError(
+            f"{shown(folder.path)} cannot be gone on with: its plan.json is missing, damaged or of an older version; "
+            f"measure anew: bench run"
+        ) from None
+    records = read_journal(folder.journal)
+    return Earlier(folder, request, plan, [*records.measurements, *records.failures], records.notes)
+
+
+def check_flags(given: Mapping[str, Any], run: Earlier) -> None:
+    """Raises UsageError where a flag, by its name on the command line, asks for something else than the run did."""
+    schedule, conditions = run.request.schedule, run.request.conditions
+    known: dict[str, Any] = {
+        "--launches": schedule.launches,
+        "--max-launches": schedule.max_launches,
+        "--tolerance": schedule.tolerance,
+        "--repeats": schedule.repeats,
+        "--timeout": schedule.timeout,
+        "--seed": schedule.seed,
+        "--threads": conditions.threads,
+        "--allocator": conditions.allocator,
+        "--start-method": conditions.start_method,
+        "--data": conditions.data_root,
+        "--name": run.plan.get("name", ""),
+        "--note": run.plan.get("note", ""),
+        "-k": run.request.keyword,
+        "--axis": {axis: list(values) for axis, values in run.request.overrides.items()},
+        "SUITE": list(run.request.files),
+        "--out": None,
+    }
+    refuse(
+        run,
+        [
+            f"{name}: {_say(known[name])}, now {_say(value)}"
+            for name, value in given.items()
+            if value != known[name]
+        ],
+    )
+
+
+def check_cases(cases: Sequence[Case], run: Earlier) -> None:
+    """Raises UsageError where the suites no longer give the cases of the run."""
+    before = {Case.from_json(case).id for case in run.plan["cases"]}
+    now = {case.id for case in cases}
+    gone = [f"the suite no longer has {case}" for case in sorted(before - now)]
+    refuse(run, [*gone, *(f"the suite now has {case}" for case in sorted(now - before))])
+
+
+def check_code(files: Iterable[str], run: Earlier) -> None:
+    """Raises UsageError where the user's code, or Epochbench's, is not what it was."""
+    changes = [
+        f"{shown_file} changed"
+        for shown_file in sources.changed(run.plan.get("sources", {}), sources.digests(files))
+    ]
+    if run.plan.get("harness") != sources.harness():
+        changes.append("Epochbench itself changed")
+    refuse(run, changes)
+
+
+def check_environment(now: Environment, run: Earlier) -> None:
+    """Raises UsageError where something changed that changes times."""
+    before = run.folder.environment()
+    if before is None:
+        raise ResultsError(f"{run.folder.path / 'environment.json'} is missing; measure anew: bench run")
+    refuse(
+        run, [f"{one.field}: {_say(one.first)}, now {_say(one.second)}" for one in differences(before, now)]
+    )
+
+
+def refuse(run: Earlier, changes: Sequence[str]) -> None:
+    """Raises UsageError that names the changes, if there are any."""
+    if not changes:
+        return
+    more = f"; and {len(changes) - _MOST_NAMED} more" if len(changes) > _MOST_NAMED else ""
+    raise UsageError(
+        f"{shown(run.folder.path)} cannot be gone on with, since not everything is as it was: "
+        f"{'; '.join(changes[:_MOST_NAMED])}{more}. Undo that, or measure anew: bench run"
+    )
+
+
+def _say(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={_say(one)}" for name, one in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ",".join(_say(one) for one in value) or "none"
+    return "none" if value in (None, "") else str(value)

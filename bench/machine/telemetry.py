@@ -1,0 +1,355 @@
+"""What a launch takes from the machine while it runs, seen from the parent: memory, processors, cards.
+
+`ProcessTree` reads the processes of a launch, a `Watch` gathers the readings of one launch and says when
+the next is due, and `Telemetry` is the thread that takes them. A reading pays for itself: the thread rests
+after it until what it cost is half a percent of one processor.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import queue
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+
+from bench.machine.gpu import Gpu, GpuReading
+
+SHARE = 0.005  # of one processor, at most, for taking readings
+SHORTEST, LONGEST = 0.025, 1.0  # seconds from one reading to the next
+GROWTH = 1 / 8  # of the time watched so far: a launch of any length is resolved alike
+
+_COUNTER = 0.1  # seconds until a card's energy counter shows what was used
+_ENDS = 1 / 4  # of the loop, at most, for the gap between readings in which it begins, or ends
+_SLOWDOWNS = frozenset({"thermal", "power_brake", "hardware_slowdown"})
+
+# Linux lists the children of each thread where it was built to; else every process must be looked at.
+_LISTS_CHILDREN = os.path.exists("/proc/thread-self/children")
+_SEARCH_EVERY = 8  # readings
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What was seen of one launch. A key that is missing was not told.
+
+    `telemetry`: readings (how many), cost (processors that taking them used), rss_peak and
+    gpu_memory_peak (bytes), cpu (processors used), gpu_utilization (0 to 1), gpu_power (watts),
+    gpu_temperature (degrees Celsius), energy and energy_per_sample (joules). Utilization, power and energy
+    are those of the loop. `guards`, whether a card was the launch's own and at full speed: gpu_others
+    (processes), gpu_throttled and gpu_power_capped (0 to 1), gpu_clock_low and gpu_clock_high (hertz).
+    """
+
+    telemetry: dict[str, float] = field(default_factory=dict)
+    guards: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a tree of processes uses: resident bytes, in which a page that two of them share counts twice;
+    and the processor seconds of all that it ever held. `pids` are those that live.
+    """
+
+    rss: int
+    cpu: float
+    pids: frozenset[int]
+
+
+class ProcessTree:
+    """A process and all that descend from it."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._processes: dict[int, psutil.Process] = {}
+        self._cpu: dict[int, float] = {}  # a process that has ended counts as it was last seen
+        self._found: list[int] = []
+        self._reads = 0
+
+    def read(self) -> Usage | None:
+        """What the tree uses now, or None once its first process has ended."""
+        rss, pids = 0, set()
+        for pid in self._members():
+            try:
+                process = self._processes.get(pid) or psutil.Process(pid)
+                with process.oneshot():
+                    times, resident = process.cpu_times(), process.memory_info().rss
+            except (psutil.Error, OSError, ValueError):
+                if pid == self._pid:
+                    return None
+                continue  # it ended between two lines of ours
+            self._processes[pid] = process
+            self._cpu[pid] = times.user + times.system
+            rss += resident
+            pids.add(pid)
+        return Usage(rss, sum(self._cpu.values()), frozenset(pids))
+
+    def _members(self) -> list[int]:
+        if _LISTS_CHILDREN:
+            self._found = [self._pid]
+            for pid in self._found:  # grows while we go through it
+                self._found += _children(pid)
+        elif self._reads % _SEARCH_EVERY == 0:
+            self._found = [self._pid, *_descendants(self._pid)]
+        self._reads += 1
+        return self._found
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as children:
+                found += map(int, children.read().split())
+    except OSError:
+        pass  # the process, or one of its threads, has ended; its children are found next time
+    return found
+
+
+def _descendants(pid: int) -> list[int]:
+    try:
+        return [process.pid for process in psutil.Process(pid).children(recursive=True)]
+    except (psutil.Error, OSError):
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """The cards at one moment, taken together."""
+
+    at: float
+    utilization: float | None
+    power: float | None
+    energy: float | None
+    clocks: tuple[float, ...]
+    slowed: frozenset[str] | None
+
+
+class Watch:
+    """The readings of one launch, from the moment `began` on. Times are those of one monotonic clock.
+
+    `tree` tells what its processes use, `spent` the processor time of the thread that calls `take`.
+    """
+
+    def __init__(
+        self,
+        began: float,
+        tree: Callable[[], Usage | None],
+        gpus: Sequence[Gpu] = (),
+        spent: Callable[[], float] = time.thread_time,
+    ) -> None:
+        self.began = began
+        self._tree = tree
+        self._gpus = gpus
+        self._spent = spent
+        self._paid: float | None = None  # `spent` at the end of the last reading
+        self._readings = 0
+        self._cost = 0.0
+        self._peaks: dict[str, float] = {}
+        self._cpu: list[tuple[float, float]] = []  # time and processor seconds, at first and at last
+        self._own: set[int] = set()
+        self._on_card: set[frozenset[int]] = set()
+        self._samples: list[_Sample] = []
+
+    def take(self, now: float) -> float:
+        """Takes one reading; returns when the next is due."""
+        before = self._spent() if self._paid is None else self._paid  # waking up for it is part of its cost
+        if self._gpus:
+            self._note_cards(now, [gpu.read() for gpu in self._gpus])
+        usage = self._tree()
+        if usage is not None:
+            self._peak("rss_peak", usage.rss)
+            self._cpu[1:] = [(now, usage.cpu)]
+            self._own |= usage.pids
+        self._paid = self._spent()
+        cost = self._paid - before
+        self._cost += cost
+        self._readings += 1
+        return now + max(min((now - self.began) * GROWTH, LONGEST), SHORTEST, cost / SHARE)
+
+    def _note_cards(self, now: float, cards: Sequence[GpuReading]) -> None:
+        utilization, power, energy = (_all_told(cards, name) for name in ("utilization", "power", "energy"))
+        memory, slowed = _all_told(cards, "memory"), _all_told(cards, "slowed")
+        for card in cards:
+            if card.temperature is not None:
+                self._peak("gpu_temperature", card.temperature)
+        if memory:
+            self._peak("gpu_memory_peak", sum(memory))
+        told = [card.pids for card in cards if card.pids is not None]
+        if told:
+            self._on_card.add(frozenset().union(*told))
+        self._samples.append(
+            _Sample(
+                at=now,
+                utilization=sum(utilization) / len(utilization) if utilization else None,
+                power=sum(power) if power else None,
+                energy=sum(energy) if energy else None,
+                clocks=tuple(card.clock for card in cards if card.clock is not None),
+                slowed=frozenset().union(*slowed) if slowed else None,
+            )
+        )
+
+    def _peak(self, name: str, value: float) -> None:
+        self._peaks[name] = max(float(value), self._peaks.get(name, 0.0))
+
+    def readings(self, ended: float, loop: tuple[float, float] | None = None, samples: int = 0) -> Readings:
+        """What the launch took until it `ended`.
+
+        `loop` is the begin and end of its training loop, None where it had none; then the whole watch
+        stands for it. `samples` are the rows of data that the loop went through, 0 where not known.
+        """
+        telemetry = {"readings": float(self._readings), **self._peaks}
+        if ended > self.began:
+            telemetry["cost"] = self._cost / (ended - self.began)
+        if len(self._cpu) == 2:
+            (first, before), (last, after) = self._cpu
+            if last > first:
+                telemetry["cpu"] = (after - before) / (last - first)
+        window = loop or (self.began, math.inf)
+        for name in ("utilization", "power"):
+            mean = self._mean(name, window)
+            if mean is not None:
+                telemetry[f"gpu_{name}"] = mean
+        energy = None if loop is None else self._energy(*loop)
+        if energy is not None:
+            telemetry["energy"] = energy
+            if samples:
+                telemetry["energy_per_sample"] = energy / samples
+        return Readings(telemetry, {**self._sharing(), **({} if loop is None else self._speed(*loop))})
+
+    def _mean(self, name: str, window: tuple[float, float]) -> float | None:
+        """The mean of one quantity, in which a reading stands for the time since the one before."""
+        begin, end = window
+        total = length = 0.0
+        previous = self.began
+        for sample in self._samples:
+            value, time_since = getattr(sample, name), sample.at - max(previous, begin)
+            previous = sample.at
+            if value is not None and begin <= sample.at <= end:
+                total += value * time_since
+                length += time_since
+        return total / length if length > 0 else None
+
+    def _energy(self, begin: float, end: float) -> float | None:
+        """Joules from `begin` to `end`, or None where the readings are too far apart to say."""
+        known = [(sample.at, sample.energy) for sample in self._samples if sample.energy is not None]
+        widest = (end - begin) * _ENDS
+        if widest < _COUNTER:
+            return None
+        at_begin, at_end = _between(known, begin, widest), _between(known, end, widest)
+        if at_begin is None or at_end is None or at_end < at_begin:  # it starts anew with the driver
+            return None
+        return at_end - at_begin
+
+    def _sharing(self) -> dict[str, float]:
+        """Most processes on the cards at once that are not the launch's own.
+
+        Not told where the launch itself was never seen there: it did not come so far, or the driver
+        counts processes outside of this container, and its numbers say nothing here.
+        """
+        on_card = list(self._on_card)
+        if not any(pids & self._own for pids in on_card):
+            return {}
+        return {"gpu_others": float(max(len(pids - self._own) for pids in on_card))}
+
+    def _speed(self, begin: float, end: float) -> dict[str, float]:
+        """How fast the cards were allowed to be in the loop, and how fast they were."""
+        inside = [sample for sample in self._samples if begin <= sample.at <= end]
+        slowed = [sample.slowed for sample in inside if sample.slowed is not None]
+        clocks = [clock for sample in inside for clock in sample.clocks]
+        guards = {}
+        if slowed:
+            guards["gpu_throttled"] = sum(bool(names & _SLOWDOWNS) for names in slowed) / len(slowed)
+            guards["gpu_power_capped"] = sum("power_cap" in names for names in slowed) / len(slowed)
+        if clocks:
+            guards["gpu_clock_low"], guards["gpu_clock_high"] = min(clocks), max(clocks)
+        return guards
+
+
+def _all_told(cards: Sequence[GpuReading], name: str) -> list[Any]:
+    """What each card told, or nothing where one did not: a sum must not leave a card out."""
+    values = [getattr(card, name) for card in cards]
+    return [] if None in values else values
+
+
+def _between(known: Sequence[tuple[float, float]], when: float, widest: float) -> float | None:
+    """A value at one moment, on the line between the readings around it; None where none are so near."""
+    place = bisect_left(known, (when,))
+    if place < len(known) and known[place][0] == when:
+        return known[place][1]
+    if not 0 < place < len(known):
+        return None
+    (before, low), (after, high) = known[place - 1 : place + 1]
+    if after - before > widest:
+        return None
+    return low + (high - low) * (when - before) / (after - before)
+
+
+class Telemetry:
+    """Watches one launch after the other in a thread of its own.
+
+    `patience` is how many seconds a call waits for that thread, which a card that has failed may hold up
+    for ever; what it has read until then counts.
+    """
+
+    def __init__(
+        self,
+        gpus: Sequence[Gpu] = (),
+        clock: Callable[[], float] = time.monotonic,
+        patience: float = 1.0,
+    ) -> None:
+        self._gpus = gpus
+        self._clock = clock
+        self._patience = patience
+        self._watch: Watch | None = None
+        # A Watch to begin, an Event to set once the last reading of one is taken, None to end the thread.
+        self._orders: queue.SimpleQueue[Watch | threading.Event | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
+        self._thread.start()
+
+    def watch(self, pid: int) -> None:
+        """A launch has begun: process `pid` leads it."""
+        if not self._thread.is_alive():
+            return  # closed
+        self._watch = Watch(self._clock(), ProcessTree(pid).read, self._gpus)
+        self._orders.put(self._watch)
+
+    def end(self, loop: tuple[float, float] | None, samples: int = 0) -> Readings:
+        """The launch has ended; what it took. The arguments are those of `Watch.readings`."""
+        watch, self._watch = self._watch, None
+        if watch is None:
+            return Readings()
+        ended, taken = self._clock(), threading.Event()
+        self._orders.put(taken)
+        taken.wait(self._patience)
+        return watch.readings(ended, loop, samples)
+
+    def close(self) -> None:
+        """Ends the thread; safe to call twice."""
+        self._orders.put(None)
+        self._thread.join(self._patience)
+
+    def _run(self) -> None:
+        watch: Watch | None = None
+        due = 0.0
+        while True:
+            try:
+                wait = None if watch is None else max(0.0, due - self._clock())
+                order = self._orders.get(timeout=wait)
+            except queue.Empty:
+                if watch is not None:
+                    due = watch.take(self._clock())
+                continue
+            if order is None:
+                return
+            if isinstance(order, Watch):
+                watch, due = order, order.began
+            else:
+                if watch is not None:
+                    watch.take(self._clock())
+                watch = None
+                order.set()

@@ -1,0 +1,91 @@
+"""What a reader should do or think of each caveat, in words that know the settings of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+# Those that say the same under every setting; the others are below.
+_PLAIN = {
+    "few_launches": "too few launches for a 95 % interval: give --launches 6 or more, or a longer --time-budget",
+    "launches_failed": "some of its launches failed: see the failures",
+    "never_settled": "the steps of most launches get faster or slower to their end: give the launch more epochs, "
+    "or look for what grows (memory, a cache, heat)",
+    "long_warmup": "start-up went on after the first epoch; those steps are left out as well: give more epochs",
+    "gc_pauses": "Python's garbage collector takes a share of the loop: keep fewer objects alive, or call "
+    "gc.freeze() in setup",
+    "coarse_clock": "the clock is too coarse for a step as short as this: give a larger batch",
+    "gpu_power_capped": "the device ran at its power limit, which moves its clock: compare with runs at the same limit",
+    "spawned": "launches were spawned, not forked: each imports anew, so that less is measured in the same time",
+    "allocator_unpinned": "the allocator could not be pinned here (no glibc): expect more noise between launches",
+    "work_differs": "its epochs or launches did not do the same work: times are not comparable",
+    "parameters_not_moved": "training moved no parameter: check the optimizer and the learning rate",
+    "weights_moved_in_evaluation": "evaluation changed weights or statistics: is a module left in training mode?",
+    "graph_unexpected": "autograd recorded a graph where the mode forbids one, or none where it should",
+    "no_full_batch": "no step of its counted epochs had a full batch: there is no step time",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What of a run its advice depends on. Where the run does not say, the defaults are taken."""
+
+    threads: int = 2
+    allocator: str = "pinned"
+    tolerance: float = 0.02
+    max_launches: int = 20
+    has_budget: bool = False
+    governor: str = ""
+
+
+def advice(caveat: str, settings: Settings) -> str:
+    """One sentence: what the caveat means here, and what helps."""
+    return _PLAIN[caveat] if caveat in _PLAIN else _KNOWING[caveat](settings)
+
+
+def _unsettled(settings: Settings) -> str:
+    more = (
+        "a longer --time-budget" if settings.has_budget else f"--max-launches above {settings.max_launches}"
+    )
+    return (
+        f"an interval is wider than ±{settings.tolerance * 100:.3g} %: a quieter machine or {more} narrows it"
+    )
+
+
+def _contaminated(settings: Settings) -> str:
+    return f"most of its launches were disturbed, so that none could be left out: {_quieter(settings)}"
+
+
+def _machine_busy(settings: Settings) -> str:
+    return f"other processes ran on the processors of the launches: {_quieter(settings)}"
+
+
+def _quieter(settings: Settings) -> str:
+    if settings.threads > 1:
+        return "end what else runs here; where that cannot be, --threads 1 leaves the others a processor"
+    return "end what else runs here; --threads is 1 already"
+
+
+def _page_faults(settings: Settings) -> str:
+    if settings.allocator == "pinned":
+        return (
+            "the kernel maps memory anew while the loop runs although the allocator is pinned: "
+            "it is the data's or a library's own (memory-mapped files, loader workers)"
+        )
+    return "the kernel maps memory anew in every step: --allocator pinned keeps it mapped"
+
+
+def _clock_changed(settings: Settings) -> str:
+    if settings.governor in ("powersave", "ondemand", "schedutil", "conservative"):
+        return f"the clock changed during launches (governor {settings.governor}): set the governor to performance"
+    return "the clock changed during launches: see bench doctor for what holds it steady here"
+
+
+_KNOWING: dict[str, Callable[[Settings], str]] = {
+    "unsettled": _unsettled,
+    "contaminated": _contaminated,
+    "machine_busy": _machine_busy,
+    "page_faults": _page_faults,
+    "clock_changed": _clock_changed,
+}
+CAVEATS = (*_PLAIN, *_KNOWING)

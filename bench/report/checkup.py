@@ -1,0 +1,128 @@
+"""The page of a checkup: what each check found, what to do about it, and the noise that is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from textwrap import wrap
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from bench.machine.doctor import Finding, Noise
+from bench.report.units import NOTHING, quantity
+
+_DEEP = "    "
+_GOES_ON = " \\"
+
+_STYLES = {"ok": "green", "notice": "yellow", "warning": "bold red", "unknown": "dim"}
+
+
+def page(findings: Sequence[Finding], noise: Sequence[Noise] = ()) -> RenderableType:
+    """A row for each finding, the remedies under it, and a row of noise for each device."""
+    parts: list[RenderableType] = []
+    if findings:
+        parts += [_found(findings), Text(_tally(findings), style="bold"), Text()]
+    parts += _remedies([finding for finding in findings if finding.remedy])
+    if noise:
+        parts += [_noise(noise), Text()]
+    return Group(*parts)
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+
+
+def _found(findings: Sequence[Finding]) -> RenderableType:
+    table = _table()
+    table.add_column("check", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("found", overflow="fold")
+    for finding in findings:
+        style = _STYLES.get(finding.state, "")
+        quiet = "dim" if finding.state == "unknown" else ""
+        table.add_row(
+            Text(finding.name, style=quiet),
+            Text(finding.state, style=style),
+            Text(finding.found, style=quiet),
+        )
+    return Group(table, Text())
+
+
+def _tally(findings: Sequence[Finding]) -> str:
+    """How many there are of each state, the worst first: `1 warning, 2 notices, 12 ok, 3 unknown`."""
+    states = [finding.state for finding in findings]
+    counted = []
+    for state, many in (("warning", "warnings"), ("notice", "notices"), ("ok", "ok"), ("unknown", "unknown")):
+        number = states.count(state)
+        if number:
+            counted.append(f"{number} {state if number == 1 else many}")
+    return ", ".join(counted)
+
+
+def _remedies(findings: Sequence[Finding]) -> Iterator[RenderableType]:
+    """For each finding its name, and below it what to do in words and commands."""
+    for finding in findings:
+        yield Text(finding.name, style="bold") + Text(
+            f"  {finding.state}", style=_STYLES.get(finding.state, "")
+        )
+        for number, piece in enumerate(finding.remedy.split("`")):
+            if piece.strip():
+                yield Command(piece.strip()) if number % 2 else Padding(Text(piece.strip()), (0, 0, 0, 2))
+        yield Text()
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command on lines of its own, to be copied as it is: a line that goes on ends in a backslash.
+
+    Nothing stands behind the backslash, not even the blanks that fill a line: the shell would not go on.
+    """
+
+    text: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        room = max(1, options.max_width - len(_DEEP))
+        lines = [self.text]
+        if cell_len(self.text) > room:
+            lines = wrap(
+                self.text, max(1, room - len(_GOES_ON)), break_long_words=False, break_on_hyphens=False
+            )
+        yield Text(_DEEP + f"{_GOES_ON}\n{_DEEP}".join(lines), style="cyan", no_wrap=True, overflow="fold")
+
+
+def _noise(noise: Sequence[Noise]) -> RenderableType:
+    table = _table()
+    table.add_column("device")
+    for head in ("launches", "CV between\nlaunches", "pairs", "ratio A/A,\n95 % interval"):
+        table.add_column(head, justify="right")
+    table.add_column("six launches a side\nreveal", justify="right")
+    table.add_column("contaminated", justify="right")
+    for row in noise:
+        table.add_row(
+            row.device,
+            f"{row.launches:,}",
+            _percent(row.variation),
+            f"{row.pairs:,}",
+            f"{_ratio(row.pair_low)} to {_ratio(row.pair_high)}",
+            _percent(row.reveals),
+            f"{row.contaminated:,}",
+        )
+    words = Text(
+        "Launches of one and the same case: ratios between them should be 1. A change smaller than what "
+        "six launches a side reveal is lost in the noise.",
+        style="dim",
+    )
+    return Group(Text("Measured noise", style="bold"), Text(), table, Text(), words)
+
+
+def _percent(share: float) -> str:
+    return quantity(share * 100, "%")
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.3f}" if isfinite(value) else NOTHING

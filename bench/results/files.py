@@ -1,0 +1,340 @@
+"""A summary table that lies alone as a file: who reads it trusts nothing in it, since anybody may have edited it.
+
+Columns are known by their names, in any order. Which others are axes is told by the ids of the cases; what a
+user has added beside them is left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.case import spell
+from bench.errors import ResultsError
+from bench.results.journal import Records
+from bench.results.tables import SUMMARY_COLUMNS, Tables, build
+
+NEEDED = ("suite", "case", "metric", "unit", "value")  # the others came later, or can be done without
+SUFFIXES = (".csv", ".parquet")
+_KNOWN = ("suite", "case", *SUMMARY_COLUMNS)
+_TEXT = ("suite", "case", "metric", "unit", "caveats")
+_NUMBER = re.compile(
+    r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity|nan)", re.ASCII | re.IGNORECASE
+)  # float() takes more: 1_000, and the digits of every script
+_LIMIT = 2**63  # what a whole number must be below to have a column of numbers
+_MOST_ROWS = 10**6  # a file of a few bytes can claim any number of empty rows
+_ANEW = "write it anew from its run with: bench tables RUN"
+
+
+@dataclass
+class _Grid:
+    """The cells of a file by column; `rows` numbers them as a reader of the file does."""
+
+    path: Path
+    names: list[str]
+    cells: dict[str, list[Any]]
+    rows: Sequence[int]
+    comma: bool = False  # decimals are written with one
+    strange: dict[str, str] = field(default_factory=dict)  # columns that hold neither text nor numbers
+
+    def wrong(self, place: int, name: str, why: str) -> ResultsError:
+        """What is wrong with a cell, in words."""
+        cell = _short(repr(self.cells[name][place]), 60)
+        return _error(self.path, f"row {self.rows[place]}, column {name!r}: {cell} {why}", "mend it there")
+
+
+def is_table(text: str) -> bool:
+    """True of what names a file, and so no run."""
+    suffix = Path(text).suffix.lower()
+    return not os.path.isdir(text) and (suffix in SUFFIXES or bool(suffix and os.path.isfile(text)))
+
+
+def read_summary(path: Path) -> Tables:
+    """The summary that lies in this CSV or Parquet file, as the only table of a run that has rows.
+
+    Columns that it lacks are empty, all but `NEEDED`. Raises ResultsError where the file cannot be read, or
+    holds something that no summary holds.
+    """
+    reader = {".csv": _csv, ".parquet": _parquet}.get(path.suffix.lower())
+    if reader is None:
+        raise ResultsError(
+            f"{path} is no table that can be read; name a summary.csv or summary.parquet, or the folder of a run"
+        )
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError) as problem:
+        why = problem.strerror if isinstance(problem, OSError) else str(problem)
+        raise ResultsError(
+            f"{path} cannot be read: {why}; name a summary.csv or summary.parquet that can"
+        ) from None
+    if not data.strip():
+        raise _error(path, "is empty", _ANEW)
+    return dataclasses.replace(build(Records()), summary=_summary(reader(path, data)))
+
+
+def _summary(grid: _Grid) -> pd.DataFrame:
+    missing = [name for name in NEEDED if name not in grid.names]
+    if missing:
+        raise _error(grid.path, f"is no summary: it has no column {', '.join(map(repr, missing))}", _ANEW)
+    for name in (name for name in _KNOWN if name in grid.names):
+        _check_column(grid, name)
+    columns: dict[str, list[Any]] = {name: _texts(grid, name) for name in ("suite", "case", "metric", "unit")}
+    _refuse_repeated_rows(grid, columns["case"], columns["metric"])
+    types = build(Records()).summary.dtypes
+    for name in SUMMARY_COLUMNS:
+        if name in columns:
+            continue
+        if name in _TEXT:
+            columns[name] = _texts(grid, name, needed=False)
+        else:
+            columns[name] = _numbers(grid, name, whole=types[name] != "float64")
+    axes = _axes(grid, columns["case"])
+    for axis in axes:
+        _check_column(grid, axis)
+    order = ["suite", "case", *axes, *SUMMARY_COLUMNS]
+    series = {
+        **{axis: _axis(grid, axis, columns["case"]) for axis in axes},
+        **{name: _column(cells) for name, cells in columns.items() if name in _TEXT},
+        **{
+            name: pd.Series(cells, dtype="float64" if types[name] == "float64" else "Int64")
+            for name, cells in columns.items()
+            if name not in _TEXT
+        },
+    }
+    return pd.DataFrame({name: series[name] for name in order}, columns=order)
+
+
+def _check_column(grid: _Grid, name: str) -> None:
+    if name in grid.strange:
+        raise _error(
+            grid.path,
+            f"holds {_short(grid.strange[name], 60)} in column {name!r}, which is neither text nor a number",
+            _ANEW,
+        )
+    if grid.names.count(name) > 1:
+        raise _error(grid.path, f"has {grid.names.count(name)} columns {name!r}", "keep one of them")
+
+
+def _refuse_repeated_rows(grid: _Grid, cases: Sequence[str], metrics: Sequence[str]) -> None:
+    seen: dict[tuple[str, str], int] = {}
+    for number, key in zip(grid.rows, zip(cases, metrics, strict=True), strict=True):
+        if key in seen:
+            what = f"has metric {_short(key[1], 60)!r} of case {_short(key[0], 200)!r} twice"
+            raise _error(grid.path, f"{what}, in rows {seen[key]} and {number}", "keep one of them")
+        seen[key] = number
+
+
+def _texts(grid: _Grid, name: str, needed: bool = True) -> list[str]:
+    """A column of text, empty where the file lacks it."""
+    cells = grid.cells.get(name)
+    if cells is None:
+        return [""] * len(grid.rows)
+    for place, cell in enumerate(cells):
+        if _is_empty(cell):
+            if needed:
+                raise grid.wrong(place, name, "is no name")
+        elif not isinstance(cell, str):
+            raise grid.wrong(place, name, "is no text")
+    return ["" if _is_empty(cell) else cell for cell in cells]
+
+
+def _numbers(grid: _Grid, name: str, whole: bool) -> list[float | None]:
+    """A column of numbers, or of counts; None where there is none."""
+    cells = grid.cells.get(name)
+    if cells is None:
+        return [None] * len(grid.rows)
+    found: list[float | None] = []
+    for place, cell in enumerate(cells):
+        number = None if _is_empty(cell) else _number(cell, grid.comma)
+        if number is None and not _is_empty(cell):
+            raise grid.wrong(place, name, "is no number")
+        if whole and number is not None:
+            number = _whole(number)
+            if number is None or number < 0:
+                raise grid.wrong(place, name, "is no count")
+        found.append(number)
+    return found
+
+
+def _axes(grid: _Grid, cases: Sequence[str]) -> list[str]:
+    """The columns that the ids name, and those in an axis's place that no case uses."""
+    named = {part.partition("=")[0] for case in cases for part in case.split("/")[1:] if "=" in part}
+    names = grid.names
+    places = names[names.index("case") + 1 : names.index("metric")] if "metric" in names else []
+    return list(
+        dict.fromkeys(
+            name
+            for name in names
+            if name
+            and name not in _KNOWN
+            and (name in named or (name in places and all(map(_is_empty, grid.cells.get(name, [0])))))
+        )
+    )
+
+
+def _axis(grid: _Grid, name: str, cases: Sequence[str]) -> pd.Series[Any]:
+    """An axis with the type that its values had: the ids spell them, so that 1.10 stays the text it was."""
+    cells = [None if _is_empty(cell) else cell for cell in grid.cells[name]]
+    if name != "mode":  # which is text whatever it is called
+        for read in (lambda cell: _number(cell, grid.comma), _truth):
+            values = [None if cell is None else read(cell) for cell in cells]
+            if all(
+                cell is None or (value is not None and f"/{name}={spell(value)}/" in f"{case}/")
+                for cell, value, case in zip(cells, values, cases, strict=True)
+            ):
+                return _column(values)
+    return _column([None if cell is None else str(cell) for cell in cells])
+
+
+def _column(cells: Sequence[Any]) -> pd.Series[Any]:
+    """Values of one kind as a column; None stands for what is missing."""
+    values = [cell for cell in cells if cell is not None]
+    if not values:
+        return pd.Series(cells, dtype=object)
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        whole = [None if cell is None else _whole(cell) for cell in cells]
+        fits = all(value is not None or cell is None for cell, value in zip(cells, whole, strict=True))
+        return pd.Series(whole, dtype="Int64") if fits else pd.Series(cells, dtype="float64")
+    return pd.Series(cells)
+
+
+def _is_empty(cell: Any) -> bool:
+    """True of what stands for no value: nothing, blanks, and the not-a-number of a column of numbers."""
+    return cell is None or (isinstance(cell, float) and math.isnan(cell)) or (cell == "" or cell == " ")
+
+
+def _number(cell: Any, comma: bool) -> float | None:
+    if isinstance(cell, int | float) and not isinstance(cell, bool):
+        return cell
+    if not isinstance(cell, str):
+        return None
+    text = cell.strip()
+    if comma:
+        # A point in such a file separates thousands, if anything.
+        text = text.replace(".", "?").replace(",", ".")
+    if not _NUMBER.fullmatch(text):
+        return None
+    return int(text) if len(text) < 20 and text.isdecimal() else float(text)
+
+
+def _truth(cell: Any) -> bool | None:
+    return {"true": True, "false": False}.get(str(cell).lower())
+
+
+def _whole(number: float) -> int | None:
+    """The number where it is a whole one that a column can hold."""
+    return int(number) if abs(number) < _LIMIT and number == int(number) else None
+
+
+def _csv(path: Path, data: bytes) -> _Grid:
+    """The cells of comma, semicolon or tab separated text, as a spreadsheet may have saved it."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise _error(
+            path, f"is no UTF-8 text, from byte {problem.start} on", f"save it so, or {_ANEW}"
+        ) from None
+    if "\0" in text:
+        raise _error(path, "holds NUL bytes: it is damaged, or no CSV", _ANEW)
+    head = text.lstrip().partition("\n")[0]
+    separator = max(",;\t", key=head.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        records = [
+            (number, cells) for number, cells in enumerate(reader, start=1) if any(map(str.strip, cells))
+        ]
+    except csv.Error as problem:
+        raise _error(path, f"is damaged at line {reader.line_num}: {problem}", _ANEW) from None
+    if not records:
+        raise _error(path, "is empty", _ANEW)
+    names = [name.strip() for name in records[0][1]]
+    numbers = [number for number, _ in records[1:]]
+    rows = [cells for _, cells in records[1:]]
+    least = 1 + max((place for place, name in enumerate(names) if name in NEEDED), default=0)
+    for number, cells in records[1:]:
+        # Spreadsheets leave out separators behind the last value, or add some.
+        torn = len(cells) < len(names) and number == numbers[-1] and not text.endswith(("\n", "\r"))
+        if torn or len(cells) < least or any(map(str.strip, cells[len(names) :])):
+            raise _error(
+                path, f"is damaged: row {number} has {len(cells)} cells and the head has {len(names)}", _ANEW
+            )
+        cells += [""] * (len(names) - len(cells))
+    grid = _Grid(path, names, {name: [row[i] for row in rows] for i, name in enumerate(names)}, numbers)
+    grid.comma = separator != "," and any(
+        "," in cell for name in _KNOWN if name not in _TEXT for cell in grid.cells.get(name, ())
+    )
+    return grid
+
+
+def _parquet(path: Path, data: bytes) -> _Grid:
+    """The cells of the plain columns. Nothing but the columns is looked at: no pandas metadata, no index."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        file = parquet.ParquetFile(
+            pa.BufferReader(data),
+            pre_buffer=False,
+            page_checksum_verification=True,
+            thrift_string_size_limit=len(data),
+            thrift_container_size_limit=len(data),
+        )
+        schema = file.schema_arrow
+        if file.metadata.num_rows > _MOST_ROWS:
+            raise _error(path, f"claims {file.metadata.num_rows} rows, more than a summary can have", _ANEW)
+        plain = [name for name, kind in zip(schema.names, schema.types, strict=True) if _is_plain(kind)]
+        table = file.read(columns=plain, use_threads=False)
+        table.validate(full=True)
+        cells = {
+            name: table.column(place).to_pylist()
+            for place, name in enumerate(table.schema.names)
+            if _is_plain(table.schema.types[place])
+        }
+    except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, MemoryError) as problem:
+        raise _error(
+            path, f"is no Parquet file that can be read: {_short(str(problem), 160)}", _ANEW
+        ) from None
+    rows = range(1, table.num_rows + 1)
+    strange = {
+        name: str(kind) for name, kind in zip(schema.names, schema.types, strict=True) if name not in cells
+    }
+    return _Grid(path, list(schema.names), cells, rows, strange=strange)
+
+
+def _is_plain(kind: Any) -> bool:
+    """True of text, numbers, truth values and nothing at all."""
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        return _is_plain(kind.value_type)
+    tests: Iterator[Callable[[Any], bool]] = iter(
+        (
+            types.is_string,
+            types.is_large_string,
+            types.is_integer,
+            types.is_floating,
+            types.is_boolean,
+            types.is_null,
+        )
+    )
+    return any(test(kind) for test in tests)
+
+
+def _error(path: Path, what: str, remedy: str) -> ResultsError:
+    return ResultsError(f"{path} {what}; {remedy}")
+
+
+def _short(text: str, most: int) -> str:
+    """Text on one line, cut where it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[:most]}..."

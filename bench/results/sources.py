@@ -1,0 +1,37 @@
+"""The code behind a run, as digests: a run can only go on with the code that it began with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parents[1]
+_NOT_MEASURING = ("cli", "report")  # what only prints and draws may change between two parts of a run
+
+
+def digests(files: Iterable[str]) -> dict[str, str]:
+    """File -> SHA-256 of what it holds; a file that is gone has none."""
+    found = {}
+    for file in sorted(files):
+        try:
+            found[file] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+        except OSError:
+            found[file] = ""
+    return found
+
+
+def harness() -> str:
+    """One digest of all of Epochbench that measures."""
+    files = [
+        file for file in _PACKAGE.rglob("*.py") if file.relative_to(_PACKAGE).parts[0] not in _NOT_MEASURING
+    ]
+    named = sorted((file.relative_to(_PACKAGE).as_posix(), file) for file in files)
+    return hashlib.sha256(
+        "".join(f"{name} {digests([str(file)])}" for name, file in named).encode()
+    ).hexdigest()
+
+
+def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """The files that are not what they were, in one of the two or in both."""
+    return sorted(file for file in {*before, *now} if before.get(file) != now.get(file))

@@ -1,0 +1,53 @@
+"""Stopping on request: SIGINT and SIGTERM take effect where the parent waits, and nowhere else.
+
+What has come back from a launch is on the disk before a signal is heeded, so that none is lost to a
+Ctrl-C. Only a second signal is not waited for.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from bench.errors import Interrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class _State:
+    """Signals belong to the process, and so does this."""
+
+    requested: int = 0
+    waiting: bool = False
+
+
+def _request(number: int, _: FrameType | None) -> None:
+    again, _State.requested = _State.requested, number
+    if _State.waiting or again:
+        raise Interrupted(number)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """While this lasts, a signal raises Interrupted at the next `interruptible` wait."""
+    before = {number: signal.signal(number, _request) for number in SIGNALS}
+    _State.requested = 0
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Around a wait that nothing is lost by leaving. Raises Interrupted, at once if it was asked before."""
+    _State.waiting = True
+    try:
+        if _State.requested:
+            raise Interrupted(_State.requested)
+        yield
+    finally:
+        _State.waiting = False

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from bench.machine.gpu import GpuReading, open_gpus
+
+
+class Refusal(Exception):
+    """What NVML raises for a query that a card does not support."""
+
+
+class Card:
+    """One card of the fake library, with answers in NVML's own units."""
+
+    def __init__(self, bus=1, name="A card", uuid="GPU-11111111-aaaa", **answers):
+        self.bus, self.name, self.uuid = bus, name, uuid
+        self.answers = {
+            "MemoryInfo": SimpleNamespace(total=80 * 2**30, free=78 * 2**30, used=2 * 2**30),
+            "UtilizationRates": SimpleNamespace(gpu=87, memory=40),
+            "PowerUsage": 287_654,
+            "Temperature": 63,
+            "ClockInfo": 1410,
+            "MaxClockInfo": 1980,
+            "TotalEnergyConsumption": 7_000_500,
+            "CurrentClocksEventReasons": 0,
+            "ComputeRunningProcesses": [SimpleNamespace(pid=42, usedGpuMemory=None)],
+            "PersistenceMode": 1,
+            **answers,
+        }
+
+
+class Nvml:
+    """The module pynvml, as far as it is asked: numbers in, numbers or small structures out.
+
+    A query that a card's answers lack is refused; one of `lacks` is unknown to the module itself.
+    """
+
+    def __init__(self, *cards, lacks=(), initialised=True):
+        self.cards, self.lacks, self.initialised = cards, lacks, initialised
+
+    def nvmlInit(self):
+        if not self.initialised:
+            raise Refusal("Driver Not Loaded")
+
+    def nvmlSystemGetDriverVersion(self):
+        return "570.1"
+
+    def nvmlDeviceGetCount(self):
+        return len(self.cards)
+
+    def nvmlDeviceGetHandleByIndex(self, index):
+        return self.cards[index]
+
+    def nvmlDeviceGetName(self, card):
+        return card.name
+
+    def nvmlDeviceGetUUID(self, card):
+        return card.uuid
+
+    def nvmlDeviceGetPciInfo(self, card):
+        return SimpleNamespace(domain=0, bus=card.bus, device=0)
+
+    def __getattr__(self, query):
+        what = query.removeprefix("nvmlDeviceGet")
+        if what in self.lacks:
+            raise AttributeError(query)
+
+        def answer(card, *arguments):
+            expected = {"ClockInfo": (1,), "MaxClockInfo": (1,), "Temperature": (0,), "TemperatureV": (0,)}
+            assert arguments == expected.get(what, ())
+            if what not in card.answers:
+                raise Refusal("Not Supported")
+            return card.answers[what]
+
+        return answer
+
+
+def opened(*cards, **how):
+    (gpu,) = open_gpus([0], Nvml(*cards, **how), {})
+    return gpu
+
+
+def test_a_reading_is_in_si_units():
+    reading = opened(Card()).read()
+    assert reading.memory == 2 * 2**30
+    assert reading.utilization == 0.87
+    assert reading.power == pytest.approx(287.654)
+    assert reading.temperature == 63.0
+    assert reading.clock == 1.41e9
+    assert reading.max_clock == 1.98e9
+    assert reading.energy == pytest.approx(7000.5)
+    assert reading.slowed == frozenset()
+    assert reading.pids == {42}
+
+
+def test_the_card_tells_its_driver_and_whether_that_stays_loaded():
+    gpu = opened(Card())
+    assert (gpu.index, gpu.driver, gpu.persistent) == (0, "570.1", True)
+    assert opened(Card(PersistenceMode=0)).persistent is False
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("MemoryInfo", "memory"),
+        ("UtilizationRates", "utilization"),
+        ("PowerUsage", "power"),
+        ("Temperature", "temperature"),
+        ("ClockInfo", "clock"),
+        ("MaxClockInfo", "max_clock"),
+        ("TotalEnergyConsumption", "energy"),
+        ("CurrentClocksEventReasons", "slowed"),
+        ("ComputeRunningProcesses", "pids"),
+    ],
+)
+def test_a_query_that_is_refused_leaves_the_others_alone(query, field):
+    card = Card()
+    del card.answers[query]
+    reading = opened(card).read()
+    untold = [name for name in GpuReading.__dataclass_fields__ if getattr(reading, name) is None]
+    assert untold == [field]
+
+
+def test_a_card_that_tells_nothing_is_still_a_card():
+    card = Card()
+    card.answers.clear()
+    gpu = opened(card)
+    assert gpu.read() == GpuReading()
+    assert gpu.persistent is None
+
+
+@pytest.mark.parametrize(
+    ("bits", "names"),
+    [
+        (0x000, set()),
+        (0x001, set()),  # idle
+        (0x002, set()),  # clocks that were asked for
+        (0x010, set()),  # in step with other cards
+        (0x100, set()),  # the display's
+        (0x004, {"power_cap"}),
+        (0x020, {"thermal"}),
+        (0x048, {"hardware_slowdown", "thermal"}),
+        (0x088, {"hardware_slowdown", "power_brake"}),
+        (0x005, {"power_cap"}),
+    ],
+)
+def test_only_what_slows_a_card_down_is_named(bits, names):
+    assert opened(Card(CurrentClocksEventReasons=bits)).read().slowed == names
+
+
+def test_older_and_newer_names_of_a_query_are_asked_as_well():
+    older = Card(CurrentClocksThrottleReasons=0x40)
+    assert opened(older, lacks=["CurrentClocksEventReasons"]).read().slowed == {"thermal"}
+    assert opened(Card(TemperatureV=71), lacks=["Temperature"]).read().temperature == 71.0
+
+
+def test_no_card_is_asked_for_and_nothing_is_imported(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    monkeypatch.delitem(sys.modules, "pynvml")
+    assert open_gpus([]) == []
+    assert "pynvml" not in sys.modules
+
+
+def test_without_the_package_there_are_no_cards(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", None)  # what makes its import fail
+    assert open_gpus([0]) == []
+
+
+def test_the_package_is_found_by_its_name(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", Nvml(Card()))
+    assert [gpu.index for gpu in open_gpus([0], environ={})] == [0]
+
+
+def test_without_a_driver_there_are_no_cards():
+    assert open_gpus([0], Nvml(Card(), initialised=False), {}) == []
+
+
+def test_answers_in_bytes_are_text_too():
+    nvml = Nvml(Card(bus=1, name=b"A", uuid=b"GPU-1"), Card(bus=2, name=b"A", uuid=b"GPU-2"))
+    nvml.nvmlSystemGetDriverVersion = lambda: b"470.1"
+    (gpu,) = open_gpus([0], nvml, {"CUDA_VISIBLE_DEVICES": "GPU-2"})
+    assert gpu.driver == "470.1"
+    assert gpu._handle is nvml.cards[1]
+
+
+TWINS = (Card(bus=1, uuid="GPU-aa11"), Card(bus=2, uuid="GPU-aa22"), Card(bus=3, uuid="GPU-bb33"))
+
+
+@pytest.mark.parametrize(
+    ("visible", "buses"),
+    [
+        (None, [1, 2, 3]),
+        ("2,0", [3, 1]),
+        (" 1 , 2 ", [2, 3]),
+        ("", []),
+        ("-1", []),
+        ("0,-1,2", [1]),
+        ("0,7,2", [1]),
+        ("GPU-bb33", [3]),
+        ("GPU-bb,0", [3, 1]),
+        ("GPU-aa,0", []),  # the beginning of two
+        ("MIG-bb33", []),
+        ("NoDevFiles", []),
+    ],
+)
+def test_cuda_counts_what_is_visible(visible, buses):
+    environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    gpus = open_gpus(range(5), Nvml(*TWINS), environ)
+    assert [gpu._handle.bus for gpu in gpus] == buses
+    assert [gpu.index for gpu in gpus] == list(range(len(buses)))
+
+
+def test_cards_are_counted_by_their_place_on_the_bus():
+    (gpu,) = open_gpus([0], Nvml(TWINS[2], TWINS[0]), {})
+    assert gpu._handle is TWINS[0]
+
+
+def test_a_card_that_cannot_be_reached_is_not_counted():
+    nvml = Nvml(*TWINS)
+
+    def lost(index):
+        if index == 0:
+            raise Refusal("GPU is lost")
+        return TWINS[index]
+
+    nvml.nvmlDeviceGetHandleByIndex = lost
+    assert [gpu._handle.bus for gpu in open_gpus(range(3), nvml, {})] == [2, 3]
+
+
+def test_which_of_different_cards_is_the_fastest_is_not_guessed():
+    nvml = Nvml(Card(bus=1, name="Slow", uuid="GPU-1"), Card(bus=2, name="Fast", uuid="GPU-2"))
+    assert open_gpus([0, 1], nvml, {}) == []
+    assert open_gpus([0], nvml, {"CUDA_VISIBLE_DEVICES": "1"}) == []
+    by_bus = open_gpus([0, 1], nvml, {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"})
+    assert [gpu._handle.name for gpu in by_bus] == ["Slow", "Fast"]
+    (named,) = open_gpus([1], nvml, {"CUDA_VISIBLE_DEVICES": "0,GPU-2"})
+    assert (named._handle.name, named.index) == ("Fast", 1)
