@@ -202,14 +202,15 @@ def _whole(axis: str, value: object, least: int, why: str = "", otherwise: str =
 class Schedule:
     """How often and how long.
 
-    A case has at least `launches` launches, and goes on, up to `max_launches`, until the 95 % intervals
-    of its gated metrics are within `tolerance` of their values (a share: 0.02 for 2 %). At most `repeats`
+    A case has at least `launches` launches, and goes on, up to `max_launches` (None: exactly `launches`),
+    until the 95 % intervals of its gated metrics are within `tolerance` of their values (a share: 0.02 for
+    2 %). At most `repeats`
     launches of a case are made again because something disturbed them. `time_budget`, of the run, and
     `timeout`, of a launch, are seconds. Raises UsageError for numbers that cannot be kept.
     """
 
     launches: int = 6  # min to max of six covers the median with 96.9 %
-    max_launches: int = 20
+    max_launches: int | None = None
     tolerance: float = 0.02
     repeats: int = 6
     time_budget: float | None = None
@@ -219,7 +220,7 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.launches < 1:
             raise UsageError(f"launches must be at least 1, not {self.launches}")
-        if self.max_launches < self.launches:
+        if self.most < self.launches:
             raise UsageError(
                 f"max-launches must be at least launches, {self.launches}, not {self.max_launches}"
             )
@@ -231,6 +232,11 @@ class Schedule:
             raise UsageError(f"time-budget must be above 0 seconds, not {self.time_budget:g}")
         if not self.timeout > 0:
             raise UsageError(f"timeout must be above 0 seconds, not {self.timeout:g}")
+
+    @property
+    def most(self) -> int:
+        """The most launches of a case, those apart that are made again."""
+        return self.launches if self.max_launches is None else self.max_launches
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -1,10 +1,25 @@
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 from fakes import FakeClock, FakeDevice
+
+from bench.machine.lock import VARIABLE
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_lock(tmp_path_factory) -> Iterator[None]:
+    """Tests lock no machine: two of them may run at once, beside a run of the user's."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = str(tmp_path_factory.mktemp("lock") / "lock")
+    yield
+    if before is None:
+        del os.environ[VARIABLE]
+    else:
+        os.environ[VARIABLE] = before
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ FLOORS = (
     ("bench",),
     ("nursery", "machine"),
     ("runner",),
-    ("gate",),
+    ("gate", "noise"),
     ("report",),
     ("cli",),
     ("__main__",),
@@ -73,10 +73,12 @@ NO_SUCH_FILE = ("utils.py", "util.py", "common.py", "helpers.py", "misc.py")
 
 # Rooms that no test can import with profit, and the one through which tests drive them instead.
 DRIVEN_THROUGH = {
+    "bench.cli.doctor": "bench.cli",
     "bench.cli.inspect": "bench.cli",  # a verb is its words on the command line
     "bench.cli.resume": "bench.cli",
     "bench.cli.run": "bench.cli",
     "bench.worker.allocator": "bench.worker.environment",  # pins for good: in a process of its own
+    "bench.worker.steady": "bench.noise",  # a suite
     "bench.worker.session": "bench.nursery",  # a launch is a process
     "bench.worker.suites": "bench.runner",  # user code is read in a process
 }

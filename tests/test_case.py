@@ -175,7 +175,7 @@ def test_six_launches_and_no_budget_unless_asked():
     assert (schedule.launches, schedule.time_budget) == (6, None)
 
 
-@pytest.mark.parametrize("schedule", [Schedule(), Schedule(3, 60.5, 30.0, 7)])
+@pytest.mark.parametrize("schedule", [Schedule(), Schedule(3, 9, 0.01, 2, 60.5, 30.0, 7)])
 def test_a_schedule_goes_through_json(schedule):
     assert Schedule.from_json(json.loads(json.dumps(schedule.to_json()))) == schedule
 

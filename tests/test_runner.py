@@ -1,18 +1,26 @@
-"""The order of a run as a story: rounds, their random order, the budget, and what a failure costs."""
+"""The order of a run as a story: rounds, their random order, the budget, failures, and going on after an end."""
 
 from __future__ import annotations
 
+import fakes
+import pytest
+
+from bench.analysis.stopping import StopRule
 from bench.case import Case, Conditions, Schedule
+from bench.machine.telemetry import Readings
 from bench.measurement import PHASED, TIMED, Failure, Measurement
 from bench.nursery import Died, TimedOut
-from bench.runner import Plan, run, slug
+from bench.runner import Job, Plan, launch, run, slug
 
 CASES = [Case("story", {"device": "cpu", "width": width}) for width in (1, 2, 3, 4)]
 ON_DEVICE = Case("story", {"device": "cuda:0", "width": 1})
 
 
 class Told:
-    """Workers that answer as they are told: by case id, a list of what its launches come to."""
+    """Workers that answer as they are told: by case id, a list of what its launches come to.
+
+    An end is "measured", "raises", a number (seconds of each step), an answer, or what asking raises.
+    """
 
     conditions = Conditions()
 
@@ -23,9 +31,10 @@ class Told:
     def renew(self) -> None:
         self.story.append("nursery")
 
-    def ask(self, request, log, timeout):
+    def ask(self, request, log, timeout, started):
         case = Case.from_json(request["case"])
         self.story.append(f"{request['kind']} {case.id} round {request['round']}")
+        started(4711)
         place = {name: request[name] for name in ("kind", "round", "position")} | {
             "nursery": 1,
             "started": "",
@@ -35,8 +44,14 @@ class Told:
         if isinstance(end, Exception):
             raise end
         if end == "raises":
-            return {"failure": Failure(case, **place, failure="error", message="oh").to_json()}
-        return {"measurement": Measurement(case, **place, clock="host", stages=()).to_json()}
+            failure = Failure(case, **place, failure="error", message="oh")
+            return {"failure": failure.to_json(), "starved": False}
+        if end == "starves":
+            failure = Failure(case, **place, failure="error", message="a loader worker was killed")
+            return {"failure": failure.to_json(), "starved": True}
+        seconds = 1.0 if end == "measured" else end
+        made = fakes.measurement(case=case, **place, stages=fakes.stages(steps=(seconds, seconds)))
+        return {"measurement": made.to_json(), "loop": [1.0, 2.0], "starved": False}
 
 
 def plan(cases=CASES, **schedule) -> Plan:
@@ -44,7 +59,7 @@ def plan(cases=CASES, **schedule) -> Plan:
 
 
 def story_of(workers: Told, plan: Plan, **options) -> list:
-    return list(run(workers, plan, **options))
+    return list(run(workers, plan, StopRule(plan.schedule), **options))
 
 
 class TestRounds:
@@ -78,13 +93,21 @@ class TestRounds:
         assert plan(cases, launches=2).launches == len(records)
 
     def test_each_launch_is_announced_before_it_is_made(self):
-        workers = Told()
         announced: list[tuple[str, int]] = []
-        for record in run(
-            workers, plan(launches=1), announce=lambda job: announced.append((job.case.id, job.round))
-        ):
+
+        def announce(job):
+            announced.append((job.case.id, job.round))
+
+        for record in run(Told(), plan(launches=1), StopRule(Schedule(launches=1)), announce=announce):
             assert announced[-1] == (record.case.id, record.round)
         assert len(announced) == 4
+
+    def test_a_case_that_is_settled_leaves_the_rotation_and_the_others_go_on(self):
+        restless = {CASES[1].id: [1.0, 1.5] * 5}
+        records = story_of(Told(restless), plan(launches=6, max_launches=10))
+        launches = {case: sum(record.case == case for record in records) for case in CASES}
+        assert launches == {case: 10 if case == CASES[1] else 6 for case in CASES}
+        assert {record.case for record in records if record.round > 6} == {CASES[1]}
 
 
 class TestBudget:
@@ -95,6 +118,32 @@ class TestBudget:
 
     def test_without_one_the_clock_does_not_matter(self):
         assert len(story_of(Told(), plan(launches=6), clock=lambda: 1e9)) == 24
+
+
+class TestGoingOn:
+    @pytest.mark.parametrize("done", range(0, 31, 3))
+    def test_a_run_that_was_cut_off_anywhere_becomes_the_run_that_was_not(self, done):
+        ends = {CASES[1].id: [1.0, 1.5] * 5, CASES[2].id: ["measured", "raises", "measured", "raises"]}
+
+        def told():
+            return Told({case: list(outcomes) for case, outcomes in ends.items()})
+
+        asked = plan([*CASES, ON_DEVICE], launches=6, max_launches=10)
+        whole = story_of(told(), asked)
+        before, workers = whole[:done], told()
+        for record in before:
+            if record.case.id in workers.ends:
+                workers.ends[record.case.id].pop(0)
+        after = story_of(workers, asked, done=before)
+        key = [(record.case.id, record.kind, record.round, record.position) for record in whole]
+        assert key[done:] == [(r.case.id, r.kind, r.round, r.position) for r in after]
+
+    def test_what_is_complete_launches_nothing_and_starts_no_nursery(self):
+        asked = plan(launches=2)
+        whole = story_of(Told(), asked)
+        workers = Told()
+        assert story_of(workers, asked, done=whole) == []
+        assert workers.story == []
 
 
 class TestFailures:
@@ -110,17 +159,54 @@ class TestFailures:
         assert [record.round for record in records] == [1, 2, 3, 4]
         assert isinstance(records[-1], Failure)
 
-    def test_a_signal_an_exit_code_and_a_deadline_are_told_apart(self):
-        ends = [Died(-11), Died(3), TimedOut("too long")]
-        workers = Told({case.id: [end] for case, end in zip(CASES, ends, strict=False)})
-        records = {r.case: r for r in story_of(workers, plan(launches=1, timeout=7.0))}
-        said = [(records[case].failure, records[case].message) for case in CASES[:3]]
-        assert said == [
-            ("crash", "killed by SIGSEGV"),
-            ("crash", "ended with exit code 3 and no result"),
-            ("timeout", "no result within 7 s, killed; give it longer with --timeout"),
-        ]
-        assert records[CASES[0]].detail.startswith("logs/story-device=cpu-width=1.timed.1")
+    @pytest.mark.parametrize(
+        ("end", "failure", "words"),
+        [
+            (Died(-11), "crash", "killed by SIGSEGV"),
+            (Died(3), "crash", "ended with exit code 3 and no result"),
+            (Died(-9), "crash", "killed by SIGKILL"),
+            (Died(-9, starved=True), "out_of_memory", "the kernel killed a process for want of memory"),
+            (Died(-11, starved=True), "crash", "killed by SIGSEGV"),
+            (Died(-40), "crash", "killed by signal 40"),
+            (TimedOut("too long"), "timeout", "no result within 7 s, killed; give it longer with --timeout"),
+            ("starves", "out_of_memory", "a loader worker was killed; the kernel killed a process for want"),
+        ],
+    )
+    def test_each_end_is_told_apart(self, end, failure, words):
+        (record,) = story_of(Told({CASES[0].id: [end]}), plan(CASES[:1], launches=1, timeout=7.0))
+        assert record.failure == failure
+        assert words in record.message
+        if isinstance(end, Exception):
+            assert record.detail.startswith("logs/story-device=cpu-width=1.timed.1")
+
+
+class Watcher:
+    """Sees every launch, and what it had to do with it."""
+
+    def __init__(self) -> None:
+        self.seen: list = []
+
+    def watch(self, pid):
+        self.seen.append(pid)
+
+    def end(self, loop):
+        self.seen.append(loop)
+        return Readings({"rss_peak": 5.0}, {"gpu_others": 1.0})
+
+
+class TestTelemetry:
+    def test_what_is_seen_from_outside_is_part_of_the_record(self):
+        watcher = Watcher()
+        record = launch(Told(), plan(), Job(CASES[0], TIMED, 1, 1), watcher)
+        assert watcher.seen == [4711, [1.0, 2.0]]
+        assert record.telemetry == {"rss_peak": 5.0}
+        assert record.guards["gpu_others"] == 1.0
+
+    def test_so_it_is_for_a_launch_that_died(self):
+        watcher = Watcher()
+        record = launch(Told({CASES[0].id: [Died(-9)]}), plan(), Job(CASES[0], TIMED, 1, 1), watcher)
+        assert watcher.seen == [4711, None]
+        assert record.telemetry == {"rss_peak": 5.0}
 
 
 def test_a_slug_is_a_file_name():

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from itertools import pairwise
 
 import psutil
 import pytest
@@ -65,7 +66,7 @@ def times(cost, until):
 
 def test_readings_begin_at_once_and_become_rarer():
     taken, _ = times(cost=0.0, until=60.0)
-    waits = [after - before for before, after in zip(taken, taken[1:], strict=False)]
+    waits = [after - before for before, after in pairwise(taken)]
     assert taken[:3] == pytest.approx([0.0, SHORTEST, 2 * SHORTEST])
     assert waits == pytest.approx(sorted(waits))
     assert waits[-1] == pytest.approx(LONGEST)
@@ -74,7 +75,7 @@ def test_readings_begin_at_once_and_become_rarer():
 @pytest.mark.parametrize("length", [0.15, 1.0, 60.0])
 def test_a_launch_of_any_length_is_read_a_few_times(length):
     taken, _ = times(cost=50e-6, until=length)
-    assert 5 <= len(taken) < 20 + 1.1 * length
+    assert 5 <= len(taken) < 50 + length
 
 
 @pytest.mark.parametrize("cost", [10e-6, 1e-3, 20e-3, 0.5])
@@ -338,10 +339,11 @@ def test_a_sum_does_not_leave_a_card_out():
 # Real processes.
 
 BUSY = """
-import os, sys
-child = os.fork()
-print(child or os.getpid(), flush=True) if child else None
-while os.getppid():
+import os
+if child := os.fork():
+    print(child, flush=True)
+parent = os.getppid()
+while os.getppid() == parent:  # an orphan ends by itself
     pass
 """
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
 import pytest
 
+from bench import runner
+from bench.analysis.stopping import StopRule
 from bench.case import Case, Conditions, Schedule
 from bench.cli.options import conditions
 from bench.errors import UsageError
 from bench.measurement import TIMED, Failure, Measurement
 from bench.nursery import Refused, Workers
-from bench.runner import Job, Plan, describe, launch, probe, run, slug
+from bench.runner import Job, Plan, describe, launch, probe, slug
 
 SUITES = Path(__file__).parent / "suites"
 SMALL, DEEDS = str(SUITES / "small.py"), str(SUITES / "deeds.py")
@@ -21,6 +24,11 @@ SMALL, DEEDS = str(SUITES / "small.py"), str(SUITES / "deeds.py")
 def plan_of(workers: Workers, file: str, overrides=None, **schedule) -> Plan:
     (listing,) = describe(workers, [file], overrides or {})
     return Plan(listing.expansion.cases, {listing.name: file}, Schedule(**schedule))
+
+
+def run(workers: Workers, plan: Plan):
+    """Each launch once, whatever else this machine is doing."""
+    return runner.run(workers, plan, StopRule(dataclasses.replace(plan.schedule, repeats=0)))
 
 
 @pytest.fixture(scope="module")

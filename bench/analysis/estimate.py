@@ -47,7 +47,20 @@ class Estimate:
         e-Handbook of Statistical Methods, section 7.2.2.2). It is about twice the half interval.
         """
         half = self.half_width
-        return None if half is None else (_Z_INTERVAL + _Z_POWER) * math.sqrt(2) * half / _Z_INTERVAL
+        return None if half is None else _revealed(half / _Z_INTERVAL)
+
+
+def smallest_change(variation: float, launches: int) -> float:
+    """The same for two medians of so many launches each, from the coefficient of variation of one launch.
+
+    The standard error of a median is sqrt(pi/2) sigma / sqrt(n) for normal values (David and Nagaraja,
+    section 8.5), here as a share of the value.
+    """
+    return _revealed(math.sqrt(math.pi / 2) * variation / math.sqrt(launches))
+
+
+def _revealed(standard_error: float) -> float:
+    return (_Z_INTERVAL + _Z_POWER) * math.sqrt(2) * standard_error
 
 
 def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:

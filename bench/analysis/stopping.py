@@ -72,7 +72,7 @@ class StopRule:
         The width of an interval falls with the square root of the number of launches.
         """
         done = self._cases.get(case.id, _Progress())
-        least, most = self._schedule.launches, self._schedule.max_launches
+        least, most = self._schedule.launches, self._schedule.most
         if done.failures >= (2 if done.values else 1):
             return 0
         made, disturbed = len(done.values), sum(done.contaminated)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import typer
 
-from bench.cli import inspect, listing, run
+from bench.cli import doctor, inspect, listing, run
 from bench.errors import HarnessFault, Interrupted, UsageError
 
 USAGE, FAULT, INTERRUPTED = 2, 70, 130
@@ -29,6 +29,7 @@ app = typer.Typer(
 listing.register(app)
 run.register(app)
 inspect.register(app)
+doctor.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -506,7 +506,7 @@ def stolen(scene: Scene) -> Finding:
             user, nice, system, idle, waiting, irq, softirq, steal = map(int, line.split()[1:9])
             busy = user + nice + system + irq + softirq + steal
             whole, wanted = steal / max(1, busy + idle + waiting), steal / max(1, busy)
-            found = f"{whole * 100:.2f} % of the time since boot, {wanted * 100:.2f} % of what was asked for"
+            found = f"{whole * 100:.2f} % of all time since boot, {wanted * 100:.2f} % of the time asked for"
             remedy = "The host is overcommitted: use dedicated processors or another machine or hour."
             if whole > _STOLEN:
                 return warning(found, remedy)
@@ -680,7 +680,7 @@ def layout(scene: Scene) -> Finding:
     return notice(
         f"{'the same in all launches' if setting == '0' else 'the heap is the same in all launches'} "
         f"({setting}): intervals do not cover what it does",
-        "`echo 2 | sudo tee /proc/sys/kernel/randomize_va_space`",
+        "Until the next boot: `echo 2 | sudo tee /proc/sys/kernel/randomize_va_space`",
     )
 
 
@@ -733,13 +733,13 @@ def openmp(scene: Scene) -> list[Finding]:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         if values.get(name, str(asked)) != str(asked):
             told = f"{_setting(scene, name)}: not used, launches have {_count(asked, 'thread')}"
-            found.append(notice(told, f"Only --threads decides: give it, or `unset {name}`"))
+            found.append(notice(told, f"If you mean it, give it as --threads, else: `unset {name}`"))
     unbound = values.get("OMP_PROC_BIND") == "false"
     for name in _BINDINGS:
         ignored = unbound and not name.startswith("KMP_")
         if name in values and not ignored and not any(word in values[name] for word in _UNBOUND):
             told = f"{_setting(scene, name)}: OpenMP binds threads, whatever processors a launch was given"
-            found.append(warning(told, f"`unset {name}`"))
+            found.append(warning(told, f"Leave that to the harness: `unset {name}`"))
     if values.get("OMP_WAIT_POLICY") == "passive":
         told = "OMP_WAIT_POLICY=PASSIVE: threads sleep between operations, which makes short steps slow"
         found.append(notice(told, "Unless the model will run so: `unset OMP_WAIT_POLICY`"))
@@ -750,10 +750,10 @@ def openmp(scene: Scene) -> list[Finding]:
     limit = values.get("OMP_THREAD_LIMIT", "")
     if limit.isdecimal() and int(limit) < asked:
         told = f"{_setting(scene, 'OMP_THREAD_LIMIT')}: fewer threads work than launches report"
-        found.append(warning(told, "`unset OMP_THREAD_LIMIT`"))
+        found.append(warning(told, "Let --threads decide: `unset OMP_THREAD_LIMIT`"))
     if values.get("OMP_DYNAMIC") in ("true", "1"):
         told = f"{_setting(scene, 'OMP_DYNAMIC')}: how many threads work depends on the load"
-        found.append(warning(told, "`unset OMP_DYNAMIC`"))
+        found.append(warning(told, "Let --threads decide: `unset OMP_DYNAMIC`"))
     return found or [ok("none that disturbs")]
 
 
@@ -774,7 +774,9 @@ def torch_settings(scene: Scene) -> list[Finding]:
         if scene.environ.get(name, "").strip() in _NEUTRAL:
             continue
         if effect:
-            found.append(warning(f"{_setting(scene, name)}: {effect}", f"`unset {name}`"))
+            found.append(
+                warning(f"{_setting(scene, name)}: {effect}", f"It is for debugging: `unset {name}`")
+            )
         else:
             told = f"{_setting(scene, name)}: the device allocator is not as it comes"
             found.append(notice(told, f"Set it in every run that is compared, or: `unset {name}`"))
@@ -827,7 +829,9 @@ def _of_card(index: int, card: Card) -> list[Finding]:
     if found:
         return found
     facts = [card.name]
-    facts += [f"{room:.0f} °C below where it slows down"] if room is not None else []
+    facts += (
+        [f"{card.temperature:.0f} °C, {room:.0f} °C below where it slows down"] if room is not None else []
+    )
     facts += [f"power limit {card.power_limit:.0f} W"] if card.power_limit is not None else []
     return [ok(", ".join(facts), name)]
 

@@ -329,7 +329,8 @@ class Telemetry:
         return watch.readings(ended, loop, samples)
 
     def close(self) -> None:
-        """Ends the thread; safe to call twice."""
+        """Ends the thread; safe to call twice. A launch that is under way is given up."""
+        self._watch = None
         self._orders.put(None)
         self._thread.join(self._patience)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from math import isfinite
 from textwrap import wrap
 
@@ -65,14 +66,14 @@ def _tally(findings: Sequence[Finding]) -> str:
 
 
 def _remedies(findings: Sequence[Finding]) -> Iterator[RenderableType]:
-    """For each finding its name, and below it what to do in words and commands."""
-    for finding in findings:
-        yield Text(finding.name, style="bold") + Text(
-            f"  {finding.state}", style=_STYLES.get(finding.state, "")
-        )
-        for number, piece in enumerate(finding.remedy.split("`")):
-            if piece.strip():
-                yield Command(piece.strip()) if number % 2 else Padding(Text(piece.strip()), (0, 0, 0, 2))
+    """The names of what was found, and under each what to do, in words and commands."""
+    for name, named in groupby(findings, key=lambda finding: finding.name):
+        yield Text(name, style="bold")
+        for finding in named:
+            for number, piece in enumerate(finding.remedy.split("`")):
+                if piece.strip():
+                    words = Padding(Text(piece.strip()), (0, 0, 0, 2))
+                    yield Command(piece.strip()) if number % 2 else words
         yield Text()
 
 
@@ -92,16 +93,21 @@ class Command:
             lines = wrap(
                 self.text, max(1, room - len(_GOES_ON)), break_long_words=False, break_on_hyphens=False
             )
-        yield Text(_DEEP + f"{_GOES_ON}\n{_DEEP}".join(lines), style="cyan", no_wrap=True, overflow="fold")
+        yield Text(_DEEP + f"{_GOES_ON}\n{_DEEP}".join(lines), style="cyan", overflow="fold")
 
 
 def _noise(noise: Sequence[Noise]) -> RenderableType:
     table = _table()
-    table.add_column("device")
-    for head in ("launches", "CV between\nlaunches", "pairs", "ratio A/A,\n95 % interval"):
-        table.add_column(head, justify="right")
-    table.add_column("six launches a side\nreveal", justify="right")
-    table.add_column("contaminated", justify="right")
+    table.add_column("device", overflow="fold")
+    for head in (
+        "launches",
+        "CV between\nlaunches",
+        "pairs",
+        "ratio A/A,\n95 % interval",
+        "six a side\nreveal",
+        "contaminated",
+    ):
+        table.add_column(head, justify="right", overflow="fold")
     for row in noise:
         table.add_row(
             row.device,
@@ -113,8 +119,8 @@ def _noise(noise: Sequence[Noise]) -> RenderableType:
             f"{row.contaminated:,}",
         )
     words = Text(
-        "Launches of one and the same case: ratios between them should be 1. A change smaller than what "
-        "six launches a side reveal is lost in the noise.",
+        "Launches of one and the same case: the ratio between two sides should be 1. A change smaller than "
+        "what six launches a side reveal is lost in the noise.",
         style="dim",
     )
     return Group(Text("Measured noise", style="bold"), Text(), table, Text(), words)

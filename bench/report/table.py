@@ -143,7 +143,7 @@ def settings(tables: Tables) -> Settings:
         known = {"threads": machine.threads, "allocator": machine.allocator, "governor": machine.governor}
     schedule = tables.plan.get("schedule")
     if isinstance(schedule, Mapping):
-        known |= {name: schedule[name] for name in ("tolerance", "max_launches") if name in schedule}
+        known |= {name: schedule[name] for name in ("tolerance", "max_launches") if schedule.get(name)}
         known["has_budget"] = schedule.get("time_budget") is not None
     return Settings(**known)
 

@@ -1,0 +1,16 @@
+"""What a checkup launches again and again: a short case of real training, on every device there is."""
+
+from bench.suite import Suite
+from bench.tasks import build
+
+suite = Suite(
+    name="steady",
+    build=build,
+    axes={
+        "dataset": ["digits"],
+        "model": ["mlp"],
+        "device": "available",
+        "batch_size": [256],
+        "epochs": [3],
+    },
+)
