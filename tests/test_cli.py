@@ -18,6 +18,7 @@ from bench.cli import listing
 
 ROOT = Path(__file__).parents[1]
 SUITES = ROOT / "tests" / "suites"
+ONCE = ("--launches", "1", "--repeats", "0")  # whatever else this machine is doing
 SMALL, DEEDS = str(SUITES / "small.py"), str(SUITES / "deeds.py")
 
 
@@ -43,7 +44,7 @@ def here(tmp_path, monkeypatch):
 def finished(tmp_path_factory):
     """A run of the small suite, made once: its folder, and what it printed."""
     cwd = tmp_path_factory.mktemp("elsewhere")
-    run = started("run", SMALL, "--launches", "1", "--name", "first", "--note", "a remark", cwd=cwd)
+    run = started("run", SMALL, *ONCE, "--name", "first", "--note", "a remark", cwd=cwd)
     out, err = run.communicate()
     assert run.returncode == 0, err
     (folder,) = (cwd / "results").iterdir()
@@ -67,7 +68,8 @@ class TestRun:
         assert set(summary["case"]) == {case["id"] for case in listing["cases"]}
         assert list(summary.columns) == [
             *("suite", "case", "device", "batch_size", "epochs", "mode"),
-            *("metric", "unit", "value", "ci_low", "ci_high", "launches", "steps", "caveats"),
+            *("metric", "unit", "value", "ci_low", "ci_high", "smallest_change"),
+            *("launches", "contaminated", "steps", "warmup_steps", "caveats"),
         ]
 
     def test_the_table_is_printed_with_its_caveat(self, finished):
@@ -75,7 +77,7 @@ class TestRun:
         assert "inference_mode" in out
         assert "few launches: too few launches for a 95 % interval" in out
         assert "summary.csv" in out
-        assert "round 1/1, launch 1/4" in err
+        assert "round 1, launch 1 of about 4, 0 of 4 cases done" in err
 
     def test_the_run_is_labelled_and_read_by_pandas_users(self, finished):
         folder, _, _ = finished
@@ -120,9 +122,7 @@ class TestRun:
 
 class TestFailures:
     def test_a_case_that_raises_costs_itself_alone(self, here, capfd):
-        code = cli.exit_code(
-            ["run", DEEDS, "--axis", "deed=raises,nothing", "--launches", "1", "--out", "out"]
-        )
+        code = cli.exit_code(["run", DEEDS, "--axis", "deed=raises,nothing", *ONCE, "--out", "out"])
         assert code == 5
         tables = bench.read("out")
         assert set(tables.summary["deed"]) == {"nothing"}
@@ -151,7 +151,7 @@ class TestSignals:
     def test_what_was_measured_is_kept_and_nothing_runs_on(self, tmp_path, sent, code):
         run = started("run", SMALL, "--launches", "500", "--out", "out", cwd=tmp_path)
         lines = iter(run.stderr.readline, "")
-        assert any("round 2/" in line for line in lines)
+        assert any("round 2," in line for line in lines)
         run.send_signal(sent)
         out, _ = run.communicate()
         assert run.returncode == code
@@ -206,6 +206,14 @@ BAD = {
     "a bad expression": (["list", SMALL, "-k", "train and ("], "-k 'train and ('"),
     "nothing selected": (["list", SMALL, "-k", "cuda"], "matches none of the 4 cases; there are"),
     "no launches": (["run", SMALL, "--launches", "0"], "launches must be at least 1"),
+    "fewer at the most": (
+        ["run", SMALL, "--launches", "8", "--max-launches", "7"],
+        "max-launches must be at least launches, 8, not 7",
+    ),
+    "a bad tolerance": (["run", SMALL, "--tolerance", "2"], "'2' is no share between 0 % and 100 %"),
+    "fewer than no repeats": (["run", SMALL, "--repeats", "-1"], "repeats must be at least 0"),
+    "a run to go on with that is not there": (["run", "--resume", "nosuch"], "there is no run 'nosuch'"),
+    "noise for some time": (["doctor", "--noise", "long"], "'long' is no duration"),
     "launches of text": (["run", SMALL, "--launches", "few"], "--launches"),
     "a bad budget": (["run", SMALL, "--time-budget", "soon"], "'soon' is no duration"),
     "no threads": (["run", SMALL, "--threads", "0"], "threads must be at least 1"),
@@ -282,7 +290,7 @@ class TestDryRun:
 
 class TestQuiet:
     def test_json_is_all_there_is_on_standard_output(self, here, capfd):
-        arguments = ["run", SMALL, "-k", "no_grad", "--launches", "1", "--json", "--quiet", "--out", "out"]
+        arguments = ["run", SMALL, "-k", "no_grad", *ONCE, "--json", "--quiet", "--out", "out"]
         assert cli.exit_code(arguments) == 0
         printed = capfd.readouterr()
         assert json.loads(printed.out)["failures"] == []

@@ -64,6 +64,7 @@ def test_a_state_is_a_word_where_there_is_no_colour_and_coloured_where_there_is(
     plain, coloured = shown(FINDINGS), shown(FINDINGS, force_terminal=True, color_system="standard")
     assert "\x1b" not in plain
     assert "\x1b[1;31mwarning" in coloured
+    assert "\x1b[33mnotice" in coloured
     assert "\x1b[32mok" in coloured
 
 
@@ -104,7 +105,7 @@ def test_nothing_is_cut(width):
 
 @pytest.mark.parametrize("width", [40, 60, 80, 90, 160])
 @pytest.mark.parametrize(
-    "command", ["echo one two three four | tr a-z A-Z && echo " + "x" * 30, "echo " + "word " * 40]
+    "command", ["echo one two three four | tr a-z A-Z && echo " + "x" * 30, "echo" + " one-two-three" * 20]
 )
 def test_a_command_that_is_copied_runs_as_one(width, command):
     screen = Console(width=width, file=io.StringIO())

@@ -128,7 +128,10 @@ class TestSpawnedLaunches:
 class TestDeeds:
     @pytest.mark.parametrize(
         "deed",
-        ["nothing", "prints", "closes_stdout", "changes_directory", "leaves_processes", "loader_workers"],
+        [
+            *("nothing", "prints", "closes_stdin", "closes_stdout", "changes_directory", "changes_locale"),
+            *("forks", "leaves_files", "leaves_processes", "loader_workers"),
+        ],
     )
     def test_what_is_only_careless_still_measures(self, deeds, deed):
         record = deeds[0][deed]
@@ -142,9 +145,11 @@ class TestDeeds:
             ("exits", "error", "SystemExit: 3"),
             ("exits_hard", "crash", "ended with exit code 3 and no result"),
             ("segfaults", "crash", "killed by SIGSEGV"),
+            ("is_killed", "crash", "killed by SIGKILL"),
             ("kills_its_parent", "crash", "killed by SIGKILL"),
             ("hangs", "timeout", "no result within 2 s"),
             ("runs_out_of_memory", "out_of_memory", "allocate"),
+            ("exceeds_a_limit", "out_of_memory", "allocate"),
             ("unsupported", "unsupported", "no such kernel here"),
             ("diverges", "diverged", "loss of epoch 1 is nan"),
             ("is_no_task", "error", "returned a str, not a bench.training.Task"),
@@ -163,7 +168,7 @@ class TestDeeds:
 
     def test_no_process_outlives_its_launch(self, deeds):
         pids = deeds[1]
-        assert len(pids) == 2
+        assert len(pids) == 3
         assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
     def test_what_user_code_prints_goes_to_the_log_of_its_launch(self, deeds, workers):

@@ -378,7 +378,7 @@ def clock(scene: Scene) -> Finding:
 
 _BUSY = 0.5  # load: a process that runs half of the time
 _WAITING = 5.0  # percent of the last ten seconds in which somebody waited for a processor
-_YOUNGEST = 300  # how many processes are looked at: more would take too long
+_YOUNGEST = 200  # how many processes are looked at: more would take too long
 _STOLEN = 0.01
 
 

@@ -74,6 +74,7 @@ def read_journal(path: Path) -> Records:
     except OSError as problem:
         raise ResultsError(f"{path} cannot be read: {problem.strerror}") from None
     records = Records()
+    torn = lines.pop()  # what is whole ends in a line feed
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -82,9 +83,11 @@ def read_journal(path: Path) -> Records:
         except ResultsError:
             raise
         except (UsageError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            torn = number == len(lines)  # what is whole ends in a line feed
-            why = "torn: the run was cut off while writing it" if torn else "damaged"
-            records.notes.append(f"{path}: line {number} is {why}; it is left out")
+            records.notes.append(f"{path}: line {number} is damaged; it is left out")
+    if torn.strip():
+        records.notes.append(
+            f"{path}: line {len(lines) + 1} is torn: the run was cut off while writing it; it is left out"
+        )
     return records
 
 

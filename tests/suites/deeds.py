@@ -1,9 +1,13 @@
 """A suite that misbehaves: each value of the axis `deed` does one thing that a user's code might do."""
 
+import ctypes
+import locale
 import os
+import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -18,6 +22,16 @@ from bench.training import Task
 # What a careless suite does when it is imported: a parallel region, and megabytes of output.
 PRODUCT = torch.randn(512, 512) @ torch.randn(512, 512)
 print("x" * 3_000_000)
+
+
+def leave_process(new_session: bool) -> None:
+    note(subprocess.Popen(["sleep", "600"], start_new_session=new_session).pid)
+
+
+def note(pid: int) -> None:
+    """Tells the test of a process that must not be left."""
+    with Path(os.environ["DEEDS_PIDS"]).open("a") as pids:
+        pids.write(f"{pid}\n")
 
 
 class Careful(nn.Module):
@@ -37,6 +51,20 @@ class Careful(nn.Module):
             os._exit(3)
         if self.deed == "segfaults":
             os.kill(os.getpid(), signal.SIGSEGV)
+        if self.deed == "is_killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.deed == "hangs_in_c":
+            ctypes.PyDLL(None).sleep(3600)  # with the interpreter's lock held: no signal handler runs
+        if self.deed == "exceeds_a_limit":
+            resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))
+            self.kept = torch.ones(2**34)
+        if self.deed == "exceeds_its_group":
+            Path(os.environ["DEEDS_GROUP"], "cgroup.procs").write_text(str(os.getpid()))
+            self.kept = [torch.ones(2**24) for _ in range(2**10)]
+        if self.deed == "kills_its_parent_and_leaves_a_process":
+            leave_process(new_session=True)
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(3600)
         if self.deed == "kills_its_parent":
             os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(3600)
@@ -61,11 +89,26 @@ def build(case):
         os.close(2)
     if deed == "changes_directory":
         os.chdir("/")
+    if deed == "closes_stdin":
+        os.close(0)
+    if deed == "changes_locale":
+        os.environ["LC_ALL"] = "de_DE.UTF-8"
+        for name in ("de_DE.UTF-8", "fr_FR.UTF-8", "C.UTF-8", "C"):
+            try:
+                locale.setlocale(locale.LC_ALL, name)
+                break
+            except locale.Error:
+                continue
+    if deed == "forks" and os.fork() == 0:
+        note(os.getpid())
+        time.sleep(3600)
+        os._exit(0)
+    if deed == "leaves_files":
+        tempfile.mkdtemp()
+        Path(tempfile.gettempdir(), "notes").write_text("not needed any more")
     if deed == "leaves_processes":
         for new_session in (False, True):
-            child = subprocess.Popen(["sleep", "600"], start_new_session=new_session)
-            with Path(os.environ["DEEDS_PIDS"]).open("a") as pids:
-                pids.write(f"{child.pid}\n")
+            leave_process(new_session)
     workers = 2 if deed == "loader_workers" else 0
     data = TensorDataset(torch.randn(64, WIDTH), torch.randint(2, (64,)))
     loader = DataLoader(data, 16, num_workers=workers, persistent_workers=workers > 0)
@@ -92,15 +135,21 @@ suite = Suite(
             "exits",
             "exits_hard",
             "segfaults",
+            "is_killed",
             "kills_its_parent",
             "hangs",
             "runs_out_of_memory",
+            "exceeds_a_limit",
             "unsupported",
             "diverges",
             "is_no_task",
             "prints",
             "closes_stdout",
+            "closes_stdin",
             "changes_directory",
+            "changes_locale",
+            "forks",
+            "leaves_files",
             "leaves_processes",
             "loader_workers",
         ],
