@@ -25,7 +25,7 @@ import psutil
 
 from bench.case import Conditions
 from bench.errors import BenchError, HarnessFault, UsageError
-from bench.signals import interruptible
+from bench.signals import clearing_away, interruptible
 
 # The running Epochbench is the one that measures, whatever else of that name the interpreter could
 # import: -P keeps the working directory (which may hold a folder called bench) out of the search.
@@ -219,16 +219,17 @@ class Nursery:
         if self.closed:
             return
         self.closed = True
-        os.close(self._requests)
-        os.close(self._answers)
-        self._process.terminate()  # it ends its child, what that left, and itself
-        try:
-            ended = self._process.wait(_SOON)
-        except subprocess.TimeoutExpired:
-            ended = None
-        if ended != 0:
-            self._clear_away()
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        with clearing_away():
+            os.close(self._requests)
+            os.close(self._answers)
+            self._process.terminate()  # it ends its child, what that left, and itself
+            try:
+                ended = self._process.wait(_SOON)
+            except subprocess.TimeoutExpired:
+                ended = None
+            if ended != 0:
+                self._clear_away()
+            shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _clear_away(self) -> None:
         """Kills all that descends from a nursery which could not do so itself, told by its environment."""

@@ -1,7 +1,7 @@
 """Stopping on request: SIGINT and SIGTERM take effect where the parent waits, and nowhere else.
 
 What has come back from a launch is on the disk before a signal is heeded, so that none is lost to a
-Ctrl-C. Only a second signal is not waited for.
+Ctrl-C. A second signal takes effect anywhere but where processes and files are cleared away.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ class _State:
 
     requested: int = 0
     waiting: bool = False
+    clearing: bool = False
 
 
 def _request(number: int, _: FrameType | None) -> None:
     again, _State.requested = _State.requested, number
-    if _State.waiting or again:
+    if (_State.waiting or again) and not _State.clearing:
         raise Interrupted(number)
 
 
@@ -51,3 +52,13 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         _State.waiting = False
+
+
+@contextmanager
+def clearing_away() -> Iterator[None]:
+    """Around what must not be left half done, and takes seconds at most: a signal is heeded after it."""
+    before, _State.clearing = _State.clearing, True
+    try:
+        yield
+    finally:
+        _State.clearing = before

@@ -127,7 +127,7 @@ class TestParent:
 
 class TestDisk:
     def test_it_fills_and_with_room_again_the_run_goes_on(self, disk, tmp_path):
-        fakes.fill(disk, room=60_000)
+        fakes.fill(disk, room=32_000)
         folder = disk / "out"
         code, _, err = Run(
             SMALL, "--launches", "3", "--repeats", "0", "--out", str(folder), cwd=tmp_path

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli.options import Debug, Json, Run
+from bench.errors import ResultsError
 from bench.results import folder as folders
 
 if TYPE_CHECKING:
     from bench.results.tables import Tables
+
+RunOrTable = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run: its folder, a unique prefix of its name, latest, or latest~N; "
+        "or a summary.csv or summary.parquet alone.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 
 def show(
-    run: Run = "latest",
+    run: RunOrTable = "latest",
     metric: Annotated[
         list[str] | None,
         typer.Option(
@@ -31,10 +42,10 @@ def show(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Show the tables of a run."""
-    from bench.results import tables
+    """Show the tables of a run, or of a summary that lies alone as a file."""
+    from bench.results import files, tables
 
-    made = tables.read(run)
+    made = files.read_summary(Path(run)) if files.is_table(run) else tables.read(run)
     if as_json:
         print(tables.as_json(tables.choose(made, metric) if metric else made))
     else:
@@ -46,7 +57,7 @@ def rebuild_tables(run: Run = "latest", debug: Debug = False) -> int:
     """Rebuild the tables of a run from its journal."""
     from bench.results import tables
 
-    folder = folders.find(run)
+    folder = _run_folder(run, "tables")
     made = tables.read(folder.path)
     tables.write(folder, made)
     _say_notes(made)
@@ -61,12 +72,21 @@ def plot(run: Run = "latest", debug: Debug = False) -> int:
     from bench.report import plots
     from bench.results import tables
 
-    folder = folders.find(run)
+    folder = _run_folder(run, "plot")
     made = tables.read(folder.path)
     for path in plots.draw(made, folder.plots):
         if path.suffix == ".png":
             print(folders.shown(path))
     return 0
+
+
+def _run_folder(run: str, verb: str) -> folders.RunFolder:
+    """The folder of a run. Raises ResultsError for a table alone, which holds no launches."""
+    from bench.results import files
+
+    if files.is_table(run):
+        raise ResultsError(f"{run} is a file; bench {verb} needs all of a run: name its folder")
+    return folders.find(run)
 
 
 def print_tables(tables: Tables, metrics: list[str] | None = None) -> None:

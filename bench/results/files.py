@@ -1,7 +1,7 @@
 """A summary table that lies alone as a file: who reads it trusts nothing in it, since anybody may have edited it.
 
-Columns are known by their names, in any order. Which others are axes is told by the ids of the cases; what a
-user has added beside them is left out.
+Columns are known by their names, in any order. Which others are axes, the ids of the cases tell; what a user
+has added beside them is left out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import io
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,31 +86,24 @@ def _summary(grid: _Grid) -> pd.DataFrame:
     missing = [name for name in NEEDED if name not in grid.names]
     if missing:
         raise _error(grid.path, f"is no summary: it has no column {', '.join(map(repr, missing))}", _ANEW)
-    for name in (name for name in _KNOWN if name in grid.names):
-        _check_column(grid, name)
-    columns: dict[str, list[Any]] = {name: _texts(grid, name) for name in ("suite", "case", "metric", "unit")}
-    _refuse_repeated_rows(grid, columns["case"], columns["metric"])
     types = build(Records()).summary.dtypes
-    for name in SUMMARY_COLUMNS:
-        if name in columns:
-            continue
+    columns: dict[str, list[Any]] = {}
+    for name in _KNOWN:
+        _check_column(grid, name)
         if name in _TEXT:
-            columns[name] = _texts(grid, name, needed=False)
+            columns[name] = _texts(grid, name)
         else:
             columns[name] = _numbers(grid, name, whole=types[name] != "float64")
-    axes = _axes(grid, columns["case"])
-    for axis in axes:
-        _check_column(grid, axis)
-    order = ["suite", "case", *axes, *SUMMARY_COLUMNS]
-    series = {
-        **{axis: _axis(grid, axis, columns["case"]) for axis in axes},
-        **{name: _column(cells) for name, cells in columns.items() if name in _TEXT},
-        **{
-            name: pd.Series(cells, dtype="float64" if types[name] == "float64" else "Int64")
-            for name, cells in columns.items()
-            if name not in _TEXT
-        },
+    _refuse_repeated_rows(grid, columns["case"], columns["metric"])
+    ids = {case: _spelled(case) for case in columns["case"]}
+    axes = _axes(grid, [ids[case] for case in columns["case"]])
+    series = axes | {
+        name: _column(cells)
+        if name in _TEXT
+        else pd.Series(cells, dtype="float64" if types[name] == "float64" else "Int64")
+        for name, cells in columns.items()
     }
+    order = ["suite", "case", *axes, *SUMMARY_COLUMNS]
     return pd.DataFrame({name: series[name] for name in order}, columns=order)
 
 
@@ -134,14 +127,14 @@ def _refuse_repeated_rows(grid: _Grid, cases: Sequence[str], metrics: Sequence[s
         seen[key] = number
 
 
-def _texts(grid: _Grid, name: str, needed: bool = True) -> list[str]:
+def _texts(grid: _Grid, name: str) -> list[str]:
     """A column of text, empty where the file lacks it."""
     cells = grid.cells.get(name)
     if cells is None:
         return [""] * len(grid.rows)
     for place, cell in enumerate(cells):
         if _is_empty(cell):
-            if needed:
+            if name in NEEDED:
                 raise grid.wrong(place, name, "is no name")
         elif not isinstance(cell, str):
             raise grid.wrong(place, name, "is no text")
@@ -166,31 +159,44 @@ def _numbers(grid: _Grid, name: str, whole: bool) -> list[float | None]:
     return found
 
 
-def _axes(grid: _Grid, cases: Sequence[str]) -> list[str]:
-    """The columns that the ids name, and those in an axis's place that no case uses."""
-    named = {part.partition("=")[0] for case in cases for part in case.split("/")[1:] if "=" in part}
-    names = grid.names
-    places = names[names.index("case") + 1 : names.index("metric")] if "metric" in names else []
-    return list(
-        dict.fromkeys(
-            name
-            for name in names
-            if name
-            and name not in _KNOWN
-            and (name in named or (name in places and all(map(_is_empty, grid.cells.get(name, [0])))))
-        )
-    )
+def _axes(grid: _Grid, ids: Sequence[Mapping[str, str]]) -> dict[str, pd.Series[Any]]:
+    """The columns that the ids name, and those in an axis's place that no case uses.
+
+    An axis that was cut out of the file is taken from the ids, so that rows can still be told apart.
+    """
+    named = dict.fromkeys(name for spelled in ids for name in spelled if name not in _KNOWN)
+    begin, end = grid.names.index("case"), grid.names.index("metric")
+    unused = {name for name in grid.names[begin + 1 : end] if all(map(_is_empty, grid.cells.get(name, "x")))}
+    there = dict.fromkeys(name for name in grid.names if name in named or (name in unused and name))
+    for axis in there:
+        _check_column(grid, axis)
+    cells = {axis: grid.cells[axis] for axis in there} | {
+        axis: [spelled.get(axis) for spelled in ids] for axis in named if axis not in there
+    }
+    return {axis: _axis(grid, axis, cells[axis], ids) for axis in cells if axis not in _KNOWN}
 
 
-def _axis(grid: _Grid, name: str, cases: Sequence[str]) -> pd.Series[Any]:
+def _spelled(case: str) -> dict[str, str]:
+    """The axes of a case as its id spells them; a value may hold the stroke that stands between them."""
+    found: dict[str, str] = {}
+    last = ""
+    for part in case.split("/")[1:]:
+        name, equals, value = part.partition("=")
+        if equals and name and name not in found:
+            found[name], last = value, name
+        elif last:
+            found[last] += f"/{part}"
+    return found
+
+
+def _axis(grid: _Grid, name: str, raw: Sequence[Any], ids: Sequence[Mapping[str, str]]) -> pd.Series[Any]:
     """An axis with the type that its values had: the ids spell them, so that 1.10 stays the text it was."""
-    cells = [None if _is_empty(cell) else cell for cell in grid.cells[name]]
+    cells = [None if _is_empty(cell) else cell for cell in raw]
     if name != "mode":  # which is text whatever it is called
-        for read in (lambda cell: _number(cell, grid.comma), _truth):
-            values = [None if cell is None else read(cell) for cell in cells]
+        for values in ([_finite(cell, grid.comma) for cell in cells], [_truth(cell) for cell in cells]):
             if all(
-                cell is None or (value is not None and f"/{name}={spell(value)}/" in f"{case}/")
-                for cell, value, case in zip(cells, values, cases, strict=True)
+                cell is None or (value is not None and spelled.get(name) == spell(value))
+                for cell, value, spelled in zip(cells, values, ids, strict=True)
             ):
                 return _column(values)
     return _column([None if cell is None else str(cell) for cell in cells])
@@ -210,7 +216,9 @@ def _column(cells: Sequence[Any]) -> pd.Series[Any]:
 
 def _is_empty(cell: Any) -> bool:
     """True of what stands for no value: nothing, blanks, and the not-a-number of a column of numbers."""
-    return cell is None or (isinstance(cell, float) and math.isnan(cell)) or (cell == "" or cell == " ")
+    if isinstance(cell, str):
+        return not cell.strip()
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
 
 
 def _number(cell: Any, comma: bool) -> float | None:
@@ -224,11 +232,19 @@ def _number(cell: Any, comma: bool) -> float | None:
         text = text.replace(".", "?").replace(",", ".")
     if not _NUMBER.fullmatch(text):
         return None
-    return int(text) if len(text) < 20 and text.isdecimal() else float(text)
+    return int(text) if len(text) < 20 and text.lstrip("+-").isdecimal() else float(text)
+
+
+def _finite(cell: Any, comma: bool) -> float | None:
+    """A number that an axis can have as one; any other stays the text that it is."""
+    number = _number(cell, comma)
+    if number is None or (isinstance(number, int) and abs(number) >= _LIMIT) or not math.isfinite(number):
+        return None
+    return int(number) if number == int(number) and abs(number) < _LIMIT else number
 
 
 def _truth(cell: Any) -> bool | None:
-    return {"true": True, "false": False}.get(str(cell).lower())
+    return {"true": True, "false": False}.get(str(cell).strip().lower())
 
 
 def _whole(number: float) -> int | None:
@@ -315,19 +331,11 @@ def _is_plain(kind: Any) -> bool:
     """True of text, numbers, truth values and nothing at all."""
     from pyarrow import types
 
-    if types.is_dictionary(kind):
+    if types.is_dictionary(kind):  # pandas calls it a categorical
         return _is_plain(kind.value_type)
-    tests: Iterator[Callable[[Any], bool]] = iter(
-        (
-            types.is_string,
-            types.is_large_string,
-            types.is_integer,
-            types.is_floating,
-            types.is_boolean,
-            types.is_null,
-        )
-    )
-    return any(test(kind) for test in tests)
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_null(kind):
+        return True
+    return str(kind) in ("string", "large_string", "string_view")  # the last has no test in older pyarrow
 
 
 def _error(path: Path, what: str, remedy: str) -> ResultsError:
