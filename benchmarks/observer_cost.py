@@ -1,4 +1,4 @@
-"""What the meter costs: `fit` with a meter attached against the bare loop written by hand.
+"""What meter and guards cost: `fit` with both attached against the bare loop written by hand.
 
     python -m benchmarks.observer_cost [PAIRS]
 
@@ -20,6 +20,7 @@ from bench.analysis.estimate import estimate
 from bench.case import Case
 from bench.training import Task, train
 from bench.worker import allocator
+from bench.worker.guards import Guards
 from bench.worker.meters import HostTimer, Meter
 from benchmarks import workload
 
@@ -47,12 +48,15 @@ def bare_stage(task: Task) -> float:
 
 
 def metered_stage(task: Task) -> float:
-    """The same stage through the loop of Epochbench with its meter; the median step in seconds."""
+    """The same stage through the loop of Epochbench with its meter and guards; the median step in seconds."""
+    guards = Guards()
+    guards.start()
     meter = Meter(task.model, task.optimizer, HostTimer())
     try:
         train(task, meter)
     finally:
         meter.close()
+        guards.stop()
     (record,) = meter.stages
     return statistics.median(record.steps[:-1])
 

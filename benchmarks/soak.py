@@ -7,11 +7,8 @@ Counts launches that failed or hung, and processes that were left behind.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import psutil
 
@@ -21,18 +18,6 @@ from bench.runner import Job, Plan, describe, launch, probe
 from benchmarks import workload
 
 TIMEOUT = 60.0
-
-
-@contextmanager
-def busy(wanted: bool) -> Iterator[None]:
-    """One process that computes without end, where it is wanted."""
-    process = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if wanted else None
-    try:
-        yield
-    finally:
-        if process is not None:
-            process.kill()
-            process.wait()
 
 
 def main() -> None:
@@ -45,7 +30,7 @@ def main() -> None:
     )
     bad = 0
     for name, suite, threads, beside in settings:
-        with workload.workers(threads=threads) as workers, busy(beside):
+        with workload.workers(threads=threads) as workers, workload.busy(beside):
             (listing,) = (one for one in describe(workers, [workload.FILE], {}) if one.name == suite)
             plan = Plan(listing.expansion.cases, {suite: listing.file}, Schedule(timeout=TIMEOUT))
             probe(workers, plan)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,3 +63,15 @@ def quantiles(values: list[float]) -> tuple[float, float, float]:
     """Minimum, median and maximum."""
     ordered = sorted(values)
     return ordered[0], ordered[len(ordered) // 2], ordered[-1]
+
+
+@contextmanager
+def busy(wanted: bool) -> Iterator[None]:
+    """One process that computes without end, where it is wanted."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if wanted else None
+    try:
+        yield
+    finally:
+        if process is not None:
+            process.kill()
+            process.wait()

@@ -3,23 +3,21 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fakes import FakeClock, FakeDevice
+from hypothesis import HealthCheck, settings
+from hypothesis.configuration import set_hypothesis_home_dir
 
-from bench.machine.lock import VARIABLE
-
-
-@pytest.fixture(scope="session", autouse=True)
-def own_lock(tmp_path_factory) -> Iterator[None]:
-    """Tests lock no machine: two of them may run at once, beside a run of the user's."""
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = str(tmp_path_factory.mktemp("lock") / "lock")
-    yield
-    if before is None:
-        del os.environ[VARIABLE]
-    else:
-        os.environ[VARIABLE] = before
+# Quick: the same examples each time, so that a commit is not blamed for the luck of a draw. Long: new ones each
+# time, and a failure says how to repeat it. A property that the machine is slow on is no failure in either.
+EXAMPLES = {"quick": 50, "long": 1000}
+CALM = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("quick", max_examples=EXAMPLES["quick"], derandomize=True, **CALM)
+settings.register_profile("long", max_examples=EXAMPLES["long"], print_blob=True, **CALM)
+settings.load_profile(os.environ.get("EXAMPLES", "quick"))
+set_hypothesis_home_dir(Path(__file__).parents[1] / ".pytest_cache" / "hypothesis")
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ _NUMBER = re.compile(
     r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity|nan)", re.ASCII | re.IGNORECASE
 )  # float() takes more: 1_000, and the digits of every script
 _LIMIT = 2**63  # what a whole number must be below to have a column of numbers
-_MOST_ROWS = 10**6  # a file of a few bytes can claim any number of empty rows
+_MOST_ROWS, _MOST_COLUMNS = 10**6, 1000  # a file of a few bytes can claim any number of empty cells
 _ANEW = "write it anew from its run with: bench tables RUN"
 
 
@@ -79,14 +79,15 @@ def read_summary(path: Path) -> Tables:
         ) from None
     if not data.strip():
         raise _error(path, "is empty", _ANEW)
-    return dataclasses.replace(build(Records()), summary=_summary(reader(path, data)))
+    empty = build(Records())
+    return dataclasses.replace(empty, summary=_summary(reader(path, data), empty.summary.dtypes))
 
 
-def _summary(grid: _Grid) -> pd.DataFrame:
+def _summary(grid: _Grid, types: pd.Series[Any]) -> pd.DataFrame:
+    """The rows as a run would have them; `types` are those of its columns of numbers."""
     missing = [name for name in NEEDED if name not in grid.names]
     if missing:
         raise _error(grid.path, f"is no summary: it has no column {', '.join(map(repr, missing))}", _ANEW)
-    types = build(Records()).summary.dtypes
     columns: dict[str, list[Any]] = {}
     for name in _KNOWN:
         _check_column(grid, name)
@@ -135,7 +136,7 @@ def _texts(grid: _Grid, name: str) -> list[str]:
     for place, cell in enumerate(cells):
         if _is_empty(cell):
             if name in NEEDED:
-                raise grid.wrong(place, name, "is no name")
+                raise grid.wrong(place, name, "must not be empty")
         elif not isinstance(cell, str):
             raise grid.wrong(place, name, "is no text")
     return ["" if _is_empty(cell) else cell for cell in cells]
@@ -162,18 +163,20 @@ def _numbers(grid: _Grid, name: str, whole: bool) -> list[float | None]:
 def _axes(grid: _Grid, ids: Sequence[Mapping[str, str]]) -> dict[str, pd.Series[Any]]:
     """The columns that the ids name, and those in an axis's place that no case uses.
 
-    An axis that was cut out of the file is taken from the ids, so that rows can still be told apart.
+    Where all axes were cut out of the file they are taken from the ids, so that rows can still be told apart.
     """
     named = dict.fromkeys(name for spelled in ids for name in spelled if name not in _KNOWN)
     begin, end = grid.names.index("case"), grid.names.index("metric")
-    unused = {name for name in grid.names[begin + 1 : end] if all(map(_is_empty, grid.cells.get(name, "x")))}
-    there = dict.fromkeys(name for name in grid.names if name in named or (name in unused and name))
+    places = [name for name in grid.names[begin + 1 : end] if name and name not in _KNOWN]
+    unused = {name for name in places if all(map(_is_empty, grid.cells.get(name, "x")))}
+    there = dict.fromkeys(name for name in grid.names if name in named or name in unused)
     for axis in there:
         _check_column(grid, axis)
-    cells = {axis: grid.cells[axis] for axis in there} | {
-        axis: [spelled.get(axis) for spelled in ids] for axis in named if axis not in there
+    _check_size(grid.path, len(ids), len(named))
+    cells = {axis: grid.cells[axis] for axis in there} or {
+        axis: [spelled.get(axis) for spelled in ids] for axis in named
     }
-    return {axis: _axis(grid, axis, cells[axis], ids) for axis in cells if axis not in _KNOWN}
+    return {axis: _axis(grid, axis, cells[axis], ids) for axis in cells}
 
 
 def _spelled(case: str) -> dict[str, str]:
@@ -274,6 +277,7 @@ def _csv(path: Path, data: bytes) -> _Grid:
     if not records:
         raise _error(path, "is empty", _ANEW)
     names = [name.strip() for name in records[0][1]]
+    _check_size(path, len(records), len(names))
     numbers = [number for number, _ in records[1:]]
     rows = [cells for _, cells in records[1:]]
     least = 1 + max((place for place, name in enumerate(names) if name in NEEDED), default=0)
@@ -306,8 +310,7 @@ def _parquet(path: Path, data: bytes) -> _Grid:
             thrift_container_size_limit=len(data),
         )
         schema = file.schema_arrow
-        if file.metadata.num_rows > _MOST_ROWS:
-            raise _error(path, f"claims {file.metadata.num_rows} rows, more than a summary can have", _ANEW)
+        _check_size(path, file.metadata.num_rows, len(schema.names))
         plain = [name for name, kind in zip(schema.names, schema.types, strict=True) if _is_plain(kind)]
         table = file.read(columns=plain, use_threads=False)
         table.validate(full=True)
@@ -316,7 +319,9 @@ def _parquet(path: Path, data: bytes) -> _Grid:
             for place, name in enumerate(table.schema.names)
             if _is_plain(table.schema.types[place])
         }
-    except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, MemoryError) as problem:
+    except ResultsError:
+        raise
+    except Exception as problem:  # a damaged file may raise whatever the readers of its parts do
         raise _error(
             path, f"is no Parquet file that can be read: {_short(str(problem), 160)}", _ANEW
         ) from None
@@ -336,6 +341,11 @@ def _is_plain(kind: Any) -> bool:
     if types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_null(kind):
         return True
     return str(kind) in ("string", "large_string", "string_view")  # the last has no test in older pyarrow
+
+
+def _check_size(path: Path, rows: int, columns: int) -> None:
+    if rows > _MOST_ROWS or columns > _MOST_COLUMNS:
+        raise _error(path, f"has {rows} rows and {columns} columns: no summary is so large", _ANEW)
 
 
 def _error(path: Path, what: str, remedy: str) -> ResultsError:
