@@ -34,24 +34,25 @@ def _request(number: int, _: FrameType | None) -> None:
 def stoppable() -> Iterator[None]:
     """While this lasts, a signal raises Interrupted at the next `interruptible` wait."""
     before = {number: signal.signal(number, _request) for number in SIGNALS}
-    _State.requested = 0
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if _request not in before.values():  # the outermost: what comes later was not asked to stop
+            _State.requested = 0
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Around a wait that nothing is lost by leaving. Raises Interrupted, at once if it was asked before."""
-    _State.waiting = True
+    before, _State.waiting = _State.waiting, True
     try:
         if _State.requested:
             raise Interrupted(_State.requested)
         yield
     finally:
-        _State.waiting = False
+        _State.waiting = before
 
 
 @contextmanager

@@ -288,6 +288,22 @@ class TestDryRun:
         assert not Path("results").exists()
 
 
+class TestDoctor:
+    def test_it_says_what_it_finds_and_changes_nothing(self, here, capfd):
+        assert cli.exit_code(["doctor", "--noise", "0"]) == 0
+        out = capfd.readouterr().out
+        assert "allocator" in out
+        assert "swap" in out
+        assert not list(here.iterdir())
+
+    def test_json_is_for_programs_and_has_the_noise_of_each_device(self, here, capfd):
+        assert cli.exit_code(["doctor", "--noise", "0.001", "--json"]) == 0
+        found = json.loads(capfd.readouterr().out)
+        assert {"name", "state", "found", "remedy"} == set(found["findings"][0])
+        assert found["noise"][0]["device"] == "cpu"
+        assert found["noise"][0]["pairs"] == 1
+
+
 class TestQuiet:
     def test_json_is_all_there_is_on_standard_output(self, here, capfd):
         arguments = ["run", SMALL, "-k", "no_grad", *ONCE, "--json", "--quiet", "--out", "out"]

@@ -5,11 +5,27 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.machine.gpu import GpuReading, open_gpus
+from bench.machine.gpu import GpuReading, GpuState, open_gpus
 
 
 class Refusal(Exception):
     """What NVML raises for a query that a card does not support."""
+
+
+# NVML_CLOCK_SM, NVML_TEMPERATURE_GPU, NVML_TEMPERATURE_THRESHOLD_SLOWDOWN.
+ARGUMENTS = {
+    "ClockInfo": (1,),
+    "MaxClockInfo": (1,),
+    "Temperature": (0,),
+    "TemperatureV": (0,),
+    "TemperatureThreshold": (1,),
+}
+
+
+def told(answer):
+    if answer is None:
+        raise Refusal("Not Supported")
+    return answer
 
 
 class Card:
@@ -28,6 +44,9 @@ class Card:
             "CurrentClocksEventReasons": 0,
             "ComputeRunningProcesses": [SimpleNamespace(pid=42, usedGpuMemory=None)],
             "PersistenceMode": 1,
+            "TemperatureThreshold": 87,
+            "EnforcedPowerLimit": 500_000,
+            "PowerManagementDefaultLimit": 700_000,
             **answers,
         }
 
@@ -55,10 +74,10 @@ class Nvml:
         return self.cards[index]
 
     def nvmlDeviceGetName(self, card):
-        return card.name
+        return told(card.name)
 
     def nvmlDeviceGetUUID(self, card):
-        return card.uuid
+        return told(card.uuid)
 
     def nvmlDeviceGetPciInfo(self, card):
         return SimpleNamespace(domain=0, bus=card.bus, device=0)
@@ -69,11 +88,8 @@ class Nvml:
             raise AttributeError(query)
 
         def answer(card, *arguments):
-            expected = {"ClockInfo": (1,), "MaxClockInfo": (1,), "Temperature": (0,), "TemperatureV": (0,)}
-            assert arguments == expected.get(what, ())
-            if what not in card.answers:
-                raise Refusal("Not Supported")
-            return card.answers[what]
+            assert arguments == ARGUMENTS.get(what, ())
+            return told(card.answers.get(what))
 
         return answer
 
@@ -132,6 +148,47 @@ def test_a_card_that_tells_nothing_is_still_a_card():
     assert gpu.persistent is None
 
 
+def test_the_state_of_a_card_is_what_a_checkup_asks():
+    assert opened(Card(CurrentClocksEventReasons=0x04)).state() == GpuState(
+        index=0,
+        name="A card",
+        uuid="GPU-11111111-aaaa",
+        persistence=True,
+        processes=frozenset({42}),
+        throttled=frozenset({"power_cap"}),
+        temperature=63.0,
+        slowdown_temperature=87.0,
+        power_limit=500.0,
+        default_power_limit=700.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("PersistenceMode", "persistence"),
+        ("ComputeRunningProcesses", "processes"),
+        ("CurrentClocksEventReasons", "throttled"),
+        ("Temperature", "temperature"),
+        ("TemperatureThreshold", "slowdown_temperature"),
+        ("EnforcedPowerLimit", "power_limit"),
+        ("PowerManagementDefaultLimit", "default_power_limit"),
+    ],
+)
+def test_a_refused_query_of_the_state_leaves_the_others_alone(query, field):
+    card = Card()
+    del card.answers[query]
+    state = opened(card).state()
+    untold = [name for name in GpuState.__dataclass_fields__ if getattr(state, name) is None]
+    assert untold == [field]
+
+
+def test_a_state_of_which_nothing_is_told_has_a_number():
+    card = Card(name=None, uuid=None)
+    card.answers.clear()
+    assert opened(card).state() == GpuState(0)
+
+
 @pytest.mark.parametrize(
     ("bits", "names"),
     [
@@ -183,6 +240,7 @@ def test_answers_in_bytes_are_text_too():
     nvml.nvmlSystemGetDriverVersion = lambda: b"470.1"
     (gpu,) = open_gpus([0], nvml, {"CUDA_VISIBLE_DEVICES": "GPU-2"})
     assert gpu.driver == "470.1"
+    assert (gpu.state().name, gpu.state().uuid) == ("A", "GPU-2")
     assert gpu._handle is nvml.cards[1]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import subprocess
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -133,6 +134,14 @@ def test_noise_is_a_row_for_each_device_with_its_numbers_in_percent_and_ratios()
     text = shown((), NOISE)
     assert row(text, "cpu") == ["cpu", "40", "5.23 %", "20", "0.981 to 1.024", "7.12 %", "3"]
     assert row(text, "cuda:0") == ["cuda:0", "1,200", "0.110 %", "600", "1.000 to -", "-", "0"]
+
+
+@pytest.mark.parametrize(("contaminated", "said"), [(0, False), (20, False), (21, True), (40, True)])
+def test_noise_that_was_measured_beside_other_work_says_so(contaminated, said):
+    text = " ".join(shown((), [replace(NOISE[0], contaminated=contaminated), NOISE[1]]).split())
+    words = f"cpu: {contaminated} of 40 launches were disturbed by other work, so that these figures tell of that work"
+    assert (words in text) is said
+    assert ("disturbed" in text) is said
 
 
 def test_the_noise_comes_after_the_remedies():

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+from bench.case import Conditions
 from bench.cli.options import Debug, Json, conditions, seconds
 from bench.cli.progress import waiting
+from bench.cli.run import say_waiting
 from bench.machine.doctor import Finding, Noise, as_json, examine
 from bench.machine.gpu import open_gpus
 from bench.machine.lock import one_at_a_time
+from bench.noise import probe_noise
 from bench.nursery import Workers
 from bench.signals import stoppable
+
+_MOST_CARDS = 16
 
 
 def register(app: typer.Typer) -> None:
@@ -29,42 +34,39 @@ def doctor(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Leave where another run is measuring on this machine.")
     ] = False,
-    as_json_: Json = False,
+    json: Json = False,
     debug: Debug = False,
 ) -> int:
     """Say what of this machine will disturb a measurement, with the remedy; measure its noise."""
     duration = seconds(noise)
-    given = conditions()
-    cards = open_gpus(range(16))
-    findings = examine(given, cards=cards)
-    if as_json_:
-        print(as_json(findings, measured(duration, no_wait) if duration else []))
-        return 0
-    show(findings, [])
-    if duration:
-        show([], measured(duration, no_wait))
+    standard = conditions()
+    findings = examine(standard, cards=[gpu.state() for gpu in open_gpus(range(_MOST_CARDS))])
+    if not json:
+        show(findings)
+    measured = measure(standard, duration, no_wait) if duration else []
+    if json:
+        print(as_json(findings, measured))
+    elif measured:
+        show(noise=measured)
     return 0
 
 
-def measured(duration: float, no_wait: bool) -> list[Noise]:
-    """The noise of every device."""
-    from bench.noise import probe_noise
-
-    lock = one_at_a_time(
-        "bench doctor",
-        not no_wait,
-        waiting=lambda who: print(f"bench: waiting for another run to end: {who}", file=sys.stderr),
-    )
+def measure(standard: Conditions, duration: float, no_wait: bool) -> list[Noise]:
+    """The noise of every device on which a pair of launches came to its end."""
+    lock = one_at_a_time("bench doctor", not no_wait, waiting=say_waiting)
     with (
         stoppable(),
         lock,
-        Workers(conditions()) as workers,
+        Workers(standard) as workers,
         waiting("measuring the noise of launches", False),
     ):
-        return list(probe_noise(workers, duration))
+        measured = list(probe_noise(workers, duration))
+    if not measured:
+        print("bench: the noise was not measured: no pair of launches came to its end", file=sys.stderr)
+    return measured
 
 
-def show(findings: list[Finding], noise: list[Noise]) -> None:
+def show(findings: Sequence[Finding] = (), noise: Sequence[Noise] = ()) -> None:
     from rich.console import Console
 
     from bench.report.checkup import page

@@ -104,7 +104,7 @@ def schedule(
     standard = Schedule()
     most = max_launches if max_launches is not None else launches or MOST_LAUNCHES
     return Schedule(
-        launches=launches if launches is not None else min(standard.launches, most),
+        launches=launches if launches is not None else min(standard.launches, max(1, most)),
         max_launches=most,
         tolerance=share(tolerance),
         repeats=repeats,

@@ -151,7 +151,10 @@ class Bar:
             transient=True,
             expand=True,
         )
-        self._task = self._bar.add_task("launches", round=0, case="starting", **self._state())
+        state = self._state()
+        if outlook.done:  # the rule is told of an earlier part as the run goes through it
+            state |= {"total": None, "settled": ""}
+        self._task = self._bar.add_task("launches", round=0, case="starting", **state)
         self._bar.start()
 
     def _state(self) -> dict[str, Any]:

@@ -55,12 +55,13 @@ def earlier(run: str) -> Earlier:
         request = Request(
             files=asked["files"],
             keyword=asked["keyword"],
-            overrides=asked["overrides"],
+            overrides={axis: list(values) for axis, values in asked["overrides"].items()},
             schedule=Schedule.from_json(plan["schedule"]),
             conditions=Conditions.from_json(plan["conditions"]),
         )
         for case in plan["cases"]:
             Case.from_json(case)
+        plan["sources"].items()
     except (UsageError, TypeError, ValueError, KeyError, AttributeError):
         raise ResultsError(
             f"{shown(folder.path)} cannot be gone on with: its plan.json is missing, damaged or of an older version; "
@@ -87,7 +88,7 @@ def check_flags(given: Mapping[str, Any], run: Earlier) -> None:
         "--name": run.plan.get("name", ""),
         "--note": run.plan.get("note", ""),
         "-k": run.request.keyword,
-        "--axis": {axis: list(values) for axis, values in run.request.overrides.items()},
+        "--axis": dict(run.request.overrides),
         "SUITE": list(run.request.files),
         "--out": None,
     }
@@ -113,7 +114,7 @@ def check_code(files: Iterable[str], run: Earlier) -> None:
     """Raises UsageError where the user's code, or Epochbench's, is not what it was."""
     changes = [
         f"{shown_file} changed"
-        for shown_file in sources.changed(run.plan.get("sources", {}), sources.digests(files))
+        for shown_file in sources.changed(run.plan["sources"], sources.digests(files))
     ]
     if run.plan.get("harness") != sources.harness():
         changes.append("Epochbench itself changed")

@@ -24,6 +24,7 @@ _SLOWED = {
 }
 
 _SM, _GPU_SENSOR = 1, 0  # NVML_CLOCK_SM, NVML_TEMPERATURE_GPU
+_SLOWDOWN = 1  # NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,27 @@ class GpuReading:
     energy: float | None = None
     slowed: frozenset[str] | None = None
     pids: frozenset[int] | None = None
+
+
+@dataclass(frozen=True)
+class GpuState:
+    """What one card is, how it is set and who uses it; None where it did not tell.
+
+    `index` is the number that CUDA gives it. Temperatures are in degrees Celsius: at `slowdown_temperature`
+    the hardware slows the card down. Power limits are in watts: the one that holds, and that of the card
+    as it comes. `throttled` and `processes` are `slowed` and `pids` of a GpuReading.
+    """
+
+    index: int
+    name: str | None = None
+    uuid: str | None = None
+    persistence: bool | None = None
+    processes: frozenset[int] | None = None
+    throttled: frozenset[str] | None = None
+    temperature: float | None = None
+    slowdown_temperature: float | None = None
+    power_limit: float | None = None
+    default_power_limit: float | None = None
 
 
 class Gpu:
@@ -81,6 +103,9 @@ class Gpu:
         if reasons is None:  # so called until driver 535
             reasons = self._told("nvmlDeviceGetCurrentClocksThrottleReasons")
         processes = self._told("nvmlDeviceGetComputeRunningProcesses")
+        slowed = (
+            None if reasons is None else frozenset(name for bit, name in _SLOWED.items() if reasons & bit)
+        )
         return GpuReading(
             memory=None if memory is None else int(memory.used),
             utilization=None if utilization is None else utilization.gpu / 100,
@@ -89,10 +114,25 @@ class Gpu:
             clock=_scaled(self._told("nvmlDeviceGetClockInfo", _SM), 1e6),
             max_clock=self._max_clock,
             energy=_scaled(energy, 1e-3),
-            slowed=None
-            if reasons is None
-            else frozenset(name for bit, name in _SLOWED.items() if reasons & bit),
+            slowed=slowed,
             pids=None if processes is None else frozenset(int(process.pid) for process in processes),
+        )
+
+    def state(self) -> GpuState:
+        """What disturbs a launch on this card before there is one."""
+        name, uuid = self._told("nvmlDeviceGetName"), self._told("nvmlDeviceGetUUID")
+        now = self.read()
+        return GpuState(
+            index=self.index,
+            name=None if name is None else _text(name),
+            uuid=None if uuid is None else _text(uuid),
+            persistence=self.persistent,
+            processes=now.pids,
+            throttled=now.slowed,
+            temperature=now.temperature,
+            slowdown_temperature=_scaled(self._told("nvmlDeviceGetTemperatureThreshold", _SLOWDOWN)),
+            power_limit=_scaled(self._told("nvmlDeviceGetEnforcedPowerLimit"), 1e-3),
+            default_power_limit=_scaled(self._told("nvmlDeviceGetPowerManagementDefaultLimit"), 1e-3),
         )
 
 
@@ -153,9 +193,7 @@ def _told(nvml: Any, query: str, *arguments: Any) -> Any:
     """The answer to one query, None where it is refused or the library is too old to know it."""
     try:
         return getattr(nvml, query)(*arguments)
-    except (
-        Exception
-    ):  # an NVMLError for each reason: unsupported, no permission, a card that fell off the bus
+    except Exception:  # an NVMLError for each reason: unsupported, no permission, fallen off the bus
         return None
 
 

@@ -6,6 +6,7 @@ however its holder dies. Beside it lies a note of who holds it; the note alone m
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
@@ -14,8 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from bench.errors import UsageError
 from bench.signals import interruptible
@@ -49,44 +48,81 @@ def one_at_a_time(
     where `wait` is False. Raises UsageError where the file cannot be used.
     """
     path = path or lock_path()
-    lock = FileLock(path, timeout=0, mode=0o666)  # every user of the machine locks the same file
-    told = False
-    while True:
-        try:
-            lock.acquire()
-            break
-        except Timeout:
+    with _usable(path):
+        lock = _opened(path)
+    try:
+        told = False
+        while not _taken(lock, path):
             if not wait:
                 raise Held(
                     f"another run is measuring on this machine: {holder(path)}; wait for it by leaving out --no-wait"
-                ) from None
+                )
             if not told:
                 waiting(holder(path))
                 told = True
             with interruptible():
                 sleep(_ASK_EVERY)
-        except OSError as problem:
-            raise UsageError(
-                f"the lock {path} cannot be used: {problem.strerror}; name another file with {VARIABLE}"
-            ) from None
-    note = _note(path)
-    try:
-        _write(note, what)
-        yield
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        _write(_note(path), json.dumps({"pid": os.getpid(), "what": what, "since": now}))
+        try:
+            yield
+        finally:
+            _write(_note(path), "")
     finally:
-        note.unlink(missing_ok=True)
-        lock.release()
+        os.close(lock)  # which frees it: it is open nowhere else
+
+
+@contextmanager
+def _usable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as problem:
+        raise UsageError(
+            f"the lock {path} cannot be used: {problem.strerror}; name another file with {VARIABLE}"
+        ) from None
+
+
+def _taken(lock: int, path: Path) -> bool:
+    with _usable(path):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            return False
+
+
+def _opened(path: Path) -> int:
+    """A file that every user of the machine may open: the same one for all, whoever made it.
+
+    It is never opened to be made where it is there: Linux forbids that for another's file in a folder such as
+    /tmp (Documentation/admin-guide/sysctl/fs.rst, protected_regular). Nor is it ever removed: who has it open
+    would lock what nobody else finds.
+    """
+    flags = os.O_RDWR | os.O_NOFOLLOW  # a link in /tmp may be a trap
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        pass
+    try:
+        file = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:
+        return os.open(path, flags)  # another was quicker
+    os.fchmod(file, 0o666)  # whatever the umask says
+    return file
 
 
 def _note(path: Path) -> Path:
     return path.with_name(f"{path.name}.holder")
 
 
-def _write(note: Path, what: str) -> None:
-    now = datetime.now().astimezone().isoformat(timespec="seconds")
+def _write(note: Path, text: str) -> None:
     try:
-        note.unlink(missing_ok=True)  # another user's may not be written to
-        note.write_text(json.dumps({"pid": os.getpid(), "what": what, "since": now}))
+        file = _opened(note)
+        try:
+            os.ftruncate(file, 0)
+            os.write(file, text.encode())
+        finally:
+            os.close(file)
     except OSError:
         pass  # the others wait just as well without knowing for whom
 
@@ -95,6 +131,6 @@ def holder(path: Path) -> str:
     """Who holds the lock, as it says itself."""
     try:
         note = json.loads(_note(path).read_text())
-        return f"{note['what']} (process {note['pid']}, since {note['since']})"
+        return " ".join(f"{note['what']} (process {note['pid']}, since {note['since']})".split())
     except (OSError, ValueError, KeyError, TypeError):
         return "it does not say which"

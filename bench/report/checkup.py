@@ -123,7 +123,18 @@ def _noise(noise: Sequence[Noise]) -> RenderableType:
         "what six launches a side reveal is lost in the noise.",
         style="dim",
     )
-    return Group(Text("Measured noise", style="bold"), Text(), table, Text(), words)
+    return Group(Text("Measured noise", style="bold"), Text(), table, Text(), words, *_disturbed(noise))
+
+
+def _disturbed(noise: Sequence[Noise]) -> Iterator[RenderableType]:
+    """Says of each device whose launches were disturbed for the most part what its row is worth."""
+    for row in noise:
+        if row.contaminated * 2 > row.launches:
+            yield Text(
+                f"{row.device}: {row.contaminated:,} of {row.launches:,} launches were disturbed by other work, so "
+                "that these figures tell of that work as well. Measure again when the machine is quiet.",
+                style="yellow",
+            )
 
 
 def _percent(share: float) -> str:

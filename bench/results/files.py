@@ -280,10 +280,11 @@ def _csv(path: Path, data: bytes) -> _Grid:
     _check_size(path, len(records), len(names))
     numbers = [number for number, _ in records[1:]]
     rows = [cells for _, cells in records[1:]]
+    named = 1 + max((place for place, name in enumerate(names) if name), default=0)
     least = 1 + max((place for place, name in enumerate(names) if name in NEEDED), default=0)
     for number, cells in records[1:]:
         # Spreadsheets leave out separators behind the last value, or add some.
-        torn = len(cells) < len(names) and number == numbers[-1] and not text.endswith(("\n", "\r"))
+        torn = len(cells) < named and number == numbers[-1] and not text.endswith(("\n", "\r"))
         if torn or len(cells) < least or any(map(str.strip, cells[len(names) :])):
             raise _error(
                 path, f"is damaged: row {number} has {len(cells)} cells and the head has {len(names)}", _ANEW

@@ -38,17 +38,20 @@ class Guards:
         self._root = root
         self._clock = clock
         self._cpus = usable_cpus()
-        self._pauses: list[float] = []
-        self._pause_began = 0.0
 
     def start(self) -> None:
-        gc.callbacks.append(self._collecting)
+        """Begins the window, anew where it was begun before."""
         self._resolution = resolution(self._clock)
+        self._pauses: list[float] = []
+        self._pause_began = 0.0
+        if self._collecting not in gc.callbacks:
+            gc.callbacks.append(self._collecting)
         self._before = self._counters()
 
     def stop(self) -> dict[str, float]:
         after = self._counters()
-        gc.callbacks.remove(self._collecting)
+        if self._collecting in gc.callbacks:  # user code may have emptied the list
+            gc.callbacks.remove(self._collecting)
         passed = {name: max(0.0, after[name] - was) for name, was in self._before.items() if name in after}
         if "busy" in passed:
             passed["others"] = max(0.0, passed.pop("busy") - passed["cpu"])

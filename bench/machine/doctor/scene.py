@@ -1,0 +1,120 @@
+"""What checks look at: files of the kernel below a root, the facts that every system tells, settings, cards."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.case import Conditions
+from bench.machine.gpu import GpuState
+from bench.machine.kernel import control_groups, members, text_of
+from bench.machine.processors import Quota, tightest_quota
+
+CPU = "sys/devices/system/cpu"
+_MOUNT, _OWN = "sys/fs/cgroup", "proc/self/cgroup"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What psutil and the C library tell on every system; None where they do not. Sizes are bytes.
+
+    `load` is the average over the last minute, `plugged` whether a machine with a battery is plugged in,
+    and `mallopt` whether the C library has the settings that pin its allocator.
+    """
+
+    processors: int = 1
+    load: float | None = None
+    memory: int | None = None
+    available: int | None = None
+    swap: int | None = None
+    swapped: int | None = None
+    plugged: bool | None = None
+    mallopt: bool = True
+
+
+def current_facts() -> Facts:
+    """The facts of this machine, now."""
+
+    def told(ask: Callable[[], Any]) -> Any:
+        try:
+            return ask()
+        except Exception:  # psutil raises whatever the system does, and lacks some functions on some systems
+            return None
+
+    memory, swap, battery = (
+        told(ask) for ask in (psutil.virtual_memory, psutil.swap_memory, lambda: psutil.sensors_battery())
+    )
+    return Facts(
+        processors=os.cpu_count() or 1,
+        load=told(lambda: os.getloadavg()[0]),
+        memory=told(lambda: memory.total),
+        available=told(lambda: memory.available),
+        swap=told(lambda: swap.total),
+        swapped=told(lambda: swap.used),
+        plugged=told(lambda: battery.power_plugged),
+        mallopt=bool(told(lambda: hasattr(ctypes.CDLL(None), "mallopt"))),
+    )
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All that a check may look at. Paths are those of the real machine, without the first slash."""
+
+    conditions: Conditions
+    root: Path
+    environ: Mapping[str, str]
+    facts: Facts
+    cards: Sequence[GpuState] = ()
+
+    @property
+    def is_linux(self) -> bool:
+        return (self.root / "proc").is_dir()
+
+    @property
+    def online(self) -> list[int]:
+        """The logical processors of this machine."""
+        return members(self.read(f"{CPU}/online")) or [*range(self.facts.processors)]
+
+    @property
+    def cpus(self) -> list[int]:
+        """The logical processors that a launch may use."""
+        return list(self.conditions.cpus) or self.online
+
+    @property
+    def quota(self) -> Quota | None:
+        """The tightest limit to the time of processors."""
+        return tightest_quota(self.root / _MOUNT, self.root / _OWN)
+
+    def groups(self, controller: str) -> list[Path]:
+        """The control groups around this process, the innermost first."""
+        return control_groups(controller, self.root / _MOUNT, self.root / _OWN)
+
+    def read(self, path: str | Path) -> str:
+        """The text of a file, empty where there is none or it may not be read."""
+        return text_of(self.root / path)
+
+    def number(self, path: str | Path) -> float | None:
+        """The number that a file holds, None where it holds none."""
+        try:
+            return float(self.read(path))
+        except ValueError:
+            return None
+
+    def counts(self, path: str | Path) -> dict[str, int]:
+        """A file of lines such as `nr_throttled 3`."""
+        pairs = (line.split() for line in self.read(path).splitlines())
+        return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}
+
+    def entries(self, path: str, start: str = "") -> list[str]:
+        """The paths of what a folder holds under names that start so, cpu2 before cpu10."""
+        try:
+            names = [name for name in os.listdir(self.root / path) if name.startswith(start)]
+        except OSError:
+            return []
+        return [f"{path}/{name}" for name in sorted(names, key=lambda name: (len(name), name))]
