@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.options import overrides, seconds, suite_files
+from bench.case import Schedule
+from bench.cli.options import MOST_LAUNCHES, overrides, schedule, seconds, share, suite_files
 from bench.errors import SuiteError, UsageError
 
 
@@ -153,3 +154,98 @@ class TestSeconds:
         with pytest.raises(UsageError) as caught:
             seconds(text)
         assert str(caught.value) == f"{text!r} is no duration; write it as 90, 90s, 5m or 1.5h"
+
+
+class TestShare:
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [
+            ("2%", 0.02),
+            ("0.5%", 0.005),
+            (".5%", 0.005),
+            ("2 %", 0.02),
+            (" 5% ", 0.05),
+            ("99.9%", 0.999),
+            ("0.02", 0.02),
+            (".02", 0.02),
+            ("0.5", 0.5),
+        ],
+    )
+    def test_it_is_written_in_percent_or_as_a_part_of_one(self, text, value):
+        assert share(text) == pytest.approx(value, rel=1e-12)
+
+    @pytest.mark.parametrize(
+        "text",
+        ["", "%", ".", "0", "0%", "1", "2", "100%", "250%", "-2%", "+2%", "2%%", "2 per cent", "1e-2", "nan"],
+    )
+    def test_what_is_no_share_is_named_with_the_spelling(self, text):
+        with pytest.raises(UsageError) as caught:
+            share(text)
+        assert str(caught.value) == f"{text!r} is no share between 0 % and 100 %; write it as 2% or 0.02"
+
+
+def asked(launches: int | None = None, max_launches: int | None = None, **changes) -> Schedule:
+    """The schedule of a command line with these flags and no others."""
+    flags = {"tolerance": "2%", "repeats": 6, "time_budget": None, "timeout": "10m", "seed": 0}
+    return schedule(launches, max_launches, **{**flags, **changes})
+
+
+class TestSchedule:
+    def test_without_flags_a_case_has_six_launches_or_more_until_it_settles(self):
+        assert asked() == Schedule(launches=6, max_launches=MOST_LAUNCHES)
+        assert MOST_LAUNCHES > 6
+
+    @pytest.mark.parametrize(
+        ("launches", "most", "least_and_most"),
+        [
+            (3, None, (3, 3)),
+            (30, None, (30, 30)),
+            (1, None, (1, 1)),
+            (None, 30, (6, 30)),
+            (None, 6, (6, 6)),
+            (None, 4, (4, 4)),
+            (None, 1, (1, 1)),
+            (3, 10, (3, 10)),
+            (10, 10, (10, 10)),
+            (25, 30, (25, 30)),
+        ],
+    )
+    def test_a_number_of_launches_alone_is_meant_exactly(self, launches, most, least_and_most):
+        given = asked(launches, most)
+        assert (given.launches, given.most) == least_and_most
+
+    @pytest.mark.parametrize(
+        ("launches", "most", "message"),
+        [
+            (0, None, "launches must be at least 1, not 0"),
+            (-1, None, "launches must be at least 1, not -1"),
+            (0, 5, "launches must be at least 1, not 0"),
+            (10, 5, "max-launches must be at least launches, 10, not 5"),
+            (None, 0, "max-launches must be at least launches, 1, not 0"),
+            (None, -3, "max-launches must be at least launches, 1, not -3"),
+        ],
+    )
+    def test_the_flag_that_cannot_be_kept_is_named(self, launches, most, message):
+        with pytest.raises(UsageError) as caught:
+            asked(launches, most)
+        assert str(caught.value) == message
+
+    def test_every_flag_arrives(self):
+        given = asked(2, 9, tolerance="0.5%", repeats=0, time_budget="1.5m", timeout="90s", seed=7)
+        assert given == Schedule(2, 9, 0.005, 0, 90.0, 90.0, 7)
+
+    @pytest.mark.parametrize(
+        ("flag", "text", "message"),
+        [
+            ("tolerance", "0%", "'0%' is no share between 0 % and 100 %; write it as 2% or 0.02"),
+            ("time_budget", "soon", "'soon' is no duration; write it as 90, 90s, 5m or 1.5h"),
+            ("timeout", "soon", "'soon' is no duration; write it as 90, 90s, 5m or 1.5h"),
+            ("time_budget", "0", "time-budget must be above 0 seconds, not 0"),
+            ("timeout", "0s", "timeout must be above 0 seconds, not 0"),
+            ("repeats", -1, "repeats must be at least 0, not -1"),
+        ],
+    )
+    def test_what_cannot_be_read_or_kept_is_named(self, flag, text, message):
+        with pytest.raises(UsageError) as caught:
+            asked(**{flag: text})
+        assert str(caught.value) == message

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import re
 import sys
 
 import pytest
-from fakes import failure, measurement
+from fakes import failure, measurement, stages
+from rich.console import Console
 
+from bench.analysis.stopping import StopRule
 from bench.case import Case, Schedule
-from bench.cli.progress import Bar, Lines, Silent, clock_time, failure_line, progress, remaining, waiting
-from bench.measurement import TIMED
+from bench.cli.progress import (
+    Bar,
+    Lines,
+    Outlook,
+    Silent,
+    clock_time,
+    failure_line,
+    progress,
+    waiting,
+)
+from bench.measurement import PHASED, TIMED
 from bench.runner import Job, Plan
 
 CASES = [Case("s", {"device": "cpu", "width": width}) for width in (1, 2, 3)]
@@ -38,73 +51,195 @@ def job(round: int = 1, position: int = 1, case: Case = CASES[0]) -> Job:
     return Job(case, TIMED, round, position)
 
 
-class TestLines:
-    @pytest.fixture
-    def clock(self):
-        return Seconds()
+class Run:
+    """A run of which a test says what each launch came to; the stop rule hears of it first, as in a real one."""
 
+    def __init__(self, plan: Plan = PLAN, before: int = 0) -> None:
+        self.clock = Seconds()
+        self.rule = StopRule(plan.schedule)
+        self.outlook = Outlook(plan, self.rule, before, self.clock)
+
+    def end(self, view, record, seconds: float = 0.0) -> None:
+        self.clock.now += seconds
+        self.rule.add(record)
+        view.end(record)
+
+    def launch(self, case: Case = CASES[0], took: float = 1.0, seconds: float = 1.0, **changes) -> None:
+        """A launch of a case whose steps take so long, in as many seconds of the run."""
+        self.end(self.outlook, measurement(case=case, stages=stages(steps=(took, took)), **changes), seconds)
+
+    def fail(self, case: Case = CASES[0], seconds: float = 1.0) -> None:
+        self.end(self.outlook, failure(case=case), seconds)
+
+
+@pytest.fixture
+def going():
+    return Run()
+
+
+class TestOutlook:
+    def test_a_fixed_number_of_launches_is_told_exactly_all_along(self, going):
+        outlook = going.outlook
+        for done in range(6):
+            assert (outlook.done, outlook.total) == (done, 6)
+            going.launch(CASES[done % 3], took=1.0 + done)
+        assert (outlook.done, outlook.total) == (6, 6)
+
+    def test_the_total_is_the_least_at_first_and_grows_where_a_case_does_not_settle(self):
+        one = Run(Plan(CASES[:1], {"s": "s.py"}, Schedule(launches=6, max_launches=20)))
+        totals = [one.outlook.total]
+        for number in range(20):
+            one.launch(took=1.0 + number % 2)
+            totals.append(one.outlook.total)
+        assert totals[:6] == [6] * 6
+        assert totals[6:] == [20] * 15, (
+            "a spread of one half is not narrowed to 2 % by any number up to the most"
+        )
+
+    def test_the_total_stays_where_every_case_settles(self):
+        one = Run(Plan(CASES[:1], {"s": "s.py"}, Schedule(launches=6, max_launches=20)))
+        for _ in range(6):
+            one.launch()
+            assert one.outlook.total == 6
+        assert one.outlook.settled == "1 of 1 cases done"
+
+    def test_cases_that_need_no_more_are_counted_though_they_failed(self, going):
+        said = [going.outlook.settled]
+        for case in (*CASES, *CASES[:1]):
+            going.launch(case)
+        said.append(going.outlook.settled)
+        going.launch(CASES[1])
+        going.fail(CASES[2])
+        said.append(going.outlook.settled)
+        going.fail(CASES[2])
+        said.append(going.outlook.settled)
+        assert said == [f"{done} of 3 cases done" for done in (0, 1, 2, 3)]
+
+    def test_a_case_that_fails_at_once_is_launched_no_more(self, going):
+        going.fail()
+        assert (going.outlook.done, going.outlook.total) == (1, 1 + 2 * 2)
+
+    def test_the_launches_for_phases_on_a_device_are_part_of_it(self):
+        cases = [*CASES[:1], Case("s", {"device": "cuda:0"})]
+        one = Run(Plan(cases, {"s": "s.py"}, Schedule(launches=2)))
+        assert one.outlook.total == 2 * 2 + 1
+        one.launch(cases[1], kind=PHASED)
+        assert (one.outlook.done, one.outlook.total) == (1, 5)
+        for case in cases * 2:
+            one.launch(case)
+        assert (one.outlook.done, one.outlook.total) == (5, 5)
+
+    def test_time_passes_by_the_clock(self, going):
+        going.clock.now += 7.5
+        assert going.outlook.elapsed == 7.5
+
+    def test_nothing_is_said_of_what_is_left_before_the_first_launch(self, going):
+        going.clock.now += 60
+        assert going.outlook.left is None
+        going.launch(seconds=0)
+        assert going.outlook.left == 5 * 60
+
+    def test_what_is_left_goes_on_as_it_went(self, going):
+        left = []
+        for number in range(6):
+            going.launch(CASES[number % 3], seconds=10.0)
+            left.append(going.outlook.left)
+        assert left == [50, 40, 30, 20, 10, 0]
+
+    @pytest.mark.parametrize(("budget", "left"), [(1000.0, 50), (45.0, 35), (10.0, 0), (4.0, 0)])
+    def test_what_is_left_ends_with_the_time_budget(self, budget, left):
+        one = Run(dataclasses.replace(PLAN, schedule=Schedule(launches=2, time_budget=budget)))
+        one.launch(seconds=10.0)
+        assert one.outlook.left == left
+
+    def test_an_earlier_part_is_done_and_says_nothing_of_how_fast_this_one_goes(self):
+        one = Run(before=2)
+        for case in CASES[:2]:
+            one.rule.add(measurement(case=case))
+        assert (one.outlook.done, one.outlook.total) == (2, 6)
+        assert one.outlook.launches == 0
+        assert one.outlook.left is None
+        one.launch(CASES[2], seconds=10.0)
+        assert (one.outlook.done, one.outlook.total) == (3, 6)
+        assert one.outlook.left == 30.0
+
+    def test_a_run_that_was_cut_off_at_its_very_end_has_nothing_left(self):
+        one = Run(before=5)
+        for case in (*CASES, *CASES[:2]):
+            one.rule.add(measurement(case=case))
+        one.launch(CASES[2], seconds=10.0)
+        assert (one.outlook.done, one.outlook.total, one.outlook.left) == (6, 6, 0.0)
+
+
+class TestLines:
     @pytest.fixture
     def out(self):
         return io.StringIO()
 
     @pytest.fixture
-    def lines(self, out, clock):
-        return Lines(PLAN, out, clock)
+    def lines(self, out, going):
+        return Lines(going.outlook, out, going.clock)
 
-    def run(self, lines, clock, seconds: float, jobs=None):
+    def run(self, going, lines, seconds: float, jobs=None):
         """Launches that take so many seconds each."""
         for one in jobs or [job(number, case=case) for number in (1, 2) for case in CASES]:
             lines.begin(one)
-            clock.now += seconds
-            lines.end(measurement())
+            going.end(lines, measurement(case=one.case), seconds)
 
-    def test_each_round_begins_with_a_line_and_a_short_one_has_no_other(self, lines, out, clock):
-        self.run(lines, clock, 1.0)
+    def test_each_round_begins_with_a_line_and_a_short_one_has_no_other(self, going, lines, out):
+        self.run(going, lines, 1.0)
         assert out.getvalue().splitlines() == [
-            "round 1/2, launch 1/6, 0:00 elapsed: s cpu 1",
-            "round 2/2, launch 4/6, 0:03 elapsed, about 0:03 left: s cpu 1",
+            "round 1, launch 1 of about 6, 0 of 3 cases done, 0:00 elapsed: s cpu 1",
+            "round 2, launch 4 of about 6, 0 of 3 cases done, 0:03 elapsed, about 0:03 left: s cpu 1",
         ]
 
-    def test_a_long_round_has_a_line_every_ten_seconds_and_no_more(self, lines, out, clock):
-        self.run(lines, clock, 4.0, [job(case=CASES[0])] * 9)
-        launches = [line.split(",")[1] for line in out.getvalue().splitlines()]
-        assert launches == [" launch 1/6", " launch 4/6", " launch 7/6"]
+    def test_a_long_round_has_a_line_every_ten_seconds_and_no_more(self, going, lines, out):
+        self.run(going, lines, 4.0, [job(case=CASES[0])] * 9)
+        launches = [re.search(r"launch (\d+) of", line)[1] for line in out.getvalue().splitlines()]
+        assert launches == ["1", "4", "7"]
 
-    def test_launches_of_ten_seconds_have_a_line_each(self, lines, out, clock):
-        self.run(lines, clock, 10.0)
+    def test_launches_of_ten_seconds_have_a_line_each(self, going, lines, out):
+        self.run(going, lines, 10.0)
         assert len(out.getvalue().splitlines()) == 6
 
-    def test_the_time_that_is_left_is_that_of_the_launches_to_come(self, lines, out, clock):
-        self.run(lines, clock, 1800.0, [job(case=CASES[0]), job(case=CASES[1]), job(2)])
+    def test_the_time_that_is_left_is_that_of_the_launches_to_come(self, going, lines, out):
+        self.run(going, lines, 1800.0, [job(case=CASES[0]), job(case=CASES[1]), job(2)])
         assert out.getvalue().splitlines() == [
-            "round 1/2, launch 1/6, 0:00 elapsed: s cpu 1",
-            "round 1/2, launch 2/6, 30:00 elapsed, about 2:30:00 left: s cpu 2",
-            "round 2/2, launch 3/6, 1:00:00 elapsed, about 2:00:00 left: s cpu 1",
+            "round 1, launch 1 of about 6, 0 of 3 cases done, 0:00 elapsed: s cpu 1",
+            "round 1, launch 2 of about 6, 0 of 3 cases done, 30:00 elapsed, about 2:30:00 left: s cpu 2",
+            "round 2, launch 3 of about 6, 0 of 3 cases done, 1:00:00 elapsed, about 2:00:00 left: s cpu 1",
         ]
 
-    def test_a_failure_is_always_said(self, lines, out):
+    def test_a_run_that_goes_on_says_how_far_it_had_come(self, out):
+        one = Run(before=4)
+        lines = Lines(one.outlook, out, one.clock)
+        for case in (*CASES, CASES[0]):
+            one.rule.add(measurement(case=case))
+        lines.begin(job(2, case=CASES[1]))
+        assert out.getvalue() == ("round 2, launch 5 of about 6, 1 of 3 cases done, 0:00 elapsed: s cpu 2\n")
+
+    def test_a_failure_is_always_said(self, going, lines, out):
         lines.begin(job())
         for _ in range(3):
-            lines.end(failure())
+            going.end(lines, failure())
         assert out.getvalue().splitlines()[1:] == [SAID] * 3
 
-    def test_a_failure_counts_as_a_launch_that_is_done(self, lines, out, clock):
+    def test_a_failure_counts_as_a_launch_that_is_done(self, going, lines, out):
         lines.begin(job())
-        clock.now += 5
-        lines.end(failure())
+        going.end(lines, failure(case=CASES[0]), 5.0)
         lines.begin(job(2))
         assert out.getvalue().splitlines()[-1] == (
-            "round 2/2, launch 2/6, 0:05 elapsed, about 0:25 left: s cpu 1"
+            "round 2, launch 2 of about 5, 1 of 3 cases done, 0:05 elapsed, about 0:20 left: s cpu 1"
         )
 
-    def test_each_line_is_seen_at_once(self, clock):
+    def test_each_line_is_seen_at_once(self, going):
         flushed = []
 
         class Out(io.StringIO):
             def flush(self) -> None:
                 flushed.append(self.getvalue().count("\n"))
 
-        lines = Lines(PLAN, Out(), clock)
+        lines = Lines(going.outlook, Out(), going.clock)
         lines.begin(job())
         lines.end(failure())
         assert flushed == [1, 2]
@@ -127,12 +262,13 @@ class TestSilent:
 
 class TestBar:
     def run(self):
-        bar = Bar(PLAN)
+        going = Run()
+        bar = Bar(going.outlook)
         try:
             bar.begin(job(case=Case("s", {"width": "[red]w[/] [/nothing]"})))
-            bar.end(measurement())
+            going.end(bar, measurement(case=CASES[0]), 10.0)
             bar.begin(job(2))
-            bar.end(failure(message="no [bold]such[/bold] [/thing]"))
+            going.end(bar, failure(case=CASES[1], message="no [bold]such[/bold] [/thing]"), 10.0)
         finally:
             bar.close()
 
@@ -155,25 +291,90 @@ class TestBar:
         monkeypatch.setattr(sys, "stderr", screen)
         self.run()
         seen = screen.getvalue()
-        assert "round 2/2" in seen
-        assert "2/6" in seen
+        assert "round 2" in seen
+        assert "2/5" in seen
+        assert "1 of 3 cases done" in seen
         assert "s cpu 1" in seen
+        assert "eta 0:30" in seen
         assert "no [bold]such[/bold] [/thing] (suites/mine.py:7)" in seen
         assert seen.count("\x1b[?25l") == seen.count("\x1b[?25h") == 1, "the cursor is given back"
 
     def test_a_case_is_shown_as_it_is_called(self, wide, monkeypatch):
         screen = Terminal()
         monkeypatch.setattr(sys, "stderr", screen)
-        bar = Bar(PLAN)
+        bar = Bar(Run().outlook)
         bar.begin(job(case=Case("s", {"width": "[red]w[/] [/nothing]"})))
         bar.close()
         assert "s [red]w[/] [/nothing]" in screen.getvalue()
 
     def test_it_may_end_before_the_first_launch(self, wide, monkeypatch):
         monkeypatch.setattr(sys, "stderr", Terminal())
-        bar = Bar(PLAN)
+        bar = Bar(Run().outlook)
         bar.close()
         bar.close()
+
+    @pytest.fixture
+    def shown(self, monkeypatch):
+        """What is seen of a bar on a terminal of some width."""
+        monkeypatch.setattr(sys, "stderr", io.StringIO())
+
+        def show(bar: Bar, width: int) -> str:
+            console = Console(width=width, file=io.StringIO(), record=True, force_terminal=True)
+            console.print(bar._bar.get_renderable())
+            return console.export_text().rstrip("\n")
+
+        return show
+
+    LARGE = Plan(
+        [
+            Case("vision", {"device": "cpu", "batch_size": 2**size, "mode": "inference_mode"})
+            for size in range(34)
+        ],
+        {"vision": "vision.py"},
+        Schedule(launches=20),
+    )
+
+    @pytest.mark.parametrize("width", [80, 120])
+    def test_nothing_that_matters_is_cut_off_in_a_large_run(self, shown, width):
+        one = Run(self.LARGE, before=123)
+        bar = Bar(one.outlook)
+        bar.begin(job(12, case=self.LARGE.cases[6]))
+        one.end(bar, measurement(case=self.LARGE.cases[6]), 30.0)
+        line = shown(bar, width)
+        bar.close()
+        assert len(line.splitlines()) == 1
+        assert "round 12 " in line
+        assert f" 124/{124 + 34 * 20 - 1} " in line
+        assert " 0 of 34 cases done " in line
+        assert re.search(r" done \d:\d\d:\d\d ", line), "the time that has passed"
+        assert " eta 5:39:30 " in line
+        assert re.search(r"[━╸╺]{5}", line), "the bar itself"
+        assert ("vision cpu 64 inference_mode" if width == 120 else "vision cpu") in line
+
+    @pytest.mark.parametrize("width", [80, 120])
+    def test_the_whole_of_a_small_run_is_seen(self, shown, width):
+        one = Run()
+        bar = Bar(one.outlook)
+        before = shown(bar, width)
+        bar.begin(job(1, case=CASES[2]))
+        one.end(bar, measurement(case=CASES[2]), 3.0)
+        after = shown(bar, width)
+        bar.close()
+        assert re.fullmatch(r"round 0 ━+ 0/6 0 of 3 cases done \d:\d\d:\d\d eta -:-- starting *", before)
+        assert re.fullmatch(r"round 1 [━╸╺]+ 1/6 0 of 3 cases done \d:\d\d:\d\d eta 0:15 s cpu 3 *", after)
+
+    def test_a_run_that_goes_on_says_no_total_before_the_rule_has_heard_of_its_earlier_part(self, shown):
+        one = Run(before=4)
+        bar = Bar(one.outlook)
+        before = shown(bar, 80)
+        for case in (*CASES, CASES[0]):
+            one.rule.add(measurement(case=case))
+        bar.begin(job(2, case=CASES[1]))
+        after = shown(bar, 80)
+        bar.close()
+        assert " 4/? " in before
+        assert "cases" not in before
+        assert " 4/6 1 of 3 cases done " in after
 
 
 class TestChoice:
@@ -188,11 +389,17 @@ class TestChoice:
     )
     def test_the_kind_fits_where_standard_error_goes(self, monkeypatch, quiet, terminal, kind):
         monkeypatch.setattr(sys, "stderr", Terminal() if terminal else io.StringIO())
-        chosen = progress(PLAN, quiet)
+        chosen = progress(PLAN, StopRule(PLAN.schedule), quiet)
         try:
             assert type(chosen) is kind
         finally:
             chosen.close()
+
+    def test_it_is_told_how_far_an_earlier_part_had_come(self, monkeypatch):
+        screen = io.StringIO()
+        monkeypatch.setattr(sys, "stderr", screen)
+        progress(PLAN, StopRule(PLAN.schedule), quiet=False, done=3).begin(job())
+        assert "launch 4 of about " in screen.getvalue()
 
 
 class TestWaiting:
@@ -221,14 +428,6 @@ class TestFailureLine:
     def test_it_is_one_line_whatever_the_message_holds(self):
         line = failure_line(failure(message="one\n\n  two\tthree\r\n", where=""))
         assert line.endswith("mode=train: one two three")
-
-
-@pytest.mark.parametrize(
-    ("elapsed", "done", "total", "left"),
-    [(10.0, 1, 4, 30.0), (10.0, 4, 4, 0.0), (9.0, 3, 4, 3.0), (10.0, 5, 4, 0.0), (0.0, 1, 4, 0.0)],
-)
-def test_the_rest_takes_as_long_as_what_came_before(elapsed, done, total, left):
-    assert remaining(elapsed, done, total) == left
 
 
 @pytest.mark.parametrize(

@@ -299,8 +299,14 @@ class TestLines:
 
 # Damage to values.
 
-DEEP, HUGE, ENDLESS = "<deep>", "<huge>", "<endless>"  # what json.dumps does not write, put in behind it
-RAW = {DEEP: "[" * 3000 + "]" * 3000, HUGE: "9" * 5000, ENDLESS: "-1e999"}
+# What json.dumps does not write is put in behind it.
+RAW = {
+    "<deep>": "[" * 300 + "]" * 300,
+    "<deeper>": '{"a":' * 800 + "0" + "}" * 800,
+    "<deepest>": "[" * 3000 + "]" * 3000,
+    "<huge>": "9" * 5000,
+    "<endless>": "-1e999",
+}
 
 
 def strange_values() -> st.SearchStrategy[Any]:
@@ -309,7 +315,7 @@ def strange_values() -> st.SearchStrategy[Any]:
         st.sampled_from(
             [
                 *(None, True, False, 0, 1, -1, 0.5, -0.0, 2**31, 2**63, 2**64, 10**400, 1e308, 5e-324),
-                *(math.nan, math.inf, -math.inf, DEEP, HUGE, ENDLESS),
+                *(math.nan, math.inf, -math.inf, *RAW),
                 *(
                     "",
                     " ",

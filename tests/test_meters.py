@@ -202,6 +202,62 @@ def test_what_checking_costs_is_outside_every_stage():
     assert [record.wall for record in meter.stages] == [0.0] * 5
 
 
+class Ordered(Meter):
+    """Writes the edges of its stages into a log."""
+
+    def __init__(self, *arguments, log, **options):
+        super().__init__(*arguments, **options)
+        self.log = log
+
+    def begin(self, stage):
+        self.log.append(f"{stage} begins")
+        super().begin(stage)
+
+    def end(self, stage, loss, metrics):
+        super().end(stage, loss, metrics)
+        self.log.append(f"{stage} has ended")
+
+
+@pytest.mark.parametrize("validate_every", [None, 1])
+@pytest.mark.parametrize("epochs", [2, 5])
+def test_the_end_of_warm_up_is_told_once_between_the_first_epoch_and_the_second(epochs, validate_every):
+    log: list[str] = []
+    task = small_task()
+    meter = Ordered(task.model, task.optimizer, HostTimer(), warmed_up=lambda: log.append("warm"), log=log)
+    fit(task, epochs=epochs, observer=meter, validate_every=validate_every)
+    assert log.count("warm") == 1
+    assert log[log.index("warm") - 1 : log.index("warm") + 2] == ["test has ended", "warm", "train begins"]
+    assert log[: log.index("warm")].count("test has ended") == 1
+
+
+def test_a_loop_of_one_epoch_is_never_warm():
+    task = small_task()
+    told: list[str] = []
+    meter = Meter(task.model, task.optimizer, HostTimer(), warmed_up=lambda: told.append("warm"))
+    fit(task, epochs=1, observer=meter)
+    assert told == []
+
+
+@pytest.mark.parametrize("mode", ["train", "inference_mode"])
+def test_the_time_that_telling_it_takes_is_in_no_stage(mode, clock):
+    task = slow_task(clock, forward=1.0)
+    meter = Meter(
+        task.model, task.optimizer, HostTimer(clock), clock=clock, warmed_up=lambda: clock.advance(100.0)
+    )
+    fit(task, epochs=3, mode=mode, observer=meter)
+    assert clock() >= 100e9
+    first, *others = [
+        [
+            (record.stage, record.wall, record.steps, record.phases)
+            for record in meter.stages
+            if record.epoch == epoch
+        ]
+        for epoch in range(3)
+    ]
+    assert others == [first, first]
+    assert 0 < max(record.wall for record in meter.stages) < 100.0
+
+
 def test_stages_carry_their_epoch_loss_and_metrics():
     task = small_task(metrics={"mean": lambda outputs, targets: outputs.mean()})
     meter = Meter(task.model, task.optimizer, HostTimer())

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.analysis.estimate import estimate, interval_rank
+from bench.analysis.estimate import interval_rank
 from bench.analysis.guards import remarks
 from bench.analysis.launch import Launch, same_work_each_epoch
-from bench.analysis.stopping import tolerance_of
+from bench.analysis.stopping import width
 from bench.measurement import WARMUP_EPOCHS, Failure
 
 CAVEATS = (
@@ -57,10 +57,12 @@ def case_caveats(
     """
     timed = [launch for launch in launches if launch.timed]
     used = [launch for launch in timed if launch.counts]
+    few = interval_rank(len(used)) is None
+    wide = tolerance is not None and not few and width([launch.values for launch in used], tolerance) > 1
     work = [{name: v for name, v in launch.values.items() if name.startswith("work.")} for launch in timed]
     found = {
-        "few_launches": len(used) if interval_rank(len(used)) is None else 0,
-        "unsettled": len(used) if tolerance is not None and _is_wide(used, tolerance) else 0,
+        "few_launches": len(used) if few else 0,
+        "unsettled": len(used) if wide else 0,
         "launches_failed": len(failures),
         "contaminated": sum(bool(launch.disturbed) for launch in used),
         "never_settled": sum(not launch.warmup.settled for launch in used),
@@ -84,15 +86,3 @@ def case_caveats(
         count = remarked.count(name)
         found[name] = count if 2 * count >= len(used) else 0
     return [Caveat(name, found[name]) for name in CAVEATS if found.get(name)]
-
-
-def _is_wide(launches: Sequence[Launch], tolerance: float) -> bool:
-    """Whether an interval is wider than was asked. Without an interval that is another caveat."""
-    for metric in dict.fromkeys(name for launch in launches for name in launch.values):
-        allowed = tolerance_of(metric, tolerance)
-        if allowed is not None:
-            values = [launch.values[metric] for launch in launches if metric in launch.values]
-            half = estimate(values).half_width
-            if half is not None and half > allowed:
-                return True
-    return False

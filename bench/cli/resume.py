@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import typer
+
 from bench.analysis.comparability import differences
 from bench.case import AxisValue, Case, Conditions, Schedule
+from bench.cli.options import overrides, seconds, share, suite_files
 from bench.errors import ResultsError, UsageError
 from bench.measurement import Environment
 from bench.results import sources
@@ -71,6 +74,31 @@ def earlier(run: str) -> Earlier:
     return Earlier(folder, request, plan, [*records.measurements, *records.failures], records.notes)
 
 
+def given(context: typer.Context) -> dict[str, Any]:
+    """What the user gave on the command line of what makes a run: flag -> value, as plan.json would hold it."""
+    read: dict[str, tuple[str, Callable[[Any], Any]]] = {
+        "suites": ("SUITE", suite_files),
+        "keyword": ("-k", str),
+        "axis": ("--axis", overrides),
+        "tolerance": ("--tolerance", share),
+        "timeout": ("--timeout", seconds),
+        "data": ("--data", lambda path: str(path.resolve())),
+        **{
+            name: (f"--{name.replace('_', '-')}", lambda value: value)
+            for name in (
+                *("launches", "max_launches", "repeats", "seed", "threads", "allocator", "start_method"),
+                *("name", "note", "out"),
+            )
+        },
+    }
+    found = {}
+    for parameter, (flag, convert) in read.items():
+        source = context.get_parameter_source(parameter)
+        if source is not None and source.name == "COMMANDLINE":
+            found[flag] = convert(context.params[parameter])
+    return found
+
+
 def check_flags(given: Mapping[str, Any], run: Earlier) -> None:
     """Raises UsageError where a flag, by its name on the command line, asks for something else than the run did."""
     schedule, conditions = run.request.schedule, run.request.conditions
@@ -113,8 +141,7 @@ def check_cases(cases: Sequence[Case], run: Earlier) -> None:
 def check_code(files: Iterable[str], run: Earlier) -> None:
     """Raises UsageError where the user's code, or Epochbench's, is not what it was."""
     changes = [
-        f"{shown_file} changed"
-        for shown_file in sources.changed(run.plan["sources"], sources.digests(files))
+        f"{shown_file} changed" for shown_file in sources.changed(run.plan["sources"], sources.digests(files))
     ]
     if run.plan.get("harness") != sources.harness():
         changes.append("Epochbench itself changed")

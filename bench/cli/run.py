@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,7 +28,6 @@ from bench.cli.options import (
     overrides,
     schedule,
     seconds,
-    share,
     suite_files,
 )
 from bench.cli.progress import progress, waiting
@@ -138,7 +137,9 @@ def run_suites(
             conditions=conditions(threads, allocator, start_method, data),
         )
     else:
-        resuming.check_flags(given(context), before)
+        resuming.check_flags(resuming.given(context), before)
+        for note in before.notes:
+            print(f"bench: {note}", file=sys.stderr)
         request = before.request
         if time_budget is not None:
             budgeted = dataclasses.replace(request.schedule, time_budget=seconds(time_budget))
@@ -171,31 +172,6 @@ def run_suites(
     elif not quiet:
         say_results(folder, tables, stop)
     return stop or outcome(plan, tables)
-
-
-def given(context: typer.Context) -> dict[str, Any]:
-    """What the user gave on the command line of what makes a run: flag -> value, as plan.json would hold it."""
-    read: dict[str, tuple[str, Callable[[Any], Any]]] = {
-        "suites": ("SUITE", suite_files),
-        "keyword": ("-k", str),
-        "axis": ("--axis", overrides),
-        "tolerance": ("--tolerance", share),
-        "timeout": ("--timeout", seconds),
-        "data": ("--data", lambda path: str(path.resolve())),
-        **{
-            name: (f"--{name.replace('_', '-')}", lambda value: value)
-            for name in (
-                *("launches", "max_launches", "repeats", "seed", "threads", "allocator", "start_method"),
-                *("name", "note", "out"),
-            )
-        },
-    }
-    found = {}
-    for parameter, (flag, convert) in read.items():
-        source = context.get_parameter_source(parameter)
-        if source is not None and source.name == "COMMANDLINE":
-            found[flag] = convert(context.params[parameter])
-    return found
 
 
 def command() -> str:
@@ -340,7 +316,7 @@ def say_plan(plan: Plan, as_json: bool) -> int:
     if as_json:
         facts = {
             "cases": [case.id for case in plan.cases],
-            "launches": plan.launches,
+            "expected_launches": plan.launches,
             "expected_seconds": expected,
         }
         print(
@@ -351,8 +327,10 @@ def say_plan(plan: Plan, as_json: bool) -> int:
         return 0
     for case in plan.cases:
         print(case.id)
+    most = plan.schedule.most
+    more = f" (up to {most} a case until it is settled)" if most > plan.schedule.launches else ""
     print(
-        f"{counted(len(plan.cases), 'case')}, {counted(plan.launches, 'launch', 'launches')}, "
+        f"{counted(len(plan.cases), 'case')}, {counted(plan.launches, 'launch', 'launches')}{more}, "
         f"about {expected / 60:.1f} minutes ({seen} of {len(plan.cases)} cases were measured here before; "
         f"others are taken as {_UNKNOWN_LAUNCH:g} s)"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -143,9 +144,14 @@ def settings(tables: Tables) -> Settings:
         known = {"threads": machine.threads, "allocator": machine.allocator, "governor": machine.governor}
     schedule = tables.plan.get("schedule")
     if isinstance(schedule, Mapping):
-        known |= {name: schedule[name] for name in ("tolerance", "max_launches") if schedule.get(name)}
+        most = schedule.get("max_launches") or schedule.get("launches")  # alone it is exact
+        known |= {"tolerance": schedule.get("tolerance"), "max_launches": most}
         known["has_budget"] = schedule.get("time_budget") is not None
-    return Settings(**known)
+    standard = Settings()
+    fitting = {
+        name: value for name, value in known.items() if isinstance(value, type(getattr(standard, name)))
+    }
+    return dataclasses.replace(standard, **fitting)
 
 
 def setting(tables: Tables) -> str:

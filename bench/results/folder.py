@@ -53,8 +53,13 @@ class RunFolder:
                 os.fsync(file.fileno())
             new.replace(path)
         except OSError as problem:
-            new.unlink(missing_ok=True)
-            raise ResultsError(f"{path} cannot be written: {problem.strerror}; make room") from None
+            try:
+                new.unlink()
+            except OSError:
+                pass  # it was never made
+            raise ResultsError(
+                f"{path} cannot be written: {problem.strerror}; make room, or name another folder with --out"
+            ) from None
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file of the run, empty where it is missing. Raises ResultsError where it is damaged."""

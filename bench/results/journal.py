@@ -19,14 +19,22 @@ class Journal:
     """An append-only file of JSON lines; each is synced to the disk when `append` returns (0.1 ms)."""
 
     def __init__(self, path: Path) -> None:
-        """Goes on behind the last whole line: what follows it was torn off by the end of an earlier run."""
+        """Goes on behind the last whole line: what follows it was torn off by the end of an earlier run.
+
+        Raises ResultsError where the file cannot be written.
+        """
         self._path = path
-        # Without a buffer: a line that did not fit must not be tried again when the file is closed.
-        self._file = path.open("ab", buffering=0)
-        self._whole = self._file.tell()
-        if self._whole:
-            self._whole = path.read_bytes().rfind(b"\n") + 1
-            self._file.truncate(self._whole)
+        try:
+            # Without a buffer: a line that did not fit must not be tried again when the file is closed.
+            self._file = path.open("ab", buffering=0)
+            self._whole = self._file.tell()
+            if self._whole:
+                self._whole = path.read_bytes().rfind(b"\n") + 1
+                self._file.truncate(self._whole)
+        except OSError as problem:
+            raise ResultsError(
+                f"{path} cannot be written: {problem.strerror}; a run goes on only where its folder can be written"
+            ) from None
 
     def append(self, record: Measurement | Failure) -> None:
         """Raises ResultsError where the disk takes no more; every line before is safe."""

@@ -21,14 +21,13 @@ def digests(files: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def harness() -> str:
-    """One digest of all of Epochbench that measures."""
-    files = [
-        file for file in _PACKAGE.rglob("*.py") if file.relative_to(_PACKAGE).parts[0] not in _NOT_MEASURING
-    ]
-    named = sorted((file.relative_to(_PACKAGE).as_posix(), file) for file in files)
+def harness(package: Path = _PACKAGE) -> str:
+    """One digest of all of Epochbench that measures; the same wherever it is installed."""
+    within = [file.relative_to(package) for file in package.rglob("*.py")]
+    measuring = sorted(file.as_posix() for file in within if file.parts[0] not in _NOT_MEASURING)
+    found = digests(str(package / name) for name in measuring)
     return hashlib.sha256(
-        "".join(f"{name} {digests([str(file)])}" for name, file in named).encode()
+        "".join(f"{name} {found[str(package / name)]}\n" for name in measuring).encode()
     ).hexdigest()
 
 
