@@ -21,7 +21,8 @@ _AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Axes are columns of every table, beside these.
 RESERVED = frozenset(
     "suite case metric unit value ci_low ci_high smallest_change launches contaminated steps warmup_steps caveats "
-    "kind round epoch stage step samples full warmup seconds phase seconds_per_step share failure message where".split()
+    "kind round settled epoch stage step samples full warmup seconds phase seconds_per_step share "
+    "failure message where".split()
 )
 
 

@@ -129,6 +129,38 @@ def stages(epochs: int = 2, **changes: Any) -> tuple[StageRecord, ...]:
     )
 
 
+def guards(**changes: float) -> dict[str, float]:
+    """What is counted in a launch of ten seconds on two processors and a card that nothing disturbs."""
+    standard = {
+        "wall": 10.0,
+        "cpu": 19.0,
+        "waiting": 0.0,
+        "others": 0.0,
+        "stolen": 0.0,
+        "processors": 2.0,
+        "involuntary_switches": 3.0,
+        "minor_faults": 100.0,
+        "major_faults": 0.0,
+        "swapped": 0.0,
+        "quota_throttled": 0.0,
+        "thermal_throttles": 0.0,
+        "frequency_low": 3e9,
+        "frequency_high": 3e9,
+        "gc_pauses": 0.0,
+        "gc_longest": 0.0,
+        "clock_resolution": 1e-7,
+        "gpu_others": 0.0,
+        "gpu_throttled": 0.0,
+        "gpu_power_capped": 0.0,
+        "gpu_clock_low": 1e9,
+        "gpu_clock_high": 1e9,
+    }
+    return standard | changes
+
+
+DISTURBED = guards(waiting=9.0)  # its threads had no processor for most of the time
+
+
 def measurement(**changes: Any) -> Measurement:
     """The record of a sound launch of two epochs; `changes` replace its parts."""
     standard = {

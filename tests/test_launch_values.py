@@ -1,10 +1,19 @@
 from __future__ import annotations
 
 import pytest
-from fakes import measurement, stage, stages
+from fakes import DISTURBED, guards, measurement, stage, stages
 
-from bench.analysis.launch import launch_values, same_work_each_epoch
-from bench.measurement import PHASED, PHASES, STAGES
+from bench.analysis import launch as launches
+from bench.analysis.launch import (
+    analysed,
+    counted_steps,
+    counting,
+    launch_values,
+    same_work_each_epoch,
+    steps,
+    warmup,
+)
+from bench.measurement import PHASED, PHASES, STAGES, TIMED
 
 
 def values(*records, **changes):
@@ -110,6 +119,169 @@ def test_a_timed_launch_without_phases_gives_times_alone():
     assert not [name for name in launch_values(measurement()) if ".phase." in name]
 
 
+SLOW = 9.0  # seconds of a step that is start-up
+
+
+@pytest.fixture
+def searched(monkeypatch):
+    """Warm-up is the steps of SLOW seconds at the beginning; it never ends where the last step is one.
+
+    Gives the series that were searched, in their order.
+    """
+    series: list[list[float]] = []
+
+    def find(steps):
+        series.append(list(steps))
+        if steps and steps[-1] == SLOW:
+            return None
+        return next((number for number, seconds in enumerate(steps) if seconds != SLOW), 0)
+
+    monkeypatch.setattr(launches, "find_warmup", find)
+    return series
+
+
+def training(*epochs, **changes):
+    """A launch with a train stage of these steps in each epoch."""
+    records = (stage("train", number, steps, **changes) for number, steps in enumerate(epochs))
+    return measurement(stages=tuple(records))
+
+
+class TestWarmUp:
+    def test_without_start_up_it_is_the_first_epoch(self, searched):
+        found = warmup(training((SLOW, SLOW), (1.0, 1.0), (1.0, 1.0)))
+        assert (found.epochs, found.first["train"], found.settled) == (1, (1, 0), True)
+
+    def test_only_full_batches_after_the_first_epoch_are_searched(self, searched):
+        warmup(training((5.0, 6.0, 7.0), (1.0, 2.0, 0.1), (3.0, 4.0, 0.2), samples=(4, 4, 1)))
+        assert searched[0] == [1.0, 2.0, 3.0, 4.0]
+
+    def test_start_up_into_the_second_epoch_moves_steps_by_the_step_and_the_rest_by_the_epoch(self, searched):
+        phases = [{"forward": 20.0}, {"forward": 22.0}, {"forward": 4.0}]
+        records = [
+            stage("train", epoch, times, phases=phases[epoch])
+            for epoch, times in enumerate([(SLOW, SLOW, 1.0), (SLOW, 8.0, 5.0), (1.0, 2.0, 3.0)])
+        ]
+        launch = measurement(stages=(*records, stage("test", 1, (7.0,)), stage("test", 2, (0.5,))))
+        start, found = warmup(launch), launch_values(launch)
+        assert (start.epochs, start.first["train"], start.settled) == (2, (1, 1), True)
+        assert found["train.step_time"] == 3.0, "the median of 8, 5, 1, 2 and 3"
+        assert found["train.step_mean"] == 2.0
+        assert found["epoch.time"] == 6.5
+        assert found["train.throughput"] == 12 / 6.0
+        assert found["test.throughput"] == 4 / 0.5
+        assert found["train.phase.forward"] == 4.0 / 3
+
+    def test_start_up_that_ends_with_its_epoch_takes_no_step_of_the_next(self, searched):
+        found = warmup(training((1.0, 1.0), (SLOW, SLOW), (1.0, 1.0)))
+        assert (found.epochs, found.first["train"], found.settled) == (2, (2, 0), True)
+
+    def test_steps_are_numbered_among_all_of_their_stage(self, searched):
+        launch = training((1.0,) * 3, (0.1, SLOW, 2.0), (1.0,) * 3, samples=(1, 4, 4))
+        start = warmup(launch)
+        assert start.first["train"] == (1, 2)
+        assert counted_steps(list(launch.stages), start) == [2.0, 1.0, 1.0]
+
+    def test_where_no_whole_epoch_would_be_left_it_never_settled(self, searched):
+        launch = training((1.0, 1.0), (SLOW, SLOW), (SLOW, 1.0))
+        start = warmup(launch)
+        assert (start.epochs, start.first["train"], start.settled) == (1, (1, 0), False)
+        assert launch_values(launch)["epoch.time"] == (2 * SLOW + SLOW + 1) / 2
+
+    def test_a_launch_that_never_settles_leaves_out_the_first_epoch_alone(self, searched):
+        launch = training((1.0, 1.0), (2.0, 2.0), (SLOW, SLOW))
+        start = warmup(launch)
+        assert (start.epochs, start.first["train"], start.settled) == (1, (1, 0), False)
+        assert launch_values(launch)["train.step_time"] == (2 + SLOW) / 2
+
+    def test_the_first_epoch_is_never_counted_whatever_is_found(self, searched):
+        for epochs in ([(1.0, 1.0)] * 3, [(1.0, 1.0), (SLOW, SLOW)], [(1.0, 1.0), (SLOW, 1.0), (1.0, 1.0)]):
+            launch = training(*epochs)
+            start = warmup(launch)
+            assert not start.counts(launch.stages[0])
+            assert not any(counted for _, _, counted in steps([launch.stages[0]], start))
+
+    def test_without_training_the_first_evaluation_decides(self, searched):
+        slow, calm = (SLOW, 1.0), (1.0, 1.0)
+        records = [
+            stage(name, epoch, slow if (name, epoch) == ("validate", 1) else calm)
+            for epoch in range(3)
+            for name in ("validate", "test")
+        ]
+        launch = measurement(stages=tuple(records))
+        start, found = warmup(launch), launch_values(launch)
+        assert (start.epochs, start.first["validate"], start.first["test"]) == (2, (1, 1), (1, 0))
+        assert found["epoch.time"] == 4.0
+        assert found["validate.throughput"] == 8 / 2.0
+
+    def test_what_only_tests_is_decided_by_its_tests(self, searched):
+        launch = measurement(stages=tuple(stage("test", n, (SLOW if n < 2 else 1.0,)) for n in range(4)))
+        assert warmup(launch).epochs == 2
+
+    def test_start_up_of_another_stage_is_marked_and_takes_no_epoch(self, searched):
+        records = [
+            stage(name, epoch, (SLOW, 1.0) if (name, epoch) == ("test", 1) else (1.0, 1.0))
+            for epoch in range(3)
+            for name in ("train", "test")
+        ]
+        launch = measurement(stages=tuple(records))
+        start = warmup(launch)
+        assert (start.epochs, start.settled) == (1, True)
+        marked = [counted for _, _, counted in steps([r for r in records if r.stage == "test"], start)]
+        assert marked == [False, False, False, True, True, True]
+        assert launch_values(launch)["epoch.time"] == (4 + SLOW + 3) / 2
+
+    def test_another_stage_that_never_settles_is_no_matter(self, searched):
+        records = [
+            stage(name, n, (SLOW,) if name == "test" else (1.0,))
+            for n in range(3)
+            for name in ("train", "test")
+        ]
+        start = warmup(measurement(stages=tuple(records)))
+        assert (start.epochs, start.first["test"], start.settled) == (1, (1, 0), True)
+
+    def test_a_launch_of_nothing_has_settled(self, searched):
+        assert warmup(measurement(stages=())).settled
+
+    def test_a_plain_start_up_is_found_by_the_search_in_use(self):
+        calm, slow = (1.0,) * 40, (3.0,) * 10 + (1.0,) * 30
+        start = warmup(training(calm, slow, calm, calm))
+        assert (start.epochs, start.settled) == (2, True)
+        assert start.first["train"] == (1, 10)
+        growing = tuple(1 + number / 10 for number in range(120))
+        assert not warmup(training(calm, growing[:40], growing[40:80], growing[80:])).settled
+
+
+class TestWhichCount:
+    def test_the_clean_ones_count_where_they_are_at_least_half(self):
+        assert counting([False, False]) == [True, True]
+        assert counting([False, True]) == [True, False]
+        assert counting([True, False, True, False]) == [False, True, False, True]
+
+    def test_all_count_where_most_are_disturbed(self):
+        assert counting([True, False, True]) == [True, True, True]
+        assert counting([True]) == [True]
+
+    def test_of_none_none_counts(self):
+        assert counting([]) == []
+
+    def test_launches_know_what_disturbed_them_and_whether_they_count(self):
+        calm, disturbed = measurement(guards=guards()), measurement(guards=DISTURBED)
+        found = analysed([calm, disturbed, calm])
+        assert [launch.disturbed for launch in found] == [(), ("waited",), ()]
+        assert [launch.counts for launch in found] == [True, False, True]
+        assert [launch.measurement for launch in found] == [calm, disturbed, calm]
+        assert all(launch.values == launch_values(launch.measurement) for launch in found)
+        assert all(launch.counts for launch in analysed([calm, disturbed, disturbed]))
+
+    def test_a_launch_for_phases_counts_and_has_no_say(self):
+        phased = measurement(kind=PHASED, guards=DISTURBED)
+        found = analysed([phased, measurement(guards=DISTURBED), measurement(), phased, phased])
+        assert [launch.counts for launch in found] == [True, False, True, True, True]
+        assert [bool(launch.disturbed) for launch in found] == [False, True, False, False, False]
+        assert [launch.timed for launch in found] == [False, True, True, False, False]
+        assert [launch.measurement.kind for launch in found].count(TIMED) == 2
+
+
 @pytest.mark.parametrize("kind", ["counts", "profile"])
 def test_any_other_launch_gives_neither_times_nor_phases(kind):
     found = launch_values(measurement(kind=kind, stages=stages(phases={"forward": 2.0})))
@@ -188,3 +360,10 @@ def test_an_epoch_that_left_a_stage_out_is_seen():
 def test_epochs_that_validated_in_pieces_of_the_same_sum_did_the_same_work():
     pieces = [stage("validate", epoch, (1.0,)) for epoch in (0, 0, 1, 1)]
     assert same_work_each_epoch(measurement(stages=tuple(pieces)))
+
+
+def test_energy_is_shared_by_all_samples_of_the_loop():
+    records = (stage("train", 0), stage("train", 1), stage("test", 1, (1.0,), samples=(4,)))
+    assert values(*records, telemetry={"energy": 10.0})["energy.per_sample"] == 0.5
+    assert "energy.per_sample" not in values(*records)
+    assert "energy.per_sample" not in values(telemetry={"energy": 10.0})

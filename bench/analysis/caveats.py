@@ -53,7 +53,8 @@ def case_caveats(
 ) -> list[Caveat]:
     """The caveats of one case, in the order of CAVEATS. `tolerance` is what the run asked for, if known.
 
-    What the guards remark is a caveat where it holds for at least half of the launches that count.
+    What the guards and the series of steps remark is a caveat where it holds for at least half of the
+    launches that count.
     """
     timed = [launch for launch in launches if launch.timed]
     used = [launch for launch in timed if launch.counts]
@@ -65,8 +66,6 @@ def case_caveats(
         "unsettled": len(used) if wide else 0,
         "launches_failed": len(failures),
         "contaminated": sum(bool(launch.disturbed) for launch in used),
-        "never_settled": sum(not launch.warmup.settled for launch in used),
-        "long_warmup": sum(launch.warmup.epochs > WARMUP_EPOCHS for launch in used),
         "spawned": sum(launch.measurement.conditions.get("start_method") == "spawn" for launch in timed),
         "allocator_unpinned": sum(
             launch.measurement.conditions.get("allocator") == "unpinned" for launch in timed
@@ -82,6 +81,8 @@ def case_caveats(
     for check, name in _CHECKS.items():
         found[name] = sum(not launch.measurement.checks.get(check, True) for launch in timed)
     remarked = [name for launch in used for name in remarks(launch.measurement)]
+    remarked += ["never_settled" for launch in used if not launch.warmup.settled]
+    remarked += ["long_warmup" for launch in used if launch.warmup.epochs > WARMUP_EPOCHS]
     for name in set(remarked):
         count = remarked.count(name)
         found[name] = count if 2 * count >= len(used) else 0

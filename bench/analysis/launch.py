@@ -84,7 +84,10 @@ def counting(contaminated: Sequence[bool]) -> list[bool]:
 
 
 def warmup(measurement: Measurement) -> Warmup:
-    """Finds the start-up of each stage: the first epoch, and what its series of full steps shows after it."""
+    """Finds the start-up of each stage: the first epoch, and what its series of full steps shows after it.
+
+    The first step of every pass waits for its loader, at any time of the launch: it says nothing of start-up.
+    """
     by_stage = _by_stage(measurement)
     main = next((stage for stage in STAGES if by_stage[stage]), STAGES[0])
     last = max((record.epoch for record in by_stage[main]), default=0)
@@ -96,12 +99,13 @@ def warmup(measurement: Measurement) -> Warmup:
             for record in records
             if record.epoch >= WARMUP_EPOCHS
             for number, (seconds, full) in enumerate(zip(record.steps, record.full, strict=True))
-            if full
+            if full and number
         ]
         found = find_warmup([seconds for _, _, seconds in series])
         begins = (WARMUP_EPOCHS, 0)
         if found:
-            begins = series[found][:2]
+            epoch, step, _ = series[found]
+            begins = (epoch, 0 if step == 1 else step)
         if stage == main and (found is None or (begins[1] and begins[0] == last)):
             # No whole epoch would be left.
             settled, begins = False, (WARMUP_EPOCHS, 0)

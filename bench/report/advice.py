@@ -9,7 +9,7 @@ from dataclasses import dataclass
 _PLAIN = {
     "few_launches": "too few launches for a 95 % interval: give --launches 6 or more, or a longer --time-budget",
     "launches_failed": "some of its launches failed: see the failures",
-    "never_settled": "the steps of some launches get faster or slower to their end: give the launch more epochs, "
+    "never_settled": "the steps of most launches get faster or slower to their end: give the launch more epochs, "
     "or look for what grows (memory, a cache, heat)",
     "long_warmup": "start-up went on after the first epoch; those steps are left out as well: give more epochs",
     "gc_pauses": "Python's garbage collector takes a share of the loop: keep fewer objects alive, or call "

@@ -126,7 +126,7 @@ def build(
                 for launch in launches[case.id]
                 for name, value in launch.values.items()
             ),
-            ["kind", "round", "contaminated", "metric", "value"],
+            ["kind", "round", "contaminated", "settled", "metric", "value"],
         ),
         failures=frame(
             (
@@ -164,6 +164,7 @@ def _place_of(launch: Launch) -> dict[str, Any]:
         "kind": measurement.kind,
         "round": measurement.round,
         "contaminated": ";".join(launch.disturbed),
+        "settled": launch.warmup.settled,
     }
 
 
