@@ -17,7 +17,7 @@ endif
 SUITE ?= suites/vision.py
 ARGS ?=
 
-.PHONY: help bench test lint check coverage clean
+.PHONY: help bench test test-long lint check coverage clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ bench: $(READY) ## Measure the vision suite: tables and pictures in results/
 
 test: $(READY) ## Run the tests
 	$(PY) -m pytest -q
+
+test-long: $(READY) ## Run the long tests: 10,000 damaged files
+	TEST_EXAMPLES=long $(PY) -m pytest -q -m long
 
 lint: $(READY) ## Check style and types: ruff, mypy
 	$(PY) -m ruff check .
@@ -40,7 +43,7 @@ coverage: $(READY) ## Run the tests and show which lines of bench/ they reach, w
 	rm -f .coverage.*
 	$(PY) -m coverage report --fail-under=90
 
-check: lint coverage ## All of it
+check: lint coverage test-long ## All of it
 
 clean: ## Remove the virtual environment, caches and runs (baselines stay)
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*

@@ -12,11 +12,11 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 # Quick: the same examples each time, so that a commit is not blamed for the luck of a draw. Long: new ones each
 # time, and a failure says how to repeat it. A property that the machine is slow on is no failure in either.
-EXAMPLES = {"quick": 50, "long": 1000}
+EXAMPLES = {"quick": 30, "long": 600}
 CALM = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("quick", max_examples=EXAMPLES["quick"], derandomize=True, **CALM)
 settings.register_profile("long", max_examples=EXAMPLES["long"], print_blob=True, **CALM)
-settings.load_profile(os.environ.get("EXAMPLES", "quick"))
+settings.load_profile(os.environ.get("TEST_EXAMPLES", "quick"))
 set_hypothesis_home_dir(Path(__file__).parents[1] / ".pytest_cache" / "hypothesis")
 
 

@@ -172,7 +172,14 @@ def test_every_default_is_a_value_that_a_case_can_have(axis):
 
 def test_six_launches_and_no_budget_unless_asked():
     schedule = Schedule()
-    assert (schedule.launches, schedule.time_budget) == (6, None)
+    assert (schedule.launches, schedule.most, schedule.time_budget) == (6, 6, None)
+    assert (schedule.tolerance, schedule.repeats) == (0.02, 6)
+
+
+def test_a_number_of_launches_alone_is_exact():
+    assert Schedule(launches=9).most == 9
+    assert Schedule(launches=9, max_launches=9).most == 9
+    assert Schedule(launches=9, max_launches=30).most == 30
 
 
 @pytest.mark.parametrize("schedule", [Schedule(), Schedule(3, 9, 0.01, 2, 60.5, 30.0, 7)])
@@ -184,6 +191,13 @@ def test_a_schedule_goes_through_json(schedule):
     ("numbers", "says"),
     [
         ({"launches": 0}, "launches must be at least 1, not 0"),
+        ({"max_launches": 5}, "max-launches must be at least launches, 6, not 5"),
+        ({"launches": 9, "max_launches": 0}, "max-launches must be at least launches, 9, not 0"),
+        ({"tolerance": 0.0}, "tolerance must be between 0 % and 100 %, not 0"),
+        ({"tolerance": -0.02}, r"tolerance must be between.*not -0\.02"),
+        ({"tolerance": 1.0}, "tolerance must be between 0 % and 100 %, not 1"),
+        ({"tolerance": float("nan")}, "tolerance.*not nan"),
+        ({"repeats": -1}, "repeats must be at least 0, not -1"),
         ({"time_budget": 0}, "time-budget must be above 0 seconds, not 0"),
         ({"time_budget": -2.5}, r"time-budget.*not -2\.5"),
         ({"time_budget": float("nan")}, "time-budget.*not nan"),

@@ -1,13 +1,19 @@
+"""Reasons for doubt: when each arises, for how many launches, and when it does not."""
+
 from __future__ import annotations
 
-import pytest
-from fakes import failure, measurement, stage, stages
+from typing import Any, NamedTuple
 
+import pytest
+from fakes import DISTURBED, failure, guards, measurement, stage, stages
+
+from bench.analysis import guards as bounds
 from bench.analysis.caveats import CAVEATS, case_caveats
-from bench.analysis.launch import launch_values
+from bench.analysis.launch import analysed
 from bench.measurement import PHASED
 
-SOUND = [measurement(round=number) for number in range(1, 7)]
+SOUND = [measurement(round=number, guards=guards()) for number in range(1, 7)]
+WALL = guards()["wall"]
 
 
 def with_check(name):
@@ -18,40 +24,74 @@ def with_condition(**changes):
     return measurement(conditions={**SOUND[0].conditions, **changes})
 
 
-def with_values(measurements):
-    return [(launch, launch_values(launch)) for launch in measurements]
+def guarded(**counted):
+    """Launches of which half were counted so, and none was disturbed."""
+    return [*SOUND[:3], *[measurement(guards=guards(**counted))] * 3]
 
 
-def names(measurements, failures=()):
-    return {caveat.name: caveat.count for caveat in case_caveats(with_values(measurements), failures)}
+def taking(*seconds):
+    """Launches whose steps take so many seconds."""
+    return [measurement(stages=stages(steps=(one, one))) for one in seconds]
 
 
-# How each caveat arises: the launches of a case, its failures, and for how many launches it holds.
+def training(*epochs):
+    return measurement(stages=tuple(stage("train", number, steps) for number, steps in enumerate(epochs)))
+
+
+def names(measurements, failures=(), tolerance=None):
+    found = case_caveats(analysed(measurements), failures, tolerance)
+    return {caveat.name: caveat.count for caveat in found}
+
+
+class Story(NamedTuple):
+    """How a caveat arises: the launches of a case and its failures, and for how many launches it holds."""
+
+    launches: list[Any]
+    count: int
+    failures: tuple[Any, ...] = ()
+    tolerance: float | None = None
+
+
+CALM = (1.0,) * 40
+LONG = training(CALM, (9.0,) * 10 + CALM[10:], CALM)
+GROWING = training(CALM, *[tuple(1 + (40 * epoch + step) / 20 for step in range(40)) for epoch in range(3)])
+
 ARISES = {
-    "few_launches": (SOUND[:5], [], 5),
-    "launches_failed": (SOUND, [failure(), failure(failure="timeout")], 2),
-    "spawned": ([*SOUND[:5], with_condition(start_method="spawn")], [], 1),
-    "allocator_unpinned": ([*SOUND[:4], *[with_condition(allocator="unpinned")] * 2], [], 2),
-    "work_differs": ([*SOUND[:5], measurement(stages=stages(steps=(1.0,) * 3))], [], 1),
-    "parameters_not_moved": ([*SOUND[:5], with_check("parameters_moved_in_training")], [], 1),
-    "weights_moved_in_evaluation": ([*SOUND[:3], *[with_check("weights_kept_in_evaluation")] * 3], [], 3),
-    "graph_unexpected": ([*SOUND[:5], with_check("graph_as_the_mode_says")], [], 1),
-    "no_full_batch": ([measurement(stages=(stage("train", 1, (), wall=1.0),))] * 6, [], 6),
+    "few_launches": Story(SOUND[:5], 5),
+    "unsettled": Story(taking(0.9, 1.0, 1.0, 1.0, 1.0, 1.1), 6, tolerance=0.02),
+    "launches_failed": Story(SOUND, 2, (failure(), failure(failure="timeout"))),
+    "contaminated": Story([*SOUND[:2], *[measurement(guards=DISTURBED)] * 4], 4),
+    "machine_busy": Story(guarded(others=2 * bounds.OTHERS * WALL), 3),
+    "never_settled": Story([*[training(CALM, CALM, CALM, CALM)] * 3, *[GROWING] * 3], 3),
+    "long_warmup": Story([*[training(CALM, CALM, CALM)] * 3, *[LONG] * 3], 3),
+    "page_faults": Story(guarded(minor_faults=2 * bounds.FAULTS * WALL / bounds.FAULT_SECONDS), 3),
+    "gc_pauses": Story(guarded(gc_pauses=2 * bounds.GC * WALL), 3),
+    "coarse_clock": Story(guarded(clock_resolution=2 * bounds.RESOLUTION), 3),
+    "clock_changed": Story(guarded(frequency_low=2.4e9), 3),
+    "gpu_power_capped": Story(guarded(gpu_power_capped=2 * bounds.GPU_THROTTLED), 3),
+    "spawned": Story([*SOUND[:5], with_condition(start_method="spawn")], 1),
+    "allocator_unpinned": Story([*SOUND[:4], *[with_condition(allocator="unpinned")] * 2], 2),
+    "work_differs": Story([*SOUND[:5], measurement(stages=stages(steps=(1.0,) * 3))], 1),
+    "parameters_not_moved": Story([*SOUND[:5], with_check("parameters_moved_in_training")], 1),
+    "weights_moved_in_evaluation": Story([*SOUND[:3], *[with_check("weights_kept_in_evaluation")] * 3], 3),
+    "graph_unexpected": Story([*SOUND[:5], with_check("graph_as_the_mode_says")], 1),
+    "no_full_batch": Story([measurement(stages=(stage("train", 1, (), wall=1.0),))] * 6, 6),
 }
 
 
-def test_sound_launches_have_no_caveat():
-    assert case_caveats(with_values(SOUND), []) == []
+@pytest.mark.parametrize("tolerance", [None, 0.02])
+def test_sound_launches_have_no_caveat(tolerance):
+    assert case_caveats(analysed(SOUND), [], tolerance) == []
 
 
 def test_every_caveat_has_its_story():
-    assert set(ARISES) == set(CAVEATS)
+    assert list(ARISES) == list(CAVEATS)
 
 
 @pytest.mark.parametrize("name", CAVEATS)
 def test_a_caveat_arises_where_it_should_and_alone(name):
-    measurements, failures, count = ARISES[name]
-    assert names(measurements, failures) == {name: count}
+    story = ARISES[name]
+    assert names(story.launches, story.failures, story.tolerance) == {name: story.count}
 
 
 def test_an_epoch_that_did_other_work_is_a_caveat_too():
@@ -71,21 +111,88 @@ def test_evaluation_launches_check_less_and_have_no_caveat_for_it():
     assert names([evaluation] * 6) == {}
 
 
+class TestUnsettled:
+    """The interval of a gated metric against what the run asked for."""
+
+    @pytest.mark.parametrize(("tolerance", "found"), [(0.0999, {"unsettled": 6}), (0.1001, {})])
+    def test_it_arises_above_the_tolerance_alone(self, tolerance, found):
+        assert names(ARISES["unsettled"].launches, tolerance=tolerance) == found
+
+    def test_a_run_that_does_not_say_what_it_asked_is_not_held_to_it(self):
+        assert names(ARISES["unsettled"].launches) == {}
+
+    def test_without_an_interval_it_is_another_caveat(self):
+        assert names(taking(0.5, 1.0, 1.5), tolerance=0.02) == {"few_launches": 3}
+
+    def test_memory_has_a_tolerance_of_its_own(self):
+        def holding(*sizes):
+            return [measurement(memory={"peak_rss": size}) for size in sizes]
+
+        assert names(holding(961, 1000, 1000, 1000, 1000, 1039), tolerance=0.02) == {}
+        assert names(holding(900, 1000, 1000, 1000, 1000, 1100), tolerance=0.02) == {"unsettled": 6}
+        assert names(holding(0, 0, 0, 0, 0, 4096), tolerance=0.02) == {"unsettled": 6}
+
+    def test_disturbed_launches_that_do_not_count_widen_nothing(self):
+        slow = [measurement(stages=stages(steps=(9.0, 9.0)), guards=DISTURBED)] * 6
+        assert names([*SOUND, *slow], tolerance=0.02) == {}
+
+
+class TestGuards:
+    @pytest.mark.parametrize(
+        ("noted", "found"), [(2, {}), (3, {"machine_busy": 3}), (6, {"machine_busy": 6})]
+    )
+    def test_a_remark_is_a_caveat_where_it_holds_for_at_least_half(self, noted, found):
+        busy = measurement(guards=guards(others=2 * bounds.OTHERS * WALL))
+        assert names([*SOUND[noted:], *[busy] * noted]) == found
+
+    @pytest.mark.parametrize(
+        ("odd", "calm"),
+        [(GROWING, training(*[CALM] * 4)), (LONG, training(*[CALM] * 3))],
+        ids=["growing", "long"],
+    )
+    def test_so_is_what_the_series_of_steps_shows(self, odd, calm):
+        assert names([*[calm] * 4, odd, odd]) == {}
+        assert len(names([*[calm] * 3, odd, odd, odd])) == 1
+
+    def test_a_remark_on_a_launch_that_does_not_count_is_none(self):
+        both = measurement(guards={**DISTURBED, "others": 2 * bounds.OTHERS * WALL})
+        assert names([*SOUND, *[both] * 6]) == {}
+
+    def test_launches_that_were_left_out_leave_too_few(self):
+        assert names([*SOUND[:5], measurement(guards=DISTURBED)]) == {"few_launches": 5}
+
+    @pytest.mark.parametrize("disturbed", [1, 5, 6])
+    def test_a_case_whose_disturbed_launches_were_left_out_is_sound(self, disturbed):
+        assert names([*SOUND, *[measurement(guards=DISTURBED)] * disturbed]) == {}
+
+    def test_records_without_guards_have_no_caveat_of_them(self):
+        assert names([measurement()] * 6) == {}
+
+
 def test_launches_of_another_kind_neither_count_nor_have_caveats():
-    phases = measurement(kind=PHASED, conditions={"start_method": "spawn"}, checks={"x": False})
+    phases = measurement(
+        kind=PHASED, conditions={"start_method": "spawn"}, checks={"x": False}, guards=DISTURBED
+    )
     assert names([*SOUND, phases]) == {}
     assert names([*SOUND[:5], phases]) == {"few_launches": 5}
 
 
 def test_a_case_of_failures_alone_is_said_to_have_failed():
-    assert names([], [failure()] * 6) == {"launches_failed": 6}
+    assert names([], [failure()] * 6, 0.02) == {"launches_failed": 6}
 
 
 def test_caveats_come_in_the_order_of_their_table():
     spoilt = measurement(
         checks=dict.fromkeys(SOUND[0].checks, False),
         conditions={"start_method": "spawn", "allocator": "unpinned"},
+        guards={
+            **DISTURBED,
+            "others": WALL,
+            "gc_pauses": WALL,
+            "gpu_power_capped": 1.0,
+            "frequency_low": 1e9,
+        },
     )
-    found = [caveat.name for caveat in case_caveats(with_values([spoilt]), [failure()])]
+    found = [caveat.name for caveat in case_caveats(analysed([spoilt]), [failure()])]
     assert found == [name for name in CAVEATS if name in found]
-    assert len(found) == 7
+    assert len(found) == 12

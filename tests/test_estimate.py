@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
 from scipy.stats import binom
 
-from bench.analysis.estimate import LEVEL, coverage, estimate, interval_rank, variation
+from bench.analysis.estimate import (
+    LEVEL,
+    coverage,
+    estimate,
+    interval_rank,
+    smallest_change,
+    variation,
+)
 
 
 def test_six_launches_are_the_fewest_that_give_an_interval():
@@ -90,7 +98,50 @@ def test_one_slow_launch_does_not_move_the_value():
 def test_the_half_width_is_a_share_of_the_value():
     assert estimate([9.0, 10.0, 10.0, 10.0, 10.0, 11.0]).half_width == pytest.approx(0.1)
     assert estimate([-11.0, -10.0, -10.0, -10.0, -10.0, -9.0]).half_width == pytest.approx(0.1)
-    assert estimate([0.0] * 6).half_width is None
+
+
+def test_an_interval_without_width_has_none_even_around_zero():
+    assert estimate([4.0] * 6).half_width == 0.0
+    assert estimate([0.0] * 6).half_width == 0.0
+
+
+def test_around_zero_a_width_is_no_share_of_anything():
+    found = estimate([-1.0, 0.0, 0.0, 0.0, 0.0, 1.0])
+    assert (found.half_width, found.smallest_change) == (None, None)
+
+
+class TestSmallestChange:
+    """What comparing two such estimates would reveal: a two-sided test at 5 % with a power of 80 %."""
+
+    FACTOR = (1.960 + 0.842) * 2**0.5
+
+    def test_it_is_about_twice_the_half_interval(self):
+        found = estimate([9.0, 10.0, 10.0, 10.0, 10.0, 11.0])
+        assert found.smallest_change == pytest.approx(self.FACTOR / 1.960 * 0.1)
+        assert found.smallest_change / found.half_width == pytest.approx(2.02, abs=0.005)
+
+    def test_without_width_everything_is_revealed(self):
+        assert estimate([4.0] * 6).smallest_change == 0.0
+
+    def test_without_an_interval_nothing_is_promised(self):
+        assert estimate([9.0, 10.0, 11.0]).smallest_change is None
+
+    def test_from_the_variation_it_falls_with_the_square_root_of_the_launches(self):
+        assert smallest_change(0.1, 6) == pytest.approx(self.FACTOR * math.sqrt(math.pi / 2 / 6) * 0.1)
+        assert smallest_change(0.1, 24) == pytest.approx(smallest_change(0.1, 6) / 2)
+        assert smallest_change(0.0, 6) == 0.0
+
+    def test_a_change_of_this_size_is_found_in_about_four_of_five(self):
+        chance = random.Random(8)
+        launches, spread, trials = 20, 0.03, 2000
+        changed = 1 + smallest_change(spread, launches)
+
+        def median(level: float) -> float:
+            return estimate([chance.gauss(level, level * spread) for _ in range(launches)]).value
+
+        error = math.sqrt(math.pi / 2 / launches) * spread
+        found = sum(median(changed) - median(1.0) > 1.960 * math.sqrt(2) * error for _ in range(trials))
+        assert 0.74 < found / trials < 0.86
 
 
 def test_an_estimate_of_nothing_is_an_error():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+from fakes import DISTURBED
 from matplotlib.image import imread
 
 from bench.case import MODES, Case
@@ -53,7 +54,7 @@ def matrix(suite: str = "made_up", **axes) -> list[Case]:
     )
 
 
-def launch(case: Case, number: int, step: float, memory: int) -> Measurement:
+def launch(case: Case, number: int, step: float, memory: int, guards=None) -> Measurement:
     """Two epochs of four steps each: a train step takes `step` seconds, one of an evaluation half as long."""
 
     def stage(epoch: int, name: str) -> StageRecord:
@@ -64,18 +65,27 @@ def launch(case: Case, number: int, step: float, memory: int) -> Measurement:
     names = ("train", "validate", "test") if case.mode == "train" else ("validate", "test")
     stages = tuple(stage(epoch, name) for epoch in (0, 1) for name in names)
     held = {"peak_rss": memory} | ({} if case.device == "cpu" else {"peak_allocated": memory * 2})
-    return Measurement(case, "timed", number, 1, 1, STARTED, "host", stages, held)
+    return Measurement(case, "timed", number, 1, 1, STARTED, "host", stages, held, guards=guards or {})
 
 
 def run(
-    cases, launches=6, step=lambda case, number: 1e-3 * (1 + number / 50), memory=40 * MIB, **plan
+    cases,
+    launches=6,
+    step=lambda case, number: 1e-3 * (1 + number / 50),
+    memory=40 * MIB,
+    disturbed=(),
+    **plan,
 ) -> Tables:
-    """The tables of a run; `step` gives the seconds of a train step, `memory` may depend on the mode."""
+    """The tables of a run; `step` gives the seconds of a train step, `memory` may depend on the mode.
+
+    The launches of the rounds `disturbed` are contaminated.
+    """
     records = Records()
     for case in cases:
         held = memory[case.mode] if isinstance(memory, dict) else memory
         for number in range(1, launches + 1):
-            records.add(launch(case, number, step(case, number), held))
+            guards = DISTURBED if number in disturbed else None
+            records.add(launch(case, number, step(case, number), held, guards))
     return build(records, plan, ENVIRONMENT)
 
 
@@ -357,6 +367,44 @@ class TestWhatMayBeMissing:
             draw(run(matrix()), tmp_path / "plots")
 
 
+class TestDisturbedLaunches:
+    def hollow(self, tables: Tables) -> list[bool]:
+        """Which dots of the first case are hollow, round by round."""
+        figure = figure_of(launches.draw, tables)
+        dots = [line for line in figure.axes[0].lines if line.get_marker() != "None"]
+        return [line.get_markerfacecolor() == "white" for line in dots]
+
+    def test_they_are_hollow_in_the_colour_of_their_round(self, tmp_path):
+        tables = run(matrix(), launches=7, disturbed={3})
+        assert self.hollow(tables) == [number == 3 for number in range(1, 8)]
+        line = [
+            line for line in figure_of(launches.draw, tables).axes[0].lines if line.get_marker() != "None"
+        ][2]
+        assert line.get_markeredgecolor() == style.Look.number(2).colour
+        assert line.get_markeredgewidth() > 0
+
+    def test_without_any_nothing_is_said_of_them(self):
+        assert not any(self.hollow(run(matrix())))
+        assert "Hollow" not in " ".join(said(launches.draw, run(matrix())))
+
+    @pytest.mark.parametrize(
+        ("disturbed", "note"),
+        [({3}, "Hollow: disturbed, not counted."), ({1, 2, 3, 4}, "Hollow: disturbed.")],
+        ids=["few", "most"],
+    )
+    def test_a_note_says_whether_they_count(self, disturbed, note):
+        assert note in " ".join(said(launches.draw, run(matrix(), launches=7, disturbed=disturbed)))
+
+    def test_a_note_holds_for_cases_of_both_kinds(self):
+        calm, busy = matrix(width=[1, 2])
+        records = Records()
+        for number, case in itertools.product(range(1, 8), (calm, busy)):
+            disturbed = number > 6 if case == calm else number > 3
+            records.add(launch(case, number, 1e-3, MIB, DISTURBED if disturbed else None))
+        there = " ".join(said(launches.draw, build(records)))
+        assert "Hollow: disturbed, not counted unless most are." in there
+
+
 class TestWhatMayBeTooMuch:
     HOSTILE = (
         "$x_1$ and $", r"\frac{$", "<script>alert('&')</script>", "two\nlines\x00\x1b[31m", "W" * 300, "x" * 99_999,
@@ -400,6 +448,26 @@ class TestWhatMayBeTooMuch:
     def test_a_launch_far_away_stands_at_the_edge_with_its_figure(self):
         tables = run(matrix(), step=lambda case, number: 1e-2 if number == 3 else 1e-3)
         assert "+900 %" in said(launches.draw, tables)
+
+    def test_a_disturbed_launch_that_does_not_count_does_not_flatten_those_that_do(self):
+        tables = run(
+            matrix(), launches=7, step=lambda case, number: 1.3e-3 if number == 7 else 1e-3, disturbed={7}
+        )
+        assert "+30 %" in said(launches.draw, tables)
+        assert "+30 %" not in said(
+            launches.draw, run(matrix(), launches=7, step=lambda _, n: 1e-3 * (n / 10 + 1))
+        )
+        (axes,) = figure_of(launches.draw, tables).axes
+        assert axes.get_xlim()[1] < 10
+
+    def test_a_calm_case_has_a_scale_of_whole_percents(self):
+        figure = figure_of(launches.draw, run(matrix(), step=lambda case, number: 1e-3 * (1 + number * 1e-7)))
+        low, high = figure.axes[0].get_xlim()
+        ticks = figure.axes[0].get_xticks()
+        assert (low, high) == (-1, 1)
+        assert len(ticks) > 2
+        assert min(ticks) < -0.5
+        assert max(ticks) > 0.5
 
     def test_many_rounds_are_shaded_and_named_in_part(self, tmp_path):
         there = drawn(launches.draw, run(matrix(), launches=40), tmp_path)

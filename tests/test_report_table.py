@@ -7,14 +7,14 @@ import math
 import re
 
 import pytest
-from fakes import environment, failure, measurement, stage, stages
+from fakes import DISTURBED, environment, failure, guards, measurement, stage, stages
 from rich.console import Console
 
-from bench.analysis import caveats
-from bench.case import Case
+from bench.case import Case, Schedule
 from bench.measurement import Device
 from bench.report import table
-from bench.report.table import CAVEATS, metrics, overview, setting
+from bench.report.advice import Settings, advice
+from bench.report.table import metrics, overview, setting, settings
 from bench.results.journal import Records
 from bench.results.tables import build, choose
 
@@ -83,8 +83,20 @@ class TestValues:
         assert cells(text, "95 %")[:2] == ["interval", "±2.5 %"]
 
     def test_without_an_interval_there_is_no_column_of_them(self):
+        assert "reveals" not in shown(*launches(TRAIN, number=5))
         assert "95 %\n" not in shown(*launches(TRAIN, number=5)).replace(" ", "")
         assert "interval" not in shown(*launches(TRAIN, number=5)).split("few launches:")[0]
+
+    def test_what_change_a_row_would_reveal_stands_beside(self):
+        text = shown(*launches(TRAIN), *launches(LARGE, number=5))
+        assert cells(text, "reveals") == ["from", "5.1 %", ""], "about twice the half interval"
+
+    def test_how_many_launches_were_disturbed_is_said_where_any_was(self):
+        assert "dis-" not in shown(*launches(TRAIN, guards=guards()))
+        disturbed = measurement(case=TRAIN, round=7, guards=DISTURBED)
+        text = shown(*launches(TRAIN), disturbed, disturbed, *launches(LARGE))
+        assert cells(text, "dis-") == ["turbed", "2", ""]
+        assert cells(text, "launches") == ["6", "6"], "they do not count"
 
     def test_what_a_case_does_not_have_is_blank(self):
         text = shown(*launches(TRAIN), *launches(EVALUATION))
@@ -182,14 +194,6 @@ class TestHead:
 
 
 class TestCaveats:
-    def test_every_caveat_has_its_words_and_no_words_are_without_a_caveat(self):
-        assert set(CAVEATS) == set(caveats.CAVEATS)
-
-    @pytest.mark.parametrize("name", CAVEATS)
-    def test_words_are_one_line_and_say_more_than_the_name(self, name):
-        assert len(CAVEATS[name].splitlines()) == 1
-        assert len(CAVEATS[name].split()) > len(name.split("_"))
-
     def test_they_stand_on_their_rows_by_name_and_below_once_in_words(self):
         spawned = {"start_method": "spawn"}
         text = shown(
@@ -201,12 +205,54 @@ class TestCaveats:
         assert rows[0].rstrip().endswith("few launches, spawned")
         assert rows[1].rstrip().endswith("few launches")
         assert rows[2].rstrip().endswith("6")
-        assert text.count(f"few launches: {CAVEATS['few_launches']}") == 1
-        assert text.count(f"spawned: {CAVEATS['spawned']}") == 1
+        assert text.count(f"few launches: {advice('few_launches', Settings())}") == 1
+        assert text.count(f"spawned: {advice('spawned', Settings())}") == 1
         assert "work differs" not in text
 
     def test_without_any_there_is_no_column_of_them(self):
         assert "caveats" not in shown(*launches(TRAIN))
+
+    def test_their_words_know_the_settings_of_the_run(self):
+        faults = {"page_faults": guards(minor_faults=1e9), "machine_busy": guards(others=9.0)}
+        for name, counted in faults.items():
+            for facts in ({"threads": 1, "allocator": "system"}, {"threads": 4, "allocator": "pinned"}):
+                text = shown(*launches(TRAIN, guards=counted), environment=environment(**facts))
+                assert f"{name.replace('_', ' ')}: {advice(name, Settings(**facts))}" in " ".join(
+                    text.split()
+                )
+
+    def test_a_name_of_another_version_stands_on_its_row_without_words(self):
+        made = tables_of(*launches(TRAIN))
+        made.summary["caveats"] = "of_tomorrow;spawned"
+        text = text_of(overview(made))
+        assert "of tomorrow, spawned" in text
+        assert "of tomorrow:" not in text
+
+
+class TestSettings:
+    """What advice depends on, as far as plan and environment say it."""
+
+    def of(self, schedule=None, **facts) -> Settings:
+        return settings(
+            tables_of(plan={"schedule": schedule} if schedule else {}, environment=environment(**facts))
+        )
+
+    def test_they_are_those_of_the_run(self):
+        schedule = Schedule(launches=6, max_launches=30, tolerance=0.01, time_budget=60.0).to_json()
+        found = self.of(schedule, threads=3, allocator="system", governor="powersave")
+        assert found == Settings(3, "system", 0.01, 30, True, "powersave")
+
+    def test_a_number_of_launches_alone_is_the_most(self):
+        assert self.of(Schedule(launches=8).to_json()).max_launches == 8
+
+    def test_what_is_not_known_is_as_by_default(self):
+        assert settings(tables_of()) == Settings()
+
+    @pytest.mark.parametrize("value", ["x", None, [1], {}])
+    @pytest.mark.parametrize("name", ["tolerance", "max_launches", "launches"])
+    def test_what_cannot_be_is_as_by_default_too(self, name, value):
+        found = self.of({"launches": None, name: value})
+        assert (found.tolerance, found.max_launches) == (Settings().tolerance, Settings().max_launches)
 
 
 class TestFailures:
@@ -227,7 +273,7 @@ class TestFailures:
     def test_a_case_with_some_failures_keeps_its_row_and_its_doubt(self):
         text = shown(*launches(TRAIN), failure(case=TRAIN))
         assert cells(text, "launches")[0] == "6"
-        assert f"launches failed: {CAVEATS['launches_failed']}" in text
+        assert f"launches failed: {advice('launches_failed', Settings())}" in text
 
     def test_a_run_without_any_record_shows_nothing(self):
         assert shown() == ""

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import pytest
 
-from bench.report.units import digits, interval, quantity, scale
+from bench.report.units import digits, interval, percent, quantity, scale
 
 
 @pytest.mark.parametrize(
@@ -79,6 +79,25 @@ def test_what_is_no_number_reads_as_a_dash(nothing):
 )
 def test_an_interval_is_half_its_width_as_a_share_of_the_value(low, high, value, read):
     assert interval(low, high, value) == read
+
+
+@pytest.mark.parametrize(
+    ("share", "read"),
+    [
+        (0.021, "2.1 %"),
+        (0.12, "12 %"),
+        (0.0042, "0.42 %"),
+        (0.0, "0 %"),
+        (0.0994, "9.9 %"),
+        (0.0996, "10 %"),
+        (0.00994, "0.99 %"),
+        (0.00996, "1.0 %"),
+        (1e-9, "0.01 %"),  # never smaller than it is
+        (12.5, "1,250 %"),
+    ],
+)
+def test_a_share_is_read_in_percent_with_two_digits(share, read):
+    assert percent(share) == read
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from fakes import environment
+from fakes import environment, fill
 
 from bench.errors import ResultsError
 from bench.results.folder import RunFolder, create, find, git_commit, run_name, runs, shown
@@ -287,6 +288,44 @@ class TestJsonFiles:
         data = {"name": "nämé", "cases": [{"suite": "s", "axes": {"width": None}}], "rate": 0.1}
         folder.write_json("plan.json", data)
         assert folder.read_json("plan.json") == data
+
+    def test_what_is_written_anew_replaces_it_and_leaves_nothing_else(self, tmp_path):
+        folder = RunFolder(tmp_path)
+        folder.write_json("plan.json", {"name": "before" * 1000})
+        folder.write_json("plan.json", {"name": "after"})
+        assert folder.read_json("plan.json") == {"name": "after"}
+        assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+
+    def test_it_is_on_the_disk_before_it_has_its_name(self, tmp_path, monkeypatch):
+        folder, seen = RunFolder(tmp_path), []
+        folder.write_json("plan.json", {"name": "before"})
+
+        def sync(descriptor):
+            seen.append((os.fstat(descriptor).st_size > 0, folder.read_json("plan.json")))
+
+        monkeypatch.setattr(os, "fsync", sync)
+        folder.write_json("plan.json", {"name": "after"})
+        assert seen == [(True, {"name": "before"})]
+
+    @pytest.mark.parametrize("there", [False, True])
+    def test_on_a_full_disk_it_is_whole_or_not_at_all(self, disk, there):
+        folder = RunFolder(disk)
+        if there:
+            folder.write_json("plan.json", {"name": "before"})
+        fill(disk, room=4096)
+        with pytest.raises(ResultsError) as caught:
+            folder.write_json("plan.json", {"name": "after" * 10_000})
+        assert str(caught.value) == (
+            f"{disk}/plan.json cannot be written: No space left on device; make room, or name another folder with --out"
+        )
+        assert folder.read_json("plan.json") == ({"name": "before"} if there else {})
+        assert not list(disk.glob(".*")), "no half of a file is left"
+
+    def test_a_place_that_takes_no_file_is_named(self, mounted):
+        with pytest.raises(ResultsError, match=r"plan\.json cannot be written: Read-only file system; "):
+            RunFolder(mounted("ro")).write_json("plan.json", {})
+        with pytest.raises(ResultsError, match=r"^/dev/null/plan\.json cannot be written: Not a directory; "):
+            RunFolder(Path("/dev/null")).write_json("plan.json", {})
 
     def test_what_is_missing_is_empty(self, tmp_path):
         assert RunFolder(tmp_path).read_json("plan.json") == {}

@@ -6,14 +6,14 @@ import json
 import os
 
 import pytest
-from fakes import CASE, failure, fill, measurement, stage
+from fakes import CASE, failure, fill, guards, measurement, stage
 
 from bench.case import Case
 from bench.errors import ResultsError
-from bench.results.journal import SCHEMA, Journal, read_journal
+from bench.results.journal import READABLE, SCHEMA, Journal, read_journal
 
 RECORDS = (
-    measurement(round=1, stages=(stage(),)),
+    measurement(round=1, stages=(stage(),), guards=guards(waiting=0.1), telemetry={"cpu": 1.5}),
     failure(round=1, message="no such\nthing", detail="Traceback ...\n  ☠"),
     measurement(round=2, stages=(stage(),), case=Case("other", {"width": None, "amp": True, "rate": 0.1})),
 )
@@ -46,6 +46,23 @@ def damaged(path, line: bytes):
     return read_journal(path)
 
 
+class Stingy:
+    """A file that takes few bytes at once, and after so many no more."""
+
+    def __init__(self, file, room: int = 10**9, at_once: int = 60) -> None:
+        self.file, self.room, self.at_once = file, room, at_once
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def write(self, data: bytes) -> int:
+        if not self.room:
+            raise OSError(28, "No space left on device")
+        taken = self.file.write(data[: min(self.at_once, self.room)])
+        self.room -= taken
+        return taken
+
+
 class TestAppend:
     def test_a_record_can_be_read_by_others_as_soon_as_append_returns(self, path):
         journal = Journal(path)
@@ -75,15 +92,68 @@ class TestAppend:
         assert len(read_journal(path).measurements) == 3
 
     @pytest.mark.parametrize("cut", [1, 2, 100])
-    def test_a_journal_that_was_cut_off_goes_on_without_losing_what_comes(self, path, written, cut):
+    def test_a_journal_that_was_cut_off_goes_on_behind_its_last_whole_line(self, path, written, cut):
         os.truncate(path, len(written) - cut)
         journal = Journal(path)
+        assert path.read_bytes() == written[: written.rindex(b"\n", 0, -1) + 1], "the torn tail is cut off"
         for number in (7, 8):
             journal.append(measurement(round=number))
         journal.close()
         read = read_journal(path)
-        assert [record.round for record in read.measurements] == ([1, 2, 7, 8] if cut == 1 else [1, 7, 8])
-        assert len(read.notes) == (cut > 1)
+        assert [record.round for record in read.measurements] == [1, 7, 8]
+        assert read.notes == []
+
+    def test_a_journal_of_nothing_but_half_a_line_begins_anew(self, path):
+        path.write_bytes(b'{"schema":')
+        journal = Journal(path)
+        journal.append(RECORDS[0])
+        journal.close()
+        assert read_journal(path).measurements == [RECORDS[0]]
+
+    def test_a_whole_journal_is_left_as_it_is(self, path, written):
+        Journal(path).close()
+        assert path.read_bytes() == written
+
+    @pytest.mark.parametrize("failing", ["write", "sync"])
+    def test_a_line_that_could_not_be_kept_leaves_no_part_of_itself(
+        self, path, written, monkeypatch, failing
+    ):
+        journal = Journal(path)
+
+        def refuse(*_):
+            raise OSError(28, "No space left on device")
+
+        if failing == "sync":
+            monkeypatch.setattr(os, "fsync", refuse)
+        else:
+            file = Stingy(journal._file, room=100)
+            monkeypatch.setattr(journal, "_file", file)
+        with pytest.raises(ResultsError) as caught:
+            journal.append(RECORDS[0])
+        assert str(caught.value) == (
+            f"{path} cannot be written: No space left on device; what was measured before is kept, make room and "
+            f"run: bench run --resume {path.parent}"
+        )
+        assert path.read_bytes() == written
+        monkeypatch.undo()
+        journal.append(RECORDS[2])
+        journal.close()
+        assert read_journal(path).measurements == [RECORDS[0], RECORDS[2], RECORDS[2]]
+
+    @pytest.mark.parametrize("at_once", [1, 7, 4096])
+    def test_a_line_that_is_taken_in_pieces_is_written_whole(self, path, monkeypatch, at_once):
+        journal = Journal(path)
+        monkeypatch.setattr(journal, "_file", Stingy(journal._file, at_once=at_once))
+        journal.append(RECORDS[0])
+        journal.append(RECORDS[1])
+        journal.close()
+        assert (read_journal(path).measurements, read_journal(path).failures) == ([RECORDS[0]], [RECORDS[1]])
+
+    def test_a_place_that_cannot_be_written_is_named(self, tmp_path):
+        with pytest.raises(
+            ResultsError, match=rf"^{tmp_path} cannot be written: Is a directory; a run goes on only"
+        ):
+            Journal(tmp_path)
 
     def test_a_record_is_one_line_whatever_its_text_holds(self, path, written):
         assert written.count(b"\n") == len(RECORDS)
@@ -115,8 +185,6 @@ class TestRead:
             os.truncate(path, end)
             whole, torn = written[:end].count(b"\n"), not written[:end].endswith(b"\n") and end > 0
             read = read_journal(path)
-            if written[end : end + 1] == b"\n":  # the cut took the line feed alone
-                whole, torn = whole + 1, False
             assert len(read.measurements) + len(read.failures) == whole, f"cut at byte {end}"
             why = "torn: the run was cut off while writing it; it is left out"
             assert read.notes == [f"{path}: line {whole + 1} is {why}"] * torn, f"cut at byte {end}"
@@ -176,13 +244,29 @@ class TestRead:
         (read,) = read_journal(path).measurements
         assert repr(read.stages[0].metrics["recall"]) == repr(number)
 
-    @pytest.mark.parametrize("schema", [2, 0, "1", None, [1]])
+    def test_a_journal_of_the_first_version_is_read_as_having_no_guards(self, path):
+        data = RECORDS[0].to_json()
+        del data["guards"], data["telemetry"]
+        path.write_bytes(json.dumps({"schema": 1, "measurement": data}).encode() + b"\n")
+        (read,) = read_journal(path).measurements
+        assert read == measurement(round=1, stages=(stage(),))
+        assert (read.guards, read.telemetry) == ({}, {})
+
+    def test_what_was_begun_by_the_first_version_goes_on_in_this_one(self, path):
+        path.write_bytes(line_of(RECORDS[0]).replace(b'"schema": 2', b'"schema": 1') + b"\n")
+        journal = Journal(path)
+        journal.append(RECORDS[2])
+        journal.close()
+        assert read_journal(path).measurements == [RECORDS[0], RECORDS[2]]
+        assert [json.loads(line)["schema"] for line in path.read_bytes().splitlines()] == [1, SCHEMA]
+
+    @pytest.mark.parametrize("schema", [SCHEMA + 1, 0, "1", None, [1]])
     def test_another_schema_is_refused_with_the_file_and_the_remedy(self, path, schema):
         line = json.dumps({"schema": schema, "measurement": {}, "more": 1}).encode()
         with pytest.raises(ResultsError) as caught:
             damaged(path, line)
         assert str(caught.value) == (
-            f"{path} has schema {schema!r}, this version reads {SCHEMA}; use the version that wrote it"
+            f"{path} has schema {schema!r}, this version reads {SCHEMA} and older; use the version that wrote it"
         )
 
     def test_a_file_of_something_else_gives_notes_and_no_records(self, path):
@@ -202,22 +286,38 @@ class TestRead:
 
 
 def test_the_schema_stands_in_every_line(written):
+    assert SCHEMA in READABLE
     assert [json.loads(line)["schema"] for line in written.splitlines()] == [SCHEMA] * len(RECORDS)
     assert json.loads(written.splitlines()[0])["measurement"]["case"] == CASE.to_json()
+
+
+def go_on(journal: Journal) -> None:
+    """Writes more than a small disk holds."""
+    for _ in range(50):
+        journal.append(measurement())
 
 
 def test_a_full_disk_is_told_and_the_lines_before_are_kept(disk):
     journal = Journal(disk / "journal.jsonl")
     journal.append(failure())
     fill(disk, room=0)
-
-    def go_on() -> None:
-        for _ in range(50):
-            journal.append(measurement())
-
     with pytest.raises(ResultsError, match="No space left on device; what was measured before is kept"):
-        go_on()
+        go_on(journal)
     journal.close()
     records = read_journal(disk / "journal.jsonl")
     assert len(records.failures) == 1
-    assert len(records.notes) <= 1
+    assert records.notes == [], "half a line is cut off"
+
+
+def test_with_room_again_the_same_journal_goes_on(disk):
+    journal = Journal(disk / "journal.jsonl")
+    journal.append(failure())
+    fill(disk, room=0)
+    with pytest.raises(ResultsError):
+        go_on(journal)
+    kept = len(read_journal(disk / "journal.jsonl").measurements)
+    (disk / "filler").unlink()
+    journal.append(measurement(round=9))
+    journal.close()
+    read = read_journal(disk / "journal.jsonl")
+    assert (len(read.measurements), read.measurements[-1].round, read.notes) == (kept + 1, 9, [])

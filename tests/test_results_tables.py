@@ -8,8 +8,9 @@ from statistics import fmean, median
 
 import pandas as pd
 import pytest
-from fakes import environment, failure, fill, measurement, stage, stages
+from fakes import DISTURBED, environment, failure, fill, guards, measurement, stage, stages
 
+from bench.analysis.estimate import estimate
 from bench.case import Case
 from bench.errors import ResultsError
 from bench.measurement import METRICS, PHASED, STAGES
@@ -77,7 +78,8 @@ class TestSummary:
     def test_the_columns_are_suite_case_axes_in_order_then_the_number(self, tables):
         assert list(tables.summary.columns) == [
             *("suite", "case", "device", "batch_size", "optimizer", "mode", "width"),
-            *("metric", "unit", "value", "ci_low", "ci_high", "launches", "steps", "caveats"),
+            *("metric", "unit", "value", "ci_low", "ci_high", "smallest_change"),
+            *("launches", "contaminated", "steps", "warmup_steps", "caveats"),
         ]
         assert tables.axes == list(TRAIN.axes)
 
@@ -96,13 +98,21 @@ class TestSummary:
         found = row(tables_of(*(launch(round=n) for n in range(5))).summary, TRAIN, "train.step_time")
         assert pd.isna(found["ci_low"])
         assert pd.isna(found["ci_high"])
+        assert pd.isna(found["smallest_change"])
         assert found["caveats"] == "few_launches"
+
+    def test_the_smallest_change_is_that_of_the_estimate(self, tables):
+        found = row(tables.summary, TRAIN, "train.step_time")
+        values = [0.5, 0.75, 0.625, 1 / 3, 0.1, 0.7, 0.6]
+        assert found["smallest_change"] == estimate(values).smallest_change > 0
 
     @pytest.mark.parametrize("launches", [1, 6])
     def test_columns_have_the_same_types_whether_there_are_intervals_or_not(self, launches):
         kinds = tables_of(*(launch(round=n) for n in range(launches))).summary.dtypes
-        assert [kinds[name] for name in ("value", "ci_low", "ci_high")] == ["float64"] * 3
-        assert (kinds["launches"], kinds["steps"], kinds["batch_size"]) == ("int64", "Int64", "Int64")
+        numbers = ("value", "ci_low", "ci_high", "smallest_change")
+        assert [kinds[name] for name in numbers] == ["float64"] * 4
+        assert (kinds["launches"], kinds["contaminated"], kinds["batch_size"]) == ("int64", "int64", "Int64")
+        assert (kinds["steps"], kinds["warmup_steps"]) == ("Int64", "Int64")
 
     def test_the_steps_behind_a_time_are_those_that_were_counted(self, tables):
         steps = {name: row(tables.summary, TRAIN, name)["steps"] for name in METRICS if name in KNOWN}
@@ -113,6 +123,61 @@ class TestSummary:
         assert pd.isna(steps["work.train.samples"])
         assert pd.isna(steps["memory.peak_rss"])
         assert pd.isna(steps["quality.test_loss"])
+
+    def test_the_steps_that_warm_up_took_from_a_time_are_counted_too(self, tables):
+        taken = {name: row(tables.summary, TRAIN, name)["warmup_steps"] for name in KNOWN}
+        assert taken["train.step_time"] == 7 * 2, "full batches of the first epoch"
+        assert taken["train.step_mean"] == taken["train.throughput"] == taken["train.phase.data"] == 7 * 3
+        assert taken["epoch.time"] == 7 * 9
+        assert pd.isna(taken["work.train.samples"])
+        assert pd.isna(taken["memory.peak_rss"])
+
+    def test_longer_warm_up_takes_steps_from_step_times_and_epochs_from_the_rest(self):
+        slow = (5.0,) * 10 + (1.0,) * 20
+        epochs = [(1.0,) * 30, slow, (1.0,) * 30, (1.0,) * 30]
+        records = tuple(stage("train", number, steps) for number, steps in enumerate(epochs))
+        made = tables_of(*(measurement(round=n, stages=records) for n in range(6)))
+        step, epoch = (
+            row(made.summary, measurement().case, name) for name in ("train.step_time", "epoch.time")
+        )
+        assert (step["steps"], step["warmup_steps"]) == (6 * 80, 6 * 40)
+        assert (epoch["steps"], epoch["warmup_steps"]) == (6 * 60, 6 * 60)
+        assert (step["value"], epoch["value"]) == (1.0, 30.0)
+        assert step["caveats"] == "long_warmup"
+
+    def test_disturbed_launches_are_counted_and_do_not_count(self):
+        calm = [launch(round=n, step=0.5, guards=guards()) for n in range(6)]
+        slow = [launch(round=n, step=9.0, guards=DISTURBED) for n in (6, 7)]
+        found = row(tables_of(*calm, *slow).summary, TRAIN, "train.step_time")
+        assert (found["value"], found["ci_high"]) == (0.5, 0.5)
+        assert (found["launches"], found["contaminated"], found["steps"]) == (6, 2, 12)
+        assert found["caveats"] == ""
+
+    def test_where_most_are_disturbed_all_count_and_the_row_says_so(self):
+        calm = [launch(round=n, step=0.5, guards=guards()) for n in range(3)]
+        slow = [launch(round=n, step=9.0, guards=DISTURBED) for n in range(3, 7)]
+        found = row(tables_of(*calm, *slow).summary, TRAIN, "train.step_time")
+        assert (found["value"], found["launches"], found["contaminated"]) == (9.0, 7, 4)
+        assert found["caveats"] == "contaminated"
+
+    def test_phases_are_those_of_the_launches_that_count(self):
+        calm = [launch(round=n, step=0.5, guards=guards()) for n in range(6)]
+        made = tables_of(*calm, launch(round=6, step=9.0, guards=DISTURBED)).phases
+        assert set(made["launches"]) == {6}
+        assert made[made["stage"] == "train"]["seconds_per_step"].sum() == pytest.approx(3.5 / 9)
+
+    @pytest.mark.parametrize(("tolerance", "found"), [(0.25, ""), (0.2, "unsettled"), (None, ""), ("2%", "")])
+    def test_a_case_is_held_to_the_tolerance_that_the_plan_asked_for(self, tolerance, found):
+        steps = (0.775, 1.0, 1.0, 1.0, 1.0, 1.225)
+        plan = {"schedule": {"launches": 6, "tolerance": tolerance}}
+        made = tables_of(*(launch(round=n, step=step) for n, step in enumerate(steps)), plan=plan)
+        assert set(made.summary["caveats"]) == {found}
+
+    def test_a_plan_without_a_schedule_asks_for_nothing(self):
+        steps = (0.5, 1.0, 1.0, 1.0, 1.0, 1.5)
+        for plan in ({}, {"schedule": None}, {"schedule": []}):
+            made = tables_of(*(launch(round=n, step=step) for n, step in enumerate(steps)), plan=plan)
+            assert set(made.summary["caveats"]) == {""}
 
     def test_metrics_stand_in_the_order_of_their_table_and_the_users_own_behind(self):
         records = stages(metrics={"zeal": 1.0, "accuracy": 0.5})
@@ -212,7 +277,7 @@ class TestSteps:
     def test_every_step_of_a_timed_launch_is_a_row_and_says_whether_it_counts(self):
         steps = tables_of(launch(step=0.75), launch(TRAIN, 2)).steps
         assert list(steps.columns[7:]) == [
-            *("round", "epoch", "stage", "step", "samples", "full", "warmup", "seconds")
+            *("round", "contaminated", "epoch", "stage", "step", "samples", "full", "warmup", "seconds")
         ]
         assert len(steps) == 2 * 2 * 3 * 3
         first = steps[(steps["round"] == 1) & (steps["stage"] == "train")]
@@ -221,6 +286,18 @@ class TestSteps:
             for epoch, warmup in ((1, True), (2, False))
             for step, samples, full, seconds in ((1, 4, True, 0.75), (2, 4, True, 0.75), (3, 1, False, 0.25))
         ]
+
+    def test_steps_of_disturbed_launches_are_marked(self):
+        steps = tables_of(launch(), launch(TRAIN, 2, guards=DISTURBED)).steps
+        assert steps.groupby("round")["contaminated"].unique().map(list).to_dict() == {1: [False], 2: [True]}
+
+    def test_steps_that_were_still_starting_up_are_marked(self):
+        slow = (5.0,) * 10 + (1.0,) * 20
+        epochs = [(1.0,) * 30, slow, (1.0,) * 30, (1.0,) * 30]
+        records = tuple(stage("train", number, steps) for number, steps in enumerate(epochs))
+        steps = tables_of(measurement(stages=records)).steps
+        marked = steps[steps["warmup"]].groupby("epoch")["step"].agg(["min", "max"])
+        assert marked.values.tolist() == [[1, 30], [1, 10]]
 
     def test_steps_of_a_launch_for_phases_are_not_among_them(self):
         steps = tables_of(launch(CUDA, step=1.0, phases=False), launch(CUDA, step=9.0, kind=PHASED)).steps
@@ -280,6 +357,12 @@ class TestLaunches:
         one = tables.launches[tables.launches["metric"] == "train.step_time"]
         assert one[["kind", "round"]].values.tolist() == [["timed", number] for number in range(1, 8)]
 
+    def test_each_launch_says_what_disturbed_it(self):
+        both = {**DISTURBED, "gpu_others": 1.0}
+        made = tables_of(launch(), launch(TRAIN, 2, guards=DISTURBED), launch(TRAIN, 3, guards=both)).launches
+        found = made.groupby("round")["contaminated"].unique().map(list).to_dict()
+        assert found == {1: [""], 2: ["waited"], 3: ["waited;gpu_shared"]}
+
 
 class TestFailures:
     def test_each_is_a_row_with_its_axes_and_the_users_own_line(self):
@@ -318,7 +401,7 @@ def bare(request):
 
 class TestBareRuns:
     def test_the_tables_have_their_columns(self, bare):
-        assert list(bare.summary.columns[-8:]) == SUMMARY_COLUMNS
+        assert list(bare.summary.columns[-len(SUMMARY_COLUMNS) :]) == SUMMARY_COLUMNS
         assert list(bare.summary.columns[:2]) == ["suite", "case"]
         assert set(bare.axes) <= set(TRAIN.axes)
 
@@ -349,7 +432,7 @@ class TestFiles:
                 found = [None if pd.isna(value) else value for value in frame[name]]
                 if frame is text and name == "caveats":
                     made = [value or None for value in made]  # CSV has no empty text
-                if frame is text and name in ("value", "ci_low", "ci_high"):
+                if frame is text and name in ("value", "ci_low", "ci_high", "smallest_change"):
                     found = [value and pytest.approx(value, rel=1e-15) for value in found]
                 assert made == found, name
         assert list(kept.dtypes) == list(tables.summary.dtypes)

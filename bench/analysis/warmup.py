@@ -1,13 +1,13 @@
 """How many steps at the beginning of a launch are start-up, told from nothing but their times.
 
-The level is the median of the second half, so that a start-up may take up to half of the series. Single slow
-steps (page faults, interrupts, the first of an epoch) are no start-up: what a Hampel identifier finds (Davies
-and Gather, JASA 88 (1993) 782) has no weight. The first half is held against three shapes of every length,
-slower or faster than the level: a plateau, and a linear and an exponential decay. Each has a posterior
-probability, and the answer is the posterior median of the end, which has the least expected absolute error
-(Hoeting et al., Statistical Science 14 (1999) 382). A plateau ends with its last step, a decay where its
-expected excess falls to two standard deviations of the noise, at least 3 %. Huge first steps are taken as
-they come.
+The level is the mean of the second half, trimmed by a tenth at each end (Huber and Ronchetti, Robust Statistics,
+2nd ed., section 3.3), so that a start-up may take up to half of the series. Single slow steps (page faults,
+interrupts, the first of an epoch) are no start-up: what a Hampel identifier finds (Davies and Gather, JASA 88
+(1993) 782) has no weight. The first half is held against three shapes of every length, slower or faster than
+the level: a plateau, and a linear and an exponential decay. Each has a posterior probability, and the answer is
+the posterior median of the end, which has the least expected absolute error (Hoeting et al., Statistical
+Science 14 (1999) 382). A plateau ends with its last step, a decay where its expected excess falls to two
+standard deviations of the noise, at least 3 %. Huge first steps are taken as they come.
 
 A launch never settles where its start-up fills the first half, or where a trend is left behind twice the
 start-up or in the second half: by the test of Mann (Econometrica 13 (1945) 245) and Kendall (Rank Correlation
@@ -35,14 +35,14 @@ def find_warmup(steps: Sequence[float]) -> int | None:
     """The number of steps before the launch has settled: 0 for no start-up, None if it never settles.
 
     `steps` are the seconds of consecutive steps of equal work. Two cases give 0 because nothing can be told:
-    fewer than ten steps, which are no more than a start-up might be, and steps half of which a coarse clock
+    fewer than ten steps, which are no more than a start-up might be, and steps a tenth of which a coarse clock
     takes for zero. What lies within 3 % or within the noise of a single step is let pass. A slow step behind
     fast ones counts only within the first tenth, if it takes ten levels and more than all that follow.
     """
-    half = len(steps) // 2
-    level = min(statistics.median(steps), statistics.median(steps[half:])) if len(steps) >= FEW else 0.0
-    if level <= 0:
+    if len(steps) < FEW or sorted(steps)[len(steps) // 10] <= 0:
         return 0
+    half = len(steps) // 2
+    level = statistics.median(steps[half:])
     times = [step / level for step in steps]
     start = _slow_start(times, HUGE)
     if half - start < 3:
@@ -52,9 +52,10 @@ def find_warmup(steps: Sequence[float]) -> int | None:
     noise = _noise([abs(time / near - 1) for time, near in zip(rest, smooth, strict=True) if near > 0])
     single = [abs(time - near) > 3 * noise * near for time, near in zip(rest, smooth, strict=True)]
     clean = [near if out else time for time, near, out in zip(rest, smooth, single, strict=True)]
-    level = statistics.median(clean[first:]) or 1.0
+    late, cut = sorted(clean[first:]), (len(clean) - first) // 10
+    level = statistics.fmean(late[cut : len(late) - cut])
     excess = [time / level - 1 for time in clean]
-    # Noise is a share of the step. The bounds keep the ties and zeros of a coarse clock from weighing infinitely.
+    # Noise is a share of the step. The bounds keep the ties and zeros of a coarse clock from an infinite weight.
     weights = [
         0.0 if out else (max(noise, 1e-3) * max(near, 0.1)) ** -2
         for near, out in zip(smooth, single, strict=True)
@@ -83,12 +84,13 @@ def _noise(residuals: Sequence[float]) -> float:
 
     1.4826 median absolute deviations (Rousseeuw and Croux, JASA 88 (1993) 1273), refined to the root mean square
     within 2.75 times itself, which varies less. That has 0.93 of the standard deviation of normal noise, since
-    a window holds its own step, and 0.9 with the right tail of step times. Where most steps tie, it is the
-    mean deviation of nine tenths of them, 0.8 standard deviations if normal.
+    a window holds its own step, and 0.9 with the right tail of step times. Where most steps tie, it
+    is the root mean square of the smallest 95 %.
     """
     scale = 1.4826 * statistics.median(residuals)
     if scale == 0:
-        return statistics.fmean(sorted(residuals)[: math.ceil(0.9 * len(residuals))]) / 0.8
+        kept = sorted(residuals)[: int(0.95 * len(residuals))]
+        return math.sqrt(statistics.fmean(residual**2 for residual in kept))
     for _ in range(4):
         kept = [residual for residual in residuals if residual <= 2.75 * scale]
         scale = math.sqrt(statistics.fmean(residual**2 for residual in kept))
@@ -145,7 +147,9 @@ def _drifts(excess: Sequence[float], end: int) -> bool:
     half = len(excess) // 2
     score, change = _trend(excess[min(2 * end, half) :])
     late_score, late_change = _trend(excess[half:])
-    lasts = abs(change) > 0.04 and abs(late_change) > 0.025 and change * late_change > 0
+    lasts = (
+        max(abs(change), abs(late_change)) > 0.04 and abs(late_change) > 0.025 and change * late_change > 0
+    )
     return (lasts and abs(score) > 3) or (abs(late_change) > 0.05 and abs(late_score) > 3.5)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -34,6 +34,16 @@ class Value:
 
 
 @dataclass(frozen=True)
+class Dot:
+    """What one launch says of a metric, and whether that counts: disturbed ones do only where most are."""
+
+    round: int
+    value: float
+    disturbed: bool
+    counts: bool
+
+
+@dataclass(frozen=True)
 class Shown:
     """A case as the pictures see it. `parts` spells, by axis, what tells it apart on its page."""
 
@@ -42,7 +52,7 @@ class Shown:
     parts: Mapping[str, str]
     values: Mapping[str, Value]
     phases: Mapping[str, tuple[float, float]]  # of a train step: seconds, share
-    launches: Mapping[str, Sequence[tuple[int, float]]]  # by metric: round, value
+    launches: Mapping[str, Sequence[Dot]]  # by metric
 
     @property
     def kind(self) -> str:
@@ -163,9 +173,16 @@ def _train_phases(tables: Tables) -> dict[str, dict[str, tuple[float, float]]]:
     return found
 
 
-def _launch_values(tables: Tables) -> dict[str, dict[str, list[tuple[int, float]]]]:
-    columns = tables.launches[["case", "metric", "round", "value"]]
-    found: dict[str, dict[str, list[tuple[int, float]]]] = {}
-    for case, name, number, value in columns.itertuples(index=False):
-        found.setdefault(case, {}).setdefault(name, []).append((number, value))
+def _launch_values(tables: Tables) -> dict[str, dict[str, list[Dot]]]:
+    summary = tables.summary[["case", "metric", "launches"]]
+    counted = {(case, name): number for case, name, number in summary.itertuples(index=False)}
+    columns = tables.launches[["case", "metric", "round", "value", "contaminated"]]
+    found: dict[str, dict[str, list[Dot]]] = {}
+    for case, name, number, value, reasons in columns.itertuples(index=False):
+        dot = Dot(number, value, disturbed=bool(reasons), counts=not reasons)
+        found.setdefault(case, {}).setdefault(name, []).append(dot)
+    for case, by_metric in found.items():
+        for name, dots in by_metric.items():
+            if counted.get((case, name)) == len(dots):
+                by_metric[name] = [replace(dot, counts=True) for dot in dots]
     return found
