@@ -10,6 +10,8 @@ from fakes import FakeClock, FakeDevice
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from bench.machine.lock import VARIABLE
+
 # Quick: the same examples each time, so that a commit is not blamed for the luck of a draw. Long: new ones each
 # time, and a failure says how to repeat it. A property that the machine is slow on is no failure in either.
 EXAMPLES = {"quick": 30, "long": 600}
@@ -18,6 +20,14 @@ settings.register_profile("quick", max_examples=EXAMPLES["quick"], derandomize=T
 settings.register_profile("long", max_examples=EXAMPLES["long"], print_blob=True, **CALM)
 settings.load_profile(os.environ.get("TEST_EXAMPLES", "quick"))
 set_hypothesis_home_dir(Path(__file__).parents[1] / ".pytest_cache" / "hypothesis")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_lock(tmp_path_factory) -> Iterator[None]:
+    """Tests lock no machine: two of them may run at once, beside a run of the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(tmp_path_factory.mktemp("lock") / "lock"))
+        yield
 
 
 @pytest.fixture
