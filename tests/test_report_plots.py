@@ -383,6 +383,10 @@ class TestDisturbedLaunches:
         assert line.get_markeredgecolor() == style.Look.number(2).colour
         assert line.get_markeredgewidth() > 0
 
+    def test_they_are_hollow_where_they_count_too(self):
+        tables = run(matrix(), launches=7, disturbed={1, 2, 3, 4})
+        assert self.hollow(tables) == [number <= 4 for number in range(1, 8)]
+
     def test_without_any_nothing_is_said_of_them(self):
         assert not any(self.hollow(run(matrix())))
         assert "Hollow" not in " ".join(said(launches.draw, run(matrix())))

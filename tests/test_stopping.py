@@ -183,6 +183,13 @@ class TestDisturbedLaunches:
         assert sum(not record.guards for record in found) == 20
         assert len(found) == 25
 
+    @pytest.mark.parametrize("repeats", [3, 6])
+    def test_a_wild_case_that_is_often_disturbed_ends_with_what_it_was_given(self, repeats):
+        values = itertools.islice(wild(), 100)
+        records = (launch(value, disturbed=number % 3 == 0) for number, value in enumerate(values))
+        schedule = Schedule(launches=6, max_launches=20, repeats=repeats)
+        assert len(made(schedule, records)) == 20 + repeats
+
     def test_what_remains_counts_what_is_to_be_made_again(self):
         rule = StopRule(Schedule(launches=6, repeats=2))
         expected = [6, 6, 6, 5, 4, 3, 2, 1, 0]

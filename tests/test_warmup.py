@@ -4,8 +4,9 @@ import math
 import random
 
 import pytest
+from scipy.stats import kendalltau, norm, theilslopes
 
-from bench.analysis.warmup import find_warmup
+from bench.analysis.warmup import find_warmup, trend
 
 # Level of each step, 1 when settled, and the number of steps that are start-up: the last one whose expected
 # excess is more than two standard deviations of the noise and 3 %, in the shapes that have no sharp end.
@@ -105,7 +106,7 @@ def series(chance, shape, low=0.01, high=0.08):
     return disturbed(chance, noisy(chance, levels, variation)), end
 
 
-def trend(chance):
+def trended(chance):
     """A line or a slow exponential whose levels differ by 15 to 60 %."""
     length, variation = chance.randint(60, 400), chance.uniform(0.01, 0.05)
     change = log_uniform(chance, 0.15, 0.6)
@@ -142,9 +143,26 @@ def test_each_shape_of_start_up_is_found(name):
     assert share(near(find_warmup(steps), end) for steps, end in drawn) >= least
 
 
+def test_huge_first_steps_hide_no_start_up_behind_them():
+    chance = random.Random(15)
+    found = []
+    for _ in range(300):
+        steps, end = series(chance, chance.choice(KINDS))
+        first = [log_uniform(chance, 20, 100) for _ in range(chance.randint(1, 8))]
+        found.append(near(find_warmup(first + steps), len(first) + end))
+    assert share(found) >= 0.93
+
+
+def test_the_tail_of_a_decay_in_much_noise_is_no_trend():
+    chance = random.Random(16)
+    shapes = [exponential, fast_exponential]
+    drawn = [series(chance, chance.choice(shapes), low=0.05)[0] for _ in range(400)]
+    assert share(find_warmup(steps) is None for steps in drawn) <= 0.045
+
+
 def test_a_trend_over_the_whole_series_never_settles():
     chance = random.Random(20260102)
-    assert share(find_warmup(trend(chance)) is None for _ in range(500)) >= 0.95
+    assert share(find_warmup(trended(chance)) is None for _ in range(500)) >= 0.95
 
 
 def test_neither_noise_nor_outliers_nor_starts_of_epochs_are_start_up():
@@ -162,6 +180,18 @@ def test_a_drift_of_two_percent_is_let_pass():
         levels = [1 + sign * 0.02 * i / length for i in range(length)]
         found.append(find_warmup(disturbed(chance, noisy(chance, levels, chance.uniform(0.01, 0.05)))))
     assert share(end is None for end in found) <= 0.03
+
+
+@pytest.mark.parametrize("ticks", [2, 5, 1000])
+def test_the_trend_is_that_of_scipy_ties_and_all(ticks):
+    chance = random.Random(17)
+    for length in (10, 31, 119):
+        values = [math.floor(ticks * (0.3 * i / length + chance.random())) for i in range(length)]
+        score, change = trend(values)
+        exact = kendalltau(range(length), values, method="asymptotic")
+        assert 2 * norm.sf(abs(score)) == pytest.approx(exact.pvalue)
+        assert score * exact.statistic >= 0
+        assert change == pytest.approx(length * theilslopes(values).slope)
 
 
 @pytest.mark.parametrize("change", [0.1, 0.5, -0.1, -0.3])
@@ -274,7 +304,7 @@ def test_the_unit_of_time_makes_no_difference():
             steps, _ = series(chance, shape)
             assert find_warmup([1000 * step for step in steps]) == find_warmup(steps)
     for _ in range(20):
-        steps = trend(chance)
+        steps = trended(chance)
         assert find_warmup([1000 * step for step in steps]) == find_warmup(steps)
 
 

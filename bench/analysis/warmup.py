@@ -10,8 +10,9 @@ Science 14 (1999) 382). A plateau ends with its last step, a decay where its exp
 standard deviations of the noise, at least 3 %. Huge first steps are taken as they come.
 
 A launch never settles where its start-up fills the first half, or where a trend is left behind twice the
-start-up or in the second half: by the test of Mann (Econometrica 13 (1945) 245) and Kendall (Rank Correlation
-Methods, chapter 4, with the variance for ties) and the slope of Theil and Sen (Sen, JASA 63 (1968) 1379).
+start-up and still in the second half: by the test of Mann (Econometrica 13 (1945) 245) and Kendall (Rank
+Correlation Methods, chapter 4, with the variance for ties) and the slope of Theil and Sen (Sen, JASA 63 (1968)
+1379).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ WINDOW = 5  # neighbours on each side in the running median
 LEAST = 0.03  # of the level: an excess that matters
 HUGE = 10.0  # levels
 GRID = 1.08  # from one time constant to the next
-BLOCKS = 60  # of neighbouring steps, at least, whose means show a trend
+BLOCKS = 60
 
 
 def find_warmup(steps: Sequence[float]) -> int | None:
@@ -38,6 +39,7 @@ def find_warmup(steps: Sequence[float]) -> int | None:
     fewer than ten steps, which are no more than a start-up might be, and steps a tenth of which a coarse clock
     takes for zero. What lies within 3 % or within the noise of a single step is let pass. A slow step behind
     fast ones counts only within the first tenth, if it takes ten levels and more than all that follow.
+    A level that changes in the last sixth of the steps is not always noticed.
     """
     if len(steps) < FEW or sorted(steps)[len(steps) // 10] <= 0:
         return 0
@@ -84,8 +86,8 @@ def _noise(residuals: Sequence[float]) -> float:
 
     1.4826 median absolute deviations (Rousseeuw and Croux, JASA 88 (1993) 1273), refined to the root mean square
     within 2.75 times itself, which varies less. That has 0.93 of the standard deviation of normal noise, since
-    a window holds its own step, and 0.9 with the right tail of step times. Where most steps tie, it
-    is the root mean square of the smallest 95 %.
+    a window holds its own step, and 0.9 with the right tail of step times. Where most steps tie, it is the root
+    mean square of the smallest 95 %.
     """
     scale = 1.4826 * statistics.median(residuals)
     if scale == 0:
@@ -143,18 +145,21 @@ def _median(candidates: Sequence[tuple[float, int]]) -> int:
 
 
 def _drifts(excess: Sequence[float], end: int) -> bool:
-    """True where a trend that matters is in the rest and still in the second half, or is there alone."""
+    """True where a trend in the rest is significant, one of 2.5 % is still in the second half, one of 5 % in either.
+
+    The tail of a decay is over by twice its end, or no longer changes the second half.
+    """
     half = len(excess) // 2
-    score, change = _trend(excess[min(2 * end, half) :])
-    late_score, late_change = _trend(excess[half:])
-    lasts = (
-        max(abs(change), abs(late_change)) > 0.04 and abs(late_change) > 0.025 and change * late_change > 0
-    )
-    return (lasts and abs(score) > 3) or (abs(late_change) > 0.05 and abs(late_score) > 3.5)
+    score, change = trend(excess[min(2 * end, half) :])
+    _, late = trend(excess[half:])
+    return abs(score) > 3 and abs(late) > 0.025 and max(abs(change), abs(late)) > 0.05
 
 
-def _trend(values: Sequence[float]) -> tuple[float, float]:
-    """The score of Mann and Kendall, standard normal without a trend, and the change by Theil and Sen."""
+def trend(values: Sequence[float]) -> tuple[float, float]:
+    """The score of Mann and Kendall, standard normal without a trend, and the change by Theil and Sen.
+
+    A long series is taken as 60 to 119 means, or the pairs would be too many.
+    """
     size = max(1, len(values) // BLOCKS)
     means = [statistics.fmean(values[i : i + size]) for i in range(0, len(values) - size + 1, size)]
     count = len(means)

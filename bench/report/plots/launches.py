@@ -72,6 +72,7 @@ def _round_look(place: int, rounds: int) -> Look:
 
 
 def _edge(cases: Iterable[Shown]) -> float:
+    """Percent from the estimate: half as far again as the farthest launch that counts, within bounds."""
     far = [
         abs(percent)
         for case in cases
