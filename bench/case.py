@@ -36,6 +36,13 @@ DEFAULTS: Mapping[str, AxisValue] = MappingProxyType(
     }
 )
 
+# Axes are columns of every table, beside these.
+RESERVED = frozenset(
+    "suite case metric unit value ci_low ci_high smallest_change launches contaminated steps warmup_steps caveats "
+    "kind round settled epoch stage step samples full warmup seconds phase seconds_per_step share "
+    "failure message where".split()
+)
+
 # What only training reads: under an evaluation mode these axes collapse.
 TRAINING_AXES = frozenset({"optimizer", "learning_rate", "scheduler", "validate_every"})
 
@@ -139,7 +146,13 @@ class Case:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Case:
-        return cls(suite=data["suite"], axes=data["axes"])
+        case = cls(suite=data["suite"], axes=data["axes"])
+        if not isinstance(case.suite, str) or not _is_text(case.suite):
+            raise UsageError(f"the name of a suite must be text, not {case.suite!r}")
+        for name in case.axes:
+            if not name.isidentifier() or name in RESERVED or not _is_text(name):
+                raise UsageError(f"{name!r} is no name of an axis")
+        return case
 
 
 def spell(value: AxisValue) -> str:

@@ -8,6 +8,9 @@ the one table that says of each metric its unit, its class and which direction i
 from __future__ import annotations
 
 import dataclasses
+import functools
+import types
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,6 +59,8 @@ class StageRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.stage not in STAGES:
+            raise ValueError(f"unknown stage {self.stage!r}; there are {', '.join(STAGES)}")
         if len(self.steps) != len(self.samples):
             raise ValueError(f"{len(self.steps)} steps and {len(self.samples)} numbers of samples")
 
@@ -67,7 +72,7 @@ class StageRecord:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> StageRecord:
-        return cls(**{**data, "steps": tuple(data["steps"]), "samples": tuple(data["samples"])})
+        return cls(**checked(cls, {**data, "steps": tuple(data["steps"]), "samples": tuple(data["samples"])}))
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ class Measurement:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Measurement:
         stages = tuple(StageRecord.from_json(stage) for stage in data["stages"])
-        return cls(**{**data, "case": Case.from_json(data["case"]), "stages": stages})
+        return cls(**checked(cls, {**data, "case": Case.from_json(data["case"]), "stages": stages}))
 
 
 FAILURES = ("crash", "timeout", "out_of_memory", "diverged", "error", "unsupported")
@@ -129,12 +134,19 @@ class Failure:
     detail: str = ""
     telemetry: Mapping[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("message", "where", "detail"):
+            # An error may tell of a file whose name is no text, which could be neither printed nor kept.
+            text = getattr(self, name)
+            if isinstance(text, str):
+                object.__setattr__(self, name, text.encode(errors="backslashreplace").decode())
+
     def to_json(self) -> dict[str, Any]:
         return {**_shallow(self), "case": self.case.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Failure:
-        return cls(**{**data, "case": Case.from_json(data["case"])})
+        return cls(**checked(cls, {**data, "case": Case.from_json(data["case"])}))
 
 
 @dataclass(frozen=True)
@@ -184,8 +196,60 @@ class Environment:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Environment:
-        devices = tuple(Device(**device) for device in data["devices"])
-        return cls(**{**data, "cpus": tuple(data["cpus"]), "devices": devices})
+        devices = tuple(Device(**checked(Device, device)) for device in data["devices"])
+        return cls(**checked(cls, {**data, "cpus": tuple(data["cpus"]), "devices": devices}))
+
+
+def checked(cls: type, data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields of a record as they were read. Raises ValueError for one that is none, or not of its type."""
+    hints = _hints(cls)
+    for name, value in data.items():
+        if name not in hints:
+            raise ValueError(f"{name!r} is no field of a {cls.__name__}")
+        if not _fits(value, hints[name]):
+            raise ValueError(f"{name!r} of a {cls.__name__} is not of its type")
+    return data
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+_LIMIT = 2**53  # whole numbers below it are exact as floats, and have a column of numbers
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is types.UnionType:
+        return any(_fits(value, one) for one in arguments)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(item, arguments[0]) for item in value)
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(
+            _fits(name, str) and _fits(item, arguments[1]) for name, item in value.items()
+        )
+    if kind in (int, float):
+        if isinstance(value, int):
+            return not isinstance(value, bool) and abs(value) < _LIMIT
+        return kind is float and isinstance(value, float)
+    if kind is Any:
+        return _is_shallow(value)
+    return isinstance(value, kind) and not (isinstance(value, str) and not _is_text(value))
+
+
+def _is_shallow(value: Any, levels: int = 8) -> bool:
+    """Whether JSON can be written of it again, which is read with more levels than it is written with."""
+    inner = list(value.values()) if isinstance(value, Mapping) else value if isinstance(value, list) else []
+    return levels > 0 and all(_is_shallow(item, levels - 1) for item in inner)
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _shallow(record: Any) -> dict[str, Any]:

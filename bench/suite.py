@@ -12,18 +12,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.case import DEFAULTS, AxisValue, Case, check_value, spell, unused_axes
+from bench.case import DEFAULTS, RESERVED, AxisValue, Case, check_value, spell, unused_axes
 from bench.errors import SuiteError, UsageError
 
 AVAILABLE = "available"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# Axes are columns of every table, beside these.
-RESERVED = frozenset(
-    "suite case metric unit value ci_low ci_high smallest_change launches contaminated steps warmup_steps caveats "
-    "kind round settled epoch stage step samples full warmup seconds phase seconds_per_step share "
-    "failure message where".split()
-)
 
 
 @dataclass(frozen=True)

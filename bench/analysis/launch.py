@@ -194,8 +194,8 @@ def same_work_each_epoch(measurement: Measurement) -> bool:
         done[0] += len(record.samples)
         done[1] += sum(record.samples)
         done[2] += record.optimizer_steps
-    first, *others = work.values()
-    return all(epoch == first for epoch in others)
+    epochs = list(work.values())
+    return all(epoch == epochs[0] for epoch in epochs)
 
 
 def _energy(measurement: Measurement) -> dict[str, float]:

@@ -80,7 +80,8 @@ class RunFolder:
         try:
             return Environment.from_json(data) if data else None
         except (TypeError, ValueError, KeyError, AttributeError) as problem:
-            raise ResultsError(f"{self.path / 'environment.json'} is damaged: {problem}") from None
+            why = " ".join(str(problem).split())
+            raise ResultsError(f"{self.path / 'environment.json'} is damaged: {why}") from None
 
 
 def run_name(now: datetime, commit: str, host: str) -> str:

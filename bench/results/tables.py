@@ -75,7 +75,10 @@ def read(run: str | Path) -> Tables:
     ResultsError where there is no such run.
     """
     folder = find(str(run))
-    return build(read_journal(folder.journal), folder.read_json("plan.json"), folder.environment())
+    try:
+        return build(read_journal(folder.journal), folder.read_json("plan.json"), folder.environment())
+    except _PlanError as problem:
+        raise ResultsError(f"{folder.path / 'plan.json'} is damaged: {problem}") from None
 
 
 def build(
@@ -142,11 +145,15 @@ def build(
     )
 
 
+class _PlanError(ResultsError):
+    pass
+
+
 def _cases(records: Records, plan: Mapping[str, Any]) -> list[Case]:
     try:
         planned = [Case.from_json(case) for case in plan.get("cases", [])]
     except (UsageError, TypeError, ValueError, KeyError, AttributeError) as problem:
-        raise ResultsError(f"plan.json is damaged: {problem}") from None
+        raise _PlanError(" ".join(str(problem).split())) from None
     ran = [record.case for record in records.measurements] + [record.case for record in records.failures]
     return list(dict.fromkeys([*planned, *ran]))
 
@@ -329,12 +336,17 @@ def as_json(tables: Tables) -> str:
     """Summary and failures as one JSON object, for programs."""
     return json.dumps(
         {
-            "environment": tables.environment.to_json() if tables.environment else None,
+            "environment": _without_endless(tables.environment.to_json()) if tables.environment else None,
             "summary": _objects(tables.summary),
             "failures": _objects(tables.failures),
         },
         indent=2,
     )
+
+
+def _without_endless(data: dict[str, Any]) -> Any:
+    """JSON as programs of other languages read it: null for what is no finite number."""
+    return json.loads(json.dumps(data), parse_constant=lambda _: None)
 
 
 def _objects(frame: pd.DataFrame) -> list[dict[str, Any]]:
