@@ -147,10 +147,10 @@ class Case:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Case:
         case = cls(suite=data["suite"], axes=data["axes"])
-        if not isinstance(case.suite, str) or not _is_text(case.suite):
+        if not isinstance(case.suite, str) or not is_text(case.suite):
             raise UsageError(f"the name of a suite must be text, not {case.suite!r}")
         for name in case.axes:
-            if not name.isidentifier() or name in RESERVED or not _is_text(name):
+            if not name.isidentifier() or name in RESERVED or not is_text(name):
                 raise UsageError(f"{name!r} is no name of an axis")
         return case
 
@@ -173,7 +173,7 @@ def check_value(axis: str, value: object) -> None:
         raise UsageError(
             f"axis {axis!r}: {value!r} is a {type(value).__name__}; use text, a number, true, false or None"
         )
-    if isinstance(value, str) and not _is_text(value):
+    if isinstance(value, str) and not is_text(value):
         raise UsageError(
             f"axis {axis!r}: {value!r} cannot be written to a file; use text that UTF-8 can hold"
         )
@@ -195,7 +195,8 @@ def check_value(axis: str, value: object) -> None:
         raise UsageError(f"device must be text such as 'cpu' or 'cuda:0', not {value!r}")
 
 
-def _is_text(value: str) -> bool:
+def is_text(value: str) -> bool:
+    """False of text with lone surrogates, which can be neither printed nor kept."""
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.case import Case
+from bench.case import Case, is_text
 
 STAGES = ("train", "validate", "test")
 PHASES = (
@@ -235,21 +235,13 @@ def _fits(value: Any, kind: Any) -> bool:
         return kind is float and isinstance(value, float)
     if kind is Any:
         return _is_shallow(value)
-    return isinstance(value, kind) and not (isinstance(value, str) and not _is_text(value))
+    return isinstance(value, kind) and not (isinstance(value, str) and not is_text(value))
 
 
 def _is_shallow(value: Any, levels: int = 8) -> bool:
     """Whether JSON can be written of it again, which is read with more levels than it is written with."""
     inner = list(value.values()) if isinstance(value, Mapping) else value if isinstance(value, list) else []
     return levels > 0 and all(_is_shallow(item, levels - 1) for item in inner)
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _shallow(record: Any) -> dict[str, Any]:

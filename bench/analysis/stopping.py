@@ -63,9 +63,11 @@ class StopRule:
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
         self._cases: dict[str, _Progress] = {}
+        self._remaining: dict[str, int] = {}  # asked many times between two records of a case
 
     def add(self, record: Measurement | Failure) -> None:
         case = self._cases.setdefault(record.case.id, _Progress())
+        self._remaining.pop(record.case.id, None)
         if record.kind != TIMED:
             return
         if isinstance(record, Failure):
@@ -86,6 +88,11 @@ class StopRule:
 
         The width of an interval falls with the square root of the number of launches.
         """
+        if case.id not in self._remaining:
+            self._remaining[case.id] = self._expected(case)
+        return self._remaining[case.id]
+
+    def _expected(self, case: Case) -> int:
         done = self._cases.get(case.id, _Progress())
         least, most = self._schedule.launches, self._schedule.most
         if done.failures >= (2 if done.values else 1):

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.errors import ResultsError
+from bench.case import Case
+from bench.errors import ResultsError, UsageError
 from bench.measurement import Environment
 
 RESULTS = Path("results")
@@ -74,14 +75,27 @@ class RunFolder:
             raise ResultsError(f"{path} cannot be read: it holds no JSON object")
         return data
 
+    def plan(self) -> dict[str, Any]:
+        """What the run was to measure, empty where that was not recorded. Raises ResultsError for no such cases."""
+        data = self.read_json("plan.json")
+        try:
+            for case in data.get("cases", []):
+                Case.from_json(case)
+        except (UsageError, TypeError, ValueError, KeyError, AttributeError) as problem:
+            raise self._damaged("plan.json", problem) from None
+        return data
+
     def environment(self) -> Environment | None:
         """The machine and software of the run; None where that was not recorded."""
         data = self.read_json("environment.json")
         try:
             return Environment.from_json(data) if data else None
         except (TypeError, ValueError, KeyError, AttributeError) as problem:
-            why = " ".join(str(problem).split())
-            raise ResultsError(f"{self.path / 'environment.json'} is damaged: {why}") from None
+            raise self._damaged("environment.json", problem) from None
+
+    def _damaged(self, name: str, problem: Exception) -> ResultsError:
+        why = " ".join(str(problem).split())  # on one line, whatever was in the file
+        return ResultsError(f"{self.path / name} is damaged: {why}")
 
 
 def run_name(now: datetime, commit: str, host: str) -> str:

@@ -19,7 +19,7 @@ from bench.analysis.caveats import case_caveats
 from bench.analysis.estimate import estimate
 from bench.analysis.launch import Launch, analysed, steps
 from bench.case import AxisValue, Case, columns, spell
-from bench.errors import ResultsError, UsageError
+from bench.errors import ResultsError
 from bench.measurement import METRICS, STAGES, Environment, Failure, Measurement, metric
 from bench.results.folder import RunFolder, find
 from bench.results.journal import Records, read_journal
@@ -75,10 +75,7 @@ def read(run: str | Path) -> Tables:
     ResultsError where there is no such run.
     """
     folder = find(str(run))
-    try:
-        return build(read_journal(folder.journal), folder.read_json("plan.json"), folder.environment())
-    except _PlanError as problem:
-        raise ResultsError(f"{folder.path / 'plan.json'} is damaged: {problem}") from None
+    return build(read_journal(folder.journal), folder.plan(), folder.environment())
 
 
 def build(
@@ -145,15 +142,8 @@ def build(
     )
 
 
-class _PlanError(ResultsError):
-    pass
-
-
 def _cases(records: Records, plan: Mapping[str, Any]) -> list[Case]:
-    try:
-        planned = [Case.from_json(case) for case in plan.get("cases", [])]
-    except (UsageError, TypeError, ValueError, KeyError, AttributeError) as problem:
-        raise _PlanError(" ".join(str(problem).split())) from None
+    planned = [Case.from_json(case) for case in plan.get("cases", [])]
     ran = [record.case for record in records.measurements] + [record.case for record in records.failures]
     return list(dict.fromkeys([*planned, *ran]))
 
