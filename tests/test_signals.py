@@ -21,11 +21,12 @@ def send(number: int) -> None:
 
 @pytest.fixture(autouse=True)
 def handlers():
-    """Those of the test run, which must be back in place after every test."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    """Python's own, which must be back in place after every test; a run in the background ignores SIGINT."""
+    before = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    of_the_run = {number: signal.signal(number, handler) for number, handler in before.items()}
     yield before
     after = {number: signal.getsignal(number) for number in SIGNALS}
-    for number, handler in before.items():
+    for number, handler in of_the_run.items():
         signal.signal(number, handler)
     assert after == before
 
