@@ -25,6 +25,8 @@ from bench.suite import Expansion
 
 Record = Measurement | Failure
 
+_FINISH = 5.0  # seconds of a budget, at most, that are kept for tables and pictures
+
 
 class Rule(Protocol):
     """The stop rule, as a run needs it; `analysis/stopping.py` has the one in use."""
@@ -135,13 +137,14 @@ def run(
     watch: Watch | None = None,
     announce: Callable[[Job], None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
+    began: float | None = None,
 ) -> Iterator[Record]:
     """Every launch of the plan, as it comes back; ends early where the time budget does.
 
-    `done` are the records of an earlier part of the run: those launches are not made again.
+    `done` are the records of an earlier part of the run: those launches are not made again. The budget runs
+    from `began` on `clock`, by default from here.
     """
-    budget = plan.schedule.time_budget
-    began = clock()
+    budget = Budget(plan.schedule.time_budget, clock, began)
     made = {(record.round, record.kind, record.case.id): record for record in done}
     number = 0
     while wanted := [(case, TIMED) for case in plan.cases if rule.wants(case)]:
@@ -154,7 +157,7 @@ def run(
             if earlier := made.get((number, kind, case.id)):
                 rule.add(earlier)
                 continue
-            if budget is not None and clock() - began >= budget:
+            if not budget.has_room():
                 return
             if is_new:
                 workers.renew()
@@ -163,7 +166,31 @@ def run(
             announce(job)
             record = launch(workers, plan, job, watch)
             rule.add(record)
+            budget.spent()
             yield record
+
+
+class Budget:
+    """Whether another launch fits, as long as the longest one so far, and the end of the run behind it."""
+
+    def __init__(self, seconds: float | None, clock: Callable[[], float], began: float | None = None) -> None:
+        self._clock = clock
+        self._ends = None
+        if seconds is not None:
+            self._ends = (clock() if began is None else began) + seconds - min(_FINISH, seconds / 10)
+        self._longest = 0.0
+        self._launch_began = 0.0
+
+    def has_room(self) -> bool:
+        if self._ends is None:
+            return True
+        self._launch_began = self._clock()
+        return self._launch_began + self._longest < self._ends
+
+    def spent(self) -> None:
+        """The launch that there was room for has ended."""
+        if self._ends is not None:
+            self._longest = max(self._longest, self._clock() - self._launch_began)
 
 
 def launch(workers: Workers, plan: Plan, job: Job, watch: Watch | None = None) -> Record:

@@ -111,10 +111,16 @@ class TestRounds:
 
 
 class TestBudget:
-    def test_no_launch_begins_once_it_is_spent(self):
-        times = iter([0.0, 1.0, 9.0, 10.0])
+    def test_no_launch_begins_that_would_not_end_within_it(self):
+        """The third would end after 3.5 + 3 seconds: 10 % of the budget are kept for the tables."""
+        times = iter([0.0, 0.0, 3.0, 3.0, 3.5, 6.5])
         records = story_of(Told(), plan(launches=6, time_budget=10.0), clock=lambda: next(times))
         assert len(records) == 2
+
+    def test_it_runs_from_where_the_command_began(self):
+        times = iter([8.0, 8.5, 9.5])
+        records = story_of(Told(), plan(launches=6, time_budget=10.0), clock=lambda: next(times), began=0.0)
+        assert len(records) == 1
 
     def test_without_one_the_clock_does_not_matter(self):
         assert len(story_of(Told(), plan(launches=6), clock=lambda: 1e9)) == 24

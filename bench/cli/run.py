@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -127,6 +128,7 @@ def run_suites(
     debug: Debug = False,
 ) -> int:
     """Measure suites: tables and pictures of every case in a new folder of results."""
+    began = time.monotonic()
     before = None if resume is None else resuming.earlier(resume)
     if before is None:
         request = Request(
@@ -163,7 +165,7 @@ def run_suites(
             if before is None:
                 discard(folder)
             raise
-        stop = measure(workers, plan, folder, before, quiet)
+        stop = measure(workers, plan, folder, before, quiet, began)
     tables = finish(folder)
     if as_json:
         from bench.results.tables import as_json as tables_json
@@ -227,7 +229,12 @@ def ask_environment(workers: Workers, schedule: Schedule) -> Environment:
 
 
 def measure(
-    workers: Workers, plan: Plan, folder: folders.RunFolder, before: Earlier | None, quiet: bool
+    workers: Workers,
+    plan: Plan,
+    folder: folders.RunFolder,
+    before: Earlier | None,
+    quiet: bool,
+    began: float,
 ) -> int:
     """All launches that are still to make into the journal; the exit code of a signal that ended it early, else 0."""
     done = before.records if before is not None else ()
@@ -238,7 +245,7 @@ def measure(
     telemetry = Telemetry(open_gpus([int(card) for card in cards]))
     journal, bar = Journal(folder.journal), progress(plan, rule, quiet, len(done))
     try:
-        for record in run(workers, plan, rule, done, telemetry, announce=bar.begin):
+        for record in run(workers, plan, rule, done, telemetry, announce=bar.begin, began=began):
             journal.append(record)
             bar.end(record)
     except Interrupted as stop:
