@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import pytest
 
-from bench.report.units import digits, interval, percent, quantity, scale
+from bench.report.units import digits, interval, one_line, percent, quantity, scale
 
 
 @pytest.mark.parametrize(
@@ -130,3 +130,10 @@ def test_a_column_without_a_size_keeps_the_plain_unit(values):
 )
 def test_bare_numbers_have_three_digits(value, read):
     assert digits(value) == read
+
+
+def test_text_of_the_users_code_is_one_line_without_control_characters():
+    assert (
+        one_line("no such\n\tfile \x1b[31mred\x1b[0m\r\x07 é 数")
+        == "no such file \\x1b[31mred\\x1b[0m \\x07 é 数"
+    )

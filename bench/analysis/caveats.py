@@ -18,7 +18,7 @@ CAVEATS = (
     "contaminated",  # most launches were disturbed, so that all had to count
     "machine_busy",  # other processes ran on the processors of the launches
     "never_settled",  # steps that get faster or slower to the end of the launch
-    "long_warmup",  # start-up that goes on after the first epoch: left out as well
+    "long_warmup",  # start-up that takes more than half of the epochs: left out as well
     "page_faults",  # the kernel maps memory anew while the loop runs
     "gc_pauses",  # Python's garbage collector takes a share of the loop
     "coarse_clock",  # too coarse for the step
@@ -82,8 +82,14 @@ def case_caveats(
         found[name] = sum(not launch.measurement.checks.get(check, True) for launch in timed)
     remarked = [name for launch in used for name in remarks(launch.measurement)]
     remarked += ["never_settled" for launch in used if not launch.warmup.settled]
-    remarked += ["long_warmup" for launch in used if launch.warmup.epochs > WARMUP_EPOCHS]
+    remarked += ["long_warmup" for launch in used if _mostly_warmup(launch)]
     for name in set(remarked):
         count = remarked.count(name)
         found[name] = count if 2 * count >= len(used) else 0
     return [Caveat(name, found[name]) for name in CAVEATS if found.get(name)]
+
+
+def _mostly_warmup(launch: Launch) -> bool:
+    """Whether more of a launch's epochs are start-up than count, beyond the first that always is."""
+    epochs = 1 + max((record.epoch for record in launch.measurement.stages), default=0)
+    return launch.warmup.epochs > max(WARMUP_EPOCHS, epochs / 2)

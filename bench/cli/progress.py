@@ -10,6 +10,7 @@ from typing import Any, Protocol, TextIO
 
 from bench.analysis.stopping import StopRule
 from bench.measurement import TIMED, Failure
+from bench.report.units import one_line
 from bench.runner import Job, Plan, Record
 
 LINE_EVERY = 10.0  # seconds between two plain lines within a round: signs of life that do not fill a log
@@ -178,7 +179,7 @@ class Bar:
 def failure_line(failure: Failure) -> str:
     """A failure as one line: what, why, and where in the user's own code."""
     where = f" ({failure.where})" if failure.where else ""
-    return f"{failure.failure}: {failure.case.id}: {' '.join(failure.message.split())}{where}"
+    return one_line(f"{failure.failure}: {failure.case.id}: {failure.message}{where}")
 
 
 def clock_time(seconds: float) -> str:

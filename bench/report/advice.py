@@ -11,7 +11,7 @@ _PLAIN = {
     "launches_failed": "some of its launches failed: see the failures",
     "never_settled": "the steps of most launches get faster or slower to their end: give the launch more epochs, "
     "or look for what grows (memory, a cache, heat)",
-    "long_warmup": "start-up went on after the first epoch; those steps are left out as well: give more epochs",
+    "long_warmup": "start-up took more than half of the epochs and is left out, so little counts: give more epochs",
     "gc_pauses": "Python's garbage collector takes a share of the loop: keep fewer objects alive, or call "
     "gc.freeze() in setup",
     "coarse_clock": "the clock is too coarse for a step as short as this: give a larger batch",

@@ -16,7 +16,7 @@ from bench.analysis.caveats import CAVEATS
 from bench.case import DEFAULTS, spell
 from bench.measurement import Environment
 from bench.report.advice import Settings, advice
-from bench.report.units import digits, interval, percent, quantity, scale
+from bench.report.units import digits, interval, one_line, percent, quantity, scale
 
 if TYPE_CHECKING:
     from bench.results.tables import Tables
@@ -114,7 +114,9 @@ class Page:
     def add_launches(self) -> None:
         """How many launches stand behind a row, and how many were disturbed; its caveats by name."""
         counts = self._rows.groupby("case", sort=False)["launches"].max()
-        self._add("launches", [str(counts[case]) for case in self._cases.index])
+        self._add(
+            "launches", ["" if pd.isna(counts[case]) else str(counts[case]) for case in self._cases.index]
+        )
         disturbed = self._cases["contaminated"].fillna(0).astype(int)
         if disturbed.any():
             self._add("dis-\nturbed", [str(count or "") for count in disturbed])
@@ -198,5 +200,4 @@ def _number(value: float, factor: float, unit: str) -> str:
 def _failures(tables: Tables) -> Iterator[RenderableType]:
     for row in tables.failures.drop_duplicates(["case", "failure", "message"]).to_dict("records"):
         where = f" ({row['where']})" if row["where"] else ""
-        message = " ".join(str(row["message"]).split())
-        yield Text(f"{row['failure']}: {row['case']}: {message}{where}", style="red")
+        yield Text(one_line(f"{row['failure']}: {row['case']}: {row['message']}{where}"), style="red")

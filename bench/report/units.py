@@ -87,6 +87,12 @@ def _prefix(size: float, unit: str, plain_below: float) -> tuple[float, str]:
     return step, f"{prefixes[step]}{joint}{_word(unit)}".strip()
 
 
+def one_line(text: str) -> str:
+    """Text of the user's code as a terminal may have it: one line, its control characters spelled out."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
 def _word(unit: str) -> str:
     return "" if unit == "1" else unit
 
