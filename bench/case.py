@@ -40,7 +40,8 @@ DEFAULTS: Mapping[str, AxisValue] = MappingProxyType(
 RESERVED = frozenset(
     "suite case metric unit value ci_low ci_high smallest_change launches contaminated steps warmup_steps caveats "
     "kind round settled epoch stage step samples full warmup seconds phase seconds_per_step share "
-    "failure message where".split()
+    "failure message where operator family number_format calls flops bytes formula shapes host_self host_total "
+    "device_self device_total".split()
 )
 
 # What only training reads: under an evaluation mode these axes collapse.
@@ -216,7 +217,8 @@ def _whole(axis: str, value: object, least: int, why: str = "", otherwise: str =
 class Schedule:
     """How often and how long.
 
-    A case has at least `launches` launches, and goes on, up to `max_launches` (None: exactly `launches`),
+    A case has at least `launches` timed launches (0: none, what is exact alone), and goes on, up to
+    `max_launches` (None: exactly `launches`),
     until the 95 % intervals of its gated metrics are within `tolerance` of their values (a share: 0.02 for
     2 %). At most `repeats`
     launches of a case are made again because something disturbed them. `time_budget`, of the run, and
@@ -232,8 +234,8 @@ class Schedule:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.launches < 1:
-            raise UsageError(f"launches must be at least 1, not {self.launches}")
+        if self.launches < 0:
+            raise UsageError(f"launches must be at least 0, not {self.launches}")
         if self.most < self.launches:
             raise UsageError(
                 f"max-launches must be at least launches, {self.launches}, not {self.max_launches}"
@@ -257,6 +259,39 @@ class Schedule:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Schedule:
+        return cls(**data)
+
+
+COUNT_THREADS = 2  # of every counts launch, so that like is compared with like
+
+
+@dataclass(frozen=True)
+class Apart:
+    """The launches apart from timing that each case gets, one of a kind.
+
+    `counts` and `profile` are what they say; `stacks` is a second profile, with Python's stacks; `graph` keeps
+    the graph of autograd. `profile_steps` of a stage are profiled; a trace above `trace_cap` bytes is not
+    kept. Raises UsageError for numbers that cannot be.
+    """
+
+    counts: bool = False
+    profile: bool = False
+    stacks: bool = False
+    graph: bool = False
+    profile_steps: int = 5
+    trace_cap: int = 50_000_000
+
+    def __post_init__(self) -> None:
+        if self.profile_steps < 1:
+            raise UsageError(f"profile-steps must be at least 1, not {self.profile_steps}")
+        if self.trace_cap < 1:
+            raise UsageError(f"trace-cap must be at least 1 byte, not {self.trace_cap}")
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Apart:
         return cls(**data)
 
 

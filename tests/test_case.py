@@ -190,7 +190,7 @@ def test_a_schedule_goes_through_json(schedule):
 @pytest.mark.parametrize(
     ("numbers", "says"),
     [
-        ({"launches": 0}, "launches must be at least 1, not 0"),
+        ({"launches": -1}, "launches must be at least 0, not -1"),
         ({"max_launches": 5}, "max-launches must be at least launches, 6, not 5"),
         ({"launches": 9, "max_launches": 0}, "max-launches must be at least launches, 9, not 0"),
         ({"tolerance": 0.0}, "tolerance must be between 0 % and 100 %, not 0"),

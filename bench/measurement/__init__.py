@@ -1,0 +1,62 @@
+"""The thin waist: what a launch reports, and what every metric is.
+
+A launch reports one `Measurement` or one `Failure`; `Environment` says what the machine and software were.
+The records are frozen, hold raw samples and plain SI numbers, and go through JSON both ways. `METRICS` is
+the one table that says of each metric its unit, its class and which direction is better.
+"""
+
+from bench.measurement.detail import (
+    REMAINDER,
+    AutogradGraph,
+    Counts,
+    GraphNode,
+    MemoryTimeline,
+    OperatorCount,
+    OperatorTime,
+    Profile,
+)
+from bench.measurement.environment import Device, Environment, Peak
+from bench.measurement.metrics import METRICS, Metric, metric
+from bench.measurement.record import (
+    COUNTED,
+    FAILURES,
+    PHASED,
+    PHASES,
+    PROFILED,
+    STACKED,
+    STAGES,
+    TIMED,
+    WARMUP_EPOCHS,
+    Failure,
+    Measurement,
+    StageRecord,
+)
+
+__all__ = [
+    "COUNTED",
+    "FAILURES",
+    "METRICS",
+    "PHASED",
+    "PHASES",
+    "PROFILED",
+    "REMAINDER",
+    "STACKED",
+    "STAGES",
+    "TIMED",
+    "WARMUP_EPOCHS",
+    "AutogradGraph",
+    "Counts",
+    "Device",
+    "Environment",
+    "Failure",
+    "GraphNode",
+    "Measurement",
+    "MemoryTimeline",
+    "Metric",
+    "OperatorCount",
+    "OperatorTime",
+    "Peak",
+    "Profile",
+    "StageRecord",
+    "metric",
+]

@@ -1,0 +1,219 @@
+"""What the launches apart from timing report: the counts of one, the profile of the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from bench.measurement.reading import checked, listed, named
+
+# The row of a profile that holds the host time of a phase which no operator took: Python, the loader.
+REMAINDER = "(outside operators)"
+
+
+def _refuse_negative(what: str, values: Iterable[float]) -> None:
+    """Sizes, counts and moments below zero, or endless, would turn pictures and shares over."""
+    if not all(0 <= value < math.inf for value in values):
+        raise ValueError(f"{what} is no finite number from zero on")
+
+
+def _refuse_endless(what: str, values: Iterable[float]) -> None:
+    """Of times: a profiler takes one from another, so that they may end a little below zero."""
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"{what} is no finite number")
+
+
+@dataclass(frozen=True)
+class OperatorCount:
+    """One operator in one phase of one stage: how often it was dispatched, and how much it did.
+
+    `flops` are floating-point operations, two for a multiplication with its addition; `bytes` what its
+    tensors hold, those it read and those it wrote (none for a view); `dtype` the number format of its
+    arithmetic.
+    """
+
+    stage: str
+    phase: str
+    operator: str
+    dtype: str
+    calls: int
+    flops: int
+    bytes: int
+
+    def __post_init__(self) -> None:
+        _refuse_negative("a count of an operator", (self.calls, self.flops, self.bytes))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> OperatorCount:
+        return cls(**checked(cls, data))
+
+
+@dataclass(frozen=True)
+class MemoryTimeline:
+    """The live bytes of tensors over one step, by category, each after a change at `seconds` from its start.
+
+    `bytes[category]` is as long as `seconds`. `phases` names each phase, `ends` where it ends in seconds.
+    """
+
+    seconds: tuple[float, ...]
+    bytes: Mapping[str, tuple[int, ...]]
+    phases: tuple[str, ...]
+    ends: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if any(len(values) != len(self.seconds) for values in self.bytes.values()):
+            raise ValueError("a category of a timeline is not as long as its times")
+        if len(self.phases) != len(self.ends):
+            raise ValueError(f"{len(self.phases)} phases and {len(self.ends)} ends of phases")
+        for values in self.bytes.values():
+            _refuse_negative("a size in a timeline", values)
+        for moments in (self.seconds, self.ends):
+            _refuse_negative("a moment of a timeline", moments)
+            if any(before > after for before, after in pairwise(moments)):
+                raise ValueError("a timeline goes back in time")
+        if self.seconds and self.ends and self.seconds[-1] > self.ends[-1]:
+            raise ValueError("a timeline goes on after its last phase")
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> MemoryTimeline:
+        whole = {
+            **named(data),
+            "seconds": listed(data["seconds"]),
+            "bytes": {name: listed(values) for name, values in named(data["bytes"]).items()},
+            "phases": listed(data["phases"]),
+            "ends": listed(data["ends"]),
+        }
+        return cls(**checked(cls, whole))
+
+
+@dataclass(frozen=True)
+class GraphNode:
+    """One node of an autograd graph: what it computes, the bytes it keeps, and the nodes that it calls next."""
+
+    name: str
+    saved: int
+    next: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _refuse_negative("what a node keeps", (self.saved,))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> GraphNode:
+        return cls(**checked(cls, {**named(data), "next": listed(data["next"])}))
+
+
+@dataclass(frozen=True)
+class AutogradGraph:
+    """The graph that autograd keeps for one step; `next` of a node are places in `nodes`, the loss first."""
+
+    nodes: tuple[GraphNode, ...]
+
+    def __post_init__(self) -> None:
+        if any(not 0 <= place < len(self.nodes) for node in self.nodes for place in node.next):
+            raise ValueError("a node of a graph calls one that is not there")
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> AutogradGraph:
+        nodes = tuple(map(GraphNode.from_json, listed(named(data)["nodes"])))
+        return cls(**checked(cls, {**data, "nodes": nodes}))
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What is exact: `totals` by the name that METRICS has them under, behind "count.".
+
+    They are over a few steps of training, one validation and one test: `steps` has their number by stage.
+    `unknown` names operators that compute but have no FLOP formula: the FLOPs are a lower bound then.
+    """
+
+    steps: Mapping[str, int]
+    totals: Mapping[str, int]
+    operators: tuple[OperatorCount, ...]
+    unknown: tuple[str, ...] = ()
+    timeline: MemoryTimeline | None = None
+    graph: AutogradGraph | None = None
+
+    def __post_init__(self) -> None:
+        _refuse_negative("a number of steps", self.steps.values())
+        _refuse_negative("a total", self.totals.values())
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Counts:
+        timeline, graph = named(data).get("timeline"), data.get("graph")
+        whole = {
+            **data,
+            "operators": tuple(map(OperatorCount.from_json, listed(data["operators"]))),
+            "unknown": listed(data.get("unknown", ())),
+            "timeline": None if timeline is None else MemoryTimeline.from_json(timeline),
+            "graph": None if graph is None else AutogradGraph.from_json(graph),
+        }
+        return cls(**checked(cls, whole))
+
+
+@dataclass(frozen=True)
+class OperatorTime:
+    """An operator, a kernel or the remainder in one phase of one stage. Times are seconds over all calls.
+
+    `self` times are without what it called itself. `device` times are zero on the CPU. `bytes` is what it
+    allocated less what it freed; `shapes` those of its inputs.
+    """
+
+    stage: str
+    phase: str
+    operator: str
+    kind: str  # operator, kernel, or remainder
+    shapes: str
+    calls: int
+    host_self: float
+    host_total: float
+    device_self: float
+    device_total: float
+    bytes: int
+
+    def __post_init__(self) -> None:
+        _refuse_negative("a number of calls", (self.calls,))
+        times = (self.host_self, self.host_total, self.device_self, self.device_total)
+        _refuse_endless("a time of an operator", times)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> OperatorTime:
+        return cls(**checked(cls, data))
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The loop under torch.profiler: its times are those of a profiled loop, and enter no other table.
+
+    `steps` and `wall` (seconds on the host clock) are of the profiled window, by stage. `plain_step` and
+    `profiled_step` are the means of train steps (or of evaluation) without and with the profiler.
+    `device` holds shares and seconds of the device's own time. `trace` and `stacks` name files of the run
+    folder, empty where there is none; `omitted` says why. `limits` names what could not be profiled.
+    """
+
+    steps: Mapping[str, int]
+    wall: Mapping[str, float]
+    plain_step: float
+    profiled_step: float
+    operators: tuple[OperatorTime, ...]
+    device: Mapping[str, float] = field(default_factory=dict)
+    trace: str = ""
+    stacks: str = ""
+    omitted: str = ""
+    limits: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _refuse_negative("a number of steps", self.steps.values())
+        _refuse_negative("a time of a step", (self.plain_step, self.profiled_step, *self.wall.values()))
+        _refuse_endless("a time or share of the device", self.device.values())
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Profile:
+        whole = {
+            **named(data),
+            "operators": tuple(map(OperatorTime.from_json, listed(data["operators"]))),
+            "limits": listed(data.get("limits", ())),
+        }
+        return cls(**checked(cls, whole))

@@ -1,0 +1,74 @@
+"""What the machine and software of a run were."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.measurement.reading import checked
+
+
+@dataclass(frozen=True)
+class Device:
+    """An accelerator: `memory` in bytes, `power_limit` in watts (None where it is not told)."""
+
+    name: str
+    kind: str
+    index: int
+    memory: int | None = None
+    capability: str = ""
+    power_limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The most FLOP/s that a device does in one number format; `source` says who says so, or how it was measured."""
+
+    device: str  # as a case names it
+    dtype: str
+    flops: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the machine and software were. `memory` is in bytes, `load` the one-minute average."""
+
+    host: str
+    system: str
+    kernel: str
+    cpu: str
+    cpu_capability: str
+    cores: int
+    cpus: tuple[int, ...]
+    memory: int
+    governor: str
+    load: float
+    threads: int
+    interop_threads: int
+    openmp: Mapping[str, str]
+    allocator: str
+    start_method: str
+    loader_start_method: str
+    python: str
+    torch: str
+    packages: Mapping[str, str]
+    cuda: str | None
+    cudnn: str | None
+    driver: str | None
+    devices: tuple[Device, ...]
+    flags: Mapping[str, Any]
+    seed: int
+    peaks: tuple[Peak, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Environment:
+        devices = tuple(Device(**checked(Device, device)) for device in data["devices"])
+        peaks = tuple(Peak(**checked(Peak, peak)) for peak in data.get("peaks", ()))
+        whole = {**data, "cpus": tuple(data["cpus"]), "devices": devices, "peaks": peaks}
+        return cls(**checked(cls, whole))

@@ -1,0 +1,102 @@
+"""The table of metrics: of each its unit, its class and which direction is better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bench.measurement.record import PHASES, STAGES
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a metric is.
+
+    `kind` is its class in the sense of the gate: time, exact, machine (exact on one kind of machine),
+    memory or shown. `better` is the direction of improvement; `gated` says whether it gates by default.
+    """
+
+    name: str
+    unit: str
+    kind: str
+    better: str  # "less", "more" or "" where neither is
+    gated: bool
+    meaning: str
+
+
+def _table(*rows: tuple[str, str, str, str, bool, str]) -> dict[str, Metric]:
+    return {row[0]: Metric(*row) for row in rows}
+
+
+# Exact counts: name, unit, class, meaning. What depends on the threads and the instruction set of the CPU is
+# exact on one kind of machine only.
+_COUNTS = (
+    ("ops", "1", "exact", "operators dispatched"),
+    ("flops", "FLOP", "exact", "floating-point operations, two for a multiplication with its addition"),
+    ("autograd_nodes", "1", "exact", "nodes of the autograd graphs"),
+    ("saved_bytes", "B", "exact", "bytes that autograd keeps for the backward pass"),
+    ("parameter_bytes", "B", "exact", "bytes of the parameters"),
+    ("optimizer_state_bytes", "B", "exact", "bytes of the optimizer's state"),
+    ("kernel_launches", "1", "exact", "kernels launched on the device"),
+    ("synchronizations", "1", "exact", "waits of the host for the device"),
+    ("copies", "1", "exact", "copies to, from and on the device"),
+    ("copied_bytes", "B", "exact", "bytes of those copies"),
+    ("copies.host_to_device", "1", "exact", "copies to the device"),
+    ("copies.device_to_host", "1", "exact", "copies from the device"),
+    ("copies.device_to_device", "1", "exact", "copies on the device"),
+    ("copied_bytes.host_to_device", "B", "exact", "bytes of copies to the device"),
+    ("copied_bytes.device_to_host", "B", "exact", "bytes of copies from the device"),
+    ("copied_bytes.device_to_device", "B", "exact", "bytes of copies on the device"),
+    ("graphs", "1", "exact", "graphs that torch.compile made"),
+    ("graph_breaks", "1", "exact", "places where torch.compile fell back to Python"),
+    ("recompilations", "1", "exact", "graphs that torch.compile made again"),
+    ("allocations", "1", "machine", "allocations of tensor memory"),
+    ("allocated_bytes", "B", "machine", "bytes of those allocations"),
+    ("peak_live_bytes", "B", "machine", "the most bytes of tensors alive at once"),
+)
+
+METRICS: Mapping[str, Metric] = _table(
+    ("epoch.time", "s", "time", "less", True, "the stages of one counted epoch, all batches"),
+    ("train.step_time", "s", "time", "less", True, "median step of the train stage, full batches"),
+    ("train.step_mean", "s", "shown", "less", False, "mean train step: the phases add up to it"),
+    *(
+        (f"{stage}.throughput", "samples/s", "time", "more", False, f"{stage} samples over the time of the stage")
+        for stage in STAGES
+    ),
+    *(
+        (f"work.{stage}.{what}", "1", "exact", "less", True, f"{what.replace('_', ' ')} in one {stage} stage")
+        for stage in STAGES
+        for what in ("batches", "samples", "optimizer_steps")
+    ),
+    *(
+        (f"count.{name}", unit, kind, "less", True, f"{meaning}, over the counted window")
+        for name, unit, kind, meaning in _COUNTS
+    ),
+    ("energy.per_sample", "J/sample", "time", "less", False, "the device's energy over the loop, by its samples"),
+    ("memory.peak_rss", "B", "memory", "less", True, "rise of resident memory over its level before the task"),
+    ("memory.peak_allocated", "B", "machine", "less", True, "peak of the bytes of tensors on the device"),
+    ("memory.peak_reserved", "B", "memory", "less", True, "peak of the bytes the device's allocator held"),
+    *(
+        (f"{stage}.phase.{phase}", "s", "shown", "less", False, f"{phase}, mean over the {stage} steps")
+        for stage in STAGES
+        for phase in PHASES
+    ),
+    ("train.data_share", "1", "shown", "less", False, "share of a train step that waits for data"),
+    ("compute.step_flops", "FLOP", "shown", "", False, "FLOPs of a train step, or of an evaluation step"),
+    ("compute.intensity", "FLOP/B", "shown", "", False, "FLOPs of that step over the bytes its operators touch"),
+    ("compute.flops_rate", "FLOP/s", "shown", "more", False, "FLOPs of that step over its time"),
+    ("compute.mfu", "1", "shown", "more", False, "that rate over the device's peak"),
+    ("quality.train_loss", "1", "shown", "less", False, "mean loss over the last epoch's training data"),
+    ("quality.validate_loss", "1", "shown", "less", False, "mean loss of the last validation"),
+    ("quality.test_loss", "1", "shown", "less", False, "mean loss of the last test"),
+    ("quality.test_accuracy", "1", "shown", "more", False, "share of the test data classified right"),
+)  # fmt: skip
+
+
+def metric(name: str) -> Metric:
+    """The row of METRICS; a metric of the user's own task, or a phase of its own, is a shown one."""
+    if name in METRICS:
+        return METRICS[name]
+    if ".phase." in name:
+        return Metric(name, "s", "shown", "less", False, "a phase of the task's own, mean over the steps")
+    return Metric(name, "1", "shown", "", False, "a metric of the task's own")

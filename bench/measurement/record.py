@@ -1,0 +1,163 @@
+"""What a launch reports: one Measurement, or one Failure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.case import Case
+from bench.measurement.detail import Counts, Profile
+from bench.measurement.reading import checked, shallow
+
+STAGES = ("train", "validate", "test")
+PHASES = (
+    "data",
+    "transfer",
+    "forward",
+    "loss",
+    "zero_grad",
+    "backward",
+    "optimizer",
+    "scheduler",
+    "metrics",
+    "other",
+)
+
+# How many epochs at the start of a launch are kept and marked, but not counted, at the least: where the
+# series of steps shows that start-up goes on, `analysis/launch.py` leaves out more.
+WARMUP_EPOCHS = 1
+
+TIMED = "timed"  # the launches whose times enter the tables
+PHASED = "phases"  # on a device: the launch that takes the phase ledger, apart from the timed ones
+COUNTED = "counts"  # what is exact, apart from timing
+PROFILED = "profile"  # the loop under torch.profiler
+STACKED = "stacks"  # the same with Python's stacks, for a flame graph
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """One stage of one epoch. Times are seconds.
+
+    `wall` is the host clock between the edges of the stage, with the device synchronised at both;
+    `steps` the time of each step and `samples` its rows of data; `phases` the ledger, which adds up to
+    the wall time (empty where the launch took none).
+    """
+
+    epoch: int
+    stage: str
+    wall: float
+    steps: tuple[float, ...]
+    samples: tuple[int, ...]
+    phases: Mapping[str, float] = field(default_factory=dict)
+    optimizer_steps: int = 0
+    loss: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.stage not in STAGES:
+            raise ValueError(f"unknown stage {self.stage!r}; there are {', '.join(STAGES)}")
+        if len(self.steps) != len(self.samples):
+            raise ValueError(f"{len(self.steps)} steps and {len(self.samples)} numbers of samples")
+
+    @property
+    def full(self) -> list[bool]:
+        """Which steps ran a full batch: only their times are comparable."""
+        largest = max(self.samples, default=0)
+        return [samples == largest for samples in self.samples]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> StageRecord:
+        return cls(**checked(cls, {**data, "steps": tuple(data["steps"]), "samples": tuple(data["samples"])}))
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All that one launch reports.
+
+    `round` counts from 1, `position` is the place in the round, `nursery` the process that it was forked
+    from. `clock` names what timed the steps; `memory` is in bytes; `checks` say whether the work was what
+    the mode promises; `conditions` are the settings as they took; `costs` are seconds that the launch
+    spent before and in its loop. `guards` count what could have disturbed it, as `worker/guards.py` and
+    `machine/telemetry.py` name it; `telemetry` is what was seen of it from outside. `counts` and
+    `profile` are what a launch apart from timing is made for; it has no stages.
+    """
+
+    case: Case
+    kind: str
+    round: int
+    position: int
+    nursery: int
+    started: str
+    clock: str
+    stages: tuple[StageRecord, ...]
+    memory: Mapping[str, int] = field(default_factory=dict)
+    checks: Mapping[str, bool] = field(default_factory=dict)
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    costs: Mapping[str, float] = field(default_factory=dict)
+    guards: Mapping[str, float] = field(default_factory=dict)
+    telemetry: Mapping[str, float] = field(default_factory=dict)
+    counts: Counts | None = None
+    profile: Profile | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        stages = [dataclasses.asdict(stage) for stage in self.stages]
+        apart = {
+            name: dataclasses.asdict(detail)
+            for name, detail in (("counts", self.counts), ("profile", self.profile))
+            if detail is not None
+        }
+        plain = {name: value for name, value in shallow(self).items() if name not in ("counts", "profile")}
+        return {**plain, "case": self.case.to_json(), "stages": stages, **apart}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Measurement:
+        whole = {
+            **data,
+            "case": Case.from_json(data["case"]),
+            "stages": tuple(StageRecord.from_json(stage) for stage in data["stages"]),
+        }
+        if "counts" in data:
+            whole["counts"] = Counts.from_json(data["counts"])
+        if "profile" in data:
+            whole["profile"] = Profile.from_json(data["profile"])
+        return cls(**checked(cls, whole))
+
+
+FAILURES = ("crash", "timeout", "out_of_memory", "diverged", "error", "unsupported")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a launch reports instead of a Measurement.
+
+    `failure` is one of FAILURES, `message` one line, `where` the user's own frame (file:line) if one is
+    known, `detail` the traceback or the launch's log; `telemetry` is what was seen of it from outside.
+    """
+
+    case: Case
+    kind: str
+    round: int
+    position: int
+    nursery: int
+    started: str
+    failure: str
+    message: str
+    where: str = ""
+    detail: str = ""
+    telemetry: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("message", "where", "detail"):
+            # An error may tell of a file whose name is no text, which could be neither printed nor kept.
+            text = getattr(self, name)
+            if isinstance(text, str):
+                object.__setattr__(self, name, text.encode(errors="backslashreplace").decode())
+
+    def to_json(self) -> dict[str, Any]:
+        return {**shallow(self), "case": self.case.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Failure:
+        return cls(**checked(cls, {**data, "case": Case.from_json(data["case"])}))
