@@ -16,7 +16,8 @@ from bench.nursery import Workers
 from bench.training import Task
 
 FILE = str(Path(__file__).resolve())
-VISION = str(Path(__file__).resolve().parents[1] / "suites" / "vision.py")
+ROOT = Path(__file__).resolve().parents[1]
+VISION = str(ROOT / "suites" / "vision.py")
 
 
 def build(case: Case) -> Task:

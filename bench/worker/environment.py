@@ -16,6 +16,7 @@ import torch
 
 from bench.case import Conditions
 from bench.measurement import Device, Environment
+from bench.worker.peaks import peaks
 
 _PACKAGES = ("epochbench", "torchvision", "numpy", "scikit-learn")
 _OPENMP = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "KMP_AFFINITY", "KMP_BLOCKTIME")
@@ -59,6 +60,7 @@ def environment(conditions: Conditions, allocator: str, seed: int) -> Environmen
         devices=tuple(_devices()),
         flags=_flags(),
         seed=seed,
+        peaks=tuple(peaks(available_devices())),
     )
 
 

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -18,9 +19,10 @@ import torch
 
 from bench.case import Case, Conditions
 from bench.errors import BenchError
-from bench.measurement import PHASED, Failure, Measurement
+from bench.measurement import COUNTED, PHASED, STACKED, TIMED, Failure, Measurement
+from bench.suite import Suite
 from bench.training import Task, fit
-from bench.worker import allocator, suites
+from bench.worker import allocator, counters, profiler, suites
 from bench.worker.environment import environment, usable_cpus
 from bench.worker.guards import Guards
 from bench.worker.meters import NANO, MemoryMeter, Meter, device_synchronizer, device_timer
@@ -53,6 +55,7 @@ def settle(conditions: Conditions, seed: int) -> dict[str, Any]:
         "cpus": list(usable_cpus()),
         "start_method": conditions.start_method,
         "loader_start_method": multiprocessing.get_start_method(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "load": round(os.getloadavg()[0], 2),
     }
 
@@ -88,7 +91,7 @@ def launch(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def measure(
     case: Case, request: Mapping[str, Any], place: Mapping[str, Any]
-) -> tuple[Measurement, tuple[float, float]]:
+) -> tuple[Measurement, tuple[float, float] | None]:
     """The launch itself, and when its loop ran. `costs` are on the clock that all processes share."""
     conditions = Conditions.from_json(request["conditions"])
     settled = settle(conditions, request["seed"])
@@ -98,11 +101,14 @@ def measure(
         torch.accelerator.set_device_index(device.index or 0)
         torch.zeros((), device=device)  # the context is made here, before memory is watched
     suite = suites.find(request["suite_file"], case.suite)
-    memory = MemoryMeter(device)
-    memory.start()
+    if request["kind"] in (TIMED, PHASED):
+        return timed(case, request, {**place, "conditions": settled}, suite, device)
+    return apart(case, request, {**place, "conditions": settled}, suite, device), None
 
-    began = time.perf_counter_ns()
-    task: Task = suite.build(case)
+
+def build(suite: Suite, case: Case, device: torch.device) -> Task:
+    """The task of a case, on its device."""
+    task = suite.build(case)
     if not isinstance(task, Task):
         raise TypeError(
             f"build of suite {suite.name!r} returned a {type(task).__name__}, not a bench.training.Task"
@@ -111,6 +117,17 @@ def measure(
     task.model.to(device)
     if task.setup is not None:
         task.setup()
+    return task
+
+
+def timed(
+    case: Case, request: Mapping[str, Any], place: Mapping[str, Any], suite: Suite, device: torch.device
+) -> tuple[Measurement, tuple[float, float]]:
+    """The whole loop with a meter attached."""
+    memory = MemoryMeter(device)
+    memory.start()
+    began = time.perf_counter_ns()
+    task = build(suite, case, device)
     built = time.perf_counter_ns()
 
     timer = device_timer(device, phases=request["kind"] == PHASED)
@@ -141,7 +158,6 @@ def measure(
         stages=tuple(meter.stages),
         memory=peaks,
         checks=meter.checks,
-        conditions=settled,
         costs={
             "before_build": (began - request["launched_at"]) * NANO,
             "build": (built - began) * NANO,
@@ -150,6 +166,38 @@ def measure(
         guards=disturbances,
     )
     return measurement, (loop_began, loop_ended)
+
+
+def apart(
+    case: Case, request: Mapping[str, Any], place: Mapping[str, Any], suite: Suite, device: torch.device
+) -> Measurement:
+    """What a launch apart from timing is made for: counts, or a profile."""
+    began = time.perf_counter_ns()
+    built: list[Task] = []
+
+    def make() -> Task:
+        built.append(build(suite, case, device))
+        return built[0]
+
+    found: dict[str, Any] = {}
+    if request["kind"] == COUNTED:
+        found["counts"] = counters.count(make, case, keeps_graph=request["graph"])
+    else:
+        wishes = profiler.Wishes(
+            folder=Path(request["traces"]),
+            name=request["trace_name"],
+            steps=request["profile_steps"],
+            stacks=request["kind"] == STACKED,
+            cap=request["trace_cap"],
+        )
+        found["profile"] = profiler.profiled(make(), case, wishes, device_synchronizer(device))
+    if built[0].teardown is not None:
+        built[0].teardown()
+    costs = {
+        "before_build": (began - request["launched_at"]) * NANO,
+        "apart": (time.perf_counter_ns() - began) * NANO,
+    }
+    return Measurement(**place, clock="none", stages=(), costs=costs, **found)
 
 
 def check_finite(meter: Meter) -> None:

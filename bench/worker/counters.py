@@ -1,0 +1,245 @@
+"""Exact counts of one launch: what it does, whatever the clock says.
+
+The loop runs twice over a window of batches. First under the memory profiler, from before the task is built:
+what is made in the first step (the optimizer's state) is there, and from the second on every step
+allocates the same. Then under a dispatch mode that sees every operator: a few train steps, one whole
+validation and test.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from bench.case import Case
+from bench.measurement import AutogradGraph, Counts, GraphNode, OperatorCount
+from bench.training import Lap, Observer, Task, fit
+from bench.worker.device_counts import device_counts
+from bench.worker.flops import computes, formula
+from bench.worker.memory import MemoryTrace, held, storage, tensors_in
+from bench.worker.window import windowed
+
+TRAIN_STEPS = 2  # that are counted
+EVALUATION_STEPS = 2  # whose memory is counted: each allocates the same
+
+_NO_TRAFFIC = frozenset(
+    {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "detach", "alias"}
+)
+
+
+class Operators(TorchDispatchMode):
+    """Counts every operator that is dispatched, by the phase that the loop is in.
+
+    An operator that is only a name for others (`linear` under inference_mode) counts as those; the
+    profiler's own do not count. While this looks, torch.compile lets a model run as it was written: the
+    operators are those of the code, not those of the compiled graphs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.unknown: set[str] = set()
+        self._pending: dict[tuple[str, str], list[int]] = {}
+        self._found: dict[tuple[str, str, str, str], list[int]] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        if func.namespace == "profiler":
+            return func(*args, **named)
+        known = formula(func)
+        if known is None:
+            with self:
+                made = func.decompose(*args, **named)
+            if made is not NotImplemented:
+                return made
+        out = func(*args, **named)
+        flops = 0
+        try:
+            if known is not None:
+                flops = int(known(*args, **named, out_val=out))
+            elif computes(func):
+                self.unknown.add(str(func._overloadpacket))
+        except (
+            Exception
+        ):  # torch's formulas do not take all that its operators do, and a count must not fail a launch
+            self.unknown.add(str(func._overloadpacket))
+        tensors = list(tensors_in((args, named)))
+        dtype = next((_dtype(t) for t in tensors if t.is_floating_point() or t.is_complex()), "")
+        counted = self._pending.setdefault((str(func._overloadpacket), dtype), [0, 0, 0])
+        counted[0] += 1
+        counted[1] += flops
+        if not func.is_view and func._overloadpacket.__name__ not in _NO_TRAFFIC:
+            counted[2] += sum(map(_held, tensors)) + sum(map(_held, tensors_in(out)))
+        return out
+
+    def assign(self, stage: str, phase: str) -> None:
+        """What was dispatched since the last call belongs to this phase."""
+        for (operator, dtype), counted in self._pending.items():
+            total = self._found.setdefault((stage, phase, operator, dtype), [0, 0, 0])
+            for place, value in enumerate(counted):
+                total[place] += value
+        self._pending.clear()
+
+    def counts(self) -> tuple[OperatorCount, ...]:
+        return tuple(OperatorCount(*place, *counted) for place, counted in self._found.items())
+
+
+class Counter(Observer):
+    """Plugs the counts of operators, of autograd's nodes and of what it saves into the loop."""
+
+    def __init__(self, task: Task, operators: Operators) -> None:
+        self.steps: dict[str, int] = {}  # by stage
+        self.nodes = 0
+        self.saved_bytes = 0
+        self._operators = operators
+        # In this step. Unlike an address, which is used again, a weak reference stands for one storage only.
+        self._saved: set[StorageWeakRef] = set()
+        self._lasting = {storage(t) for t in tensors_in([*task.model.parameters(), *task.model.buffers()])}
+        self._open: list[str] = []
+
+    def save(self, tensor: Tensor) -> Tensor:
+        """The hook of autograd for what it keeps: each storage once a step, parameters not at all."""
+        for part in tensors_in(tensor):
+            memory = part.untyped_storage()
+            place = StorageWeakRef(memory)
+            if place not in self._saved and storage(part) not in self._lasting:
+                self._saved.add(place)
+                self.saved_bytes += memory.nbytes()
+        return tensor
+
+    def begin(self, stage: str) -> None:
+        if self._open:
+            self._operators.assign(self._open[-1], "other")
+        self._open.append(stage)
+
+    def lap(self, phase: str) -> None:
+        self._operators.assign(self._open[-1], phase)
+
+    def step(self, samples: int, loss: Tensor) -> None:
+        self._saved.clear()
+        stage = self._open[-1]
+        self.steps[stage] = self.steps.get(stage, 0) + 1
+        if loss.grad_fn is None:
+            return
+        self.nodes += len(nodes_of(loss.grad_fn))
+
+    def end(self, stage: str, loss: float, metrics: Mapping[str, float]) -> None:
+        self._operators.assign(self._open.pop(), "other")
+
+
+def count(build: Callable[[], Task], case: Case, keeps_graph: bool = False) -> Counts:
+    """Builds the task and counts it. Raises what the user's code raises."""
+    memory = MemoryTrace(torch.device(case.device))
+    graphs: list[AutogradGraph] = []
+    with memory:
+        task = build()
+        memory.watch(task)
+        window = windowed(task, TRAIN_STEPS + 1, EVALUATION_STEPS, EVALUATION_STEPS)
+        if keeps_graph:  # now: to the second pass a look at what a node keeps would be an operator
+            window = telling(window, graphs)
+        fit(window, 1, case.mode, observer=memory)
+    measured = memory.found()
+    asked = device_counts(memory.trace(), memory.made) if task.device.type == "cuda" else {}
+    operators = Operators()
+    counter = Counter(task, operators)
+    with saved_tensors_hooks(counter.save, lambda tensor: tensor), operators:
+        fit(windowed(task, TRAIN_STEPS), 1, case.mode, observer=counter)
+    found = operators.counts()
+    return Counts(
+        steps=counter.steps,
+        totals={
+            "ops": sum(one.calls for one in found),
+            "flops": sum(one.flops for one in found),
+            "autograd_nodes": counter.nodes,
+            "saved_bytes": counter.saved_bytes,
+            "parameter_bytes": held(tensors_in(list(task.model.parameters()))),
+            "optimizer_state_bytes": held(tensors_in(list(task.optimizer.state.values()))),
+            **measured.totals,
+            **asked,
+            **compiled(),
+        },
+        operators=found,
+        unknown=tuple(sorted(operators.unknown)),
+        timeline=measured.timeline,
+        graph=graphs[0] if graphs else None,
+    )
+
+
+def telling(task: Task, graphs: list[AutogradGraph]) -> Task:
+    """The task with a step that notes the graph of the first loss that has one."""
+    plain = task.step
+
+    def step(task: Task, inputs: Any, targets: Any, lap: Lap) -> tuple[Tensor, Tensor]:
+        outputs, loss = plain(task, inputs, targets, lap)
+        if not graphs and loss.grad_fn is not None:
+            graphs.append(drawn(loss.grad_fn))
+        return outputs, loss
+
+    return dataclasses.replace(task, step=step)
+
+
+def compiled() -> dict[str, int]:
+    """What torch.compile made in this process; nothing where it was not used."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    if dynamo is None:
+        return {}
+    graphs = dynamo.counters["stats"]["unique_graphs"]
+    if not graphs:
+        return {}
+    reasons = [made.recompile_reason for made in dynamo.get_compilation_metrics()]
+    return {
+        "graphs": graphs,
+        "graph_breaks": sum(dynamo.counters["graph_break"].values()),
+        "recompilations": sum(reason is not None for reason in reasons),
+    }
+
+
+def nodes_of(root: Any) -> list[Any]:
+    """The nodes of an autograd graph, the root first, each once."""
+    found, waiting = {root: None}, [root]
+    while waiting:
+        for node, _ in waiting.pop().next_functions:
+            if node is not None and node not in found:
+                found[node] = None
+                waiting.append(node)
+    return list(found)
+
+
+def drawn(root: Any) -> AutogradGraph:
+    """The graph behind a loss as a record, with what each node keeps: to be asked before the backward pass."""
+    nodes = nodes_of(root)
+    places = {node: place for place, node in enumerate(nodes)}
+    return AutogradGraph(
+        tuple(
+            GraphNode(
+                name=node.name(),
+                saved=held(tensors_in(kept(node))),
+                next=tuple(places[after] for after, _ in node.next_functions if after is not None),
+            )
+            for node in nodes
+        )
+    )
+
+
+def kept(node: Any) -> list[Any]:
+    """What a node keeps: torch's by their names, a user's own autograd.Function all together."""
+    return [
+        getattr(node, name) for name in dir(node) if name.startswith("_saved_") or name == "saved_tensors"
+    ]
+
+
+def _held(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

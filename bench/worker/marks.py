@@ -1,0 +1,64 @@
+"""Marks in a profile that tie its events to the loop: each ends a stretch that belongs to one phase."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.profiler import record_function
+
+from bench.training import Observer
+
+NAME = "epochbench mark "  # and its number behind it
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The end of a stretch of the loop. `step` is counted from 0 in its stage; `stage` is empty outside the loop."""
+
+    stage: str
+    step: int
+    phase: str
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether what happens in the stretch counts: all but the first train step, which makes what lasts."""
+        return bool(self.stage) and (self.stage != "train" or self.step > 0)
+
+
+OUTSIDE = Mark("", -1, "")
+
+
+class Marks(Observer):
+    """Puts a mark into the profile that is being recorded, at each lap of the loop; `made` holds them all."""
+
+    def __init__(self) -> None:
+        self.made: list[Mark] = []
+        self._open: list[tuple[str, int]] = []
+
+    def begin(self, stage: str) -> None:
+        stretch = self._open[-1] if self._open else (OUTSIDE.stage, OUTSIDE.step)
+        self.mark(*stretch, "other" if self._open else "")
+        self._open.append((stage, 0))
+
+    def lap(self, phase: str) -> None:
+        self.mark(*self._open[-1], phase)
+
+    def step(self, samples: int, loss: Tensor) -> None:
+        stage, number = self._open.pop()
+        self.mark(stage, number, "other")
+        self._open.append((stage, number + 1))
+
+    def end(self, stage: str, loss: float, metrics: Mapping[str, float]) -> None:
+        self.mark(*self._open.pop(), "other")
+
+    def mark(self, stage: str, step: int, phase: str) -> None:
+        with record_function(f"{NAME}{len(self.made)}"):
+            self.made.append(Mark(stage, step, phase))
+
+
+def number_of(event: str) -> int | None:
+    """Which mark an event of this name is; None for any other."""
+    number = event.removeprefix(NAME)
+    return int(number) if number != event and number.isdecimal() else None

@@ -1,0 +1,44 @@
+"""The loop over a few batches only: what launches apart from timing run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from bench.training import Task, rows
+
+
+class Window:
+    """The first `steps` full batches of a loader, from its beginning again where it has fewer.
+
+    A batch is full that has as many rows as the first one.
+    """
+
+    def __init__(self, loader: Iterable[Any], steps: int) -> None:
+        self._loader = loader
+        self._steps = steps
+
+    def __iter__(self) -> Iterator[Any]:
+        left, full = self._steps, None
+        while left:
+            before = left
+            for batch in self._loader:
+                size = rows(batch[1])
+                full = full or size
+                if size == full:
+                    yield batch
+                    left -= 1
+                if not left:
+                    return
+            if left == before:
+                return  # an empty loader: the loop says so
+
+
+def windowed(task: Task, train: int, validate: int | None = None, test: int | None = None) -> Task:
+    """The task with so many steps a stage; None leaves a stage whole."""
+    steps = {"train_loader": train, "validate_loader": validate, "test_loader": test}
+    loaders: dict[str, Any] = {
+        name: Window(getattr(task, name), number) for name, number in steps.items() if number is not None
+    }
+    return dataclasses.replace(task, **loaders)
