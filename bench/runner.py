@@ -12,14 +12,16 @@ import dataclasses
 import random
 import signal
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
-from bench.case import AxisValue, Case, Schedule
+from bench.case import COUNT_THREADS, Apart, AxisValue, Case, Conditions, Schedule
 from bench.machine.telemetry import Readings
-from bench.measurement import PHASED, TIMED, Failure, Measurement
+from bench.measurement import COUNTED, PHASED, PROFILED, STACKED, TIMED, Failure, Measurement
 from bench.nursery import Died, TimedOut, Workers
 from bench.suite import Expansion
 
@@ -59,22 +61,31 @@ class Plan:
     cases: list[Case]
     files: Mapping[str, str]  # suite name -> file
     schedule: Schedule = field(default_factory=Schedule)
+    apart: Apart = field(default_factory=Apart)
+    traces: Path | None = None  # the folder that profiles put their files into
 
     @property
     def launches(self) -> int:
         """How many launches the plan takes at the least."""
-        return len(self.cases) * self.schedule.launches + len(self.phase_cases)
+        return len(self.cases) * self.schedule.launches + len(self.launches_apart)
 
     @property
-    def phase_cases(self) -> list[Case]:
-        """The cases whose phases take a launch of their own: those on a device."""
-        return [case for case in self.cases if case.device != "cpu"]
+    def launches_apart(self) -> list[tuple[Case, str]]:
+        """Case and kind of each launch apart from timing: on a device, phases take one too."""
+        kinds = {COUNTED: self.apart.counts, PROFILED: self.apart.profile, STACKED: self.apart.stacks}
+        asked = [kind for kind, wanted in kinds.items() if wanted]
+        return [
+            (case, kind)
+            for case in self.cases
+            for kind in ([PHASED, *asked] if case.device != "cpu" else asked)
+        ]
 
     def to_json(self) -> dict[str, Any]:
         return {
             "cases": [case.to_json() for case in self.cases],
             "files": dict(self.files),
             "schedule": self.schedule.to_json(),
+            "apart": self.apart.to_json(),
         }
 
 
@@ -147,15 +158,23 @@ def run(
     budget = Budget(plan.schedule.time_budget, clock, began)
     made = {(record.round, record.kind, record.case.id): record for record in done}
     number = 0
-    while wanted := [(case, TIMED) for case in plan.cases if rule.wants(case)]:
+    lost: set[str] = set()  # cases that failed before anything of them was measured
+    while True:
         number += 1
-        if number == 1:
-            wanted += [(case, PHASED) for case in plan.phase_cases]
-        random.Random(f"{plan.schedule.seed}/{number}").shuffle(wanted)
+        wanted = [(case, TIMED) for case in plan.cases if rule.wants(case)]
+        order = random.Random(f"{plan.schedule.seed}/{number}")
+        order.shuffle(wanted)
+        if number == 1:  # behind the timed ones, which a budget is there for
+            wanted += order.sample(plan.launches_apart, len(plan.launches_apart))
+        if not wanted:
+            return
         is_new = True
         for position, (case, kind) in enumerate(wanted, start=1):
+            if kind != TIMED and case.id in lost:
+                continue
             if earlier := made.get((number, kind, case.id)):
                 rule.add(earlier)
+                lost |= _lost(earlier, number)
                 continue
             if not budget.has_room():
                 return
@@ -166,8 +185,14 @@ def run(
             announce(job)
             record = launch(workers, plan, job, watch)
             rule.add(record)
+            lost |= _lost(record, number)
             budget.spent()
             yield record
+
+
+def _lost(record: Record, number: int) -> set[str]:
+    """The case of a failure in the first round: what it does not do once it will not do again for its counts."""
+    return {record.case.id} if number == 1 and isinstance(record, Failure) else set()
 
 
 class Budget:
@@ -193,8 +218,13 @@ class Budget:
             self._longest = max(self._longest, self._clock() - self._launch_began)
 
 
-def launch(workers: Workers, plan: Plan, job: Job, watch: Watch | None = None) -> Record:
-    """One launch: what it reported, or the Failure that its end amounts to; with what was seen of it."""
+def launch(
+    workers: Workers, plan: Plan, job: Job, watch: Watch | None = None, threads: int | None = None
+) -> Record:
+    """One launch: what it reported, or the Failure that its end amounts to; with what was seen of it.
+
+    `threads` are those of the workers, or of all counts launches, if not given.
+    """
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
     log = f"{slug(job.case.id)}.{job.kind}.{job.round}.log"
     request = {
@@ -204,8 +234,9 @@ def launch(workers: Workers, plan: Plan, job: Job, watch: Watch | None = None) -
         "round": job.round,
         "position": job.position,
         "suite_file": plan.files[job.case.suite],
-        "conditions": workers.conditions.to_json(),
+        "conditions": _conditions(workers, job, threads).to_json(),
         "seed": plan.schedule.seed,
+        **_wishes(plan, job),
     }
     record: Record
     loop: tuple[float, float] | None = None
@@ -223,6 +254,24 @@ def launch(workers: Workers, plan: Plan, job: Job, watch: Watch | None = None) -
             job.case, job.kind, job.round, job.position, 0, started, failure, message, detail=f"logs/{log}"
         )
     return record if watch is None else _with_readings(record, watch.end(loop))
+
+
+def _conditions(workers: Workers, job: Job, threads: int | None) -> Conditions:
+    standard = COUNT_THREADS if job.kind == COUNTED else workers.conditions.threads
+    return dataclasses.replace(workers.conditions, threads=threads or standard)
+
+
+def _wishes(plan: Plan, job: Job) -> dict[str, Any]:
+    """What a launch apart from timing is to do."""
+    if job.kind in (TIMED, PHASED):
+        return {}
+    return {
+        "graph": plan.apart.graph,
+        "profile_steps": plan.apart.profile_steps,
+        "trace_cap": plan.apart.trace_cap,
+        "traces": str(plan.traces or ""),
+        "trace_name": file_name(job.case.id),
+    }
 
 
 def _with_readings(record: Record, seen: Readings) -> Record:
@@ -257,6 +306,12 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"  # a real-time one has no name
+
+
+def file_name(text: str) -> str:
+    """Text as a file name that no other text has."""
+    plain = slug(text)[:100]
+    return plain if plain == text else f"{plain}-{zlib.crc32(text.encode()):08x}"
 
 
 def slug(text: str) -> str:

@@ -10,7 +10,22 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bench.case import Case
-from bench.measurement import TIMED, Device, Environment, Failure, Measurement, StageRecord
+from bench.measurement import (
+    REMAINDER,
+    TIMED,
+    AutogradGraph,
+    Counts,
+    Device,
+    Environment,
+    Failure,
+    GraphNode,
+    Measurement,
+    MemoryTimeline,
+    OperatorCount,
+    OperatorTime,
+    Profile,
+    StageRecord,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -244,3 +259,96 @@ def fill(disk, room: int) -> None:
         except OSError:
             pass  # it is full
     spare.unlink()
+
+
+# What launches apart from timing find. The numbers are easily added up in one's head.
+
+
+def operator_count(operator: str = "aten.addmm", **changes: Any) -> OperatorCount:
+    """Two calls in the forward pass of training, of 100 FLOPs and 50 bytes in all."""
+    standard = {
+        "stage": "train",
+        "phase": "forward",
+        "dtype": "float32",
+        "calls": 2,
+        "flops": 100,
+        "bytes": 50,
+    }
+    return OperatorCount(operator=operator, **{**standard, **changes})
+
+
+def timeline(**changes: Any) -> MemoryTimeline:
+    """The memory of a step of 4 ms in four phases, which peaks at 180 KiB when its forward pass ends."""
+    standard = {
+        "seconds": (0.0, 0.001, 0.002, 0.003),
+        "bytes": {
+            "parameters": (80 * 2**10,) * 4,
+            "activations": (0, 40 * 2**10, 100 * 2**10, 0),
+            "gradients": (0, 0, 0, 80 * 2**10),
+        },
+        "phases": ("data", "forward", "backward", "optimizer"),
+        "ends": (0.0005, 0.002, 0.003, 0.004),
+    }
+    return MemoryTimeline(**{**standard, **changes})
+
+
+def graph(*nodes: GraphNode) -> AutogradGraph:
+    """The graph of a linear layer and its loss, or of these nodes."""
+    standard = (
+        GraphNode("NllLossBackward0", 128, (1,)),
+        GraphNode("LogSoftmaxBackward0", 640, (2,)),
+        GraphNode("AddmmBackward0", 4096, (3, 4)),
+        GraphNode("torch::autograd::AccumulateGrad", 0, ()),
+        GraphNode("TBackward0", 0, (5,)),
+        GraphNode("torch::autograd::AccumulateGrad", 0, ()),
+    )
+    return AutogradGraph(nodes or standard)
+
+
+def counts(**changes: Any) -> Counts:
+    """Two steps of training and one of each evaluation, with a timeline and a graph; `changes` replace."""
+    standard = {
+        "steps": {"train": 2, "validate": 1, "test": 1},
+        "totals": {"ops": 6, "flops": 150, "saved_bytes": 4864, "peak_live_bytes": 184_320},
+        "operators": (
+            operator_count(),
+            operator_count("aten.relu", flops=0, bytes=30),
+            operator_count(stage="test", calls=1, flops=50, bytes=25),
+        ),
+        "timeline": timeline(),
+        "graph": graph(),
+    }
+    return Counts(**{**standard, **changes})
+
+
+def operator_time(operator: str = "aten::addmm", host_self: float = 1.0, **changes: Any) -> OperatorTime:
+    """Two calls in the forward pass of training, on a CPU."""
+    standard = {
+        "stage": "train",
+        "phase": "forward",
+        "kind": "operator",
+        "shapes": "4x3 3x2",
+        "calls": 2,
+        "host_total": host_self,
+        "device_self": 0.0,
+        "device_total": 0.0,
+        "bytes": 64,
+    }
+    return OperatorTime(operator=operator, host_self=host_self, **{**standard, **changes})
+
+
+def profile(**changes: Any) -> Profile:
+    """Two operators and what is left of their phases, over two steps; `changes` replace."""
+    standard = {
+        "steps": {"train": 2},
+        "wall": {"train": 8.0},
+        "plain_step": 2.0,
+        "profiled_step": 4.0,
+        "operators": (
+            operator_time("aten::addmm", 4.0, host_total=5.0),
+            operator_time("aten::mm", 2.0, phase="backward"),
+            operator_time(REMAINDER, 2.0, phase="backward", kind="remainder", shapes="", calls=1, bytes=0),
+        ),
+        "trace": "traces/fake.json.gz",
+    }
+    return Profile(**{**standard, **changes})

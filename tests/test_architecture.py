@@ -75,8 +75,13 @@ NO_SUCH_FILE = ("utils.py", "util.py", "common.py", "helpers.py", "misc.py")
 DRIVEN_THROUGH = {
     "bench.cli.doctor": "bench.cli",
     "bench.cli.inspect": "bench.cli",  # a verb is its words on the command line
+    "bench.cli.measuring": "bench.cli",
+    "bench.cli.profile": "bench.cli",
     "bench.cli.resume": "bench.cli",
     "bench.cli.run": "bench.cli",
+    "bench.measurement.environment": "bench.measurement",  # the waist is one, in several files
+    "bench.measurement.metrics": "bench.measurement",
+    "bench.measurement.record": "bench.measurement",
     "bench.worker.allocator": "bench.worker.environment",  # pins for good: in a process of its own
     "bench.worker.steady": "bench.noise",  # a suite
     "bench.worker.session": "bench.nursery",  # a launch is a process

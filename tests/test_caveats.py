@@ -10,7 +10,7 @@ from fakes import DISTURBED, failure, guards, measurement, stage, stages
 from bench.analysis import guards as bounds
 from bench.analysis.caveats import CAVEATS, case_caveats
 from bench.analysis.launch import analysed
-from bench.measurement import PHASED
+from bench.measurement import COUNTED, PHASED, PROFILED, Counts, Profile
 
 SOUND = [measurement(round=number, guards=guards()) for number in range(1, 7)]
 WALL = guards()["wall"]
@@ -56,6 +56,17 @@ CALM = (1.0,) * 40
 LONG = training(CALM, (9.0,) * 10 + CALM[10:], CALM)
 GROWING = training(CALM, *[tuple(1 + (40 * epoch + step) / 20 for step in range(40)) for epoch in range(3)])
 
+COUNTED_APART = measurement(
+    kind=COUNTED, stages=(), counts=Counts({"train": 2}, {}, (), unknown=("aten.linalg_svd",))
+)
+
+
+def profiled(**changes):
+    """Sound launches, and one more under the profiler."""
+    profile = Profile({"train": 5}, {"train": 0.1}, 0.01, 0.02, (), **changes)
+    return [*SOUND, measurement(kind=PROFILED, stages=(), profile=profile)]
+
+
 ARISES = {
     "few_launches": Story(SOUND[:5], 5),
     "unsettled": Story(taking(0.9, 1.0, 1.0, 1.0, 1.0, 1.1), 6, tolerance=0.02),
@@ -75,6 +86,9 @@ ARISES = {
     "parameters_not_moved": Story([*SOUND[:5], with_check("parameters_moved_in_training")], 1),
     "weights_moved_in_evaluation": Story([*SOUND[:3], *[with_check("weights_kept_in_evaluation")] * 3], 3),
     "graph_unexpected": Story([*SOUND[:5], with_check("graph_as_the_mode_says")], 1),
+    "flops_lower_bound": Story([*SOUND, COUNTED_APART], 1),
+    "device_not_profiled": Story(profiled(limits=("device_not_profiled",)), 1),
+    "trace_omitted": Story(profiled(omitted="it has 99 MB, above the cap"), 1),
     "no_full_batch": Story([measurement(stages=(stage("train", 1, (), wall=1.0),))] * 6, 6),
 }
 

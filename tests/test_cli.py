@@ -77,7 +77,7 @@ class TestRun:
         assert "inference_mode" in out
         assert "few launches: too few launches for a 95 % interval" in out
         assert "summary.csv" in out
-        assert "round 1, launch 1 of about 4, 0 of 4 cases done" in err
+        assert "round 1, launch 1 of about 12, 0 of 4 cases done" in err
 
     def test_the_run_is_labelled_and_read_by_pandas_users(self, finished):
         folder, _, _ = finished
@@ -116,8 +116,8 @@ class TestRun:
         torn.mkdir()
         (torn / "journal.jsonl").write_bytes((folder / "journal.jsonl").read_bytes()[:-100])
         assert cli.exit_code(["show", str(torn)]) == 0
-        assert "line 4 is torn" in capfd.readouterr().err
-        assert bench.read(torn).summary["case"].nunique() == 3
+        assert "line 12 is torn" in capfd.readouterr().err
+        assert bench.read(torn).summary["case"].nunique() == 4
 
 
 class TestFailures:
@@ -205,7 +205,7 @@ BAD = {
     "one epoch": (["list", SMALL, "--axis", "epochs=1"], "epochs must be a whole number of at least 2"),
     "a bad expression": (["list", SMALL, "-k", "train and ("], "-k 'train and ('"),
     "nothing selected": (["list", SMALL, "-k", "cuda"], "matches none of the 4 cases; there are"),
-    "no launches": (["run", SMALL, "--launches", "0"], "launches must be at least 1"),
+    "fewer launches than none": (["run", SMALL, "--launches", "-1"], "launches must be at least 0"),
     "fewer at the most": (
         ["run", SMALL, "--launches", "8", "--max-launches", "7"],
         "max-launches must be at least launches, 8, not 7",
@@ -284,7 +284,7 @@ class TestDryRun:
     def test_it_says_what_would_be_measured_and_makes_nothing(self, here, capfd):
         assert cli.exit_code(["run", SMALL, "--dry-run", "-k", "no_grad", "--launches", "3"]) == 0
         out = capfd.readouterr().out
-        assert "1 case, 3 launches, about" in out
+        assert "1 case, 5 launches, about" in out
         assert not Path("results").exists()
 
 

@@ -217,9 +217,8 @@ class TestSchedule:
     @pytest.mark.parametrize(
         ("launches", "most", "message"),
         [
-            (0, None, "launches must be at least 1, not 0"),
-            (-1, None, "launches must be at least 1, not -1"),
-            (0, 5, "launches must be at least 1, not 0"),
+            (-1, None, "launches must be at least 0, not -1"),
+            (-1, 5, "launches must be at least 0, not -1"),
             (10, 5, "max-launches must be at least launches, 10, not 5"),
             (None, 0, "max-launches must be at least launches, 1, not 0"),
             (None, -3, "max-launches must be at least launches, 1, not -3"),

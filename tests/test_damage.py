@@ -13,6 +13,8 @@ import json
 import math
 import os
 import pickle
+import xml.etree.ElementTree as ET
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from conftest import EXAMPLES
-from fakes import CASE, environment, failure, measurement, stage
+from fakes import CASE, counts, environment, failure, measurement, profile, stage
 from hypothesis import given, is_hypothesis_test
 from hypothesis import strategies as st
 from pyarrow import parquet
@@ -29,8 +31,10 @@ from rich.console import Console
 
 from bench.case import Case
 from bench.errors import UsageError
-from bench.measurement import PHASED
-from bench.report import table
+from bench.measurement import COUNTED, PHASED, PROFILED
+from bench.report import plots, table
+from bench.report.plots import style
+from bench.report.profile import profiles
 from bench.results import tables
 from bench.results.files import read_summary
 from bench.results.folder import RunFolder
@@ -39,6 +43,7 @@ from bench.results.journal import SCHEMA, Journal, read_journal
 from bench.results.tables import Tables
 
 LEAST = {"quick": 500, "long": 10_000}  # examples over all properties here: `make test`, `make test-long`
+DRAWN = 40  # of so many damaged journals one is drawn, as it takes its time
 
 OTHER = Case("fake", {"device": "cpu", "batch_size": 4, "width": None, "rate": 0.1, "mode": "no_grad"})
 STAGES = (stage(phases={"data": 0.5, "other": 1.5}), stage("test", metrics={"accuracy": 0.5}))
@@ -47,6 +52,8 @@ RECORDS = (
     failure(case=OTHER, message="no such\nthing", detail="Traceback ...\n  \u2620"),
     measurement(case=OTHER, stages=STAGES[1:], round=2),
     measurement(stages=STAGES[:1], kind=PHASED, round=3),
+    measurement(stages=(), kind=COUNTED, round=0, counts=counts(unknown=("mylib.thing",))),
+    measurement(stages=(), kind=PROFILED, round=0, profile=profile(device={"idle_share": 0.5})),
 )
 PLAN = {
     "name": "mine",
@@ -102,8 +109,25 @@ class Run:
         if found is not None and show:
             json.loads(tables.as_json(found), parse_constant=refuse_constant)
             shown(found).encode()
+            if name == "journal.jsonl" and zlib.crc32(path.read_bytes()) % DRAWN == 0:
+                self.draw(found)
         assert not self.marker.exists(), "a pickle was loaded"
         return found
+
+    def draw(self, found: Tables) -> None:
+        """The pictures of each case that was counted, in files that others can read."""
+        names = {case: str(number) for number, case in enumerate(found.apart)}
+        for path in plots.draw_cases(found, self.path.parent.parent / "plots", names):
+            if path.suffix == ".svg":
+                ET.parse(path)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coarse():
+    """Few pixels: nobody looks at these pictures."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(style.SETTINGS, "savefig.dpi", 20)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -127,9 +151,9 @@ def refuse_constant(constant: str) -> None:
 
 
 def shown(found: Tables) -> str:
-    """The tables as `bench show` prints them."""
+    """The tables as `bench show` prints them, and the profiles as `bench profile` does."""
     console = Console(file=io.StringIO(), width=160, highlight=False)
-    for page in (*table.overview(found), *table.metrics(found)):
+    for page in (*table.overview(found), *table.metrics(found), *profiles(found, 2)):
         console.print(page)
     return console.file.getvalue()
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import matplotlib
 import pytest
-from fakes import DISTURBED
+from fakes import DISTURBED, timeline
 from matplotlib.image import imread
 
 from bench.case import MODES, Case
 from bench.errors import ResultsError
-from bench.measurement import METRICS, PHASES, Device, Environment, Failure, Measurement, StageRecord
+from bench.measurement import METRICS, PHASES, Counts, Device, Environment, Failure, Measurement, StageRecord
 from bench.report import plots
 from bench.report.plots import (
     PICTURES,
@@ -68,6 +68,13 @@ def launch(case: Case, number: int, step: float, memory: int, guards=None) -> Me
     return Measurement(case, "timed", number, 1, 1, STARTED, "host", stages, held, guards=guards or {})
 
 
+def counted(case: Case) -> Measurement:
+    """The launch that counts."""
+    return Measurement(
+        case, "counts", 1, 1, 1, STARTED, "none", (), counts=Counts({}, {}, (), timeline=timeline())
+    )
+
+
 def run(
     cases,
     launches=6,
@@ -86,6 +93,7 @@ def run(
         for number in range(1, launches + 1):
             guards = DISTURBED if number in disturbed else None
             records.add(launch(case, number, step(case, number), held, guards))
+        records.add(counted(case))
     return build(records, plan, ENVIRONMENT)
 
 
@@ -188,6 +196,7 @@ class TestAWholeMatrix:
             "evaluation_modes": "Evaluation modes side by side",
             "memory": "Peak memory against batch size",
             "launches": "Every launch beside its estimate",
+            "memory_timeline": "Memory over a step: sgd, batch 32",
         }
         there = texts(vision[0], picture)
         assert titles[picture] in there
@@ -352,7 +361,7 @@ class TestWhatMayBeMissing:
 
     def test_summary_without_launches_or_phases_still_draws(self, tmp_path):
         tables = run(matrix(batch_size=[32, 64]))
-        tables.launches, tables.phases = tables.launches[:0], tables.phases[:0]
+        tables.launches, tables.phases, tables.apart = tables.launches[:0], tables.phases[:0], {}
         assert names(draw(tables, tmp_path)) == {"throughput", "memory"}
 
     def test_zero_seconds_and_zero_bytes_draw(self):

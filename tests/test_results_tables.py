@@ -269,7 +269,10 @@ class TestAxes:
         assert first["depth"].tolist() == [pd.NA, 2]
 
     def test_no_suite_can_call_an_axis_like_a_column(self, tables):
-        frames = (tables.summary, tables.steps, tables.phases, tables.launches, tables.failures)
+        frames = (
+            *(tables.summary, tables.steps, tables.phases, tables.launches, tables.failures),
+            *(tables.counts, tables.ops),
+        )
         assert {name for frame in frames for name in frame.columns} - set(TRAIN.axes) == RESERVED
 
 

@@ -6,9 +6,9 @@ import fakes
 import pytest
 
 from bench.analysis.stopping import StopRule
-from bench.case import Case, Conditions, Schedule
+from bench.case import COUNT_THREADS, Apart, Case, Conditions, Schedule
 from bench.machine.telemetry import Readings
-from bench.measurement import PHASED, TIMED, Failure, Measurement
+from bench.measurement import COUNTED, PHASED, PROFILED, STACKED, TIMED, Failure, Measurement
 from bench.nursery import Died, TimedOut
 from bench.runner import Job, Plan, launch, run, slug
 
@@ -91,6 +91,47 @@ class TestRounds:
         assert [(record.case, record.round) for record in phased] == [(ON_DEVICE, 1)]
         assert sum(record.kind == TIMED for record in records) == 4
         assert plan(cases, launches=2).launches == len(records)
+
+    def test_launches_apart_from_timing_come_last_in_the_first_round(self):
+        wished = Apart(counts=True, profile=True, stacks=True)
+        cases = [CASES[0], ON_DEVICE]
+        whole = Plan(list(cases), {"story": "story.py"}, Schedule(launches=2), wished)
+        records = story_of(Told(), whole)
+        assert [record.kind for record in records[:2]] == [TIMED, TIMED]
+        apart = records[2:9]
+        assert {record.round for record in apart} == {1}
+        assert sorted((record.kind, record.case.device) for record in apart) == sorted(
+            [(kind, case.device) for kind in (COUNTED, PROFILED, STACKED) for case in cases]
+            + [(PHASED, "cuda:0")]
+        )
+        assert len(records) == whole.launches == 4 + 7
+
+    def test_a_case_that_failed_has_no_launches_apart(self):
+        wished = Apart(counts=True, profile=True)
+        whole = Plan(CASES[:2], {"story": "story.py"}, Schedule(launches=2), wished)
+        records = story_of(Told({CASES[0].id: ["raises"]}), whole)
+        assert [record.kind for record in records if record.case == CASES[0]] == [TIMED]
+        assert {record.kind for record in records if record.case == CASES[1]} == {TIMED, COUNTED, PROFILED}
+
+    def test_without_timed_launches_a_run_is_those_apart(self):
+        whole = Plan([CASES[0]], {"story": "story.py"}, Schedule(launches=0), Apart(counts=True))
+        assert [record.kind for record in story_of(Told(), whole)] == [COUNTED]
+
+    def test_counts_are_taken_at_a_fixed_number_of_threads(self):
+        asked: dict[str, int] = {}
+
+        class Listening(Told):
+            conditions = Conditions(threads=7)
+
+            def ask(self, request, log, timeout, started):
+                asked[request["kind"]] = request["conditions"]["threads"]
+                return super().ask(request, log, timeout, started)
+
+        whole = Plan(
+            [CASES[0]], {"story": "story.py"}, Schedule(launches=1), Apart(counts=True, profile=True)
+        )
+        story_of(Listening(), whole)
+        assert asked == {TIMED: 7, COUNTED: COUNT_THREADS, PROFILED: 7}
 
     def test_each_launch_is_announced_before_it_is_made(self):
         announced: list[tuple[str, int]] = []

@@ -30,6 +30,9 @@ CAVEATS = (
     "parameters_not_moved",  # by training
     "weights_moved_in_evaluation",
     "graph_unexpected",  # an autograd graph where the mode forbids one, or none where it records
+    "flops_lower_bound",  # operators that compute, without a formula
+    "device_not_profiled",
+    "trace_omitted",  # too large, or no room for it
     "no_full_batch",  # no step whose time could be compared
 )
 
@@ -80,6 +83,10 @@ def case_caveats(
     }
     for check, name in _CHECKS.items():
         found[name] = sum(not launch.measurement.checks.get(check, True) for launch in timed)
+    apart = [launch.measurement for launch in launches if not launch.timed]
+    found["flops_lower_bound"] = sum(bool(m.counts and m.counts.unknown) for m in apart)
+    found["trace_omitted"] = sum(bool(m.profile and m.profile.omitted) for m in apart)
+    found["device_not_profiled"] = sum("device_not_profiled" in m.profile.limits for m in apart if m.profile)
     remarked = [name for launch in used for name in remarks(launch.measurement)]
     remarked += ["never_settled" for launch in used if not launch.warmup.settled]
     remarked += ["long_warmup" for launch in used if _mostly_warmup(launch)]

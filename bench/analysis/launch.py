@@ -10,9 +10,10 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.analysis.counts import count_values, rates
 from bench.analysis.guards import contamination
 from bench.analysis.warmup import find_warmup
-from bench.measurement import PHASED, STAGES, TIMED, WARMUP_EPOCHS, Measurement, StageRecord
+from bench.measurement import PHASED, STAGES, TIMED, WARMUP_EPOCHS, Measurement, Peak, StageRecord
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,12 @@ class Launch:
         return self.measurement.kind == TIMED
 
 
-def analysed(measurements: Sequence[Measurement]) -> list[Launch]:
-    """The launches of one case. Which of them count depends on them all: see `counting`."""
+def analysed(measurements: Sequence[Measurement], peaks: Sequence[Peak] = ()) -> list[Launch]:
+    """The launches of one case. Which of them count depends on them all: see `counting`.
+
+    `peaks` are those of the machine's devices, as far as they are known.
+    """
+    counts = next((m.counts for m in measurements if m.counts is not None), None)
     disturbed = [contamination(m) if m.kind == TIMED else () for m in measurements]
     timed = [index for index, m in enumerate(measurements) if m.kind == TIMED]
     counted = dict(zip(timed, counting([bool(disturbed[index]) for index in timed]), strict=True))
@@ -69,6 +74,8 @@ def analysed(measurements: Sequence[Measurement]) -> list[Launch]:
     for index, measurement in enumerate(measurements):
         start = warmup(measurement)
         values = launch_values(measurement, start)
+        if counts is not None and measurement.kind == TIMED:
+            values |= rates(values, counts, peaks, measurement.case.device)
         launches.append(Launch(measurement, start, values, disturbed[index], counted.get(index, True)))
     return launches
 
@@ -122,7 +129,7 @@ def launch_values(measurement: Measurement, start: Warmup | None = None) -> dict
     """Every metric that this launch gives a value for; `start` is its warm-up, if it is known already.
 
     A timed launch gives all but the phases that it did not take; a phase launch gives its phases alone,
-    since its marks cost time.
+    since its marks cost time; a counts launch its counts.
     """
     start = start or warmup(measurement)
     by_stage = _by_stage(measurement)
@@ -135,6 +142,10 @@ def launch_values(measurement: Measurement, start: Warmup | None = None) -> dict
         values |= _quality(by_stage)
     if measurement.kind in (TIMED, PHASED):
         values |= _phases(by_stage, start)
+    if values.get("train.step_mean") and "train.phase.data" in values:
+        values["train.data_share"] = values["train.phase.data"] / values["train.step_mean"]
+    if measurement.counts is not None:
+        values |= count_values(measurement.counts)
     return values
 
 

@@ -41,6 +41,10 @@ class RunFolder:
     def plots(self) -> Path:
         return self.path / "plots"
 
+    @property
+    def traces(self) -> Path:
+        return self.path / "traces"
+
     def table(self, name: str) -> Path:
         return self.path / name
 

@@ -16,17 +16,44 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis.caveats import case_caveats
+from bench.analysis.counts import family
 from bench.analysis.estimate import estimate
 from bench.analysis.launch import Launch, analysed, steps
 from bench.case import AxisValue, Case, columns, spell
 from bench.errors import ResultsError
-from bench.measurement import METRICS, STAGES, Environment, Failure, Measurement, metric
+from bench.measurement import (
+    METRICS,
+    PROFILED,
+    STACKED,
+    STAGES,
+    Counts,
+    Environment,
+    Failure,
+    Measurement,
+    Profile,
+    metric,
+)
 from bench.results.folder import RunFolder, find
 from bench.results.journal import Records, read_journal
 
 SUMMARY_COLUMNS = [
     *("metric", "unit", "value", "ci_low", "ci_high", "smallest_change"),
     *("launches", "contaminated", "steps", "warmup_steps", "caveats"),
+]
+COUNT_COLUMNS = [
+    "stage",
+    "phase",
+    "operator",
+    "family",
+    "number_format",
+    "calls",
+    "flops",
+    "bytes",
+    "formula",
+]
+OPERATOR_COLUMNS = [
+    *("stage", "phase", "operator", "kind", "shapes", "calls"),
+    *("host_self", "host_total", "device_self", "device_total", "bytes"),
 ]
 FAILURE_COLUMNS = ["kind", "round", "failure", "message", "where"]
 
@@ -49,8 +76,10 @@ class Tables:
 
     `summary`: one row per case x metric. `steps`: one row per timed step. `phases`: one row per case x
     stage x phase. `launches`: one row per launch x metric, what the summary is the median of.
-    `failures`: one row per launch that failed. Axes are columns; an axis that a case does not use is
-    empty. Times are seconds, sizes bytes.
+    `failures`: one row per launch that failed. `counts`: one row per case x stage x phase x operator with its
+    calls, FLOPs and bytes. `ops`: one row per case x stage x phase x operator or kernel x shapes of a profile.
+    `apart` holds by case what is no table: timelines, graphs, traces. Axes are columns; an axis that a case
+    does not use is empty. Times are seconds, sizes bytes.
     """
 
     summary: pd.DataFrame
@@ -58,6 +87,9 @@ class Tables:
     phases: pd.DataFrame
     launches: pd.DataFrame
     failures: pd.DataFrame
+    counts: pd.DataFrame
+    ops: pd.DataFrame
+    apart: Mapping[str, Apart] = field(default_factory=dict)
     environment: Environment | None = None
     plan: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -89,7 +121,8 @@ def build(
     failed: dict[str, list[Failure]] = {case.id: [] for case in cases}
     for failure in records.failures:
         failed[failure.case.id].append(failure)
-    launches = {case.id: analysed(measured[case.id]) for case in cases}
+    peaks = environment.peaks if environment is not None else ()
+    launches = {case.id: analysed(measured[case.id], peaks) for case in cases}
     axes = columns(cases)
     tolerance = _tolerance(plan or {})
 
@@ -136,6 +169,15 @@ def build(
             ),
             FAILURE_COLUMNS,
         ),
+        counts=frame(
+            ((case, row) for case in cases for row in _counts(measured[case.id])),
+            COUNT_COLUMNS,
+        ),
+        ops=frame(
+            ((case, row) for case in cases for row in _ops(measured[case.id])),
+            OPERATOR_COLUMNS,
+        ),
+        apart={case.id: _apart(measured[case.id]) for case in cases},
         environment=environment,
         plan=plan or {},
         notes=records.notes,
@@ -248,6 +290,42 @@ def _phases(launches: Sequence[Launch]) -> Iterable[dict[str, Any]]:
             }
 
 
+def _counts(measurements: Sequence[Measurement]) -> Iterable[dict[str, Any]]:
+    for measurement in measurements:
+        if measurement.counts is None:
+            continue
+        unknown = set(measurement.counts.unknown)
+        for one in measurement.counts.operators:
+            yield {
+                **dataclasses.asdict(one),
+                "family": family(one.operator),
+                "number_format": one.dtype,
+                "formula": one.operator not in unknown,
+            }
+
+
+def _ops(measurements: Sequence[Measurement]) -> Iterable[dict[str, Any]]:
+    for measurement in measurements:
+        if measurement.profile is not None:
+            for one in measurement.profile.operators:
+                yield dataclasses.asdict(one)
+
+
+@dataclass(frozen=True)
+class Apart:
+    """What the launches of one case apart from timing found."""
+
+    counts: Counts | None = None
+    profile: Profile | None = None
+    stacks: Profile | None = None
+
+
+def _apart(measurements: Sequence[Measurement]) -> Apart:
+    profiles = {m.kind: m.profile for m in measurements if m.profile is not None}
+    counts = next((m.counts for m in measurements if m.counts is not None), None)
+    return Apart(counts, profiles.get(PROFILED), profiles.get(STACKED))
+
+
 def _frame(
     rows: Sequence[tuple[Case, Mapping[str, Any]]], axes: Sequence[str], names: Sequence[str]
 ) -> pd.DataFrame:
@@ -298,6 +376,8 @@ def write(folder: RunFolder, tables: Tables) -> None:
         tables.steps.to_parquet(folder.table("steps.parquet"), index=False)
         tables.phases.to_csv(folder.table("phases.csv"), index=False)
         tables.failures.to_csv(folder.table("failures.csv"), index=False)
+        tables.counts.to_csv(folder.table("counts.csv"), index=False)
+        tables.ops.to_parquet(folder.table("ops.parquet"), index=False)
     except OSError as problem:
         why = os.strerror(problem.errno) if problem.errno else str(problem)  # pandas raises some without
         raise ResultsError(

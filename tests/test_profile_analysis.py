@@ -1,0 +1,117 @@
+"""What stands out in a profile: the operators with the most time of their own, and what autograd keeps."""
+
+from __future__ import annotations
+
+import pytest
+from fakes import graph, operator_time, profile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.analysis.profile import GraphRow, graph_rows, self_times, top
+from bench.measurement import REMAINDER, GraphNode
+
+
+def kernel(name: str, seconds: float, **changes):
+    return operator_time(
+        name, 0.0, kind="kernel", shapes="", device_self=seconds, device_total=seconds, **changes
+    )
+
+
+class TestTheTopOfAProfile:
+    def test_has_the_operators_with_the_most_time_of_their_own(self):
+        rows, rest = top(profile(), 9)
+        assert [(row.operator, row.self_time, row.share) for row in rows] == [
+            ("aten::addmm", 4.0, 0.5),
+            ("aten::mm", 2.0, 0.25),
+            (REMAINDER, 2.0, 0.25),
+        ]
+        assert rest is None
+
+    def test_adds_up_stages_phases_and_shapes(self):
+        rows, _ = top(
+            profile(
+                operators=(
+                    operator_time(host_self=1.0, host_total=3.0, calls=1),
+                    operator_time(host_self=2.0, host_total=4.0, calls=2, shapes="9x9"),
+                    operator_time(host_self=4.0, host_total=5.0, calls=3, phase="backward"),
+                    operator_time(host_self=1.0, host_total=6.0, calls=4, stage="test"),
+                )
+            ),
+            9,
+        )
+        (row,) = rows
+        assert (row.calls, row.self_time, row.total_time, row.share) == (10, 8.0, 18.0, 1.0)
+
+    def test_says_where_most_of_an_operator_was(self):
+        times = {("train", "forward"): 2.0, ("train", "backward"): 3.0, ("test", "forward"): 2.5}
+        spread = [operator_time(host_self=s, stage=stage, phase=p) for (stage, p), s in times.items()]
+        (row,) = top(profile(operators=tuple(spread)), 9)[0]
+        assert row.where == "train backward"
+
+    @pytest.mark.parametrize(
+        ("most", "name", "calls", "share"),
+        [(2, "1 other", 1, 0.25), (1, "2 others", 3, 0.5), (0, "3 others", 5, 1)],
+    )
+    def test_has_the_rest_as_one_row(self, most, name, calls, share):
+        rows, rest = top(profile(), most)
+        assert len(rows) == most
+        assert (rest.operator, rest.calls, rest.share, rest.self_time) == (name, calls, share, 8.0 * share)
+
+    def test_keeps_device_kernels_apart(self):
+        both = profile(
+            operators=(
+                operator_time(host_self=1.0, device_self=9.0),
+                kernel("gemm", 3.0),
+                kernel("gemm", 1.0, phase="backward"),
+                kernel("copy", 12.0, calls=7),
+            )
+        )
+        host, _ = top(both, 9)
+        device, _ = top(both, 9, "device")
+        assert [row.operator for row in host] == ["aten::addmm"]
+        assert [(row.operator, row.self_time, row.share) for row in device] == [
+            ("copy", 12.0, 0.75),
+            ("gemm", 4.0, 0.25),
+        ]
+
+    @pytest.mark.parametrize("operators", [(), (operator_time(host_self=0.0),)], ids=["none", "no time"])
+    @pytest.mark.parametrize("kind", ["host", "device"])
+    def test_is_empty_where_nothing_took_time(self, operators, kind):
+        assert top(profile(operators=operators), 9, kind) == ([], None)
+
+    @given(
+        times=st.lists(st.tuples(st.sampled_from("abcde"), st.floats(1e-9, 1e3)), min_size=1, max_size=30),
+        most=st.integers(0, 6),
+    )
+    def test_has_shares_that_add_up_to_one(self, times, most):
+        found = profile(operators=tuple(operator_time(name, seconds) for name, seconds in times))
+        rows, rest = top(found, most)
+        everything = [*rows, *([rest] if rest else [])]
+        assert sum(row.share for row in everything) == pytest.approx(1)
+        assert sum(row.calls for row in everything) == 2 * len(times)
+        assert [row.self_time for row in rows] == sorted((row.self_time for row in rows), reverse=True)
+
+
+class TestSelfTimes:
+    def test_are_added_up_by_stage_with_what_no_operator_took(self):
+        rows = [*profile().operators, operator_time(host_self=0.5, stage="test"), kernel("gemm", 7.0)]
+        assert self_times(rows) == {"train": 8.0, "test": 0.5}
+
+    def test_of_nothing_are_none(self):
+        assert self_times([]) == {}
+
+
+class TestTheRowsOfAGraph:
+    def test_add_up_the_nodes_of_one_name_those_that_keep_the_most_first(self):
+        assert graph_rows(graph()) == [
+            GraphRow("AddmmBackward0", 1, 4096),
+            GraphRow("LogSoftmaxBackward0", 1, 640),
+            GraphRow("NllLossBackward0", 1, 128),
+            GraphRow("torch::autograd::AccumulateGrad", 2, 0),
+            GraphRow("TBackward0", 1, 0),
+        ]
+
+    def test_that_keep_as_much_stand_by_number_then_by_name(self):
+        names = ["b", "c", "a", "c"]
+        rows = graph_rows(graph(*(GraphNode(name, 0, ()) for name in names)))
+        assert [row.name for row in rows] == ["c", "a", "b"]
