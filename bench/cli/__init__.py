@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import typer
 
-from bench.cli import doctor, inspect, listing, run
+from bench.cli import doctor, inspect, listing, profile, run
 from bench.errors import HarnessFault, Interrupted, UsageError
 
 USAGE, FAULT, INTERRUPTED = 2, 70, 130
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 listing.register(app)
 run.register(app)
+profile.register(app)
 inspect.register(app)
 doctor.register(app)
 

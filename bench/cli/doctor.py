@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from bench.case import Conditions
+from bench.cli.measuring import say_waiting
 from bench.cli.options import Debug, Json, conditions, seconds
 from bench.cli.progress import waiting
-from bench.cli.run import say_waiting
 from bench.machine.doctor import Finding, Noise, as_json, examine
 from bench.machine.gpu import open_gpus
 from bench.machine.lock import one_at_a_time

@@ -102,7 +102,7 @@ def schedule(
 ) -> Schedule:
     """The schedule that flags ask for: a number of launches alone is meant exactly."""
     standard = Schedule()
-    most = max_launches if max_launches is not None else launches or MOST_LAUNCHES
+    most = next(number for number in (max_launches, launches, MOST_LAUNCHES) if number is not None)
     return Schedule(
         launches=launches if launches is not None else min(standard.launches, max(1, most)),
         max_launches=most,

@@ -40,12 +40,12 @@ class Outlook:
     ) -> None:
         self._plan, self._rule, self._before, self._clock = plan, rule, before, clock
         self._began = clock()
-        self._phased = 0
+        self._apart = 0
         self.launches = 0  # made in this part of the run
 
     def end(self, record: Record) -> None:
         self.launches += 1
-        self._phased += record.kind != TIMED
+        self._apart += record.kind != TIMED
 
     @property
     def done(self) -> int:
@@ -54,8 +54,8 @@ class Outlook:
     @property
     def total(self) -> int:
         """Launches, as far as can be said now."""
-        phased = 0 if self._before else max(0, len(self._plan.phase_cases) - self._phased)
-        return self.done + phased + sum(self._rule.remaining(case) for case in self._plan.cases)
+        apart = 0 if self._before else max(0, len(self._plan.launches_apart) - self._apart)
+        return self.done + apart + sum(self._rule.remaining(case) for case in self._plan.cases)
 
     @property
     def settled(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from bench.analysis.comparability import differences
-from bench.case import AxisValue, Case, Conditions, Schedule
+from bench.case import Apart, AxisValue, Case, Conditions, Schedule
 from bench.cli.options import overrides, seconds, share, suite_files
 from bench.errors import ResultsError, UsageError
 from bench.measurement import Environment
@@ -25,7 +25,8 @@ _MOST_NAMED = 5  # changes that one message names
 class Request:
     """What a run was asked to measure, in whose terms it is kept in plan.json.
 
-    `files` are suite files, `keyword` the -k expression, `overrides` the values that --axis gave.
+    `files` are suite files, `keyword` the -k expression, `overrides` the values that --axis gave; `apart` says
+    which launches there are apart from timing.
     """
 
     files: Sequence[str]
@@ -33,6 +34,7 @@ class Request:
     overrides: Mapping[str, Sequence[AxisValue]]
     schedule: Schedule
     conditions: Conditions
+    apart: Apart = field(default_factory=Apart)
 
     def to_json(self) -> dict[str, Any]:
         return {"files": list(self.files), "keyword": self.keyword, "overrides": dict(self.overrides)}
@@ -61,6 +63,7 @@ def earlier(run: str) -> Earlier:
             overrides={axis: list(values) for axis, values in asked["overrides"].items()},
             schedule=Schedule.from_json(plan["schedule"]),
             conditions=Conditions.from_json(plan["conditions"]),
+            apart=Apart.from_json(plan.get("apart", {})),
         )
         for case in plan["cases"]:
             Case.from_json(case)
@@ -87,7 +90,7 @@ def given(context: typer.Context) -> dict[str, Any]:
             name: (f"--{name.replace('_', '-')}", lambda value: value)
             for name in (
                 *("launches", "max_launches", "repeats", "seed", "threads", "allocator", "start_method"),
-                *("name", "note", "out"),
+                *("no_profile", "name", "note", "out"),
             )
         },
     }
@@ -113,6 +116,7 @@ def check_flags(given: Mapping[str, Any], run: Earlier) -> None:
         "--allocator": conditions.allocator,
         "--start-method": conditions.start_method,
         "--data": conditions.data_root,
+        "--no-profile": not run.request.apart.profile,
         "--name": run.plan.get("name", ""),
         "--note": run.plan.get("note", ""),
         "-k": run.request.keyword,

@@ -6,19 +6,16 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import nullcontext
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench import __version__
-from bench.analysis.stopping import StopRule
-from bench.case import ALLOCATORS, START_METHODS, Schedule
+from bench.case import ALLOCATORS, START_METHODS, Apart
 from bench.cli import resume as resuming
-from bench.cli.listing import counted, select
+from bench.cli.listing import counted
+from bench.cli.measuring import Ended, Wishes, finish, into_folder, lock, planned
 from bench.cli.options import (
     Axis,
     Debug,
@@ -31,19 +28,11 @@ from bench.cli.options import (
     seconds,
     suite_files,
 )
-from bench.cli.progress import progress, waiting
-from bench.cli.resume import Earlier, Request
-from bench.errors import Interrupted, UsageError
-from bench.machine.gpu import open_gpus
-from bench.machine.lock import one_at_a_time
-from bench.machine.telemetry import Telemetry
-from bench.measurement import Environment
+from bench.cli.resume import Request
 from bench.nursery import Workers
 from bench.results import folder as folders
-from bench.results import sources
 from bench.results.history import launch_seconds
-from bench.results.journal import Journal
-from bench.runner import Plan, describe, probe, run
+from bench.runner import Plan
 from bench.signals import stoppable
 
 if TYPE_CHECKING:
@@ -106,6 +95,9 @@ def run_suites(
             metavar="|".join(START_METHODS), help="How launches start.  [default: fork where it is sound]"
         ),
     ] = None,
+    no_profile: Annotated[
+        bool, typer.Option("--no-profile", help="Leave out the launch of each case under the profiler.")
+    ] = False,
     data: Annotated[Path, typer.Option(metavar="DIR", help="Where downloaded data sets lie.")] = Path("data"),
     download: Annotated[bool, typer.Option("--download", help="Fetch data sets that are not there.")] = False,
     out: Annotated[
@@ -137,6 +129,7 @@ def run_suites(
             overrides=overrides(axis),
             schedule=schedule(launches, max_launches, tolerance, repeats, time_budget, timeout, seed),
             conditions=conditions(threads, allocator, start_method, data),
+            apart=Apart(counts=True, profile=not no_profile),
         )
     else:
         resuming.check_flags(resuming.given(context), before)
@@ -146,146 +139,34 @@ def run_suites(
         if time_budget is not None:
             budgeted = dataclasses.replace(request.schedule, time_budget=seconds(time_budget))
             request = dataclasses.replace(request, schedule=budgeted)
-    lock = nullcontext() if dry_run else one_at_a_time(command(), not no_wait, waiting=say_waiting)
-    with stoppable(), lock, Workers(request.conditions) as workers:
-        with waiting("importing torch, reading suites", quiet):
-            listings = describe(workers, request.files, request.overrides)
-        files = {one.name: one.file for one in listings}
-        plan = Plan(select(listings, request.keyword), files, request.schedule)
+    wishes = Wishes({"name": name, "note": note}, out, download, not no_wait, quiet, began)
+    with stoppable(), nullcontext() if dry_run else lock(wishes), Workers(request.conditions) as workers:
+        plan = planned(workers, request, quiet)
         if before is not None:
             resuming.check_cases(plan.cases, before)
         if dry_run:
             return say_plan(plan, as_json)
-        folder = before.folder if before is not None else folders.create(datetime.now(UTC), out)
-        workers.logs = folder.logs
-        try:
-            with waiting("building one task for each data set and model", quiet):
-                prepare(workers, plan, request, folder, before, {"name": name, "note": note}, download)
-        except (UsageError, Interrupted):
-            if before is None:
-                discard(folder)
-            raise
-        stop = measure(workers, plan, folder, before, quiet, began)
-    tables = finish(folder)
+        ended = into_folder(workers, plan, request, wishes, before)
+    tables = finish(ended.folder)
     if as_json:
         from bench.results.tables import as_json as tables_json
 
         print(tables_json(tables))
     elif not quiet:
-        say_results(folder, tables, stop)
-    return stop or outcome(plan, tables)
+        say_results(ended, tables, len(plan.cases))
+    return ended.stop or outcome(plan, tables)
 
 
-def command() -> str:
-    """What the user typed, as the note of the lock and plan.json keep it."""
-    return " ".join(["bench", *sys.argv[1:]])
-
-
-def say_waiting(holder: str) -> None:
-    print(f"bench: waiting for another run to end: {holder}; --no-wait leaves instead", file=sys.stderr)
-
-
-def prepare(
-    workers: Workers,
-    plan: Plan,
-    request: Request,
-    folder: folders.RunFolder,
-    before: Earlier | None,
-    labels: Mapping[str, str],
-    download: bool,
-) -> None:
-    """Tries what is to be measured, and writes down what it is; or sees that it is what it was before."""
-    code = probe(workers, plan, download)
-    environment = ask_environment(workers, plan.schedule)
-    if before is not None:
-        resuming.check_code(code, before)
-        resuming.check_environment(environment, before)
-        return
-    folder.write_json("environment.json", environment.to_json())
-    folder.write_json(
-        "plan.json",
-        {
-            **labels,
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "version": __version__,
-            "commit": folders.git_commit(),
-            "command": sys.argv[1:],
-            "request": request.to_json(),
-            "conditions": workers.conditions.to_json(),
-            "spawned_because": workers.fallback,
-            "sources": sources.digests(code),
-            "harness": sources.harness(),
-            **plan.to_json(),
-        },
-    )
-
-
-def ask_environment(workers: Workers, schedule: Schedule) -> Environment:
-    """What the machine and software are, as a launch finds them."""
-    request = {"do": "environment", "conditions": workers.conditions.to_json(), "seed": schedule.seed}
-    found = workers.ask(request, "environment.log")["environment"]
-    # Asking may have shown that fork is not sound.
-    return Environment.from_json({**found, "start_method": workers.conditions.start_method})
-
-
-def measure(
-    workers: Workers,
-    plan: Plan,
-    folder: folders.RunFolder,
-    before: Earlier | None,
-    quiet: bool,
-    began: float,
-) -> int:
-    """All launches that are still to make into the journal; the exit code of a signal that ended it early, else 0."""
-    done = before.records if before is not None else ()
-    rule = StopRule(plan.schedule)
-    cards = sorted(
-        {case.device.partition(":")[2] or "0" for case in plan.cases if case.device.startswith("cuda")}
-    )
-    telemetry = Telemetry(open_gpus([int(card) for card in cards]))
-    journal, bar = Journal(folder.journal), progress(plan, rule, quiet, len(done))
-    try:
-        for record in run(workers, plan, rule, done, telemetry, announce=bar.begin, began=began):
-            journal.append(record)
-            bar.end(record)
-    except Interrupted as stop:
-        return 128 + stop.signal_number
-    finally:
-        bar.close()
-        journal.close()
-        telemetry.close()
-    return 0
-
-
-def discard(folder: folders.RunFolder) -> None:
-    """Takes away a run folder in which nothing was measured."""
-    for path in sorted(folder.path.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    folder.path.rmdir()
-
-
-def finish(folder: folders.RunFolder) -> Tables:
-    """Tables and pictures of a run, made from its journal."""
-    from bench.report import plots
-    from bench.results import tables
-
-    for log in folder.logs.iterdir():
-        if log.stat().st_size == 0:
-            log.unlink()  # what printed nothing needs no file
-    made = tables.read(folder.path)
-    tables.write(folder, made)
-    plots.draw(made, folder.plots)
-    return made
-
-
-def say_results(folder: folders.RunFolder, tables: Tables, stop: int) -> None:
+def say_results(ended: Ended, tables: Tables, cases: int) -> None:
     from bench.cli.inspect import print_tables
 
     print_tables(tables)
-    place = folders.shown(folder.path)
+    place = folders.shown(ended.folder.path)
+    if ended.apart:
+        print(f"counts and profiles took {ended.apart / cases:.2f} s a case, apart from timing")
     print(f"tables: {place}/summary.csv (.parquet), phases.csv, steps.parquet")
     print(f"pictures: {place}/plots/")
-    if stop:
+    if ended.stop:
         print(
             f"stopped early; what was measured is kept, go on with: bench run --resume {place}",
             file=sys.stderr,

@@ -22,6 +22,12 @@ _PLAIN = {
     "parameters_not_moved": "training moved no parameter: check the optimizer and the learning rate",
     "weights_moved_in_evaluation": "evaluation changed weights or statistics: is a module left in training mode?",
     "graph_unexpected": "autograd recorded a graph where the mode forbids one, or none where it should",
+    "flops_lower_bound": "some of its operators compute but have no FLOP formula: its FLOPs are a lower bound; "
+    "register a formula with torch.utils.flop_counter.register_flop_formula",
+    "device_not_profiled": "the profiler could not watch the device (CUPTI is missing or not permitted): only the "
+    "host was profiled; allow performance counters for this user, or start the container with --cap-add SYS_ADMIN",
+    "trace_omitted": "a trace was not kept: see bench show --json, or the launch's record, for the reason; make room, "
+    "profile fewer steps with --profile-steps, or raise --trace-cap",
     "no_full_batch": "no step of its counted epochs had a full batch: there is no step time",
 }
 

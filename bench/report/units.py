@@ -10,14 +10,17 @@ NOTHING = "-"  # stands for a value that is not there
 _SI = {1e-9: "n", 1e-6: "µ", 1e-3: "m", 1.0: "", 1e3: "k", 1e6: "M", 1e9: "G", 1e12: "T", 1e15: "P"}
 _BINARY = {1.0: "", 2.0**10: "Ki", 2.0**20: "Mi", 2.0**30: "Gi", 2.0**40: "Ti", 2.0**50: "Pi"}
 
+_LARGE = {step: prefix for step, prefix in _SI.items() if step >= 1}
+
 # Every other unit counts things, such as samples/s: there are no milli-samples, and a prefix stands apart.
 _PREFIXES = {
     "s": {step: prefix for step, prefix in _SI.items() if step <= 1},  # nobody reads kiloseconds
     "B": _BINARY,
     "%": {1.0: ""},
-    **dict.fromkeys(("J", "J/sample", "W", "Hz", "FLOP/s"), _SI),
+    **dict.fromkeys(("J", "J/sample", "W", "Hz"), _SI),
+    **dict.fromkeys(("FLOP", "FLOP/s", "FLOP/B"), _LARGE),
 }
-_COUNTING = {step: prefix for step, prefix in _SI.items() if step >= 1}
+_COUNTING = _LARGE
 
 _PLAIN_ALONE = 1e6  # a counted value below it is written out: 14,500 samples/s
 _PLAIN_IN_COLUMN = 1e4  # on an axis or in a column the digits repeat, so that a prefix pays off earlier

@@ -1,21 +1,29 @@
 """Pictures of a run, as SVG and PNG: layout only, every number comes from the tables.
 
 The tables become pages (`pages`, worded by `labels`), a page becomes pictures (`batch_sizes`, `phases`,
-`evaluation_modes`, `launches`), and these are made of a `sheet`, `rows`, `lettering` and a `style`. Each
+`evaluation_modes`, `launches`, `memory_timeline`, `autograd_graph`), and these are made of a `sheet`,
+`rows`, `lettering` and a `style`. Each
 suite and device has a page of its own. Axes are open-ended, so no picture counts on one: what varies is
 spelled in its labels, and a picture that there is no data for is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from bench.errors import ResultsError
-from bench.report.plots import batch_sizes, evaluation_modes, launches, phases
-from bench.report.plots.pages import Page, pages_of
+from bench.report.plots import (
+    autograd_graph,
+    batch_sizes,
+    evaluation_modes,
+    launches,
+    memory_timeline,
+    phases,
+)
+from bench.report.plots.pages import Page, Shown, pages_of
 from bench.report.plots.sheet import save
 from bench.report.plots.style import own_settings
 from bench.results.tables import Tables
@@ -25,7 +33,14 @@ PICTURES: Mapping[str, Callable[[Page], Figure | None]] = {
     "phases": phases.draw,
     "evaluation_modes": evaluation_modes.draw,
     "memory": batch_sizes.memory,
+    "memory_timeline": memory_timeline.draw,
     "launches": launches.draw,
+}
+
+# Of each case of a profile.
+OF_A_CASE: Mapping[str, Callable[[Page, Shown], Figure | None]] = {
+    "memory_timeline": memory_timeline.draw_case,
+    "autograd_graph": autograd_graph.draw_case,
 }
 
 
@@ -35,15 +50,33 @@ def draw(tables: Tables, folder: Path) -> list[Path]:
     Where there are several suites or devices, each has pictures of its own, named after both. Raises
     ResultsError where the files cannot be written.
     """
+    pictures = (
+        (f"{name}{page.suffix}", picture(page))
+        for page in pages_of(tables)
+        for name, picture in PICTURES.items()
+    )
+    return _saved(pictures, folder)
+
+
+def draw_cases(tables: Tables, folder: Path, names: Mapping[str, str]) -> list[Path]:
+    """The pictures that there is one of for each case, as `draw`; `names` has the file names of the cases."""
+    pictures = (
+        (f"{name}-{names[case.id]}", picture(page, case))
+        for page in pages_of(tables)
+        for case in page.cases
+        for name, picture in OF_A_CASE.items()
+    )
+    return _saved(pictures, folder)
+
+
+def _saved(pictures: Iterable[tuple[str, Figure | None]], folder: Path) -> list[Path]:
     paths: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with own_settings():
-            for page in pages_of(tables):
-                for name, picture in PICTURES.items():
-                    figure = picture(page)
-                    if figure is not None:
-                        paths += save(figure, folder, f"{name}{page.suffix}")
+            for name, figure in pictures:
+                if figure is not None:
+                    paths += save(figure, folder, name)
     except OSError as problem:
         raise ResultsError(f"the pictures cannot be written to {folder}: {problem.strerror}") from None
     return paths

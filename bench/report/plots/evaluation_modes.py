@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from bench.measurement import metric
 from bench.report.plots.lettering import signed
-from bench.report.plots.pages import EVALUATION, Page, Value
+from bench.report.plots.pages import EVALUATION, Page, Shown, Value
 from bench.report.plots.rows import bar, label_rows
 from bench.report.plots.sheet import MOST_ROWS, about_intervals, about_memory, blank_sheet, left_out
 from bench.report.plots.style import Look
@@ -20,7 +20,7 @@ _BAR = 0.17  # inches high
 
 def draw(page: Page) -> Figure | None:
     cases = [case for case in page.cases if case.kind == EVALUATION]
-    wanted = {"test.throughput": "throughput of the test stage", page.memory: "peak memory"}
+    wanted = {"test.throughput": "throughput of the test stage", _memory(cases, page): "peak memory"}
     metrics = [name for name in wanted if any(name in case.values for case in cases)]
     modes = list(dict.fromkeys(case.mode for case in cases))
     if len(modes) < 2 or not metrics:
@@ -49,6 +49,12 @@ def draw(page: Page) -> Figure | None:
         unit = _draw_bars(axes, rows, metric(name).unit, looks)
         axes.set_xlabel(f"{wanted[name]} [{unit}]")
     return figure
+
+
+def _memory(cases: Sequence[Shown], page: Page) -> str:
+    """The bytes of tensors where they were counted: what no_grad saves is theirs, and they are exact."""
+    counted = "count.peak_live_bytes"
+    return counted if all(counted in case.values for case in cases) else page.memory
 
 
 def _draw_bars(axes: Axes, rows: Sequence[Mapping[str, Value]], unit: str, looks: Mapping[str, Look]) -> str:

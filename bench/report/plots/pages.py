@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bench.case import TRAINING_AXES
+from bench.measurement import AutogradGraph, MemoryTimeline
 from bench.report.plots import labels
 from bench.report.plots.style import Look
 from bench.results.tables import Tables
@@ -53,6 +54,9 @@ class Shown:
     values: Mapping[str, Value]
     phases: Mapping[str, tuple[float, float]]  # of a train step: seconds, share
     launches: Mapping[str, Sequence[Dot]]  # by metric
+    id: str = ""
+    timeline: MemoryTimeline | None = None
+    graph: AutogradGraph | None = None
 
     @property
     def kind(self) -> str:
@@ -129,6 +133,9 @@ def pages_of(tables: Tables) -> list[Page]:
                 values=values.get(row["case"], {}),
                 phases=phases.get(row["case"], {}),
                 launches=launches.get(row["case"], {}),
+                id=row["case"],
+                timeline=_counts(tables, row["case"], "timeline"),
+                graph=_counts(tables, row["case"], "graph"),
             )
             for row, parts in zip(rows, labels.parts(rows, tables.axes), strict=True)
         ]
@@ -147,6 +154,12 @@ def _by_page(frame: pd.DataFrame) -> dict[tuple[str, str], list[dict[str, Any]]]
         row = {str(name): value for name, value in record.items()}
         groups.setdefault((str(row["suite"]), labels.text(row, "device")), []).append(row)
     return groups
+
+
+def _counts(tables: Tables, case: str, name: str) -> Any:
+    """What the counts of a case hold beside numbers; None where it has none."""
+    apart = tables.apart.get(case)
+    return None if apart is None or apart.counts is None else getattr(apart.counts, name)
 
 
 def _slug(text: str) -> str:

@@ -94,7 +94,11 @@ def about_intervals(values: Iterable[Value], sign: str = "Error bars") -> str:
 
 
 def about_memory(names: Iterable[str]) -> list[str]:
-    return [f"Memory: {metric(name).meaning}." for name in dict.fromkeys(names) if name.startswith("memory.")]
+    return [
+        f"Memory: {metric(name).meaning}."
+        for name in dict.fromkeys(names)
+        if name.startswith(("memory.", "count."))
+    ]
 
 
 def left_out(shown: int, total: int, things: str) -> list[str]:

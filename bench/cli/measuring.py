@@ -1,0 +1,192 @@
+"""From the suites to the tables of a run: the way that `run` and `profile` go together."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import __version__
+from bench.analysis.stopping import StopRule
+from bench.case import Schedule
+from bench.cli import resume as resuming
+from bench.cli.listing import select
+from bench.cli.progress import progress, waiting
+from bench.cli.resume import Earlier, Request
+from bench.errors import Interrupted, UsageError
+from bench.machine.gpu import open_gpus
+from bench.machine.lock import one_at_a_time
+from bench.machine.telemetry import Telemetry
+from bench.measurement import TIMED, Environment
+from bench.nursery import Workers
+from bench.results import folder as folders
+from bench.results import sources
+from bench.results.journal import Journal
+from bench.runner import Job, Plan, describe, probe, run
+
+if TYPE_CHECKING:
+    from bench.results.tables import Tables
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a verb was asked for besides what is measured. `began` is when it was, on time.monotonic."""
+
+    labels: Mapping[str, str]
+    out: Path | None = None
+    download: bool = False
+    wait: bool = True
+    quiet: bool = False
+    began: float = field(default_factory=time.monotonic)
+
+
+def planned(workers: Workers, request: Request, quiet: bool) -> Plan:
+    """The plan of what was asked for, as a worker read the suites."""
+    with waiting("importing torch, reading suites", quiet):
+        listings = describe(workers, request.files, request.overrides)
+    files = {one.name: one.file for one in listings}
+    return Plan(select(listings, request.keyword), files, request.schedule, request.apart)
+
+
+@dataclass
+class Ended:
+    """What came of measuring: `stop` is the exit code of a signal that ended it early, else 0.
+
+    `apart` is how long the launches apart from timing took in all, seconds.
+    """
+
+    folder: folders.RunFolder
+    stop: int = 0
+    apart: float = 0.0
+
+
+def into_folder(
+    workers: Workers, plan: Plan, request: Request, wishes: Wishes, before: Earlier | None = None
+) -> Ended:
+    """Measures the plan into a new folder, or into that of the run that goes on."""
+    folder = before.folder if before is not None else folders.create(datetime.now(UTC), wishes.out)
+    workers.logs, plan.traces = folder.logs, folder.traces
+    try:
+        with waiting("building one task for each data set and model", wishes.quiet):
+            prepare(workers, plan, request, folder, before, wishes)
+    except (UsageError, Interrupted):
+        if before is None:
+            discard(folder)
+        raise
+    return measure(workers, plan, folder, before, wishes)
+
+
+def command() -> str:
+    """What the user typed, as the note of the lock and plan.json keep it."""
+    return " ".join(["bench", *sys.argv[1:]])
+
+
+def lock(wishes: Wishes) -> AbstractContextManager[None]:
+    """One run at a time on this machine."""
+    return one_at_a_time(command(), wishes.wait, waiting=say_waiting)
+
+
+def say_waiting(holder: str) -> None:
+    print(f"bench: waiting for another run to end: {holder}; --no-wait leaves instead", file=sys.stderr)
+
+
+def prepare(
+    workers: Workers,
+    plan: Plan,
+    request: Request,
+    folder: folders.RunFolder,
+    before: Earlier | None,
+    wishes: Wishes,
+) -> None:
+    """Tries what is to be measured, and writes down what it is; or sees that it is what it was before."""
+    code = probe(workers, plan, wishes.download)
+    environment = ask_environment(workers, plan.schedule)
+    if before is not None:
+        resuming.check_code(code, before)
+        resuming.check_environment(environment, before)
+        return
+    folder.write_json("environment.json", environment.to_json())
+    folder.write_json(
+        "plan.json",
+        {
+            **wishes.labels,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "version": __version__,
+            "commit": folders.git_commit(),
+            "command": sys.argv[1:],
+            "request": request.to_json(),
+            "conditions": workers.conditions.to_json(),
+            "spawned_because": workers.fallback,
+            "sources": sources.digests(code),
+            "harness": sources.harness(),
+            **plan.to_json(),
+        },
+    )
+
+
+def ask_environment(workers: Workers, schedule: Schedule) -> Environment:
+    """What the machine and software are, as a launch finds them."""
+    request = {"do": "environment", "conditions": workers.conditions.to_json(), "seed": schedule.seed}
+    found = workers.ask(request, "environment.log")["environment"]
+    # Asking may have shown that fork is not sound.
+    return Environment.from_json({**found, "start_method": workers.conditions.start_method})
+
+
+def measure(
+    workers: Workers, plan: Plan, folder: folders.RunFolder, before: Earlier | None, wishes: Wishes
+) -> Ended:
+    """All launches that are still to make into the journal."""
+    ended = Ended(folder)
+    done = before.records if before is not None else ()
+    rule = StopRule(plan.schedule)
+    cards = sorted(
+        {case.device.partition(":")[2] or "0" for case in plan.cases if case.device.startswith("cuda")}
+    )
+    telemetry = Telemetry(open_gpus([int(card) for card in cards]))
+    journal, bar = Journal(folder.journal), progress(plan, rule, wishes.quiet, len(done))
+    launched = time.monotonic()
+
+    def begin(job: Job) -> None:
+        nonlocal launched
+        launched = time.monotonic()
+        bar.begin(job)
+
+    try:
+        for record in run(workers, plan, rule, done, telemetry, announce=begin, began=wishes.began):
+            if record.kind != TIMED:
+                ended.apart += time.monotonic() - launched
+            journal.append(record)
+            bar.end(record)
+    except Interrupted as stop:
+        ended.stop = 128 + stop.signal_number
+    finally:
+        bar.close()
+        journal.close()
+        telemetry.close()
+    return ended
+
+
+def discard(folder: folders.RunFolder) -> None:
+    """Takes away a run folder in which nothing was measured."""
+    for path in sorted(folder.path.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    folder.path.rmdir()
+
+
+def finish(folder: folders.RunFolder) -> Tables:
+    """Tables and pictures of a run, made from its journal."""
+    from bench.report import plots
+    from bench.results import tables
+
+    for log in folder.logs.iterdir():
+        if log.stat().st_size == 0:
+            log.unlink()  # what printed nothing needs no file
+    made = tables.read(folder.path)
+    tables.write(folder, made)
+    plots.draw(made, folder.plots)
+    return made

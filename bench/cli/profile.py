@@ -1,0 +1,146 @@
+"""The verb that looks inside: `profile`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.case import ALLOCATORS, START_METHODS, Apart, Schedule
+from bench.cli.measuring import Wishes, finish, into_folder, lock, planned
+from bench.cli.options import Axis, Debug, Json, Keyword, Suites, conditions, overrides, seconds, suite_files
+from bench.cli.resume import Request
+from bench.cli.run import FAILED
+from bench.errors import UsageError
+from bench.nursery import Workers
+from bench.results import folder as folders
+from bench.runner import file_name
+from bench.signals import stoppable
+
+if TYPE_CHECKING:
+    from bench.results.tables import Tables
+
+_MEGA = 1_000_000
+_MOST_CAP = 1e6  # MB
+
+
+def register(app: typer.Typer) -> None:
+    app.command("profile")(profile_suites)
+
+
+def profile_suites(
+    suites: Suites = None,
+    keyword: Keyword = None,
+    axis: Axis = None,
+    steps: Annotated[
+        int, typer.Option("--profile-steps", metavar="N", help="Steps of each stage under the profiler.")
+    ] = 5,
+    top: Annotated[int, typer.Option(metavar="N", help="Operators in the table of each case.")] = 12,
+    no_stacks: Annotated[
+        bool, typer.Option("--no-stacks", help="No flame graph, and no second launch for it.")
+    ] = False,
+    graph: Annotated[
+        bool, typer.Option("--graph", help="Draw the graph that autograd keeps for a step.")
+    ] = False,
+    trace_cap: Annotated[
+        float, typer.Option("--trace-cap", metavar="MB", help="A larger trace is not kept.")
+    ] = 50.0,
+    timeout: Annotated[
+        str, typer.Option(metavar="TIME", help="The longest that one launch may take.")
+    ] = "10m",
+    seed: Annotated[int, typer.Option(help="Seeds torch in every launch.")] = 0,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads of a launch.  [default: physical cores]")
+    ] = None,
+    allocator: Annotated[
+        str, typer.Option(metavar="|".join(ALLOCATORS), help="Pin the host allocator, or not.")
+    ] = "pinned",
+    start_method: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(START_METHODS), help="How launches start.  [default: fork where it is sound]"
+        ),
+    ] = None,
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Where downloaded data sets lie.")] = Path("data"),
+    download: Annotated[bool, typer.Option("--download", help="Fetch data sets that are not there.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The run's folder itself: new, or empty.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="A label for the run.")] = "",
+    note: Annotated[str, typer.Option(help="A remark to keep with the run.")] = "",
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Leave where another run is measuring on this machine.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Profile suites: where the time and the memory of a few steps go, a trace and a flame graph of each case."""
+    began = time.monotonic()
+    if top < 1:
+        raise UsageError(f"top must be at least 1, not {top}")
+    if not trace_cap > 0:
+        raise UsageError(f"trace-cap must be above 0 MB, not {trace_cap:g}")
+    request = Request(
+        files=suite_files(suites),
+        keyword=keyword,
+        overrides=overrides(axis),
+        schedule=Schedule(launches=0, timeout=seconds(timeout), seed=seed),
+        conditions=conditions(threads, allocator, start_method, data),
+        apart=Apart(
+            counts=True,
+            profile=True,
+            stacks=not no_stacks,
+            graph=graph,
+            profile_steps=steps,
+            trace_cap=max(1, round(min(trace_cap, _MOST_CAP) * _MEGA)),
+        ),
+    )
+    wishes = Wishes({"name": name, "note": note}, out, download, not no_wait, quiet, began)
+    with stoppable(), lock(wishes), Workers(request.conditions) as workers:
+        plan = planned(workers, request, quiet)
+        ended = into_folder(workers, plan, request, wishes)
+    tables = finish(ended.folder)
+    draw(ended.folder, tables)
+    if as_json:
+        from bench.results.tables import as_json as tables_json
+
+        print(tables_json(tables))
+    elif not quiet:
+        say(ended.folder, tables, top)
+    return ended.stop or (FAILED if len(tables.failures) else 0)
+
+
+def draw(folder: folders.RunFolder, tables: Tables) -> None:
+    """A picture of each kind for each case, and the flame graphs. What cannot be written is said, and goes without."""
+    from bench.report import flame, plots
+
+    plots.draw_cases(tables, folder.plots, {case: file_name(case) for case in tables.apart})
+    for case, apart in tables.apart.items():
+        if apart.stacks is None or not apart.stacks.stacks:
+            continue
+        text = (folder.path / apart.stacks.stacks).read_text()
+        note = "profiled with Python's stacks, which makes Python code look longer than it is; click to zoom"
+        picture = flame.svg(flame.tree(flame.read_folded(text)), f"Flame graph: {case}", note)
+        (folder.plots / f"flame-{file_name(case)}.svg").write_text(picture)
+
+
+def say(folder: folders.RunFolder, tables: Tables, most: int) -> None:
+    from rich.console import Console
+
+    from bench.report import profile
+
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    for page in profile.profiles(tables, most):
+        console.print(page)
+    place = folders.shown(folder.path)
+    for case, apart in tables.apart.items():
+        for one in (apart.profile, apart.stacks):
+            if one is not None and one.omitted:
+                print(f"bench: no trace of {case}: {one.omitted}", file=sys.stderr)
+    print(f"tables: {place}/ops.parquet, counts.csv, summary.csv")
+    print(f"traces: {place}/traces/ (open them in https://ui.perfetto.dev or chrome://tracing)")
+    print(f"pictures: {place}/plots/")

@@ -1,0 +1,111 @@
+"""Profiles on the terminal: the operators that take the time, what profiling cost, what autograd keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bench.analysis.profile import GraphRow, TopRow, graph_rows, top
+from bench.measurement import AutogradGraph, Counts, Profile
+from bench.report.units import one_line, percent, quantity
+
+if TYPE_CHECKING:
+    from bench.results.tables import Tables
+
+_MOST_GRAPH_ROWS = 12
+
+
+def profiles(tables: Tables, most: int) -> Iterator[RenderableType]:
+    """A page a case: as far as it was profiled and counted."""
+    for case, apart in tables.apart.items():
+        parts: list[RenderableType] = [Text(one_line(case), style="bold")]
+        if apart.counts is not None:
+            parts.append(Text(one_line(_counted(apart.counts))))
+        if apart.profile is not None:
+            parts += [Text(_cost(apart.profile)), *_tops(apart.profile, most)]
+        if apart.counts is not None and apart.counts.graph is not None:
+            parts += _graph(apart.counts.graph)
+        if len(parts) > 1:
+            yield Group(*parts, Text())
+
+
+def _counted(counts: Counts) -> str:
+    """The totals that most readers ask for, in words."""
+    said = [f"{label} {quantity(counts.totals.get(name), unit)}" for name, label, unit in _SAID]
+    bound = f"; no FLOP formula for {', '.join(counts.unknown)}: a lower bound" if counts.unknown else ""
+    window = ", ".join(f"{steps} {stage}" for stage, steps in counts.steps.items()) or "no"
+    return f"counted over {window} steps: {', '.join(said)}{bound}"
+
+
+_SAID = (
+    ("ops", "operators", "1"),
+    ("flops", "FLOPs", "FLOP"),
+    ("saved_bytes", "kept for backward", "B"),
+    ("peak_live_bytes", "peak of live tensors", "B"),
+)
+
+
+def _cost(profile: Profile) -> str:
+    """What profiling does to a step."""
+    if not profile.plain_step or not profile.profiled_step:
+        return "profiled"
+    ratio = profile.profiled_step / profile.plain_step
+    device = profile.device
+    idle = f"; device idle {percent(device['idle_share'])}" if "idle_share" in device else ""
+    return (
+        f"profiled step {quantity(profile.profiled_step, 's')}, plain step {quantity(profile.plain_step, 's')}: "
+        f"profiling makes it {ratio:.2f} times as long; times below are of the profiled loop{idle}"
+    )
+
+
+def _tops(profile: Profile, most: int) -> Iterator[RenderableType]:
+    for kind, head in (("host", "operator"), ("device", "kernel")):
+        rows, rest = top(profile, most, kind)
+        if rows:
+            yield Text()
+            yield _table(head, [*rows, *([rest] if rest is not None else [])])
+
+
+def _table(head: str, rows: list[TopRow]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("self time", "share", "calls"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column(head, overflow="fold")
+    table.add_column(
+        "mostly in", no_wrap=True, max_width=32
+    )  # a phase of the task's own may be called anything
+    for row in rows:
+        table.add_row(
+            quantity(row.self_time, "s"),
+            percent(row.share),
+            f"{row.calls:,}",
+            Text(one_line(row.operator)),
+            Text(one_line(row.where), style="dim"),
+        )
+    return table
+
+
+def _graph(graph: AutogradGraph) -> Iterator[RenderableType]:
+    rows = graph_rows(graph)
+    saved = sum(row.saved for row in rows)
+    yield Text()
+    yield Text(f"autograd graph of one step: {len(graph.nodes)} nodes keep {quantity(saved, 'B')}")
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("keep", "nodes"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("function")
+    for row in rows[:_MOST_GRAPH_ROWS]:
+        _add_graph_row(table, row)
+    if len(rows) > _MOST_GRAPH_ROWS:
+        rest = rows[_MOST_GRAPH_ROWS:]
+        name = f"{len(rest)} other{'s' if len(rest) > 1 else ''}"
+        _add_graph_row(table, GraphRow(name, sum(r.nodes for r in rest), sum(r.saved for r in rest)))
+    yield table
+
+
+def _add_graph_row(table: Table, row: GraphRow) -> None:
+    table.add_row(quantity(row.saved, "B") if row.saved else "", f"{row.nodes:,}", Text(one_line(row.name)))
