@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from bench.case import AxisValue, Conditions, Schedule
+from bench.case import ALLOCATORS, START_METHODS, AxisValue, Conditions, Schedule
 from bench.errors import SuiteError, UsageError
 from bench.machine.processors import default_threads, usable_cores
 from bench.suite import parse_axis
@@ -35,6 +35,29 @@ Axis = Annotated[
         "--axis", metavar="NAME=V1,V2", help="Values of an axis in place of the suite's; repeatable."
     ),
 ]
+Timeout = Annotated[str, typer.Option(metavar="TIME", help="The longest that one launch may take.")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads of a launch.  [default: physical cores]")]
+Allocator = Annotated[
+    str,
+    typer.Option(
+        metavar="|".join(ALLOCATORS), help="Pin the host allocator, or take it as untuned users do."
+    ),
+]
+StartMethod = Annotated[
+    str | None,
+    typer.Option(
+        metavar="|".join(START_METHODS), help="How launches start.  [default: fork where it is sound]"
+    ),
+]
+Data = Annotated[Path, typer.Option(metavar="DIR", help="Where downloaded data sets lie.")]
+Download = Annotated[bool, typer.Option("--download", help="Fetch data sets that are not there.")]
+Out = Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder itself: new, or empty.")]
+Name = Annotated[str, typer.Option(help="A label for the run.")]
+Note = Annotated[str, typer.Option(help="A remark to keep with the run.")]
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Leave where another run is measuring on this machine.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 

@@ -9,9 +9,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.case import ALLOCATORS, START_METHODS, Apart, Schedule
+from bench.case import Apart, Schedule
 from bench.cli.measuring import Wishes, finish, into_folder, lock, planned
-from bench.cli.options import Axis, Debug, Json, Keyword, Suites, conditions, overrides, seconds, suite_files
+from bench.cli.options import (
+    Allocator,
+    Axis,
+    Data,
+    Debug,
+    Download,
+    Json,
+    Keyword,
+    Name,
+    Note,
+    NoWait,
+    Out,
+    Quiet,
+    StartMethod,
+    Suites,
+    Threads,
+    Timeout,
+    conditions,
+    overrides,
+    seconds,
+    suite_files,
+)
 from bench.cli.resume import Request
 from bench.cli.run import FAILED
 from bench.errors import UsageError
@@ -48,33 +69,18 @@ def profile_suites(
     trace_cap: Annotated[
         float, typer.Option("--trace-cap", metavar="MB", help="A larger trace is not kept.")
     ] = 50.0,
-    timeout: Annotated[
-        str, typer.Option(metavar="TIME", help="The longest that one launch may take.")
-    ] = "10m",
+    timeout: Timeout = "10m",
     seed: Annotated[int, typer.Option(help="Seeds torch in every launch.")] = 0,
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads of a launch.  [default: physical cores]")
-    ] = None,
-    allocator: Annotated[
-        str, typer.Option(metavar="|".join(ALLOCATORS), help="Pin the host allocator, or not.")
-    ] = "pinned",
-    start_method: Annotated[
-        str | None,
-        typer.Option(
-            metavar="|".join(START_METHODS), help="How launches start.  [default: fork where it is sound]"
-        ),
-    ] = None,
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Where downloaded data sets lie.")] = Path("data"),
-    download: Annotated[bool, typer.Option("--download", help="Fetch data sets that are not there.")] = False,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The run's folder itself: new, or empty.")
-    ] = None,
-    name: Annotated[str, typer.Option(help="A label for the run.")] = "",
-    note: Annotated[str, typer.Option(help="A remark to keep with the run.")] = "",
-    no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Leave where another run is measuring on this machine.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")] = False,
+    threads: Threads = None,
+    allocator: Allocator = "pinned",
+    start_method: StartMethod = None,
+    data: Data = Path("data"),
+    download: Download = False,
+    out: Out = None,
+    name: Name = "",
+    note: Note = "",
+    no_wait: NoWait = False,
+    quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:

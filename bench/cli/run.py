@@ -12,16 +12,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.case import ALLOCATORS, START_METHODS, Apart
+from bench.case import Apart
 from bench.cli import resume as resuming
 from bench.cli.listing import counted
 from bench.cli.measuring import Ended, Wishes, finish, into_folder, lock, planned
 from bench.cli.options import (
+    Allocator,
     Axis,
+    Data,
     Debug,
+    Download,
     Json,
     Keyword,
+    Name,
+    Note,
+    NoWait,
+    Out,
+    Quiet,
+    StartMethod,
     Suites,
+    Threads,
+    Timeout,
     conditions,
     overrides,
     schedule,
@@ -74,48 +85,30 @@ def run_suites(
         str | None,
         typer.Option(metavar="TIME", help="End after 90s, 5m, 1h; every launch that was made counts."),
     ] = None,
-    timeout: Annotated[
-        str, typer.Option(metavar="TIME", help="The longest that one launch may take.")
-    ] = "10m",
+    timeout: Timeout = "10m",
     seed: Annotated[
         int, typer.Option(help="Seeds the order of the launches, and torch in every launch.")
     ] = 0,
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads of a launch.  [default: physical cores]")
-    ] = None,
-    allocator: Annotated[
-        str,
-        typer.Option(
-            metavar="|".join(ALLOCATORS), help="Pin the host allocator, or take it as untuned users do."
-        ),
-    ] = "pinned",
-    start_method: Annotated[
-        str | None,
-        typer.Option(
-            metavar="|".join(START_METHODS), help="How launches start.  [default: fork where it is sound]"
-        ),
-    ] = None,
+    threads: Threads = None,
+    allocator: Allocator = "pinned",
+    start_method: StartMethod = None,
     no_profile: Annotated[
         bool, typer.Option("--no-profile", help="Leave out the launch of each case under the profiler.")
     ] = False,
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Where downloaded data sets lie.")] = Path("data"),
-    download: Annotated[bool, typer.Option("--download", help="Fetch data sets that are not there.")] = False,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The run's folder itself: new, or empty.")
-    ] = None,
-    name: Annotated[str, typer.Option(help="A label for the run.")] = "",
-    note: Annotated[str, typer.Option(help="A remark to keep with the run.")] = "",
+    data: Data = Path("data"),
+    download: Download = False,
+    out: Out = None,
+    name: Name = "",
+    note: Note = "",
     resume: Annotated[
         str | None,
         typer.Option(
             "--resume", metavar="RUN", help="Go on with a run that was cut off, with its own flags."
         ),
     ] = None,
-    no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Leave where another run is measuring on this machine.")
-    ] = False,
+    no_wait: NoWait = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be measured, and end.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")] = False,
+    quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:

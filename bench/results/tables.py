@@ -16,22 +16,18 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis.caveats import case_caveats
-from bench.analysis.counts import family
 from bench.analysis.estimate import estimate
 from bench.analysis.launch import Launch, analysed, steps
 from bench.case import AxisValue, Case, columns, spell
 from bench.errors import ResultsError
-from bench.measurement import (
-    METRICS,
-    PROFILED,
-    STACKED,
-    STAGES,
-    Counts,
-    Environment,
-    Failure,
-    Measurement,
-    Profile,
-    metric,
+from bench.measurement import METRICS, STAGES, Environment, Failure, Measurement, metric
+from bench.results.apart import (
+    COUNT_COLUMNS,
+    OPERATOR_COLUMNS,
+    Apart,
+    apart_of,
+    counted_operators,
+    profiled_operators,
 )
 from bench.results.folder import RunFolder, find
 from bench.results.journal import Records, read_journal
@@ -39,21 +35,6 @@ from bench.results.journal import Records, read_journal
 SUMMARY_COLUMNS = [
     *("metric", "unit", "value", "ci_low", "ci_high", "smallest_change"),
     *("launches", "contaminated", "steps", "warmup_steps", "caveats"),
-]
-COUNT_COLUMNS = [
-    "stage",
-    "phase",
-    "operator",
-    "family",
-    "number_format",
-    "calls",
-    "flops",
-    "bytes",
-    "formula",
-]
-OPERATOR_COLUMNS = [
-    *("stage", "phase", "operator", "kind", "shapes", "calls"),
-    *("host_self", "host_total", "device_self", "device_total", "bytes"),
 ]
 FAILURE_COLUMNS = ["kind", "round", "failure", "message", "where"]
 
@@ -170,14 +151,14 @@ def build(
             FAILURE_COLUMNS,
         ),
         counts=frame(
-            ((case, row) for case in cases for row in _counts(measured[case.id])),
+            ((case, row) for case in cases for row in counted_operators(measured[case.id])),
             COUNT_COLUMNS,
         ),
         ops=frame(
-            ((case, row) for case in cases for row in _ops(measured[case.id])),
+            ((case, row) for case in cases for row in profiled_operators(measured[case.id])),
             OPERATOR_COLUMNS,
         ),
-        apart={case.id: _apart(measured[case.id]) for case in cases},
+        apart={case.id: apart_of(measured[case.id]) for case in cases},
         environment=environment,
         plan=plan or {},
         notes=records.notes,
@@ -288,42 +269,6 @@ def _phases(launches: Sequence[Launch]) -> Iterable[dict[str, Any]]:
                 "share": means[name] / total if total else 0.0,
                 "launches": len(taken),
             }
-
-
-def _counts(measurements: Sequence[Measurement]) -> Iterable[dict[str, Any]]:
-    for measurement in measurements:
-        if measurement.counts is None:
-            continue
-        unknown = set(measurement.counts.unknown)
-        for one in measurement.counts.operators:
-            yield {
-                **dataclasses.asdict(one),
-                "family": family(one.operator),
-                "number_format": one.dtype,
-                "formula": one.operator not in unknown,
-            }
-
-
-def _ops(measurements: Sequence[Measurement]) -> Iterable[dict[str, Any]]:
-    for measurement in measurements:
-        if measurement.profile is not None:
-            for one in measurement.profile.operators:
-                yield dataclasses.asdict(one)
-
-
-@dataclass(frozen=True)
-class Apart:
-    """What the launches of one case apart from timing found."""
-
-    counts: Counts | None = None
-    profile: Profile | None = None
-    stacks: Profile | None = None
-
-
-def _apart(measurements: Sequence[Measurement]) -> Apart:
-    profiles = {m.kind: m.profile for m in measurements if m.profile is not None}
-    counts = next((m.counts for m in measurements if m.counts is not None), None)
-    return Apart(counts, profiles.get(PROFILED), profiles.get(STACKED))
 
 
 def _frame(
