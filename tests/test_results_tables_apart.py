@@ -19,9 +19,10 @@ from fakes import (
 from bench.analysis.counts import count_values
 from bench.case import Case
 from bench.measurement import COUNTED, PHASED, PROFILED, STACKED, Measurement, Peak
+from bench.results.apart import COUNT_COLUMNS, OPERATOR_COLUMNS
 from bench.results.folder import RunFolder
 from bench.results.journal import Journal, Records
-from bench.results.tables import COUNT_COLUMNS, OPERATOR_COLUMNS, Tables, as_json, build, read, write
+from bench.results.tables import Tables, as_json, build, read, write
 
 OTHER = Case("fake", {**CASE.axes, "mode": "eval"})
 PEAK = Peak("cpu", "float32", 200.0, "made up")
