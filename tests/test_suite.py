@@ -285,7 +285,10 @@ def test_reading_is_the_inverse_of_spelling(value):
 
 def test_an_axis_may_not_be_called_like_a_column_of_the_tables():
     tables = build_tables(Records())
-    frames = (tables.summary, tables.steps, tables.phases, tables.launches, tables.failures)
+    frames = (
+        *(tables.summary, tables.steps, tables.phases, tables.launches, tables.failures),
+        *(tables.counts, tables.ops),
+    )
     assert {name for frame in frames for name in frame.columns} == RESERVED
     with pytest.raises(SuiteError, match="the tables have a column of this name"):
         Suite(name="mine", build=print, axes={"samples": [1]})
