@@ -39,7 +39,7 @@ DEFAULTS: Mapping[str, AxisValue] = MappingProxyType(
 # Axes are columns of every table, beside these.
 RESERVED = frozenset(
     "suite case metric unit value ci_low ci_high smallest_change launches contaminated steps warmup_steps caveats "
-    "kind round settled epoch stage step samples full warmup seconds phase seconds_per_step share "
+    "kind round counted settled epoch stage step samples full warmup seconds phase seconds_per_step share "
     "failure message where operator family number_format calls flops bytes formula shapes host_self host_total "
     "device_self device_total".split()
 )

@@ -8,8 +8,15 @@ import json
 import pytest
 from fakes import environment
 
-from bench.analysis.comparability import FOR_TIME, Difference, differences
-from bench.measurement import Device, Environment
+from bench.analysis.comparability import (
+    FOR_TIME,
+    Difference,
+    differences,
+    differences_for_counts,
+    same_for_counts,
+    same_for_machine_counts,
+)
+from bench.measurement import Device, Environment, Peak
 
 HERE = environment()
 
@@ -40,6 +47,7 @@ OTHER = {
     "devices": (Device("Another card", "cuda", 0),),
     "flags": {"cudnn.benchmark": True},
     "seed": 1,
+    "peaks": (Peak("cpu", "float32", 1e12, "measured"),),
 }
 
 
@@ -103,3 +111,41 @@ def test_a_card_at_another_limit_is_another_card(change):
 
 def test_all_differences_come_in_one_order():
     assert [one.field for one in differences(HERE, environment(**OTHER))] == list(FOR_TIME)
+
+
+class TestCounts:
+    @pytest.mark.parametrize(
+        ("changes", "same"),
+        [
+            ({}, True),
+            ({"torch": "2.9.7+cpu"}, True),
+            ({"torch": "2.10.0"}, False),
+            ({"devices": ()}, False),
+            ({"devices": (Device("Another card", "cuda", 1),)}, True),
+            ({"devices": (Device("Another card", "mps", 0),)}, False),
+            ({"cpu_capability": "AVX512", "python": "3.13.1", "allocator": "system"}, True),
+        ],
+    )
+    def test_they_need_one_torch_and_the_same_kinds_of_device(self, changes, same):
+        assert same_for_counts(HERE, environment(**changes)) is same
+
+    @pytest.mark.parametrize(
+        ("changes", "same"),
+        [({}, True), ({"cpu": "Another", "threads": 9}, True), ({"cpu_capability": "NEON"}, False)],
+    )
+    def test_those_of_a_machine_need_its_instructions_too(self, changes, same):
+        assert same_for_machine_counts(HERE, environment(**changes)) is same
+
+
+class TestExactCounts:
+    """They need less to be alike than times do."""
+
+    def test_another_machine_of_the_same_kinds_of_device_counts_alike(self):
+        other = environment(cpu="Another", cpus=(0,), threads=1, cpu_capability="AVX512", allocator="system")
+        assert differences_for_counts(environment(), other) == []
+
+    @pytest.mark.parametrize(
+        ("changes", "field"), [({"torch": "2.10.0"}, "torch"), ({"devices": ()}, "kinds of device")]
+    )
+    def test_another_torch_or_kind_of_device_does_not(self, changes, field):
+        assert [one.field for one in differences_for_counts(environment(), environment(**changes))] == [field]

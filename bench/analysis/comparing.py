@@ -1,0 +1,331 @@
+"""From two sides to rows: which metrics of which cases are compared, and how each is judged."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bench.analysis.comparability import same_for_counts, same_for_machine_counts
+from bench.analysis.compare import (
+    EXACT,
+    SHOWN,
+    Change,
+    Observed,
+    Row,
+    has_ratio,
+    judge,
+    judge_exact,
+    paired,
+    smallest_seen,
+    unpaired,
+)
+from bench.analysis.policy import Policy, Rule, policy
+from bench.analysis.sides import FOREIGN_METRICS, CaseSide, Side
+from bench.measurement import Metric, metric
+
+# The standard deviation of the logarithm between runs of the same code, where no earlier runs tell: measured on a
+# shared machine with two processors (docs/methodology.md).
+BETWEEN = {"pinned": 0.05, "system": 0.15}
+BETWEEN_UNKNOWN = 0.15
+BETWEEN_MEMORY = 0.01
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is compared, and how: `metrics` are names or patterns (none: those that gate), `rules` the thresholds.
+
+    `across` compares machines that are not alike; `between` gives the standard deviation between runs of a case, on
+    the logarithm.
+    """
+
+    metrics: Sequence[str] = ()
+    rules: Sequence[Rule] = ()
+    across: bool = False
+    between: Callable[[str], float] = lambda _: BETWEEN_UNKNOWN
+
+
+@dataclass
+class Compared:
+    """All rows, and the cases that one side alone has."""
+
+    rows: list[Row]
+    only_base: list[str] = field(default_factory=list)
+    only_candidate: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """One case x metric that both sides have a value for."""
+
+    case: str
+    base: CaseSide
+    candidate: CaseSide
+    metric: Metric
+    policy: Policy
+    before: Observed
+    after: Observed
+
+
+def compare(base: Side, candidate: Side, asked: Asked) -> Compared:
+    """The rows of all cases that the baseline has, in its order."""
+    found: list[Row | _Pair] = []
+    for case, side in base.cases.items():
+        if side.observed:
+            found += _of_case(case, side, candidate.cases.get(case), asked)
+    pairs = [one for one in found if isinstance(one, _Pair)]
+    family = sum(one.metric.kind not in EXACT and _gates(one.metric, one.policy) for one in pairs)
+    judges = _Judge(base, candidate, asked, family)
+    return Compared(
+        rows=[one if isinstance(one, Row) else judges.row(one) for one in found],
+        only_base=[case for case in base.cases if case not in candidate.cases],
+        only_candidate=[
+            case
+            for case, side in candidate.cases.items()
+            if case not in base.cases or (side.observed and not base.cases[case].observed)
+        ],
+    )
+
+
+def _of_case(case: str, base: CaseSide, candidate: CaseSide | None, asked: Asked) -> Iterator[Row | _Pair]:
+    wanted = [name for name in base.observed if _is_wanted(name, case, base, asked)]
+    if candidate is None or not candidate.observed:
+        why = (candidate.failure if candidate is not None else "") or "the candidate does not have the case"
+        # One row says it, and one that gates: the first metric may be one that is to be ignored.
+        gating = [name for name in wanted if _gates(_metric(name), _policy(name, case, base, asked))]
+        for name in (gating or wanted)[:1]:
+            yield _missing(case, base, name, asked, why)
+        return
+    differing = work_that_differs(base, candidate)
+    for name in wanted:
+        if name not in candidate.observed:
+            yield _missing(case, base, name, asked, "the candidate has no value")
+        elif differing and _metric(name).kind == "time":
+            yield _missing(case, base, name, asked, f"the sides did different work ({differing})", candidate)
+        elif why := _incomparable(_metric(name), base.observed[name], candidate.observed[name]):
+            yield _missing(case, base, name, asked, why, candidate)
+        else:
+            yield _Pair(
+                *(case, base, candidate, _metric(name), _policy(name, case, base, asked)),
+                *(base.observed[name], candidate.observed[name]),
+            )
+
+
+def _incomparable(metric: Metric, before: Observed, after: Observed) -> str:
+    """Why two values cannot be held against each other; empty where they can."""
+    if metric.kind in EXACT or has_ratio(before.value, after.value):
+        return ""
+    return f"no ratio can be made of {before.value:g} and {after.value:g}"
+
+
+def _is_wanted(name: str, case: str, side: CaseSide, asked: Asked) -> bool:
+    if asked.metrics:
+        return _is_asked(name, asked)
+    return _metric(name).gated or _policy(name, case, side, asked).named
+
+
+def _is_asked(name: str, asked: Asked) -> bool:
+    return any(name == pattern or fnmatch.fnmatchcase(name, pattern) for pattern in asked.metrics)
+
+
+def _metric(name: str) -> Metric:
+    return FOREIGN_METRICS.get(name) or metric(name)
+
+
+def _policy(name: str, case: str, side: CaseSide, asked: Asked) -> Policy:
+    found = policy(_metric(name), side.suite, case, side.device, asked.rules)
+    # A metric that the user asks for by name gates.
+    return dataclasses.replace(found, named=found.named or name in asked.metrics)
+
+
+def _gates(metric: Metric, policy: Policy) -> bool:
+    return (metric.gated or policy.named) and policy.regression != "ignore"
+
+
+def work_that_differs(base: CaseSide, candidate: CaseSide) -> str:
+    """The first count of work in which two sides of a case differ; empty where they did the same."""
+    for name, seen in base.observed.items():
+        other = candidate.observed.get(name)
+        if name.startswith("work.") and other is not None and other.value != seen.value:
+            return f"{name} {seen.value:g} and {other.value:g}"
+    return ""
+
+
+def _missing(
+    case: str, base: CaseSide, name: str, asked: Asked, why: str, candidate: CaseSide | None = None
+) -> Row:
+    kind, rule = _metric(name), _policy(name, case, base, asked)
+    after = candidate.observed[name].value if candidate is not None else None
+    return Row(
+        suite=base.suite,
+        case=case,
+        metric=kind,
+        base=base.observed[name].value,
+        candidate=after,
+        ratio=None,
+        low=None,
+        high=None,
+        verdict="not_measured",
+        policy=rule,
+        gates=_gates(kind, rule) or bool(asked.metrics),
+        undecided_gates=True,
+        reason=why,
+        caveats=base.caveats,
+    )
+
+
+class _Judge:
+    """Judges pairs in the light of where the two sides come from."""
+
+    def __init__(self, base: Side, candidate: Side, asked: Asked, family: int) -> None:
+        self._asked, self._family = asked, family
+        first, second = base.environment, candidate.environment
+        self._known = first is not None and second is not None
+        self._counts = first is None or second is None or same_for_counts(first, second)
+        self._machine = first is None or second is None or same_for_machine_counts(first, second)
+
+    def row(self, pair: _Pair) -> Row:
+        if pair.metric.kind in EXACT:
+            return self._exact(pair)
+        between = BETWEEN_MEMORY if pair.metric.kind == "memory" else self._asked.between(pair.case)
+        change = unpaired(pair.before, pair.after, pair.metric.better or "less", between)
+        verdict = judge(change, pair.policy.threshold(pair.before.value), self._family)
+        caveats = _caveats(pair)
+        if not self._known:
+            caveats = ("environment_unknown", *caveats)
+            if verdict in ("improved", "equivalent"):
+                verdict = "inconclusive"
+        if self._asked.across:
+            caveats = ("other_machine", *caveats)
+        return made(pair, change, verdict, self._family, not self._asked.across, caveats)
+
+    def _exact(self, pair: _Pair) -> Row:
+        comparable = self._counts if pair.metric.kind == "exact" else self._counts and self._machine
+        caveats = () if comparable else ("other_software",) if not self._counts else ("other_cpu",)
+        return exact(pair, comparable and _gates(pair.metric, pair.policy), caveats)
+
+
+def exact(pair: _Pair, gates: bool, caveats: tuple[str, ...] = ()) -> Row:
+    """The row of a count. What makes times doubtful is no reason to doubt it."""
+    before, after = pair.before.value, pair.after.value
+    known = [name for name in _caveats(pair) if pair.metric.name == f"count.{name.partition('_')[0]}"]
+    return Row(
+        suite=pair.base.suite,
+        case=pair.case,
+        metric=pair.metric,
+        base=before,
+        candidate=after,
+        ratio=_ratio(before, after),
+        low=None,
+        high=None,
+        verdict=judge_exact(before, after, pair.metric.better, pair.policy),
+        policy=pair.policy,
+        gates=gates,
+        undecided_gates=True,
+        caveats=(*caveats, *known),  # flops_lower_bound, of count.flops
+    )
+
+
+def made(
+    pair: _Pair, change: Change, verdict: str, family: int, gates: bool, caveats: tuple[str, ...]
+) -> Row:
+    """The row of a time or of memory."""
+    interval = change.interval(SHOWN)
+    return Row(
+        suite=pair.base.suite,
+        case=pair.case,
+        metric=pair.metric,
+        base=pair.before.value,
+        candidate=pair.after.value,
+        ratio=change.ratio,
+        low=None if interval is None else interval[0],
+        high=None if interval is None else interval[1],
+        verdict=verdict,
+        policy=pair.policy,
+        gates=gates and _gates(pair.metric, pair.policy),
+        # Between runs of different times a time is seldom decided: that alone is no reason to stop a build.
+        undecided_gates=pair.metric.kind != "time" or pair.policy.named,
+        smallest=smallest_seen(change, pair.policy.threshold(pair.before.value), family),
+        caveats=caveats,
+    )
+
+
+def _caveats(pair: _Pair) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*pair.base.caveats, *pair.candidate.caveats]))
+
+
+def _ratio(base: float, candidate: float) -> float:
+    if base:
+        return candidate / base
+    return 1.0 if not candidate else math.inf
+
+
+def are_exact(side: Side, metrics: Sequence[str]) -> bool:
+    """Whether these names and patterns are of exact metrics alone, as this side has them."""
+    asked = Asked(metrics)
+    found = [name for case in side.cases.values() for name in case.observed if _is_asked(name, asked)]
+    return bool(found) and all(_metric(name).kind in EXACT for name in found)
+
+
+def by_axis(side: Side, axis: str, asked: Asked) -> Compared:
+    """The values of one axis within a run, each against the first, paired by round: these launches were interleaved.
+
+    Cases are alike that differ in this axis alone. Raises KeyError where no case has the axis.
+    """
+    if not any(axis in axes for axes in side.axes.values()):
+        raise KeyError(axis)
+    alike: dict[tuple[object, ...], list[str]] = {}
+    for case, axes in side.axes.items():
+        if axis in axes and case in side.cases and side.cases[case].observed:
+            rest = tuple((name, value) for name, value in axes.items() if name != axis)
+            alike.setdefault((side.cases[case].suite, *rest), []).append(case)
+    pairs = [
+        _Pair(
+            *(f"{other} against {axis}={side.axes[cases[0]][axis]}", side.cases[cases[0]], side.cases[other]),
+            *(_metric(name), _policy(name, other, side.cases[other], asked)),
+            *(side.cases[cases[0]].observed[name], side.cases[other].observed[name]),
+        )
+        for cases in alike.values()
+        for other in cases[1:]
+        for name in side.cases[cases[0]].observed
+        if name in side.cases[other].observed and _is_wanted(name, other, side.cases[other], asked)
+        if not _incomparable(
+            _metric(name), side.cases[cases[0]].observed[name], side.cases[other].observed[name]
+        )
+    ]
+    return Compared([_within(pair, len(pairs)) for pair in pairs])
+
+
+def _within(pair: _Pair, family: int) -> Row:
+    better = pair.metric.better or "less"
+    if pair.metric.kind in EXACT:
+        return exact(pair, gates=False)
+    found = paired(pair.before.launches, pair.after.launches, better)
+    change = found or unpaired(pair.before, pair.after, better, 0.0)
+    verdict = judge(change, THRESHOLD_WITHIN, family)
+    return made(pair, change, verdict, family, False, _caveats(pair))
+
+
+THRESHOLD_WITHIN = 0.01  # launches of one run were interleaved: a percent can be seen
+
+
+def between_runs(earlier: Sequence[float], standard: float) -> float:
+    """The standard deviation between runs from the logarithms of at least five earlier medians, else the standard."""
+    if len(earlier) < 5:
+        return standard
+    mean = sum(earlier) / len(earlier)
+    return math.sqrt(sum((one - mean) ** 2 for one in earlier) / (len(earlier) - 1))
+
+
+def standard_between(allocator: str) -> float:
+    return BETWEEN.get(allocator, BETWEEN_UNKNOWN)
+
+
+def summary(rows: Sequence[Row]) -> Mapping[str, int]:
+    """How many rows have each verdict."""
+    found: dict[str, int] = {}
+    for row in rows:
+        found[row.verdict] = found.get(row.verdict, 0) + 1
+    return found

@@ -1,0 +1,45 @@
+"""One side of a comparison, as all of them are compared, wherever they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.analysis.compare import Observed
+from bench.measurement import Environment, Metric
+
+# What other tools measure, each by its unit; a case of theirs has one of them.
+FOREIGN_METRICS: Mapping[str, Metric] = {
+    "time": Metric("time", "s", "time", "less", True, "what another tool calls its time"),
+    "memory": Metric("memory", "B", "memory", "less", True, "what another tool calls its memory"),
+    "value": Metric("value", "1", "time", "less", True, "what another tool measured without a unit"),
+}
+
+
+@dataclass
+class CaseSide:
+    """What one side says of a case: `observed` by metric; `failure` says why there is nothing, if that is known."""
+
+    suite: str
+    device: str
+    observed: dict[str, Observed] = field(default_factory=dict)
+    caveats: tuple[str, ...] = ()
+    failure: str = ""
+
+
+@dataclass
+class Side:
+    """A side by what the user called it; `kind` is run, baseline, table or the name of another tool.
+
+    Without an `environment` nobody knows where its numbers come from. `folder` is that of a run, `axes` the values
+    of each case, `notes` what could not be read.
+    """
+
+    name: str
+    kind: str
+    cases: dict[str, CaseSide]
+    environment: Environment | None = None
+    folder: str = ""
+    notes: list[str] = field(default_factory=list)
+    axes: dict[str, Mapping[str, Any]] = field(default_factory=dict)

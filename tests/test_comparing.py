@@ -1,0 +1,398 @@
+"""From two sides to rows: what is compared, what is left out and says so, and what sets the exit code."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from fakes import environment
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.analysis.compare import Observed, outcome
+from bench.analysis.comparing import (
+    BETWEEN,
+    BETWEEN_UNKNOWN,
+    Asked,
+    between_runs,
+    by_axis,
+    compare,
+    standard_between,
+    summary,
+)
+from bench.analysis.policy import Rule
+from bench.analysis.sides import CaseSide, Side
+
+HERE = environment()
+CALM = Asked(between=lambda _: 0.001)  # of runs that are hardly apart
+CASE, OTHER = "s/width=1", "s/width=2"
+TIME, OPS, ALLOCATIONS, LOSS = "epoch.time", "count.ops", "count.allocations", "quality.test_loss"
+
+
+def known(value, error=0.001):
+    """A value, or the launches that it is the median of."""
+    if isinstance(value, dict):
+        return Observed.of(value)
+    return value if isinstance(value, Observed) else Observed(float(value), {}, error)
+
+
+def case(failure="", caveats=(), suite="s", **metrics):
+    """epoch__time=1.0 is the metric epoch.time."""
+    found = {name.replace("__", "."): known(value) for name, value in metrics.items()}
+    return CaseSide(suite, "cpu", found, caveats, failure)
+
+
+def side(where=HERE, axes=None, **cases):
+    """One case, or the cases by their names in `of`."""
+    of = cases.pop("of", None) or {CASE: case(**cases)}
+    return Side("mine", "run", of, where, axes=axes or {})
+
+
+def rows(base, candidate, asked=CALM):
+    return {(row.case, row.metric.name): row for row in compare(base, candidate, asked).rows}
+
+
+def only(base, candidate, asked=CALM):
+    (row,) = compare(base, candidate, asked).rows
+    return row
+
+
+def rule(changes, **patterns):
+    return Rule("here", **patterns, changes=changes)
+
+
+def told(**changes):
+    return Asked(**{"between": CALM.between, **changes})
+
+
+class TestWhatIsCompared:
+    def test_the_metrics_that_gate_in_the_order_of_the_baseline(self):
+        base = side(
+            of={OTHER: case(epoch__time=1, quality__test_loss=1), CASE: case(count__ops=3, epoch__time=1)}
+        )
+        assert list(rows(base, base)) == [(OTHER, TIME), (CASE, OPS), (CASE, TIME)]
+        assert {row.verdict for row in rows(base, base).values()} == {"equivalent"}
+        assert all(row.gates for row in rows(base, base).values())
+
+    def test_a_shown_metric_is_compared_where_a_threshold_names_it_and_gates_then(self):
+        asked = told(rules=[rule({"relative": 0.1}, metric=LOSS)])
+        row = only(side(quality__test_loss=1), side(quality__test_loss=2), asked)
+        assert (row.verdict, row.gates, row.undecided_gates) == ("regressed", True, True)
+        assert compare(side(quality__test_loss=1), side(quality__test_loss=2), CALM).rows == []
+
+    def test_a_threshold_on_all_names_none(self):
+        asked = told(rules=[rule({"relative": 0.1}, metric="*")])
+        assert compare(side(quality__test_loss=1), side(quality__test_loss=2), asked).rows == []
+
+    @pytest.mark.parametrize(
+        ("patterns", "there"),
+        [
+            ([TIME], [TIME]),
+            (["count.*"], [OPS, ALLOCATIONS]),
+            (["*.test_loss", OPS], [OPS, LOSS]),
+            (["nothing"], []),
+        ],
+    )
+    def test_metrics_that_are_asked_for_are_all(self, patterns, there):
+        base = side(epoch__time=1, count__ops=1, count__allocations=1, quality__test_loss=1)
+        assert [name for _, name in rows(base, base, told(metrics=patterns))] == there
+
+    @pytest.mark.parametrize(("patterns", "gates"), [([LOSS], True), (["quality.*"], False)])
+    def test_a_shown_metric_gates_where_it_is_asked_for_by_its_name(self, patterns, gates):
+        base = side(quality__test_loss=1)
+        assert only(base, base, told(metrics=patterns)).gates is gates
+
+    def test_what_a_threshold_ignores_is_compared_and_does_not_gate(self):
+        asked = told(rules=[rule({"regression": "ignore"}, metric=TIME)])
+        row = only(side(epoch__time=1), side(epoch__time=2), asked)
+        assert (row.verdict, row.gates) == ("regressed", False)
+
+    def test_thresholds_are_of_the_case_and_the_device(self):
+        base = side(of={CASE: case(epoch__time=1), OTHER: case(epoch__time=1)})
+        after = side(of={CASE: case(epoch__time=1.2), OTHER: case(epoch__time=1.2)})
+        asked = told(
+            rules=[rule({"relative": 0.5}, case="*width=2"), rule({"relative": 9.0}, device="cuda:*")]
+        )
+        assert [row.verdict for row in compare(base, after, asked).rows] == ["regressed", "equivalent"]
+
+
+class TestCasesOfOneSide:
+    def test_one_that_has_gone_is_not_measured_and_decides_nothing(self):
+        found = compare(side(epoch__time=1, count__ops=1), side(of={OTHER: case(epoch__time=1)}), CALM)
+        (row,) = found.rows
+        assert (row.verdict, row.reason) == ("not_measured", "the candidate does not have the case")
+        assert (found.only_base, found.only_candidate) == ([CASE], [OTHER])
+        assert outcome(found.rows) == outcome(found.rows, allow_inconclusive=True) == 3
+
+    def test_one_that_failed_says_why(self):
+        row = only(side(epoch__time=1), side(failure="error: ValueError: no"))
+        assert (row.verdict, row.reason, row.candidate, row.ratio) == (
+            *("not_measured", "error: ValueError: no"),
+            *(None, None),
+        )
+
+    def test_a_crash_is_seen_where_the_first_metric_is_one_to_ignore(self):
+        base = side(of={CASE: case(epoch__time=1, count__ops=1), OTHER: case(epoch__time=1, count__ops=1)})
+        after = side(of={CASE: case(failure="error: no"), OTHER: case(epoch__time=1, count__ops=1)})
+        found = compare(base, after, told(rules=[rule({"regression": "ignore"}, metric="*.time")])).rows
+        assert [(row.metric.name, row.verdict, row.gates) for row in found] == [
+            (OPS, "not_measured", True),
+            (TIME, "equivalent", False),
+            (OPS, "equivalent", True),
+        ]
+        assert outcome(found) == 3
+
+    def test_one_that_the_baseline_failed_in_is_new_in_the_candidate(self):
+        found = compare(side(failure="error: no"), side(epoch__time=1), CALM)
+        assert (found.rows, found.only_base, found.only_candidate) == ([], [], [CASE])
+        assert outcome(found.rows) == 3
+
+    def test_one_that_failed_on_both_sides_is_on_none(self):
+        found = compare(side(failure="error: no"), side(failure="error: no"), CALM)
+        assert (found.rows, found.only_base, found.only_candidate) == ([], [], [])
+
+    def test_a_metric_that_has_gone_is_not_measured(self):
+        found = rows(side(epoch__time=1, count__ops=1), side(epoch__time=1))
+        assert (found[CASE, OPS].verdict, found[CASE, OPS].reason) == (
+            "not_measured",
+            "the candidate has no value",
+        )
+        assert outcome(list(found.values())) == 3
+
+    def test_a_metric_that_is_new_has_nothing_to_be_compared_with(self):
+        assert list(rows(side(epoch__time=1), side(epoch__time=1, count__ops=1))) == [(CASE, TIME)]
+
+
+class TestDifferentWork:
+    def test_times_of_it_are_not_compared_and_the_work_itself_is(self):
+        base = side(epoch__time=1, memory__peak_rss=1, work__train__samples=100)
+        found = rows(base, side(epoch__time=0.5, memory__peak_rss=1, work__train__samples=50))
+        assert found[CASE, TIME].verdict == "not_measured"
+        assert found[CASE, TIME].reason == "the sides did different work (work.train.samples 100 and 50)"
+        assert (found[CASE, TIME].base, found[CASE, TIME].candidate) == (1, 0.5)
+        assert found[CASE, "work.train.samples"].verdict == "improved"
+        assert found[CASE, "memory.peak_rss"].verdict == "equivalent"
+        assert outcome(list(found.values())) == 3
+
+    def test_more_of_it_fails(self):
+        base = side(epoch__time=1, work__train__samples=100)
+        assert outcome(compare(base, side(epoch__time=1, work__train__samples=101), CALM).rows) == 1
+
+
+class TestWhereTheNumbersComeFrom:
+    @pytest.mark.parametrize(("first", "second"), [(None, HERE), (HERE, None), (None, None)])
+    @pytest.mark.parametrize(
+        ("after", "verdict"), [(0.5, "inconclusive"), (1.0, "inconclusive"), (2.0, "regressed")]
+    )
+    def test_where_nobody_knows_nothing_is_better_and_nothing_equal(self, first, second, after, verdict):
+        row = only(side(first, epoch__time=1), side(second, epoch__time=after))
+        assert (row.verdict, row.caveats) == (verdict, ("environment_unknown",))
+
+    def test_counts_are_compared_all_the_same(self):
+        row = only(side(None, count__ops=1), side(None, count__ops=1))
+        assert (row.verdict, row.gates, row.caveats) == ("equivalent", True, ())
+
+    @pytest.mark.parametrize(
+        ("elsewhere", "metric", "gates", "caveats"),
+        [
+            ({"torch": "2.10.0"}, "count__ops", False, ("other_software",)),
+            ({"torch": "2.10.0"}, "count__allocations", False, ("other_software",)),
+            ({"torch": "2.9.1"}, "count__ops", True, ()),
+            ({"devices": ()}, "count__ops", False, ("other_software",)),
+            ({"cpu_capability": "AVX512"}, "count__ops", True, ()),
+            ({"cpu_capability": "AVX512"}, "count__allocations", False, ("other_cpu",)),
+            (
+                {"cpu_capability": "AVX512", "torch": "2.10.0"},
+                "count__allocations",
+                False,
+                ("other_software",),
+            ),
+            ({"host": "elsewhere"}, "count__allocations", True, ()),
+        ],
+    )
+    def test_a_count_gates_where_it_must_be_the_same(self, elsewhere, metric, gates, caveats):
+        row = only(side(**{metric: 1}), side(environment(**elsewhere), **{metric: 2}))
+        assert (row.verdict, row.gates, row.caveats) == ("regressed", gates, caveats)
+
+    def test_across_machines_times_are_shown_and_never_gate(self):
+        row = only(side(epoch__time=1), side(epoch__time=2), told(across=True))
+        assert (row.verdict, row.gates, row.caveats) == ("regressed", False, ("other_machine",))
+        assert outcome([row]) == 3
+
+    def test_across_machines_counts_gate_as_ever(self):
+        row = only(side(count__ops=1), side(count__ops=2), told(across=True))
+        assert (row.verdict, row.gates, row.caveats) == ("regressed", True, ())
+
+    def test_what_makes_times_doubtful_is_said_of_both_sides_once(self):
+        base, after = (
+            side(epoch__time=1, caveats=("few", "busy")),
+            side(epoch__time=1, caveats=("busy", "slow")),
+        )
+        assert only(base, after).caveats == ("few", "busy", "slow")
+
+    def test_it_is_no_reason_to_doubt_a_count(self):
+        caveats = ("contaminated", "flops_lower_bound")
+        base = side(count__flops=1, count__ops=1, caveats=caveats)
+        found = rows(base, base)
+        assert found[CASE, "count.flops"].caveats == ("flops_lower_bound",)
+        assert found[CASE, OPS].caveats == ()
+
+
+class TestTheFamilyAndWhatLiesBetweenRuns:
+    def test_a_case_among_many_must_change_by_more(self):
+        def sides(number):
+            names = [f"s/width={width}" for width in range(number)]
+            base = {name: case(epoch__time=known(1, 0.02)) for name in names}
+            after = {name: case(epoch__time=known(1.1, 0.02)) for name in names}
+            return side(of=base), side(of=after)
+
+        assert compare(*sides(1), CALM).rows[0].verdict == "regressed"
+        assert compare(*sides(40), CALM).rows[0].verdict == "inconclusive"
+
+    def test_counts_and_what_does_not_gate_make_no_family(self):
+        more = {f"count__{name}": 1 for name in ("ops", "flops", "graphs")} | {"quality__test_loss": 1}
+        base, after = side(epoch__time=1, **more), side(epoch__time=1.1, **more)
+        asked = told(metrics=["*"])
+        assert (
+            rows(base, after, asked)[CASE, TIME].smallest
+            == only(side(epoch__time=1), side(epoch__time=1)).smallest
+        )
+
+    def test_each_case_has_its_own_deviation_between_runs(self):
+        base = side(of={CASE: case(epoch__time=1), OTHER: case(epoch__time=1)})
+        after = side(of={CASE: case(epoch__time=1.2), OTHER: case(epoch__time=1.2)})
+        asked = Asked(between=lambda name: 0.2 if name == CASE else 0.001)
+        assert [row.verdict for row in compare(base, after, asked).rows] == ["inconclusive", "regressed"]
+
+    def test_memory_hardly_differs_between_runs_whatever_times_do(self):
+        base, after = side(memory__peak_rss=100), side(memory__peak_rss=110)
+        row = only(base, after, Asked(between=lambda _: 5.0))
+        assert (row.verdict, row.undecided_gates) == ("regressed", True)
+
+    def test_a_time_that_could_not_be_decided_stops_no_build_unless_it_was_named(self):
+        base, after = side(epoch__time=1), side(epoch__time=1.2)
+        vague = {"between": lambda _: 0.5}
+        assert not only(base, after, Asked(**vague)).undecided_gates
+        assert only(base, after, Asked(metrics=[TIME], **vague)).undecided_gates
+
+    @pytest.mark.parametrize(
+        ("number", "found"), [(0, 0.5), (4, 0.5), (5, math.sqrt(2.5)), (9, math.sqrt(7.5))]
+    )
+    def test_it_is_learnt_from_five_runs_on(self, number, found):
+        assert between_runs([float(one) for one in range(number)], 0.5) == pytest.approx(found)
+
+    def test_before_that_it_is_what_is_known_of_the_allocator(self):
+        assert (
+            standard_between("pinned") == BETWEEN["pinned"] < standard_between("system") == BETWEEN["system"]
+        )
+        assert standard_between("another") == BETWEEN_UNKNOWN
+
+
+class TestStrangeValues:
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [(-1.0, -2.0), (-1.0, 1.0), (1.0, -1.0), (0.0, 1.0), (0.0, -1.0), (math.nan, 1.0)],
+    )
+    def test_what_has_no_ratio_is_not_measured_and_says_so(self, before, after):
+        asked = told(metrics=[LOSS])
+        row = only(side(quality__test_loss=before), side(quality__test_loss=after), asked)
+        assert (row.verdict, row.ratio, row.gates) == ("not_measured", None, True)
+        assert row.reason == f"no ratio can be made of {before:g} and {after:g}"
+
+    @pytest.mark.parametrize(("after", "verdict"), [(0.0, "equivalent"), (1.0, "regressed")])
+    def test_a_count_may_well_have_been_zero(self, after, verdict):
+        assert only(side(count__ops=0), side(count__ops=after)).verdict == verdict
+
+    def test_a_time_may_come_to_nothing(self):
+        row = only(side(epoch__time=1), side(epoch__time=0))
+        assert (row.verdict, row.ratio) == ("improved", 0.0)
+
+    def test_nothing_stays_nothing(self):
+        asked = told(metrics=["train.data_share"])
+        row = only(side(train__data_share=known(0, None)), side(train__data_share=known(0, None)), asked)
+        assert (row.verdict, row.ratio) == ("equivalent", 1.0)
+
+    @given(
+        st.floats(),
+        st.floats(),
+        st.sampled_from([TIME, OPS, "memory.peak_rss", "train.throughput", LOSS]),
+        st.one_of(st.none(), st.floats(0, 1e9)),
+    )
+    def test_none_breaks_a_comparison(self, before, after, metric, error):
+        name = metric.replace(".", "__")
+        base, candidate = (side(**{name: Observed(one, {}, error)}) for one in (before, after))
+        for rules in ([], [rule({"absolute": 1.0}, metric=metric)]):
+            row = only(base, candidate, told(metrics=[metric], rules=rules))
+            assert outcome([row]) in (0, 1, 3)
+
+
+class TestByAxis:
+    def test_each_value_is_held_against_the_first_launch_by_launch(self):
+        cases = {
+            "s/a": case(epoch__time={1: 1.0, 2: 2.0, 3: 4.0}),
+            "s/b": case(epoch__time={1: 1.1, 2: 2.2, 3: 4.4}),
+            "s/c": case(epoch__time={1: 1.0, 2: 2.0, 3: 4.0}),
+        }
+        axes = {name: {"optimizer": name[-1], "width": 1} for name in cases}
+        found = by_axis(side(of=cases, axes=axes), "optimizer", Asked()).rows
+        assert [(row.case, row.verdict) for row in found] == [
+            ("s/b against optimizer=a", "regressed"),
+            ("s/c against optimizer=a", "equivalent"),
+        ]
+        assert found[0].ratio == pytest.approx(1.1)
+        assert found[0].low == pytest.approx(found[0].high)
+
+    def test_cases_that_differ_in_anything_else_are_not_alike(self):
+        axes = {
+            f"s/{optimizer}{width}": {"optimizer": optimizer, "width": width}
+            for width in (1, 2)
+            for optimizer in ("a", "b")
+        }
+        cases = {name: case(epoch__time={1: 1.0, 2: 1.0}) for name in axes}
+        assert [row.case for row in by_axis(side(of=cases, axes=axes), "optimizer", Asked()).rows] == [
+            "s/b1 against optimizer=a",
+            "s/b2 against optimizer=a",
+        ]
+
+    def test_suites_are_not_mixed(self):
+        cases = {"s/a": case(epoch__time=1), "t/b": case(epoch__time=1, suite="t")}
+        axes = {"s/a": {"width": 1}, "t/b": {"width": 2}}
+        assert by_axis(side(of=cases, axes=axes), "width", Asked()).rows == []
+
+    def test_it_answers_and_never_gates(self):
+        cases = {"s/a": case(epoch__time=1, count__ops=1), "s/b": case(epoch__time=9, count__ops=9)}
+        axes = {"s/a": {"width": 1}, "s/b": {"width": 2}}
+        found = by_axis(side(of=cases, axes=axes), "width", Asked(metrics=[TIME, OPS])).rows
+        assert [(row.verdict, row.gates) for row in found] == [("regressed", False)] * 2
+
+    def test_without_rounds_in_common_the_values_are_held_against_each_other(self):
+        cases = {"s/a": case(epoch__time={1: 1.0}), "s/b": case(epoch__time={2: 2.0})}
+        axes = {"s/a": {"width": 1}, "s/b": {"width": 2}}
+        (row,) = by_axis(side(of=cases, axes=axes), "width", Asked()).rows
+        assert (row.verdict, row.ratio, row.low) == ("inconclusive", 2.0, None)
+
+    def test_values_that_have_no_ratio_are_left_out(self):
+        cases = {
+            "s/a": case(epoch__time=1, quality__test_loss=-1),
+            "s/b": case(epoch__time=1, quality__test_loss=1),
+        }
+        axes = {"s/a": {"width": 1}, "s/b": {"width": 2}}
+        found = by_axis(side(of=cases, axes=axes), "width", Asked(metrics=["*"])).rows
+        assert [row.metric.name for row in found] == [TIME]
+
+    def test_a_case_that_failed_or_was_not_taken_is_left_out(self):
+        cases = {"s/a": case(epoch__time=1), "s/b": case(failure="error: no"), "s/c": case(epoch__time=1)}
+        axes = {name: {"width": name[-1]} for name in (*cases, "s/d")}
+        found = by_axis(side(of=cases, axes=axes), "width", Asked()).rows
+        assert [row.case for row in found] == ["s/c against width=a"]
+
+    def test_an_axis_that_no_case_has_is_an_error(self):
+        with pytest.raises(KeyError, match="depth"):
+            by_axis(side(epoch__time=1, axes={CASE: {"width": 1}}), "depth", Asked())
+
+
+def test_verdicts_are_counted():
+    found = compare(
+        side(epoch__time=1, count__ops=1, count__flops=2), side(epoch__time=1, count__ops=2), CALM
+    )
+    assert summary(found.rows) == {"equivalent": 1, "regressed": 1, "not_measured": 1}
