@@ -1,13 +1,20 @@
-"""What a launch of a case took in earlier runs, as a dry run tells it."""
+"""What earlier runs tell: how long a launch takes, and how far runs of the same code are apart."""
 
 from __future__ import annotations
 
-import pytest
-from fakes import failure, measurement
+import math
+import statistics
 
+import pytest
+from fakes import environment, failure, measurement, stages
+
+from bench.analysis.comparing import BETWEEN, BETWEEN_UNKNOWN
+from bench.analysis.sides import Side
 from bench.case import Case
-from bench.results.history import launch_seconds
-from bench.results.journal import Journal
+from bench.results.folder import RunFolder
+from bench.results.history import between_runs_of, launch_seconds
+from bench.results.journal import Journal, Records
+from bench.results.tables import build, write
 
 FAST, SLOW = Case("s", {"width": 1}), Case("s", {"width": 2})
 
@@ -75,3 +82,88 @@ def test_runs_are_looked_for_in_the_working_directory(tmp_path, run, monkeypatch
     (tmp_path / "here" / "results").symlink_to(tmp_path)
     monkeypatch.chdir(tmp_path / "here")
     assert launch_seconds() == {FAST.id: 1.0}
+
+
+HERE = environment()
+
+
+@pytest.fixture
+def earlier(tmp_path):
+    """Makes finished runs, a day apart, in which an epoch of these cases took so long; gives their folders."""
+    made = []
+
+    def make(*seconds, where=HERE, case=FAST):
+        for one in seconds:
+            folder = RunFolder(tmp_path / f"202601{len(made) + 1:02}T000000-abc-host")
+            folder.path.mkdir()
+            folder.journal.touch()
+            records = Records()
+            records.add(measurement(case=case, stages=stages(steps=(one / 6, one / 6))))
+            folder.write_json("environment.json", where.to_json())
+            write(folder, build(records))
+            made.append(folder)
+        return made
+
+    return make
+
+
+def learnt(root, first=None, second=None, case=FAST):
+    side = Side("mine", "run", {}, HERE)
+    return between_runs_of(first or side, second or side, root)(case.id)
+
+
+SECONDS = (1.0, 1.1, 0.9, 1.3, 1.0)
+APART = statistics.stdev(map(math.log, SECONDS))
+
+
+class TestBetweenRuns:
+    def test_it_is_the_deviation_of_earlier_runs_on_the_logarithm(self, tmp_path, earlier):
+        earlier(*SECONDS)
+        assert learnt(tmp_path) == pytest.approx(APART)
+
+    @pytest.mark.parametrize("number", range(5))
+    def test_fewer_than_five_cannot_tell(self, tmp_path, earlier, number):
+        earlier(*SECONDS[:number])
+        assert learnt(tmp_path) == BETWEEN["pinned"]
+
+    @pytest.mark.parametrize(
+        ("allocator", "standard"), [("system", BETWEEN["system"]), ("other", BETWEEN_UNKNOWN)]
+    )
+    def test_then_it_is_what_is_known_of_the_allocator(self, tmp_path, allocator, standard):
+        side = Side("mine", "run", {}, environment(allocator=allocator))
+        assert learnt(tmp_path, side, side) == standard
+
+    def test_each_case_has_its_own(self, tmp_path, earlier):
+        earlier(*SECONDS)
+        earlier(1.0, 2.0, case=SLOW)
+        assert learnt(tmp_path, case=SLOW) == BETWEEN["pinned"]
+        assert learnt(tmp_path) == pytest.approx(APART)
+
+    @pytest.mark.parametrize("other", [{"cpu": "Another"}, {"allocator": "system"}, {"torch": "2.10.0"}])
+    def test_runs_on_another_machine_or_under_another_allocator_tell_nothing(self, tmp_path, earlier, other):
+        earlier(*SECONDS)
+        earlier(50.0, 60.0, where=environment(**other))
+        assert learnt(tmp_path) == pytest.approx(APART)
+
+    def test_the_runs_that_are_compared_do_not_tell_of_themselves(self, tmp_path, earlier):
+        *_, first, second = earlier(*SECONDS, 7.0, 9.0)
+        sides = [Side("mine", "run", {}, HERE, folder=str(one.path)) for one in (first, second)]
+        assert learnt(tmp_path, *sides) == pytest.approx(APART)
+
+    @pytest.mark.parametrize("name", ["summary.parquet", "environment.json"])
+    @pytest.mark.parametrize("damage", [b"", b"{", b"PAR1", None])
+    def test_a_damaged_run_is_passed_over(self, tmp_path, earlier, name, damage):
+        path = earlier(*SECONDS, 99.0)[-1].table(name)
+        if damage is None:
+            path.unlink()
+        else:
+            path.write_bytes(damage)
+        assert learnt(tmp_path) == pytest.approx(APART)
+
+    @pytest.mark.parametrize("sides", [(None, HERE), (HERE, None), (None, None)])
+    def test_where_a_machine_is_not_known_neither_is_this(self, tmp_path, earlier, sides):
+        earlier(*SECONDS)
+        assert learnt(tmp_path, *(Side("mine", "table", {}, where) for where in sides)) == BETWEEN_UNKNOWN
+
+    def test_without_a_results_folder_there_is_nothing_to_learn_from(self, tmp_path):
+        assert learnt(tmp_path / "nowhere") == BETWEEN["pinned"]

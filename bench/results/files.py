@@ -59,6 +59,11 @@ def is_table(text: str) -> bool:
     return not os.path.isdir(text) and (suffix in SUFFIXES or bool(suffix and os.path.isfile(text)))
 
 
+def is_foreign(text: str) -> bool:
+    """True of what names a file of another tool, which all write JSON."""
+    return not os.path.isdir(text) and text.lower().endswith((".json", ".json.gz"))
+
+
 def read_summary(path: Path) -> Tables:
     """The summary that lies in this CSV or Parquet file, as the only table of a run that has rows.
 

@@ -2,14 +2,52 @@
 
 from __future__ import annotations
 
+import math
+import os
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+from bench.analysis.comparability import differences
+from bench.analysis.comparing import BETWEEN_UNKNOWN, between_runs, standard_between
+from bench.analysis.sides import Side
 from bench.errors import ResultsError
-from bench.results.folder import RESULTS, runs
+from bench.results.folder import RESULTS, RunFolder, runs
 from bench.results.journal import read_journal
 
+_LEARNT_FROM = 30  # runs: the more, the longer it takes
 _RUNS = 3  # older ones tell of an older machine state
+
+
+def between_runs_of(first: Side, second: Side, root: Path = RESULTS) -> Callable[[str], float]:
+    """The standard deviation between runs, by case, on the logarithm of `epoch.time`.
+
+    Learnt from at least five earlier runs in the results folder on the same machine under the same allocator;
+    where there are fewer, what is known of the allocator.
+    """
+    if first.environment is None or second.environment is None:
+        return lambda _: BETWEEN_UNKNOWN
+    from bench.results.files import read_summary  # pandas: not needed to say how long a launch takes
+
+    standard = standard_between(first.environment.allocator)
+    compared = {os.path.realpath(side.folder) for side in (first, second) if side.folder}
+    earlier: dict[str, list[float]] = {}
+    for name in runs(root)[-_LEARNT_FROM:]:
+        folder = RunFolder(root / name)
+        if os.path.realpath(folder.path) in compared:
+            continue
+        try:
+            environment = folder.environment()
+            if environment is None or differences(environment, first.environment):
+                continue
+            summary = read_summary(folder.table("summary.parquet")).summary
+        except ResultsError:
+            continue  # damaged, of another version, or without tables: it cannot tell
+        times = summary[summary["metric"] == "epoch.time"]
+        for case, value in times[["case", "value"]].itertuples(index=False):
+            if 0 < value < math.inf:
+                earlier.setdefault(case, []).append(math.log(value))
+    return lambda case: between_runs(earlier.get(case, ()), standard)
 
 
 def launch_seconds(root: Path = RESULTS) -> dict[str, float]:

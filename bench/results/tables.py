@@ -140,7 +140,7 @@ def build(
                 for launch in launches[case.id]
                 for name, value in launch.values.items()
             ),
-            ["kind", "round", "contaminated", "settled", "metric", "value"],
+            ["kind", "round", "contaminated", "counted", "settled", "metric", "value"],
         ),
         failures=frame(
             (
@@ -184,6 +184,7 @@ def _place_of(launch: Launch) -> dict[str, Any]:
         "kind": measurement.kind,
         "round": measurement.round,
         "contaminated": ";".join(launch.disturbed),
+        "counted": launch.counts,
         "settled": launch.warmup.settled,
     }
 
@@ -323,6 +324,7 @@ def write(folder: RunFolder, tables: Tables) -> None:
         tables.failures.to_csv(folder.table("failures.csv"), index=False)
         tables.counts.to_csv(folder.table("counts.csv"), index=False)
         tables.ops.to_parquet(folder.table("ops.parquet"), index=False)
+        tables.launches.to_parquet(folder.table("launches.parquet"), index=False)
     except OSError as problem:
         why = os.strerror(problem.errno) if problem.errno else str(problem)  # pandas raises some without
         raise ResultsError(

@@ -1,0 +1,273 @@
+"""Result files of other tools: pytest-benchmark's and pyperf's JSON, so that the gate judges them too.
+
+Which tool wrote a file, its content tells and never its name. Who reads it trusts nothing in it: anybody may
+have edited it. Nothing in it is run, and no file is read beyond a bound.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import math
+import stat
+import statistics
+import unicodedata
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench.errors import ResultsError
+from bench.readers import pyperf, pytest_benchmark
+
+_GZIP = b"\x1f\x8b"
+_MOST_BYTES = 128 * 2**20  # a gzip file of a few KiB can claim gigabytes
+_DEEPEST = 32  # levels of a document; neither tool goes beyond ten
+_LARGEST = 1e18  # above it lies no time, size or count that was measured, and sums may overflow
+_CONTROLS = {"Cc", "Cs"}  # categories: control characters, and halves of characters that JSON lets through
+_READABLE = "name a JSON file of pytest-benchmark or pyperf"
+
+
+@dataclass(frozen=True)
+class ForeignCase:
+    """A benchmark of another tool: `values` holds one value for each process, and `value` is their median."""
+
+    name: str
+    unit: str  # in Epochbench's words: s, B or 1
+    value: float
+    values: tuple[float, ...]
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A result file of another tool; `version` is the tool's own, empty where the file does not say."""
+
+    tool: str
+    version: str
+    cases: Mapping[str, ForeignCase]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A value in a document and where it stands there: whatever is asked of it is checked, and said in words."""
+
+    path: Path
+    anew: str  # the remedy
+    where: str
+    value: Any
+
+    def wrong(self, why: str) -> ResultsError:
+        """The error that this value is, on one line."""
+        return ResultsError(
+            f"{self.path} is no result that can be read: {self.where or 'it'} {why}; {self.anew}"
+        )
+
+    def has(self, key: str) -> bool:
+        """Whether the table has this key with something behind it: null stands for nothing."""
+        return self.table().get(key) is not None
+
+    def part(self, key: str) -> Place:
+        """What a table has under a key."""
+        if not self.has(key):
+            raise self.wrong(f"has no {key!r}")
+        where = f"{self.where}.{key}" if self.where else key
+        return replace(self, where=where, value=self.value[key])
+
+    def items(self) -> list[Place]:
+        """The items of a list that has some."""
+        if not isinstance(self.value, list):
+            raise self.wrong(f"is {_kind(self.value)} and no list")
+        if not self.value:
+            raise self.wrong("is empty")
+        return [
+            replace(self, where=f"{self.where}[{number}]", value=item)
+            for number, item in enumerate(self.value)
+        ]
+
+    def table(self) -> dict[str, Any]:
+        """The table that it is."""
+        if not isinstance(self.value, dict):
+            raise self.wrong(f"is {_kind(self.value)} and no table")
+        return self.value
+
+    def text(self) -> str:
+        """The text that it is, on one line and not blank: it becomes a cell of a table on a terminal."""
+        if not isinstance(self.value, str) or not self.value.strip():
+            raise self.wrong(f"is {_shown(self.value)} and must be a text")
+        if not _CONTROLS.isdisjoint(map(unicodedata.category, self.value)):
+            raise self.wrong(f"is {_shown(self.value)}, which no terminal can show")
+        return self.value
+
+    def number(self) -> float:
+        """The measured value that it is."""
+        number = self.value
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise self.wrong(f"is {_shown(number)} and must be a number")
+        # A comparison, unlike a conversion, bears whole numbers of any length.
+        if not 0 <= number <= _LARGEST:
+            raise self.wrong(f"is {_shown(number)}, which nothing measured can be")
+        return float(number)
+
+    def texts(self, prefix: str = "") -> dict[str, str]:
+        """A table as texts, for metadata: what is no text is written as JSON."""
+        return {
+            _whole_text(f"{prefix}{key}"): _whole_text(value) if isinstance(value, str) else json.dumps(value)
+            for key, value in self.table().items()
+            if value is not None
+        }
+
+
+@dataclass(frozen=True)
+class _Tool:
+    """How the files of one tool are known and read, and how its user gets a new one."""
+
+    name: str
+    wrote: Callable[[Mapping[str, Any]], bool]
+    version: Callable[[Place], str]
+    cases: Callable[[Place], Iterator[tuple[str, str, tuple[float, ...], dict[str, str]]]]
+    anew: str
+
+
+_TOOLS = (
+    _Tool(
+        "pytest-benchmark",
+        pytest_benchmark.wrote,
+        pytest_benchmark.version,
+        pytest_benchmark.cases,
+        "write it anew with: pytest --benchmark-json=FILE",
+    ),
+    _Tool(
+        "pyperf",
+        pyperf.wrote,
+        pyperf.version,
+        pyperf.cases,
+        "write it anew with pyperf's option: -o FILE",
+    ),
+)
+
+
+def read_foreign(path: Path) -> Foreign:
+    """The results in this file. Raises ResultsError for what is none, or holds something that none holds."""
+    document = _document(path, _plain(path, _bytes(path)))
+    for tool in _TOOLS:
+        if tool.wrote(document):
+            return _read(tool, Place(path, tool.anew, "", document))
+    keys = ", ".join(_shown(key) for key in list(document)[:4])
+    raise _error(path, f"is JSON of neither pytest-benchmark nor pyperf: it has {keys or 'nothing in it'}")
+
+
+def _read(tool: _Tool, document: Place) -> Foreign:
+    """The cases of a file, each name once."""
+    found: dict[str, ForeignCase] = {}
+    for name, unit, values, metadata in tool.cases(document):
+        if name in found:
+            raise document.wrong(f"has benchmark {_shown(name)} twice")
+        found[name] = ForeignCase(name, unit, statistics.median(values), values, metadata)
+    return Foreign(tool.name, tool.version(document), found)
+
+
+def _bytes(path: Path) -> bytes:
+    """The content of a file, as far as it is one: a pipe would be waited for without end."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise _error(path, "is no file")
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except (OSError, ValueError) as problem:  # the latter for a path with a NUL
+        why = problem.strerror if isinstance(problem, OSError) else str(problem)
+        raise _error(path, f"cannot be read: {why}") from None
+    _check_size(path, data)
+    return data
+
+
+def _plain(path: Path, data: bytes) -> bytes:
+    """The content behind gzip, where it is packed: pyperf writes .json.gz."""
+    if not data.startswith(_GZIP):
+        return data
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            plain = file.read(_MOST_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as problem:
+        raise _error(path, f"is damaged gzip: {_short(str(problem))}") from None
+    _check_size(path, plain)
+    return plain
+
+
+def _check_size(path: Path, data: bytes) -> None:
+    if len(data) > _MOST_BYTES:
+        raise _error(path, f"holds more than {_MOST_BYTES // 2**20} MiB: no such result is so large")
+
+
+def _document(path: Path, data: bytes) -> dict[str, Any]:
+    """The JSON table that the bytes are."""
+    if not data.strip():
+        raise _error(path, "is empty")
+    try:
+        document = json.loads(data.decode("utf-8-sig"), parse_int=_whole)
+    except UnicodeDecodeError as problem:
+        raise _error(path, f"is no UTF-8 text, from byte {problem.start} on") from None
+    except json.JSONDecodeError as problem:
+        place = f"line {problem.lineno}, column {problem.colno}"
+        raise _error(path, f"is no JSON, or cut short: {problem.msg} at {place}") from None
+    except RecursionError:
+        raise _too_deep(path) from None
+    if not isinstance(document, dict):
+        raise _error(path, f"is {_kind(document)}, and results are a table")
+    if _is_deep(document):
+        raise _too_deep(path)
+    return document
+
+
+def _whole(digits: str) -> float:
+    """A whole number; Python refuses to read thousands of digits, and none of them was measured."""
+    return int(digits) if len(digits) < 400 else math.inf
+
+
+def _whole_text(text: str) -> str:
+    """A text that can be written anywhere: JSON may hold halves of characters, which no encoding has."""
+    return text.encode(errors="replace").decode()
+
+
+def _is_deep(document: object) -> bool:
+    """True of what goes on beyond _DEEPEST; without recursion, so that its own depth is no matter."""
+    level = [document]
+    for _ in range(_DEEPEST):
+        level = [part for outer in level for part in _parts(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _parts(value: object) -> list[Any]:
+    """What lies directly in a table or a list."""
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def _too_deep(path: Path) -> ResultsError:
+    return _error(path, f"is nested deeper than {_DEEPEST} levels: no such result is so deep")
+
+
+def _error(path: Path, what: str) -> ResultsError:
+    return ResultsError(f"{path} {what}; {_READABLE}")
+
+
+def _kind(value: object) -> str:
+    """What a value of JSON is, in words."""
+    names = {dict: "a table", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _shown(value: object) -> str:
+    """A value as it stands in messages: scalars themselves, others by what they are."""
+    return _kind(value) if isinstance(value, dict | list | type(None)) else _short(repr(value))
+
+
+def _short(text: str) -> str:
+    """Text on one line, cut where it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= 80 else f"{line[:80]}..."

@@ -1,0 +1,88 @@
+"""What pyperf writes: a suite of benchmarks, each with its runs, one run for each process.
+
+Values in a file are those of one iteration already: pyperf has divided each by `loops` times `inner_loops`.
+Metadata that all runs or all benchmarks share is written once, further out.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.readers import Place
+
+_FORMATS = ("1.0", 6)  # 6 was of 0.9.6; the warm-ups are all in which they differ
+_UNITS = {"second": "s", "byte": "B", "integer": "1"}
+
+
+def wrote(document: Mapping[str, Any]) -> bool:
+    """Whether the document looks like one of pyperf's."""
+    benchmarks = document.get("benchmarks")
+    if not isinstance(benchmarks, list):
+        return False
+    runs = any(isinstance(benchmark, dict) and "runs" in benchmark for benchmark in benchmarks)
+    return runs or (not benchmarks and document.get("version") in _FORMATS)
+
+
+def version(document: Place) -> str:
+    """The version of pyperf, which is metadata; empty where runs of several were joined."""
+    shared = _metadata(document, {})
+    found = {_metadata(benchmark, shared).get("perf_version", "") for benchmark in _benchmarks(document)}
+    return found.pop() if len(found) == 1 else ""
+
+
+def cases(document: Place) -> Iterator[tuple[str, str, tuple[float, ...], dict[str, str]]]:
+    """Of each benchmark its name, its unit, its values and its metadata."""
+    _check_format(document)
+    shared = _metadata(document, {})
+    for benchmark in _benchmarks(document):
+        runs = benchmark.part("runs").items()
+        metadata = _metadata(benchmark, shared)
+        # Where there is one run only, or where runs differ, the name stands there.
+        each = [_metadata(run, metadata) for run in runs]
+        name, unit = _agreed(benchmark, each, "name", ""), _agreed(benchmark, each, "unit", "second")
+        replace(benchmark, where=f"the name of {benchmark.where}", value=name).text()  # or an error
+        if unit not in _UNITS:
+            raise benchmark.wrong(f"has values in {unit!r:.40}, and only {', '.join(_UNITS)} can be read")
+        yield name, _UNITS[unit], _values(benchmark, runs), metadata
+
+
+def _check_format(document: Place) -> None:
+    """Formats before 6 have other words for the same; a newer one may mean anything."""
+    written = document.part("version")
+    if written.value not in _FORMATS or isinstance(written.value, float):
+        raise written.wrong(
+            f"is {written.value!r:.40}, and only formats {_FORMATS[0]} and {_FORMATS[1]} can be read"
+        )
+
+
+def _benchmarks(document: Place) -> list[Place]:
+    return document.part("benchmarks").items()
+
+
+def _metadata(place: Place, outer: Mapping[str, str]) -> dict[str, str]:
+    """Metadata of a place with what stands further out, which it may overrule."""
+    return {**outer, **(place.part("metadata").texts() if place.has("metadata") else {})}
+
+
+def _agreed(benchmark: Place, runs: list[dict[str, str]], key: str, otherwise: str) -> str:
+    """What all runs of a benchmark say alike."""
+    found = sorted({run.get(key, otherwise) for run in runs})
+    if len(found) > 1:
+        raise benchmark.wrong(f"has runs of different {key}: {found[0]!r:.40} and {found[1]!r:.40}")
+    return found[0]
+
+
+def _values(benchmark: Place, runs: list[Place]) -> tuple[float, ...]:
+    """The mean of each process: what only calibrates has no values, and warm-ups stand apart from them."""
+    means = [_mean(run.part("values").items()) for run in runs if run.has("values")]
+    if not means:
+        raise benchmark.wrong("has only calibration runs, without a value")
+    return tuple(means)
+
+
+def _mean(values: list[Place]) -> float:
+    return statistics.fmean(value.number() for value in values)

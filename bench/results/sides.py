@@ -1,0 +1,149 @@
+"""One side of a comparison, wherever it lies: a run, a baseline, a summary alone, another tool's file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.analysis.compare import Observed, interval_error
+from bench.analysis.sides import FOREIGN_METRICS, CaseSide, Side
+from bench.case import DEFAULTS
+from bench.errors import ResultsError
+from bench.measurement import Environment
+from bench.results import baselines, files, tables
+from bench.results.folder import RunFolder, find
+
+_LAUNCH_COLUMNS = ["case", "counted", "round", "metric", "value"]
+_NAMES = {one.unit: name for name, one in FOREIGN_METRICS.items()}
+
+_Launches = Mapping[tuple[str, str], Mapping[int, float]]  # by case and metric, the values by their round
+
+
+def read_side(text: str) -> Side:
+    """The side that a user means. Raises ResultsError where there is none, or it cannot be read."""
+    if files.is_foreign(text):
+        return _foreign(text)
+    if files.is_table(text):
+        made = files.read_summary(Path(text))
+        return _checked(_of_summary(text, "table", made.summary, {}, None))
+    saved = baselines.find_baseline(text)
+    if saved is not None:
+        made = files.read_summary(saved.table("summary.csv"))
+        return _checked(_of_summary(text, "baseline", made.summary, {}, saved.environment()))
+    folder = _run(text)
+    found = _written(folder)
+    if found is None:
+        made = tables.read(folder.path)
+        found = made.summary, _launches(made.launches), made.failures, made.notes
+    summary, launches, failures, notes = found
+    side = _of_summary(text, "run", summary, launches, folder.environment())
+    side.folder, side.notes = str(folder.path), notes
+    axes = list(failures.columns[2 : failures.columns.get_loc("kind")])
+    for row in failures.to_dict("records"):
+        case = side.cases.setdefault(row["case"], CaseSide(row["suite"], _device(row)))
+        side.axes.setdefault(row["case"], _axes(row, axes))
+        case.failure = f"{row['failure']}: {row['message']}"
+    return _checked(side)
+
+
+def _run(text: str) -> RunFolder:
+    """The run of this name. Where there is none, what baselines there are is said too."""
+    try:
+        return find(text)
+    except ResultsError as problem:
+        there = ", ".join(baselines.names()) or "none"
+        raise ResultsError(
+            f"{problem}; baselines: {there} (bench baseline save NAME RUN makes one)"
+        ) from None
+
+
+def _checked(side: Side) -> Side:
+    """The side, where it has something to say: that everything failed is something."""
+    if not side.cases:
+        raise ResultsError(f"{side.name} holds no row to compare; measure first: bench run")
+    return side
+
+
+def _written(folder: RunFolder) -> tuple[pd.DataFrame, _Launches, pd.DataFrame, list[str]] | None:
+    """The tables as the run wrote them, without the steps, which take long. None where the journal is newer."""
+    try:
+        names = ("summary.parquet", "launches.parquet", "failures.csv")
+        paths = [folder.table(name) for name in names]
+        if min(path.stat().st_mtime for path in paths) < folder.journal.stat().st_mtime:
+            return None
+        summary = files.read_summary(paths[0]).summary
+        launches = _launches(pd.read_parquet(paths[1], columns=_LAUNCH_COLUMNS))
+        failures = pd.read_csv(paths[2], keep_default_na=False)
+        failures[["suite", "case", "kind", "failure", "message"]]
+    except Exception:  # a damaged file may raise whatever the readers of its parts do
+        return None  # the journal has it all
+    return summary, launches, failures, []
+
+
+def _launches(frame: pd.DataFrame) -> _Launches:
+    """By case and metric, the value of each launch that counts and has one, by its round."""
+    counted = frame[frame["counted"].astype(bool)]
+    found: dict[tuple[str, str], dict[int, float]] = {}
+    columns = counted[["case", "metric", "round", "value"]]
+    for case, name, number, value in columns.itertuples(index=False):
+        if math.isfinite(value):
+            found.setdefault((case, name), {})[int(number)] = float(value)
+    return found
+
+
+def _of_summary(
+    name: str,
+    kind: str,
+    summary: pd.DataFrame,
+    launches: _Launches,
+    environment: Environment | None,
+) -> Side:
+    axes = list(summary.columns[2 : summary.columns.get_loc("metric")])
+    side = Side(name, kind, {}, environment)
+    for row in summary.to_dict("records"):
+        case = row["case"]
+        if case not in side.cases:
+            said = "" if pd.isna(row["caveats"]) else str(row["caveats"])
+            caveats = tuple(one for one in said.split(";") if one)
+            side.cases[case] = CaseSide(str(row["suite"]), _device(row), caveats=caveats)
+            side.axes[case] = _axes(row, axes)
+        if pd.isna(row["value"]) or not math.isfinite(row["value"]):
+            continue
+        made = launches.get((case, row["metric"]))
+        observed = Observed.of(made) if made else Observed(float(row["value"]), {}, _error(row))
+        side.cases[case].observed[row["metric"]] = observed
+    return side
+
+
+def _error(row: Mapping[Any, Any]) -> float | None:
+    """The standard error of the logarithm behind the interval of a row."""
+    low, high, launches = row["ci_low"], row["ci_high"], row["launches"]
+    if pd.isna(low) or pd.isna(high):
+        return None
+    return interval_error(low, high, None if pd.isna(launches) else int(launches))
+
+
+def _axes(row: Mapping[Any, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The axes that the case of a row uses."""
+    return {name: row[name] for name in names if not pd.isna(row[name]) and row[name] != ""}
+
+
+def _device(row: Mapping[Any, Any]) -> str:
+    device = row.get("device")
+    return str(DEFAULTS["device"] if device is None or pd.isna(device) else device)
+
+
+def _foreign(text: str) -> Side:
+    from bench.readers import read_foreign
+
+    read = read_foreign(Path(text))
+    cases = {}
+    for name, case in read.cases.items():
+        launches = dict(enumerate(case.values, start=1))
+        observed = Observed.of(launches) if launches else Observed(case.value, {}, None)
+        cases[name] = CaseSide(read.tool, "cpu", {_NAMES[case.unit]: observed})
+    return Side(text, read.tool, cases)

@@ -1,0 +1,377 @@
+"""Thresholds of a project: a TOML file that says how much each metric may change, and what follows if it does.
+
+`[default]` is of every row, each `[[rule]]` of the rows that its patterns match, the later the stronger. A file
+that cannot mean what it says is refused: a gate that lets everything through by a misspelt word is none.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import math
+import re
+import stat
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.analysis.policy import ACTIONS, Rule
+from bench.analysis.sides import FOREIGN_METRICS
+from bench.errors import UsageError
+from bench.measurement import METRICS, Metric, metric
+
+SELECTORS = ("metric", "suite", "case", "device")
+
+# What a table can say of its rows, and what that changes of a policy.
+SAYS: Mapping[str, tuple[str, ...]] = {
+    "threshold": ("relative", "absolute"),
+    "policy": ("regression",),
+    "improvement": ("improvement",),
+}
+
+_Row = tuple[str, str, str, str]  # its metric, suite, case and device
+
+_TABLES = ("default", "rule")
+_MOST_BYTES = 2**20  # of a file that a person writes
+_NUMBER = re.compile(
+    r"([+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|nan))\s*([^\d\s_.,+-]\S*)?", re.ASCII | re.IGNORECASE
+)  # with a unit behind it
+_EXAMPLES = {"s": "2ms", "B": "10MiB", "1": "3"}
+
+# How a unit is written: what one of it is in the unit of a metric.
+_UNITS: Mapping[str, tuple[float, str]] = {
+    "s": (1, "s"),
+    "ms": (1e-3, "s"),
+    "us": (1e-6, "s"),
+    "\N{MICRO SIGN}s": (1e-6, "s"),
+    "\N{GREEK SMALL LETTER MU}s": (1e-6, "s"),  # looks the same, and keyboards have it
+    "ns": (1e-9, "s"),
+    "B": (1, "B"),
+    **{f"{prefix}B": (1000**power, "B") for power, prefix in enumerate("kMGT", start=1)},
+    **{f"{prefix}iB": (1024**power, "B") for power, prefix in enumerate("KMGT", start=1)},
+    "samples/s": (1, "samples/s"),
+    "J/sample": (1, "J/sample"),
+    "mJ/sample": (1e-3, "J/sample"),
+    **{f"{prefix}{unit}": (1000**power, unit)
+       for unit in ("FLOP", "FLOP/s", "FLOP/B")
+       for power, prefix in enumerate(("", "k", "M", "G", "T", "P"))},
+}  # fmt: skip
+
+
+def read_thresholds(path: Path) -> list[Rule]:
+    """The rules in this file, the default first. Raises UsageError for what cannot be meant."""
+    document = _document(path)
+    for name in document:
+        if name not in _TABLES:
+            raise _unknown(f"{path}: table [{_short(name)}]", name, _TABLES)
+    rules = []
+    default, tables = _tables(path, document)
+    if default:
+        rules.append(_Table(path, "[default]", default).rule(selectors=()))
+    for number, table in enumerate(tables, start=1):
+        rules.append(_Table(path, f"[[rule]] {number}", table).rule(selectors=SELECTORS))
+    _refuse_contradictions(path, rules)
+    return rules
+
+
+def check_used(rules: Sequence[Rule], rows: Iterable[_Row], path: Path) -> None:
+    """Raises UsageError for a rule that holds for no row: (metric, suite, case, device) of a comparison."""
+    there = list(dict.fromkeys(rows))
+    for rule in rules:
+        if _selectors(rule) and not any(rule.holds(*row) for row in there):
+            raise UsageError(
+                f"{path}: {rule.place} holds for nothing in this comparison: {_missed(rule, there)}"
+            )
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file, as they stand there."""
+    try:
+        # A pipe would be waited for without end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UsageError(f"{path} is no file; name the TOML file with the thresholds")
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except (OSError, ValueError) as problem:  # the latter for a path with a NUL
+        why = problem.strerror if isinstance(problem, OSError) else str(problem)
+        raise UsageError(f"{path} cannot be read: {why}; name the TOML file with the thresholds") from None
+    if len(data) > _MOST_BYTES:
+        raise UsageError(f"{path} holds more than 1 MiB; name the TOML file with the thresholds")
+    try:
+        return tomllib.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as problem:
+        raise UsageError(f"{path} is no UTF-8 text, from byte {problem.start} on; save it as UTF-8") from None
+    except RecursionError:
+        raise UsageError(f"{path} is nested too deep; write [default] and [[rule]] tables only") from None
+    except ValueError as problem:  # a TOMLDecodeError, or a number of thousands of digits
+        raise UsageError(f"{path} is no TOML: {_short(str(problem), 160)}; mend it there") from None
+
+
+def _tables(path: Path, document: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The default and the rules, where they have the brackets that they need."""
+    default, rules = document.get("default", {}), document.get("rule", [])
+    if not isinstance(default, dict):
+        raise UsageError(f"{path}: default is {_kind(default)}; write it as the one table [default]")
+    if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
+        what = _kind(rules) if not isinstance(rules, list) else "an array of other things than tables"
+        raise UsageError(f"{path}: rule is {what}; write each rule under its own [[rule]], in two brackets")
+    return default, rules
+
+
+class _Table:
+    """One table of the file: what it says, or in words what is wrong with it."""
+
+    def __init__(self, path: Path, place: str, table: Mapping[str, Any]) -> None:
+        self.path = path
+        self.place = place
+        self.table = table
+
+    def wrong(self, key: str, why: str, remedy: str) -> UsageError:
+        """What is wrong with a key, on one line."""
+        return UsageError(f"{self.path}: {self.place}: {key} = {_shown(self.table[key])} {why}; {remedy}")
+
+    def rule(self, selectors: Sequence[str]) -> Rule:
+        """The table as a rule; `selectors` are those that it must choose its rows by, none for the default."""
+        self._check_keys(selectors)
+        patterns = {key: self._pattern(key) for key in selectors if key in self.table}
+        if selectors and not patterns:
+            what = "chooses no rows; add metric, suite, case or device, or put it into [default]"
+            raise UsageError(f"{self.path}: {self.place} {what}")
+        changes = self._changes(patterns.get("metric", ""))
+        if not changes:
+            raise UsageError(
+                f"{self.path}: {self.place} says nothing of its rows; add threshold, policy or improvement"
+            )
+        return Rule(self.place, **patterns, changes=changes)
+
+    def _check_keys(self, selectors: Sequence[str]) -> None:
+        for key in self.table:
+            if key in SELECTORS and key not in selectors:
+                raise self.wrong(
+                    key, "cannot stand here, for the default is of every row", "put it into a [[rule]]"
+                )
+            if key not in SELECTORS and key not in SAYS:
+                raise _unknown(f"{self.path}: {self.place}: key {_short(key)}", key, (*selectors, *SAYS))
+
+    def _pattern(self, key: str) -> str:
+        pattern = self.table[key]
+        if not isinstance(pattern, str):
+            raise self.wrong(key, f"is {_kind(pattern)}", "write a pattern in quotes")
+        if not pattern.strip():
+            raise self.wrong(key, "matches nothing", 'write a pattern, such as "*", or leave it out')
+        return pattern
+
+    def _changes(self, pattern: str) -> dict[str, float | str]:
+        """What the rule changes of a policy, by the names that a policy has for it."""
+        changes: dict[str, float | str] = {}
+        if "threshold" in self.table:
+            changes |= self._threshold(pattern)
+        for key, name in (("policy", "regression"), ("improvement", "improvement")):
+            if key in self.table:
+                changes[name] = self._action(key)
+        return changes
+
+    def _action(self, key: str) -> str:
+        action = self.table[key]
+        if not isinstance(action, str) or action not in ACTIONS:
+            raise self.wrong(key, "is no such policy", f"write {_words(ACTIONS)}")
+        return action
+
+    def _threshold(self, pattern: str) -> dict[str, float]:
+        """A share as `relative`, anything with a unit as `absolute`."""
+        written = self.table["threshold"]
+        if isinstance(written, float):
+            return {"relative": self._share(written)}
+        number, unit = self._quantity(written)
+        self._check_number(number)
+        if unit == "%":
+            return {"relative": number / 100}
+        if not number and not unit:
+            return {"relative": 0.0}  # nothing of anything
+        step, of = self._unit(unit)
+        self._check_unit(pattern, of, whole=number.is_integer())
+        return {"absolute": number * step}
+
+    def _share(self, written: float) -> float:
+        """A number with a point is a share; from 1 on it may as well be meant as percent."""
+        self._check_number(written)
+        if written >= 1:
+            percent = f"{written * 100:g}%"
+            raise self.wrong(
+                "threshold", f"would be {percent}", f'write "{written:g}%" or "{percent}", whichever is meant'
+            )
+        return written
+
+    def _quantity(self, written: object) -> tuple[float, str]:
+        """The number of the threshold and the unit behind it; a whole number without quotes has none."""
+        if isinstance(written, int) and not isinstance(written, bool):
+            try:
+                return float(written), ""
+            except OverflowError:  # whole numbers of TOML have any length
+                return math.inf if written > 0 else -math.inf, ""
+        if not isinstance(written, str):
+            raise self.wrong("threshold", f"is {_kind(written)}", _write("s", "B", "1"))
+        match = _NUMBER.fullmatch(written.strip())
+        if match is None:
+            raise self.wrong("threshold", "is no number with a unit", _write("s", "B", "1"))
+        return float(match[1]), match[2] or ""
+
+    def _check_number(self, number: float) -> None:
+        if not math.isfinite(number) or number < 0:
+            what = "is negative" if number < 0 else "is not finite"
+            raise self.wrong("threshold", what, "write a number from 0 on: the largest change that is none")
+
+    def _unit(self, unit: str) -> tuple[float, str]:
+        """What one of the unit is, and in which unit of a metric."""
+        if not unit:
+            return 1, "1"
+        if unit not in _UNITS:
+            raise self.wrong(
+                "threshold", f"has no known unit, {unit!r:.40}", _meant(unit, _UNITS, _write("s", "B", "1"))
+            )
+        return _UNITS[unit]
+
+    def _check_unit(self, pattern: str, unit: str, whole: bool) -> None:
+        """An absolute threshold is of one unit, and so must be all metrics that it is for."""
+        metrics = _matched(pattern)
+        units = list(dict.fromkeys(row.unit for row in metrics))
+        if len(units) > 1:
+            whose = f"metric = {_shown(pattern)} matches" if pattern else "it is for all"
+            raise self.wrong(
+                "threshold",
+                f"is in one unit, but {whose} metrics in {_some(units)}",
+                'name metrics of one unit, or write a share, such as "5%"',
+            )
+        if unit != units[0]:
+            what = "is a plain number" if unit == "1" else f"is in {unit}"
+            meant = "is a plain number" if units[0] == "1" else f"is in {units[0]}"
+            raise self.wrong("threshold", f"{what}, but {_shown(pattern)} {meant}", _write(units[0]))
+        if unit == "1" and not whole and any(row.kind in ("exact", "machine") for row in metrics):
+            raise self.wrong("threshold", f"is no whole number, but {_shown(pattern)} counts", _write("1"))
+
+
+def _matched(pattern: str) -> list[Metric]:
+    """The metrics that a pattern is for; one that matches none of ours is for metrics of the user's own tasks."""
+    if pattern in FOREIGN_METRICS:
+        return [FOREIGN_METRICS[pattern]]
+    found = [row for name, row in METRICS.items() if fnmatch.fnmatchcase(name, pattern or "*")]
+    return found or [metric(pattern)]
+
+
+def _refuse_contradictions(path: Path, rules: Sequence[Rule]) -> None:
+    """Of two rules for the same rows the later would win, and nobody could tell from the earlier one."""
+    said: dict[tuple[tuple[str, str], ...], list[Rule]] = {}
+    for rule in rules:
+        alike = said.setdefault(tuple(_selectors(rule).items()), [])
+        for earlier in alike:
+            for key in SAYS:
+                old, new = _saying(earlier, key), _saying(rule, key)
+                if old and new and old != new:
+                    raise UsageError(
+                        f"{path}: {rule.place} and {earlier.place} are for the same rows and differ in {key}; "
+                        "keep one of them"
+                    )
+        alike.append(rule)
+
+
+def _saying(rule: Rule, key: str) -> dict[str, float | str]:
+    return {name: rule.changes[name] for name in SAYS[key] if name in rule.changes}
+
+
+def _selectors(rule: Rule) -> dict[str, str]:
+    """The patterns that a rule has."""
+    return {key: getattr(rule, key) for key in SELECTORS if getattr(rule, key)}
+
+
+def _missed(rule: Rule, rows: Sequence[_Row]) -> str:
+    """Which pattern matches nothing, and what there is for it to match."""
+    patterns = _selectors(rule)
+    # One that matches nothing whatever the others say is at fault by itself; else the one that leaves no row.
+    alone = [key for key in patterns if not _matching(rows, key, patterns[key])]
+    key, left = (alone[0], rows) if alone else _last_left(rows, patterns)
+    named = list(dict.fromkeys(row[SELECTORS.index(key)] for row in left))
+    before = "" if alone else " in the rows that its other patterns leave"
+    return (
+        f"{key} = {_shown(patterns[key])} matches no {key}{before}, where there is "
+        f"{_some(_closest(patterns[key], named)) or 'none'}; mend the pattern, or take the rule out"
+    )
+
+
+def _last_left(rows: Sequence[_Row], patterns: Mapping[str, str]) -> tuple[str, Sequence[_Row]]:
+    """The first pattern that matches none of the rows that those before it leave, and these rows."""
+    (key, pattern), *others = patterns.items()
+    matching = _matching(rows, key, pattern)
+    return _last_left(matching, dict(others)) if matching else (key, rows)
+
+
+def _matching(rows: Sequence[_Row], key: str, pattern: str) -> list[_Row]:
+    place = SELECTORS.index(key)
+    return [row for row in rows if fnmatch.fnmatchcase(row[place], pattern)]
+
+
+def _closest(word: str, known: Sequence[str]) -> list[str]:
+    """The known ones, those first that look like the word."""
+    near = difflib.get_close_matches(word, known[:1000], n=3, cutoff=0.5)
+    return list(dict.fromkeys([*near, *known]))
+
+
+def _unknown(what: str, word: str, known: Iterable[str]) -> UsageError:
+    names = list(known)
+    return UsageError(f"{what} is not known; {_meant(word, names, f'write {_words(names)}')}")
+
+
+def _meant(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """The remedy for a misspelt word: the closest known one, else all of them."""
+    names = list(known)
+    lower = {name.lower(): name for name in reversed(names)}
+    near = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.5)
+    return f"did you mean {lower[near[0]]!r}?" if near else otherwise or f"write {_words(names)}"
+
+
+def _write(*units: str) -> str:
+    """The remedy for a threshold: a share, or a quantity in one of these units."""
+    examples = [f'"{_EXAMPLES.get(unit, f"1{unit}")}"' for unit in units]
+    return f'write a share, such as "5%" or 0.05, or a quantity, such as {_words(examples)}'
+
+
+def _words(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else "".join(words)
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    """A few names, and how many there are beside them."""
+    shown = ", ".join(_short(name or "(none)") for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def _kind(value: object) -> str:
+    """What a value of TOML is, in words."""
+    names = {
+        dict: "a table",
+        list: "an array",
+        str: "a text",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+    }
+    return names.get(type(value), "a date or time")
+
+
+def _shown(value: object) -> str:
+    """A value as the file has it; one that has parts, or that Python would not write, by what it is."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{_short(value)}"'
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**20):
+        return str(value)
+    return f"({_kind(value)})"
+
+
+def _short(text: str, most: int = 60) -> str:
+    """Text on one line that a terminal can show, cut where it is long."""
+    line = "".join(
+        letter if letter.isprintable() else repr(letter)[1:-1] for letter in " ".join(text.split())
+    )
+    return line if len(line) <= most else f"{line[:most]}..."
