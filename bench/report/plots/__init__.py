@@ -15,10 +15,12 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from bench.errors import ResultsError
+from bench.report.comparison import Page as ComparisonPage
 from bench.report.plots import (
     autograd_graph,
     batch_sizes,
     evaluation_modes,
+    forest,
     launches,
     memory_timeline,
     phases,
@@ -67,6 +69,12 @@ def draw_cases(tables: Tables, folder: Path, names: Mapping[str, str]) -> list[P
         for name, picture in OF_A_CASE.items()
     )
     return _saved(pictures, folder)
+
+
+def draw_comparison(page: ComparisonPage, folder: Path) -> list[Path]:
+    """The ratios of a comparison with their intervals, as `draw`."""
+    title = f"{page.candidate} against {page.base}"
+    return _saved([("comparison", forest.draw(page.rows, title, ""))], folder)
 
 
 def _saved(pictures: Iterable[tuple[str, Figure | None]], folder: Path) -> list[Path]:

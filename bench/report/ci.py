@@ -1,0 +1,374 @@
+"""A comparison for CI servers and programs: a comment of a pull request, annotations, JUnit XML, JSON and CSV.
+
+Names of cases, refs and messages are texts of users: each surface has its own way to keep them from being read as
+more than text.
+"""
+
+# No `from __future__ import annotations` here: the name is that of a function.
+
+import csv
+import io
+import json
+import math
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from bench.analysis.compare import Row
+from bench.report.comparison import (
+    ORDER,
+    Page,
+    change,
+    counted,
+    decides,
+    how,
+    judged,
+    ordered,
+    reasons,
+    sees,
+    shortened,
+    sides,
+    told_apart,
+    verdict,
+    weight,
+    word,
+)
+from bench.report.units import one_line
+
+MOST_CHARACTERS = 60_000  # of a comment; GitHub refuses more than 65,536
+MOST_ANNOTATIONS = 10  # of one kind in a step; GitHub drops the others without a word
+
+_LONGEST_NAME = 160  # characters, where there is a whole page to share
+_LONGEST_SENTENCE = 400
+_CLOSING = 1_000  # characters that are kept for what ends a page: its tags, and what was left out
+
+_URGENT = ("case", "metric", "base", "candidate", "change", "verdict", "phase")
+_REST = ("case", "metric", "base", "candidate", "change", "verdict", "sees from", "caveats")
+
+
+def markdown(page: Page) -> str:
+    """For a pull request: the verdict, what fails or warns, and the rest folded. Never longer than it may be."""
+    rows = ordered(page.rows)
+    urgent = [row for row in rows if _is_urgent(page, row)]
+    rest = [row for row in rows if not _is_urgent(page, row)]
+    same, names = told_apart(rows)
+    sheet = _Sheet(MOST_CHARACTERS - _CLOSING)
+    sheet.add(
+        f"**{verdict(page)}**", "", f"base {_code(page.base)}, candidate {_code(page.candidate)}: {how(page)}"
+    )
+    if same:
+        sheet.add("", f"every case: {_code(same)}")
+    if urgent:
+        sheet.add("", *_head(_URGENT))
+        sheet.add_rows((_cells(_facts(page, row, names), _URGENT) for row in urgent), "such rows")
+    remarks = [*_one_sided(page), *map(_said, [*reasons(rows), *page.notes])]
+    if rest or remarks:
+        sheet.add("", f"<details><summary>{counted(rest, page.is_gate) or 'remarks'}</summary>", "")
+        sheet.add_rows((f"- {remark}" for remark in remarks), "remarks")
+        if rest:
+            sheet.add("", *_head(_REST))
+            sheet.add_rows((_cells(_facts(page, row, names), _REST) for row in rest), "rows")
+        sheet.close("", "</details>")
+    return sheet.text
+
+
+def _is_urgent(page: Page, row: Row) -> bool:
+    """Whether the row stands open: what fails or warns; without a gate, whatever is worse."""
+    return bool(weight(row)) or (row.verdict == "regressed" and not page.is_gate)
+
+
+summary_markdown = markdown  # of a job: the same page, which stays far below what may be shown there
+
+
+class _Sheet:
+    """Lines as long as there is room; what had no room is counted."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._lines: list[str] = []
+
+    def add(self, *lines: str) -> None:
+        self._lines += lines
+        self._room -= sum(len(line) + 1 for line in lines)
+
+    def add_rows(self, rows: Iterable[str], things: str) -> None:
+        left = 0
+        for row in rows:
+            if left or len(row) + 1 > self._room:
+                left += 1
+            else:
+                self.add(row)
+        if left:
+            self.close("", f"{left:,} more {things} are left out here; the JSON has them all.")
+
+    def close(self, *lines: str) -> None:
+        """What must be there, in the room that was kept for it."""
+        self._lines += lines
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self._lines) + "\n"
+
+
+def _head(columns: Sequence[str]) -> list[str]:
+    return [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
+
+
+def _cells(facts: dict[str, str], columns: Sequence[str]) -> str:
+    return f"| {' | '.join(facts[column] for column in columns)} |"
+
+
+def _facts(page: Page, row: Row, names: dict[tuple[str, str], str]) -> dict[str, str]:
+    """By column, the cells of a row, escaped."""
+    base, candidate = sides(row)
+    return {
+        "case": _code(names[row.suite, row.case] or row.case),
+        "metric": _code(row.metric.name),
+        "base": _said(base),
+        "candidate": _said(candidate),
+        "change": _said(change(row)),
+        "verdict": _said(judged(row, page.is_gate)),
+        "phase": _said(page.phase(row)),
+        "sees from": _said(sees(row)),
+        "caveats": _said(", ".join(map(word, row.caveats))),
+    }
+
+
+def _one_sided(page: Page) -> list[str]:
+    return [
+        *(f"only in the base: {_code(case)}" for case in page.only_base),
+        *(f"only in the candidate, which does not gate: {_code(case)}" for case in page.only_candidate),
+    ]
+
+
+def _code(text: str) -> str:
+    """A name: nobody is mentioned and nothing is linked in code.
+
+    Tags instead of backticks, since no backslash keeps a pipe after a backslash from ending a cell.
+    """
+    return f"<code>{_entities(shortened(one_line(text), _LONGEST_NAME))}</code>" if text else ""
+
+
+def _said(text: str) -> str:
+    """A sentence. What would mention someone, or link an issue, is broken by a space that is not seen."""
+    shown = _entities(shortened(one_line(text), _LONGEST_SENTENCE))
+    return shown.replace("&#64;", "&#64;&#8203;").replace("&#35;", "&#35;&#8203;")
+
+
+# What Markdown or HTML could read as more than a letter. Dots and underlines inside a word are harmless, which
+# keeps most names readable, but for the dot that makes a link of 'www.'; a sign or a number begins a list only
+# where a text begins, and '%' and other parentheses make nothing.
+_MARKS = re.compile(
+    r"(?<![A-Za-z0-9])[._]|[._](?![A-Za-z0-9])|(?<=[wW]{3})\.|^[-+](?=[ -]|$)|(?<=[0-9])\)"
+    r"|[!\"#$&'*:;<>?@\[\\\]^`{|}~]"
+)
+
+
+def _entities(text: str) -> str:
+    """An entity is a letter to Markdown, never a mark."""
+    return _MARKS.sub(lambda mark: f"&#{ord(mark[0])};", text)
+
+
+def annotations(page: Page) -> Iterator[str]:
+    """GitHub's orders to mark a run: errors for what fails it, warnings for what warns or was not decided."""
+    rows = ordered(page.rows)
+    failing = [row for row in rows if weight(row) == "fail"]
+    warning = [row for row in rows if weight(row) == "warn" or _open(row)]
+    yield from _annotated(page, "error", failing)
+    yield from _annotated(page, "warning", warning)
+
+
+def _open(row: Row) -> bool:
+    """Whether a row that gates could not be decided."""
+    return row.gates and row.verdict in ("inconclusive", "not_measured")
+
+
+def _annotated(page: Page, level: str, rows: Sequence[Row]) -> Iterator[str]:
+    """The last one that is shown counts those that are not."""
+    shown = rows if len(rows) <= MOST_ANNOTATIONS else rows[: MOST_ANNOTATIONS - 1]
+    for row in shown:
+        yield annotation(level, f"{row.metric.name} {judged(row)}", _message(page, row))
+    if len(rows) > len(shown):
+        more = counted(rows[len(shown) :])
+        yield annotation(level, "and more", f"{len(rows) - len(shown):,} more rows: {more}")
+
+
+def annotation(level: str, title: str, message: str) -> str:
+    """One order on one line, with texts that cannot end it."""
+    title = shortened(one_line(title), _LONGEST_NAME)
+    return f"::{level} title={_escaped(title, ':', ',')}::{_escaped(message)}"
+
+
+def _escaped(text: str, *also: str) -> str:
+    """The percent sign first: it is what the others are written with."""
+    for letter in ("%", "\r", "\n", *also):
+        text = text.replace(letter, f"%{ord(letter):02X}")
+    return text
+
+
+def _message(page: Page, row: Row) -> str:
+    """A row in a sentence, not escaped yet."""
+    facts = [f"{row.case}: {row.metric.name} {judged(row)}"]
+    if row.verdict != "not_measured":
+        facts.append(f"{change(row)}, {' to '.join(sides(row))}")
+    if row.verdict == "inconclusive" and sees(row):
+        facts.append(f"a rise from {sees(row)} would have been seen")
+    facts += [row.reason, page.phase(row)]
+    return "; ".join(shortened(one_line(fact), _LONGEST_SENTENCE) for fact in facts if fact)
+
+
+def junit(page: Page) -> str:
+    """JUnit XML as the xunit plugin of Jenkins takes it: a suite of tests for each suite, a test for each row.
+
+    A test may hold no properties there, and a file that has some is refused whole: numbers are lines of its output.
+    An undecided row is an error where it decides the exit code, else it is skipped.
+    """
+    by_suite: dict[str, list[Row]] = {}
+    for row in page.rows:
+        by_suite.setdefault(row.suite, []).append(row)
+    root = ET.Element("testsuites", name="Epochbench")
+    for suite, rows in by_suite.items():
+        root.append(_test_suite(page, suite, rows))
+    for total in ("tests", "failures", "errors"):
+        root.set(total, str(sum(int(child.get(total, 0)) for child in root)))
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _test_suite(page: Page, suite: str, rows: Sequence[Row]) -> ET.Element:
+    tests = [_test(page, row) for row in rows]
+    made = ET.Element("testsuite", name=_xml(suite), tests=str(len(tests)))
+    for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        made.set(attribute, str(sum(test.find(tag) is not None for test in tests)))
+    facts = {"base": page.base, "candidate": page.candidate, "paired": "true" if page.paired else "false"}
+    properties = ET.SubElement(made, "properties")
+    for name, value in facts.items():
+        ET.SubElement(properties, "property", name=name, value=_xml(value))
+    made.extend(tests)
+    return made
+
+
+def _test(page: Page, row: Row) -> ET.Element:
+    name = f"{row.case} {row.metric.name}"
+    made = ET.Element("testcase", classname=_xml(row.suite), name=_xml(name))
+    tag = _result(page, row)
+    if tag:
+        made.append(ET.Element(tag, type=row.verdict, message=_xml(_message(page, row))))
+    lines = [f"{name}={'' if value is None else value}" for name, value in _numbers(row).items()]
+    ET.SubElement(made, "system-out").text = _xml_lines(lines)
+    return made
+
+
+def _result(page: Page, row: Row) -> str:
+    """The element that says how a test ended; a passed one has none."""
+    if weight(row) == "fail":
+        return "failure"
+    if decides(page, row):
+        return "error"
+    return "skipped" if row.verdict in ("inconclusive", "not_measured") else ""
+
+
+def _numbers(row: Row) -> dict[str, Any]:
+    return {
+        "base": _finite(row.base),
+        "candidate": _finite(row.candidate),
+        "unit": row.metric.unit,
+        "ratio": _finite(row.ratio),
+        "low": _finite(row.low),
+        "high": _finite(row.high),
+        "verdict": row.verdict,
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no infinity, and readers of numbers trip over NaN."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+# What XML 1.0 cannot hold even as an entity.
+_FORBIDDEN = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _xml(text: str) -> str:
+    """One line of text that XML can hold; the library escapes the rest."""
+    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", one_line(text))
+
+
+def _xml_lines(lines: Iterable[str]) -> str:
+    return "\n".join(map(_xml, lines))
+
+
+def as_json(page: Page) -> str:
+    """All of it, for programs. Texts are whole; numbers are finite, or null."""
+    rows = ordered(page.rows)
+    data = {
+        "format": 1,
+        "base": page.base,
+        "candidate": page.candidate,
+        "paired": page.paired,
+        "exit_code": page.exit_code,
+        "counts": {name: sum(row.verdict == name for row in rows) for name in ORDER},
+        "rows": [_as_data(page, row) for row in rows],
+        "only_base": list(page.only_base),
+        "only_candidate": list(page.only_candidate),
+        "notes": list(page.notes),
+    }
+    return f"{_harmless(data)}\n"
+
+
+def _as_data(page: Page, row: Row) -> dict[str, Any]:
+    return {
+        "suite": row.suite,
+        "case": row.case,
+        "metric": row.metric.name,
+        "better": row.metric.better,
+        **_numbers(row),
+        "action": weight(row) or "ignore",
+        "gates": row.gates,
+        "decides": decides(page, row),
+        "relative": _finite(row.policy.relative),
+        "absolute": _finite(row.policy.absolute),
+        "smallest": _finite(row.smallest),
+        "reason": row.reason,
+        "caveats": list(row.caveats),
+        "phase": page.phase(row),
+    }
+
+
+def _harmless(data: dict[str, Any]) -> str:
+    """JSON that is safe inside a page of HTML and in the log of a step: these letters stand in texts only."""
+    # Half a letter, which the name of a file may hold, is not JSON to every reader.
+    whole = re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", json.dumps(data, ensure_ascii=False))
+    text = json.dumps(json.loads(whole), indent=2, allow_nan=False)
+    for letter in "<>&#":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text
+
+
+_COLUMNS = (
+    "verdict", "suite", "case", "metric", "better", "unit", "base", "candidate", "ratio", "low", "high",
+    "smallest", "action", "gates", "decides", "relative", "absolute", "caveats", "phase", "reason",
+)  # fmt: skip
+
+
+def as_csv(page: Page) -> str:
+    """A row a line, with the columns of the JSON; what is not known is empty.
+
+    The verdict comes first, so that no line begins with a text of a user.
+    """
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for row in ordered(page.rows):
+        data = _as_data(page, row) | {"caveats": ";".join(row.caveats)}
+        writer.writerow(_cell(data[column]) for column in _COLUMNS)
+    return file.getvalue()
+
+
+def _cell(value: Any) -> str:
+    """A text on one line, which is no formula to a spreadsheet and no order in the log of a step."""
+    if not isinstance(value, str):
+        return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    text = one_line(value).replace("##[", "# #[")
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

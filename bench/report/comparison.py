@@ -1,0 +1,335 @@
+"""A comparison on the terminal, and the words of its rows that every other surface takes from here.
+
+A row is judged by r, of which more is worse; it is said as the change of the metric itself, as its users expect:
+a throughput that fell reads -3 %.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bench.analysis.compare import EXACT, Row, undecided
+from bench.report.units import NOTHING, digits, one_line, percent, quantity, scale
+
+# What matters first stands first.
+ORDER = ("regressed", "improved", "not_measured", "inconclusive", "equivalent")
+_WEIGHTS = ("fail", "warn", "")
+
+_STYLES = {
+    "regressed": "bold red",
+    "improved": "green",
+    "not_measured": "yellow",
+    "inconclusive": "yellow",
+    "equivalent": "dim",
+}
+_OUTCOMES = {0: "Passed", 1: "Failed", 3: "Undecided", 4: "Not comparable"}
+_NOT_KNOWN = "not known"
+_FROM_ZERO = "was zero"
+_NO_LIMIT = "no limit"
+_HUGE = 1e4  # as a share; percents of more digits say nothing
+_LONGEST = 200  # characters of a text in a table
+
+
+@dataclass(frozen=True)
+class Page:
+    """What all surfaces say of one comparison. Every text in it may be the user's own.
+
+    `phases` has, by case and metric, a short sentence on the phase that moved; `notes` are remarks of one line.
+    """
+
+    base: str
+    candidate: str
+    rows: Sequence[Row]
+    only_base: Sequence[str]
+    only_candidate: Sequence[str]
+    notes: Sequence[str]
+    phases: Mapping[tuple[str, str], str]
+    exit_code: int
+    paired: bool
+    allow_inconclusive: bool = False
+
+    @property
+    def is_gate(self) -> bool:
+        """False where the page only answers a question, such as which optimizer is the faster."""
+        return self.exit_code != 0 or not self.rows or any(row.gates for row in self.rows)
+
+    def phase(self, row: Row) -> str:
+        return self.phases.get((row.case, row.metric.name), "")
+
+
+def table(page: Page, everything: bool) -> Iterator[RenderableType]:
+    """The verdict, the rows, then all that is to be said beside them. Equivalent rows are a line, or all shown."""
+    yield Text(verdict(page), style="bold")
+    yield Text(plain(f"base {page.base}, candidate {page.candidate}: {how(page)}"), style="dim")
+    rows = ordered(page.rows)
+    shown = [row for row in rows if everything or row.verdict != "equivalent"]
+    same, names = told_apart(page.rows)
+    if shown:
+        if same:
+            yield Text(plain(f"every case: {same}"), style="dim")
+        yield Text()
+        yield _rows(shown, names, page.is_gate)
+    yield from (Text(plain(line)) for line in _below(page, rows, len(rows) - len(shown)))
+
+
+def verdict(page: Page) -> str:
+    """One line: 'Failed: 2 regressed (1 warn), 1 improved, 10 equivalent'."""
+    if not page.is_gate:
+        return counted(page.rows, gate=False)
+    outcome = _OUTCOMES.get(page.exit_code, f"Exit code {page.exit_code}")
+    return f"{outcome}: {counted(page.rows) or 'nothing to compare'}"
+
+
+def counted(rows: Iterable[Row], gate: bool = True) -> str:
+    """How many rows of each verdict, and in a gate how many of these do not do what one expects of it."""
+    by_verdict: dict[str, list[Row]] = {name: [] for name in ORDER}
+    for row in rows:
+        by_verdict.setdefault(row.verdict, []).append(row)
+    return ", ".join(
+        f"{len(of)} {word(name)}{_but(of) if gate else ''}" for name, of in by_verdict.items() if of
+    )
+
+
+def _but(rows: Sequence[Row]) -> str:
+    """What rows do against their verdict: '2 regressed' under a passed build is a riddle."""
+    found: dict[str, int] = {}
+    for row in rows:
+        if remark := _against_the_verdict(row):
+            found[remark] = found.get(remark, 0) + 1
+    return f" ({', '.join(f'{number} {remark}' for remark, number in found.items())})" if found else ""
+
+
+def _against_the_verdict(row: Row) -> str:
+    """One expects that what regressed fails a build, and that nothing else does."""
+    does = weight(row)
+    if row.verdict == "regressed":
+        return {"fail": "", "warn": "warn"}.get(does, "not gated")
+    return does
+
+
+def how(page: Page) -> str:
+    return "measured side by side" if page.paired else "measured at different times"
+
+
+def word(name: str) -> str:
+    """The name of a verdict or of a caveat, as words."""
+    return name.replace("_", " ")
+
+
+def weight(row: Row) -> str:
+    """What the row does to a build: 'fail', 'warn' or nothing.
+
+    The policy of a row that does not gate may still read 'fail', which then means nothing.
+    """
+    if row.action == "warn":
+        return "warn"
+    return "fail" if row.action == "fail" and row.gates else ""
+
+
+def decides(page: Page, row: Row) -> bool:
+    """Whether an undecided row is why the comparison as a whole is: the exit code is 3 for its sake."""
+    return page.exit_code == 3 and any(row is one for one in undecided(page.rows, page.allow_inconclusive))
+
+
+def ordered(rows: Iterable[Row]) -> list[Row]:
+    """Regressed first, of these what fails a build, and of that the largest; what has no ratio comes last."""
+    return sorted(rows, key=lambda row: (_place(row.verdict), _WEIGHTS.index(weight(row)), -_size(row)))
+
+
+def _place(name: str) -> int:
+    return ORDER.index(name) if name in ORDER else len(ORDER)
+
+
+def _size(row: Row) -> float:
+    """How far r is from 1, the same for twice and for half."""
+    if row.ratio is None or math.isnan(row.ratio) or row.ratio < 0:
+        return -1.0
+    return abs(math.log(row.ratio)) if 0 < row.ratio < math.inf else math.inf
+
+
+def told_apart(rows: Iterable[Row]) -> tuple[str, dict[tuple[str, str], str]]:
+    """What all cases have in common, spelt out, and by suite and case what tells each apart.
+
+    A single case is all in common, and is told apart by nothing.
+    """
+    cases = {(row.suite, row.case): _parts(row.suite, row.case) for row in rows}
+    everywhere = set.intersection(*map(set, cases.values())) if cases else set()
+    same = [part for part in next(iter(cases.values()), []) if part in everywhere]
+    short = {
+        key: ", ".join(part for part in parts if part not in everywhere) or (key[1] if len(cases) > 1 else "")
+        for key, parts in cases.items()
+    }
+    return ", ".join(same), short
+
+
+def _parts(suite: str, case: str) -> list[str]:
+    """The suite, then each axis with its value, in which there may be slashes too."""
+    axes = case[len(suite) + 1 :] if case.startswith(f"{suite}/") else "" if case == suite else case
+    return [part for part in (suite, *re.split(r"/(?=[^\W\d]\w*=)", axes)) if part]
+
+
+def sides(row: Row) -> tuple[str, str]:
+    """Both values with their unit, under one prefix, so that they compare at a glance."""
+    unit = row.metric.unit
+    factor, label = scale((row.base, row.candidate), unit)
+    return _value(row.base, unit, factor, label), _value(row.candidate, unit, factor, label)
+
+
+def _value(value: float | None, unit: str, factor: float, label: str) -> str:
+    if value is None or math.isnan(value):
+        return NOTHING
+    if not math.isfinite(value):
+        return "infinite"
+    if unit == "1" and float(value).is_integer():
+        return quantity(value, unit)  # counts are compared exactly, so they are shown exactly
+    return f"{digits(value * factor)} {label}".rstrip()
+
+
+def change(row: Row) -> str:
+    """Of the metric itself: '+3.1 % (+1.0 to +5.2 %)', or the difference of a count: '+12 operators'."""
+    if row.metric.kind in EXACT:
+        return _difference(row)
+    ratio, low, high = (_of_the_metric(row, end) for end in (row.ratio, row.low, row.high))
+    if row.metric.better == "more":
+        low, high = high, low
+    said = signed(ratio)
+    if ratio is None or not math.isfinite(ratio) or low is None or high is None:
+        return said
+    return f"{said} ({_span(low, high)})"
+
+
+def _of_the_metric(row: Row, ratio: float | None) -> float | None:
+    """Candidate over base, from r."""
+    if ratio is None or row.metric.better != "more":
+        return ratio
+    return 1 / ratio if ratio else math.inf
+
+
+def signed(ratio: float | None) -> str:
+    """A ratio as a signed percent; a word where there is no number to say."""
+    if ratio is None or math.isnan(ratio):
+        return _NOT_KNOWN
+    if ratio == math.inf:
+        return _FROM_ZERO
+    share = ratio - 1
+    if share > _HUGE:
+        return f"{digits(ratio)} times"
+    return f"{'+' if share > 0 else '-' if share < 0 else ''}{percent(abs(share))}"
+
+
+def _span(low: float, high: float) -> str:
+    """Both ends with their signs, the percent sign once where both are percents."""
+    ends = [_NO_LIMIT if end == math.inf else signed(end) for end in (low, high)]
+    if all(end.endswith(" %") for end in ends):
+        ends[0] = ends[0].removesuffix(" %")
+    return " to ".join(ends)
+
+
+def _difference(row: Row) -> str:
+    known = [value for value in (row.base, row.candidate) if value is not None and math.isfinite(value)]
+    if len(known) < 2:
+        return _NOT_KNOWN
+    more = known[1] - known[0]
+    if not more:
+        return "none"
+    return f"{'+' if more > 0 else '-'}{quantity(abs(more), row.metric.unit)} {_counted_things(row)}".rstrip()
+
+
+def _counted_things(row: Row) -> str:
+    """What a count counts, from its name: its unit says no more than that it is one."""
+    if row.metric.unit != "1":
+        return ""
+    _, *names = row.metric.name.split(".")
+    names = names[1:] if row.metric.name.startswith("work.") else names  # the stage
+    return word(" ".join("operators" if name == "ops" else name for name in names))
+
+
+def sees(row: Row) -> str:
+    """The smallest rise that could have been seen; nothing where that is not known."""
+    if row.smallest is None or not math.isfinite(row.smallest):
+        return ""
+    return percent(row.smallest)
+
+
+def judged(row: Row, gate: bool = True) -> str:
+    """The verdict, in a gate with what the row does to a build where one would not expect it."""
+    remark = _against_the_verdict(row) if gate else ""
+    return f"{word(row.verdict)} ({remark})" if remark else word(row.verdict)
+
+
+def _rows(rows: Sequence[Row], names: Mapping[tuple[str, str], str], gate: bool) -> Table:
+    """A column that would be empty all over is left out."""
+    columns = {
+        "case": [names[row.suite, row.case] for row in rows],
+        "metric": [row.metric.name for row in rows],
+        "base": [sides(row)[0] for row in rows],
+        "candidate": [sides(row)[1] for row in rows],
+        "change": [change(row) for row in rows],
+        "verdict": [judged(row, gate) for row in rows],
+        "sees\nfrom": [sees(row) for row in rows],
+        "caveats": [", ".join(map(word, row.caveats)) for row in rows],
+    }
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    there = {head: cells for head, cells in columns.items() if any(cells)}
+    for head in there:
+        right = head in ("base", "candidate", "sees\nfrom")
+        made.add_column(Text(head), justify="right" if right else "left", overflow="fold")
+    for number, row in enumerate(rows):
+        style = _STYLES.get(row.verdict, "")
+        made.add_row(
+            *(
+                Text(
+                    plain(shortened(cells[number], _LONGEST)),
+                    style=style if head in ("change", "verdict") else "",
+                )
+                for head, cells in there.items()
+            )
+        )
+    return made
+
+
+def _below(page: Page, rows: Sequence[Row], folded: int) -> Iterator[str]:
+    """What the table does not hold, a line each."""
+    if folded:
+        yield f"{folded} row{'s' if folded > 1 else ''} equivalent"
+    for row in rows:
+        if page.phase(row):
+            yield f"{row.case}, {row.metric.name}: {page.phase(row)}"
+    yield from reasons(rows)
+    yield from (f"only in the base: {case}" for case in page.only_base)
+    yield from (f"only in the candidate, which does not gate: {case}" for case in page.only_candidate)
+    yield from page.notes
+
+
+def reasons(rows: Iterable[Row]) -> list[str]:
+    """Why rows were not measured: a line for each case and reason, since a failure leaves all metrics out."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row.reason:
+            found.setdefault((row.case, row.reason), []).append(row.metric.name)
+    return [
+        f"{case}, {names[0] if len(names) == 1 else f'{len(names)} metrics'}: {reason}"
+        for (case, reason), names in found.items()
+    ]
+
+
+def shortened(text: str, most: int) -> str:
+    """No more than so many characters; the middle goes, since ends tell apart."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]}…{text[len(text) - (most - 1) // 2 :]}"
+
+
+def plain(text: str) -> str:
+    """One line that neither a terminal nor a CI server takes for an order.
+
+    GitHub reads orders from what a step prints: a line that begins with '::', and '##[' anywhere.
+    """
+    return one_line(text).replace("::", ": :").replace("##[", "# #[")

@@ -1,0 +1,142 @@
+"""A forest plot of a comparison: the ratio of each row with its interval, beside the line of no change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from bench.analysis.compare import Row
+from bench.report.comparison import ORDER, change, judged, ordered, told_apart, word
+from bench.report.plots.lettering import fit
+from bench.report.plots.pages import Page
+from bench.report.plots.rows import label_rows
+from bench.report.plots.sheet import MOST_ROWS, blank_sheet, left_out
+from bench.report.plots.style import COLOURS, FAINT, INK, QUIET, SMALL, Look
+from bench.report.units import one_line
+
+# A marker and a colour for each verdict; regressed points to where worse is.
+_LOOKS: Mapping[str, Look] = {
+    "regressed": Look(COLOURS[1], marker=">", dash=""),
+    "improved": Look(COLOURS[0], marker="<", dash=""),
+    "not_measured": Look(QUIET, marker="x", dash=""),
+    "inconclusive": Look(COLOURS[4], marker="D", dash=""),
+    "equivalent": Look(COLOURS[2], marker="o", dash=""),
+}
+_OTHER = Look(INK, marker="s", dash="")
+
+# Inches.
+_ROW = 0.24
+_AXIS = 0.75  # what the numbers and the label of the axis take
+# The most that the title takes, measured as if it were not bold, and the line below it: letters of few pixels are
+# wider than they measure.
+_TITLE, _WHERE = 8.2, 9.2
+_WORDS = 3.0  # the most that the words to the right take
+# Percent from no change: what lies beyond the edge is drawn there. It lies between these two, where it leaves
+# room for all rows: one that doubled must not flatten the others.
+_NEAREST, _FARTHEST = 2.0, 50.0
+
+
+def draw(rows: Sequence[Row], title: str, where: str) -> Figure | None:
+    """None where no row has a ratio. `where` is the second line of the title."""
+    found = [row for row in ordered(rows) if row.ratio is not None and not math.isnan(row.ratio)]
+    shown = found[:MOST_ROWS]
+    if not shown:
+        return None
+    edge = _edge(shown)
+    same, names = told_apart(shown)
+    page = Page(cases=(), where=fit(where, _WHERE), caveats=(), suffix="")
+    height = _ROW * len(shown) + _AXIS
+    figure = blank_sheet(
+        page, fit(title, _TITLE, 12), height, _keys(shown), _notes(rows, found, shown, same, edge)
+    )
+    axes = figure.subplots()
+    label_rows(axes, [_label(row, names) for row in shown])
+    gate = any(row.gates for row in rows)
+    for y, row in enumerate(shown):
+        _draw_row(axes, y, row, edge)
+        words = fit(f"{change(row)}, {judged(row, gate)}", _WORDS, SMALL)
+        at = axes.get_yaxis_transform()  # beside the axes, on the line of the row
+        axes.text(1.01, y, words, transform=at, va="center", size=SMALL, color=QUIET)
+    axes.axvline(0, color=INK, linewidth=1, zorder=2)
+    axes.set_xlim(-edge * 1.04, edge * 1.04)
+    axes.set_xlabel("change in the direction in which more is worse [%]")
+    return figure
+
+
+def _keys(shown: Sequence[Row]) -> dict[str, Line2D | Patch]:
+    there = {row.verdict for row in shown}
+    keys: dict[str, Line2D | Patch] = {word(name): _LOOKS[name].line() for name in ORDER if name in there}
+    if any(_band(row) for row in shown):
+        keys["within the threshold"] = Patch(facecolor=FAINT)
+    return keys
+
+
+def _notes(
+    rows: Sequence[Row], found: Sequence[Row], shown: Sequence[Row], same: str, edge: float
+) -> list[str]:
+    notes = [f"Every case: {one_line(same)}."] if same else []
+    notes += left_out(len(shown), len(found), "rows")
+    notes.append("Lines: 95 % interval. To the right: the change of the metric itself.")
+    if any(_held(end, edge) != end for row in shown for end in _ends(row)):
+        notes.append("Open arrows: beyond the edge.")
+    missing = len(rows) - len(found)
+    if missing:
+        notes.append(f"Not drawn, without a ratio: {missing} row{'s' if missing > 1 else ''}.")
+    return notes
+
+
+def _label(row: Row, names: Mapping[tuple[str, str], str]) -> str:
+    case = names[row.suite, row.case]
+    return f"{case}: {row.metric.name}" if case else row.metric.name
+
+
+def _draw_row(axes: Axes, y: int, row: Row, edge: float) -> None:
+    look = _LOOKS.get(row.verdict, _OTHER)
+    low, value, high = _ends(row)
+    band = _band(row)
+    if band:
+        left, right = (_held(end, edge) for end in (_percent(1 / (1 + band)), _percent(1 + band)))
+        axes.barh(y, right - left, 1.0, left, color=FAINT, zorder=1)
+    if low < high:
+        ends = [_held(low, edge), _held(high, edge)]
+        axes.plot(ends, [y, y], color=look.colour, linewidth=1.4, solid_capstyle="butt", zorder=3)
+    # An interval that goes on beyond the edge ends in an arrow; so does a value.
+    for end in {_held(end, edge) for end in (low, value, high) if _held(end, edge) != end}:
+        axes.plot([end], [y], ">" if end > 0 else "<", color=look.colour, markerfacecolor="white", zorder=3)
+    if _held(value, edge) == value:
+        axes.plot([value], [y], look.marker, color=look.colour, zorder=4)
+
+
+def _ends(row: Row) -> tuple[float, float, float]:
+    """The lower end, the value and the upper end in percent; the value thrice where there is no interval."""
+    assert row.ratio is not None
+    value = _percent(row.ratio)
+    if row.low is None or row.high is None or math.isnan(row.low) or math.isnan(row.high):
+        return value, value, value
+    return _percent(row.low), value, _percent(row.high)
+
+
+def _band(row: Row) -> float:
+    """The threshold of the row as a share; zero for what may not change at all."""
+    threshold = row.policy.relative if row.base is None else row.policy.threshold(row.base)
+    return threshold if math.isfinite(threshold) and threshold > 0 else 0.0
+
+
+def _edge(shown: Sequence[Row]) -> float:
+    """Percent from no change: a little beyond the farthest end of all rows, within bounds."""
+    ends = [abs(end) for row in shown for end in _ends(row) if math.isfinite(end)]
+    bands = [_percent(1 + _band(row)) for row in shown]
+    return min(_FARTHEST, max(_NEAREST, 1.08 * max([*ends, *bands])))
+
+
+def _percent(ratio: float) -> float:
+    return (ratio - 1) * 100
+
+
+def _held(percent: float, edge: float) -> float:
+    return max(-edge, min(edge, percent))
