@@ -17,13 +17,27 @@ endif
 SUITE ?= suites/vision.py
 ARGS ?=
 
-.PHONY: help bench test test-long lint check coverage clean
+.PHONY: help bench regress baseline test test-long lint check coverage clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 bench: $(READY) ## Measure the vision suite: tables and pictures in results/
 	$(PY) -m bench run $(SUITE) $(ARGS)
+
+# What `make regress` compares with: a name in results/baselines/.
+BASELINE ?= shipped
+EXACT := run suites --launches 1 --repeats 0 --no-profile --quiet
+
+regress: $(READY) ## Gate the exact metrics of the shipped suites against the kept baseline
+	rm -rf build/regress
+	$(PY) -m bench $(EXACT) --out build/regress
+	$(PY) -m bench compare $(BASELINE) build/regress --metric 'count.*' --metric 'work.*' $(ARGS)
+
+baseline: $(READY) ## Renew that baseline, as after an upgrade of torch
+	rm -rf build/baseline
+	$(PY) -m bench $(EXACT) --out build/baseline
+	$(PY) -m bench baseline save $(BASELINE) build/baseline
 
 test: $(READY) ## Run the tests
 	$(PY) -m pytest -q

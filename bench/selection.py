@@ -10,13 +10,24 @@ word matches where it is part of the case's id, as in pytest. Upper and lower ca
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
-from bench.case import Case, spell
+from bench.case import AxisValue, spell
 from bench.errors import UsageError
 from bench.suite import parse_value
 
-Predicate = Callable[[Case], bool]
+
+class Selectable(Protocol):
+    """A case, or what is left of one in a table."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def used(self) -> Mapping[str, AxisValue]: ...
+
+
+Predicate = Callable[[Selectable], bool]
 _TOKEN = re.compile(r"\s*(?:([()])|([^\s()]+))")
 
 

@@ -22,7 +22,8 @@ FLOORS = (
     ("case", "signals"),
     ("suite", "measurement"),
     ("selection", "analysis"),
-    ("results", "readers", "thresholds"),
+    ("readers", "thresholds"),
+    ("results",),
     ("bench",),
     ("nursery", "machine"),
     ("runner",),
@@ -75,6 +76,7 @@ NO_SUCH_FILE = ("utils.py", "util.py", "common.py", "helpers.py", "misc.py")
 DRIVEN_THROUGH = {
     "bench.cli.doctor": "bench.cli",
     "bench.cli.inspect": "bench.cli",  # a verb is its words on the command line
+    "bench.cli.compare": "bench.cli",
     "bench.cli.measuring": "bench.cli",
     "bench.cli.profile": "bench.cli",
     "bench.cli.resume": "bench.cli",

@@ -1,7 +1,8 @@
 """The command line: the only rooms that print or pick an exit code.
 
 Exit codes: 0; 130 and 143 interrupted; 70 a fault of Epochbench itself; 2 something that the user can
-mend; 5 at least one case failed; 3 the budget ended before each case had a launch.
+mend; 4 two sides are not comparable; 5 at least one case failed; 1 a comparison found a regression; 3 it
+could not be decided, or a budget ended before each case had a launch.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 
 import typer
 
-from bench.cli import doctor, inspect, listing, profile, run
+from bench.cli import compare, doctor, inspect, listing, profile, run
 from bench.errors import HarnessFault, Interrupted, UsageError
 
 USAGE, FAULT, INTERRUPTED = 2, 70, 130
@@ -29,6 +30,7 @@ app = typer.Typer(
 listing.register(app)
 run.register(app)
 profile.register(app)
+compare.register(app)
 inspect.register(app)
 doctor.register(app)
 

@@ -1,0 +1,333 @@
+"""The verbs of the gate on tables: `compare` and `baseline`."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+from bench.cli.options import Debug, Keyword, Run
+from bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from bench.analysis.comparability import Difference
+    from bench.analysis.compare import Row
+    from bench.analysis.comparing import Asked
+    from bench.analysis.policy import Rule
+    from bench.analysis.sides import Side
+    from bench.report.comparison import Page
+
+NOT_COMPARABLE = 4
+FORMATS = ("table", "markdown", "csv", "json")
+THRESHOLDS = Path("thresholds.toml")
+
+AnySide = Annotated[
+    str,
+    typer.Argument(
+        metavar="BASE",
+        help="A run, a baseline, a summary.csv or .parquet, or JSON of pytest-benchmark or pyperf.",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("compare")(compare)
+    baseline = typer.Typer(help="Keep runs to compare with.", no_args_is_help=True)
+    baseline.command("save")(save)
+    baseline.command("list")(list_baselines)
+    app.add_typer(baseline, name="baseline")
+
+
+def compare(
+    base: AnySide,
+    candidate: Annotated[
+        str | None, typer.Argument(metavar="CAND", help="The same, of what is new. Not with --by.")
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="AXIS", help="Compare the values of an axis within one run, launch by launch."),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Compare these metrics, such as 'count.*'; repeatable."),
+    ] = None,
+    keyword: Keyword = None,
+    thresholds: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="What fails a build.  [default: thresholds.toml, where there is one]"
+        ),
+    ] = None,
+    across: Annotated[
+        str | None,
+        typer.Option(metavar="machines", help="Compare what was measured on unlike machines anyway."),
+    ] = None,
+    allow_inconclusive: Annotated[
+        bool, typer.Option("--allow-inconclusive", help="Exit 0 where rows could not be decided.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show the rows that did not change, too.")
+    ] = False,
+    form: Annotated[
+        str, typer.Option("--format", metavar="|".join(FORMATS), help="What is printed.")
+    ] = "table",
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write JUnit XML for a CI server.")
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Draw the ratios with their intervals into this folder."),
+    ] = None,
+    debug: Debug = False,
+) -> int:
+    """Compare two runs, or the values of an axis within one; exit 1 where something regressed."""
+    if form not in FORMATS:
+        raise UsageError(f"unknown format {form!r}; there are {', '.join(FORMATS)}")
+    if across not in (None, "machines"):
+        raise UsageError(f"--across {across!r} is unknown; there is --across machines")
+    if (candidate is None) == (by is None):
+        raise UsageError("name two sides to compare, or one and --by AXIS")
+    from bench.results.sides import read_side
+
+    first = selected(read_side(base), keyword)
+    rules, file = rules_of(thresholds)
+    if by is not None:
+        page = within(first, by, metric or [], rules)
+    else:
+        assert candidate is not None
+        second = selected(read_side(candidate), keyword, may_be_empty=True)
+        different = not_alike(first, second, metric or [])
+        if different and across is None:
+            return say_not_comparable(first, second, different)
+        page = between(first, second, metric or [], rules, file, bool(different), allow_inconclusive)
+    say(page, form, everything)
+    ci(page, junit, sys.stdout if form == "table" else sys.stderr)
+    if plot is not None:
+        draw(page, plot)
+    return page.exit_code
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A case of a side, as -k looks at it."""
+
+    id: str
+    used: Mapping[str, Any]
+
+
+def selected(side: Side, keyword: str | None, may_be_empty: bool = False) -> Side:
+    """The side with the cases that -k takes. Raises UsageError where there is none."""
+    if keyword is None:
+        return side
+    from bench.selection import parse
+
+    takes = parse(keyword)
+    cases = {name: case for name, case in side.cases.items() if takes(_Case(name, side.axes.get(name, {})))}
+    if not cases and not may_be_empty:
+        raise UsageError(f"-k {keyword!r} matches none of the {len(side.cases)} cases of {side.name}")
+    axes = {name: values for name, values in side.axes.items() if name in cases}
+    return dataclasses.replace(side, cases=cases, axes=axes)
+
+
+def rules_of(path: Path | None) -> tuple[Sequence[Rule], Path | None]:
+    """The thresholds: of the file that is named, or that lies where the command runs."""
+    from bench.thresholds import read_thresholds
+
+    file = path if path is not None else THRESHOLDS if THRESHOLDS.is_file() else None
+    return ([], None) if file is None else (read_thresholds(file), file)
+
+
+def within(side: Side, axis: str, metrics: Sequence[str], rules: Sequence[Rule]) -> Page:
+    """The page of the values of an axis. Nothing of it fails a build: it is an answer, no gate."""
+    from bench.analysis.comparing import Asked, by_axis
+    from bench.report.comparison import Page
+
+    there = sorted({name for axes in side.axes.values() for name in axes})
+    if axis not in there:
+        raise UsageError(f"{side.name} has no axis {axis!r}; it has {', '.join(there) or 'none'}")
+    check_metrics(side, metrics)
+    compared = by_axis(side, axis, Asked(metrics, rules))
+    if not compared.rows:
+        raise UsageError(f"no two cases of {side.name} differ in {axis!r} alone; there is nothing to compare")
+    return Page(f"{side.name}, {axis}", side.name, compared.rows, [], [], side.notes, {}, 0, paired=True)
+
+
+def between(
+    first: Side,
+    second: Side,
+    metrics: Sequence[str],
+    rules: Sequence[Rule],
+    file: Path | None,
+    across: bool,
+    allow_inconclusive: bool,
+) -> Page:
+    """The page of two sides that were measured at different times."""
+    from bench.analysis.compare import outcome
+    from bench.analysis.comparing import Asked
+    from bench.analysis.comparing import compare as compare_sides
+    from bench.report.comparison import Page
+    from bench.results.history import between_runs_of
+
+    asked = Asked(metrics, rules, across, between_runs_of(first, second))
+    compared = compare_sides(first, second, asked)
+    check_asked(first, asked, file)
+    return Page(
+        base=first.name,
+        candidate=second.name,
+        rows=compared.rows,
+        only_base=compared.only_base,
+        only_candidate=compared.only_candidate,
+        notes=[*first.notes, *second.notes],
+        phases=phases(first, second, compared.rows),
+        exit_code=outcome(compared.rows, allow_inconclusive),
+        paired=False,
+        allow_inconclusive=allow_inconclusive,
+    )
+
+
+def check_metrics(side: Side, patterns: Sequence[str]) -> None:
+    """Raises UsageError for a pattern that matches no metric of a side."""
+    there = sorted({name for case in side.cases.values() for name in case.observed})
+    for pattern in patterns:
+        if pattern not in there and not fnmatch.filter(there, pattern):
+            raise UsageError(f"{side.name} has no metric {pattern!r}; it has {', '.join(there)}")
+
+
+def check_asked(first: Side, asked: Asked, file: Path | None) -> None:
+    """Raises UsageError for a pattern, on the command line or in the thresholds, that matches nothing."""
+    from bench.thresholds import check_used
+
+    check_metrics(first, asked.metrics)
+    if file is not None:
+        rows = [
+            (name, case.suite, case_id, case.device)
+            for case_id, case in first.cases.items()
+            for name in case.observed
+        ]
+        check_used(asked.rules, rows, file)
+
+
+def phases(first: Side, second: Side, rows: Sequence[Row]) -> dict[tuple[str, str], str]:
+    """For each time that changed, the phase that changed most."""
+    from bench.analysis.attribution import moved_phase
+
+    found = {}
+    for row in rows:
+        if row.verdict in ("regressed", "improved") and row.metric.kind == "time":
+            said = moved_phase(first.cases[row.case], second.cases[row.case], row.metric.name)
+            if said:
+                found[row.case, row.metric.name] = said
+    return found
+
+
+def not_alike(first: Side, second: Side, metrics: Sequence[str]) -> list[Difference]:
+    """In what the two sides' machines and software differ that matters to these metrics, as far as both are known."""
+    from bench.analysis.comparability import differences, differences_for_counts
+    from bench.analysis.comparing import are_exact
+
+    if first.environment is None or second.environment is None:
+        return []
+    matters = differences_for_counts if are_exact(first, metrics) else differences
+    return matters(first.environment, second.environment)
+
+
+def say_not_comparable(first: Side, second: Side, different: Sequence[Difference]) -> int:
+    from bench.report.comparison import plain
+
+    print(f"bench: {first.name} and {second.name} are not comparable:", file=sys.stderr)
+    for one in different:
+        print(f"  {one.field}: {plain(str(one.first))} and {plain(str(one.second))}", file=sys.stderr)
+    remedy = "measure both alike, or compare anyway with --across machines"
+    if first.kind == "baseline":
+        remedy = f"renew the baseline here with: bench baseline save {first.name} RUN; or --across machines"
+    print(f"bench: {remedy}", file=sys.stderr)
+    return NOT_COMPARABLE
+
+
+def say(page: Page, form: str, everything: bool) -> None:
+    """Prints the page in the format that was asked for."""
+    from bench.report import ci as surfaces
+
+    if form == "json":
+        print(surfaces.as_json(page), end="")
+    elif form == "markdown":
+        print(surfaces.markdown(page), end="")
+    elif form == "csv":
+        print(surfaces.as_csv(page), end="")
+    else:
+        from rich.console import Console
+
+        from bench.report.comparison import table
+
+        console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+        for part in table(page, everything):
+            console.print(part)
+
+
+def ci(page: Page, junit: Path | None, log: TextIO) -> None:
+    """What CI servers read: JUnit XML where it is asked for, annotations and the step summary on GitHub Actions.
+
+    Actions reads annotations from both streams: they go to the `log`, which is not the one that a program reads.
+    """
+    from bench.report import ci as surfaces
+
+    if junit is not None:
+        write(junit, surfaces.junit(page), "--junit")
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in surfaces.annotations(page):
+            print(line, file=log)
+        summary = os.environ.get("GITHUB_STEP_SUMMARY")
+        if summary:
+            try:
+                with Path(summary).open("a", encoding="utf-8") as file:
+                    file.write(surfaces.markdown(page))
+            except OSError as problem:
+                print(f"bench: the step summary cannot be written: {problem.strerror}", file=sys.stderr)
+
+
+def draw(page: Page, folder: Path) -> None:
+    """The forest plot of the rows, as PNG and SVG."""
+    from bench.report.plots import draw_comparison
+    from bench.results.folder import shown
+
+    for path in draw_comparison(page, folder):
+        if path.suffix == ".png":
+            print(shown(path), file=sys.stderr)
+
+
+def write(path: Path, text: str, flag: str) -> None:
+    """Raises UsageError where a file that was asked for cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as problem:
+        raise UsageError(f"{flag} {path} cannot be written: {problem.strerror}; name another file") from None
+
+
+def save(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it.")],
+    run: Run = "latest",
+    debug: Debug = False,
+) -> int:
+    """Keep a run as a baseline in results/baselines/: summary, counts and environment."""
+    from bench.results import baselines
+    from bench.results.folder import shown
+
+    print(f"kept: {shown(baselines.save(name, run))}")
+    return 0
+
+
+def list_baselines(debug: Debug = False) -> int:
+    """List the baselines."""
+    from bench.results import baselines
+
+    for name in baselines.names():
+        print(name)
+    return 0
