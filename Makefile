@@ -57,7 +57,7 @@ coverage: $(READY) ## Run the tests and show which lines of bench/ they reach, w
 	rm -f .coverage.*
 	$(PY) -m coverage report --fail-under=90
 
-check: lint coverage test-long ## All of it
+check: lint coverage regress test-long ## All of it
 
 clean: ## Remove the virtual environment, caches and runs (baselines stay)
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*
