@@ -1,12 +1,16 @@
-"""Marks in a profile that tie its events to the loop: each ends a stretch that belongs to one phase."""
+"""What launches under the profiler share: what it watches, and marks in it that tie its events to the loop.
+
+Each mark ends a stretch that belongs to one phase.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
-from torch.profiler import record_function
+from torch.profiler import ProfilerActivity, record_function
 
 from bench.training import Observer
 
@@ -62,3 +66,14 @@ def number_of(event: str) -> int | None:
     """Which mark an event of this name is; None for any other."""
     number = event.removeprefix(NAME)
     return int(number) if number != event and number.isdecimal() else None
+
+
+def activities_for(device: torch.device) -> tuple[list[ProfilerActivity], tuple[str, ...]]:
+    """What the profiler is to watch for this device, and what it cannot."""
+    watched = [ProfilerActivity.CPU]
+    if device.type == "cpu":
+        return watched, ()
+    wanted = getattr(ProfilerActivity, device.type.upper(), None)
+    if wanted is None or wanted not in torch.profiler.supported_activities():
+        return watched, ("device_not_profiled",)
+    return [*watched, wanted], ()

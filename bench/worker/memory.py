@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch._C._profiler import _ExtraFields_Allocation
 from torch.nn.parameter import is_lazy
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import profile
 
 from bench.measurement import MemoryTimeline
 from bench.training import Task
-from bench.worker.marks import OUTSIDE, Marks, number_of
+from bench.worker.marks import OUTSIDE, Marks, activities_for, number_of
 
 PARAMETERS, GRADIENTS, STATE, ACTIVATIONS, BATCH, BEFORE, TEMPORARY = (
     "parameters",
@@ -79,10 +79,8 @@ class MemoryTrace(Marks):
         self._device = device
         self._where: list[Mapping[int, str]] = []  # at each mark, what lies at which address
         self._task: Task | None = None
-        activities = [ProfilerActivity.CPU]
-        if device.type == "cuda" and ProfilerActivity.CUDA in torch.profiler.supported_activities():
-            activities.append(ProfilerActivity.CUDA)
-        self._profile = profile(activities=activities, profile_memory=True)
+        watched, _ = activities_for(device)
+        self._profile = profile(activities=watched, profile_memory=True)
 
     def __enter__(self) -> MemoryTrace:
         self._profile.start()

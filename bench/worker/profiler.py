@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 from torch._C._autograd import DeviceType
 from torch.autograd.profiler_util import FunctionEvent
-from torch.profiler import ProfilerActivity, profile, schedule
+from torch.profiler import profile, schedule
 
 from bench.case import Case
 from bench.measurement import REMAINDER, OperatorTime, Profile
 from bench.training import Task, fit
 from bench.worker import traces
-from bench.worker.marks import OUTSIDE, Mark, Marks, number_of
+from bench.worker.marks import OUTSIDE, Mark, Marks, activities_for, number_of
 from bench.worker.meters import NANO, Clock
 from bench.worker.timeline import device_shares, union
 from bench.worker.window import windowed
@@ -180,17 +180,6 @@ def uncollected() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def activities_for(device: torch.device) -> tuple[list[ProfilerActivity], tuple[str, ...]]:
-    """What the profiler is to watch for this device, and what it cannot."""
-    watched = [ProfilerActivity.CPU]
-    if device.type == "cpu":
-        return watched, ()
-    wanted = getattr(ProfilerActivity, device.type.upper(), None)
-    if wanted is None or wanted not in torch.profiler.supported_activities():
-        return watched, ("device_not_profiled",)
-    return [*watched, wanted], ()
 
 
 def operators(events: Sequence[FunctionEvent], marks: Sequence[Mark]) -> tuple[OperatorTime, ...]:
