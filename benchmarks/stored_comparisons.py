@@ -1,9 +1,10 @@
 """How honest comparisons of stored runs are: runs of the same code in a row, each judged against the one before.
 
-    python -m benchmarks.stored_comparisons [RUNS]
+    python -m benchmarks.stored_comparisons [RUNS [FOLDER]]
 
 A suite of two cases is run again and again; `bench compare` judges each pair of neighbours, as a build would. In turn
 with it the real pytest-benchmark runs the same two epochs and judges its own by `--benchmark-compare-fail=mean:5%`.
+With a FOLDER the runs are kept there, and judged again when there are some.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tempfile import TemporaryDirectory
 from benchmarks import workload
 
 _CASES = ("-k", "(batch_size=64 or batch_size=256) and adam")
+_SHORT = ("--launches", "6", "--repeats", "0", "--no-profile", "-q")
 _THEIRS = """
 import pytest
 from bench import tasks
@@ -36,44 +38,56 @@ _FAIL = ("--benchmark-compare", "--benchmark-compare-fail=mean:5%")
 
 def main() -> None:
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 31
-    verdicts: Counter[str] = Counter()
-    codes: Counter[int] = Counter()
-    theirs: Counter[str] = Counter()
-    spent: list[float] = []
     with TemporaryDirectory() as folder:
-        place = Path(folder)
-        (place / "test_epochs.py").write_text(_THEIRS)
-        for run in range(number):
-            began = time.monotonic()
-            bench(
-                place,
-                "run",
-                workload.VISION,
-                *_CASES,
-                "--launches",
-                "6",
-                "--repeats",
-                "0",
-                "--no-profile",
-                "-q",
-            )
-            spent.append(time.monotonic() - began)
-            failed = pytest_benchmark(place, compares=run > 0)
-            if run:
-                done = bench(place, "compare", "latest~1", "latest", "--format", "json", may_fail=True)
-                codes[done.returncode] += 1
-                rows = json.loads(done.stdout)["rows"]
-                verdicts.update(
-                    row["verdict"] for row in rows if row["metric"] in ("epoch.time", "train.step_time")
-                )
-                theirs["failed" if failed else "passed"] += 1
-            print(f"run {run + 1}/{number}", file=sys.stderr, flush=True)
-    pairs = number - 1
-    print(
-        f"{number} runs of two cases in a row ({max(spent):.1f} s at the longest), {pairs} neighbours judged"
-    )
-    print(f"time rows of bench compare: {said(verdicts)}; exit codes {said(codes)}")
-    print(f"pytest-benchmark, mean:5%: {said(theirs)} of {pairs} builds")
+        place = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(folder)
+        if not (place / "builds.json").exists():
+            measure(place, number)
+        builds = json.loads((place / "builds.json").read_text())
+        judged(place, builds)
+
+
+def measure(place: Path, number: int) -> None:
+    """The runs of both tools in turn, into this folder."""
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "test_epochs.py").write_text(_THEIRS)
+    spent: list[float] = []
+    failed: list[bool] = []
+    for run in range(number):
+        began = time.monotonic()
+        bench(place, "run", workload.VISION, *_CASES, *_SHORT)
+        spent.append(time.monotonic() - began)
+        failed.append(pytest_benchmark(place, compares=run > 0))
+        print(f"run {run + 1}/{number}", file=sys.stderr, flush=True)
+    (place / "builds.json").write_text(json.dumps({"seconds": spent, "failed": failed[1:]}))
+
+
+def judged(place: Path, builds: dict[str, list[float]]) -> None:
+    """Each run against the one before, with the runs before those as all that is known."""
+    times: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    codes: Counter[int] = Counter()
+    runs = sorted((place / "results").iterdir())
+    with TemporaryDirectory() as folder:
+        known = Path(folder) / "results"
+        known.mkdir()
+        for number, run in enumerate(runs):
+            (known / run.name).symlink_to(run.resolve())
+            if not number:
+                continue
+            done = bench(Path(folder), "compare", "latest~1", "latest", "--format", "json", may_fail=True)
+            codes[done.returncode] += 1
+            for row in json.loads(done.stdout)["rows"]:
+                counter = times if row["metric"] in ("epoch.time", "train.step_time") else others
+                counter[row["verdict"]] += 1
+                if row["verdict"] not in ("equivalent", "inconclusive") or (
+                    counter is others and row["verdict"] != "equivalent"
+                ):
+                    print(run.name, *(row[name] for name in ("case", "metric", "ratio", "verdict")))
+    print(f"{len(runs)} runs of two cases in a row ({max(builds['seconds']):.1f} s at the longest)")
+    print(f"{len(runs) - 1} neighbours judged: time rows {said(times)}; other rows {said(others)}")
+    print(f"exit codes {said(codes)}")
+    failed = sum(builds["failed"])
+    print(f"pytest-benchmark, mean:5%: {failed} of {len(builds['failed'])} builds failed")
 
 
 def said(counts: Counter[str] | Counter[int]) -> str:

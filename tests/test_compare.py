@@ -15,6 +15,7 @@ from bench.analysis.compare import (
     FAMILY,
     SHOWN,
     VERDICTS,
+    Between,
     Change,
     Observed,
     Row,
@@ -86,15 +87,15 @@ class TestASide:
 class TestRatio:
     @pytest.mark.parametrize(("better", "ratio"), [("less", 2.0), ("more", 0.5)])
     def test_above_one_is_worse_whichever_way_the_metric_goes(self, better, ratio):
-        assert unpaired(value(1.0), value(2.0), better, 0.0).ratio == ratio
+        assert unpaired(value(1.0), value(2.0), better, Between(0.0)).ratio == ratio
 
     @pytest.mark.parametrize(("better", "ratio"), [("less", math.inf), ("more", 0.0)])
     def test_from_zero_it_is_without_bounds(self, better, ratio):
-        assert unpaired(value(0.0), value(2.0), better, 0.0).ratio == ratio
+        assert unpaired(value(0.0), value(2.0), better, Between(0.0)).ratio == ratio
 
     @pytest.mark.parametrize("better", ["less", "more"])
     def test_zero_twice_is_no_change(self, better):
-        assert unpaired(value(0.0), value(0.0), better, 0.0).ratio == 1.0
+        assert unpaired(value(0.0), value(0.0), better, Between(0.0)).ratio == 1.0
 
     @pytest.mark.parametrize(
         ("base", "candidate", "there_is"),
@@ -110,17 +111,24 @@ class TestRatio:
 
 class TestRunsOfDifferentTimes:
     def test_errors_add_up_and_what_lies_between_runs_comes_in_for_each_side(self):
-        change = unpaired(value(1.0, 0.03), value(2.0, 0.04), "less", 0.05)
+        change = unpaired(value(1.0, 0.03), value(2.0, 0.04), "less", Between(0.05))
         assert change.error == pytest.approx(math.sqrt(0.03**2 + 0.04**2 + 2 * 0.05**2))
         assert change.freedom == math.inf
 
     def test_where_launches_tell_nothing_runs_still_differ_by_as_much(self):
-        assert unpaired(value(1.0, None), value(2.0, 0.04), "less", 0.05).error == pytest.approx(
+        assert unpaired(value(1.0, None), value(2.0, 0.04), "less", Between(0.05)).error == pytest.approx(
             0.05 * math.sqrt(2)
         )
 
+    def test_a_deviation_from_few_runs_is_uncertain_itself(self):
+        learnt = Between(0.05, freedom=4)
+        alone = unpaired(value(1.0, None), value(2.0, None), "less", learnt)
+        assert alone.freedom == 4
+        within = unpaired(value(1.0, 0.05), value(2.0, 0.05), "less", learnt)
+        assert within.freedom == 4
+
     def test_where_nothing_is_known_there_is_no_interval(self):
-        change = unpaired(value(1.0, None), value(2.0, None), "less", 0.0)
+        change = unpaired(value(1.0, None), value(2.0, None), "less", Between(0.0))
         assert (change.error, change.interval(0.95), change.rise(0.95)) == (None, None, None)
 
 
@@ -130,7 +138,9 @@ class TestRoundsOfOneRun:
         change = paired(rounds, {number: 1.1 * seconds for number, seconds in rounds.items()}, "less")
         assert change.ratio == pytest.approx(1.1)
         assert change.error == pytest.approx(0.0, abs=1e-12)
-        assert unpaired(observed(*rounds.values()), observed(*rounds.values()), "less", 0.0).error > 0.1
+        assert (
+            unpaired(observed(*rounds.values()), observed(*rounds.values()), "less", Between(0.0)).error > 0.1
+        )
 
     def test_the_interval_is_that_of_a_paired_t_test(self):
         chance = random.Random(0)
@@ -297,7 +307,7 @@ class TestFalseAlarmsAndPower:
         for _ in range(COMPARISONS):
             verdicts = set()
             for _ in range(ROWS):
-                change = unpaired(*runs(chance, between, within), "less", between)
+                change = unpaired(*runs(chance, between, within), "less", Between(between))
                 low, high = change.interval(SHOWN)
                 covered += low <= 1 <= high
                 verdicts.add(judge(change, T, ROWS))
@@ -306,10 +316,24 @@ class TestFalseAlarmsAndPower:
         assert alarms / COMPARISONS <= bound
         assert covered / COMPARISONS / ROWS >= 0.93
 
+    @pytest.mark.parametrize("learnt_from", [5, 8, 30])
+    def test_nor_does_it_where_the_deviation_was_learnt_from_a_few_runs(self, learnt_from):
+        chance = random.Random(learnt_from)
+        alarms = 0
+        for _ in range(COMPARISONS):
+            verdicts = set()
+            for _ in range(ROWS):
+                earlier = [chance.gauss(0, 0.05) for _ in range(learnt_from)]
+                learnt = Between(statistics.stdev(earlier), learnt_from - 1)
+                verdicts.add(judge(unpaired(*runs(chance, 0.05, 0.02), "less", learnt), T, ROWS))
+            alarms += bool(verdicts & {"regressed", "improved"})
+        assert alarms / COMPARISONS <= FAMILY + 3 * math.sqrt(FAMILY * (1 - FAMILY) / COMPARISONS)
+
     def test_a_fifth_slower_is_found_where_runs_differ_by_a_percent(self):
         chance = random.Random(0)
         found = sum(
-            judge(unpaired(*runs(chance, 0.01, 0.02, slower=1.2), "less", 0.01), T, ROWS) == "regressed"
+            judge(unpaired(*runs(chance, 0.01, 0.02, slower=1.2), "less", Between(0.01)), T, ROWS)
+            == "regressed"
             for _ in range(200)
         )
         assert found / 200 > 0.95
@@ -317,7 +341,7 @@ class TestFalseAlarmsAndPower:
     def test_and_equal_code_is_found_equal_there(self):
         chance = random.Random(0)
         found = sum(
-            judge(unpaired(*runs(chance, 0.005, 0.005), "less", 0.005), T, ROWS) == "equivalent"
+            judge(unpaired(*runs(chance, 0.005, 0.005), "less", Between(0.005)), T, ROWS) == "equivalent"
             for _ in range(200)
         )
         assert found / 200 > 0.95

@@ -9,9 +9,8 @@ from fakes import environment
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.analysis.compare import Observed, outcome
+from bench.analysis.compare import Between, Observed, outcome
 from bench.analysis.comparing import (
-    BETWEEN,
     BETWEEN_UNKNOWN,
     Asked,
     between_runs,
@@ -24,7 +23,7 @@ from bench.analysis.policy import Rule
 from bench.analysis.sides import CaseSide, Side
 
 HERE = environment()
-CALM = Asked(between=lambda _: 0.001)  # of runs that are hardly apart
+CALM = Asked(between=lambda _: Between(0.001))  # of runs that are hardly apart
 CASE, OTHER = "s/width=1", "s/width=2"
 TIME, OPS, ALLOCATIONS, LOSS = "epoch.time", "count.ops", "count.allocations", "quality.test_loss"
 
@@ -261,30 +260,35 @@ class TestTheFamilyAndWhatLiesBetweenRuns:
     def test_each_case_has_its_own_deviation_between_runs(self):
         base = side(of={CASE: case(epoch__time=1), OTHER: case(epoch__time=1)})
         after = side(of={CASE: case(epoch__time=1.2), OTHER: case(epoch__time=1.2)})
-        asked = Asked(between=lambda name: 0.2 if name == CASE else 0.001)
+        asked = Asked(between=lambda name: Between(0.2 if name == CASE else 0.001))
         assert [row.verdict for row in compare(base, after, asked).rows] == ["inconclusive", "regressed"]
 
     def test_memory_hardly_differs_between_runs_whatever_times_do(self):
         base, after = side(memory__peak_rss=100), side(memory__peak_rss=110)
-        row = only(base, after, Asked(between=lambda _: 5.0))
-        assert (row.verdict, row.undecided_gates) == ("regressed", True)
+        row = only(base, after, Asked(between=lambda _: Between(5.0)))
+        assert (row.verdict, row.undecided_gates) == ("regressed", False)
 
     def test_a_time_that_could_not_be_decided_stops_no_build_unless_it_was_named(self):
         base, after = side(epoch__time=1), side(epoch__time=1.2)
-        vague = {"between": lambda _: 0.5}
+        vague = {"between": lambda _: Between(0.5)}
         assert not only(base, after, Asked(**vague)).undecided_gates
         assert only(base, after, Asked(metrics=[TIME], **vague)).undecided_gates
 
     @pytest.mark.parametrize(
-        ("number", "found"), [(0, 0.5), (4, 0.5), (5, math.sqrt(2.5)), (9, math.sqrt(7.5))]
+        ("number", "found"),
+        [
+            (0, Between(0.5)),
+            (4, Between(0.5)),
+            (5, Between(math.sqrt(2.5), 4)),
+            (9, Between(math.sqrt(7.5), 8)),
+        ],
     )
     def test_it_is_learnt_from_five_runs_on(self, number, found):
-        assert between_runs([float(one) for one in range(number)], 0.5) == pytest.approx(found)
+        learnt = between_runs([float(one) for one in range(number)], Between(0.5))
+        assert (learnt.deviation, learnt.freedom) == (pytest.approx(found.deviation), found.freedom)
 
     def test_before_that_it_is_what_is_known_of_the_allocator(self):
-        assert (
-            standard_between("pinned") == BETWEEN["pinned"] < standard_between("system") == BETWEEN["system"]
-        )
+        assert [standard_between(name) for name in ("pinned", "system")] == [Between(0.05), Between(0.15)]
         assert standard_between("another") == BETWEEN_UNKNOWN
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from fakes import environment, failure, measurement, stages
 
+from bench.analysis.compare import Between
 from bench.analysis.comparing import Asked, compare
 from bench.case import Case
 from bench.errors import ResultsError
@@ -255,7 +256,7 @@ class TestOtherTools:
 
     def test_they_are_compared_as_what_they_are(self):
         side = read_side(str(DATA / "pyperf_memory.json.gz"))
-        found = compare(side, side, Asked(between=lambda _: 0.001)).rows
+        found = compare(side, side, Asked(between=lambda _: Between(0.001))).rows
         assert {(row.metric.unit, row.metric.kind, row.verdict) for row in found} == {
             ("B", "memory", "inconclusive")
         }

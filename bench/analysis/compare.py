@@ -54,6 +54,17 @@ class Observed:
 
 
 @dataclass(frozen=True)
+class Between:
+    """The standard deviation between runs of the same code, on the logarithm: no run knows it of itself.
+
+    `freedom` is that of the estimate: one less than the runs that it was learnt from, infinite where it is stated.
+    """
+
+    deviation: float
+    freedom: float = math.inf
+
+
+@dataclass(frozen=True)
 class Change:
     """The ratio r with its standard error on the logarithm, and the degrees of freedom of that.
 
@@ -104,16 +115,18 @@ def interval_error(low: float, high: float, launches: int | None) -> float | Non
     return math.log(high / low) / 2 / NormalDist().inv_cdf((1 + level) / 2)
 
 
-def unpaired(base: Observed, candidate: Observed, better: str, between: float) -> Change:
-    """The change between two runs of different times.
+def unpaired(base: Observed, candidate: Observed, better: str, between: Between) -> Change:
+    """The change between two runs of different times; what is between runs comes in once for each side.
 
-    `between` is the standard deviation of the logarithm between runs of the same code: no run knows it of
-    itself, and it comes in once for each side.
+    A deviation that was learnt from few runs is itself uncertain, so that the sum is taken to have its degrees of
+    freedom. Satterthwaite's would be more, and alarm three times as often as they may with five runs: most of all
+    where the few happen to lie close together.
     """
     ratio = _worse(base.value, candidate.value, better)
+    drift = 2 * between.deviation**2
     if base.error is None or candidate.error is None:
-        return Change(ratio, math.sqrt(2) * between if between else None)
-    return Change(ratio, math.sqrt(base.error**2 + candidate.error**2 + 2 * between**2))
+        return Change(ratio, math.sqrt(drift) if drift else None, between.freedom)
+    return Change(ratio, math.sqrt(base.error**2 + candidate.error**2 + drift), between.freedom)
 
 
 def paired(base: Mapping[int, float], candidate: Mapping[int, float], better: str) -> Change | None:

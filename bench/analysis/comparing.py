@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import math
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from bench.analysis.comparability import same_for_counts, same_for_machine_count
 from bench.analysis.compare import (
     EXACT,
     SHOWN,
+    Between,
     Change,
     Observed,
     Row,
@@ -28,23 +30,23 @@ from bench.measurement import Metric, metric
 
 # The standard deviation of the logarithm between runs of the same code, where no earlier runs tell: measured on a
 # shared machine with two processors (docs/methodology.md).
-BETWEEN = {"pinned": 0.05, "system": 0.15}
-BETWEEN_UNKNOWN = 0.15
-BETWEEN_MEMORY = 0.01
+BETWEEN = {"pinned": Between(0.05), "system": Between(0.15)}
+BETWEEN_UNKNOWN = Between(0.15)
+BETWEEN_MEMORY = Between(0.01)
+LEARNT_FROM = 5  # runs, at the least
 
 
 @dataclass(frozen=True)
 class Asked:
     """What is compared, and how: `metrics` are names or patterns (none: those that gate), `rules` the thresholds.
 
-    `across` compares machines that are not alike; `between` gives the standard deviation between runs of a case, on
-    the logarithm.
+    `across` compares machines that are not alike; `between` gives the deviation between runs of a case.
     """
 
     metrics: Sequence[str] = ()
     rules: Sequence[Rule] = ()
     across: bool = False
-    between: Callable[[str], float] = lambda _: BETWEEN_UNKNOWN
+    between: Callable[[str], Between] = lambda _: BETWEEN_UNKNOWN
 
 
 @dataclass
@@ -245,8 +247,8 @@ def made(
         verdict=verdict,
         policy=pair.policy,
         gates=gates and _gates(pair.metric, pair.policy),
-        # Between runs of different times a time is seldom decided: that alone is no reason to stop a build.
-        undecided_gates=pair.metric.kind != "time" or pair.policy.named,
+        # Between runs of different times these are seldom decided: that alone is no reason to stop a build.
+        undecided_gates=pair.policy.named,
         smallest=smallest_seen(change, pair.policy.threshold(pair.before.value), family),
         caveats=caveats,
     )
@@ -303,7 +305,7 @@ def _within(pair: _Pair, family: int) -> Row:
     if pair.metric.kind in EXACT:
         return exact(pair, gates=False)
     found = paired(pair.before.launches, pair.after.launches, better)
-    change = found or unpaired(pair.before, pair.after, better, 0.0)
+    change = found or unpaired(pair.before, pair.after, better, Between(0.0))
     verdict = judge(change, THRESHOLD_WITHIN, family)
     return made(pair, change, verdict, family, False, _caveats(pair))
 
@@ -311,15 +313,14 @@ def _within(pair: _Pair, family: int) -> Row:
 THRESHOLD_WITHIN = 0.01  # launches of one run were interleaved: a percent can be seen
 
 
-def between_runs(earlier: Sequence[float], standard: float) -> float:
-    """The standard deviation between runs from the logarithms of at least five earlier medians, else the standard."""
-    if len(earlier) < 5:
+def between_runs(earlier: Sequence[float], standard: Between) -> Between:
+    """The deviation between runs from the logarithms of at least five earlier medians, else the standard."""
+    if len(earlier) < LEARNT_FROM:
         return standard
-    mean = sum(earlier) / len(earlier)
-    return math.sqrt(sum((one - mean) ** 2 for one in earlier) / (len(earlier) - 1))
+    return Between(statistics.stdev(earlier), len(earlier) - 1)
 
 
-def standard_between(allocator: str) -> float:
+def standard_between(allocator: str) -> Between:
     return BETWEEN.get(allocator, BETWEEN_UNKNOWN)
 
 

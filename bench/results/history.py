@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.analysis.comparability import differences
+from bench.analysis.compare import Between
 from bench.analysis.comparing import BETWEEN_UNKNOWN, between_runs, standard_between
 from bench.analysis.sides import Side
 from bench.errors import ResultsError
@@ -19,8 +20,8 @@ _LEARNT_FROM = 30  # runs: the more, the longer it takes
 _RUNS = 3  # older ones tell of an older machine state
 
 
-def between_runs_of(first: Side, second: Side, root: Path = RESULTS) -> Callable[[str], float]:
-    """The standard deviation between runs, by case, on the logarithm of `epoch.time`.
+def between_runs_of(first: Side, second: Side, root: Path = RESULTS) -> Callable[[str], Between]:
+    """The deviation between runs, by case, of `epoch.time`.
 
     Learnt from at least five earlier runs in the results folder on the same machine under the same allocator;
     where there are fewer, what is known of the allocator.
