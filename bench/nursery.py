@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,14 @@ class Refused(BenchError):
     """The nursery would not fork; the message says why."""
 
 
+@dataclass(frozen=True)
+class Interpreter:
+    """What runs a nursery: the program, and environment variables on top of the usual ones."""
+
+    program: str = sys.executable
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
 def launch_variables(conditions: Conditions) -> dict[str, str]:
     """The environment variables of a nursery: what a library reads once, when it is loaded.
 
@@ -88,7 +97,10 @@ class Nursery:
     The folder is where launches put temporary files; it goes with the process, whichever end dies.
     """
 
-    def __init__(self, conditions: Conditions, logs: Path | None = None) -> None:
+    def __init__(
+        self, conditions: Conditions, logs: Path | None = None, interpreter: Interpreter | None = None
+    ) -> None:
+        self._interpreter = interpreter or Interpreter()
         self.scratch = _scratch()
         self._log = (logs or self.scratch) / "nursery.log"
         self._process, self._requests, self._answers = self._start(conditions)
@@ -102,11 +114,23 @@ class Nursery:
         answers, write_answers = os.pipe()
         with self._log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _BOOT, str(read_requests), str(write_answers), self.scratch],
+                [
+                    self._interpreter.program,
+                    "-P",
+                    "-c",
+                    _BOOT,
+                    str(read_requests),
+                    str(write_answers),
+                    self.scratch,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**launch_variables(conditions), _MARK: str(self.scratch)},
+                env={
+                    **launch_variables(conditions),
+                    **self._interpreter.variables,
+                    _MARK: str(self.scratch),
+                },
                 pass_fds=(read_requests, write_answers),
                 start_new_session=True,  # Ctrl-C at the terminal is the parent's to handle
             )
@@ -279,8 +303,13 @@ class Workers:
     """
 
     def __init__(
-        self, conditions: Conditions, logs: Path | None = None, modules: Sequence[str] = _PRELOAD
+        self,
+        conditions: Conditions,
+        logs: Path | None = None,
+        modules: Sequence[str] = _PRELOAD,
+        interpreter: Interpreter | None = None,
     ) -> None:
+        self._interpreter = interpreter or Interpreter()
         self.conditions = conditions
         self.logs = logs
         self.fallback = ""
@@ -334,7 +363,7 @@ class Workers:
             except Refused as reason:
                 self._spawn_from_now_on(str(reason))
         request = {**request, "modules": self.modules, "conditions": self.conditions.to_json()}
-        nursery = Nursery(self.conditions, self.logs)
+        nursery = Nursery(self.conditions, self.logs, self._interpreter)
         try:
             return nursery.ask(self._logged(request, nursery, log), timeout, started)
         finally:
@@ -346,7 +375,7 @@ class Workers:
     def _ready(self) -> Nursery:
         """A nursery that has imported what it should and is fit to fork; raises Refused where none can be."""
         while self._nursery is None or self._nursery.closed:
-            nursery = self._nursery = Nursery(self.conditions, self.logs)
+            nursery = self._nursery = Nursery(self.conditions, self.logs, self._interpreter)
             self._preload(nursery, self.modules)
         return self._nursery
 
@@ -354,7 +383,8 @@ class Workers:
         """Imports modules in a nursery; one that starts threads is left to the children from then on."""
         report = nursery.ask({"do": "preload", "modules": modules}, _SHORT)
         if "torch" in report["failed"]:
-            raise UsageError(f"{sys.executable} cannot import torch; install torch and torchvision for it")
+            program = self._interpreter.program
+            raise UsageError(f"{program} cannot import torch; install torch and torchvision for it")
         threaded = {module.partition(".")[0] for module in report["started_threads"]}
         if not threaded:
             return

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from bench.case import COUNT_THREADS, Apart, AxisValue, Case, Conditions, Schedule
 from bench.machine.telemetry import Readings
 from bench.measurement import COUNTED, PHASED, PROFILED, STACKED, TIMED, Failure, Measurement
-from bench.nursery import Died, TimedOut, Workers
+from bench.nursery import Died, TimedOut
 from bench.suite import Expansion
 
 Record = Measurement | Failure
@@ -35,6 +35,22 @@ class Rule(Protocol):
 
     def add(self, record: Record) -> None: ...
     def wants(self, case: Case) -> bool: ...
+
+
+class Asks(Protocol):
+    """Whoever has requests answered in processes of their own, as `nursery.Workers` does."""
+
+    @property
+    def conditions(self) -> Conditions: ...
+    def ask(
+        self,
+        request: Mapping[str, Any],
+        log: str,
+        timeout: float = ...,
+        started: Callable[[int], None] = ...,
+    ) -> dict[str, Any]: ...
+    def learn(self, modules: list[str]) -> None: ...
+    def renew(self) -> None: ...
 
 
 class Watch(Protocol):
@@ -99,7 +115,7 @@ class SuiteListing:
 
 
 def describe(
-    workers: Workers, files: Sequence[str], overrides: Mapping[str, Sequence[AxisValue]]
+    workers: Asks, files: Sequence[str], overrides: Mapping[str, Sequence[AxisValue]]
 ) -> list[SuiteListing]:
     """The suites of these files, expanded for this machine. Raises UsageError as the worker worded it."""
     request = {"do": "describe", "files": list(files), "overrides": dict(overrides)}
@@ -109,7 +125,7 @@ def describe(
     ]
 
 
-def probe(workers: Workers, plan: Plan, download: bool = False) -> set[str]:
+def probe(workers: Asks, plan: Plan, download: bool = False) -> set[str]:
     """Builds one case for each data set and model before anything is measured: the largest batch of each.
 
     Returns the files of the user's own code that building them loaded. Raises UsageError for a name or a
@@ -141,7 +157,7 @@ def _batch(case: Case) -> int:
 
 
 def run(
-    workers: Workers,
+    workers: Asks,
     plan: Plan,
     rule: Rule,
     done: Sequence[Record] = (),
@@ -219,7 +235,7 @@ class Budget:
 
 
 def launch(
-    workers: Workers, plan: Plan, job: Job, watch: Watch | None = None, threads: int | None = None
+    workers: Asks, plan: Plan, job: Job, watch: Watch | None = None, threads: int | None = None
 ) -> Record:
     """One launch: what it reported, or the Failure that its end amounts to; with what was seen of it.
 
@@ -256,7 +272,7 @@ def launch(
     return record if watch is None else _with_readings(record, watch.end(loop))
 
 
-def _conditions(workers: Workers, job: Job, threads: int | None) -> Conditions:
+def _conditions(workers: Asks, job: Job, threads: int | None) -> Conditions:
     standard = COUNT_THREADS if job.kind == COUNTED else workers.conditions.threads
     return dataclasses.replace(workers.conditions, threads=threads or standard)
 

@@ -24,7 +24,7 @@ from bench.analysis.compare import (
     smallest_seen,
     unpaired,
 )
-from bench.analysis.policy import Policy, Rule, policy
+from bench.analysis.policy import SIDE_BY_SIDE, THRESHOLDS, Policy, Rule, policy
 from bench.analysis.sides import FOREIGN_METRICS, CaseSide, Side
 from bench.measurement import Metric, metric
 
@@ -40,13 +40,15 @@ LEARNT_FROM = 5  # runs, at the least
 class Asked:
     """What is compared, and how: `metrics` are names or patterns (none: those that gate), `rules` the thresholds.
 
-    `across` compares machines that are not alike; `between` gives the deviation between runs of a case.
+    `standards` are the largest changes that are none, by the class of a metric. `across` compares machines that are
+    not alike; `between` gives the deviation between runs of a case.
     """
 
     metrics: Sequence[str] = ()
     rules: Sequence[Rule] = ()
     across: bool = False
     between: Callable[[str], Between] = lambda _: BETWEEN_UNKNOWN
+    standards: Mapping[str, float] = field(default_factory=lambda: THRESHOLDS)
 
 
 @dataclass
@@ -59,7 +61,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class _Pair:
+class Pair:
     """One case x metric that both sides have a value for."""
 
     case: str
@@ -73,12 +75,12 @@ class _Pair:
 
 def compare(base: Side, candidate: Side, asked: Asked) -> Compared:
     """The rows of all cases that the baseline has, in its order."""
-    found: list[Row | _Pair] = []
+    found: list[Row | Pair] = []
     for case, side in base.cases.items():
         if side.observed:
             found += _of_case(case, side, candidate.cases.get(case), asked)
-    pairs = [one for one in found if isinstance(one, _Pair)]
-    family = sum(one.metric.kind not in EXACT and _gates(one.metric, one.policy) for one in pairs)
+    pairs = [one for one in found if isinstance(one, Pair)]
+    family = sum(one.metric.kind not in EXACT and is_gated(one.metric, one.policy) for one in pairs)
     judges = _Judge(base, candidate, asked, family)
     return Compared(
         rows=[one if isinstance(one, Row) else judges.row(one) for one in found],
@@ -91,58 +93,58 @@ def compare(base: Side, candidate: Side, asked: Asked) -> Compared:
     )
 
 
-def _of_case(case: str, base: CaseSide, candidate: CaseSide | None, asked: Asked) -> Iterator[Row | _Pair]:
-    wanted = [name for name in base.observed if _is_wanted(name, case, base, asked)]
+def _of_case(case: str, base: CaseSide, candidate: CaseSide | None, asked: Asked) -> Iterator[Row | Pair]:
+    wanted = [name for name in base.observed if is_wanted(name, case, base, asked)]
     if candidate is None or not candidate.observed:
         why = (candidate.failure if candidate is not None else "") or "the candidate does not have the case"
         # One row says it, and one that gates: the first metric may be one that is to be ignored.
-        gating = [name for name in wanted if _gates(_metric(name), _policy(name, case, base, asked))]
+        gating = [name for name in wanted if is_gated(metric_of(name), policy_of(name, case, base, asked))]
         for name in (gating or wanted)[:1]:
-            yield _missing(case, base, name, asked, why)
+            yield missing(case, base, name, asked, why)
         return
     differing = work_that_differs(base, candidate)
     for name in wanted:
         if name not in candidate.observed:
-            yield _missing(case, base, name, asked, "the candidate has no value")
-        elif differing and _metric(name).kind == "time":
-            yield _missing(case, base, name, asked, f"the sides did different work ({differing})", candidate)
-        elif why := _incomparable(_metric(name), base.observed[name], candidate.observed[name]):
-            yield _missing(case, base, name, asked, why, candidate)
+            yield missing(case, base, name, asked, "the candidate has no value")
+        elif differing and metric_of(name).kind == "time":
+            yield missing(case, base, name, asked, f"the sides did different work ({differing})", candidate)
+        elif why := incomparable(metric_of(name), base.observed[name], candidate.observed[name]):
+            yield missing(case, base, name, asked, why, candidate)
         else:
-            yield _Pair(
-                *(case, base, candidate, _metric(name), _policy(name, case, base, asked)),
+            yield Pair(
+                *(case, base, candidate, metric_of(name), policy_of(name, case, base, asked)),
                 *(base.observed[name], candidate.observed[name]),
             )
 
 
-def _incomparable(metric: Metric, before: Observed, after: Observed) -> str:
+def incomparable(metric: Metric, before: Observed, after: Observed) -> str:
     """Why two values cannot be held against each other; empty where they can."""
     if metric.kind in EXACT or has_ratio(before.value, after.value):
         return ""
     return f"no ratio can be made of {before.value:g} and {after.value:g}"
 
 
-def _is_wanted(name: str, case: str, side: CaseSide, asked: Asked) -> bool:
+def is_wanted(name: str, case: str, side: CaseSide, asked: Asked) -> bool:
     if asked.metrics:
         return _is_asked(name, asked)
-    return _metric(name).gated or _policy(name, case, side, asked).named
+    return metric_of(name).gated or policy_of(name, case, side, asked).named
 
 
 def _is_asked(name: str, asked: Asked) -> bool:
     return any(name == pattern or fnmatch.fnmatchcase(name, pattern) for pattern in asked.metrics)
 
 
-def _metric(name: str) -> Metric:
+def metric_of(name: str) -> Metric:
     return FOREIGN_METRICS.get(name) or metric(name)
 
 
-def _policy(name: str, case: str, side: CaseSide, asked: Asked) -> Policy:
-    found = policy(_metric(name), side.suite, case, side.device, asked.rules)
+def policy_of(name: str, case: str, side: CaseSide, asked: Asked) -> Policy:
+    found = policy(metric_of(name), side.suite, case, side.device, asked.rules, asked.standards)
     # A metric that the user asks for by name gates.
     return dataclasses.replace(found, named=found.named or name in asked.metrics)
 
 
-def _gates(metric: Metric, policy: Policy) -> bool:
+def is_gated(metric: Metric, policy: Policy) -> bool:
     return (metric.gated or policy.named) and policy.regression != "ignore"
 
 
@@ -155,10 +157,10 @@ def work_that_differs(base: CaseSide, candidate: CaseSide) -> str:
     return ""
 
 
-def _missing(
+def missing(
     case: str, base: CaseSide, name: str, asked: Asked, why: str, candidate: CaseSide | None = None
 ) -> Row:
-    kind, rule = _metric(name), _policy(name, case, base, asked)
+    kind, rule = metric_of(name), policy_of(name, case, base, asked)
     after = candidate.observed[name].value if candidate is not None else None
     return Row(
         suite=base.suite,
@@ -171,7 +173,7 @@ def _missing(
         high=None,
         verdict="not_measured",
         policy=rule,
-        gates=_gates(kind, rule) or bool(asked.metrics),
+        gates=is_gated(kind, rule) or bool(asked.metrics),
         undecided_gates=True,
         reason=why,
         caveats=base.caveats,
@@ -188,13 +190,13 @@ class _Judge:
         self._counts = first is None or second is None or same_for_counts(first, second)
         self._machine = first is None or second is None or same_for_machine_counts(first, second)
 
-    def row(self, pair: _Pair) -> Row:
+    def row(self, pair: Pair) -> Row:
         if pair.metric.kind in EXACT:
             return self._exact(pair)
         between = BETWEEN_MEMORY if pair.metric.kind == "memory" else self._asked.between(pair.case)
         change = unpaired(pair.before, pair.after, pair.metric.better or "less", between)
         verdict = judge(change, pair.policy.threshold(pair.before.value), self._family)
-        caveats = _caveats(pair)
+        caveats = caveats_of(pair)
         if not self._known:
             caveats = ("environment_unknown", *caveats)
             if verdict in ("improved", "equivalent"):
@@ -203,16 +205,16 @@ class _Judge:
             caveats = ("other_machine", *caveats)
         return made(pair, change, verdict, self._family, not self._asked.across, caveats)
 
-    def _exact(self, pair: _Pair) -> Row:
+    def _exact(self, pair: Pair) -> Row:
         comparable = self._counts if pair.metric.kind == "exact" else self._counts and self._machine
         caveats = () if comparable else ("other_software",) if not self._counts else ("other_cpu",)
-        return exact(pair, comparable and _gates(pair.metric, pair.policy), caveats)
+        return exact(pair, comparable and is_gated(pair.metric, pair.policy), caveats)
 
 
-def exact(pair: _Pair, gates: bool, caveats: tuple[str, ...] = ()) -> Row:
+def exact(pair: Pair, gates: bool, caveats: tuple[str, ...] = ()) -> Row:
     """The row of a count. What makes times doubtful is no reason to doubt it."""
     before, after = pair.before.value, pair.after.value
-    known = [name for name in _caveats(pair) if pair.metric.name == f"count.{name.partition('_')[0]}"]
+    known = [name for name in caveats_of(pair) if pair.metric.name == f"count.{name.partition('_')[0]}"]
     return Row(
         suite=pair.base.suite,
         case=pair.case,
@@ -230,9 +232,7 @@ def exact(pair: _Pair, gates: bool, caveats: tuple[str, ...] = ()) -> Row:
     )
 
 
-def made(
-    pair: _Pair, change: Change, verdict: str, family: int, gates: bool, caveats: tuple[str, ...]
-) -> Row:
+def made(pair: Pair, change: Change, verdict: str, family: int, gates: bool, caveats: tuple[str, ...]) -> Row:
     """The row of a time or of memory."""
     interval = change.interval(SHOWN)
     return Row(
@@ -246,7 +246,7 @@ def made(
         high=None if interval is None else interval[1],
         verdict=verdict,
         policy=pair.policy,
-        gates=gates and _gates(pair.metric, pair.policy),
+        gates=gates and is_gated(pair.metric, pair.policy),
         # Between runs of different times these are seldom decided: that alone is no reason to stop a build.
         undecided_gates=pair.policy.named,
         smallest=smallest_seen(change, pair.policy.threshold(pair.before.value), family),
@@ -254,7 +254,7 @@ def made(
     )
 
 
-def _caveats(pair: _Pair) -> tuple[str, ...]:
+def caveats_of(pair: Pair) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*pair.base.caveats, *pair.candidate.caveats]))
 
 
@@ -268,7 +268,7 @@ def are_exact(side: Side, metrics: Sequence[str]) -> bool:
     """Whether these names and patterns are of exact metrics alone, as this side has them."""
     asked = Asked(metrics)
     found = [name for case in side.cases.values() for name in case.observed if _is_asked(name, asked)]
-    return bool(found) and all(_metric(name).kind in EXACT for name in found)
+    return bool(found) and all(metric_of(name).kind in EXACT for name in found)
 
 
 def by_axis(side: Side, axis: str, asked: Asked) -> Compared:
@@ -284,33 +284,30 @@ def by_axis(side: Side, axis: str, asked: Asked) -> Compared:
             rest = tuple((name, value) for name, value in axes.items() if name != axis)
             alike.setdefault((side.cases[case].suite, *rest), []).append(case)
     pairs = [
-        _Pair(
+        Pair(
             *(f"{other} against {axis}={side.axes[cases[0]][axis]}", side.cases[cases[0]], side.cases[other]),
-            *(_metric(name), _policy(name, other, side.cases[other], asked)),
+            *(metric_of(name), policy_of(name, other, side.cases[other], asked)),
             *(side.cases[cases[0]].observed[name], side.cases[other].observed[name]),
         )
         for cases in alike.values()
         for other in cases[1:]
         for name in side.cases[cases[0]].observed
-        if name in side.cases[other].observed and _is_wanted(name, other, side.cases[other], asked)
-        if not _incomparable(
-            _metric(name), side.cases[cases[0]].observed[name], side.cases[other].observed[name]
+        if name in side.cases[other].observed and is_wanted(name, other, side.cases[other], asked)
+        if not incomparable(
+            metric_of(name), side.cases[cases[0]].observed[name], side.cases[other].observed[name]
         )
     ]
     return Compared([_within(pair, len(pairs)) for pair in pairs])
 
 
-def _within(pair: _Pair, family: int) -> Row:
+def _within(pair: Pair, family: int) -> Row:
     better = pair.metric.better or "less"
     if pair.metric.kind in EXACT:
         return exact(pair, gates=False)
     found = paired(pair.before.launches, pair.after.launches, better)
     change = found or unpaired(pair.before, pair.after, better, Between(0.0))
-    verdict = judge(change, THRESHOLD_WITHIN, family)
-    return made(pair, change, verdict, family, False, _caveats(pair))
-
-
-THRESHOLD_WITHIN = 0.01  # launches of one run were interleaved: a percent can be seen
+    verdict = judge(change, SIDE_BY_SIDE, family)
+    return made(pair, change, verdict, family, False, caveats_of(pair))
 
 
 def between_runs(earlier: Sequence[float], standard: Between) -> Between:

@@ -11,6 +11,9 @@ from bench.measurement import Metric
 
 ACTIONS = ("fail", "warn", "ignore")
 
+# What is measured side by side is told apart more sharply than two runs of different times.
+SIDE_BY_SIDE = 0.01
+
 # The largest change that is no change, as a share, by the class of a metric; DESIGN's defaults.
 THRESHOLDS: Mapping[str, float] = {"time": 0.05, "exact": 0.0, "machine": 0.0, "memory": 0.05, "shown": 0.05}
 
@@ -58,9 +61,16 @@ class Rule:
         return all(not pattern or fnmatch.fnmatchcase(text, pattern) for pattern, text in asked)
 
 
-def policy(metric: Metric, suite: str, case: str, device: str, rules: Sequence[Rule] = ()) -> Policy:
-    """The policy of a row: the default of its class, changed by each rule that holds, the later the stronger."""
-    found = Policy(THRESHOLDS[metric.kind])
+def policy(
+    metric: Metric,
+    suite: str,
+    case: str,
+    device: str,
+    rules: Sequence[Rule] = (),
+    standards: Mapping[str, float] = THRESHOLDS,
+) -> Policy:
+    """The policy of a row: the standard of its class, changed by each rule that holds, the later the stronger."""
+    found = Policy(standards[metric.kind])
     for rule in rules:
         if not rule.holds(metric.name, suite, case, device):
             continue

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import typer
 
-from bench.cli import compare, doctor, inspect, listing, profile, run
+from bench.cli import ab, compare, doctor, inspect, listing, profile, run
 from bench.errors import HarnessFault, Interrupted, UsageError
 
 USAGE, FAULT, INTERRUPTED = 2, 70, 130
@@ -31,6 +31,7 @@ listing.register(app)
 run.register(app)
 profile.register(app)
 compare.register(app)
+ab.register(app)
 inspect.register(app)
 doctor.register(app)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bench import __version__
 from bench.analysis.stopping import StopRule
-from bench.case import Schedule
+from bench.case import Case, Schedule
 from bench.cli import resume as resuming
 from bench.cli.listing import select
 from bench.cli.progress import progress, waiting
@@ -144,10 +144,7 @@ def measure(
     ended = Ended(folder)
     done = before.records if before is not None else ()
     rule = StopRule(plan.schedule)
-    cards = sorted(
-        {case.device.partition(":")[2] or "0" for case in plan.cases if case.device.startswith("cuda")}
-    )
-    telemetry = Telemetry(open_gpus([int(card) for card in cards]))
+    telemetry = watching(plan.cases)
     journal, bar = Journal(folder.journal), progress(plan, rule, wishes.quiet, len(done))
     launched = time.monotonic()
 
@@ -169,6 +166,12 @@ def measure(
         journal.close()
         telemetry.close()
     return ended
+
+
+def watching(cases: Iterable[Case]) -> Telemetry:
+    """Watches launches of these cases from outside, and the cards that they run on."""
+    cards = {case.device.partition(":")[2] or "0" for case in cases if case.device.startswith("cuda")}
+    return Telemetry(open_gpus(sorted(int(card) for card in cards)))
 
 
 def discard(folder: folders.RunFolder) -> None:

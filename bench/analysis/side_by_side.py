@@ -1,0 +1,259 @@
+"""Verdicts on two sides whose launches are measured in pairs, as the pairs come in.
+
+Counts first, which are exact. Of each gated time and memory the pairs are looked at as `analysis/sequential.py` says;
+a case that all of them are decided of wants no more pairs. Where the two sides did different work, there is no
+verdict on their times, and no more pairs either.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from bench.analysis.compare import EXACT, Observed, Row
+from bench.analysis.comparing import (
+    Asked,
+    Pair,
+    caveats_of,
+    exact,
+    incomparable,
+    is_gated,
+    is_wanted,
+    metric_of,
+    missing,
+    policy_of,
+    work_that_differs,
+)
+from bench.analysis.guards import contamination
+from bench.analysis.launch import launch_values
+from bench.analysis.policy import Policy
+from bench.analysis.sequential import Finding, Pairs, find, looks_at, verdicts
+from bench.analysis.sides import CaseSide, Side
+from bench.measurement import COUNTED, Failure, Measurement
+
+MOST_PAIRS = 40
+_NOTABLE = 0.01  # a share: a slot effect above it is worth a word
+_MOST_FAILURES = 2  # of one case, where something of it was measured before
+
+Record = Measurement | Failure
+Key = tuple[str, str]  # case and metric
+
+
+@dataclass
+class Matched:
+    """A case that both sides have: `name` in the table, and what each side says of it."""
+
+    name: str
+    base: CaseSide
+    candidate: CaseSide
+    leads: dict[int, bool] = field(default_factory=dict)  # by pair, whether the base ran first
+    failures: int = 0
+    marked: int = 0  # pairs of which a launch was disturbed
+
+    def put(self, side: CaseSide, record: Measurement, number: int) -> None:
+        for name, value in launch_values(record).items():
+            if math.isfinite(value):
+                launches = {**side.observed[name].launches} if name in side.observed else {}
+                side.observed[name] = Observed.of({**launches, number: value})
+
+
+class SideBySide:
+    """All matched cases of an A/B. `most` is the number of pairs of a case at the most."""
+
+    def __init__(
+        self, cases: Sequence[Matched], asked: Asked, most: int = MOST_PAIRS, counts: bool = True
+    ) -> None:
+        self.cases = {case.name: case for case in cases}
+        self._asked, self._most, self._counts_gate = asked, most, counts
+        self._verdicts: dict[Key, str] = {}
+        self._findings: dict[Key, Finding | None] = {}
+        self._ended = False
+
+    def add(self, name: str, number: int, records: tuple[Record, Record], base_led: bool) -> None:
+        """The two launches of a pair, the base's first; of kind counts, those that counted."""
+        case = self.cases[name]
+        base, candidate = records
+        for side, record in ((case.base, base), (case.candidate, candidate)):
+            if isinstance(record, Failure):
+                side.failure = side.failure or f"{record.failure}: {record.message}"
+        if isinstance(base, Failure) or isinstance(candidate, Failure):
+            case.failures += 1
+            return
+        case.put(case.base, base, number)
+        case.put(case.candidate, candidate, number)
+        if base.kind == COUNTED:
+            return
+        case.leads[number] = base_led
+        case.marked += bool(contamination(base) or contamination(candidate))
+        if looks_at(len(case.leads)) and looks_at(len(case.leads))[-1][0] == len(case.leads):
+            self._judge(name)
+
+    def _judge(self, name: str) -> None:
+        """Looks at the pairs of a case, and at what that means for the whole family."""
+        case = self.cases[name]
+        for metric in self._timed(case):
+            self._findings[name, metric] = self._find(case, metric)
+        self._verdicts = verdicts(self._findings, self.family)
+
+    def _find(self, case: Matched, name: str) -> Finding | None:
+        sign = -1.0 if metric_of(name).better == "more" else 1.0
+        base, candidate = case.base.observed[name], case.candidate.observed[name]
+        numbers = [
+            number
+            for number in sorted(case.leads)
+            if base.launches.get(number, 0) > 0 and candidate.launches.get(number, 0) > 0
+        ]
+        pairs = Pairs(
+            tuple(sign * math.log(candidate.launches[one] / base.launches[one]) for one in numbers),
+            tuple(case.leads[one] for one in numbers),
+        )
+        threshold = self._policy(case, name).threshold(base.value)
+        return find(pairs, threshold, self._ended)
+
+    def _policy(self, case: Matched, name: str) -> Policy:
+        return policy_of(name, case.name, case.base, self._asked)
+
+    def _timed(self, case: Matched) -> list[str]:
+        """The metrics of a case that are judged by pairs."""
+        return [
+            name
+            for name in case.base.observed
+            if metric_of(name).kind not in EXACT
+            and is_wanted(name, case.name, case.base, self._asked)
+            and name in case.candidate.observed
+            and not incomparable(metric_of(name), case.base.observed[name], case.candidate.observed[name])
+        ]
+
+    def _gated(self, case: Matched) -> list[str]:
+        return [name for name in self._timed(case) if is_gated(metric_of(name), self._policy(case, name))]
+
+    @property
+    def family(self) -> int:
+        """How many gated rows there are, or will be: a case without a pair counts as the largest of the others."""
+        known = [len(self._gated(case)) for case in self.cases.values() if case.leads]
+        return sum(known) + (len(self.cases) - len(known)) * max(known, default=2)
+
+    def wants(self, name: str) -> bool:
+        """Whether a case needs another pair."""
+        case = self.cases[name]
+        if case.failures >= (_MOST_FAILURES if case.leads else 1):
+            return False
+        if len(case.leads) >= self._most or work_that_differs(case.base, case.candidate):
+            return False
+        if not case.leads:
+            return True
+        gated = self._gated(case)
+        return any(self._verdicts.get((name, metric), "inconclusive") == "inconclusive" for metric in gated)
+
+    def pairs(self, name: str) -> int:
+        return len(self.cases[name].leads)
+
+    def end(self) -> list[Row]:
+        """No more pairs will come: what there is between two looks is judged too, and all rows are made."""
+        self._ended = True
+        for name in self.cases:
+            self._judge(name)
+        return [row for case in self.cases.values() for row in self._rows(case)]
+
+    def rows_of(self, name: str) -> list[Row]:
+        """The rows of a case as they stand."""
+        return list(self._rows(self.cases[name]))
+
+    def _rows(self, case: Matched) -> Iterator[Row]:
+        made = list(self._of(case))
+        times = [row for row in made if row.metric.kind == "time" and row.gates]
+        is_no_slower = bool(times) and all(row.verdict in ("equivalent", "improved") for row in times)
+        for row in made:
+            if is_no_slower and row.metric.kind in EXACT and row.verdict == "regressed" and _by_default(row):
+                # More operators that cost no time are worth a word, not a failed build.
+                row = dataclasses.replace(row, policy=dataclasses.replace(row.policy, regression="warn"))
+            yield row
+
+    def _of(self, case: Matched) -> Iterator[Row]:
+        base, candidate = case.base, case.candidate
+        if base.failure or candidate.failure:
+            yield from self._failed(case)
+            return
+        differing = work_that_differs(base, candidate)
+        for name in base.observed:
+            metric = metric_of(name)
+            if not is_wanted(name, case.name, base, self._asked):
+                continue
+            if name not in candidate.observed:
+                yield missing(case.name, base, name, self._asked, "the candidate has no value")
+            elif metric.kind == "time" and differing:
+                why = f"the sides did different work ({differing})"
+                yield missing(case.name, base, name, self._asked, why, candidate)
+            elif why := incomparable(metric, base.observed[name], candidate.observed[name]):
+                yield missing(case.name, base, name, self._asked, why, candidate)
+            else:
+                yield self._row(case, name)
+
+    def _failed(self, case: Matched) -> Iterator[Row]:
+        """One row that gates says why a case could not be measured."""
+        failed = ("the base: " + case.base.failure) if case.base.failure else case.candidate.failure
+        there = [name for name in case.base.observed if is_wanted(name, case.name, case.base, self._asked)]
+        timed = [name for name in there if metric_of(name).kind == "time"]
+        name = (timed or there or ["epoch.time"])[0]
+        if name not in case.base.observed:
+            case.base.observed[name] = Observed(math.nan, {}, None)
+        yield missing(case.name, case.base, name, self._asked, failed)
+
+    def _row(self, case: Matched, name: str) -> Row:
+        base, candidate = case.base.observed[name], case.candidate.observed[name]
+        pair = Pair(
+            case.name, case.base, case.candidate, metric_of(name), self._policy(case, name), base, candidate
+        )
+        gates = is_gated(pair.metric, pair.policy)
+        if pair.metric.kind in EXACT:
+            return exact(pair, gates and self._counts_gate, () if self._counts_gate else ("other_software",))
+        finding = self._findings.get((case.name, name))
+        caveats = caveats_of(pair)
+        if 2 * case.marked > len(case.leads):
+            caveats = ("contaminated", *caveats)
+        return Row(
+            suite=case.base.suite,
+            case=case.name,
+            metric=pair.metric,
+            base=base.value,
+            candidate=candidate.value,
+            ratio=finding.ratio if finding else None,
+            low=finding.low if finding else None,
+            high=finding.high if finding else None,
+            verdict=self._verdicts.get((case.name, name), "inconclusive"),
+            policy=pair.policy,
+            gates=gates,
+            undecided_gates=True,
+            smallest=finding.smallest(self.family) if finding else None,
+            caveats=caveats,
+        )
+
+    def sides(self, base: str, candidate: str) -> tuple[Side, Side]:
+        """Both sides under these names, as all comparisons have them."""
+        first = {name: case.base for name, case in self.cases.items()}
+        second = {name: case.candidate for name, case in self.cases.items()}
+        return Side(base, "ab", first), Side(candidate, "ab", second)
+
+    def remarks(self) -> list[str]:
+        """What is to be said of the measuring itself: pairs, and what running first costs where that is much."""
+        pairs = [len(case.leads) for case in self.cases.values()]
+        few, many = min(pairs, default=0), max(pairs, default=0)
+        said = [
+            f"{few} pairs of launches a case" if few == many else f"{few} to {many} pairs of launches a case"
+        ]
+        slots = [one.slot for one in self._findings.values() if one is not None]
+        if (
+            slots
+            and (largest := max(slots, key=lambda slot: abs(math.log(slot))))
+            and abs(largest - 1) > _NOTABLE
+        ):
+            said.append(
+                f"the launch that runs first of a pair is up to {largest - 1:+.1%} slower; that is taken out"
+            )
+        return said
+
+
+def _by_default(row: Row) -> bool:
+    return row.policy.regression == "fail" and not row.policy.named

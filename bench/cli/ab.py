@@ -1,0 +1,208 @@
+"""The verb of the gate on time: `ab`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.case import Schedule
+from bench.cli.compare import FORMATS, check_asked, ci, phases, rules_of, say, write
+from bench.cli.measuring import Wishes, command, lock, watching
+from bench.cli.options import (
+    Allocator,
+    Axis,
+    Data,
+    Debug,
+    Download,
+    Keyword,
+    Name,
+    Note,
+    NoWait,
+    Out,
+    Quiet,
+    Threads,
+    Timeout,
+    conditions,
+    overrides,
+    seconds,
+    suite_files,
+)
+from bench.cli.pairing import pairing
+from bench.errors import Interrupted, UsageError
+from bench.results import folder as folders
+from bench.signals import stoppable
+
+if TYPE_CHECKING:
+    from bench.analysis.comparing import Asked
+    from bench.analysis.policy import Rule
+    from bench.analysis.side_by_side import SideBySide
+    from bench.gate.session import Session
+    from bench.report.comparison import Page
+
+_PAIRS = 40
+
+
+def register(app: typer.Typer) -> None:
+    app.command("ab")(ab)
+
+
+def ab(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SIDE [SIDE]] [SUITE]...",
+            help="Sides: ref=REV, worktree, python=PATH, env:NAME=VALUE, set:AXIS=VALUE; base first. One is held "
+            "against what lies here now, none means where the work left the main branch.  Suites: [default: suites]",
+        ),
+    ] = None,
+    keyword: Keyword = None,
+    axis: Axis = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Compare these metrics, such as 'train.*'; repeatable."),
+    ] = None,
+    thresholds: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="What fails a build.  [default: thresholds.toml, where there is one]"
+        ),
+    ] = None,
+    pairs: Annotated[int, typer.Option(help="Pairs of launches of a case that cannot be decided.")] = _PAIRS,
+    time_budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="End after 90s, 5m, 1h, with what is known by then.")
+    ] = None,
+    build_command: Annotated[
+        str, typer.Option("--build", metavar="CMD", help="Run this in the tree of each side first.")
+    ] = "",
+    timeout: Timeout = "10m",
+    seed: Annotated[
+        int, typer.Option(help="Seeds the order of the launches, and torch in every launch.")
+    ] = 0,
+    threads: Threads = None,
+    allocator: Allocator = "pinned",
+    data: Data = Path("data"),
+    download: Download = False,
+    out: Out = None,
+    name: Name = "",
+    note: Note = "",
+    allow_inconclusive: Annotated[
+        bool, typer.Option("--allow-inconclusive", help="Exit 0 where rows could not be decided.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show the rows that did not change, too.")
+    ] = False,
+    form: Annotated[
+        str, typer.Option("--format", metavar="|".join(FORMATS), help="What is printed.")
+    ] = "table",
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write JUnit XML for a CI server.")
+    ] = None,
+    no_wait: NoWait = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Measure two versions side by side, launch by launch; exit 1 where something regressed."""
+    from bench.gate.session import Request, opened, resolve
+    from bench.gate.versions import told_apart
+
+    began = time.monotonic()
+    if form not in FORMATS:
+        raise UsageError(f"unknown format {form!r}; there are {', '.join(FORMATS)}")
+    if pairs < 1:
+        raise UsageError(f"pairs must be at least 1, not {pairs}")
+    versions, suites = told_apart(arguments or [])
+    rules, file = rules_of(thresholds)
+    request = Request(
+        files=suite_files(suites),
+        keyword=keyword,
+        overrides=overrides(axis),
+        schedule=Schedule(
+            time_budget=None if time_budget is None else seconds(time_budget),
+            timeout=seconds(timeout),
+            seed=seed,
+        ),
+        conditions=conditions(threads, allocator, None, data),
+        build=build_command,
+        download=download,
+        pairs=pairs,
+        labels={"name": name, "note": note, "command": command()},
+    )
+    asked = side_by_side(metric or [], rules)
+    wishes = Wishes({"name": name, "note": note}, out, download, not no_wait, quiet, began)
+    with stoppable(), lock(wishes), opened(resolve(versions), request, out) as session:
+        judge, stop = measured(session, asked, wishes)
+    page = page_of(session, judge, asked, file, allow_inconclusive)
+    keep(session, page)
+    say(page, form, everything)
+    ci(page, junit, sys.stdout if form == "table" else sys.stderr)
+    return stop or page.exit_code
+
+
+def side_by_side(metrics: Sequence[str], rules: Sequence[Rule]) -> Asked:
+    """What is asked of launches that are measured in pairs: times are told apart from a percent on."""
+    from bench.analysis.comparing import Asked
+    from bench.analysis.policy import SIDE_BY_SIDE, THRESHOLDS
+
+    return Asked(metrics, rules, standards={**THRESHOLDS, "time": SIDE_BY_SIDE})
+
+
+def measured(session: Session, asked: Asked, wishes: Wishes) -> tuple[SideBySide, int]:
+    """The judge, told of all pairs; and the exit code of a signal that ended it early, else 0."""
+    judge = session.judge(asked)
+    telemetry = watching(case for pair in session.matching.pairs.values() for case in pair)
+    progress = pairing(session, judge, wishes.quiet)
+    stop = 0
+    try:
+        for one in session.measure(judge, telemetry, progress.begin, wishes.began):
+            progress.end(one)
+    except Interrupted as signal:
+        stop = 128 + signal.signal_number
+    finally:
+        progress.close()
+        telemetry.close()
+    return judge, stop
+
+
+def page_of(
+    session: Session, judge: SideBySide, asked: Asked, file: Path | None, allow_inconclusive: bool
+) -> Page:
+    """All verdicts as the page that every surface says."""
+    from bench.analysis.compare import outcome
+    from bench.report.comparison import Page
+
+    rows = judge.end()
+    base, candidate = judge.sides(*(side.label for side in session.sides))
+    check_asked(base, asked, file)
+    return Page(
+        base=base.name,
+        candidate=candidate.name,
+        rows=rows,
+        only_base=session.matching.only_base,
+        only_candidate=session.matching.only_candidate,
+        notes=judge.remarks(),
+        phases=phases(base, candidate, rows),
+        exit_code=outcome(rows, allow_inconclusive),
+        paired=True,
+        allow_inconclusive=allow_inconclusive,
+    )
+
+
+def keep(session: Session, page: Page) -> None:
+    """Tables of each side, the verdicts and their picture, in the folder of the A/B."""
+    from bench.gate.session import NAMES
+    from bench.report import ci as surfaces
+    from bench.report.plots import draw_comparison
+    from bench.results import tables
+
+    for name in NAMES:
+        folder = folders.RunFolder(session.place / name)
+        tables.write(folder, tables.read(folder.path))
+    write(session.place / "comparison.json", surfaces.as_json(page), "--out")
+    write(session.place / "comparison.md", surfaces.markdown(page), "--out")
+    draw_comparison(page, session.place / "plots")
+    print(f"kept: {folders.shown(session.place)}/", file=sys.stderr)

@@ -1,0 +1,91 @@
+"""What is seen of an A/B while it goes on: verdicts as they fall, and signs of life between them, on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from bench.cli.progress import LINE_EVERY, clock_time, failure_line
+from bench.measurement import Failure
+from bench.report.units import one_line, percent
+
+if TYPE_CHECKING:
+    from bench.analysis.compare import Row
+    from bench.analysis.side_by_side import SideBySide
+    from bench.gate.paired import Launched
+    from bench.gate.session import Session
+
+
+class Progress(Protocol):
+    """Told of each pair before it, and of each launch after it."""
+
+    def begin(self, name: str, pair: int) -> None: ...
+    def end(self, launched: Launched) -> None: ...
+    def close(self) -> None: ...
+
+
+def pairing(session: Session, judge: SideBySide, quiet: bool) -> Progress:
+    """Lines on standard error; of a quiet command the failures alone."""
+    names = list(session.matching.pairs)
+    return Verdicts(judge, names, sys.stderr, quiet)
+
+
+class Verdicts:
+    """A line for every case that is decided, every failure, and every ten seconds between."""
+
+    def __init__(
+        self,
+        judge: SideBySide,
+        names: list[str],
+        out: TextIO,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._judge, self._open, self._all = judge, list(names), len(names)
+        self._out, self._quiet, self._clock = out, quiet, clock
+        self._began = clock()
+        self._said = float("-inf")
+
+    def begin(self, name: str, pair: int) -> None:
+        now = self._clock()
+        if self._quiet or now - self._said < LINE_EVERY:
+            return
+        what = f"pair {pair}" if pair else "counts"
+        decided = self._all - len(self._open)
+        self._say(
+            f"{what}, {decided} of {self._all} cases decided, {clock_time(now - self._began)} elapsed: {name}"
+        )
+
+    def end(self, launched: Launched) -> None:
+        if isinstance(launched.record, Failure):
+            self._say(f"{('base', 'candidate')[launched.side]}: {failure_line(launched.record)}")
+        # The judge hears of a pair once both launches are back: what was decided before this one is said now.
+        self._verdicts()
+
+    def close(self) -> None:
+        self._verdicts()
+
+    def _verdicts(self) -> None:
+        for name in [name for name in self._open if self._judge.pairs(name) and not self._judge.wants(name)]:
+            self._open.remove(name)
+            if not self._quiet:
+                said = "; ".join(map(said_of, filter(_is_time, self._judge.rows_of(name))))
+                self._say(f"after {self._judge.pairs(name)} pairs: {name}: {said}")
+
+    def _say(self, line: str) -> None:
+        self._said = self._clock()
+        print(one_line(line), file=self._out, flush=True)
+
+
+def _is_time(row: Row) -> bool:
+    return row.metric.kind == "time"
+
+
+def said_of(row: Row) -> str:
+    """'train.step_time regressed, 1.052 (1.031 to 1.074)'."""
+    if row.ratio is None or row.low is None or row.high is None:
+        return f"{row.metric.name} {row.verdict.replace('_', ' ')}"
+    seen = f", sees from {percent(row.smallest)}" if row.verdict == "inconclusive" and row.smallest else ""
+    return f"{row.metric.name} {row.verdict}, {row.ratio:.3f} ({row.low:.3f} to {row.high:.3f}){seen}"

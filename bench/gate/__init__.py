@@ -1,0 +1,1 @@
+"""The gate on time: two sides measured side by side, in one session."""

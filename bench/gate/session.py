@@ -1,0 +1,263 @@
+"""An A/B from its sides to its page: trees, workers, matched cases, journals, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench import __version__
+from bench.analysis.comparability import differences_for_counts
+from bench.analysis.comparing import Asked
+from bench.analysis.side_by_side import MOST_PAIRS, Matched, SideBySide
+from bench.analysis.sides import CaseSide
+from bench.case import AxisValue, Case, Conditions, Schedule
+from bench.errors import UsageError
+from bench.gate.matching import Matching, match
+from bench.gate.paired import Guest, Launched, Side, Sides, measure
+from bench.gate.trees import Repository, Tree, build, without_git
+from bench.gate.versions import NOW, Version
+from bench.measurement import Environment
+from bench.nursery import Interpreter, Workers
+from bench.results import folder as folders
+from bench.results.journal import Journal
+from bench.runner import Plan, Watch, describe, probe
+from bench.selection import parse
+
+NAMES = ("base", "candidate")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an A/B was asked to measure: suite `files`, the -k expression, the axes that --axis gave.
+
+    `build` is the command that each tree is built with; `pairs` the most of a case; `labels` go into plan.json.
+    """
+
+    files: Sequence[str]
+    schedule: Schedule
+    conditions: Conditions
+    keyword: str | None = None
+    overrides: Mapping[str, Sequence[AxisValue]] = field(default_factory=dict)
+    build: str = ""
+    download: bool = False
+    pairs: int = MOST_PAIRS
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Session:
+    """Both sides, ready to be measured into `place`; `environments` are theirs."""
+
+    place: Path
+    sides: Sides
+    matching: Matching
+    environments: tuple[Environment, Environment]
+    request: Request
+
+    @property
+    def same_for_counts(self) -> bool:
+        """Whether counts of the two sides may be held against each other."""
+        return not differences_for_counts(*self.environments)
+
+    def judge(self, asked: Asked) -> SideBySide:
+        matched = [
+            Matched(name, CaseSide(base.suite, base.device), CaseSide(candidate.suite, candidate.device))
+            for name, (base, candidate) in self.matching.pairs.items()
+        ]
+        return SideBySide(matched, asked, self.request.pairs, self.same_for_counts)
+
+    def measure(
+        self,
+        judge: SideBySide,
+        watch: Watch | None = None,
+        announce: Callable[[str, int], None] = lambda _name, _pair: None,
+        began: float | None = None,
+    ) -> Iterator[Launched]:
+        """Every launch as it comes back, once it is in the journal of its side."""
+        with contextlib.ExitStack() as stack:
+            journals = [
+                stack.enter_context(contextlib.closing(Journal(folders.RunFolder(self.place / name).journal)))
+                for name in NAMES
+            ]
+            for one in measure(self.sides, self.matching.pairs, judge, watch, announce, began=began):
+                journals[one.side].append(one.record)
+                yield one
+
+
+def resolve(versions: Sequence[Version]) -> tuple[Version, Version]:
+    """Base and candidate: one side is held against what lies here now, none means where work left the main branch."""
+    if len(versions) == 2:
+        return versions[0], versions[1]
+    now = Version(NOW)
+    if versions:
+        return versions[0], now
+    commit = Repository().merge_base()
+    return Version(f"ref={commit[:9]}", ref=commit), now
+
+
+@contextlib.contextmanager
+def opened(
+    versions: tuple[Version, Version], request: Request, place: Path | None = None
+) -> Iterator[Session]:
+    """The session, its cases found and its sides tried; trees and workers go with it.
+
+    Raises UsageError for what cannot be measured.
+    """
+    with contextlib.ExitStack() as stack:
+        trees = _trees(stack, versions)
+        if request.build:
+            for tree in dict.fromkeys(trees):
+                build(request.build, tree)
+        hosts = _hosts(stack, versions, request.conditions)
+        top = _new_folder(place)
+        sides = _sides(versions, trees, hosts, request, top)
+        try:
+            listed = [_cases(side, request) for side in sides]
+            matching = match(listed[0], listed[1], [axis for one in versions for axis in one.axes])
+            if not matching.pairs:
+                raise UsageError(
+                    f"the sides have no case in common: {len(listed[0])} in {sides[0].label}, "
+                    f"{len(listed[1])} in {sides[1].label}"
+                )
+            for number, side in enumerate(sides):
+                chosen = dict.fromkeys(pair[number] for pair in matching.pairs.values())
+                side.plan.cases = list(chosen)
+                probe(side.workers, side.plan, request.download)
+            environments = tuple(_environment(side, request.schedule) for side in sides)
+        except BaseException:
+            _discard(top)
+            raise
+        for name, side, environment in zip(NAMES, sides, environments, strict=True):
+            _write_plan(folders.RunFolder(top / name), side, environment, request)
+        yield Session(top, sides, matching, (environments[0], environments[1]), request)
+
+
+def _trees(stack: contextlib.ExitStack, versions: tuple[Version, Version]) -> list[Tree]:
+    """The tree of each side; a commit that both name is checked out once."""
+    if not any(version.ref for version in versions):
+        try:
+            own = Repository().own()
+        except UsageError:
+            own = without_git()
+        return [own, own]
+    repository = Repository()
+    made: dict[str, Tree] = {}
+    for version in versions:
+        ref = repository.commit(version.ref) if version.ref else ""
+        if ref not in made:
+            made[ref] = stack.enter_context(repository.checked_out(ref)) if ref else repository.own()
+    return [made[repository.commit(one.ref) if one.ref else ""] for one in versions]
+
+
+def _hosts(
+    stack: contextlib.ExitStack, versions: tuple[Version, Version], conditions: Conditions
+) -> list[Workers]:
+    """Workers for each side: the same ones where interpreter and environment are equal."""
+    made: dict[tuple[str, tuple[tuple[str, str], ...]], Workers] = {}
+    hosts = []
+    for version in versions:
+        key = version.python, tuple(sorted(version.variables.items()))
+        if key not in made:
+            interpreter = Interpreter(version.python or Interpreter().program, version.variables)
+            own = _with_threads(conditions, version.variables)
+            made[key] = stack.enter_context(Workers(own, interpreter=interpreter))
+        hosts.append(made[key])
+    return hosts
+
+
+def _with_threads(conditions: Conditions, variables: Mapping[str, str]) -> Conditions:
+    """The variable that sets the number of threads is a way to say that number: torch is told it as well."""
+    text = variables.get("OMP_NUM_THREADS")
+    if text is None:
+        return conditions
+    if not text.isdigit() or not int(text):
+        raise UsageError(f"env:OMP_NUM_THREADS={text} is no number of threads; give a whole number above 0")
+    return dataclasses.replace(conditions, threads=int(text))
+
+
+def _new_folder(place: Path | None) -> Path:
+    """The folder of the A/B, with that of each side in it."""
+    named = folders.run_name(datetime.now(UTC), folders.git_commit(), socket.gethostname())
+    top = place if place is not None else folders.RESULTS / f"{named}-ab"
+    if top.exists() and (not top.is_dir() or any(top.iterdir())):
+        raise UsageError(f"{top} exists and is not an empty folder; name another with --out")
+    for name in NAMES:
+        folders.create(datetime.now(UTC), top / name)
+    return top
+
+
+def _discard(top: Path) -> None:
+    """Takes away the folder of an A/B in which nothing was measured."""
+    for path in sorted(top.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    top.rmdir()
+
+
+def _sides(
+    versions: tuple[Version, Version],
+    trees: Sequence[Tree],
+    hosts: Sequence[Workers],
+    request: Request,
+    top: Path,
+) -> Sides:
+    first, second = (
+        Side(
+            version,
+            trees[number],
+            Guest(
+                hosts[number],
+                trees[number].to_json(trees[1 - number]),
+                (top / NAMES[number] / "logs").resolve(),
+            ),
+            Plan([], {}, request.schedule),
+        )
+        for number, version in enumerate(versions)
+    )
+    return first, second
+
+
+def _cases(side: Side, request: Request) -> list[Case]:
+    """The cases of a side, as its own suites declare them; a file that its tree has not, has none there."""
+    files = [path for path in map(side.tree.path, request.files) if Path(path).is_file()]
+    if not files:
+        raise UsageError(f"{side.label} has none of the suite files: {', '.join(request.files)}")
+    overrides = {**request.overrides, **{name: [value] for name, value in side.version.axes.items()}}
+    listings = describe(side.workers, files, overrides)
+    side.plan.files = {one.name: one.file for one in listings}
+    cases = [case for one in listings for case in one.expansion.cases]
+    if request.keyword is None:
+        return cases
+    chosen = list(filter(parse(request.keyword), cases))
+    if not chosen:
+        raise UsageError(f"-k {request.keyword!r} matches none of the {len(cases)} cases of {side.label}")
+    return chosen
+
+
+def _environment(side: Side, schedule: Schedule) -> Environment:
+    request = {
+        "do": "environment",
+        "conditions": side.workers.conditions.to_json(),
+        "seed": schedule.seed,
+    }
+    found = side.workers.ask(request, "environment.log")["environment"]
+    return Environment.from_json({**found, "start_method": side.workers.conditions.start_method})
+
+
+def _write_plan(folder: folders.RunFolder, side: Side, environment: Environment, request: Request) -> None:
+    folder.write_json("environment.json", environment.to_json())
+    plan: dict[str, Any] = {
+        **request.labels,
+        "side": side.label,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": __version__,
+        "commit": side.tree.commit,
+        "conditions": side.workers.conditions.to_json(),
+        **side.plan.to_json(),
+    }
+    folder.write_json("plan.json", plan)

@@ -1,0 +1,172 @@
+"""The code of each side: the user's own tree, which is never touched, or a commit in a temporary worktree of git."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UsageError
+
+_MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Where the code of a side lies.
+
+    `home` is the top of the user's own tree, `root` that of this one, `place` where below it the command runs;
+    `commit` is its short name, with `+` behind it where there is uncommitted work.
+    """
+
+    home: Path
+    root: Path
+    place: str = "."
+    commit: str = ""
+
+    def path(self, file: str) -> str:
+        """A file of the user's tree as this one has it; what lies elsewhere is the same on both sides."""
+        relative = os.path.relpath(os.path.realpath(file), self.home)
+        return file if relative.startswith("..") else str(self.root / relative)
+
+    def to_json(self, other: Tree) -> dict[str, Any]:
+        """As a worker is told of it: code of the `other` side, or of the user's tree, must not come in."""
+        others = {str(path) for path in (self.home, other.root)} - {str(self.root)}
+        return {"root": str(self.root), "home": str(self.home), "place": self.place, "others": sorted(others)}
+
+
+class Repository:
+    """The repository of git that the working directory lies in. Raises UsageError where there is none."""
+
+    def __init__(self, here: Path | None = None) -> None:
+        self._here = (here or Path.cwd()).resolve()
+        self.top = Path(self._git("rev-parse", "--show-toplevel")).resolve()
+
+    def _git(self, *arguments: str) -> str:
+        return git(self._here, *arguments)
+
+    def own(self) -> Tree:
+        """The user's tree as it lies there."""
+        changed = self._git("status", "--porcelain", "--untracked-files=no")
+        commit = self._has("HEAD")
+        return Tree(self.top, self.top, self._place, commit[:9] + ("+" if changed else "") if commit else "")
+
+    @property
+    def _place(self) -> str:
+        return os.path.relpath(self._here, self.top)
+
+    def _has(self, ref: str) -> str:
+        """The commit of a ref; empty where there is none."""
+        try:
+            return self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+        except UsageError:
+            return ""
+
+    def commit(self, ref: str) -> str:
+        """The whole name of a commit. Raises UsageError, with what to do, where there is none."""
+        found = self._has(ref)
+        if not found:
+            shallow = self._git("rev-parse", "--is-shallow-repository") == "true"
+            fetch = "; this clone is shallow, fetch all of it: git fetch --unshallow" if shallow else ""
+            raise UsageError(f"ref={ref}: git knows no such commit, branch or tag{fetch}")
+        return found
+
+    def merge_base(self) -> str:
+        """Where the work at hand left the main branch; on the main branch itself, the commit before.
+
+        That is the last commit for work that is not committed. Raises UsageError where there is no such commit.
+        """
+        asked = os.environ.get("GITHUB_BASE_REF")  # of a pull request on Actions
+        names = (f"origin/{asked}", asked, *_MAIN) if asked else _MAIN
+        main = next((name for name in names if self._has(name)), None)
+        if main is None:
+            raise UsageError(f"there is no main branch ({', '.join(_MAIN)}); name a side, such as ref=HEAD~1")
+        head = self.commit("HEAD")
+        try:
+            base = self._git("merge-base", main, "HEAD")
+        except UsageError:
+            raise UsageError(
+                f"HEAD and {main} have no commit in common; fetch the history (git fetch --unshallow), or name a side"
+            ) from None
+        if base == head and not self._git("status", "--porcelain", "--untracked-files=no"):
+            base = self._has("HEAD~1")
+            if not base:
+                raise UsageError(
+                    "HEAD has no commit before it; name a side, such as ref=v1.0, or fetch the history"
+                )
+        return base
+
+    @contextlib.contextmanager
+    def checked_out(self, ref: str) -> Iterator[Tree]:
+        """A commit in a worktree of its own, as long as it is wanted. Raises UsageError where git cannot."""
+        commit = self.commit(ref)
+        folder = Path(tempfile.mkdtemp(prefix="epochbench-tree-")).resolve()
+        root = folder / "tree"
+        try:
+            # What a killed command has left behind is forgotten.
+            self._git("worktree", "prune")
+            self._git("worktree", "add", "--detach", str(root), commit)
+            if (root / ".gitmodules").is_file():
+                git(root, "submodule", "update", "--init", "--recursive")
+            if not (root / self._place).is_dir():
+                raise UsageError(f"ref={ref}: it has no folder {self._place}, where the command was started")
+            yield Tree(self.top, root, self._place, commit[:9])
+        finally:
+            with contextlib.suppress(UsageError):
+                self._git("worktree", "remove", "--force", "--force", str(root))
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def without_git() -> Tree:
+    """The working directory, for sides that do not differ in their code."""
+    here = Path.cwd().resolve()
+    return Tree(here, here)
+
+
+def build(command: str, tree: Tree) -> None:
+    """Runs the command that builds a tree, in it. Raises UsageError with the end of what it said."""
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=tree.root,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    if done.returncode:
+        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        raise UsageError(
+            f"--build {command!r} ended with exit code {done.returncode} in {tree.root}: "
+            f"{said[-1] if said else 'it said nothing'}",
+            "\n".join(said),
+        )
+
+
+def git(place: Path, *arguments: str) -> str:
+    """What a command of git prints. Raises UsageError with git's own message."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=place,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+        )
+    except OSError as problem:
+        raise UsageError(
+            f"git cannot be run: {problem.strerror}; install it, or name sides without ref="
+        ) from None
+    if done.returncode:
+        lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
+        raise UsageError(
+            f"git {arguments[0]}: {lines[-1] if lines else f'exit code {done.returncode}'}", done.stderr
+        )
+    return done.stdout.strip()

@@ -1,0 +1,73 @@
+"""The user's code as one tree has it: a request is answered there, and proves afterwards what it loaded."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UsageError
+from bench.worker.suites import FOREIGN
+
+_HARNESS = os.path.realpath(Path(__file__).parents[1])
+_INSTALLED = tuple(os.path.realpath(sysconfig.get_path(name)) for name in ("purelib", "platlib"))
+_NOT_OWN = (*(os.path.realpath(path) for path in FOREIGN), *_INSTALLED, _HARNESS)
+
+_REMEDY = "let the package be found by its path: PYTHONPATH, or pip install --config-settings editable_mode=compat -e ."
+
+
+def enter(tree: Mapping[str, Any]) -> None:
+    """Goes over to a tree: the working directory, and what of the search path lies in the user's own."""
+    os.chdir(os.path.join(tree["root"], tree["place"]))
+    sys.path[:] = [_moved(entry, tree) for entry in sys.path]
+    if "PYTHONPATH" in os.environ:  # of programs that the user's code starts
+        entries = os.environ["PYTHONPATH"].split(os.pathsep)
+        os.environ["PYTHONPATH"] = os.pathsep.join(_moved(entry, tree) for entry in entries)
+
+
+def _moved(entry: str, tree: Mapping[str, Any]) -> str:
+    """The entry of a search path as the tree has it; installed packages and Epochbench stay where they are."""
+    real = os.path.realpath(entry) if entry else entry
+    if not real or _is_in(real, _NOT_OWN) or any(_is_in(path, [real]) for path in (_HARNESS,)):
+        return entry
+    if not _is_in(real, [tree["home"]]):
+        return entry
+    return os.path.join(tree["root"], os.path.relpath(real, tree["home"]))
+
+
+def prove(tree: Mapping[str, Any]) -> None:
+    """Raises UsageError where a module that the tree has was loaded from anywhere else.
+
+    That is one that lies in another tree, or an installed copy: the wrong code would be measured.
+    """
+    own = provided(Path(tree["root"]))
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str):
+            continue
+        real = os.path.realpath(file)
+        if _is_in(real, [_HARNESS]):
+            continue
+        installed_copy = _is_in(real, _INSTALLED) and name.partition(".")[0] in own
+        elsewhere = (
+            not _is_in(real, _NOT_OWN) and not _is_in(real, [tree["root"]]) and _is_in(real, tree["others"])
+        )
+        if installed_copy or elsewhere:
+            raise UsageError(
+                f"module {name!r} was loaded from {real}, not from {tree['root']}: the wrong code would be "
+                f"measured; {_REMEDY}"
+            )
+
+
+def provided(root: Path) -> set[str]:
+    """The packages and modules that can be imported from a tree, at its top and in `src`."""
+    places = [place for place in (root, root / "src") if place.is_dir()]
+    modules = {file.stem for place in places for file in place.glob("*.py")}
+    return modules | {file.parent.name for place in places for file in place.glob("*/__init__.py")}
+
+
+def _is_in(path: str, folders: Any) -> bool:
+    return any(path == folder or path.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
