@@ -79,6 +79,7 @@ class Plan:
     schedule: Schedule = field(default_factory=Schedule)
     apart: Apart = field(default_factory=Apart)
     traces: Path | None = None  # the folder that profiles put their files into
+    plant: Mapping[str, Any] | None = None  # work added to each launch, as worker/plants.py names it
 
     @property
     def launches(self) -> int:
@@ -253,6 +254,7 @@ def launch(
         "conditions": _conditions(workers, job, threads).to_json(),
         "seed": plan.schedule.seed,
         **_wishes(plan, job),
+        **({} if plan.plant is None else {"plant": dict(plan.plant)}),
     }
     record: Record
     loop: tuple[float, float] | None = None

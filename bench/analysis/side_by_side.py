@@ -249,9 +249,9 @@ class SideBySide:
             and (largest := max(slots, key=lambda slot: abs(math.log(slot))))
             and abs(largest - 1) > _NOTABLE
         ):
-            said.append(
-                f"the launch that runs first of a pair is up to {largest - 1:+.1%} slower; that is taken out"
-            )
+            how = "slower" if largest > 1 else "faster"
+            share = abs(largest - 1)
+            said.append(f"the launch of a pair that runs first is up to {share:.1%} {how}; that is taken out")
         return said
 
 

@@ -67,8 +67,8 @@ class Side:
     @property
     def label(self) -> str:
         """What the user called it, with the commit behind it."""
-        commit = f" ({self.tree.commit})" if self.tree.commit else ""
-        return f"{self.version.text}{commit}"
+        known = not self.tree.commit or self.version.text == f"ref={self.tree.commit}"
+        return self.version.text if known else f"{self.version.text} ({self.tree.commit})"
 
 
 Sides = tuple[Side, Side]
@@ -97,14 +97,15 @@ def measure(
     announce: Callable[[str, int], None] = lambda _name, _pair: None,
     clock: Callable[[], float] = time.monotonic,
     began: float | None = None,
+    counts: bool = True,
 ) -> Iterator[Launched]:
     """Every launch as it comes back, the judge told of each pair; ends early where the time budget does.
 
-    Counts come first, a launch of each side. `cases` has by name the case of each side.
+    Counts come first, a launch of each side, unless these are not wanted. `cases` has by name the case of each side.
     """
     schedule = sides[0].plan.schedule
     budget = Budget(schedule.time_budget, clock, began)
-    for place, name in enumerate(cases, start=1):
+    for place, name in enumerate(cases if counts else (), start=1):
         if not budget.has_room():
             return
         announce(name, 0)

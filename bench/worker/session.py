@@ -22,7 +22,7 @@ from bench.errors import BenchError
 from bench.measurement import COUNTED, PHASED, STACKED, TIMED, Failure, Measurement
 from bench.suite import Suite
 from bench.training import Task, fit
-from bench.worker import allocator, counters, profiler, suites
+from bench.worker import allocator, counters, plants, profiler, suites
 from bench.worker.environment import environment, usable_cpus
 from bench.worker.guards import Guards
 from bench.worker.meters import NANO, MemoryMeter, Meter, device_synchronizer, device_timer
@@ -128,6 +128,8 @@ def timed(
     memory.start()
     began = time.perf_counter_ns()
     task = build(suite, case, device)
+    if "plant" in request:
+        plants.add(task, request["plant"])
     built = time.perf_counter_ns()
 
     timer = device_timer(device, phases=request["kind"] == PHASED)

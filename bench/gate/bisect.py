@@ -1,0 +1,150 @@
+"""The commit that made a case slower, found by git's own bisection with the paired test as the judge of each step.
+
+Each commit is held against the good one. It is bad if it is slower by more than half of what the bad one is: halfway
+between the two, so that an effect as large as the whole is as far from the line as none. What cannot be decided is skipped,
+as git skips it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.analysis.compare import Row
+from bench.analysis.comparing import Asked
+from bench.analysis.side_by_side import SideBySide
+from bench.errors import UsageError
+from bench.gate.session import Session
+from bench.gate.trees import Repository, git
+from bench.gate.versions import Version
+
+_FOUND = re.compile(r"^([0-9a-f]{40,64}) is the first '?bad'? commit", re.MULTILINE)
+_ANSWERS = {"regressed": "bad", "equivalent": "good", "improved": "good"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A commit that was held against the good one: `answer` is what git was told."""
+
+    commit: str
+    subject: str
+    row: Row | None
+    answer: str
+    left: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The end: the first bad commit, or, where skipped ones are in the way, all that it may be."""
+
+    commits: Sequence[str]
+    subjects: Sequence[str]
+    parent: str = ""
+
+
+Compares = Callable[[Version, Version, Asked], tuple[Session, SideBySide]]
+
+
+def slowest(rows: Sequence[Row]) -> Row | None:
+    """Of the gated times that regressed the one that did most; None where none did."""
+    worse = [row for row in rows if row.metric.kind == "time" and row.gates and row.verdict == "regressed"]
+    return max(worse, key=lambda row: row.ratio or 0.0, default=None)
+
+
+def halfway(row: Row, asked: Asked) -> Asked:
+    """How the steps are judged: by this metric alone, the line drawn at half of its change."""
+    assert row.ratio is not None
+    half = (row.ratio - 1) / 2
+    return dataclasses.replace(
+        asked, metrics=[row.metric.name], rules=(), standards={**asked.standards, "time": half}
+    )
+
+
+def answer(row: Row | None) -> str:
+    """What git is told of a commit: good, bad or skip."""
+    return _ANSWERS.get(row.verdict, "skip") if row is not None else "skip"
+
+
+@contextlib.contextmanager
+def history(repository: Repository, good: str, bad: str) -> Iterator[History]:
+    """A bisection of git in a worktree of its own, which no file is checked out into.
+
+    Raises UsageError where the good commit is none before the bad one.
+    """
+    first, last = repository.commit(good), repository.commit(bad)
+    if first == last:
+        raise UsageError(f"{good} and {bad} are the same commit; name a good one and a bad one behind it")
+    try:
+        git(repository.top, "merge-base", "--is-ancestor", first, last)
+    except UsageError:
+        raise UsageError(
+            f"{good} is no commit before {bad}; name the good one first, then the bad one"
+        ) from None
+    folder = Path(tempfile.mkdtemp(prefix="epochbench-bisect-")).resolve()
+    place = folder / "tree"
+    try:
+        git(repository.top, "worktree", "add", "--detach", "--no-checkout", str(place), last)
+        git(place, "bisect", "start", "--no-checkout", last, first)
+        yield History(place)
+    finally:
+        with contextlib.suppress(UsageError):
+            git(repository.top, "worktree", "remove", "--force", "--force", str(place))
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class History:
+    """The commits between good and bad: which is to be judged next, and what the end is."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self.found: Found | None = None
+        if not git(place, "rev-list", "--count", "BISECT_HEAD"):
+            raise UsageError("git names no commit between the two")
+        # Where the bad commit follows the good one at once there is nothing to judge.
+        if git(place, "rev-parse", "BISECT_HEAD") == git(place, "rev-parse", "refs/bisect/bad"):
+            self._end([git(place, "rev-parse", "BISECT_HEAD")])
+
+    @property
+    def commit(self) -> str:
+        return git(self._place, "rev-parse", "BISECT_HEAD")
+
+    @property
+    def left(self) -> int:
+        """How many commits may still be the first bad one, this one among them."""
+        skipped = git(self._place, "for-each-ref", "--format=%(refname)", "refs/bisect/").splitlines()
+        good = [f"^{ref}" for ref in skipped if ref.startswith("refs/bisect/good-")]
+        return int(git(self._place, "rev-list", "--count", "refs/bisect/bad", *good))
+
+    def subject(self, commit: str) -> str:
+        return git(self._place, "show", "--no-patch", "--format=%h %s", commit)
+
+    def tell(self, answer: str) -> None:
+        """Tells git of the present commit; afterwards there is another, or the end is found."""
+        try:
+            said = git(self._place, "bisect", answer, self.commit)
+        except UsageError as end:
+            # Git ends with a code of its own where only skipped commits are left.
+            if "only 'skip'ped commits left" not in f"{end} {end.detail}" + self._log():
+                raise
+            self._end(self._suspects())
+            return
+        if first := _FOUND.search(said):
+            self._end([first[1]])
+
+    def _log(self) -> str:
+        return git(self._place, "bisect", "log")
+
+    def _suspects(self) -> list[str]:
+        refs = git(self._place, "for-each-ref", "--format=%(refname)", "refs/bisect/").splitlines()
+        good = [f"^{ref}" for ref in refs if ref.startswith("refs/bisect/good-")]
+        return git(self._place, "rev-list", "refs/bisect/bad", *good).splitlines()
+
+    def _end(self, commits: Sequence[str]) -> None:
+        parent = git(self._place, "rev-parse", f"{commits[0]}^") if len(commits) == 1 else ""
+        self.found = Found(commits, [self.subject(one) for one in commits], parent)
