@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import typer
 
-from bench.cli import ab, compare, doctor, inspect, listing, profile, run
+from bench.cli import ab, bisect, compare, doctor, inspect, listing, profile, run, selftest
 from bench.errors import HarnessFault, Interrupted, UsageError
 
 USAGE, FAULT, INTERRUPTED = 2, 70, 130
@@ -32,6 +32,8 @@ run.register(app)
 profile.register(app)
 compare.register(app)
 ab.register(app)
+selftest.register(app)
+bisect.register(app)
 inspect.register(app)
 doctor.register(app)
 

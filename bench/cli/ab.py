@@ -184,12 +184,22 @@ def page_of(
         rows=rows,
         only_base=session.matching.only_base,
         only_candidate=session.matching.only_candidate,
-        notes=judge.remarks(),
+        notes=[*judge.remarks(), *gate_here(session)],
         phases=phases(base, candidate, rows),
         exit_code=outcome(rows, allow_inconclusive),
         paired=True,
         allow_inconclusive=allow_inconclusive,
     )
+
+
+def gate_here(session: Session) -> list[str]:
+    """How good the gate is on this machine, where a self-test has told."""
+    from bench.gate.selftest import Decision, scores
+    from bench.results import selftests
+
+    made = [Decision(**one) for one in selftests.latest(session.environments[1])]
+    said = [f"{one.arm}: {one.found} of {one.decisions} called" for one in scores(made)]
+    return [f"the gate on this machine, by bench selftest: {'; '.join(said)}"] if said else []
 
 
 def keep(session: Session, page: Page) -> None:

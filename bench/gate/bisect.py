@@ -1,8 +1,8 @@
 """The commit that made a case slower, found by git's own bisection with the paired test as the judge of each step.
 
 Each commit is held against the good one. It is bad if it is slower by more than half of what the bad one is: halfway
-between the two, so that an effect as large as the whole is as far from the line as none. What cannot be decided is skipped,
-as git skips it.
+between the two, so that an effect as large as the whole is as far from the line as none. What cannot be decided is
+skipped, as git skips it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from bench.analysis.comparing import Asked
 from bench.analysis.side_by_side import SideBySide
 from bench.errors import UsageError
 from bench.gate.session import Session
-from bench.gate.trees import Repository, git
+from bench.gate.trees import Repository, git, run_git
 from bench.gate.versions import Version
 
 _FOUND = re.compile(r"^([0-9a-f]{40,64}) is the first '?bad'? commit", re.MULTILINE)
+_ONLY_SKIPPED = 2  # how git bisect ends where all that is left was skipped (git-bisect(1))
 _ANSWERS = {"regressed": "bad", "equivalent": "good", "improved": "good"}
 
 
@@ -104,8 +105,6 @@ class History:
     def __init__(self, place: Path) -> None:
         self._place = place
         self.found: Found | None = None
-        if not git(place, "rev-list", "--count", "BISECT_HEAD"):
-            raise UsageError("git names no commit between the two")
         # Where the bad commit follows the good one at once there is nothing to judge.
         if git(place, "rev-parse", "BISECT_HEAD") == git(place, "rev-parse", "refs/bisect/bad"):
             self._end([git(place, "rev-parse", "BISECT_HEAD")])
@@ -116,29 +115,21 @@ class History:
 
     @property
     def left(self) -> int:
-        """How many commits may still be the first bad one, this one among them."""
-        skipped = git(self._place, "for-each-ref", "--format=%(refname)", "refs/bisect/").splitlines()
-        good = [f"^{ref}" for ref in skipped if ref.startswith("refs/bisect/good-")]
-        return int(git(self._place, "rev-list", "--count", "refs/bisect/bad", *good))
+        """How many commits may still be the first bad one."""
+        return len(self._suspects())
 
     def subject(self, commit: str) -> str:
         return git(self._place, "show", "--no-patch", "--format=%h %s", commit)
 
     def tell(self, answer: str) -> None:
         """Tells git of the present commit; afterwards there is another, or the end is found."""
-        try:
-            said = git(self._place, "bisect", answer, self.commit)
-        except UsageError as end:
-            # Git ends with a code of its own where only skipped commits are left.
-            if "only 'skip'ped commits left" not in f"{end} {end.detail}" + self._log():
-                raise
-            self._end(self._suspects())
-            return
-        if first := _FOUND.search(said):
+        done = run_git(self._place, "bisect", answer, self.commit)
+        if first := _FOUND.search(done.stdout):
             self._end([first[1]])
-
-    def _log(self) -> str:
-        return git(self._place, "bisect", "log")
+        elif done.returncode == _ONLY_SKIPPED:
+            self._end(self._suspects())
+        elif done.returncode:
+            raise UsageError(f"git bisect {answer}: {done.stderr.strip() or done.stdout.strip()}")
 
     def _suspects(self) -> list[str]:
         refs = git(self._place, "for-each-ref", "--format=%(refname)", "refs/bisect/").splitlines()

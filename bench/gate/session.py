@@ -103,9 +103,9 @@ def resolve(versions: Sequence[Version]) -> tuple[Version, Version]:
 
 @contextlib.contextmanager
 def opened(
-    versions: tuple[Version, Version], request: Request, place: Path | None = None
+    versions: tuple[Version, Version], request: Request, place: Path | None = None, kind: str = "ab"
 ) -> Iterator[Session]:
-    """The session, its cases found and its sides tried; trees and workers go with it.
+    """The session, its cases found and its sides tried; trees and workers go with it. `kind` ends its folder's name.
 
     Raises UsageError for what cannot be measured.
     """
@@ -115,7 +115,7 @@ def opened(
             for tree in dict.fromkeys(trees):
                 build(request.build, tree)
         hosts = _hosts(stack, versions, request.conditions)
-        top = _new_folder(place)
+        top = _new_folder(place, kind)
         sides = _sides(versions, trees, hosts, request, top)
         try:
             listed = [_cases(side, request) for side in sides]
@@ -181,10 +181,10 @@ def _with_threads(conditions: Conditions, variables: Mapping[str, str]) -> Condi
     return dataclasses.replace(conditions, threads=int(text))
 
 
-def _new_folder(place: Path | None) -> Path:
+def _new_folder(place: Path | None, kind: str) -> Path:
     """The folder of the A/B, with that of each side in it."""
     named = folders.run_name(datetime.now(UTC), folders.git_commit(), socket.gethostname())
-    top = place if place is not None else folders.RESULTS / f"{named}-ab"
+    top = place if place is not None else folders.RESULTS / f"{named}-{kind}"
     if top.exists() and (not top.is_dir() or any(top.iterdir())):
         raise UsageError(f"{top} exists and is not an empty folder; name another with --out")
     for name in NAMES:

@@ -151,10 +151,22 @@ def build(command: str, tree: Tree) -> None:
 
 def git(place: Path, *arguments: str) -> str:
     """What a command of git prints. Raises UsageError with git's own message."""
+    done = run_git(place, *arguments)
+    if done.returncode:
+        lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
+        raise UsageError(
+            f"git {arguments[0]}: {lines[-1] if lines else f'exit code {done.returncode}'}", done.stderr
+        )
+    return done.stdout.strip()
+
+
+def run_git(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command of git in a folder, whatever its end. Raises UsageError where there is no git."""
     try:
-        done = subprocess.run(
+        return subprocess.run(
             ["git", *arguments],
             cwd=place,
+            env={**os.environ, "LC_ALL": "C"},  # what it says is read
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -164,9 +176,3 @@ def git(place: Path, *arguments: str) -> str:
         raise UsageError(
             f"git cannot be run: {problem.strerror}; install it, or name sides without ref="
         ) from None
-    if done.returncode:
-        lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
-        raise UsageError(
-            f"git {arguments[0]}: {lines[-1] if lines else f'exit code {done.returncode}'}", done.stderr
-        )
-    return done.stdout.strip()

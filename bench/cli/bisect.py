@@ -1,0 +1,142 @@
+"""The verb that finds the commit: `bisect`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.case import Schedule
+from bench.cli.ab import measured, page_of, side_by_side
+from bench.cli.measuring import Wishes, command, lock
+from bench.cli.options import (
+    Allocator,
+    Axis,
+    Data,
+    Debug,
+    Keyword,
+    NoWait,
+    Quiet,
+    Suites,
+    Threads,
+    Timeout,
+    conditions,
+    overrides,
+    seconds,
+    suite_files,
+)
+from bench.signals import stoppable
+
+if TYPE_CHECKING:
+    from bench.analysis.compare import Row
+    from bench.analysis.comparing import Asked
+    from bench.gate.session import Request
+    from bench.report.comparison import Page
+
+UNDECIDED = 3
+
+
+def register(app: typer.Typer) -> None:
+    app.command("bisect")(bisect)
+
+
+def bisect(
+    good: Annotated[str, typer.Argument(metavar="GOOD", help="A commit that was fast enough.")],
+    bad: Annotated[str, typer.Argument(metavar="BAD", help="A later one that is not.")],
+    suites: Suites = None,
+    keyword: Keyword = None,
+    axis: Axis = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Look at these metrics, such as 'train.step_time'; repeatable."),
+    ] = None,
+    pairs: Annotated[int, typer.Option(help="Pairs of launches that a commit gets at the most.")] = 40,
+    build_command: Annotated[
+        str, typer.Option("--build", metavar="CMD", help="Run this in the tree of each commit first.")
+    ] = "",
+    timeout: Timeout = "10m",
+    seed: Annotated[int, typer.Option(help="Seeds the order of the launches.")] = 0,
+    threads: Threads = None,
+    allocator: Allocator = "pinned",
+    data: Data = Path("data"),
+    no_wait: NoWait = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Find the commit that made a case slower: exit 0 where it is found, 3 where that cannot be decided."""
+    from bench.gate import bisect as bisection
+    from bench.gate.session import Request
+    from bench.gate.trees import Repository
+
+    request = Request(
+        files=suite_files(suites),
+        keyword=keyword,
+        overrides=overrides(axis),
+        schedule=Schedule(timeout=seconds(timeout), seed=seed),
+        conditions=conditions(threads, allocator, None, data),
+        build=build_command,
+        pairs=pairs,
+        labels={"command": command()},
+    )
+    asked = side_by_side(metric or [], ())
+    wishes = Wishes({}, wait=not no_wait, quiet=quiet, began=time.monotonic())
+    with stoppable(), lock(wishes), bisection.history(Repository(), good, bad) as history:
+        page = compared(good, bad, request, asked, wishes)
+        whole = bisection.slowest(page.rows)
+        if whole is None:
+            print(f"undecided: no time of {bad} is known to be slower than that of {good}")
+            return UNDECIDED
+        print(f"{bad} against {good}: {said(whole)}")
+        asked = bisection.halfway(whole, asked)
+        while history.found is None:
+            commit, subject, left = history.commit, history.subject(history.commit), history.left
+            row = row_of(compared(good, commit, request, asked, wishes), whole)
+            answer = bisection.answer(row)
+            print(f"{left} left: {subject}: {answer}, {said(row)}", flush=True)
+            history.tell(answer)
+        found = history.found
+        if not found.parent:
+            print(f"undecided: one of {len(found.commits)} commits, the others were skipped")
+            for subject in found.subjects:
+                print(f"  {subject}")
+            return UNDECIDED
+        page = compared(
+            found.parent, found.commits[0], request, side_by_side([whole.metric.name], ()), wishes
+        )
+    row = row_of(page, whole)
+    print(f"the first slow commit is {found.subjects[0]}")
+    print(f"against its parent: {said(row)}")
+    if row is not None and page.phase(row):
+        print(f"most of it in {page.phase(row)}")
+    return 0
+
+
+def compared(base: str, candidate: str, request: Request, asked: Asked, wishes: Wishes) -> Page:
+    """The page of two commits. What was measured for it is not kept: a bisection answers one question."""
+    from bench.gate.session import opened
+    from bench.gate.versions import Version
+
+    versions = Version(f"ref={base}", ref=base), Version(f"ref={candidate}", ref=candidate)
+    with tempfile.TemporaryDirectory(prefix="epochbench-bisect-") as folder:
+        with opened(versions, request, Path(folder) / "ab") as session:
+            judge, stop = measured(session, asked, wishes)
+        if stop:
+            sys.exit(stop)
+        return page_of(session, judge, asked, None, allow_inconclusive=False)
+
+
+def row_of(page: Page, like: Row) -> Row | None:
+    """The row of the same case and metric; None where the two sides do not have it."""
+    return next(
+        (row for row in page.rows if (row.case, row.metric.name) == (like.case, like.metric.name)), None
+    )
+
+
+def said(row: Row | None) -> str:
+    from bench.cli.pairing import said_of
+
+    return "the case is not there" if row is None else f"{row.case}: {said_of(row)}"

@@ -1,0 +1,128 @@
+"""The verb that measures the gate itself: `selftest`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.case import Schedule
+from bench.cli.ab import side_by_side
+from bench.cli.measuring import Wishes, command, lock, watching
+from bench.cli.options import (
+    Allocator,
+    Axis,
+    Data,
+    Debug,
+    Json,
+    Keyword,
+    NoWait,
+    Out,
+    Quiet,
+    Suites,
+    Threads,
+    Timeout,
+    conditions,
+    overrides,
+    seconds,
+    suite_files,
+)
+from bench.errors import Interrupted, UsageError
+from bench.results import folder as folders
+from bench.signals import stoppable
+
+if TYPE_CHECKING:
+    from bench.gate.selftest import Decision
+
+
+def register(app: typer.Typer) -> None:
+    app.command("selftest")(selftest)
+
+
+def selftest(
+    suites: Suites = None,
+    keyword: Keyword = None,
+    axis: Axis = None,
+    decisions: Annotated[int, typer.Option(help="Comparisons of identical code.")] = 24,
+    plants: Annotated[
+        int, typer.Option(help="Comparisons with 3 %, and as many with 5 %, planted into every step.")
+    ] = 10,
+    pairs: Annotated[int, typer.Option(help="Pairs of launches that a decision gets at the most.")] = 40,
+    time_budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Begin no decision after 90s, 5m, 1h.")
+    ] = None,
+    timeout: Timeout = "10m",
+    seed: Annotated[int, typer.Option(help="Seeds the order of the launches.")] = 0,
+    threads: Threads = None,
+    allocator: Allocator = "pinned",
+    data: Data = Path("data"),
+    out: Out = None,
+    no_wait: NoWait = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Measure the gate on this machine, for your suite: false alarms, and which slowdowns it finds."""
+    from bench.gate import selftest as gate
+    from bench.gate.session import Request, opened
+    from bench.gate.versions import NOW, Version
+    from bench.results import selftests
+
+    if decisions < 0 or plants < 0 or decisions + plants < 1:
+        raise UsageError("nothing is to be decided; give --decisions or --plants a number above 0")
+    began = time.monotonic()
+    request = Request(
+        files=suite_files(suites),
+        keyword=keyword,
+        overrides=overrides(axis),
+        schedule=Schedule(timeout=seconds(timeout), seed=seed),
+        conditions=conditions(threads, allocator, None, data),
+        pairs=pairs,
+        labels={"command": command()},
+    )
+    wishes = Wishes({}, wait=not no_wait, quiet=quiet, began=began)
+    made: list[Decision] = []
+    stop = 0
+    ends = None if time_budget is None else began + seconds(time_budget)
+    with stoppable(), lock(wishes), opened((Version(NOW), Version(NOW)), request, out, "selftest") as session:
+        telemetry = watching(case for pair in session.matching.pairs.values() for case in pair)
+        try:
+            wanted = gate.arms(decisions, plants)
+            for one in gate.decisions(session, wanted, side_by_side([], ()), telemetry, ends=ends):
+                made.append(one)
+                selftests.write(session.place, made, session.environments[0])
+                if not quiet:
+                    print(said_of(one, len(made), len(wanted)), file=sys.stderr, flush=True)
+        except Interrupted as signal:
+            stop = 128 + signal.signal_number
+        finally:
+            telemetry.close()
+    if not made:
+        print(
+            "bench: nothing was decided: no case that trains could be measured in the time", file=sys.stderr
+        )
+        return stop or 3
+    if as_json:
+        print(json.dumps([dataclasses.asdict(score) for score in gate.scores(made)], indent=2))
+    else:
+        from rich.console import Console
+
+        from bench.report.selftest import table
+
+        Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(table(gate.scores(made)))
+        print(f"kept: {folders.shown(session.place)}/selftest.json")
+    return stop
+
+
+def said_of(decision: Decision, number: int, of: int) -> str:
+    """'3 of 50: 3 % in every step: epoch.time regressed 1.031, train.step_time regressed 1.032; 14 pairs, 11.2 s'."""
+    rows = ", ".join(
+        f"{name} {verdict} {decision.ratios.get(name, float('nan')):.3f}"
+        for name, verdict in decision.verdicts.items()
+    )
+    return f"{number} of {of}: {decision.arm}: {rows}; {decision.pairs} pairs, {decision.seconds:.1f} s"

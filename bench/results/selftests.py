@@ -1,0 +1,35 @@
+"""What is known of the gate on a machine: the decisions of a self-test, kept beside the runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.analysis.comparability import differences
+from bench.errors import ResultsError
+from bench.measurement import Environment
+from bench.results.folder import RESULTS, RunFolder
+
+FILE = "selftest.json"
+
+
+def write(place: Path, decisions: Iterable[Any], environment: Environment) -> None:
+    """Whole or not at all; `decisions` are dataclasses. Raises ResultsError where the disk takes no more."""
+    RunFolder(place).write_json(
+        FILE,
+        {"decisions": [dataclasses.asdict(one) for one in decisions], "environment": environment.to_json()},
+    )
+
+
+def latest(environment: Environment, root: Path = RESULTS) -> list[Mapping[str, Any]]:
+    """The decisions of the latest self-test on a machine and software like this; none where there was none."""
+    for path in sorted(root.glob(f"*/{FILE}"), reverse=True):
+        try:
+            data = RunFolder(path.parent).read_json(FILE)
+            if not differences(Environment.from_json(data["environment"]), environment):
+                return list(data["decisions"])
+        except (ResultsError, KeyError, TypeError, ValueError, AttributeError):
+            continue  # damaged, or of another version
+    return []
