@@ -29,10 +29,14 @@ bench: $(READY) ## Measure the vision suite: tables and pictures in results/
 BASELINE ?= shipped
 EXACT := run suites --launches 1 --repeats 0 --no-profile --quiet
 
-regress: $(READY) ## Gate the exact metrics of the shipped suites against the kept baseline
+# What is measured side by side with the commit that the work began from, and for how long.
+AB ?= suites/vision.py -k "batch_size=64 and optimizer=adam" --pairs 20 --time-budget 90s --allow-inconclusive
+
+regress: $(READY) ## Gate the exact metrics against the kept baseline, and the times against the merge base
 	rm -rf build/regress
 	$(PY) -m bench $(EXACT) --out build/regress
 	$(PY) -m bench compare $(BASELINE) build/regress --metric 'count.*' --metric 'work.*' $(ARGS)
+	$(PY) -m bench ab $(AB)
 
 baseline: $(READY) ## Renew that baseline, as after an upgrade of torch
 	rm -rf build/baseline
