@@ -119,7 +119,9 @@ def opened(
         sides = _sides(versions, trees, hosts, request, top)
         try:
             listed = [_cases(side, request) for side in sides]
-            matching = match(listed[0], listed[1], [axis for one in versions for axis in one.axes])
+            matching = match(
+                listed[0], listed[1], list(dict.fromkeys(a for one in versions for a in one.axes))
+            )
             if not matching.pairs:
                 raise UsageError(
                     f"the sides have no case in common: {len(listed[0])} in {sides[0].label}, "
