@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bench.case import COUNT_THREADS, Apart, AxisValue, Case, Conditions, Schedule
+from bench.errors import SuiteError
 from bench.machine.telemetry import Readings
 from bench.measurement import COUNTED, PHASED, PROFILED, STACKED, TIMED, Failure, Measurement
 from bench.nursery import Died, TimedOut
@@ -113,6 +114,22 @@ class SuiteListing:
     name: str
     file: str
     expansion: Expansion
+
+
+def suite_files(paths: Sequence[Path] | None) -> list[str]:
+    """The suite files that these paths name: a folder stands for its .py files. Raises SuiteError."""
+    files: list[str] = []
+    for path in paths or [Path("suites")]:
+        if path.is_dir():
+            found = sorted(file for file in path.glob("*.py") if not file.name.startswith("_"))
+            if not found:
+                raise SuiteError(f"folder {path} holds no suite file (*.py)")
+            files += [str(file.resolve()) for file in found]
+        elif path.is_file():
+            files.append(str(path.resolve()))
+        else:
+            raise SuiteError(f"suite file {path} does not exist; name a .py file, or a folder of them")
+    return list(dict.fromkeys(files))
 
 
 def describe(

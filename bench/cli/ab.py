@@ -30,7 +30,6 @@ from bench.cli.options import (
     conditions,
     overrides,
     seconds,
-    suite_files,
 )
 from bench.cli.pairing import pairing
 from bench.errors import Interrupted, UsageError
@@ -118,7 +117,7 @@ def ab(
     versions, suites = told_apart(arguments or [])
     rules, file = rules_of(thresholds)
     request = Request(
-        files=suite_files(suites),
+        suites=suites or [],
         keyword=keyword,
         overrides=overrides(axis),
         schedule=Schedule(

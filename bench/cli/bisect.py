@@ -27,7 +27,6 @@ from bench.cli.options import (
     conditions,
     overrides,
     seconds,
-    suite_files,
 )
 from bench.signals import stoppable
 
@@ -73,7 +72,7 @@ def bisect(
     from bench.gate.trees import Repository
 
     request = Request(
-        files=suite_files(suites),
+        suites=suites or [],
         keyword=keyword,
         overrides=overrides(axis),
         schedule=Schedule(timeout=seconds(timeout), seed=seed),

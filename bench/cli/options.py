@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from bench.case import ALLOCATORS, START_METHODS, AxisValue, Conditions, Schedule
-from bench.errors import SuiteError, UsageError
+from bench.errors import UsageError
 from bench.machine.processors import default_threads, usable_cores
+from bench.runner import suite_files as suite_files
 from bench.suite import parse_axis
 
 Suites = Annotated[
@@ -60,22 +61,6 @@ NoWait = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
-
-
-def suite_files(paths: Sequence[Path] | None) -> list[str]:
-    """The suite files that these paths name: a folder stands for its .py files. Raises SuiteError."""
-    files: list[str] = []
-    for path in paths or [Path("suites")]:
-        if path.is_dir():
-            found = sorted(file for file in path.glob("*.py") if not file.name.startswith("_"))
-            if not found:
-                raise SuiteError(f"folder {path} holds no suite file (*.py)")
-            files += [str(file.resolve()) for file in found]
-        elif path.is_file():
-            files.append(str(path.resolve()))
-        else:
-            raise SuiteError(f"suite file {path} does not exist; name a .py file, or a folder of them")
-    return list(dict.fromkeys(files))
 
 
 def overrides(axes: Sequence[str] | None) -> dict[str, list[AxisValue]]:

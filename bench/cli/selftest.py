@@ -30,7 +30,6 @@ from bench.cli.options import (
     conditions,
     overrides,
     seconds,
-    suite_files,
 )
 from bench.errors import Interrupted, UsageError
 from bench.results import folder as folders
@@ -77,7 +76,7 @@ def selftest(
         raise UsageError("nothing is to be decided; give --decisions or --plants a number above 0")
     began = time.monotonic()
     request = Request(
-        files=suite_files(suites),
+        suites=suites or [],
         keyword=keyword,
         overrides=overrides(axis),
         schedule=Schedule(timeout=seconds(timeout), seed=seed),

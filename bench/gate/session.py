@@ -17,7 +17,7 @@ from bench.analysis.comparing import Asked
 from bench.analysis.side_by_side import MOST_PAIRS, Matched, SideBySide
 from bench.analysis.sides import CaseSide
 from bench.case import AxisValue, Case, Conditions, Schedule
-from bench.errors import UsageError
+from bench.errors import SuiteError, UsageError
 from bench.gate.matching import Matching, match
 from bench.gate.paired import Guest, Launched, Side, Sides, measure
 from bench.gate.trees import Repository, Tree, build, without_git
@@ -26,7 +26,7 @@ from bench.measurement import Environment
 from bench.nursery import Interpreter, Workers
 from bench.results import folder as folders
 from bench.results.journal import Journal
-from bench.runner import Plan, Watch, describe, probe
+from bench.runner import Plan, Watch, describe, probe, suite_files
 from bench.selection import parse
 
 NAMES = ("base", "candidate")
@@ -34,12 +34,12 @@ NAMES = ("base", "candidate")
 
 @dataclass(frozen=True)
 class Request:
-    """What an A/B was asked to measure: suite `files`, the -k expression, the axes that --axis gave.
+    """What an A/B was asked to measure: `suites` as the user named them, the -k expression, the axes of --axis.
 
     `build` is the command that each tree is built with; `pairs` the most of a case; `labels` go into plan.json.
     """
 
-    files: Sequence[str]
+    suites: Sequence[Path]
     schedule: Schedule
     conditions: Conditions
     keyword: str | None = None
@@ -118,10 +118,17 @@ def opened(
         top = _new_folder(place, kind)
         sides = _sides(versions, trees, hosts, request, top)
         try:
-            listed = [_cases(side, request) for side in sides]
+            found = [_files(side.tree, request.suites) for side in sides]
+            if not any(found):
+                suite_files(request.suites)  # says what is wrong
+            listed = [_cases(side, files, request) for side, files in zip(sides, found, strict=True)]
             matching = match(
                 listed[0], listed[1], list(dict.fromkeys(a for one in versions for a in one.axes))
             )
+            if not any(listed):
+                raise UsageError(
+                    f"-k {request.keyword!r} matches no case of either side; bench list shows them"
+                )
             if not matching.pairs:
                 raise UsageError(
                     f"the sides have no case in common: {len(listed[0])} in {sides[0].label}, "
@@ -224,21 +231,24 @@ def _sides(
     return first, second
 
 
-def _cases(side: Side, request: Request) -> list[Case]:
-    """The cases of a side, as its own suites declare them; a file that its tree has not, has none there."""
-    files = [path for path in map(side.tree.path, request.files) if Path(path).is_file()]
+def _files(tree: Tree, suites: Sequence[Path]) -> list[str]:
+    """The suite files of a side: a suite that its tree has not has no case there."""
+    files: list[str] = []
+    for suite in suites or [Path("suites")]:
+        with contextlib.suppress(SuiteError):
+            files += suite_files([Path(tree.path(str(suite)))])
+    return files
+
+
+def _cases(side: Side, files: Sequence[str], request: Request) -> list[Case]:
+    """The cases of a side, as its own suites declare them."""
     if not files:
-        raise UsageError(f"{side.label} has none of the suite files: {', '.join(request.files)}")
+        return []
     overrides = {**request.overrides, **{name: [value] for name, value in side.version.axes.items()}}
     listings = describe(side.workers, files, overrides)
     side.plan.files = {one.name: one.file for one in listings}
     cases = [case for one in listings for case in one.expansion.cases]
-    if request.keyword is None:
-        return cases
-    chosen = list(filter(parse(request.keyword), cases))
-    if not chosen:
-        raise UsageError(f"-k {request.keyword!r} matches none of the {len(cases)} cases of {side.label}")
-    return chosen
+    return cases if request.keyword is None else list(filter(parse(request.keyword), cases))
 
 
 def _environment(side: Side, schedule: Schedule) -> Environment:
