@@ -1,52 +1,44 @@
 """The paired test behind `bench ab`: what pairs of launches say, at each of a few looks, whatever their noise is.
 
 Two launches of a pair run one behind the other, one of each side, and chance says which of them leads. Of the same
-code, a pair's log ratio is then as likely to be below zero as above, whatever the machine does from pair to pair:
-Wilcoxon's signed-rank test (1945) is exact there, of bursts, of two speeds and of drift too. The effect is the
-Hodges-Lehmann estimate (1963) with the interval that belongs to the test, which an outlier moves little.
+code, what the first takes more than the second has then nothing to do with which side it was. So the pairs in which the
+base led are held against those in which the candidate did by the rank-sum test (Wilcoxon 1945; Mann and Whitney
+1947), which is exact there: of bursts, of two speeds, of drift too. What running first costs, the slot effect, is in
+both and drops out. The effect is the Hodges-Lehmann estimate (1963), the median of all means of two pairs with
+opposite leads, with the interval that belongs to the test; an outlier moves it little.
 
-What the launch that comes first has over the second, the slot effect, is the same for both sides. It is
-estimated from all pairs without regard to which side led, so that taking it away keeps the test exact.
-
-The pairs are looked at when there are 10, 14, 20, 28, 40, 56, ... of them, each look with its own share of the
-error, which adds up to all of it (Bonferroni): a verdict may be taken at any of them, and the pairs may go on for ever.
+The pairs are looked at when there are 14, 20, 28, 40, 56, ... of them, each look with its own share of the error, and
+these add up to all of it (Bonferroni): a verdict may be taken at any of them, and the pairs may go on for ever.
 Over the family of all gated rows regressed and improved are controlled by Holm's procedure (1979).
 """
 
 from __future__ import annotations
 
+import bisect
 import functools
 import itertools
 import math
-from collections.abc import Hashable, Iterator, Mapping
+import statistics
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
-
-import numpy
-import numpy.typing
+from typing import TypeVar
 
 from bench.analysis.compare import EQUIVALENCE, FAMILY, SHOWN
 
-Logs: TypeAlias = numpy.typing.NDArray[numpy.float64]
 Key = TypeVar("Key", bound=Hashable)
 
-# Pairs at each look, and its share of the error; from the sixth on each has half of the one before.
-_LOOKS = ((10, 0.15), (14, 0.2), (20, 0.3), (28, 0.2), (40, 0.1))
-_REST = 0.05
+# Of the looks, each at the square root of two as many pairs as the one before, beginning with so many, the first have
+# these shares of the error; of what is left each has half. With fewer pairs no rank sum is rare enough.
+_FIRST = 14
+_SHARES = (0.2, 0.3, 0.2, 0.15, 0.1)
 
 
 def looks() -> Iterator[tuple[int, float]]:
     """Pairs and share of each look, without an end; the shares add up to 1, the pairs are even."""
-    yield from _LOOKS
-    pairs = float(_LOOKS[-1][0])
-    for number in itertools.count(1):
-        pairs *= math.sqrt(2)
-        yield 2 * round(pairs / 2), _REST / 2**number
-
-
-def next_look(pairs: int) -> int:
-    """How many pairs the first look behind this many takes."""
-    return next(number for number, _ in looks() if number > pairs)
+    rest = 1 - math.fsum(_SHARES)
+    for number in itertools.count():
+        pairs = 2 * round(_FIRST * math.sqrt(2) ** number / 2)
+        yield pairs, _SHARES[number] if number < len(_SHARES) else rest / 2 ** (number - len(_SHARES) + 1)
 
 
 def looks_at(pairs: int, ended: bool = False) -> list[tuple[int, float]]:
@@ -60,9 +52,9 @@ def looks_at(pairs: int, ended: bool = False) -> list[tuple[int, float]]:
         if number > pairs:
             if ended and pairs >= 2 and (not found or found[-1][0] < pairs):
                 found.append((pairs, share))
-            return found
+            break
         found.append((number, share))
-    raise AssertionError("looks have no end")
+    return found
 
 
 @dataclass(frozen=True)
@@ -73,13 +65,60 @@ class Pairs:
     where the baseline ran first.
     """
 
-    logs: tuple[float, ...]
-    leads: tuple[bool, ...]
+    logs: Sequence[float]
+    leads: Sequence[bool]
 
-    def first(self, number: int) -> tuple[Logs, Logs]:
-        """The first pairs as arrays: logs, and -1 where the baseline led, else 1."""
-        signs = numpy.where(numpy.array(self.leads[:number], dtype=bool), -1.0, 1.0)
-        return numpy.array(self.logs[:number], dtype=float), signs
+    def first(self, number: int) -> Opposite:
+        """What the first so many pairs say of the effect."""
+        both = list(zip(self.logs[:number], self.leads[:number], strict=True))
+        led, followed = [log for log, leads in both if leads], [log for log, leads in both if not leads]
+        effects = sorted((one + other) / 2 for one in led for other in followed)
+        slots = [(other - one) / 2 for one in led for other in followed]
+        return Opposite(effects, len(led), len(followed), statistics.median(slots) if slots else 0.0)
+
+
+@dataclass(frozen=True)
+class Opposite:
+    """All means of two pairs with opposite leads, sorted: what running first costs falls out of each.
+
+    `led` and `followed` are how many pairs the base led and followed in; `slot` is what the launch that runs first
+    takes more, on the logarithm.
+    """
+
+    effects: Sequence[float]
+    led: int
+    followed: int
+    slot: float
+
+    def tails(self, shift: float) -> tuple[float, float]:
+        """The exact one-sided p of an effect of `shift` or less, and of `shift` or more."""
+        chances = rank_sum_cdf(self.led, self.followed)
+        below = bisect.bisect_left(self.effects, shift)
+        not_above = bisect.bisect_right(self.effects, shift)
+        # In halves, since a tie is half of each; half a one counts against a change.
+        low, high = below + not_above, 2 * len(self.effects) - below - not_above
+        return chances[math.ceil(low / 2)], chances[math.ceil(high / 2)]
+
+    def interval(self, error: float) -> tuple[float, float]:
+        """Of the effect, with at most this error; boundless where the pairs are too few for it."""
+        out = bisect.bisect_right(rank_sum_cdf(self.led, self.followed), error / 2)
+        return (self.effects[out - 1], self.effects[-out]) if out else (-math.inf, math.inf)
+
+
+@functools.cache
+def rank_sum_cdf(led: int, followed: int) -> Sequence[float]:
+    """P(U <= u) for u = 0, 1, ... of the rank sum of so many against so many, counted in whole numbers.
+
+    The counts are the coefficients of Gauss's binomial (Mann and Whitney 1947).
+    """
+    counts = [1] + [0] * (led * followed)
+    for one in range(1, led + 1):
+        for place in range(led * followed, followed + one - 1, -1):
+            counts[place] -= counts[place - followed - one]
+        for place in range(one, led * followed + 1):
+            counts[place] += counts[place - one]
+    ways = math.comb(led + followed, led)
+    return [number / ways for number in itertools.accumulate(counts)]
 
 
 @dataclass(frozen=True)
@@ -87,8 +126,8 @@ class Finding:
     """What pairs said at their last look.
 
     `ratio` is r; `slot` what the launch that runs first is slower by, as a ratio. `p` is that of no change,
-    two-sided; `p_apart` that of a change beyond the threshold, the larger of the two one-sided; both are
-    corrected for all looks. `low` and `high` are the interval that is shown (95 %), and hold at all looks together.
+    two-sided; `p_apart` that of a change beyond the threshold, the larger of the two one-sided; both are corrected
+    for all looks. `low` and `high` are the interval that is shown (95 %), which holds at all looks together.
     """
 
     pairs: int
@@ -99,18 +138,18 @@ class Finding:
     p: float
     p_apart: float
     threshold: float
-    effects: Logs  # the sorted Walsh averages, of which intervals are made
+    seen: Opposite
     share: float
 
     def interval(self, error: float) -> tuple[float, float]:
         """Of r, with at most this error over all looks."""
-        low, high = walsh_interval(self.effects, self.pairs, error * self.share)
+        low, high = self.seen.interval(error * self.share)
         return math.exp(low), math.exp(high)
 
     def smallest(self, family: int) -> float | None:
         """The smallest rise, as a share, that would have been called regressed; None where no rise would."""
-        _, high = walsh_interval(self.effects, self.pairs, FAMILY / max(1, family) * self.share)
-        return None if math.isinf(high) else max(self.threshold, math.expm1(high - math.log(self.ratio)))
+        _, high = self.interval(FAMILY / max(1, family))
+        return None if math.isinf(high) else max(self.threshold, high / self.ratio - 1)
 
 
 def find(pairs: Pairs, threshold: float, ended: bool = False) -> Finding | None:
@@ -121,26 +160,20 @@ def find(pairs: Pairs, threshold: float, ended: bool = False) -> Finding | None:
     beyond = math.log1p(threshold)
     p = p_apart = 1.0
     for number, share in made:
-        logs, signs = pairs.first(number)
-        p = min(p, 2 * min(below(logs, signs, 0.0), below(-logs, -signs, 0.0)) / share)
-        apart = max(below(logs, signs, -beyond), below(-logs, -signs, -beyond))
-        p_apart = min(p_apart, apart / share)
-    number, share = made[-1]
-    logs, signs = pairs.first(number)
-    rough = hodges_lehmann(logs)
-    slot = hodges_lehmann(signs * (logs - rough))
-    effects = walsh(logs - signs * slot)
-    low, high = walsh_interval(effects, number, (1 - SHOWN) * share)
+        seen = pairs.first(number)
+        p = min(p, 2 * min(seen.tails(0.0)) / share)
+        p_apart = min(p_apart, max(seen.tails(-beyond)[0], seen.tails(beyond)[1]) / share)
+    low, high = seen.interval((1 - SHOWN) * share)
     return Finding(
         pairs=number,
-        ratio=math.exp(float(numpy.median(effects))),
+        ratio=math.exp(statistics.median(seen.effects or pairs.logs)),
         low=math.exp(low),
         high=math.exp(high),
-        slot=math.exp(slot),
-        p=min(1.0, p),
-        p_apart=min(1.0, p_apart),
+        slot=math.exp(seen.slot),
+        p=p,
+        p_apart=p_apart,
         threshold=threshold,
-        effects=effects,
+        seen=seen,
         share=share,
     )
 
@@ -154,9 +187,10 @@ def verdicts(findings: Mapping[Key, Finding | None], family: int) -> dict[Key, s
     found = dict.fromkeys(findings, "inconclusive")
     known = [(key, one) for key, one in findings.items() if one is not None]
     known.sort(key=lambda item: item[1].p)
+    family = max(family, len(known))
     differs = True
     for number, (key, one) in enumerate(known):
-        differs = differs and one.p <= FAMILY / max(1, family - number)
+        differs = differs and one.p <= FAMILY / (family - number)
         if differs and one.ratio > 1 + one.threshold:
             found[key] = "regressed"
         elif differs and one.ratio < 1 / (1 + one.threshold):
@@ -164,60 +198,3 @@ def verdicts(findings: Mapping[Key, Finding | None], family: int) -> dict[Key, s
         elif one.p_apart <= EQUIVALENCE:
             found[key] = "equivalent"
     return found
-
-
-def below(logs: Logs, signs: Logs, shift: float) -> float:
-    """The exact one-sided p of: these are symmetric about `shift`, or about less."""
-    moved = signs * (logs - shift)
-    moved = signs * (moved - hodges_lehmann(moved))
-    moved = moved[moved != 0]
-    if not len(moved):
-        return 1.0
-    ranks = midranks(numpy.abs(moved))
-    negative = math.ceil(float(ranks[moved < 0].sum()) - 1e-9)  # a half rank of a tie counts against a change
-    return float(signed_rank_cdf(len(moved))[negative])
-
-
-def midranks(values: Logs) -> Logs:
-    """Ranks from 1; equal values share the mean of theirs."""
-    _, inverse, counts = numpy.unique(values, return_inverse=True, return_counts=True)
-    ends = numpy.cumsum(counts)
-    ranks: Logs = ((2 * ends - counts + 1) / 2)[inverse]
-    return ranks
-
-
-@functools.cache
-def signed_rank_cdf(number: int) -> Logs:
-    """P(W <= w) for w = 0, 1, ... of the sum of the positive ranks of so many pairs, each as likely to be negative."""
-    chances = numpy.ones(1)
-    for rank in range(1, number + 1):
-        padded = numpy.zeros(len(chances) + rank)
-        padded[: len(chances)] += chances / 2
-        padded[rank:] += chances / 2
-        chances = padded
-    return numpy.minimum(numpy.cumsum(chances), 1.0)
-
-
-def walsh(logs: Logs) -> Logs:
-    """The means of all pairs of these, each with itself too, sorted."""
-    first, second = _pairs_of(len(logs))
-    return numpy.sort((logs[first] + logs[second]) / 2)
-
-
-@functools.lru_cache(maxsize=64)
-def _pairs_of(number: int) -> tuple[numpy.typing.NDArray[numpy.intp], numpy.typing.NDArray[numpy.intp]]:
-    first, second = numpy.triu_indices(number)
-    return first, second
-
-
-def hodges_lehmann(logs: Logs) -> float:
-    first, second = _pairs_of(len(logs))
-    return float(numpy.median((logs[first] + logs[second]) / 2))
-
-
-def walsh_interval(effects: Logs, number: int, error: float) -> tuple[float, float]:
-    """The interval of the signed-rank test from Walsh averages of so many pairs; boundless where these are too few."""
-    out = int(numpy.searchsorted(signed_rank_cdf(number), error / 2, side="right"))
-    if not out:
-        return -math.inf, math.inf
-    return float(effects[out - 1]), float(effects[-out])

@@ -33,7 +33,7 @@ from bench.analysis.sequential import Finding, Pairs, find, looks_at, verdicts
 from bench.analysis.sides import CaseSide, Side
 from bench.measurement import COUNTED, Failure, Measurement
 
-MOST_PAIRS = 40
+MOST_PAIRS = 56
 _NOTABLE = 0.01  # a share: a slot effect above it is worth a word
 _MOST_FAILURES = 2  # of one case, where something of it was measured before
 

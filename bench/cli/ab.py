@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from bench.gate.session import Session
     from bench.report.comparison import Page
 
-_PAIRS = 40
+_PAIRS = 56
 
 
 def register(app: typer.Typer) -> None:

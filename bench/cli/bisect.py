@@ -53,7 +53,7 @@ def bisect(
         list[str] | None,
         typer.Option(metavar="NAME", help="Look at these metrics, such as 'train.step_time'; repeatable."),
     ] = None,
-    pairs: Annotated[int, typer.Option(help="Pairs of launches that a commit gets at the most.")] = 40,
+    pairs: Annotated[int, typer.Option(help="Pairs of launches that a commit gets at the most.")] = 56,
     build_command: Annotated[
         str, typer.Option("--build", metavar="CMD", help="Run this in the tree of each commit first.")
     ] = "",

@@ -51,7 +51,7 @@ def selftest(
     plants: Annotated[
         int, typer.Option(help="Comparisons with 3 %, and as many with 5 %, planted into every step.")
     ] = 10,
-    pairs: Annotated[int, typer.Option(help="Pairs of launches that a decision gets at the most.")] = 40,
+    pairs: Annotated[int, typer.Option(help="Pairs of launches that a decision gets at the most.")] = 56,
     time_budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="Begin no decision after 90s, 5m, 1h.")
     ] = None,
