@@ -299,9 +299,7 @@ class TestQuality:
 
     def found(self, before, after, **changes):
         asked = Asked(rules=[rule(changes or {"absolute": 0.02}, metric=self.ACCURACY)])
-        sides = [
-            side(quality__test_accuracy={round: value for round in range(6)}) for value in (before, after)
-        ]
+        sides = [side(quality__test_accuracy=dict.fromkeys(range(6), value)) for value in (before, after)]
         return only(*sides, asked)
 
     @pytest.mark.parametrize(
@@ -326,7 +324,7 @@ class TestQuality:
     def test_what_is_made_of_times_drifts_as_they_do(self):
         vague = Asked(metrics=["*"], between=lambda _: Between(0.5))
         for name in ("train__step_mean", "compute__flops_rate", "compute__mfu", "train__phase__data"):
-            sides = (side(**{name: {round: value for round in range(6)}}) for value in (1.0, 1.1))
+            sides = (side(**{name: dict.fromkeys(range(6), value)}) for value in (1.0, 1.1))
             assert only(*sides, vague).verdict == "inconclusive", name
 
 

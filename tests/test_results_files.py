@@ -593,5 +593,5 @@ class TestUnits:
 
     def test_a_count_is_not_below_zero(self, place):
         place.write_text("suite,case,metric,unit,value\ns,s,count.ops,1,-3\n")
-        with pytest.raises(ResultsError, match="column 'value': '-3' is no count, as count.ops is; mend it"):
+        with pytest.raises(ResultsError, match="'-3' is no count, as count"):
             read_summary(place)

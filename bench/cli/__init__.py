@@ -16,6 +16,7 @@ import typer
 
 from bench.cli import ab, compare, doctor, inspect, listing, profile, run
 from bench.errors import HarnessFault, Interrupted, UsageError
+from bench.report.units import plain
 
 USAGE, FAULT, INTERRUPTED = 2, 70, 130
 
@@ -81,5 +82,5 @@ def _report(what: str) -> str:
 def _say(message: str, code: int, detail: str = "") -> int:
     if detail:
         print(detail.rstrip(), file=sys.stderr)
-    print(f"bench: {' '.join(message.split())}", file=sys.stderr)
+    print(plain(f"bench: {message}"), file=sys.stderr)
     return code

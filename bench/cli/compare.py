@@ -15,6 +15,7 @@ import typer
 
 from bench.cli.options import Debug, Keyword, Run
 from bench.errors import UsageError
+from bench.report.units import plain
 
 if TYPE_CHECKING:
     from bench.analysis.comparability import Difference
@@ -239,15 +240,13 @@ def not_alike(first: Side, second: Side, metrics: Sequence[str]) -> list[Differe
 
 
 def say_not_comparable(first: Side, second: Side, different: Sequence[Difference]) -> int:
-    from bench.report.comparison import plain
-
-    print(f"bench: {first.name} and {second.name} are not comparable:", file=sys.stderr)
+    print(plain(f"bench: {first.name} and {second.name} are not comparable:"), file=sys.stderr)
     for one in different:
         print(f"  {one.field}: {plain(str(one.first))} and {plain(str(one.second))}", file=sys.stderr)
     remedy = "measure both alike, or compare anyway with --across machines"
     if first.kind == "baseline":
         remedy = f"renew the baseline here with: bench baseline save {first.name} RUN; or --across machines"
-    print(f"bench: {remedy}", file=sys.stderr)
+    print(plain(f"bench: {remedy}"), file=sys.stderr)
     return NOT_COMPARABLE
 
 

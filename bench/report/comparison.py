@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.analysis.compare import EXACT, Row, undecided
-from bench.report.units import NOTHING, digits, one_line, percent, quantity, scale
+from bench.report.lines import Lines
+from bench.report.units import NOTHING, digits, percent, plain, quantity, scale
 
 # What matters first stands first.
 ORDER = ("regressed", "improved", "not_measured", "inconclusive", "equivalent")
@@ -66,6 +67,10 @@ class Page:
 
 def table(page: Page, everything: bool) -> Iterator[RenderableType]:
     """The verdict, the rows, then all that is to be said beside them. Equivalent rows are a line, or all shown."""
+    return map(Lines, _table(page, everything))
+
+
+def _table(page: Page, everything: bool) -> Iterator[RenderableType]:
     yield Text(verdict(page), style="bold")
     yield Text(plain(f"base {page.base}, candidate {page.candidate}: {how(page)}"), style="dim")
     rows = ordered(page.rows)
@@ -325,11 +330,3 @@ def shortened(text: str, most: int) -> str:
     if len(text) <= most:
         return text
     return f"{text[: most // 2]}…{text[len(text) - (most - 1) // 2 :]}"
-
-
-def plain(text: str) -> str:
-    """One line that neither a terminal nor a CI server takes for an order.
-
-    GitHub reads orders from what a step prints: a line that begins with '::', and '##[' anywhere.
-    """
-    return one_line(text).replace("::", ": :").replace("##[", "# #[")
