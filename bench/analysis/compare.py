@@ -215,7 +215,8 @@ class Row:
 
     `low` and `high` are the interval that is shown (95 %). `gates` is False where the row never sets the exit
     code; `undecided_gates` where only an inconclusive or missing verdict does not. `reason` says why nothing was
-    measured; `smallest` is the smallest rise that could have been seen.
+    measured; `smallest` is the smallest rise that could have been seen. `family` is the number of gated rows that
+    false alarms were controlled over, 0 where something else decided.
     """
 
     suite: str
@@ -231,6 +232,7 @@ class Row:
     gates: bool
     undecided_gates: bool
     smallest: float | None = None
+    family: int = 0
     reason: str = ""
     caveats: tuple[str, ...] = ()
 

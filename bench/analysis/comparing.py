@@ -210,7 +210,8 @@ class _Judge:
                 verdict = "inconclusive"
         if self._asked.across:
             caveats = ("other_machine", *caveats)
-        return made(pair, change, verdict, self._family, not self._asked.across, caveats)
+        row = made(pair, change, verdict, self._family, not self._asked.across, caveats)
+        return row if self._known else dataclasses.replace(row, family=0)
 
     def _between(self, pair: Pair) -> Between:
         if pair.metric.kind == "memory":
@@ -262,6 +263,7 @@ def made(pair: Pair, change: Change, verdict: str, family: int, gates: bool, cav
         # Between runs of different times these are seldom decided: that alone is no reason to stop a build.
         undecided_gates=pair.policy.named,
         smallest=smallest_seen(change, pair.policy.threshold(pair.before.value), family),
+        family=max(1, family),
         caveats=caveats,
     )
 

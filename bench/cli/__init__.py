@@ -66,7 +66,7 @@ def exit_code(arguments: list[str]) -> int:
         if worded is not None:
             context = getattr(problem, "ctx", None)
             hint = f"; see: {context.command_path} --help" if context is not None else ""
-            return _say(f"{worded().rstrip('.')}{hint}", USAGE)
+            return _say(f"{worded().rstrip('.') or 'no command is named'}{hint}", USAGE)
         return _say(
             _report(f"{type(problem).__name__}: {problem}"), FAULT, traceback.format_exc() if debug else ""
         )

@@ -47,6 +47,9 @@ def show(
     from bench.results import files, tables
 
     made = files.read_summary(Path(run)) if files.is_table(run) else tables.read(run)
+    if made.summary.empty and made.failures.empty:
+        why = "".join(f"; {note}" for note in made.notes)
+        raise ResultsError(f"{run} holds no row to show{why}; measure first: bench run")
     if as_json:
         print(plain_json(tables.as_json(tables.choose(made, metric) if metric else made)))
     else:

@@ -65,13 +65,13 @@ def run_suites(
     launches: Annotated[
         int | None,
         typer.Option(
-            help="Fresh processes a case, exactly; with --max-launches at the least.  "
-            "[default: 6, the fewest for a 95 % interval]"
+            help="Fresh processes a case, exactly; with --max-launches at the least.",
+            show_default="6, the fewest for a 95 % interval",
         ),
     ] = None,
     max_launches: Annotated[
         int | None,
-        typer.Option(help="Launches of a case whose intervals do not get narrow enough.  [default: 20]"),
+        typer.Option(help="Launches of a case whose intervals do not get narrow enough.", show_default="20"),
     ] = None,
     tolerance: Annotated[
         str,
