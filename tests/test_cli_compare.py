@@ -399,9 +399,10 @@ class TestOtherMachines:
         )
         assert summary.read_text().startswith("\n**Not compared**: results/base and ")
 
-    def test_so_it_does_of_what_cannot_be_meant(self, gate, tmp_path):
+    @pytest.mark.parametrize("more", [("--metric", "nosuch"), ("--across", "time"), ("--plot", "/proc/no")])
+    def test_so_it_does_of_what_cannot_be_meant(self, gate, tmp_path, more):
         report = tmp_path / "report.xml"
-        code, _, err = gate("results/base", "results/base", "--junit", report, "--metric", "nosuch")
+        code, _, err = gate("results/base", "results/base", "--junit", report, *more)
         assert code == 2
         (test,) = ET.parse(report).findall("./testsuite/testcase")
         assert test.find("error").get("type") == "usage"

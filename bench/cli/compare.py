@@ -92,21 +92,9 @@ def compare(
     debug: Debug = False,
 ) -> int:
     """Compare two runs, or the values of an axis within one; exit 1 where something regressed."""
-    if form not in FORMATS:
-        raise UsageError(f"unknown format {form!r}; there are {', '.join(FORMATS)}")
-    if across not in (None, "machines"):
-        raise UsageError(f"--across {across!r} is unknown; there is --across machines")
-    if (candidate is None) == (by is None):
-        raise UsageError("name two sides to compare, or one and --by AXIS")
-    for flag, given in (("--across", across), ("--allow-inconclusive", allow_inconclusive)):
-        if by is not None and given:
-            raise UsageError(
-                f"{flag} has no meaning with --by, which answers and fails no build; leave it out"
-            )
-    if plot == "":
-        raise UsageError("--plot names no folder; name one, such as plots")
     log = sys.stdout if form == "table" else sys.stderr
     try:
+        check_flags(candidate, by, across, allow_inconclusive, form, plot)
         page = page_of(base, candidate, by, metric or [], keyword, thresholds, across, allow_inconclusive)
         if not isinstance(page, NotComparable):
             say(page, form, everything)
@@ -120,6 +108,30 @@ def compare(
         return say_not_comparable(page, junit, log)
     ci(page, junit, log)
     return page.exit_code
+
+
+def check_flags(
+    candidate: str | None,
+    by: str | None,
+    across: str | None,
+    allow_inconclusive: bool,
+    form: str,
+    plot: str | None,
+) -> None:
+    """Raises UsageError for what cannot be meant, whatever the sides are."""
+    if form not in FORMATS:
+        raise UsageError(f"unknown format {form!r}; there are {', '.join(FORMATS)}")
+    if across not in (None, "machines"):
+        raise UsageError(f"--across {across!r} is unknown; there is --across machines")
+    if (candidate is None) == (by is None):
+        raise UsageError("name two sides to compare, or one and --by AXIS")
+    for flag, given in (("--across", across), ("--allow-inconclusive", allow_inconclusive)):
+        if by is not None and given:
+            raise UsageError(
+                f"{flag} has no meaning with --by, which answers and fails no build; leave it out"
+            )
+    if plot == "":
+        raise UsageError("--plot names no folder; name one, such as plots")
 
 
 @dataclass(frozen=True)
