@@ -228,7 +228,7 @@ class _Table:
             return 1, "1"
         if unit not in _UNITS:
             raise self.wrong(
-                "threshold", f"has no known unit, {unit!r:.40}", _meant(unit, _UNITS, _write("s", "B", "1"))
+                "threshold", f"has no known unit, {unit!r:.40}", meant(unit, _UNITS, _write("s", "B", "1"))
             )
         return _UNITS[unit]
 
@@ -240,7 +240,7 @@ class _Table:
             whose = f"metric = {_shown(pattern)} matches" if pattern else "it is for all"
             raise self.wrong(
                 "threshold",
-                f"is in one unit, but {whose} metrics in {_some(units)}",
+                f"is in one unit, but {whose} metrics in {some(units)}",
                 'name metrics of one unit, or write a share, such as "5%"',
             )
         if unit != units[0]:
@@ -294,7 +294,7 @@ def _missed(rule: Rule, rows: Sequence[_Row]) -> str:
     before = "" if alone else " in the rows that its other patterns leave"
     return (
         f"{key} = {_shown(patterns[key])} matches no {key}{before}, where there is "
-        f"{_some(_closest(patterns[key], named)) or 'none'}; mend the pattern, or take the rule out"
+        f"{some(_closest(patterns[key], named)) or 'none'}; mend the pattern, or take the rule out"
     )
 
 
@@ -318,10 +318,10 @@ def _closest(word: str, known: Sequence[str]) -> list[str]:
 
 def _unknown(what: str, word: str, known: Iterable[str]) -> UsageError:
     names = list(known)
-    return UsageError(f"{what} is not known; {_meant(word, names, f'write {_words(names)}')}")
+    return UsageError(f"{what} is not known; {meant(word, names, f'write {_words(names)}')}")
 
 
-def _meant(word: str, known: Iterable[str], otherwise: str = "") -> str:
+def meant(word: str, known: Iterable[str], otherwise: str = "") -> str:
     """The remedy for a misspelt word: the closest known one, else all of them."""
     names = list(known)
     lower = {name.lower(): name for name in reversed(names)}
@@ -339,7 +339,7 @@ def _words(words: Sequence[str]) -> str:
     return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else "".join(words)
 
 
-def _some(names: Sequence[str], most: int = 3) -> str:
+def some(names: Sequence[str], most: int = 3) -> str:
     """A few names, and how many there are beside them."""
     shown = ", ".join(_short(name or "(none)") for name in names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -279,6 +279,15 @@ class TestList:
         assert "4 cases" in out
         assert "excluded: this machine has no device 'xpu:7'" in out
 
+    @pytest.mark.parametrize("arguments", [["list"], ["list", "--json"], ["run", "--dry-run"]])
+    def test_no_value_of_an_axis_is_an_order_to_a_terminal_or_a_server(self, here, capfd, arguments):
+        values = ["a\n::error::b", "##[error]c", "\x1b[31mred"]
+        Path("mine.py").write_text(Path(SMALL).read_text().replace("axes={", f"axes={{'own': {values!r}, "))
+        assert cli.exit_code([*arguments, "mine.py"]) == 0
+        lines = capfd.readouterr().out.splitlines()
+        assert any("::error::b" in line for line in lines)
+        assert not any(line.startswith("::") or "##[" in line or "\x1b" in line for line in lines)
+
 
 class TestDryRun:
     def test_it_says_what_would_be_measured_and_makes_nothing(self, here, capfd):

@@ -209,7 +209,7 @@ class TestWhatIsCaught:
     def test_a_case_that_has_gone_never_passes(self, planted, gate):
         code, out, _ = gate("results/base", planted(""), *COUNTS)
         assert code == 3
-        assert f"{OTHER}, work.train.batches: the candidate does not have the case" in out.splitlines()
+        assert [line for line in out.splitlines() if "width=16" in line] == [f"only in the base: {OTHER}"]
 
     def test_the_same_code_passes(self, planted, gate):
         code, out, _ = gate("results/base", planted(""), "-k", "width=8", *COUNTS)
@@ -307,7 +307,11 @@ class TestSurfaces:
         code, out, _ = gate(*sides)
         assert code == 1
         assert any(line.startswith("::error title=count.ops regressed::") for line in out.splitlines())
-        assert summary.read_text().startswith("before\n**Failed: ")
+        assert summary.read_text().startswith("before\n\n**Failed: ")
+        once = len(summary.read_text())
+        gate(*sides)
+        assert summary.read_text()[:once].endswith("</details>\n\n")
+        assert summary.read_text()[once:].startswith("\n**Failed: ")
 
     @pytest.mark.parametrize("form", ["json", "csv", "markdown"])
     def test_what_a_program_reads_has_no_annotations_in_it(self, gate, sides, monkeypatch, form):
@@ -322,7 +326,7 @@ class TestSurfaces:
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", "/proc/nothing/here")
         code, _, err = gate(*sides)
         assert code == 1
-        assert "the step summary cannot be written: No such file or directory" in err
+        assert "the step summary /proc/nothing/here cannot be written: No such file or directory" in err
 
     def test_the_picture_is_drawn_where_it_is_asked_for(self, gate, sides, tmp_path):
         code, _, err = gate(*sides, "--plot", tmp_path / "plots")
@@ -348,6 +352,13 @@ class TestSurfaces:
 
 
 class TestAnAxis:
+    def test_a_threshold_that_holds_for_nothing_is_refused(self, gate, tmp_path):
+        file = tmp_path / "mine.toml"
+        file.write_text('[[rule]]\nmetric = "count.nothing"\npolicy = "warn"\n')
+        code, _, err = gate("results/base", "--by", "width", "--thresholds", file)
+        assert (code, len(err.splitlines())) == (2, 1)
+        assert "holds for nothing in this comparison" in err
+
     def test_its_values_are_held_against_the_first_and_fail_no_build(self, gate):
         code, out, _ = gate("results/base", "--by", "width", "--metric", "count.flops")
         assert code == 0
@@ -371,6 +382,32 @@ class TestOtherMachines:
         assert facts[1].endswith(" and 99")
         assert last == "bench: measure both alike, or compare anyway with --across machines"
 
+    def test_ci_gets_to_know_it_and_reads_no_older_report(self, gate, tmp_path, monkeypatch):
+        report, summary = tmp_path / "report.xml", tmp_path / "summary.md"
+        monkeypatch.setenv("GITHUB_ACTIONS", "true")
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+        assert gate("results/base", "results/base", "--junit", report, *COUNTS)[0] == 0
+        summary.unlink()
+        code, out, _ = gate("results/base", elsewhere("there", threads=99), "--junit", report)
+        assert code == 4
+        (test,) = ET.parse(report).findall("./testsuite/testcase")
+        assert test.find("error").get("type") == "not_comparable"
+        assert test.find("error").get("message").endswith(" and 99")
+        (line,) = out.splitlines()
+        assert line.startswith(
+            "::error title=not comparable::results/base and results/there are not comparable:"
+        )
+        assert summary.read_text().startswith("\n**Not compared**: results/base and ")
+
+    @pytest.mark.parametrize("more", [("--metric", "nosuch"), ("--across", "time"), ("--plot", "/proc/no")])
+    def test_so_it_does_of_what_cannot_be_meant(self, gate, tmp_path, more):
+        report = tmp_path / "report.xml"
+        code, _, err = gate("results/base", "results/base", "--junit", report, *more)
+        assert code == 2
+        (test,) = ET.parse(report).findall("./testsuite/testcase")
+        assert test.find("error").get("type") == "usage"
+        assert f"bench: {test.find('error').get('message')}" == err.strip()
+
     def test_an_old_baseline_says_how_it_is_renewed(self, gate, capfd):
         assert cli.exit_code(["baseline", "save", "old", elsewhere("there", threads=99)]) == 0
         code, _, err = gate("old", "results/base")
@@ -391,6 +428,13 @@ class TestOtherMachines:
         )
         assert code == 3
         assert found["count.ops"]["caveats"] == ["other_software"]
+
+    def test_where_nothing_gates_it_is_said_why(self, gate):
+        there = elsewhere("there", torch="1.0.0")
+        said = "across machines no row gates here: times never do, counts only under the same torch"
+        assert said in gate("results/base", there, "--across", "machines")[1]
+        alike = elsewhere("there", threads=99)
+        assert said not in gate("results/base", alike, "--across", "machines")[1]
 
     def test_the_name_of_the_machine_does_not_matter(self, gate):
         there = elsewhere("there", host="elsewhere", load=99.0)
@@ -418,12 +462,29 @@ class TestBadInput:
             (("results/base", "results/base", "-k", "and"), "a word is missing"),
             (
                 ("results/base", "results/base", "--metric", "count.op"),
-                "has no metric 'count.op'; it has compute.flops_rate,",
+                "has no metric 'count.op'; did you mean 'count.ops'?",
             ),
             (("results/base", "--by", "width", "--metric", "count.op"), "has no metric 'count.op'"),
             (
                 ("results/base", "--by", "depth"),
                 "has no axis 'depth'; it has batch_size, device, epochs, mode, width",
+            ),
+            (
+                ("results/base", "results/base", "--metric", "nosuch"),
+                "has no metric 'nosuch'; it has compute.flops_rate, compute.intensity, ",
+            ),
+            (
+                ("results/base", "--by", "width", "--across", "machines"),
+                "--across has no meaning with --by",
+            ),
+            (
+                ("results/base", "--by", "width", "--allow-inconclusive"),
+                "--allow-inconclusive has no meaning with --by",
+            ),
+            (("results/base", "results/base", "--plot", ""), "--plot names no folder; name one"),
+            (
+                ("results/base", "results/base", "--plot", "/proc/no"),
+                "cannot be written to /proc/no: No such file or directory; make room, or name another folder",
             ),
             (("results/base", "--by", "mode"), "no two cases of results/base differ in 'mode' alone"),
             (
@@ -454,3 +515,65 @@ class TestBadInput:
         err = capfd.readouterr().err
         assert len(err.splitlines()) == 1
         assert said in err
+
+
+class TestDamage:
+    """What could not be read of a run is said on every surface."""
+
+    @pytest.fixture
+    def torn(self):
+        folder = Path(elsewhere("torn"))
+        with (folder / "journal.jsonl").open("a") as journal:
+            journal.write('{"schema"')
+        return str(folder)
+
+    @pytest.mark.parametrize("form", FORMATS)
+    def test_a_torn_line_is_named_in_every_format(self, gate, torn, form):
+        _, out, err = gate("results/base", torn, "--format", form)
+        said = err if form == "csv" else out
+        assert "is torn" in said
+        assert form != "csv" or "is torn" not in out
+
+    def test_so_it_is_in_junit(self, gate, torn, tmp_path):
+        gate("results/base", torn, "--junit", tmp_path / "report.xml")
+        assert "is torn" in ET.parse(tmp_path / "report.xml").findtext("./testsuite/system-out")
+
+    def test_a_run_that_has_nothing_else_says_so(self, gate):
+        folder = Path(elsewhere("torn"))
+        (folder / "journal.jsonl").write_text('{"schema"')
+        (folder / "plan.json").unlink()
+        code, _, err = gate("results/base", folder)
+        assert (code, len(err.splitlines())) == (2, 1)
+        assert "journal.jsonl: line 1 is torn" in err
+
+    @pytest.mark.parametrize("name", ["plan.json", "environment.json"])
+    @pytest.mark.parametrize("text", ["{", "[]", '{"cases": 3, "cpu": 3}'])
+    def test_a_file_that_cannot_be_read_has_a_remedy(self, gate, name, text):
+        folder = Path(elsewhere("torn"))
+        (folder / name).write_text(text)
+        (folder / "summary.parquet").unlink()
+        code, _, err = gate("results/base", folder)
+        assert (code, len(err.splitlines())) == (2, 1)
+        assert "; restore it, or remove it and go without what it says" in err
+
+
+def test_sides_without_a_case_in_common_are_said_in_one_line(gate, tmp_path):
+    other = table(tmp_path / "other.csv", "s,s/a=1,count.ops,1,1,,,1")
+    code, out, err = gate("results/base", other)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert f"have no case in common: the first has 2, such as {CASE}, the second 1, such as s/a=1;" in err
+
+
+def test_a_baseline_alone_names_what_is_missing(capfd):
+    assert cli.exit_code(["baseline"]) == 2
+    assert capfd.readouterr().err.startswith("bench: no command is named; see: ")
+
+
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [("compare", "[default: (thresholds.toml, where there is one)]"), ("run", "[default: (physical cores)]")],
+)
+def test_the_help_says_what_is_taken_without_a_flag(capfd, monkeypatch, verb, said):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert cli.exit_code([verb, "--help"]) == 0
+    assert said in " ".join(capfd.readouterr().out.split())

@@ -193,6 +193,12 @@ class TestLines:
             "round 2, launch 4 of about 6, 0 of 3 cases done, 0:03 elapsed, about 0:03 left: s cpu 1",
         ]
 
+    def test_no_value_of_an_axis_is_an_order(self, going, lines, out):
+        own = Case("s", {"own": "a\n::error::b\x1b[31m##[error]"})
+        lines.begin(job(1, case=own))
+        (line,) = out.getvalue().splitlines()
+        assert line.endswith("a ::error::b\\x1b[31m# #[error]")
+
     def test_a_long_round_has_a_line_every_ten_seconds_and_no_more(self, going, lines, out):
         self.run(going, lines, 4.0, [job(case=CASES[0])] * 9)
         launches = [re.search(r"launch (\d+) of", line)[1] for line in out.getvalue().splitlines()]

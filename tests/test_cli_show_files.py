@@ -97,9 +97,24 @@ class TestShow:
         assert "inference_mode" in said(capsys, "show", "few.csv")
         assert "inference_mode" in said(capsys, "show", "few.csv", "--metric", "epoch.time")
 
-    def test_a_table_without_rows_shows_none(self, capsys, run):
+    def test_a_table_without_rows_is_said_in_a_line(self, capsys, run):
         Path("none.csv").write_text((run / "summary.csv").read_text().splitlines()[0] + "\n")
-        assert said(capsys, "show", "none.csv") == ""
+        line = refused(capsys, "show", "none.csv")
+        assert line == "bench: none.csv holds no row to show; measure first: bench run"
+
+    @pytest.mark.parametrize("more", [(), ("--json",)])
+    def test_so_is_a_run_without_any(self, capsys, run, more):
+        (run / "journal.jsonl").write_text("")
+        line = refused(capsys, "show", "mine", *more)
+        assert line == "bench: mine holds no row to show; measure first: bench run"
+
+    def test_and_a_torn_line_that_was_all_it_had(self, capsys, run):
+        (run / "journal.jsonl").write_text('{"schema"')
+        assert "mine/journal.jsonl: line 1 is torn" in refused(capsys, "show", "mine")
+
+    def test_a_metric_that_is_not_there_has_the_closest_as_a_remedy(self, run, capsys):
+        line = refused(capsys, "show", "mine", "--metric", "epoch.tim")
+        assert line.endswith("has no metric 'epoch.tim'; did you mean 'epoch.time'?")
 
     def test_a_folder_is_a_run_whatever_it_is_called(self, run, capsys):
         run.rename("mine.csv")

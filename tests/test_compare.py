@@ -52,11 +52,11 @@ class TestASide:
         assert (side.value, side.launches) == (2.0, {1: 1.0, 2: 2.0, 3: 9.0})
 
     @pytest.mark.parametrize("number", range(1, 6))
-    def test_too_few_launches_tell_no_error(self, number):
-        assert observed(*[1.0] * number).error is None
+    def test_too_few_launches_that_differ_tell_no_error(self, number):
+        assert observed(*[float(one + 1) for one in range(number)]).error is None
 
     def test_equal_launches_have_none(self):
-        assert observed(*[2.0] * 6).error == 0.0
+        assert observed(*[2.0] * 6).error == observed(*[2.0] * 2).error == observed(0.0, 0.0).error == 0.0
 
     @pytest.mark.parametrize("least", [0.0, -1.0])
     def test_what_has_no_logarithm_has_no_error(self, least):

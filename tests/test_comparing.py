@@ -292,6 +292,42 @@ class TestTheFamilyAndWhatLiesBetweenRuns:
         assert standard_between("another") == BETWEEN_UNKNOWN
 
 
+class TestQuality:
+    """What a model learnt does not drift with the machine."""
+
+    ACCURACY = "quality.test_accuracy"
+
+    def found(self, before, after, **changes):
+        asked = Asked(rules=[rule(changes or {"absolute": 0.02}, metric=self.ACCURACY)])
+        sides = [side(quality__test_accuracy=dict.fromkeys(range(6), value)) for value in (before, after)]
+        return only(*sides, asked)
+
+    @pytest.mark.parametrize(
+        ("after", "verdict", "code"),
+        [(0.9, "equivalent", 0), (0.89, "equivalent", 0), (0.8, "regressed", 1), (0.95, "improved", 0)],
+    )
+    def test_a_gate_on_it_is_decided(self, after, verdict, code):
+        row = self.found(0.9, after)
+        assert (row.verdict, row.gates) == (verdict, True)
+        assert outcome([row]) == code
+
+    def test_no_change_at_all_can_be_asked_for(self):
+        assert self.found(0.9, 0.9, relative=0.0).verdict == "equivalent"
+        assert self.found(0.9, 0.899, relative=0.0).verdict == "regressed"
+
+    def test_launches_that_differ_are_its_error(self):
+        spread = {number: 0.80 + 0.03 * number for number in range(6)}
+        asked = Asked(rules=[rule({"absolute": 0.02}, metric=self.ACCURACY)])
+        row = only(side(quality__test_accuracy=spread), side(quality__test_accuracy=spread), asked)
+        assert row.verdict == "inconclusive"
+
+    def test_what_is_made_of_times_drifts_as_they_do(self):
+        vague = Asked(metrics=["*"], between=lambda _: Between(0.5))
+        for name in ("train__step_mean", "compute__flops_rate", "compute__mfu", "train__phase__data"):
+            sides = (side(**{name: dict.fromkeys(range(6), value)}) for value in (1.0, 1.1))
+            assert only(*sides, vague).verdict == "inconclusive", name
+
+
 class TestStrangeValues:
     @pytest.mark.parametrize(
         ("before", "after"),
@@ -313,7 +349,8 @@ class TestStrangeValues:
 
     def test_nothing_stays_nothing(self):
         asked = told(metrics=["train.data_share"])
-        row = only(side(train__data_share=known(0, None)), side(train__data_share=known(0, None)), asked)
+        nothing = side(train__data_share={1: 0.0, 2: 0.0})
+        row = only(nothing, nothing, asked)
         assert (row.verdict, row.ratio) == ("equivalent", 1.0)
 
     @given(

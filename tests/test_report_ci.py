@@ -23,6 +23,7 @@ from bench.report.ci import (
     as_csv,
     as_json,
     junit,
+    junit_error,
     markdown,
     summary_markdown,
 )
@@ -82,8 +83,17 @@ class TestMarkdown:
     def test_why_something_was_not_measured_is_said(self):
         assert f"- {CASE}, train.step_time&#58; timeout&#58; 60 s" in markdown(page(gone()))
 
-    def test_a_single_case_has_its_name_in_its_rows(self):
-        assert f"| <code>{CASE}</code> |" in markdown(page(row("regressed")))
+    def test_a_single_case_stands_above_and_not_in_each_row(self):
+        made = markdown(page(row("regressed"), row()))
+        assert made.count("batch_size=64") == 1
+        assert "| metric | base |" in made
+        assert "| case |" not in made
+        rows = [line for line in made.splitlines() if line.startswith("| <code>")]
+        assert [line.split()[1] for line in rows] == ["<code>train.step_time</code>"] * 2
+
+    def test_a_case_that_has_gone_is_said_once(self):
+        made = markdown(page(gone(case="s/old=1"), row(), only_base=["s/old=1"], exit_code=3))
+        assert made.count("s/old=1") == 1
 
     def test_a_summary_of_a_job_is_the_same_page(self):
         assert summary_markdown(page(row())) == markdown(page(row()))
@@ -130,12 +140,12 @@ class TestMarkdown:
         assert html.unescape(item).replace("\u200b", "") == f"- {note}"
 
     def test_plain_names_stay_readable_in_the_source(self):
-        made = markdown(page(row("regressed", case="s/model=net-v1.5/batch_size=64")))
-        assert "<code>s/model=net-v1.5/batch_size=64</code>" in made
+        made = markdown(page(row("regressed", case="s/model=net-v1.5/batch_size=64"), row()))
+        assert "<code>model=net-v1.5</code>" in made
 
     def test_a_text_reads_as_it_was_written(self):
         case = "a|b\\|c `x` <b>&amp;</b> www.example.com _it_"
-        assert f"<code>{case}</code>" in html.unescape(markdown(page(row("regressed", case=case))))
+        assert f"<code>{case}</code>" in html.unescape(markdown(page(row("regressed", case=case), row())))
 
 
 class TestAnnotations:
@@ -321,6 +331,20 @@ class TestJUnit:
         root = ET.fromstring(junit(page(row(), paired=False)))
         found = {fact.get("name"): fact.get("value") for fact in root.iter("property")}
         assert found == {"base": "main", "candidate": "work", "paired": "false"}
+
+    def test_remarks_are_the_output_of_the_last_suite(self):
+        made = junit(page(row(), row(suite="t"), notes=["line 3 is torn", "a\x00b"]))
+        assert cases_in(made)
+        assert [suite.findtext("system-out") for suite in ET.fromstring(made)] == [
+            None,
+            "line 3 is torn\na\\x00b",
+        ]
+
+    @numbered
+    def test_what_was_not_compared_is_one_error(self, text):
+        (test,) = cases_in(junit_error("not_comparable", text))
+        assert result(test) == "error"
+        assert test.find("error").get("type") == "not_comparable"
 
     def test_without_rows_it_is_an_empty_report(self):
         assert cases_in(junit(page())) == []

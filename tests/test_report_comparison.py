@@ -298,22 +298,36 @@ class TestSides:
 class TestNames:
     def test_what_all_cases_share_is_said_once(self):
         same, names = told_apart([row(), row(case=OTHER), row("improved")])
-        assert same == "s, device=cpu"
+        assert same == {"every case": "s, device=cpu"}
         assert names == {("s", CASE): "batch_size=64", ("s", OTHER): "batch_size=128"}
 
     def test_a_single_case_is_all_in_common(self):
-        assert told_apart([row(), row()]) == ("s, device=cpu, batch_size=64", {("s", CASE): ""})
+        assert told_apart([row(), row()]) == (
+            {"every case": "s, device=cpu, batch_size=64"},
+            {("s", CASE): ""},
+        )
         lines = lines_of(page(row("regressed")))
         assert lines[2] == "every case: s, device=cpu, batch_size=64"
         assert lines[4].split()[0] == "metric", "a column of nothing is left out"
 
     def test_without_rows_there_is_nothing_in_common(self):
-        assert told_apart([]) == ("", {})
+        assert told_apart([]) == ({}, {})
 
     def test_suites_tell_apart_too(self):
         same, names = told_apart([row(), row(suite="t", case="t/device=cpu/batch_size=64")])
-        assert same == "device=cpu, batch_size=64"
+        assert same == {"every case": "device=cpu, batch_size=64"}
         assert list(names.values()) == ["s", "t"]
+
+    def test_what_a_suite_has_in_common_is_said_of_it_alone(self):
+        mine = [f"m/device=cpu/model=a/mode={mode}" for mode in ("train", "eval")]
+        same, names = told_apart([row(), row(case=OTHER), *(row(suite="m", case=case) for case in mine)])
+        assert same == {"every case": "device=cpu", "every case of m": "model=a"}
+        assert list(names.values()) == [
+            "s, batch_size=64",
+            "s, batch_size=128",
+            "m, mode=train",
+            "m, mode=eval",
+        ]
 
     def test_a_value_may_hold_slashes(self):
         cases = [f"s/data=/mnt/{name}/x/device=cpu" for name in "ab"]
@@ -372,6 +386,30 @@ class TestTable:
             "only in the candidate, which does not gate: s/new=1",
             "torch differs",
         ]
+
+    def test_a_case_that_has_gone_is_said_once(self):
+        made = page(gone(case="s/old=1"), row(), only_base=["s/old=1"], exit_code=3)
+        assert lines_of(made)[0] == "Undecided: 1 not measured, 1 equivalent"
+        assert [line for line in lines_of(made) if "old" in line] == ["only in the base: s/old=1"]
+
+    def test_it_is_said_where_the_interval_that_is_shown_would_have_said_more(self):
+        rows = [
+            row("inconclusive", family=40),
+            row("inconclusive", family=40, ratio=0.9, low=0.88, high=0.93),
+            row("inconclusive", family=40, low=0.99),
+            row("inconclusive", family=40, policy=Policy(0.05)),
+            row("inconclusive", family=0),
+            row("regressed", family=40),
+        ]
+        said = "outside their 95 % interval but not outside the one that"
+        assert f"2 rows lie {said} 40 gated rows call for: inconclusive" in lines_of(page(*rows))
+        one = lines_of(page(row("inconclusive", family=1)))
+        assert f"1 row lies {said} 1 gated row calls for: inconclusive" in one
+        assert not any("95 % interval" in line for line in lines_of(page(*rows[2:])))
+
+    def test_what_unlike_machines_tell_nothing_of_comes_last(self):
+        time = row("regressed", ratio=2.0, gates=False, caveats=("other_machine",))
+        assert ordered([time, count(7, 7)]) == [count(7, 7), time]
 
 
 class TestTextsOfUsers:

@@ -58,8 +58,8 @@ def test_a_row_says_its_case_its_metric_its_change_and_its_verdict(said):
         count(100, 112, case=OTHER, verdict="improved", ratio=1.12),
     )
     assert {"Compared", "main and work"} <= set(there)
-    assert "batch_size=64: train.step_time" in there
-    assert "batch_size=128: train.throughput" in there
+    assert "batch 64: train.step_time" in there
+    assert "batch 128: train.throughput" in there
     assert "+3.1 % (+1.0 to +5.2 %), regressed" in there
     assert "-3.0 % (-4.9 to -0.99 %), regressed (warn)" in there
     assert "+12 operators, improved" in there
@@ -77,6 +77,25 @@ def test_a_single_case_is_named_below_the_picture(said):
     there = said(row("regressed"))
     assert "train.step_time" in there
     assert any(", ".join(CASE.split("/")) in text for text in there)
+
+
+def test_of_suites_that_are_mixed_a_row_keeps_what_tells_it_apart(said):
+    models, ways = ("resnet18", "mobilenet_v3_small"), ("train", "inference_mode")
+    many = [f"models/device=cpu/model={model}/batch_size=16/mode={way}" for model in models for way in ways]
+    names = ("train.step_time", "memory.peak_allocated")
+    rows = [row(name=name, suite="models", case=case) for case in many for name in names]
+    there = said(*rows, row(), row(case=OTHER))
+    assert len({text for text in there if "models, " in text and "…" not in text}) == len(rows)
+    assert "models, mobilenet_v3_small, inference_mode: memory.peak_allocated" in there
+    assert any("Every case of models: batch_size=16." in text for text in there)
+
+
+def test_of_a_long_label_the_metric_is_kept(said):
+    there = said(row(case="s/own=" + "long" * 99), row(case="s/own=short"))
+    assert any(
+        text.startswith("own=long") and text.endswith("…longlonglong: train.step_time")
+        for text in [re.sub("…(long|ong|ng|g)*long: ", "…longlonglong: ", text) for text in there]
+    )
 
 
 def test_the_legend_has_the_verdicts_that_there_are_and_the_band(said):

@@ -330,3 +330,20 @@ class TestForeignText:
 def test_a_narrow_terminal_breaks_no_table(width):
     made = tables_of(*launches(TRAIN), *launches(LARGE), failure(case=EVALUATION))
     assert text_of(overview(made), width)
+
+
+@pytest.mark.parametrize("width", [20, 60, 400])
+@pytest.mark.parametrize("text", ["a\n::error::b", "::error::c", "##[error]d", "\x1b[31mred"])
+def test_no_text_of_a_user_is_an_order_to_a_terminal_or_a_server(text, width):
+    cases = [Case(text, {"mine": value, "same": text, text: 1}) for value in (text, "other")]
+    found = tables_of(
+        *(record for case in cases for record in launches(case)),
+        measurement(case=cases[0], round=7, stages=stages(metrics={text: 1.0})),
+        failure(case=cases[1], round=8, message=text, where=text),
+        plan={"name": text},
+    )
+    for pages in (overview(found), metrics(choose(found, ["*"]))):
+        lines = text_of(pages, width).split("\n")
+        assert not any(line.lstrip().startswith("::") for line in lines)
+        assert not any("##[" in line for line in lines)
+        assert all(letter.isprintable() for line in lines for letter in line)

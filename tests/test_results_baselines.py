@@ -178,3 +178,19 @@ class TestFinding:
         assert baselines.find_baseline(str(place)).path == place
         assert baselines.find_baseline("main", tmp_path / "kept").path == place
         assert baselines.find_baseline("main") is None
+
+
+class TestNamesThatMeanARun:
+    def test_the_latest_is_none_of_a_baseline(self, run):
+        run()
+        said = "'latest' already means the last run; give the baseline another name, such as main"
+        assert refused("latest") == said
+        assert "is no name for a baseline" in refused("latest~1")
+
+    @pytest.mark.parametrize("name", [RUN, RUN[:8]])
+    def test_nor_what_a_run_is_called_or_begins_with(self, run, name):
+        run()
+        assert refused(name).startswith(
+            f"'{name}' already means the run {RUN}; give the baseline another name"
+        )
+        assert baselines.names() == []

@@ -567,3 +567,31 @@ class TestPaths:
             "A.CSV",
             "notes.txt",
         ]
+
+
+class TestUnits:
+    @pytest.mark.parametrize(
+        ("name", "found", "wanted"),
+        [
+            ("epoch.time", "ms", "s"),
+            ("train.phase.mine", "furlong", "s"),
+            ("memory.peak_rss", "MiB", "B"),
+            ("count.ops", "k", "1"),
+        ],
+    )
+    def test_a_metric_in_another_unit_than_its_own_is_refused(self, place, name, found, wanted):
+        place.write_text(f"suite,case,metric,unit,value\ns,s,{name},{found},2\n")
+        with pytest.raises(ResultsError) as problem:
+            read_summary(place)
+        assert str(problem.value) == (
+            f"{place} row 2, column 'unit': '{found}' is not the unit of {name}, which is '{wanted}'; mend it there"
+        )
+
+    def test_a_metric_of_the_users_own_has_the_unit_that_it_has(self, place):
+        place.write_text("suite,case,metric,unit,value\ns,s,mine,furlong,2\n")
+        assert read_summary(place).summary["unit"].tolist() == ["furlong"]
+
+    def test_a_count_is_not_below_zero(self, place):
+        place.write_text("suite,case,metric,unit,value\ns,s,count.ops,1,-3\n")
+        with pytest.raises(ResultsError, match="'-3' is no count, as count"):
+            read_summary(place)

@@ -98,7 +98,10 @@ def log_error(values: Sequence[float]) -> float | None:
     From the order-statistic interval, whose level is that of the ranks. Of normal logarithms that is on average 5 %
     (20 launches and more) to 30 % (6 to 8) too much. It makes up for what so few launches tell of their spread:
     with the exact factor, identical code would raise alarms three to five times as often as it may.
+    Launches that all have one value vary by nothing.
     """
+    if len(values) > 1 and min(values) == max(values):
+        return 0.0
     rank = interval_rank(len(values))
     if rank is None or min(values) <= 0:
         return None
@@ -108,6 +111,8 @@ def log_error(values: Sequence[float]) -> float | None:
 
 def interval_error(low: float, high: float, launches: int | None) -> float | None:
     """The same from the interval; where it is not known of how many launches that is, it is one of 95 %."""
+    if low == high and math.isfinite(low):
+        return 0.0
     if not 0 < low <= high < math.inf:
         return None
     rank = None if launches is None else interval_rank(launches)
@@ -193,7 +198,7 @@ def judge(change: Change, threshold: float, family: int) -> str:
         return "improved"
     both = change.interval(1 - 2 * EQUIVALENCE)
     assert both is not None
-    if 1 / (1 + threshold) < both[0] and both[1] < 1 + threshold:
+    if 1 / (1 + threshold) <= both[0] and both[1] <= 1 + threshold:
         return "equivalent"
     return "inconclusive"
 
@@ -210,7 +215,8 @@ class Row:
 
     `low` and `high` are the interval that is shown (95 %). `gates` is False where the row never sets the exit
     code; `undecided_gates` where only an inconclusive or missing verdict does not. `reason` says why nothing was
-    measured; `smallest` is the smallest rise that could have been seen.
+    measured; `smallest` is the smallest rise that could have been seen. `family` is the number of gated rows that
+    false alarms were controlled over, 0 where something else decided.
     """
 
     suite: str
@@ -226,6 +232,7 @@ class Row:
     gates: bool
     undecided_gates: bool
     smallest: float | None = None
+    family: int = 0
     reason: str = ""
     caveats: tuple[str, ...] = ()
 

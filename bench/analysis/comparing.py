@@ -148,6 +148,14 @@ def is_gated(metric: Metric, policy: Policy) -> bool:
     return (metric.gated or policy.named) and policy.regression != "ignore"
 
 
+def drifts(metric: Metric) -> bool:
+    """Whether what the machine does differently from run to run changes it: a time, or what is made of one.
+
+    What a model has learnt, and shares, say all that they vary by between the launches of a run.
+    """
+    return metric.kind == "time" or metric.unit in ("s", "FLOP/s") or metric.name == "compute.mfu"
+
+
 def work_that_differs(base: CaseSide, candidate: CaseSide) -> str:
     """The first count of work in which two sides of a case differ; empty where they did the same."""
     for name, seen in base.observed.items():
@@ -193,8 +201,7 @@ class _Judge:
     def row(self, pair: Pair) -> Row:
         if pair.metric.kind in EXACT:
             return self._exact(pair)
-        between = BETWEEN_MEMORY if pair.metric.kind == "memory" else self._asked.between(pair.case)
-        change = unpaired(pair.before, pair.after, pair.metric.better or "less", between)
+        change = unpaired(pair.before, pair.after, pair.metric.better or "less", self._between(pair))
         verdict = judge(change, pair.policy.threshold(pair.before.value), self._family)
         caveats = caveats_of(pair)
         if not self._known:
@@ -203,7 +210,13 @@ class _Judge:
                 verdict = "inconclusive"
         if self._asked.across:
             caveats = ("other_machine", *caveats)
-        return made(pair, change, verdict, self._family, not self._asked.across, caveats)
+        row = made(pair, change, verdict, self._family, not self._asked.across, caveats)
+        return row if self._known else dataclasses.replace(row, family=0)
+
+    def _between(self, pair: Pair) -> Between:
+        if pair.metric.kind == "memory":
+            return BETWEEN_MEMORY
+        return self._asked.between(pair.case) if drifts(pair.metric) else Between(0.0)
 
     def _exact(self, pair: Pair) -> Row:
         comparable = self._counts if pair.metric.kind == "exact" else self._counts and self._machine
@@ -250,6 +263,7 @@ def made(pair: Pair, change: Change, verdict: str, family: int, gates: bool, cav
         # Between runs of different times these are seldom decided: that alone is no reason to stop a build.
         undecided_gates=pair.policy.named,
         smallest=smallest_seen(change, pair.policy.threshold(pair.before.value), family),
+        family=max(1, family),
         caveats=caveats,
     )
 

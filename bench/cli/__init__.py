@@ -16,6 +16,7 @@ import typer
 
 from bench.cli import ab, bisect, compare, doctor, inspect, listing, profile, run, selftest
 from bench.errors import HarnessFault, Interrupted, UsageError
+from bench.report.units import plain
 
 USAGE, FAULT, INTERRUPTED = 2, 70, 130
 
@@ -67,7 +68,7 @@ def exit_code(arguments: list[str]) -> int:
         if worded is not None:
             context = getattr(problem, "ctx", None)
             hint = f"; see: {context.command_path} --help" if context is not None else ""
-            return _say(f"{worded().rstrip('.')}{hint}", USAGE)
+            return _say(f"{worded().rstrip('.') or 'no command is named'}{hint}", USAGE)
         return _say(
             _report(f"{type(problem).__name__}: {problem}"), FAULT, traceback.format_exc() if debug else ""
         )
@@ -83,5 +84,5 @@ def _report(what: str) -> str:
 def _say(message: str, code: int, detail: str = "") -> int:
     if detail:
         print(detail.rstrip(), file=sys.stderr)
-    print(f"bench: {' '.join(message.split())}", file=sys.stderr)
+    print(plain(f"bench: {message}"), file=sys.stderr)
     return code

@@ -56,7 +56,7 @@ def ab(
         typer.Argument(
             metavar="[SIDE [SIDE]] [SUITE]...",
             help="Sides: ref=REV, worktree, python=PATH, env:NAME=VALUE, set:AXIS=VALUE; base first. One is held "
-            "against what lies here now, none means where the work left the main branch.  Suites: [default: suites]",
+            "against what lies here now, none means where the work left the main branch. Then suites, by default suites.",
         ),
     ] = None,
     keyword: Keyword = None,
@@ -68,7 +68,9 @@ def ab(
     thresholds: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="What fails a build.  [default: thresholds.toml, where there is one]"
+            metavar="FILE",
+            help="What fails a build.",
+            show_default="thresholds.toml, where there is one",
         ),
     ] = None,
     pairs: Annotated[int, typer.Option(help="Pairs of launches of a case that cannot be decided.")] = _PAIRS,

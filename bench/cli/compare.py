@@ -6,7 +6,7 @@ import dataclasses
 import fnmatch
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -15,6 +15,7 @@ import typer
 
 from bench.cli.options import Debug, Keyword, Run
 from bench.errors import UsageError
+from bench.report.units import plain
 
 if TYPE_CHECKING:
     from bench.analysis.comparability import Difference
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 NOT_COMPARABLE = 4
 FORMATS = ("table", "markdown", "csv", "json")
 THRESHOLDS = Path("thresholds.toml")
+NOTHING_GATES = (
+    "across machines no row gates here: times never do, counts only under the same torch and kinds of device"
+)
 
 AnySide = Annotated[
     str,
@@ -62,7 +66,7 @@ def compare(
     thresholds: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="What fails a build.  [default: thresholds.toml, where there is one]"
+            metavar="FILE", help="What fails a build.", show_default="thresholds.toml, where there is one"
         ),
     ] = None,
     across: Annotated[
@@ -82,36 +86,87 @@ def compare(
         Path | None, typer.Option(metavar="FILE", help="Write JUnit XML for a CI server.")
     ] = None,
     plot: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="DIR", help="Draw the ratios with their intervals into this folder."),
     ] = None,
     debug: Debug = False,
 ) -> int:
     """Compare two runs, or the values of an axis within one; exit 1 where something regressed."""
+    log = sys.stdout if form == "table" else sys.stderr
+    try:
+        check_flags(candidate, by, across, allow_inconclusive, form, plot)
+        page = page_of(base, candidate, by, metric or [], keyword, thresholds, across, allow_inconclusive)
+        if not isinstance(page, NotComparable):
+            say(page, form, everything)
+            if plot is not None:
+                draw(page, Path(plot))
+    except UsageError as problem:
+        if junit is not None:
+            write_error(junit, "usage", str(problem))
+        raise
+    if isinstance(page, NotComparable):
+        return say_not_comparable(page, junit, log)
+    ci(page, junit, log)
+    return page.exit_code
+
+
+def check_flags(
+    candidate: str | None,
+    by: str | None,
+    across: str | None,
+    allow_inconclusive: bool,
+    form: str,
+    plot: str | None,
+) -> None:
+    """Raises UsageError for what cannot be meant, whatever the sides are."""
     if form not in FORMATS:
         raise UsageError(f"unknown format {form!r}; there are {', '.join(FORMATS)}")
     if across not in (None, "machines"):
         raise UsageError(f"--across {across!r} is unknown; there is --across machines")
     if (candidate is None) == (by is None):
         raise UsageError("name two sides to compare, or one and --by AXIS")
+    for flag, given in (("--across", across), ("--allow-inconclusive", allow_inconclusive)):
+        if by is not None and given:
+            raise UsageError(
+                f"{flag} has no meaning with --by, which answers and fails no build; leave it out"
+            )
+    if plot == "":
+        raise UsageError("--plot names no folder; name one, such as plots")
+
+
+@dataclass(frozen=True)
+class NotComparable:
+    """Two sides, and in what they differ."""
+
+    first: Side
+    second: Side
+    different: Sequence[Difference]
+
+
+def page_of(
+    base: str,
+    candidate: str | None,
+    by: str | None,
+    metrics: Sequence[str],
+    keyword: str | None,
+    thresholds: Path | None,
+    across: str | None,
+    allow_inconclusive: bool,
+) -> Page | NotComparable:
+    """What came of comparing what these words name."""
     from bench.results.sides import read_side
 
     first = selected(read_side(base), keyword)
     rules, file = rules_of(thresholds)
     if by is not None:
-        page = within(first, by, metric or [], rules)
-    else:
-        assert candidate is not None
-        second = selected(read_side(candidate), keyword, may_be_empty=True)
-        different = not_alike(first, second, metric or [])
-        if different and across is None:
-            return say_not_comparable(first, second, different)
-        page = between(first, second, metric or [], rules, file, bool(different), allow_inconclusive)
-    say(page, form, everything)
-    ci(page, junit, sys.stdout if form == "table" else sys.stderr)
-    if plot is not None:
-        draw(page, plot)
-    return page.exit_code
+        return within(first, by, metrics, rules, file)
+    assert candidate is not None
+    second = selected(read_side(candidate), keyword, may_be_empty=True)
+    check_common(first, second)
+    different = not_alike(first, second, metrics)
+    if different and across is None:
+        return NotComparable(first, second, different)
+    return between(first, second, metrics, rules, file, bool(different), allow_inconclusive)
 
 
 @dataclass(frozen=True)
@@ -144,7 +199,7 @@ def rules_of(path: Path | None) -> tuple[Sequence[Rule], Path | None]:
     return ([], None) if file is None else (read_thresholds(file), file)
 
 
-def within(side: Side, axis: str, metrics: Sequence[str], rules: Sequence[Rule]) -> Page:
+def within(side: Side, axis: str, metrics: Sequence[str], rules: Sequence[Rule], file: Path | None) -> Page:
     """The page of the values of an axis. Nothing of it fails a build: it is an answer, no gate."""
     from bench.analysis.comparing import Asked, by_axis
     from bench.report.comparison import Page
@@ -152,8 +207,9 @@ def within(side: Side, axis: str, metrics: Sequence[str], rules: Sequence[Rule])
     there = sorted({name for axes in side.axes.values() for name in axes})
     if axis not in there:
         raise UsageError(f"{side.name} has no axis {axis!r}; it has {', '.join(there) or 'none'}")
-    check_metrics(side, metrics)
-    compared = by_axis(side, axis, Asked(metrics, rules))
+    asked = Asked(metrics, rules)
+    check_asked(side, asked, file)
+    compared = by_axis(side, axis, asked)
     if not compared.rows:
         raise UsageError(f"no two cases of {side.name} differ in {axis!r} alone; there is nothing to compare")
     return Page(f"{side.name}, {axis}", side.name, compared.rows, [], [], side.notes, {}, 0, paired=True)
@@ -178,13 +234,16 @@ def between(
     asked = Asked(metrics, rules, across, between_runs_of(first, second))
     compared = compare_sides(first, second, asked)
     check_asked(first, asked, file)
+    notes = [*first.notes, *second.notes]
+    if across and not any(row.gates for row in compared.rows):
+        notes.append(NOTHING_GATES)
     return Page(
         base=first.name,
         candidate=second.name,
         rows=compared.rows,
         only_base=compared.only_base,
         only_candidate=compared.only_candidate,
-        notes=[*first.notes, *second.notes],
+        notes=notes,
         phases=phases(first, second, compared.rows),
         exit_code=outcome(compared.rows, allow_inconclusive),
         paired=False,
@@ -192,12 +251,29 @@ def between(
     )
 
 
+def check_common(first: Side, second: Side) -> None:
+    """Raises UsageError where the sides have no case in common."""
+    if first.cases.keys() & second.cases.keys():
+        return
+    there = [
+        f"{len(side.cases)}, such as {next(iter(side.cases))}" if side.cases else "none taken by -k"
+        for side in (first, second)
+    ]
+    raise UsageError(
+        f"{first.name} and {second.name} have no case in common: the first has {there[0]}, the second {there[1]}; "
+        f"compare runs of the same suites"
+    )
+
+
 def check_metrics(side: Side, patterns: Sequence[str]) -> None:
     """Raises UsageError for a pattern that matches no metric of a side."""
+    from bench.thresholds import meant, some
+
     there = sorted({name for case in side.cases.values() for name in case.observed})
     for pattern in patterns:
         if pattern not in there and not fnmatch.filter(there, pattern):
-            raise UsageError(f"{side.name} has no metric {pattern!r}; it has {', '.join(there)}")
+            remedy = meant(pattern, there, f"it has {some(there)}")
+            raise UsageError(f"{side.name} has no metric {pattern!r}; {remedy}")
 
 
 def check_asked(first: Side, asked: Asked, file: Path | None) -> None:
@@ -238,16 +314,23 @@ def not_alike(first: Side, second: Side, metrics: Sequence[str]) -> list[Differe
     return matters(first.environment, second.environment)
 
 
-def say_not_comparable(first: Side, second: Side, different: Sequence[Difference]) -> int:
-    from bench.report.comparison import plain
+def say_not_comparable(sides: NotComparable, junit: Path | None, log: TextIO) -> int:
+    from bench.report import ci as surfaces
 
-    print(f"bench: {first.name} and {second.name} are not comparable:", file=sys.stderr)
-    for one in different:
-        print(f"  {one.field}: {plain(str(one.first))} and {plain(str(one.second))}", file=sys.stderr)
+    first, second = sides.first, sides.second
+    what = f"{first.name} and {second.name} are not comparable:"
+    facts = [f"{one.field}: {plain(str(one.first))} and {plain(str(one.second))}" for one in sides.different]
     remedy = "measure both alike, or compare anyway with --across machines"
     if first.kind == "baseline":
         remedy = f"renew the baseline here with: bench baseline save {first.name} RUN; or --across machines"
-    print(f"bench: {remedy}", file=sys.stderr)
+    print(plain(f"bench: {what}"), *(f"  {fact}" for fact in facts), sep="\n", file=sys.stderr)
+    print(plain(f"bench: {remedy}"), file=sys.stderr)
+    message = f"{what} {'; '.join(facts)}"
+    if junit is not None:
+        write_error(junit, "not_comparable", message)
+    tell_github(
+        [surfaces.annotation("error", "not comparable", message)], surfaces.markdown_error(message), log
+    )
     return NOT_COMPARABLE
 
 
@@ -261,6 +344,8 @@ def say(page: Page, form: str, everything: bool) -> None:
         print(surfaces.markdown(page), end="")
     elif form == "csv":
         print(surfaces.as_csv(page), end="")
+        for note in page.notes:
+            print(plain(f"bench: {note}"), file=sys.stderr)
     else:
         from rich.console import Console
 
@@ -272,24 +357,38 @@ def say(page: Page, form: str, everything: bool) -> None:
 
 
 def ci(page: Page, junit: Path | None, log: TextIO) -> None:
-    """What CI servers read: JUnit XML where it is asked for, annotations and the step summary on GitHub Actions.
-
-    Actions reads annotations from both streams: they go to the `log`, which is not the one that a program reads.
-    """
+    """What CI servers read: JUnit XML where it is asked for, annotations and the step summary on GitHub Actions."""
     from bench.report import ci as surfaces
 
     if junit is not None:
         write(junit, surfaces.junit(page), "--junit")
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        for line in surfaces.annotations(page):
-            print(line, file=log)
-        summary = os.environ.get("GITHUB_STEP_SUMMARY")
-        if summary:
-            try:
-                with Path(summary).open("a", encoding="utf-8") as file:
-                    file.write(surfaces.markdown(page))
-            except OSError as problem:
-                print(f"bench: the step summary cannot be written: {problem.strerror}", file=sys.stderr)
+    tell_github(surfaces.annotations(page), surfaces.markdown(page), log)
+
+
+def tell_github(annotations: Iterable[str], markdown: str, log: TextIO) -> None:
+    """Annotations and the step summary, where this is a step of GitHub Actions.
+
+    Actions reads annotations from both streams: they go to the `log`, which is not the one that a program reads.
+    """
+    if os.environ.get("GITHUB_ACTIONS") != "true":
+        return
+    for line in annotations:
+        print(line, file=log)
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        try:
+            with Path(summary).open("a", encoding="utf-8") as file:
+                file.write(f"\n{markdown}\n")  # blank lines keep it apart from what others write there
+        except OSError as problem:
+            line = f"bench: the step summary {summary} cannot be written: {problem.strerror}"
+            print(plain(line), file=sys.stderr)
+
+
+def write_error(junit: Path, kind: str, message: str) -> None:
+    """In the place of an older report, so that nobody reads that for this comparison."""
+    from bench.report import ci as surfaces
+
+    write(junit, surfaces.junit_error(kind, message), "--junit")
 
 
 def draw(page: Page, folder: Path) -> None:

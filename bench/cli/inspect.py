@@ -10,6 +10,7 @@ import typer
 
 from bench.cli.options import Debug, Json, Run
 from bench.errors import ResultsError
+from bench.report.units import plain, plain_json
 from bench.results import folder as folders
 
 if TYPE_CHECKING:
@@ -46,8 +47,11 @@ def show(
     from bench.results import files, tables
 
     made = files.read_summary(Path(run)) if files.is_table(run) else tables.read(run)
+    if made.summary.empty and made.failures.empty:
+        why = "".join(f"; {note}" for note in made.notes)
+        raise ResultsError(f"{run} holds no row to show{why}; measure first: bench run")
     if as_json:
-        print(tables.as_json(tables.choose(made, metric) if metric else made))
+        print(plain_json(tables.as_json(tables.choose(made, metric) if metric else made)))
     else:
         print_tables(made, metric)
     return 0
@@ -105,4 +109,4 @@ def print_tables(tables: Tables, metrics: list[str] | None = None) -> None:
 
 def _say_notes(tables: Tables) -> None:
     for note in tables.notes:
-        print(f"bench: {note}", file=sys.stderr)
+        print(plain(f"bench: {note}"), file=sys.stderr)

@@ -12,6 +12,7 @@ from bench.case import Case, spell
 from bench.cli.options import Axis, Debug, Json, Keyword, Suites, conditions, overrides, suite_files
 from bench.errors import UsageError
 from bench.nursery import Workers
+from bench.report.units import plain, plain_json
 from bench.runner import SuiteListing, describe
 from bench.selection import parse
 
@@ -32,14 +33,15 @@ def list_cases(
         listings = describe(workers, suite_files(suites), overrides(axis))
     chosen = set(select(listings, keyword))
     if as_json:
-        print(json.dumps([listing_json(listing, chosen) for listing in listings], indent=2))
+        found = [listing_json(listing, chosen) for listing in listings]
+        print(plain_json(json.dumps(found, indent=2)))
         return 0
     for listing in listings:
         for case in listing.expansion.cases:
             if case in chosen:
-                print(case.id)
+                print(plain(case.id))
         for line in dropped(listing):
-            print(line)
+            print(plain(line))
     print(counted(len(chosen), "case"))
     return 0
 

@@ -24,6 +24,7 @@ from bench.machine.lock import one_at_a_time
 from bench.machine.telemetry import Telemetry
 from bench.measurement import TIMED, Environment
 from bench.nursery import Workers
+from bench.report.units import plain
 from bench.results import folder as folders
 from bench.results import sources
 from bench.results.journal import Journal
@@ -92,7 +93,8 @@ def lock(wishes: Wishes) -> AbstractContextManager[None]:
 
 
 def say_waiting(holder: str) -> None:
-    print(f"bench: waiting for another run to end: {holder}; --no-wait leaves instead", file=sys.stderr)
+    line = f"bench: waiting for another run to end: {holder}; --no-wait leaves instead"
+    print(plain(line), file=sys.stderr)
 
 
 def prepare(

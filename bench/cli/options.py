@@ -18,7 +18,7 @@ from bench.suite import parse_axis
 
 Suites = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="[SUITE]...", help="Suite files, or folders of them.  [default: suites]"),
+    typer.Argument(metavar="[SUITE]...", help="Suite files, or folders of them.", show_default="suites"),
 ]
 Run = Annotated[
     str,
@@ -37,7 +37,7 @@ Axis = Annotated[
     ),
 ]
 Timeout = Annotated[str, typer.Option(metavar="TIME", help="The longest that one launch may take.")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads of a launch.  [default: physical cores]")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads of a launch.", show_default="physical cores")]
 Allocator = Annotated[
     str,
     typer.Option(
@@ -47,7 +47,7 @@ Allocator = Annotated[
 StartMethod = Annotated[
     str | None,
     typer.Option(
-        metavar="|".join(START_METHODS), help="How launches start.  [default: fork where it is sound]"
+        metavar="|".join(START_METHODS), help="How launches start.", show_default="fork where it is sound"
     ),
 ]
 Data = Annotated[Path, typer.Option(metavar="DIR", help="Where downloaded data sets lie.")]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from bench.cli.progress import LINE_EVERY, clock_time, failure_line
 from bench.measurement import Failure
-from bench.report.units import one_line, percent
+from bench.report.units import percent, plain
 
 if TYPE_CHECKING:
     from bench.analysis.compare import Row
@@ -76,7 +76,7 @@ class Verdicts:
 
     def _say(self, line: str) -> None:
         self._said = self._clock()
-        print(one_line(line), file=self._out, flush=True)
+        print(plain(line), file=self._out, flush=True)
 
 
 def _is_time(row: Row) -> bool:

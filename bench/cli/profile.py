@@ -37,6 +37,7 @@ from bench.cli.resume import Request
 from bench.cli.run import FAILED
 from bench.errors import UsageError
 from bench.nursery import Workers
+from bench.report.units import plain, plain_json
 from bench.results import folder as folders
 from bench.runner import file_name
 from bench.signals import stoppable
@@ -114,7 +115,7 @@ def profile_suites(
     if as_json:
         from bench.results.tables import as_json as tables_json
 
-        print(tables_json(tables))
+        print(plain_json(tables_json(tables)))
     elif not quiet:
         say(ended.folder, tables, top)
     return ended.stop or (FAILED if len(tables.failures) else 0)
@@ -146,7 +147,7 @@ def say(folder: folders.RunFolder, tables: Tables, most: int) -> None:
     for case, apart in tables.apart.items():
         for one in (apart.profile, apart.stacks):
             if one is not None and one.omitted:
-                print(f"bench: no trace of {case}: {one.omitted}", file=sys.stderr)
+                print(plain(f"bench: no trace of {case}: {one.omitted}"), file=sys.stderr)
     print(f"tables: {place}/ops.parquet, counts.csv, summary.csv")
     print(f"traces: {place}/traces/ (open them in https://ui.perfetto.dev or chrome://tracing)")
     print(f"pictures: {place}/plots/")

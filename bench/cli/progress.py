@@ -10,7 +10,7 @@ from typing import Any, Protocol, TextIO
 
 from bench.analysis.stopping import StopRule
 from bench.measurement import TIMED, Failure
-from bench.report.units import one_line
+from bench.report.units import plain
 from bench.runner import Job, Plan, Record
 
 LINE_EVERY = 10.0  # seconds between two plain lines within a round: signs of life that do not fill a log
@@ -115,12 +115,11 @@ class Lines:
         self._said = (job.round, now)
         outlook = self._outlook
         left = "" if outlook.left is None else f", about {clock_time(outlook.left)} left"
-        print(
+        line = (
             f"round {job.round}, launch {outlook.done + 1} of about {outlook.total}, {outlook.settled}, "
-            f"{clock_time(outlook.elapsed)} elapsed{left}: {job.case.label}",
-            file=self._out,
-            flush=True,
+            f"{clock_time(outlook.elapsed)} elapsed{left}: {job.case.label}"
         )
+        print(plain(line), file=self._out, flush=True)
 
     def end(self, record: Record) -> None:
         self._outlook.end(record)
@@ -164,7 +163,7 @@ class Bar:
         return {"completed": outlook.done, "total": outlook.total, "settled": outlook.settled, "left": left}
 
     def begin(self, job: Job) -> None:
-        self._bar.update(self._task, round=job.round, case=job.case.label, **self._state())
+        self._bar.update(self._task, round=job.round, case=plain(job.case.label), **self._state())
 
     def end(self, record: Record) -> None:
         self._outlook.end(record)
@@ -179,7 +178,7 @@ class Bar:
 def failure_line(failure: Failure) -> str:
     """A failure as one line: what, why, and where in the user's own code."""
     where = f" ({failure.where})" if failure.where else ""
-    return one_line(f"{failure.failure}: {failure.case.id}: {failure.message}{where}")
+    return plain(f"{failure.failure}: {failure.case.id}: {failure.message}{where}")
 
 
 def clock_time(seconds: float) -> str:

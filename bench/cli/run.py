@@ -41,6 +41,7 @@ from bench.cli.options import (
 )
 from bench.cli.resume import Request
 from bench.nursery import Workers
+from bench.report.units import plain, plain_json
 from bench.results import folder as folders
 from bench.results.history import launch_seconds
 from bench.runner import Plan
@@ -64,13 +65,13 @@ def run_suites(
     launches: Annotated[
         int | None,
         typer.Option(
-            help="Fresh processes a case, exactly; with --max-launches at the least.  "
-            "[default: 6, the fewest for a 95 % interval]"
+            help="Fresh processes a case, exactly; with --max-launches at the least.",
+            show_default="6, the fewest for a 95 % interval",
         ),
     ] = None,
     max_launches: Annotated[
         int | None,
-        typer.Option(help="Launches of a case whose intervals do not get narrow enough.  [default: 20]"),
+        typer.Option(help="Launches of a case whose intervals do not get narrow enough.", show_default="20"),
     ] = None,
     tolerance: Annotated[
         str,
@@ -127,7 +128,7 @@ def run_suites(
     else:
         resuming.check_flags(resuming.given(context), before)
         for note in before.notes:
-            print(f"bench: {note}", file=sys.stderr)
+            print(plain(f"bench: {note}"), file=sys.stderr)
         request = before.request
         if time_budget is not None:
             budgeted = dataclasses.replace(request.schedule, time_budget=seconds(time_budget))
@@ -144,7 +145,7 @@ def run_suites(
     if as_json:
         from bench.results.tables import as_json as tables_json
 
-        print(tables_json(tables))
+        print(plain_json(tables_json(tables)))
     elif not quiet:
         say_results(ended, tables, len(plan.cases))
     return ended.stop or outcome(plan, tables)
@@ -200,14 +201,11 @@ def say_plan(plan: Plan, as_json: bool) -> int:
             "expected_launches": plan.launches,
             "expected_seconds": expected,
         }
-        print(
-            json.dumps(
-                {**facts, "cases_measured_before": seen, **dataclasses.asdict(plan.schedule)}, indent=2
-            )
-        )
+        facts |= {"cases_measured_before": seen, **dataclasses.asdict(plan.schedule)}
+        print(plain_json(json.dumps(facts, indent=2)))
         return 0
     for case in plan.cases:
-        print(case.id)
+        print(plain(case.id))
     most = plan.schedule.most
     more = f" (up to {most} a case until it is settled)" if most > plan.schedule.launches else ""
     print(

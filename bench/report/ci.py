@@ -25,6 +25,7 @@ from bench.report.comparison import (
     how,
     judged,
     ordered,
+    outvoted,
     reasons,
     sees,
     shortened,
@@ -49,7 +50,7 @@ _REST = ("case", "metric", "base", "candidate", "change", "verdict", "sees from"
 
 def markdown(page: Page) -> str:
     """For a pull request: the verdict, what fails or warns, and the rest folded. Never longer than it may be."""
-    rows = ordered(page.rows)
+    rows = [row for row in ordered(page.rows) if not page.is_gone(row)]
     urgent = [row for row in rows if _is_urgent(page, row)]
     rest = [row for row in rows if not _is_urgent(page, row)]
     same, names = told_apart(rows)
@@ -57,18 +58,19 @@ def markdown(page: Page) -> str:
     sheet.add(
         f"**{verdict(page)}**", "", f"base {_code(page.base)}, candidate {_code(page.candidate)}: {how(page)}"
     )
-    if same:
-        sheet.add("", f"every case: {_code(same)}")
+    for whose, parts in same.items():
+        sheet.add("", f"{_said(whose)}: {_code(parts)}")
+    first = 0 if any(names.values()) else 1  # a single case stands above
     if urgent:
-        sheet.add("", *_head(_URGENT))
-        sheet.add_rows((_cells(_facts(page, row, names), _URGENT) for row in urgent), "such rows")
-    remarks = [*_one_sided(page), *map(_said, [*reasons(rows), *page.notes])]
+        sheet.add("", *_head(_URGENT[first:]))
+        sheet.add_rows((_cells(_facts(page, row, names), _URGENT[first:]) for row in urgent), "such rows")
+    remarks = [*_one_sided(page), *map(_said, [*outvoted(rows), *reasons(rows), *page.notes])]
     if rest or remarks:
         sheet.add("", f"<details><summary>{counted(rest, page.is_gate) or 'remarks'}</summary>", "")
         sheet.add_rows((f"- {remark}" for remark in remarks), "remarks")
         if rest:
-            sheet.add("", *_head(_REST))
-            sheet.add_rows((_cells(_facts(page, row, names), _REST) for row in rest), "rows")
+            sheet.add("", *_head(_REST[first:]))
+            sheet.add_rows((_cells(_facts(page, row, names), _REST[first:]) for row in rest), "rows")
         sheet.close("", "</details>")
     return sheet.text
 
@@ -123,7 +125,7 @@ def _facts(page: Page, row: Row, names: dict[tuple[str, str], str]) -> dict[str,
     """By column, the cells of a row, escaped."""
     base, candidate = sides(row)
     return {
-        "case": _code(names[row.suite, row.case] or row.case),
+        "case": _code(names[row.suite, row.case]),
         "metric": _code(row.metric.name),
         "base": _said(base),
         "candidate": _said(candidate),
@@ -168,6 +170,11 @@ _MARKS = re.compile(
 def _entities(text: str) -> str:
     """An entity is a letter to Markdown, never a mark."""
     return _MARKS.sub(lambda mark: f"&#{ord(mark[0])};", text)
+
+
+def markdown_error(message: str) -> str:
+    """The same page of what was not compared."""
+    return f"**Not compared**: {_said(message)}\n"
 
 
 def annotations(page: Page) -> Iterator[str]:
@@ -230,6 +237,21 @@ def junit(page: Page) -> str:
     root = ET.Element("testsuites", name="Epochbench")
     for suite, rows in by_suite.items():
         root.append(_test_suite(page, suite, rows))
+    if page.notes and by_suite:
+        ET.SubElement(root[-1], "system-out").text = _xml_lines(page.notes)
+    return _document(root)
+
+
+def junit_error(kind: str, message: str) -> str:
+    """The report of what was not compared: one test that ended in an error, so that no older one is read for it."""
+    root = ET.Element("testsuites", name="Epochbench")
+    suite = ET.SubElement(root, "testsuite", name="bench", tests="1", failures="0", errors="1", skipped="0")
+    test = ET.SubElement(suite, "testcase", classname="bench", name="comparison")
+    ET.SubElement(test, "error", type=kind, message=_xml(message))
+    return _document(root)
+
+
+def _document(root: ET.Element) -> str:
     for total in ("tests", "failures", "errors"):
         root.set(total, str(sum(int(child.get(total, 0)) for child in root)))
     ET.indent(root)

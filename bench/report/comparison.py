@@ -16,11 +16,13 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.analysis.compare import EXACT, Row, undecided
-from bench.report.units import NOTHING, digits, one_line, percent, quantity, scale
+from bench.report.lines import Lines
+from bench.report.units import NOTHING, digits, percent, plain, quantity, scale
 
 # What matters first stands first.
 ORDER = ("regressed", "improved", "not_measured", "inconclusive", "equivalent")
 _WEIGHTS = ("fail", "warn", "")
+_UNLIKE = frozenset({"other_machine", "other_software", "other_cpu"})
 
 _STYLES = {
     "regressed": "bold red",
@@ -60,20 +62,27 @@ class Page:
         """False where the page only answers a question, such as which optimizer is the faster."""
         return self.exit_code != 0 or not self.rows or any(row.gates for row in self.rows)
 
+    def is_gone(self, row: Row) -> bool:
+        """Whether the row only stands for a case that the candidate does not have."""
+        return row.verdict == "not_measured" and row.case in self.only_base
+
     def phase(self, row: Row) -> str:
         return self.phases.get((row.case, row.metric.name), "")
 
 
 def table(page: Page, everything: bool) -> Iterator[RenderableType]:
     """The verdict, the rows, then all that is to be said beside them. Equivalent rows are a line, or all shown."""
+    return map(Lines, _table(page, everything))
+
+
+def _table(page: Page, everything: bool) -> Iterator[RenderableType]:
     yield Text(verdict(page), style="bold")
     yield Text(plain(f"base {page.base}, candidate {page.candidate}: {how(page)}"), style="dim")
-    rows = ordered(page.rows)
+    rows = [row for row in ordered(page.rows) if not page.is_gone(row)]
     shown = [row for row in rows if everything or row.verdict != "equivalent"]
-    same, names = told_apart(page.rows)
+    same, names = told_apart(rows)
     if shown:
-        if same:
-            yield Text(plain(f"every case: {same}"), style="dim")
+        yield from (Text(plain(f"{whose}: {parts}"), style="dim") for whose, parts in same.items())
         yield Text()
         yield _rows(shown, names, page.is_gate)
     yield from (Text(plain(line)) for line in _below(page, rows, len(rows) - len(shown)))
@@ -139,8 +148,17 @@ def decides(page: Page, row: Row) -> bool:
 
 
 def ordered(rows: Iterable[Row]) -> list[Row]:
-    """Regressed first, of these what fails a build, and of that the largest; what has no ratio comes last."""
-    return sorted(rows, key=lambda row: (_place(row.verdict), _WEIGHTS.index(weight(row)), -_size(row)))
+    """Regressed first, of these what fails a build, and of that the largest; what has no ratio comes last.
+
+    What machines that are not alike tell nothing of comes behind all that they do tell of.
+    """
+    return sorted(
+        rows,
+        key=lambda row: (
+            *(not _UNLIKE.isdisjoint(row.caveats), _place(row.verdict)),
+            *(_WEIGHTS.index(weight(row)), -_size(row)),
+        ),
+    )
 
 
 def _place(name: str) -> int:
@@ -154,19 +172,34 @@ def _size(row: Row) -> float:
     return abs(math.log(row.ratio)) if 0 < row.ratio < math.inf else math.inf
 
 
-def told_apart(rows: Iterable[Row]) -> tuple[str, dict[tuple[str, str], str]]:
-    """What all cases have in common, spelt out, and by suite and case what tells each apart.
+def told_apart(rows: Iterable[Row]) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
+    """What all cases have in common, and those of each suite besides, spelt out; by suite and case what tells apart.
 
     A single case is all in common, and is told apart by nothing.
     """
     cases = {(row.suite, row.case): _parts(row.suite, row.case) for row in rows}
-    everywhere = set.intersection(*map(set, cases.values())) if cases else set()
-    same = [part for part in next(iter(cases.values()), []) if part in everywhere]
-    short = {
-        key: ", ".join(part for part in parts if part not in everywhere) or (key[1] if len(cases) > 1 else "")
-        for key, parts in cases.items()
-    }
-    return ", ".join(same), short
+    suites: dict[str, list[list[str]]] = {}
+    for (suite, _), parts in cases.items():
+        suites.setdefault(suite, []).append(parts)
+    everywhere = _common(cases.values())
+    common = {suite: _common(of) for suite, of in suites.items()}
+    same = {"every case": ", ".join(everywhere)}
+    for suite, parts in common.items():
+        beside = [part for part in parts if part not in (*everywhere, suite)]
+        same[f"every case of {suite}"] = ", ".join(beside)
+    names = {}
+    for (suite, case), parts in cases.items():
+        own = [part for part in parts if part not in common[suite]]
+        if not own and len(suites[suite]) > 1:
+            own = [case]
+        names[suite, case] = ", ".join([suite, *own] if len(suites) > 1 else own)
+    return {whose: parts for whose, parts in same.items() if parts}, names
+
+
+def _common(cases: Iterable[Sequence[str]]) -> list[str]:
+    """The parts that all of these cases have, in the order of the first."""
+    first, *others = [*cases] or [[]]
+    return [part for part in first if all(part in other for other in others)]
 
 
 def _parts(suite: str, case: str) -> list[str]:
@@ -302,10 +335,36 @@ def _below(page: Page, rows: Sequence[Row], folded: int) -> Iterator[str]:
     for row in rows:
         if page.phase(row):
             yield f"{row.case}, {row.metric.name}: {page.phase(row)}"
+    yield from outvoted(rows)
     yield from reasons(rows)
     yield from (f"only in the base: {case}" for case in page.only_base)
     yield from (f"only in the candidate, which does not gate: {case}" for case in page.only_candidate)
     yield from page.notes
+
+
+def outvoted(rows: Iterable[Row]) -> list[str]:
+    """A line where the interval that is printed would have said more than the verdict does."""
+    found = [row for row in rows if _says_more(row)]
+    if not found:
+        return []
+    family = max(row.family for row in found)
+    return [
+        f"{_many(len(found), 'row lies', 'rows lie')} outside their 95 % interval but not outside the one that "
+        f"{_many(family, 'gated row calls', 'gated rows call')} for: inconclusive"
+    ]
+
+
+def _many(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _says_more(row: Row) -> bool:
+    low, ratio, high, base = row.low, row.ratio, row.high, row.base
+    if low is None or ratio is None or high is None or base is None or not row.family:
+        return False
+    most = 1 + row.policy.threshold(base)
+    outside = (low > 1 and ratio > most) or (high < 1 and ratio < 1 / most)
+    return outside and row.verdict == "inconclusive"
 
 
 def reasons(rows: Iterable[Row]) -> list[str]:
@@ -325,11 +384,3 @@ def shortened(text: str, most: int) -> str:
     if len(text) <= most:
         return text
     return f"{text[: most // 2]}…{text[len(text) - (most - 1) // 2 :]}"
-
-
-def plain(text: str) -> str:
-    """One line that neither a terminal nor a CI server takes for an order.
-
-    GitHub reads orders from what a step prints: a line that begins with '::', and '##[' anywhere.
-    """
-    return one_line(text).replace("::", ": :").replace("##[", "# #[")

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from bench.analysis.profile import GraphRow, TopRow, graph_rows, top
 from bench.measurement import AutogradGraph, Counts, Profile
-from bench.report.units import one_line, percent, quantity
+from bench.report.lines import Lines
+from bench.report.units import percent, plain, quantity
 
 if TYPE_CHECKING:
     from bench.results.tables import Tables
@@ -22,15 +23,15 @@ _MOST_GRAPH_ROWS = 12
 def profiles(tables: Tables, most: int) -> Iterator[RenderableType]:
     """A page a case: as far as it was profiled and counted."""
     for case, apart in tables.apart.items():
-        parts: list[RenderableType] = [Text(one_line(case), style="bold")]
+        parts: list[RenderableType] = [Text(plain(case), style="bold")]
         if apart.counts is not None:
-            parts.append(Text(one_line(_counted(apart.counts))))
+            parts.append(Text(plain(_counted(apart.counts))))
         if apart.profile is not None:
             parts += [Text(_cost(apart.profile)), *_tops(apart.profile, most)]
         if apart.counts is not None and apart.counts.graph is not None:
             parts += _graph(apart.counts.graph)
         if len(parts) > 1:
-            yield Group(*parts, Text())
+            yield Lines(Group(*parts, Text()))
 
 
 def _counted(counts: Counts) -> str:
@@ -83,8 +84,8 @@ def _table(head: str, rows: list[TopRow]) -> Table:
             quantity(row.self_time, "s"),
             percent(row.share),
             f"{row.calls:,}",
-            Text(one_line(row.operator)),
-            Text(one_line(row.where), style="dim"),
+            Text(plain(row.operator)),
+            Text(plain(row.where), style="dim"),
         )
     return table
 
@@ -108,4 +109,4 @@ def _graph(graph: AutogradGraph) -> Iterator[RenderableType]:
 
 
 def _add_graph_row(table: Table, row: GraphRow) -> None:
-    table.add_row(quantity(row.saved, "B") if row.saved else "", f"{row.nodes:,}", Text(one_line(row.name)))
+    table.add_row(quantity(row.saved, "B") if row.saved else "", f"{row.nodes:,}", Text(plain(row.name)))

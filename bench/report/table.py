@@ -16,7 +16,8 @@ from bench.analysis.caveats import CAVEATS
 from bench.case import DEFAULTS, spell
 from bench.measurement import Environment
 from bench.report.advice import Settings, advice
-from bench.report.units import digits, interval, one_line, percent, quantity, scale
+from bench.report.lines import Lines
+from bench.report.units import digits, interval, percent, plain, quantity, scale
 
 if TYPE_CHECKING:
     from bench.results.tables import Tables
@@ -52,8 +53,8 @@ def overview(tables: Tables) -> Iterator[RenderableType]:
             page.add_metric(name, head, with_interval=name in _WITH_INTERVAL)
         page.add_smallest_change(_CHANGE_OF)
         page.add_launches()
-        yield page.render()
-    yield from _failures(tables)
+        yield Lines(page.render())
+    yield from map(Lines, _failures(tables))
 
 
 def metrics(tables: Tables) -> Iterator[RenderableType]:
@@ -64,7 +65,7 @@ def metrics(tables: Tables) -> Iterator[RenderableType]:
         for name in names:
             page.add_metric(name, name.replace(".", "\n"), with_interval=len(names) <= _MOST_WITH_INTERVAL)
         page.add_launches()
-        yield page.render()
+        yield Lines(page.render())
 
 
 class Page:
@@ -77,8 +78,8 @@ class Page:
         constant, varying = _axes(self._cases, tables.axes)
         self._head = Text("\n").join(
             [
-                Text(suite, style="bold") + Text(f"  {setting(tables)}"),
-                *([Text(f"every case: {constant}", style="dim")] if constant else []),
+                Text(plain(suite), style="bold") + Text(f"  {plain(setting(tables))}"),
+                *([Text(plain(f"every case: {constant}"), style="dim")] if constant else []),
             ]
         )
         self._table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
@@ -87,7 +88,8 @@ class Page:
             self._add(axis.replace("_", " "), [_spell(value) for value in self._cases[axis]], justify="left")
 
     def _add(self, head: str, cells: Sequence[str], justify: Any = "right") -> None:
-        self._table.add_column(Text(head), justify=justify, overflow="fold")
+        shown = "\n".join(map(plain, head.split("\n")))
+        self._table.add_column(Text(shown), justify=justify, overflow="fold")
         self._columns.append(list(cells))
 
     def add_metric(self, name: str, head: str, with_interval: bool) -> None:
@@ -128,7 +130,7 @@ class Page:
 
     def render(self) -> RenderableType:
         for cells in zip(*self._columns, strict=True):
-            self._table.add_row(*(Text(cell) for cell in cells))
+            self._table.add_row(*(Text(plain(cell)) for cell in cells))
         named = {name for text in self._cases["caveats"].dropna() for name in text.split(";") if name}
         notes = [
             Text(f"{name.replace('_', ' ')}: {advice(name, self._settings)}", style="yellow")
@@ -200,4 +202,4 @@ def _number(value: float, factor: float, unit: str) -> str:
 def _failures(tables: Tables) -> Iterator[RenderableType]:
     for row in tables.failures.drop_duplicates(["case", "failure", "message"]).to_dict("records"):
         where = f" ({row['where']})" if row["where"] else ""
-        yield Text(one_line(f"{row['failure']}: {row['case']}: {row['message']}{where}"), style="red")
+        yield Text(plain(f"{row['failure']}: {row['case']}: {row['message']}{where}"), style="red")

@@ -96,6 +96,20 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
+def plain(text: str) -> str:
+    """One line that neither a terminal nor a CI server takes for an order.
+
+    GitHub reads orders from what a step prints: a line that begins with '::', and '##[' anywhere.
+    """
+    line = one_line(text).replace("##[", "# #[")
+    return f": {line[1:]}" if line.startswith("::") else line
+
+
+def plain_json(text: str) -> str:
+    """JSON that is no order either: the letters stand in its texts only, where they may be written otherwise."""
+    return text.replace("##[", "#\\u0023[")
+
+
 def _word(unit: str) -> str:
     return "" if unit == "1" else unit
 

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from bench.errors import ResultsError
-from bench.results.folder import RESULTS, RunFolder, find
+from bench.results.folder import RESULTS, RunFolder, find, runs
 
 BASELINES = RESULTS / "baselines"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -25,6 +25,10 @@ def save(name: str, run: str, root: Path = BASELINES) -> Path:
             f"{name!r} is no name for a baseline; use letters, digits, '-', '_' and '.', beginning with one of the "
             f"first two"
         )
+    taken = [one for one in runs(root.parent) if one.startswith(name)]
+    if name == "latest" or taken:
+        means = f"the run {taken[0]}" if taken else "the last run"
+        raise ResultsError(f"{name!r} already means {means}; give the baseline another name, such as main")
     folder = find(run)
     from bench.results import tables  # pandas: not needed to list baselines
 

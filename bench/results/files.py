@@ -19,8 +19,10 @@ from typing import Any
 
 import pandas as pd
 
+from bench.analysis.compare import EXACT
 from bench.case import spell
 from bench.errors import ResultsError
+from bench.measurement import METRICS, metric
 from bench.results.journal import Records
 from bench.results.tables import SUMMARY_COLUMNS, Tables, build
 
@@ -101,6 +103,7 @@ def _summary(grid: _Grid, types: pd.Series[Any]) -> pd.DataFrame:
         else:
             columns[name] = _numbers(grid, name, whole=types[name] != "float64")
     _refuse_repeated_rows(grid, columns["case"], columns["metric"])
+    _check_values(grid, columns)
     ids = {case: _spelled(case) for case in columns["case"]}
     axes = _axes(grid, [ids[case] for case in columns["case"]])
     series = axes | {
@@ -131,6 +134,17 @@ def _refuse_repeated_rows(grid: _Grid, cases: Sequence[str], metrics: Sequence[s
             what = f"has metric {_short(key[1], 60)!r} of case {_short(key[0], 200)!r} twice"
             raise _error(grid.path, f"{what}, in rows {seen[key]} and {number}", "keep one of them")
         seen[key] = number
+
+
+def _check_values(grid: _Grid, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Refuses what no metric of ours can be: one in another unit, and a count below zero."""
+    for place, name in enumerate(columns["metric"]):
+        of = metric(name)
+        if (name in METRICS or of.unit != "1") and columns["unit"][place] != of.unit:
+            raise grid.wrong(place, "unit", f"is not the unit of {_short(name, 60)}, which is {of.unit!r}")
+        value = columns["value"][place]
+        if of.kind in EXACT and value is not None and value < 0:
+            raise grid.wrong(place, "value", f"is no count, as {_short(name, 60)} is")
 
 
 def _texts(grid: _Grid, name: str) -> list[str]:

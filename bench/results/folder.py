@@ -18,6 +18,7 @@ from bench.errors import ResultsError, UsageError
 from bench.measurement import Environment
 
 RESULTS = Path("results")
+_GO_WITHOUT = "restore it, or remove it and go without what it says"
 _TIME = "%Y%m%dT%H%M%S"
 _STAMP = re.compile(r"\d{8}T\d{6}-")
 _LATEST = re.compile(r"latest(?:~(\d+))?")
@@ -74,9 +75,9 @@ class RunFolder:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, RecursionError) as problem:
-            raise ResultsError(f"{path} cannot be read: {problem}") from None
+            raise ResultsError(f"{path} cannot be read: {problem}; {_GO_WITHOUT}") from None
         if not isinstance(data, dict):
-            raise ResultsError(f"{path} cannot be read: it holds no JSON object")
+            raise ResultsError(f"{path} cannot be read: it holds no JSON object; {_GO_WITHOUT}")
         return data
 
     def plan(self) -> dict[str, Any]:
@@ -99,7 +100,7 @@ class RunFolder:
 
     def _damaged(self, name: str, problem: Exception) -> ResultsError:
         why = " ".join(str(problem).split())  # on one line, whatever was in the file
-        return ResultsError(f"{self.path / name} is damaged: {why}")
+        return ResultsError(f"{self.path / name} is damaged: {why}; {_GO_WITHOUT}")
 
 
 def run_name(now: datetime, commit: str, host: str) -> str:

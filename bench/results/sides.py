@@ -64,7 +64,8 @@ def _run(text: str) -> RunFolder:
 def _checked(side: Side) -> Side:
     """The side, where it has something to say: that everything failed is something."""
     if not side.cases:
-        raise ResultsError(f"{side.name} holds no row to compare; measure first: bench run")
+        why = "".join(f"; {note}" for note in side.notes)
+        raise ResultsError(f"{side.name} holds no row to compare{why}; measure first: bench run")
     return side
 
 

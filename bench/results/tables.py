@@ -31,6 +31,7 @@ from bench.results.apart import (
 )
 from bench.results.folder import RunFolder, find
 from bench.results.journal import Records, read_journal
+from bench.thresholds import meant, some
 
 SUMMARY_COLUMNS = [
     *("metric", "unit", "value", "ci_low", "ci_high", "smallest_change"),
@@ -343,7 +344,9 @@ def choose(tables: Tables, patterns: Sequence[str]) -> Tables:
     for pattern in patterns:
         matched = [pattern] if pattern in there else fnmatch.filter(there, pattern)
         if not matched:
-            raise ResultsError(f"the run has no metric {pattern!r}; it has {', '.join(there)}")
+            raise ResultsError(
+                f"the run has no metric {pattern!r}; {meant(pattern, there, f'it has {some(there)}')}"
+            )
         chosen |= dict.fromkeys(matched)
     rows = tables.summary[tables.summary["metric"].isin(list(chosen))]
     return dataclasses.replace(tables, summary=rows)

@@ -86,5 +86,7 @@ def _saved(pictures: Iterable[tuple[str, Figure | None]], folder: Path) -> list[
                 if figure is not None:
                     paths += save(figure, folder, name)
     except OSError as problem:
-        raise ResultsError(f"the pictures cannot be written to {folder}: {problem.strerror}") from None
+        raise ResultsError(
+            f"the pictures cannot be written to {folder}: {problem.strerror}; make room, or name another folder"
+        ) from None
     return paths

@@ -12,7 +12,8 @@ from matplotlib.patches import Patch
 
 from bench.analysis.compare import Row
 from bench.report.comparison import ORDER, change, judged, ordered, told_apart, word
-from bench.report.plots.lettering import fit
+from bench.report.plots.labels import part
+from bench.report.plots.lettering import fit, inches
 from bench.report.plots.pages import Page
 from bench.report.plots.rows import label_rows
 from bench.report.plots.sheet import MOST_ROWS, blank_sheet, left_out
@@ -35,7 +36,8 @@ _AXIS = 0.75  # what the numbers and the label of the axis take
 # The most that the title takes, measured as if it were not bold, and the line below it: letters of few pixels are
 # wider than they measure.
 _TITLE, _WHERE = 8.2, 9.2
-_WORDS = 3.0  # the most that the words to the right take
+_LABEL = 4.8  # the most that the label of a row takes
+_WORDS = 2.6  # the most that the words to the right take
 # Percent from no change: what lies beyond the edge is drawn there. It lies between these two, where it leaves
 # room for all rows: one that doubled must not flatten the others.
 _NEAREST, _FARTHEST = 2.0, 50.0
@@ -55,7 +57,7 @@ def draw(rows: Sequence[Row], title: str, where: str) -> Figure | None:
         page, fit(title, _TITLE, 12), height, _keys(shown), _notes(rows, found, shown, same, edge)
     )
     axes = figure.subplots()
-    label_rows(axes, [_label(row, names) for row in shown])
+    label_rows(axes, [_label(row, names) for row in shown], _LABEL)
     gate = any(row.gates for row in rows)
     for y, row in enumerate(shown):
         _draw_row(axes, y, row, edge)
@@ -77,9 +79,9 @@ def _keys(shown: Sequence[Row]) -> dict[str, Line2D | Patch]:
 
 
 def _notes(
-    rows: Sequence[Row], found: Sequence[Row], shown: Sequence[Row], same: str, edge: float
+    rows: Sequence[Row], found: Sequence[Row], shown: Sequence[Row], same: Mapping[str, str], edge: float
 ) -> list[str]:
-    notes = [f"Every case: {one_line(same)}."] if same else []
+    notes = [f"{whose[0].upper()}{one_line(whose[1:])}: {one_line(parts)}." for whose, parts in same.items()]
     notes += left_out(len(shown), len(found), "rows")
     notes.append("Lines: 95 % interval. To the right: the change of the metric itself.")
     if any(_held(end, edge) != end for row in shown for end in _ends(row)):
@@ -91,8 +93,11 @@ def _notes(
 
 
 def _label(row: Row, names: Mapping[tuple[str, str], str]) -> str:
-    case = names[row.suite, row.case]
-    return f"{case}: {row.metric.name}" if case else row.metric.name
+    """Of a long one the case is cut, and not the metric."""
+    parts = [text.partition("=") for text in names[row.suite, row.case].split(", ")]
+    case = ", ".join(part(name, value) if equals else name for name, equals, value in parts)
+    metric = f": {row.metric.name}"
+    return f"{fit(case, _LABEL - inches(one_line(metric)))}{metric}" if case else row.metric.name
 
 
 def _draw_row(axes: Axes, y: int, row: Row, edge: float) -> None:

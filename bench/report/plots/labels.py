@@ -42,7 +42,7 @@ def parts(rows: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[dict[s
     for spelled in texts:
         how = "optimizer" if spelled.get("mode", "train") == "train" else "mode"
         ordered = dict.fromkeys([how, *what, *size])
-        made.append({axis: _part(axis, spelled[axis]) for axis in ordered if axis in spelled})
+        made.append({axis: part(axis, spelled[axis]) for axis in ordered if axis in spelled})
     return made
 
 
@@ -59,7 +59,8 @@ def _spelled(rows: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[dic
     ]
 
 
-def _part(axis: str, value: str) -> str:
+def part(axis: str, value: str) -> str:
+    """The value of an axis, with as much of its name as it needs."""
     if axis == "batch_size":
         return f"batch {value}"
     return value if axis in _SELF_EVIDENT and value else f"{axis}={value}"

@@ -44,9 +44,9 @@ def row_panels(
     return figure, list(zip(grid, panels, strict=True))
 
 
-def label_rows(axes: Axes, labels: Sequence[str]) -> None:
-    """The first row is on top, as in a table."""
-    axes.set_yticks(range(len(labels)), [fit(label, _LABEL) for label in labels])
+def label_rows(axes: Axes, labels: Sequence[str], most: float = _LABEL) -> None:
+    """The first row is on top, as in a table. A label takes no more than so many inches."""
+    axes.set_yticks(range(len(labels)), [fit(label, most) for label in labels])
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
