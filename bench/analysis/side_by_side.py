@@ -228,6 +228,7 @@ class SideBySide:
             undecided_gates=True,
             smallest=finding.smallest(self.family) if finding else None,
             caveats=caveats,
+            family=self.family,
         )
 
     def sides(self, base: str, candidate: str) -> tuple[Side, Side]:

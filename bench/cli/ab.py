@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.case import Schedule
-from bench.cli.compare import FORMATS, check_asked, ci, phases, rules_of, say, write
+from bench.cli.compare import FORMATS, check_asked, ci, phases, rules_of, say, write, write_error
 from bench.cli.measuring import Wishes, command, lock, watching
 from bench.cli.options import (
     Allocator,
@@ -56,7 +56,7 @@ def ab(
         typer.Argument(
             metavar="[SIDE [SIDE]] [SUITE]...",
             help="Sides: ref=REV, worktree, python=PATH, env:NAME=VALUE, set:AXIS=VALUE; base first. One is held "
-            "against what lies here now, none means where the work left the main branch. Then suites, by default suites.",
+            "against what lies here now, none means where the work left the main branch. Behind them suites.",
         ),
     ] = None,
     keyword: Keyword = None,
@@ -108,39 +108,47 @@ def ab(
     debug: Debug = False,
 ) -> int:
     """Measure two versions side by side, launch by launch; exit 1 where something regressed."""
-    from bench.gate.session import Request, opened, resolve
-    from bench.gate.versions import told_apart
-
     began = time.monotonic()
-    if form not in FORMATS:
-        raise UsageError(f"unknown format {form!r}; there are {', '.join(FORMATS)}")
-    if pairs < 1:
-        raise UsageError(f"pairs must be at least 1, not {pairs}")
-    versions, suites = told_apart(arguments or [])
-    rules, file = rules_of(thresholds)
-    request = Request(
-        suites=suites or [],
-        keyword=keyword,
-        overrides=overrides(axis),
-        schedule=Schedule(
-            time_budget=None if time_budget is None else seconds(time_budget),
-            timeout=seconds(timeout),
-            seed=seed,
-        ),
-        conditions=conditions(threads, allocator, None, data),
-        build=build_command,
-        download=download,
-        pairs=pairs,
-        labels={"name": name, "note": note, "command": command()},
-    )
-    asked = side_by_side(metric or [], rules)
     wishes = Wishes({"name": name, "note": note}, out, download, not no_wait, quiet, began)
-    with stoppable(), lock(wishes), opened(resolve(versions), request, out) as session:
-        judge, stop = measured(session, asked, wishes)
-    page = page_of(session, judge, asked, file, allow_inconclusive)
-    keep(session, page)
-    say(page, form, everything)
-    ci(page, junit, sys.stdout if form == "table" else sys.stderr)
+    log = sys.stdout if form == "table" else sys.stderr
+    try:
+        if form not in FORMATS:
+            raise UsageError(f"unknown format {form!r}; there are {', '.join(FORMATS)}")
+        if pairs < 1:
+            raise UsageError(f"pairs must be at least 1, not {pairs}")
+        from bench.gate.session import Request, opened, resolve
+        from bench.gate.versions import told_apart
+
+        versions, suites = told_apart(arguments or [])
+        rules, file = rules_of(thresholds)
+        request = Request(
+            suites=suites,
+            keyword=keyword,
+            overrides=overrides(axis),
+            schedule=Schedule(
+                time_budget=None if time_budget is None else seconds(time_budget),
+                timeout=seconds(timeout),
+                seed=seed,
+            ),
+            conditions=conditions(threads, allocator, None, data),
+            build=build_command,
+            download=download,
+            pairs=pairs,
+            labels={"name": name, "note": note, "command": command()},
+        )
+        asked = side_by_side(metric or [], rules)
+        with stoppable(), lock(wishes), opened(resolve(versions), request, out) as session:
+            judge, stop = measured(session, asked, wishes)
+        page = page_of(session, judge, allow_inconclusive)
+        keep(session, page)
+        say(page, form, everything)
+        # Last, since only launches tell which metrics there are, and what was measured is kept whatever was asked.
+        check_asked(judge.sides(*(side.label for side in session.sides))[0], asked, file)
+    except UsageError as problem:
+        if junit is not None:
+            write_error(junit, "usage", str(problem))
+        raise
+    ci(page, junit, log)
     return stop or page.exit_code
 
 
@@ -169,16 +177,13 @@ def measured(session: Session, asked: Asked, wishes: Wishes) -> tuple[SideBySide
     return judge, stop
 
 
-def page_of(
-    session: Session, judge: SideBySide, asked: Asked, file: Path | None, allow_inconclusive: bool
-) -> Page:
+def page_of(session: Session, judge: SideBySide, allow_inconclusive: bool) -> Page:
     """All verdicts as the page that every surface says."""
     from bench.analysis.compare import outcome
     from bench.report.comparison import Page
 
     rows = judge.end()
     base, candidate = judge.sides(*(side.label for side in session.sides))
-    check_asked(base, asked, file)
     return Page(
         base=base.name,
         candidate=candidate.name,

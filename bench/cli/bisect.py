@@ -125,7 +125,7 @@ def compared(base: str, candidate: str, request: Request, asked: Asked, wishes: 
             judge, stop = measured(session, asked, wishes)
         if stop:
             sys.exit(stop)
-        return page_of(session, judge, asked, None, allow_inconclusive=False)
+        return page_of(session, judge, allow_inconclusive=False)
 
 
 def row_of(page: Page, like: Row) -> Row | None:
