@@ -76,11 +76,15 @@ NO_SUCH_FILE = ("utils.py", "util.py", "common.py", "helpers.py", "misc.py")
 DRIVEN_THROUGH = {
     "bench.cli.doctor": "bench.cli",
     "bench.cli.inspect": "bench.cli",  # a verb is its words on the command line
+    "bench.cli.ab": "bench.cli",
+    "bench.cli.bisect": "bench.cli",
+    "bench.cli.selftest": "bench.cli",
     "bench.cli.compare": "bench.cli",
     "bench.cli.measuring": "bench.cli",
     "bench.cli.profile": "bench.cli",
     "bench.cli.resume": "bench.cli",
     "bench.cli.run": "bench.cli",
+    "bench.gate.session": "bench.cli",  # a session is trees, workers and a folder: all of an A/B
     "bench.measurement.environment": "bench.measurement",  # the waist is one, in several files
     "bench.measurement.metrics": "bench.measurement",
     "bench.measurement.record": "bench.measurement",
@@ -248,6 +252,10 @@ FORBIDDEN = [
     ("imports_go_down", "bench.worker.session", "from bench.results.journal import Journal"),
     ("imports_go_down", "bench.worker.session", "from bench.runner import Job"),
     ("imports_go_down", "bench", "from bench.runner import run"),
+    ("imports_go_down", "bench.runner", "from bench.gate.paired import Guest"),
+    ("imports_go_down", "bench.gate.paired", "from bench.report.comparison import Page"),
+    ("imports_go_down", "bench.gate.session", "from bench.cli.pairing import pairing"),
+    ("imports_go_down", "bench.worker.tree", "from bench.gate.trees import Tree"),
     ("imports_go_down", "bench.somewhere_new", "from bench.case import Case"),
     ("each_module_is_for_those_who_may", "bench.results.tables", "import torch"),
     ("each_module_is_for_those_who_may", "bench.runner", "def f():\n    import torch.cuda"),
@@ -265,6 +273,7 @@ FORBIDDEN = [
     ("what_a_room_never_imports", "bench.analysis.caveats", "import io, math"),
     ("what_a_room_never_imports", "bench.analysis.estimate", "def f():\n    import pandas as pd"),
     ("what_a_room_never_imports", "bench.analysis.launch", "from bench.results.tables import build"),
+    ("what_a_room_never_imports", "bench.analysis.sequential", "import numpy.typing"),
     ("what_a_room_never_imports", "bench.report.plots", "import statistics"),
     ("what_a_room_never_imports", "bench.report.table", "from scipy.stats import t"),
     ("report_computes_no_statistics", "bench.report.table", "x = frame['value'].median()"),

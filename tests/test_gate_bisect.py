@@ -64,9 +64,7 @@ class TestTheSearch:
 
     def test_what_cannot_be_decided_is_gone_around(self, repository):
         verdicts = {4: "skip"}
-        _, found = search(
-            repository, lambda number: verdicts.get(number, "bad" if number >= 6 else "good")
-        )
+        _, found = search(repository, lambda number: verdicts.get(number, "bad" if number >= 6 else "good"))
         assert [subject.split()[1] for subject in found.subjects] == ["c6"]
 
     def test_where_it_is_in_the_way_all_that_it_may_be_are_named(self, repository):

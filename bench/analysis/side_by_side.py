@@ -31,7 +31,7 @@ from bench.analysis.launch import launch_values
 from bench.analysis.policy import Policy
 from bench.analysis.sequential import Finding, Pairs, find, looks_at, verdicts
 from bench.analysis.sides import CaseSide, Side
-from bench.measurement import COUNTED, Failure, Measurement
+from bench.measurement import COUNTED, METRICS, Failure, Measurement
 
 MOST_PAIRS = 56
 _NOTABLE = 0.01  # a share: a slot effect above it is worth a word
@@ -174,8 +174,14 @@ class SideBySide:
     def _of(self, case: Matched) -> Iterator[Row]:
         base, candidate = case.base, case.candidate
         if base.failure or candidate.failure:
-            yield from self._failed(case)
+            failed = ("the base: " + base.failure) if base.failure else candidate.failure
+            yield from self._unmeasured(case, [*base.observed, *METRICS], failed)
             return
+        asked = self._asked.metrics
+        if not case.leads and not (asked and all(name.startswith("count.") for name in asked)):
+            # Counts alone must not pass.
+            missed = [name for name in METRICS if not name.startswith("count.")]
+            yield from self._unmeasured(case, missed, "measuring ended before its first pair")
         differing = work_that_differs(base, candidate)
         for name in base.observed:
             metric = metric_of(name)
@@ -191,15 +197,16 @@ class SideBySide:
             else:
                 yield self._row(case, name)
 
-    def _failed(self, case: Matched) -> Iterator[Row]:
-        """One row that gates says why a case could not be measured."""
-        failed = ("the base: " + case.base.failure) if case.base.failure else case.candidate.failure
-        there = [name for name in case.base.observed if is_wanted(name, case.name, case.base, self._asked)]
-        timed = [name for name in there if metric_of(name).kind == "time"]
-        name = (timed or there or ["epoch.time"])[0]
-        if name not in case.base.observed:
-            case.base.observed[name] = Observed(math.nan, {}, None)
-        yield missing(case.name, case.base, name, self._asked, failed)
+    def _unmeasured(self, case: Matched, names: Sequence[str], why: str) -> Iterator[Row]:
+        """One row says why there is nothing: of a time that gates, else of what gates, if anything of these does."""
+        wanted = [name for name in names if is_wanted(name, case.name, case.base, self._asked)]
+        gating = [name for name in wanted if is_gated(metric_of(name), self._policy(case, name))]
+        timed = [name for name in gating if metric_of(name).kind == "time"]
+        for name in (timed or gating or wanted or ["epoch.time"])[:1]:
+            side = dataclasses.replace(
+                case.base, observed={name: Observed(math.nan, {}, None), **case.base.observed}
+            )
+            yield missing(case.name, side, name, self._asked, why)
 
     def _row(self, case: Matched, name: str) -> Row:
         base, candidate = case.base.observed[name], case.candidate.observed[name]

@@ -143,7 +143,8 @@ def ab(
         keep(session, page)
         say(page, form, everything)
         # Last, since only launches tell which metrics there are, and what was measured is kept whatever was asked.
-        check_asked(judge.sides(*(side.label for side in session.sides))[0], asked, file)
+        if all(map(judge.pairs, judge.cases)):
+            check_asked(judge.sides(*(side.label for side in session.sides))[0], asked, file)
     except UsageError as problem:
         if junit is not None:
             write_error(junit, "usage", str(problem))

@@ -160,13 +160,22 @@ def git(place: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+# What git sets for its hooks: the repository is that of the folder, whoever started us.
+_OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY")
+
+
+def _environment() -> dict[str, str]:
+    """Of a command of git, whose messages are read."""
+    return {name: value for name, value in os.environ.items() if name not in _OF_HOOKS} | {"LC_ALL": "C"}
+
+
 def run_git(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A command of git in a folder, whatever its end. Raises UsageError where there is no git."""
     try:
         return subprocess.run(
             ["git", *arguments],
             cwd=place,
-            env={**os.environ, "LC_ALL": "C"},  # what it says is read
+            env=_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

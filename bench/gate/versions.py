@@ -22,6 +22,7 @@ from bench.suite import parse_value
 
 NOW = "worktree"
 _KIND = re.compile(r"(ref|python)=(.*)|(env|set):([^=]*)=(.*)", re.DOTALL)
+_WRITTEN = {"ref": "ref=REV", "python": "python=PATH", "set": "set:AXIS=VALUE"}
 _LOOKS_LIKE_A_SIDE = re.compile(r"[a-z]+(:[^=/.]+)?=")
 _AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -74,7 +75,7 @@ def parse(text: str) -> Version | None:
         return None
     kind, value = found[1] or found[3], found[2] if found[1] else found[5]
     if not value and kind != "env":
-        raise UsageError(f"{text!r} has no value; write {kind}{'=REV' if kind == 'ref' else ''}")
+        raise UsageError(f"{text!r} has no value; write {_WRITTEN[kind]}")
     if kind == "ref":
         return Version(text, ref=value)
     if kind == "python":

@@ -35,7 +35,7 @@ def _moved(entry: str, tree: Mapping[str, Any]) -> str:
         return entry
     if not _is_in(real, [tree["home"]]):
         return entry
-    return os.path.join(tree["root"], os.path.relpath(real, tree["home"]))
+    return os.path.normpath(os.path.join(tree["root"], os.path.relpath(real, tree["home"])))
 
 
 def prove(tree: Mapping[str, Any]) -> None:
