@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import FakeClock, FakeDevice
@@ -20,6 +21,13 @@ settings.register_profile("quick", max_examples=EXAMPLES["quick"], derandomize=T
 settings.register_profile("long", max_examples=EXAMPLES["long"], print_blob=True, **CALM)
 settings.load_profile(os.environ.get("TEST_EXAMPLES", "quick"))
 set_hypothesis_home_dir(Path(__file__).parents[1] / ".pytest_cache" / "hypothesis")
+
+
+def long_only(*cases: tuple[Any, ...]) -> list[Any]:
+    """Parameters that `make test-long` has beside those of `make test`: the same again, which takes minutes."""
+    if os.environ.get("TEST_EXAMPLES") != "long":
+        return []
+    return [pytest.param(*case, marks=pytest.mark.long) for case in cases]
 
 
 @pytest.fixture(scope="session", autouse=True)

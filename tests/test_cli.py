@@ -1,12 +1,12 @@
-"""The command line as a user meets it: real runs, bad input, signals, exit codes."""
+"""The command line as a user meets it: real runs, bad input, exit codes. Signals are in test_faults.py."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +15,7 @@ import pytest
 import bench
 from bench import cli
 from bench.cli import listing
+from bench.measurement import COUNTED, PROFILED, TIMED
 
 ROOT = Path(__file__).parents[1]
 SUITES = ROOT / "tests" / "suites"
@@ -59,6 +60,12 @@ class TestRun:
         assert {"steps.parquet", "phases.csv", "logs"} <= there
         assert any(name.startswith("plots/phases") and name.endswith(".svg") for name in there)
         assert any(name.startswith("plots/phases") and name.endswith(".png") for name in there)
+
+    def test_each_case_is_timed_counted_and_profiled(self, finished):
+        folder, _, _ = finished
+        lines = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+        kinds = Counter(line["measurement"]["kind"] for line in lines)
+        assert kinds == {TIMED: 4, COUNTED: 4, PROFILED: 4}
 
     def test_every_listed_case_is_a_row(self, finished, capfd, here):
         folder, _, _ = finished
@@ -144,35 +151,6 @@ class TestFailures:
         assert "a fault of Epochbench itself: RuntimeError: a wheel came off" in capfd.readouterr().err
         assert cli.exit_code(["list", SMALL, "--debug"]) == 70
         assert "Traceback" in capfd.readouterr().err
-
-
-class TestSignals:
-    @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-    def test_what_was_measured_is_kept_and_nothing_runs_on(self, tmp_path, sent, code):
-        run = started("run", SMALL, "--launches", "500", "--out", "out", cwd=tmp_path)
-        lines = iter(run.stderr.readline, "")
-        assert any("round 2," in line for line in lines)
-        run.send_signal(sent)
-        out, _ = run.communicate()
-        assert run.returncode == code
-        assert "no_grad" in out
-        tables = bench.read(tmp_path / "out")
-        assert tables.summary["case"].nunique() == 4
-        assert (tmp_path / "out" / "summary.csv").is_file()
-        assert not left_behind(str(tmp_path / "out"))
-
-
-def left_behind(word: str) -> list[str]:
-    """The command lines of processes that have this in their open files or arguments."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            files = [os.readlink(descriptor) for descriptor in (process / "fd").iterdir()]
-        except OSError:
-            continue
-        if any(word in name for name in files):
-            found.append((process / "cmdline").read_text())
-    return found
 
 
 BAD = {
@@ -305,17 +283,21 @@ class TestDoctor:
         assert "swap" in out
         assert not list(here.iterdir())
 
-    def test_json_is_for_programs_and_has_the_noise_of_each_device(self, here, capfd):
-        assert cli.exit_code(["doctor", "--noise", "0.001", "--json"]) == 0
-        found = json.loads(capfd.readouterr().out)
-        assert {"name", "state", "found", "remedy"} == set(found["findings"][0])
-        assert found["noise"][0]["device"] == "cpu"
-        assert found["noise"][0]["pairs"] == 1
-
 
 class TestQuiet:
     def test_json_is_all_there_is_on_standard_output(self, here, capfd):
-        arguments = ["run", SMALL, "-k", "no_grad", *ONCE, "--json", "--quiet", "--out", "out"]
+        arguments = [
+            "run",
+            SMALL,
+            "-k",
+            "no_grad",
+            *ONCE,
+            "--no-profile",
+            "--json",
+            "--quiet",
+            "--out",
+            "out",
+        ]
         assert cli.exit_code(arguments) == 0
         printed = capfd.readouterr()
         assert json.loads(printed.out)["failures"] == []

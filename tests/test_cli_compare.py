@@ -104,7 +104,9 @@ def planted(place):
                 patch.chdir(place)
                 patch.setenv("PLANT", what)
                 made[what] = f"results/{what or 'again'}"
-                code = cli.exit_code(["run", "plants.py", *FAST, "-k", "width=8", "--out", made[what]])
+                code = cli.exit_code(
+                    ["run", "plants.py", *FAST, "--launches", "1", "-k", "width=8", "--out", made[what]]
+                )
                 assert code == (5 if what == "crash" else 0)
         return made[what]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 
 import pytest
 from test_cli_ab import SUITE, Done, git, own_git, plant  # noqa: F401  # the same loop, the same git
@@ -91,6 +92,7 @@ class TestSelftest:
         assert set(kept["verdicts"]) == {"epoch.time", "train.step_time"}
 
     @pytest.mark.long
+    @pytest.mark.skipif(os.environ.get("TEST_EXAMPLES") != "long", reason="takes a minute: make test-long")
     def test_every_kind_of_plant_is_really_done(self, history, tmp_path):
         arguments = ("--decisions", "1", "--plants", "1", "--out", str(tmp_path / "made"), *QUICK)
         done = bench(history, "selftest", "suites", *arguments)

@@ -89,14 +89,12 @@ class TestProfile:
         assert cli.exit_code(["run", "--resume", str(folder), "-q"]) == 0
         assert (folder / "journal.jsonl").read_bytes() == before
 
-    def test_without_stacks_there_is_no_second_profile(self, tmp_path):
-        arguments = ["profile", SMALL, "-k", "no_grad", "--no-stacks", "--out", str(tmp_path / "run")]
-        assert cli.exit_code([*arguments, *QUICK]) == 0
+    def test_without_stacks_there_is_no_second_profile_and_a_trace_above_the_cap_is_left_out_and_said(
+        self, tmp_path, capfd
+    ):
+        arguments = ["profile", SMALL, "-k", "no_grad", "--no-stacks", "--trace-cap", "0.0001"]
+        assert cli.exit_code([*arguments, "--profile-steps", "2", "--out", str(tmp_path / "run")]) == 0
         assert kinds(tmp_path / "run") == {COUNTED: 1, PROFILED: 1}
-
-    def test_a_trace_above_the_cap_is_left_out_and_said(self, tmp_path, capfd):
-        arguments = ["profile", SMALL, "-k", "no_grad", "--trace-cap", "0.0001", "--profile-steps", "2"]
-        assert cli.exit_code([*arguments, "--out", str(tmp_path / "run")]) == 0
         assert "above the cap" in capfd.readouterr().err
         assert not list((tmp_path / "run" / "traces").glob("*.gz"))
         assert set(bench.read(tmp_path / "run").summary["caveats"]) == {"trace_omitted"}
@@ -131,23 +129,15 @@ class TestProfile:
 
 
 class TestRun:
-    @pytest.mark.parametrize(
-        ("flags", "made"),
-        [
-            ((), {TIMED: 1, COUNTED: 1, PROFILED: 1}),
-            (("--no-profile",), {TIMED: 1, COUNTED: 1}),
-            (("--launches", "0", "--no-profile"), {COUNTED: 1}),
-        ],
-    )
-    def test_it_adds_a_counts_launch_and_a_profile(self, flags, made, tmp_path):
-        once = ["--launches", "1", "--repeats", "0"] if "--launches" not in flags else []
-        arguments = ["run", SMALL, "-k", "mode=train", *once, *flags, "-q", "--out", str(tmp_path / "run")]
-        assert cli.exit_code(arguments) == 0
-        assert kinds(tmp_path / "run") == made
+    def test_without_timed_launches_and_a_profile_there_are_the_counts(self, tmp_path):
+        arguments = ["run", SMALL, "-k", "mode=train", "--launches", "0", "--no-profile", "-q"]
+        assert cli.exit_code([*arguments, "--out", str(tmp_path / "run")]) == 0
+        assert kinds(tmp_path / "run") == {COUNTED: 1}
 
-    def test_rates_follow_from_counts_and_times(self, tmp_path):
+    def test_without_a_profile_it_adds_the_counts_and_rates_follow_from_them_and_times(self, tmp_path):
         arguments = ["run", SMALL, "-k", "mode=train", "--launches", "1", "--repeats", "0", "--no-profile"]
         assert cli.exit_code([*arguments, "-q", "--out", str(tmp_path / "run")]) == 0
+        assert kinds(tmp_path / "run") == {TIMED: 1, COUNTED: 1}
         values = bench.read(tmp_path / "run").summary.set_index("metric")["value"]
         step, flops = values["train.step_time"], values["compute.step_flops"]
         assert values["compute.flops_rate"] == pytest.approx(flops / step)

@@ -18,7 +18,9 @@ from pathlib import Path
 import fakes
 import psutil
 import pytest
+from conftest import long_only
 
+import bench
 from bench import cli
 from bench.analysis.stopping import StopRule
 from bench.cli.options import conditions
@@ -29,8 +31,10 @@ from bench.runner import Plan, describe, run
 
 ROOT = Path(__file__).parents[1]
 SMALL, DEEDS = (str(ROOT / "tests" / "suites" / name) for name in ("small.py", "deeds.py"))
-CASES, LAUNCHES = 4, 3
-EXACTLY = ("--launches", str(LAUNCHES), "--repeats", "0", "--no-profile")
+MODES = ("--axis", "mode=train,inference_mode")  # the longest and the shortest case of four
+CASES, LAUNCHES = 2, 3
+THRICE = ("--launches", str(LAUNCHES), "--repeats", "0", "--no-profile")
+EXACTLY = (*MODES, *THRICE)
 PATIENCE = 60.0  # seconds until the kernel has ended what it was told to end
 
 
@@ -79,19 +83,33 @@ def launches(folder: Path) -> Counter:
     return Counter((r.case.id, r.kind, r.round) for r in [*records.measurements, *records.failures])
 
 
-def is_complete(folder: Path, apart: int = 1) -> bool:
+def is_complete(folder: Path, cases: int = CASES, timed: int = LAUNCHES, apart: int = 1) -> bool:
     """Whether each case has its timed launches and those apart from timing: it is counted, or profiled as well."""
     made = launches(folder)
-    return len(made) == CASES * (LAUNCHES + apart) and set(made.values()) == {1}
+    return len(made) == cases * (timed + apart) and set(made.values()) == {1}
+
+
+def left_behind(word: str) -> list[str]:
+    """The command lines of processes that have this in the names of their open files."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            files = [os.readlink(descriptor) for descriptor in (process / "fd").iterdir()]
+        except OSError:
+            continue
+        if any(word in name for name in files):
+            found.append((process / "cmdline").read_text())
+    return found
 
 
 class TestParent:
-    def test_it_is_killed_at_ten_random_moments_and_gone_on_with_each_time(self, tmp_path):
+    @pytest.mark.parametrize("times", [2, *long_only((10,))])
+    def test_it_is_killed_at_random_moments_and_gone_on_with_each_time(self, tmp_path, times):
         moments = random.Random(20)
         kept: Counter = Counter()
-        current = Run(SMALL, *EXACTLY, "--out", "out", cwd=tmp_path)
+        current = Run(SMALL, *THRICE, "--out", "out", cwd=tmp_path)
         current.until("round 1")  # before that there is nothing to go on with
-        for _ in range(10):
+        for _ in range(times):
             try:
                 current.process.wait(timeout=moments.uniform(0.0, 5.0))
             except subprocess.TimeoutExpired:
@@ -104,22 +122,33 @@ class TestParent:
             current = Run("--resume", "out", cwd=tmp_path)
         code, out, err = current.ended()
         assert code == 0, err
-        assert is_complete(tmp_path / "out")
+        assert is_complete(tmp_path / "out", cases=4)
         assert "inference_mode" in out
 
-    @pytest.mark.parametrize("again", [False, True])
-    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    @pytest.mark.parametrize(
+        ("number", "code", "again"),
+        [
+            (signal.SIGINT, 130, False),
+            (signal.SIGTERM, 143, True),
+            *long_only((signal.SIGINT, 130, True), (signal.SIGTERM, 143, False)),
+        ],
+    )
     def test_it_is_asked_to_stop_once_or_twice(self, tmp_path, number, code, again):
         current = Run(SMALL, *EXACTLY, "--out", "out", cwd=tmp_path)
         current.until("round 2")
         current.send(number)
         if again:
             current.send(number)
-        returned, _, err = current.ended()
+        returned, out, err = current.ended()
         assert returned == code
+        assert not left_behind(str(tmp_path / "out"))
         before = launches(tmp_path / "out")
         assert before.total() >= CASES
-        assert again or "go on with: bench run --resume out" in err
+        if not again:
+            assert "go on with: bench run --resume out" in err
+            assert "inference_mode" in out
+            assert (tmp_path / "out" / "summary.csv").is_file()
+            assert bench.read(tmp_path / "out").summary["case"].nunique() == CASES
         code, _, err = Run("--resume", "out", cwd=tmp_path).ended()
         assert code == 0, err
         assert is_complete(tmp_path / "out")
@@ -131,19 +160,19 @@ class TestDisk:
         fakes.fill(disk, room=32_000)
         folder = disk / "out"
         code, _, err = Run(
-            SMALL, "--launches", "3", "--repeats", "0", "--out", str(folder), cwd=tmp_path
+            SMALL, *MODES, "--launches", "2", "--repeats", "0", "--out", str(folder), cwd=tmp_path
         ).ended()
         assert code == 2
         assert "No space left on device" in err
         assert f"bench run --resume {folder}" in err
         made = launches(folder)
-        assert 0 < made.total() < CASES * LAUNCHES
+        assert 0 < made.total() < CASES * 2
         assert not read_journal(folder / "journal.jsonl").notes, "half a line is of no use"
         (disk / "filler").unlink()
         subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
         code, _, err = Run("--resume", str(folder), cwd=tmp_path).ended()
         assert code == 0, err
-        assert is_complete(folder, apart=2)
+        assert is_complete(folder, timed=2, apart=2)
         assert not made - launches(folder)
 
     def test_it_is_read_only(self, disk, tmp_path):
@@ -182,13 +211,13 @@ class TestTwoRuns:
         assert f"another run is measuring on this machine: bench run {SMALL} --launches 500" in err
         assert f"process {first.process.pid}" in err
         assert len(err.strip().splitlines()) == 1
-        second = Run(SMALL, *EXACTLY, "--out", "out", cwd=tmp_path / "second")
+        second = Run(SMALL, *EXACTLY, "--launches", "1", "--out", "out", cwd=tmp_path / "second")
         second.until("waiting for another run to end")
         assert not (tmp_path / "second" / "out").exists()
         first.send(signal.SIGINT)
         code, _, err = second.ended()
         assert code == 0, err
-        assert is_complete(tmp_path / "second" / "out")
+        assert is_complete(tmp_path / "second" / "out", timed=1)
         assert first.ended()[0] == 130
 
 
@@ -270,7 +299,7 @@ class TestGoingOn:
         here = tmp_path_factory.mktemp("stopped")
         (here / "mine.py").write_text(Path(SMALL).read_text().replace('"small"', '"mine"'))
         code, _, err = Run(
-            "mine.py", "-k", "no_grad", "--launches", "2", "--repeats", "0", "--out", "out", cwd=here
+            "mine.py", "-k", "no_grad", "--launches", "1", "--repeats", "0", "--out", "out", cwd=here
         ).ended()
         assert code == 0, err
         return here
@@ -278,13 +307,13 @@ class TestGoingOn:
     def test_a_complete_run_measures_nothing_more(self, stopped, monkeypatch, capfd):
         monkeypatch.chdir(stopped)
         before = (stopped / "out" / "journal.jsonl").read_bytes()
-        assert cli.exit_code(["run", "--resume", "out", "--launches", "2"]) == 0
+        assert cli.exit_code(["run", "--resume", "out", "--launches", "1"]) == 0
         assert (stopped / "out" / "journal.jsonl").read_bytes() == before
 
     @pytest.mark.parametrize(
         ("flags", "words"),
         [
-            (["--launches", "3"], "--launches: 2, now 3"),
+            (["--launches", "3"], "--launches: 1, now 3"),
             (["--threads", "97"], "now 97"),
             (["--allocator", "system"], "--allocator: pinned, now system"),
             (["-k", "eval"], "-k: no_grad, now eval"),

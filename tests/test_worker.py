@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from conftest import long_only
 
 from bench import runner
 from bench.analysis.stopping import StopRule
@@ -93,26 +94,24 @@ class TestForkedLaunches:
 
 
 class TestSpawnedLaunches:
-    def test_every_mode_is_measured_spawned_as_well(self, tmp_path):
+    @pytest.mark.parametrize("modes", [["train", "no_grad"], *long_only((["eval", "inference_mode"],))])
+    def test_its_modes_are_measured_spawned_as_well(self, tmp_path, modes):
         with Workers(conditions(start_method="spawn"), tmp_path) as workers:
-            plan = plan_of(workers, SMALL, launches=1)
+            plan = plan_of(workers, SMALL, {"mode": modes}, launches=1)
             probe(workers, plan)
             records = list(run(workers, plan))
-        assert {record.case.mode for record in records} == {"train", "eval", "no_grad", "inference_mode"}
+        assert {record.case.mode for record in records} == set(modes)
         for record in records:
             assert isinstance(record, Measurement), record
             assert record.conditions["start_method"] == "spawn"
             assert record.conditions["allocator"] == "pinned"
             assert all(record.checks.values())
 
-    def test_a_crash_and_a_hang_are_failures_there_too(self, tmp_path):
+    def test_a_crash_is_a_failure_there_too(self, tmp_path):
         with Workers(conditions(start_method="spawn"), tmp_path) as workers:
             plan = plan_of(workers, DEEDS, {"deed": ["segfaults"]}, launches=1, timeout=30.0)
             (crash,) = run(workers, plan)
-            plan = plan_of(workers, DEEDS, {"deed": ["hangs"]}, launches=1, timeout=2.0)
-            (hang,) = run(workers, plan)
         assert (crash.failure, crash.message) == ("crash", "killed by SIGSEGV")
-        assert hang.failure == "timeout"
 
     def test_no_process_outlives_its_launch_either(self, tmp_path, monkeypatch):
         monkeypatch.setenv("DEEDS_PIDS", str(tmp_path / "pids"))
