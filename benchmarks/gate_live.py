@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import workload
 
-_CASE = ("-k", "batch_size=64 and optimizer=adam", "--axis", "epochs=3")
+_CASE = ("-k", "batch_size=64 and optimizer=adam", "--axis", "epochs=3", "--pairs", "40")
 _BESIDE = 10
 
 
