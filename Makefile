@@ -29,14 +29,17 @@ bench: $(READY) ## Measure the vision suite: tables and pictures in results/
 BASELINE ?= shipped
 EXACT := run suites --launches 1 --repeats 0 --no-profile --quiet
 
-# What is measured side by side with the commit that the work began from, and for how long.
+# What is measured side by side with the commit that the work began from, or with another SIDE=ref=REV; for how long.
+SIDE ?=
 AB ?= suites/vision.py -k "batch_size=64 and optimizer=adam" --pairs 20 --time-budget 90s --allow-inconclusive
 
 regress: $(READY) ## Gate the exact metrics against the kept baseline, and the times against the merge base
 	rm -rf build/regress
 	$(PY) -m bench $(EXACT) --out build/regress
 	$(PY) -m bench compare $(BASELINE) build/regress --metric 'count.*' --metric 'work.*' $(ARGS)
-	$(PY) -m bench ab $(AB)
+	@if git rev-parse --quiet --verify HEAD~1 > /dev/null 2>&1; \
+	then $(PY) -m bench ab $(SIDE) $(AB); \
+	else echo "times are not compared: there is no commit before this one"; fi
 
 baseline: $(READY) ## Renew that baseline, as after an upgrade of torch
 	rm -rf build/baseline

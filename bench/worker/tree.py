@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,18 @@ from bench.worker.suites import FOREIGN
 _HARNESS = os.path.realpath(Path(__file__).parents[1])
 _INSTALLED = tuple(os.path.realpath(sysconfig.get_path(name)) for name in ("purelib", "platlib"))
 _NOT_OWN = (*(os.path.realpath(path) for path in FOREIGN), *_INSTALLED, _HARNESS)
+_PLAINLY_NOT_OWN = tuple(path.rstrip(os.sep) + os.sep for path in FOREIGN)
 
 _REMEDY = "let the package be found by its path: PYTHONPATH, or pip install --config-settings editable_mode=compat -e ."
 
 
-def enter(tree: Mapping[str, Any]) -> set[str]:
-    """Goes over to a tree: the working directory, and what of the search path lies in the user's own.
-
-    Returns the modules that were loaded before, which are none of the user's code.
-    """
+def enter(tree: Mapping[str, Any]) -> None:
+    """Goes over to a tree: the working directory, and what of the search path lies in the user's own."""
     os.chdir(os.path.join(tree["root"], tree["place"]))
     sys.path[:] = [_moved(entry, tree) for entry in sys.path]
     if "PYTHONPATH" in os.environ:  # of programs that the user's code starts
         entries = os.environ["PYTHONPATH"].split(os.pathsep)
         os.environ["PYTHONPATH"] = os.pathsep.join(_moved(entry, tree) for entry in entries)
-    return set(sys.modules)
 
 
 def _moved(entry: str, tree: Mapping[str, Any]) -> str:
@@ -42,18 +39,18 @@ def _moved(entry: str, tree: Mapping[str, Any]) -> str:
     return os.path.normpath(os.path.join(tree["root"], os.path.relpath(real, tree["home"])))
 
 
-def prove(tree: Mapping[str, Any], before: Collection[str] = ()) -> None:
-    """Raises UsageError where a module that the tree has was loaded from anywhere else, but for those of `before`.
+def prove(tree: Mapping[str, Any]) -> None:
+    """Raises UsageError where a module that the tree has was loaded from anywhere else.
 
     That is one that lies in another tree, or an installed copy: the wrong code would be measured.
     """
     own = provided(Path(tree["root"]))
-    # Only what is new: to resolve the paths of all that torch brings takes a quarter of a second.
     for name, module in list(sys.modules.items()):
-        if name in before:
-            continue
         file = getattr(module, "__file__", None)
         if not isinstance(file, str):
+            continue
+        # To resolve the paths of all that torch brings would take a quarter of a second.
+        if file.startswith(_PLAINLY_NOT_OWN) and name.partition(".")[0] not in own:
             continue
         real = os.path.realpath(file)
         if _is_in(real, [_HARNESS]):
