@@ -56,7 +56,7 @@ def ab(
         typer.Argument(
             metavar="[SIDE [SIDE]] [SUITE]...",
             help="Sides: ref=REV, worktree, python=PATH, env:NAME=VALUE, set:AXIS=VALUE; base first. One is held "
-            "against what lies here now, none means where the work left the main branch. Behind them suites.",
+            "against what lies here now, none means where the work left the main branch. Suites: by default suites.",
         ),
     ] = None,
     keyword: Keyword = None,
