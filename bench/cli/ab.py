@@ -11,21 +11,30 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.case import Schedule
-from bench.cli.compare import FORMATS, check_asked, ci, phases, rules_of, say, write, write_error
+from bench.cli.compare import check_asked, ci, phases, rules_of, say, write, write_error
 from bench.cli.measuring import Wishes, command, lock, watching
 from bench.cli.options import (
+    FORMATS,
     Allocator,
+    AllowInconclusive,
     Axis,
+    Build,
     Data,
     Debug,
     Download,
+    Everything,
+    Form,
+    Junit,
     Keyword,
+    Metrics,
     Name,
     Note,
     NoWait,
     Out,
+    Pairs,
     Quiet,
     Threads,
+    Thresholds,
     Timeout,
     conditions,
     overrides,
@@ -61,25 +70,13 @@ def ab(
     ] = None,
     keyword: Keyword = None,
     axis: Axis = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Compare these metrics, such as 'train.*'; repeatable."),
-    ] = None,
-    thresholds: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="What fails a build.",
-            show_default="thresholds.toml, where there is one",
-        ),
-    ] = None,
-    pairs: Annotated[int, typer.Option(help="Pairs of launches of a case that cannot be decided.")] = _PAIRS,
+    metric: Metrics = None,
+    thresholds: Thresholds = None,
+    pairs: Pairs = _PAIRS,
     time_budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="End after 90s, 5m, 1h, with what is known by then.")
     ] = None,
-    build_command: Annotated[
-        str, typer.Option("--build", metavar="CMD", help="Run this in the tree of each side first.")
-    ] = "",
+    build_command: Build = "",
     timeout: Timeout = "10m",
     seed: Annotated[
         int, typer.Option(help="Seeds the order of the launches, and torch in every launch.")
@@ -91,18 +88,10 @@ def ab(
     out: Out = None,
     name: Name = "",
     note: Note = "",
-    allow_inconclusive: Annotated[
-        bool, typer.Option("--allow-inconclusive", help="Exit 0 where rows could not be decided.")
-    ] = False,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Show the rows that did not change, too.")
-    ] = False,
-    form: Annotated[
-        str, typer.Option("--format", metavar="|".join(FORMATS), help="What is printed.")
-    ] = "table",
-    junit: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write JUnit XML for a CI server.")
-    ] = None,
+    allow_inconclusive: AllowInconclusive = False,
+    everything: Everything = False,
+    form: Form = "table",
+    junit: Junit = None,
     no_wait: NoWait = False,
     quiet: Quiet = False,
     debug: Debug = False,

@@ -16,10 +16,13 @@ from bench.cli.measuring import Wishes, command, lock
 from bench.cli.options import (
     Allocator,
     Axis,
+    Build,
     Data,
     Debug,
     Keyword,
+    Metrics,
     NoWait,
+    Pairs,
     Quiet,
     Suites,
     Threads,
@@ -49,14 +52,9 @@ def bisect(
     suites: Suites = None,
     keyword: Keyword = None,
     axis: Axis = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Look at these metrics, such as 'train.step_time'; repeatable."),
-    ] = None,
-    pairs: Annotated[int, typer.Option(help="Pairs of launches that a commit gets at the most.")] = 56,
-    build_command: Annotated[
-        str, typer.Option("--build", metavar="CMD", help="Run this in the tree of each commit first.")
-    ] = "",
+    metric: Metrics = None,
+    pairs: Pairs = 56,
+    build_command: Build = "",
     timeout: Timeout = "10m",
     seed: Annotated[int, typer.Option(help="Seeds the order of the launches.")] = 0,
     threads: Threads = None,

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from bench.cli.options import Debug, Keyword, Run
+from bench.cli.options import (
+    FORMATS,
+    AllowInconclusive,
+    Debug,
+    Everything,
+    Form,
+    Junit,
+    Keyword,
+    Metrics,
+    Run,
+    Thresholds,
+)
 from bench.errors import UsageError
 from bench.report.units import plain
 
@@ -26,7 +37,6 @@ if TYPE_CHECKING:
     from bench.report.comparison import Page
 
 NOT_COMPARABLE = 4
-FORMATS = ("table", "markdown", "csv", "json")
 THRESHOLDS = Path("thresholds.toml")
 NOTHING_GATES = (
     "across machines no row gates here: times never do, counts only under the same torch and kinds of device"
@@ -58,33 +68,17 @@ def compare(
         str | None,
         typer.Option(metavar="AXIS", help="Compare the values of an axis within one run, launch by launch."),
     ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Compare these metrics, such as 'count.*'; repeatable."),
-    ] = None,
+    metric: Metrics = None,
     keyword: Keyword = None,
-    thresholds: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="What fails a build.", show_default="thresholds.toml, where there is one"
-        ),
-    ] = None,
+    thresholds: Thresholds = None,
     across: Annotated[
         str | None,
         typer.Option(metavar="machines", help="Compare what was measured on unlike machines anyway."),
     ] = None,
-    allow_inconclusive: Annotated[
-        bool, typer.Option("--allow-inconclusive", help="Exit 0 where rows could not be decided.")
-    ] = False,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Show the rows that did not change, too.")
-    ] = False,
-    form: Annotated[
-        str, typer.Option("--format", metavar="|".join(FORMATS), help="What is printed.")
-    ] = "table",
-    junit: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write JUnit XML for a CI server.")
-    ] = None,
+    allow_inconclusive: AllowInconclusive = False,
+    everything: Everything = False,
+    form: Form = "table",
+    junit: Junit = None,
     plot: Annotated[
         str | None,
         typer.Option(metavar="DIR", help="Draw the ratios with their intervals into this folder."),

@@ -63,6 +63,28 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard outpu
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
+# What the verbs that judge have in common.
+FORMATS = ("table", "markdown", "csv", "json")
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option("--metric", metavar="NAME", help="Compare these metrics, such as 'count.*'; repeatable."),
+]
+Thresholds = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="What fails a build.", show_default="thresholds.toml, where there is one"
+    ),
+]
+AllowInconclusive = Annotated[
+    bool, typer.Option("--allow-inconclusive", help="Exit 0 where rows could not be decided.")
+]
+Everything = Annotated[bool, typer.Option("--all", help="Show the rows that did not change, too.")]
+Form = Annotated[str, typer.Option("--format", metavar="|".join(FORMATS), help="What is printed.")]
+Junit = Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML for a CI server.")]
+Pairs = Annotated[int, typer.Option(help="Pairs of launches of a case, or commit, that cannot be decided.")]
+Build = Annotated[str, typer.Option("--build", metavar="CMD", help="Run this in each side's tree first.")]
+
+
 def overrides(axes: Sequence[str] | None) -> dict[str, list[AxisValue]]:
     """The values that --axis gives, by axis. Raises UsageError for an axis that is given twice."""
     given: dict[str, list[AxisValue]] = {}
