@@ -262,6 +262,8 @@ class Schedule:
         return cls(**data)
 
 
+MOST_PAIRS = 56  # of launches of a case that two sides are compared by
+
 COUNT_THREADS = 2  # of every counts launch, so that like is compared with like
 
 

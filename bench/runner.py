@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from bench.case import COUNT_THREADS, Apart, AxisValue, Case, Conditions, Schedule
 from bench.errors import SuiteError
 from bench.machine.telemetry import Readings
-from bench.measurement import COUNTED, PHASED, PROFILED, STACKED, TIMED, Failure, Measurement
+from bench.measurement import COUNTED, PHASED, PROFILED, STACKED, TIMED, Environment, Failure, Measurement
 from bench.nursery import Died, TimedOut
 from bench.suite import Expansion
 
@@ -141,6 +141,14 @@ def describe(
     return [
         SuiteListing(suite["name"], suite["file"], Expansion.from_json(suite)) for suite in answer["suites"]
     ]
+
+
+def ask_environment(workers: Asks, seed: int) -> Environment:
+    """What the machine and software are, as a launch finds them."""
+    request = {"do": "environment", "conditions": workers.conditions.to_json(), "seed": seed}
+    found = workers.ask(request, "environment.log")["environment"]
+    # Asking may have shown that fork is not sound.
+    return Environment.from_json({**found, "start_method": workers.conditions.start_method})
 
 
 def probe(workers: Asks, plan: Plan, download: bool = False) -> set[str]:

@@ -33,7 +33,7 @@ from scipy.stats import binomtest
 
 from bench.analysis.compare import EQUIVALENCE, FAMILY, SHOWN
 from bench.analysis.sequential import Finding, Opposite, Pairs, find, looks_at, rank_sum_cdf, verdicts
-from bench.analysis.side_by_side import MOST_PAIRS
+from bench.case import MOST_PAIRS
 
 Array = numpy.typing.NDArray[numpy.float64]
 Places = numpy.typing.NDArray[numpy.integer]

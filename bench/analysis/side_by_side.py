@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bench.analysis.compare import EXACT, Observed, Row
@@ -31,9 +31,9 @@ from bench.analysis.launch import launch_values
 from bench.analysis.policy import Policy
 from bench.analysis.sequential import Finding, Pairs, find, looks_at, verdicts
 from bench.analysis.sides import CaseSide, Side
+from bench.case import MOST_PAIRS
 from bench.measurement import COUNTED, METRICS, Failure, Measurement
 
-MOST_PAIRS = 56
 _NOTABLE = 0.01  # a share: a slot effect above it is worth a word
 _MOST_FAILURES = 2  # of one case, where something of it was measured before
 
@@ -52,11 +52,13 @@ class Matched:
     failures: int = 0
     marked: int = 0  # pairs of which a launch was disturbed
 
-    def put(self, side: CaseSide, record: Measurement, number: int) -> None:
-        for name, value in launch_values(record).items():
-            if math.isfinite(value):
-                launches = {**side.observed[name].launches} if name in side.observed else {}
-                side.observed[name] = Observed.of({**launches, number: value})
+
+def put(side: CaseSide, record: Measurement, number: int) -> None:
+    """What a launch of this pair says, beside what the others said."""
+    for name, value in launch_values(record).items():
+        if math.isfinite(value):
+            launches = side.observed[name].launches if name in side.observed else {}
+            side.observed[name] = Observed.of({**launches, number: value})
 
 
 class SideBySide:
@@ -81,20 +83,20 @@ class SideBySide:
         if isinstance(base, Failure) or isinstance(candidate, Failure):
             case.failures += 1
             return
-        case.put(case.base, base, number)
-        case.put(case.candidate, candidate, number)
+        put(case.base, base, number)
+        put(case.candidate, candidate, number)
         if base.kind == COUNTED:
             return
         case.leads[number] = base_led
         case.marked += bool(contamination(base) or contamination(candidate))
-        if looks_at(len(case.leads)) and looks_at(len(case.leads))[-1][0] == len(case.leads):
-            self._judge(name)
+        if len(case.leads) in (number for number, _ in looks_at(len(case.leads))):
+            self._judge([case])
 
-    def _judge(self, name: str) -> None:
-        """Looks at the pairs of a case, and at what that means for the whole family."""
-        case = self.cases[name]
-        for metric in self._timed(case):
-            self._findings[name, metric] = self._find(case, metric)
+    def _judge(self, cases: Iterable[Matched]) -> None:
+        """Looks at the pairs of these cases, and at what that means for the whole family."""
+        for case in cases:
+            for metric in self._timed(case):
+                self._findings[case.name, metric] = self._find(case, metric)
         self._verdicts = verdicts(self._findings, self.family)
 
     def _find(self, case: Matched, name: str) -> Finding | None:
@@ -153,8 +155,7 @@ class SideBySide:
     def end(self) -> list[Row]:
         """No more pairs will come: what there is between two looks is judged too, and all rows are made."""
         self._ended = True
-        for name in self.cases:
-            self._judge(name)
+        self._judge(self.cases.values())
         return [row for case in self.cases.values() for row in self._rows(case)]
 
     def rows_of(self, name: str) -> list[Row]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.case import Schedule
+from bench.case import MOST_PAIRS, Schedule
 from bench.cli.compare import check_asked, ci, phases, rules_of, say, write, write_error
 from bench.cli.measuring import Wishes, command, lock, watching
 from bench.cli.options import (
@@ -52,8 +52,6 @@ if TYPE_CHECKING:
     from bench.gate.session import Session
     from bench.report.comparison import Page
 
-_PAIRS = 56
-
 
 def register(app: typer.Typer) -> None:
     app.command("ab")(ab)
@@ -72,7 +70,7 @@ def ab(
     axis: Axis = None,
     metric: Metrics = None,
     thresholds: Thresholds = None,
-    pairs: Pairs = _PAIRS,
+    pairs: Pairs = MOST_PAIRS,
     time_budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="End after 90s, 5m, 1h, with what is known by then.")
     ] = None,
@@ -153,7 +151,7 @@ def side_by_side(metrics: Sequence[str], rules: Sequence[Rule]) -> Asked:
 def measured(session: Session, asked: Asked, wishes: Wishes) -> tuple[SideBySide, int]:
     """The judge, told of all pairs; and the exit code of a signal that ended it early, else 0."""
     judge = session.judge(asked)
-    telemetry = watching(case for pair in session.matching.pairs.values() for case in pair)
+    telemetry = watching(session.cases)
     progress = pairing(session, judge, wishes.quiet)
     stop = 0
     try:

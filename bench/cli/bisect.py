@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.case import Schedule
+from bench.case import MOST_PAIRS, Schedule
 from bench.cli.ab import measured, page_of, side_by_side
 from bench.cli.measuring import Wishes, command, lock
 from bench.cli.options import (
@@ -53,7 +53,7 @@ def bisect(
     keyword: Keyword = None,
     axis: Axis = None,
     metric: Metrics = None,
-    pairs: Pairs = 56,
+    pairs: Pairs = MOST_PAIRS,
     build_command: Build = "",
     timeout: Timeout = "10m",
     seed: Annotated[int, typer.Option(help="Seeds the order of the launches.")] = 0,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bench import __version__
 from bench.analysis.stopping import StopRule
-from bench.case import Case, Schedule
+from bench.case import Case
 from bench.cli import resume as resuming
 from bench.cli.listing import select
 from bench.cli.progress import progress, waiting
@@ -22,13 +22,13 @@ from bench.errors import Interrupted, UsageError
 from bench.machine.gpu import open_gpus
 from bench.machine.lock import one_at_a_time
 from bench.machine.telemetry import Telemetry
-from bench.measurement import TIMED, Environment
+from bench.measurement import TIMED
 from bench.nursery import Workers
 from bench.report.units import plain
 from bench.results import folder as folders
 from bench.results import sources
 from bench.results.journal import Journal
-from bench.runner import Job, Plan, describe, probe, run
+from bench.runner import Job, Plan, ask_environment, describe, probe, run
 
 if TYPE_CHECKING:
     from bench.results.tables import Tables
@@ -77,7 +77,7 @@ def into_folder(
             prepare(workers, plan, request, folder, before, wishes)
     except (UsageError, Interrupted):
         if before is None:
-            discard(folder)
+            folders.discard(folder.path)
         raise
     return measure(workers, plan, folder, before, wishes)
 
@@ -107,7 +107,7 @@ def prepare(
 ) -> None:
     """Tries what is to be measured, and writes down what it is; or sees that it is what it was before."""
     code = probe(workers, plan, wishes.download)
-    environment = ask_environment(workers, plan.schedule)
+    environment = ask_environment(workers, plan.schedule.seed)
     if before is not None:
         resuming.check_code(code, before)
         resuming.check_environment(environment, before)
@@ -129,14 +129,6 @@ def prepare(
             **plan.to_json(),
         },
     )
-
-
-def ask_environment(workers: Workers, schedule: Schedule) -> Environment:
-    """What the machine and software are, as a launch finds them."""
-    request = {"do": "environment", "conditions": workers.conditions.to_json(), "seed": schedule.seed}
-    found = workers.ask(request, "environment.log")["environment"]
-    # Asking may have shown that fork is not sound.
-    return Environment.from_json({**found, "start_method": workers.conditions.start_method})
 
 
 def measure(
@@ -174,13 +166,6 @@ def watching(cases: Iterable[Case]) -> Telemetry:
     """Watches launches of these cases from outside, and the cards that they run on."""
     cards = {case.device.partition(":")[2] or "0" for case in cases if case.device.startswith("cuda")}
     return Telemetry(open_gpus(sorted(int(card) for card in cards)))
-
-
-def discard(folder: folders.RunFolder) -> None:
-    """Takes away a run folder in which nothing was measured."""
-    for path in sorted(folder.path.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    folder.path.rmdir()
 
 
 def finish(folder: folders.RunFolder) -> Tables:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.case import Schedule
+from bench.case import MOST_PAIRS, Schedule
 from bench.cli.ab import side_by_side
 from bench.cli.measuring import Wishes, command, lock, watching
 from bench.cli.options import (
@@ -23,6 +23,7 @@ from bench.cli.options import (
     Keyword,
     NoWait,
     Out,
+    Pairs,
     Quiet,
     Suites,
     Threads,
@@ -51,7 +52,7 @@ def selftest(
     plants: Annotated[
         int, typer.Option(help="Comparisons with 3 %, and as many with 5 %, planted into every step.")
     ] = 10,
-    pairs: Annotated[int, typer.Option(help="Pairs of launches that a decision gets at the most.")] = 56,
+    pairs: Pairs = MOST_PAIRS,
     time_budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="Begin no decision after 90s, 5m, 1h.")
     ] = None,
@@ -89,7 +90,7 @@ def selftest(
     stop = 0
     ends = None if time_budget is None else began + seconds(time_budget)
     with stoppable(), lock(wishes), opened((Version(NOW), Version(NOW)), request, out, "selftest") as session:
-        telemetry = watching(case for pair in session.matching.pairs.values() for case in pair)
+        telemetry = watching(session.cases)
         try:
             wanted = gate.arms(decisions, plants)
             for one in gate.decisions(session, wanted, side_by_side([], ()), telemetry, ends=ends):

@@ -12,32 +12,18 @@ import dataclasses
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.analysis.compare import Row
 from bench.analysis.comparing import Asked
-from bench.analysis.side_by_side import SideBySide
 from bench.errors import UsageError
-from bench.gate.session import Session
 from bench.gate.trees import Repository, git, run_git
-from bench.gate.versions import Version
 
 _FOUND = re.compile(r"^([0-9a-f]{40,64}) is the first '?bad'? commit", re.MULTILINE)
 _ONLY_SKIPPED = 2  # how git bisect ends where all that is left was skipped (git-bisect(1))
 _ANSWERS = {"regressed": "bad", "equivalent": "good", "improved": "good"}
-
-
-@dataclass(frozen=True)
-class Step:
-    """A commit that was held against the good one: `answer` is what git was told."""
-
-    commit: str
-    subject: str
-    row: Row | None
-    answer: str
-    left: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,9 +33,6 @@ class Found:
     commits: Sequence[str]
     subjects: Sequence[str]
     parent: str = ""
-
-
-Compares = Callable[[Version, Version, Asked], tuple[Session, SideBySide]]
 
 
 def slowest(rows: Sequence[Row]) -> Row | None:

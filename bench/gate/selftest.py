@@ -15,8 +15,6 @@ from typing import Any
 
 from bench.analysis.comparing import Asked
 from bench.analysis.launch import launch_values
-from bench.analysis.side_by_side import Matched, SideBySide
-from bench.analysis.sides import CaseSide
 from bench.gate.paired import measure
 from bench.gate.session import Session
 from bench.measurement import TIMED, Failure, Measurement
@@ -173,15 +171,13 @@ def decide(
     clock: Callable[[], float] = time.monotonic,
 ) -> Decision:
     """One A/B of a case with itself, the candidate with what the arm plants."""
-    base, candidate = session.matching.pairs[name]
-    matched = Matched(name, CaseSide(base.suite, base.device), CaseSide(candidate.suite, candidate.device))
-    judge = SideBySide([matched], asked, session.request.pairs)
+    judge = session.judge(asked, [name])
     session.sides[1].plan.plant = arm.plant(nominal)
     began = clock()
     try:
         for side in session.sides:
             side.workers.renew()
-        for _ in measure(session.sides, {name: (base, candidate)}, judge, watch, counts=False):
+        for _ in measure(session.sides, {name: session.matching.pairs[name]}, judge, watch, counts=False):
             pass
     finally:
         session.sides[1].plan.plant = None

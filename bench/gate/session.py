@@ -14,9 +14,9 @@ from typing import Any
 from bench import __version__
 from bench.analysis.comparability import differences_for_counts
 from bench.analysis.comparing import Asked
-from bench.analysis.side_by_side import MOST_PAIRS, Matched, SideBySide
+from bench.analysis.side_by_side import Matched, SideBySide
 from bench.analysis.sides import CaseSide
-from bench.case import AxisValue, Case, Conditions, Schedule
+from bench.case import MOST_PAIRS, AxisValue, Case, Conditions, Schedule
 from bench.errors import SuiteError, UsageError
 from bench.gate.matching import Matching, match
 from bench.gate.paired import Guest, Launched, Side, Sides, measure
@@ -26,7 +26,7 @@ from bench.measurement import Environment
 from bench.nursery import Interpreter, Workers
 from bench.results import folder as folders
 from bench.results.journal import Journal
-from bench.runner import Plan, Watch, describe, probe, suite_files
+from bench.runner import Plan, Watch, ask_environment, describe, probe, suite_files
 from bench.selection import parse
 
 NAMES = ("base", "candidate")
@@ -65,10 +65,17 @@ class Session:
         """Whether counts of the two sides may be held against each other."""
         return not differences_for_counts(*self.environments)
 
-    def judge(self, asked: Asked) -> SideBySide:
+    @property
+    def cases(self) -> list[Case]:
+        """Those of both sides that are measured."""
+        return [case for pair in self.matching.pairs.values() for case in pair]
+
+    def judge(self, asked: Asked, names: Sequence[str] | None = None) -> SideBySide:
+        """The judge of all matched cases, or of these."""
         matched = [
             Matched(name, CaseSide(base.suite, base.device), CaseSide(candidate.suite, candidate.device))
             for name, (base, candidate) in self.matching.pairs.items()
+            if names is None or name in names
         ]
         return SideBySide(matched, asked, self.request.pairs, self.same_for_counts)
 
@@ -138,9 +145,9 @@ def opened(
                 chosen = dict.fromkeys(pair[number] for pair in matching.pairs.values())
                 side.plan.cases = list(chosen)
                 probe(side.workers, side.plan, request.download)
-            environments = tuple(_environment(side, request.schedule) for side in sides)
+            environments = tuple(ask_environment(side.workers, request.schedule.seed) for side in sides)
         except BaseException:
-            _discard(top)
+            folders.discard(top)
             raise
         for name, side, environment in zip(NAMES, sides, environments, strict=True):
             _write_plan(folders.RunFolder(top / name), side, environment, request)
@@ -156,12 +163,12 @@ def _trees(stack: contextlib.ExitStack, versions: tuple[Version, Version]) -> li
             own = without_git()
         return [own, own]
     repository = Repository()
-    made: dict[str, Tree] = {}
-    for version in versions:
-        ref = repository.commit(version.ref) if version.ref else ""
-        if ref not in made:
-            made[ref] = stack.enter_context(repository.checked_out(ref)) if ref else repository.own()
-    return [made[repository.commit(one.ref) if one.ref else ""] for one in versions]
+    commits = [repository.commit(version.ref) if version.ref else "" for version in versions]
+    made = {
+        commit: stack.enter_context(repository.checked_out(commit)) if commit else repository.own()
+        for commit in dict.fromkeys(commits)
+    }
+    return [made[commit] for commit in commits]
 
 
 def _hosts(
@@ -199,13 +206,6 @@ def _new_folder(place: Path | None, kind: str) -> Path:
     for name in NAMES:
         folders.create(datetime.now(UTC), top / name)
     return top
-
-
-def _discard(top: Path) -> None:
-    """Takes away the folder of an A/B in which nothing was measured."""
-    for path in sorted(top.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    top.rmdir()
 
 
 def _sides(
@@ -249,16 +249,6 @@ def _cases(side: Side, files: Sequence[str], request: Request) -> list[Case]:
     side.plan.files = {one.name: one.file for one in listings}
     cases = [case for one in listings for case in one.expansion.cases]
     return cases if request.keyword is None else list(filter(parse(request.keyword), cases))
-
-
-def _environment(side: Side, schedule: Schedule) -> Environment:
-    request = {
-        "do": "environment",
-        "conditions": side.workers.conditions.to_json(),
-        "seed": schedule.seed,
-    }
-    found = side.workers.ask(request, "environment.log")["environment"]
-    return Environment.from_json({**found, "start_method": side.workers.conditions.start_method})
 
 
 def _write_plan(folder: folders.RunFolder, side: Side, environment: Environment, request: Request) -> None:

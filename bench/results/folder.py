@@ -129,6 +129,13 @@ def create(now: datetime, out: Path | None = None, root: Path = RESULTS) -> RunF
     return RunFolder(path)
 
 
+def discard(path: Path) -> None:
+    """Takes away a folder in which nothing was measured."""
+    for inner in sorted(path.rglob("*"), reverse=True):
+        inner.rmdir() if inner.is_dir() else inner.unlink()
+    path.rmdir()
+
+
 def find(text: str, root: Path = RESULTS) -> RunFolder:
     """The run that a user means: a path, a unique prefix, `latest`, or `latest~N` for N runs before.
 

@@ -32,7 +32,7 @@ def enter(tree: Mapping[str, Any]) -> None:
 def _moved(entry: str, tree: Mapping[str, Any]) -> str:
     """The entry of a search path as the tree has it; installed packages and Epochbench stay where they are."""
     real = os.path.realpath(entry) if entry else entry
-    if not real or _is_in(real, _NOT_OWN) or any(_is_in(path, [real]) for path in (_HARNESS,)):
+    if not real or _is_in(real, _NOT_OWN) or _is_in(_HARNESS, [real]):
         return entry
     if not _is_in(real, [tree["home"]]):
         return entry
