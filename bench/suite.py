@@ -68,7 +68,7 @@ class Suite:
         check_value(axis, value)
         known = self.choices.get(axis)
         if known is not None and value not in known:
-            raise UsageError(f"unknown {axis} {value!r}; there are {', '.join(sorted(map(spell, known)))}")
+            raise UsageError(f"unknown {axis} {value!r}; there are {', '.join(map(spell, known))}")
 
     def needs_devices(self, overrides: Mapping[str, Sequence[AxisValue]]) -> bool:
         """True where expanding needs to know which devices the machine has."""
@@ -93,10 +93,9 @@ class Suite:
             for axis, values in declared.items()
         }
         for axis, values in (overrides or {}).items():
-            if axis not in matrix and axis not in DEFAULTS:
-                raise UsageError(
-                    f"suite {self.name!r} has no axis {axis!r}; it has {', '.join({**matrix, **DEFAULTS})}"
-                )
+            there = dict.fromkeys([*matrix, *DEFAULTS, *self.choices])
+            if axis not in there:
+                raise UsageError(f"suite {self.name!r} has no axis {axis!r}; it has {', '.join(there)}")
             if axis == "device" and list(values) == [AVAILABLE]:
                 matrix[axis] = list(devices)
                 continue
@@ -109,6 +108,7 @@ class Suite:
 
         expansion = Expansion()
         excluded: dict[str, str] = {}
+        refused: dict[str, Case] = {}
         kept: set[str] = set()
         for values in itertools.product(*matrix.values()):
             case = Case(self.name, dict(zip(matrix, values, strict=True)))
@@ -119,13 +119,29 @@ class Suite:
                 expansion.collapsed[key] = expansion.collapsed.get(key, 0) + 1
             if reason is not None and case.id not in kept:
                 excluded.setdefault(case.id, reason)
+                refused[case.id] = case
             elif reason is None and case.id not in kept:
                 # A reason that lay in an axis which the mode does not use holds for none of its cases.
                 excluded.pop(case.id, None)
                 expansion.cases.append(case)
                 kept.add(case.id)
         expansion.excluded = list(excluded.items())
+        for axis, values in (overrides or {}).items():
+            for value in values:
+                self._check_asked(axis, value, expansion, refused)
         return expansion
+
+    def _check_asked(
+        self, axis: str, value: AxisValue, expansion: Expansion, refused: Mapping[str, Case]
+    ) -> None:
+        """Raises UsageError where a flag asks for a value by name, and every case with it is excluded."""
+        if any(case.get(axis) == value for case in expansion.cases):
+            return
+        reasons = {reason: None for name, reason in expansion.excluded if refused[name].get(axis) == value}
+        if reasons:
+            raise UsageError(
+                f"suite {self.name!r} has no case of {axis}={spell(value)}: {'; '.join(reasons)}"
+            )
 
     def _exclusion(self, case: Case, devices: Sequence[str]) -> str | None:
         if case.device not in devices:

@@ -6,6 +6,7 @@ suite = Suite(
     name="language",
     build=tasks.build,
     choices=tasks.CHOICES,
+    exclude=tasks.exclude,
     axes={
         "dataset": ["text"],
         "model": ["transformer"],

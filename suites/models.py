@@ -9,6 +9,7 @@ suite = Suite(
     name="models",
     build=tasks.build,
     choices=tasks.CHOICES,
+    exclude=tasks.exclude,
     axes={
         "dataset": ["fake-images"],
         "image_size": [64],

@@ -6,6 +6,7 @@ suite = Suite(
     name="vision",
     build=tasks.build,
     choices=tasks.CHOICES,
+    exclude=tasks.exclude,
     axes={
         "dataset": ["digits"],
         "model": ["mlp"],

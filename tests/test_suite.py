@@ -192,8 +192,8 @@ def test_a_flag_for_an_axis_that_is_none_names_those_there_are():
     [
         ({"batch_size": [0]}, "batch_size must be a whole number of at least 1"),
         ({"mode": ["test"]}, "unknown mode 'test'"),
-        ({"optimizer": ["adan"]}, "unknown optimizer 'adan'; there are adam, sgd"),
-        ({"scheduler": ["cosine"]}, "unknown scheduler 'cosine'; there are none, reduce-on-plateau"),
+        ({"optimizer": ["adan"]}, "unknown optimizer 'adan'; there are sgd, adam"),
+        ({"scheduler": ["cosine"]}, "unknown scheduler 'cosine'; there are reduce-on-plateau, none"),
     ],
 )
 def test_a_flag_with_a_value_that_no_case_can_have_is_refused(overrides, says):
@@ -220,11 +220,11 @@ def test_a_flag_with_a_value_that_no_case_can_have_is_refused(overrides, says):
         ({"axes": {"mode": ["evaluate"]}}, "suite 'mine': unknown mode 'evaluate'"),
         (
             {"axes": {"optimizer": ["adan"]}, "choices": {"optimizer": ["sgd", "adam"]}},
-            "suite 'mine': unknown optimizer 'adan'; there are adam, sgd",
+            "suite 'mine': unknown optimizer 'adan'; there are sgd, adam",
         ),
         (
             {"axes": {"scheduler": ["cosine"]}, "choices": {"scheduler": ["reduce-on-plateau", None]}},
-            "suite 'mine': unknown scheduler 'cosine'; there are none, reduce-on-plateau",
+            "suite 'mine': unknown scheduler 'cosine'; there are reduce-on-plateau, none",
         ),
     ],
 )
@@ -292,3 +292,32 @@ def test_an_axis_may_not_be_called_like_a_column_of_the_tables():
     assert {name for frame in frames for name in frame.columns} == RESERVED
     with pytest.raises(SuiteError, match="the tables have a column of this name"):
         Suite(name="mine", build=print, axes={"samples": [1]})
+
+
+def test_a_value_asked_for_by_a_flag_that_no_case_can_have_is_refused_with_the_reason():
+    """Where the suite declares it, the same value is excluded and said."""
+
+    def exclude(case):
+        return "closures are not for digits" if case.optimizer == "lbfgs" else None
+
+    declared = suite(axes={"optimizer": ["sgd", "lbfgs"]}, exclude=exclude)
+    assert [reason for _, reason in declared.expand().excluded] == ["closures are not for digits"]
+    with pytest.raises(UsageError) as caught:
+        suite(exclude=exclude).expand(overrides={"optimizer": ["sgd", "lbfgs"]})
+    assert str(caught.value) == "suite 'mine' has no case of optimizer=lbfgs: closures are not for digits"
+
+
+def test_a_value_asked_for_by_a_flag_that_some_case_can_have_is_excluded_where_it_cannot():
+    def exclude(case):
+        return "too large for adam" if (case.optimizer, case.batch_size) == ("adam", 256) else None
+
+    expansion = suite(exclude=exclude).expand(overrides={"batch_size": [32, 256]})
+    assert len(expansion.cases) == 3
+    assert len(expansion.excluded) == 1
+
+
+def test_a_flag_may_name_an_axis_that_the_suite_has_choices_for():
+    expansion = suite(choices={"workers": [0, 2]}).expand(overrides={"workers": [2]})
+    assert all(case["workers"] == 2 for case in expansion.cases)
+    with pytest.raises(UsageError, match="no axis 'wrokers'"):
+        suite(choices={"workers": [0, 2]}).expand(overrides={"wrokers": [2]})

@@ -10,21 +10,28 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from bench.case import Case, spell
+from bench.case import AxisValue, Case, spell
 from bench.errors import UsageError
 from bench.tasks import datasets, losses, optimizers, schedulers
 
 if TYPE_CHECKING:
     from bench.training import Task
 
+ROOMS = (datasets, losses, optimizers, schedulers)
+
 # The values that the axes of a suite with this build may have. Models are not among them: every
 # classification model of torchvision is one, and only torchvision knows them all.
-CHOICES: Mapping[str, Collection[str | None]] = {
-    "dataset": tuple(datasets.DATASETS),
-    "loss": tuple(losses.LOSSES),
-    "optimizer": tuple(optimizers.OPTIMIZERS),
-    "scheduler": tuple(schedulers.SCHEDULERS),
+CHOICES: Mapping[str, Collection[AxisValue]] = {
+    axis: values for room in ROOMS for axis, values in room.CHOICES.items()
 }
+
+
+def exclude(case: Case) -> str | None:
+    """Why this combination cannot be had, in torch's words where torch has some; None where it can.
+
+    It is asked when suites are listed: torch is imported only where the answer needs it.
+    """
+    return next((reason for room in ROOMS if (reason := room.refusal(case)) is not None), None)
 
 
 def build(case: Case) -> Task:

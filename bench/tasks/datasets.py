@@ -7,11 +7,12 @@ read from the data folder, and fetched into it only where that was asked for (`-
 from __future__ import annotations
 
 import os
-from collections.abc import Sized
+from collections.abc import Collection, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bench.case import AxisValue, Case
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +25,13 @@ TEXT_CONTEXT = 64  # characters that the model sees
 TEXT_SEQUENCES = 2048  # of about 11,000: an epoch of a second or two on a small CPU
 
 DATASETS = ("digits", "text", "fake-images", "fashion-mnist", "cifar10")
+
+CHOICES: Mapping[str, Collection[AxisValue]] = {"dataset": tuple(DATASETS)}
+
+
+def refusal(case: Case) -> str | None:
+    """Why what the case asks of this room cannot be had; None where it can."""
+    return None
 
 
 class SizedData(Sized, Protocol):

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
+
+from bench.case import AxisValue, Case
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 LOSSES = {"cross-entropy": "CrossEntropyLoss"}  # name -> class in torch.nn
+
+CHOICES: Mapping[str, Collection[AxisValue]] = {"loss": tuple(LOSSES)}
+
+
+def refusal(case: Case) -> str | None:
+    """Why what the case asks of this room cannot be had; None where it can."""
+    return None
 
 
 def build(name: str) -> nn.Module:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
+
+from bench.case import AxisValue, Case
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -10,6 +13,13 @@ if TYPE_CHECKING:
 
 # name -> class in torch.optim.lr_scheduler; None is an axis value of its own: no scheduler
 SCHEDULERS: dict[str | None, str] = {"reduce-on-plateau": "ReduceLROnPlateau", None: ""}
+
+CHOICES: Mapping[str, Collection[AxisValue]] = {"scheduler": tuple(SCHEDULERS)}
+
+
+def refusal(case: Case) -> str | None:
+    """Why what the case asks of this room cannot be had; None where it can."""
+    return None
 
 
 def build(name: str | None, optimizer: Optimizer) -> LRScheduler | ReduceLROnPlateau | None:

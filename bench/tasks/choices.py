@@ -1,0 +1,58 @@
+"""What an axis may have where that is no plain list of names."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from bench.case import AxisValue
+
+
+class Numbers(Collection[AxisValue]):
+    """None, which leaves it to torch, and every number of at least `least` (whole ones only, or any above it).
+
+    It iterates over its own description, which is what a message lists of it.
+    """
+
+    def __init__(self, least: float, whole: bool = True) -> None:
+        self._least = least
+        self._whole = whole
+
+    def __contains__(self, value: object) -> bool:
+        if value is None:
+            return True
+        if isinstance(value, bool) or not isinstance(value, int if self._whole else int | float):
+            return False
+        return value >= self._least if self._whole else value > self._least
+
+    def __iter__(self) -> Iterator[AxisValue]:
+        if self._whole:
+            return iter((None, f"a whole number of at least {self._least:g}"))
+        return iter((None, f"a number above {self._least:g}"))
+
+    def __len__(self) -> int:
+        return 2
+
+
+class Names(Collection[AxisValue]):
+    """These names, and any dotted one: a class of another package."""
+
+    def __init__(self, names: Collection[AxisValue]) -> None:
+        self._names = tuple(names)
+
+    def __contains__(self, value: object) -> bool:
+        return value in self._names or (isinstance(value, str) and is_dotted(value))
+
+    def __iter__(self) -> Iterator[AxisValue]:
+        return iter((*self._names, "any other by its dotted name (package.Class)"))
+
+    def __len__(self) -> int:
+        return len(self._names) + 1
+
+
+def is_dotted(name: str) -> bool:
+    """Whether a name is that of a class in some package: `package.module.Class`."""
+    parts = name.split(".")
+    return len(parts) > 1 and all(part.isidentifier() for part in parts)
+
+
+SWITCH = (None, True, False)  # of an option that is on, off, or torch's to choose
