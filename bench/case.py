@@ -45,7 +45,10 @@ RESERVED = frozenset(
 )
 
 # What only training reads: under an evaluation mode these axes collapse.
-TRAINING_AXES = frozenset({"optimizer", "learning_rate", "scheduler", "validate_every"})
+TRAINING_AXES = frozenset(
+    "optimizer implementation momentum nesterov weight_decay learning_rate scheduler accumulation_steps "
+    "clip_grad_norm validate_every".split()
+)
 
 
 def unused_axes(mode: AxisValue) -> frozenset[str]:
@@ -105,7 +108,11 @@ class Case:
 
     @property
     def learning_rate(self) -> float:
-        return float(self["learning_rate"])
+        """Raises UsageError for "default", which is the optimizer's to know."""
+        value = self["learning_rate"]
+        if value == "default":
+            raise UsageError(f"suite {self.suite!r} needs a learning_rate that is a number, not 'default'")
+        return float(value)
 
     @property
     def optimizer(self) -> str:
@@ -188,10 +195,14 @@ def check_value(axis: str, value: object) -> None:
         _whole(axis, value, least=2, why="the first epoch is warm-up and is not counted")
     if axis == "validate_every" and value != "epoch":
         _whole(axis, value, least=1, otherwise="'epoch' or ")
-    if axis == "learning_rate" and (
-        isinstance(value, bool) or not isinstance(value, int | float) or value <= 0
+    if (
+        axis == "learning_rate"
+        and value != "default"
+        and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0)
     ):
-        raise UsageError(f"learning_rate must be a number above 0, not {value!r}")
+        raise UsageError(
+            f"learning_rate must be a number above 0, or 'default' (the optimizer's own), not {value!r}"
+        )
     if axis == "device" and not isinstance(value, str):
         raise UsageError(f"device must be text such as 'cpu' or 'cuda:0', not {value!r}")
 

@@ -80,6 +80,7 @@ class Plan:
     schedule: Schedule = field(default_factory=Schedule)
     apart: Apart = field(default_factory=Apart)
     traces: Path | None = None  # the folder that profiles put their files into
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # suite name -> what its table shows
     plant: Mapping[str, Any] | None = None  # work added to each launch, as worker/plants.py names it
 
     @property
@@ -104,6 +105,7 @@ class Plan:
             "files": dict(self.files),
             "schedule": self.schedule.to_json(),
             "apart": self.apart.to_json(),
+            "columns": {suite: list(names) for suite, names in self.columns.items() if names},
         }
 
 
@@ -114,6 +116,7 @@ class SuiteListing:
     name: str
     file: str
     expansion: Expansion
+    columns: tuple[str, ...] = ()  # the metrics that its table shows; none: those of every suite
 
 
 def suite_files(paths: Sequence[Path] | None) -> list[str]:
@@ -139,7 +142,8 @@ def describe(
     request = {"do": "describe", "files": list(files), "overrides": dict(overrides)}
     answer = workers.ask(request, "describe.log")
     return [
-        SuiteListing(suite["name"], suite["file"], Expansion.from_json(suite)) for suite in answer["suites"]
+        SuiteListing(suite["name"], suite["file"], Expansion.from_json(suite), tuple(suite["columns"]))
+        for suite in answer["suites"]
     ]
 
 

@@ -28,7 +28,8 @@ class Suite:
     imported inside it. `axes` maps a name to its values (`"device": "available"` stands for every device
     of the machine). `choices` names the values that an axis may have at all, so that a misspelt one is
     found before anything is built. `exclude(case)` gives the reason why a combination makes no sense, or
-    None. Raises SuiteError for a declaration that cannot be expanded.
+    None. `columns` names the metrics that the suite's table shows, in place of those of every suite. Raises
+    SuiteError for a declaration that cannot be expanded.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Suite:
     axes: Mapping[str, Sequence[AxisValue] | str] = field(default_factory=dict)
     choices: Mapping[str, Collection[AxisValue]] = field(default_factory=dict)
     exclude: Callable[[Case], str | None] | None = None
+    columns: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
@@ -44,6 +46,10 @@ class Suite:
             raise SuiteError(f"suite {self.name!r}: build must be a function of a case")
         for axis, values in self.axes.items():
             self._check_axis(axis, values)
+        if isinstance(self.columns, str) or not all(isinstance(name, str) for name in self.columns):
+            raise SuiteError(
+                f"suite {self.name!r}: columns is a list of metrics, such as ['train.step_time']"
+            )
 
     def _check_axis(self, axis: str, values: Sequence[AxisValue] | str) -> None:
         where = f"suite {self.name!r}, axis {axis!r}"
@@ -135,9 +141,11 @@ class Suite:
         self, axis: str, value: AxisValue, expansion: Expansion, refused: Mapping[str, Case]
     ) -> None:
         """Raises UsageError where a flag asks for a value by name, and every case with it is excluded."""
-        if any(case.get(axis) == value for case in expansion.cases):
+        if any(case.used.get(axis, ...) == value for case in expansion.cases):
             return
-        reasons = {reason: None for name, reason in expansion.excluded if refused[name].get(axis) == value}
+        reasons = {
+            reason: None for name, reason in expansion.excluded if refused[name].used.get(axis, ...) == value
+        }
         if reasons:
             raise UsageError(
                 f"suite {self.name!r} has no case of {axis}={spell(value)}: {'; '.join(reasons)}"

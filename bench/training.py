@@ -1,4 +1,4 @@
-"""The training loop that Epochbench measures: one page, in the textbook's words.
+"""The training loop that Epochbench measures, in the textbook's words.
 
 For each epoch: train over the batches (forward, loss, zero_grad, backward, optimizer step); validate, and
 let the validation loss adjust the learning rate; test with metrics on data never seen. Losses and metrics
@@ -10,12 +10,15 @@ wants to look plugs an `Observer` into the loop.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
@@ -38,6 +41,9 @@ class Observer:
     def lap(self, phase: str) -> None:
         """The time since the last call of any method belongs to `phase`."""
 
+    def evaluation(self, loss: Tensor) -> None:
+        """An optimizer that asks for its loss again and again (LBFGS) has been given it, and its gradients."""
+
     def step(self, samples: int, loss: Tensor) -> None:
         """One step over `samples` rows of data has ended."""
 
@@ -56,11 +62,14 @@ def forward_and_loss(task: Task, inputs: Any, targets: Any, lap: Lap) -> tuple[T
 class Task:
     """What is trained: model, loss, optimizer, and three loaders of (inputs, targets).
 
-    `scheduler` is stepped after each validation, a ReduceLROnPlateau with the validation loss. `metrics`
+    `scheduler` is stepped after each validation, a ReduceLROnPlateau with the validation loss; with
+    `scheduler_interval` "step" after each step of the optimizer instead. The optimizer steps after every
+    `accumulation_steps` batches, on the mean of their gradients, and after the last one of an epoch; their
+    norm is clipped to `clip_grad_norm`. `scaler` scales the loss, as float16 needs it. `metrics`
     maps names to functions of (outputs, targets) that give the mean over a batch; they run in the test
     stage. `step` may be replaced where the loss is not `loss(model(inputs), targets)`: it returns
     (outputs, loss), and calls `lap("forward")` once the outputs are there. `setup` and `teardown` run
-    before and after the loop, outside every clock.
+    before and after the loop, outside every clock. Raises ValueError for what cannot go together.
     """
 
     model: nn.Module
@@ -75,6 +84,22 @@ class Task:
     setup: Callable[[], None] | None = None
     teardown: Callable[[], None] | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    scheduler_interval: str = "validation"
+    accumulation_steps: int = 1
+    clip_grad_norm: float | None = None
+    scaler: GradScaler | None = None
+
+    def __post_init__(self) -> None:
+        if self.scheduler_interval not in ("validation", "step"):
+            raise ValueError(
+                f"scheduler_interval must be 'validation' or 'step', not {self.scheduler_interval!r}"
+            )
+        if self.accumulation_steps < 1:
+            raise ValueError(f"accumulation_steps must be at least 1, not {self.accumulation_steps}")
+        if needs_closure(type(self.optimizer)) and (self.accumulation_steps > 1 or self.scaler is not None):
+            raise ValueError(
+                f"{type(self.optimizer).__name__} needs a closure: accumulation_steps and scaler have none"
+            )
 
 
 @dataclass(frozen=True)
@@ -130,19 +155,24 @@ def train(task: Task, observer: Observer, validate_every: int | None = None) -> 
     observer.begin("train")
     task.model.train()
     total, seen, validate_loss = torch.zeros((), device=task.device), 0, None
+    number, has_closure = 0, needs_closure(type(task.optimizer))
     lap("other")
     for number, (inputs, targets) in enumerate(task.train_loader, start=1):
         lap("data")
         inputs, targets = to_device(inputs, task.device), to_device(targets, task.device)
         lap("transfer")
-        _, loss = task.step(task, inputs, targets, lap)
-        lap("loss")
-        task.optimizer.zero_grad()
-        lap("zero_grad")
-        loss.backward()
-        lap("backward")
-        task.optimizer.step()
-        lap("optimizer")
+        if has_closure:
+            loss = minimize(task, inputs, targets, observer)
+        else:
+            _, loss = task.step(task, inputs, targets, lap)
+            lap("loss")
+            if (number - 1) % task.accumulation_steps == 0:
+                task.optimizer.zero_grad()
+                lap("zero_grad")
+            backward(task, loss)
+            lap("backward")
+            if number % task.accumulation_steps == 0:
+                update(task, lap)
         samples = rows(targets)
         total += loss.detach() * samples
         seen += samples
@@ -153,12 +183,74 @@ def train(task: Task, observer: Observer, validate_every: int | None = None) -> 
             task.model.train()
             lap("other")
     lap("data")
+    if number % task.accumulation_steps:
+        update(task, lap)
     if validate_every is not None and validate_loss is None:
         raise ValueError(f"validate_every={validate_every}, but an epoch has fewer steps than that")
     mean = mean_of(total, seen, "train")
     lap("metrics")
     observer.end("train", mean, {})
     return mean, validate_loss
+
+
+def backward(task: Task, loss: Tensor) -> None:
+    """The gradients of the loss, added to those that there are."""
+    if task.accumulation_steps > 1:
+        loss = loss / task.accumulation_steps
+    if task.scaler is not None:
+        loss = task.scaler.scale(loss)
+    loss.backward()
+
+
+def update(task: Task, lap: Lap) -> None:
+    """One step of the optimizer on the gradients that there are."""
+    if task.clip_grad_norm is not None:
+        if task.scaler is not None:
+            task.scaler.unscale_(task.optimizer)
+        clip_grad_norm_(task.model.parameters(), task.clip_grad_norm)
+        lap("clip")
+    if task.scaler is not None:
+        task.scaler.step(task.optimizer)
+        task.scaler.update()
+    else:
+        task.optimizer.step()
+    lap("optimizer")
+    if task.scheduler is not None and task.scheduler_interval == "step":
+        task.scheduler.step()
+        lap("scheduler")
+
+
+def minimize(task: Task, inputs: Any, targets: Any, observer: Observer) -> Tensor:
+    """One step of an optimizer that evaluates the loss of a batch as often as it likes; the loss before it."""
+    lap, losses = observer.lap, []
+
+    def closure() -> Tensor:
+        lap("optimizer")  # what it did since it asked before
+        _, loss = task.step(task, inputs, targets, lap)
+        lap("loss")
+        task.optimizer.zero_grad()
+        lap("zero_grad")
+        loss.backward()
+        lap("backward")
+        if task.clip_grad_norm is not None:
+            clip_grad_norm_(task.model.parameters(), task.clip_grad_norm)
+            lap("clip")
+        observer.evaluation(loss)
+        losses.append(loss)
+        return loss
+
+    task.optimizer.step(closure)  # type: ignore[arg-type]
+    lap("optimizer")
+    if task.scheduler is not None and task.scheduler_interval == "step":
+        task.scheduler.step()
+        lap("scheduler")
+    return losses[0]
+
+
+def needs_closure(optimizer: type[Optimizer]) -> bool:
+    """Whether the `step` of an optimizer cannot do without a function that evaluates the loss."""
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    return closure is not None and closure.default is closure.empty
 
 
 def validate(
@@ -168,7 +260,7 @@ def validate(
     adjust: bool = True,
 ) -> float:
     """The loss on the validation data, by which the scheduler then adjusts the learning rate."""
-    scheduler = task.scheduler if adjust else None
+    scheduler = task.scheduler if adjust and task.scheduler_interval == "validation" else None
     loss, _ = evaluate(task, "validate", task.validate_loader, observer, gradients, {}, scheduler)
     return loss
 

@@ -22,7 +22,7 @@ def test_what_is_no_whole_number_of_at_least_that_is_refused(value):
     ("value", "there"), [(0.5, True), (1, True), (None, True), (0, False), (-1.0, False)]
 )
 def test_numbers_above_a_bound(value, there):
-    assert (value in Numbers(0, whole=False)) == there
+    assert (value in Numbers(0, whole=False, above=True)) == there
 
 
 def test_a_dotted_name_is_that_of_another_package():
@@ -39,7 +39,8 @@ def test_a_dotted_name_is_that_of_another_package():
     ("known", "message"),
     [
         (Numbers(1), "unknown axis 0; there are none, a whole number of at least 1"),
-        (Numbers(0, whole=False), "unknown axis 0; there are none, a number above 0"),
+        (Numbers(0, whole=False, above=True), "unknown axis 0; there are none, a number above 0"),
+        (Numbers(0.5, whole=False), "unknown axis 0; there are none, a number of at least 0.5"),
         (Names(["sgd"]), "unknown axis 0; there are sgd, any other by its dotted name (package.Class)"),
     ],
 )

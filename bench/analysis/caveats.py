@@ -26,6 +26,8 @@ CAVEATS = (
     "gpu_power_capped",
     "spawned",  # forking was not sound, or not wanted
     "allocator_unpinned",  # pinning was asked for and did not take
+    "compiled_late",  # torch.compile worked in the epochs that count
+    "compile_cache_mixed",  # cold in some launches, warm in others
     "work_differs",  # between epochs of one launch, or between launches
     "parameters_not_moved",  # by training
     "weights_moved_in_evaluation",
@@ -77,6 +79,9 @@ def case_caveats(
             not same_work_each_epoch(launch.measurement) or done != work[0]
             for launch, done in zip(timed, work, strict=True)
         ),
+        "compiled_late": sum(launch.values.get("compile.time_counted", 0) > 0 for launch in used),
+        "compile_cache_mixed": sum(map(_compiled_anew, used))
+        % max(1, len(used)),  # none, or all, is not mixed
         "no_full_batch": sum(
             "train.throughput" in launch.values and "train.step_time" not in launch.values for launch in timed
         ),
@@ -94,6 +99,10 @@ def case_caveats(
         count = remarked.count(name)
         found[name] = count if 2 * count >= len(used) else 0
     return [Caveat(name, found[name]) for name in CAVEATS if found.get(name)]
+
+
+def _compiled_anew(launch: Launch) -> bool:
+    return launch.values.get("compile.cache_misses", 0) > 0
 
 
 def _mostly_warmup(launch: Launch) -> bool:

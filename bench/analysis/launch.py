@@ -140,10 +140,12 @@ def launch_values(measurement: Measurement, start: Warmup | None = None) -> dict
         values |= {f"memory.{name}": float(value) for name, value in measurement.memory.items()}
         values |= _energy(measurement)
         values |= _quality(by_stage)
+        values |= {f"compile.{name}": float(value) for name, value in measurement.compiled.items()}
     if measurement.kind in (TIMED, PHASED):
         values |= _phases(by_stage, start)
-    if values.get("train.step_mean") and "train.phase.data" in values:
-        values["train.data_share"] = values["train.phase.data"] / values["train.step_mean"]
+    for phase in ("data", "optimizer"):
+        if values.get("train.step_mean") and f"train.phase.{phase}" in values:
+            values[f"train.{phase}_share"] = values[f"train.phase.{phase}"] / values["train.step_mean"]
     if measurement.counts is not None:
         values |= count_values(measurement.counts)
     return values
@@ -194,6 +196,8 @@ def _work(by_stage: Mapping[str, list[StageRecord]]) -> dict[str, float]:
         values[f"work.{stage}.batches"] = float(sum(len(record.samples) for record in last))
         values[f"work.{stage}.samples"] = float(sum(sum(record.samples) for record in last))
         values[f"work.{stage}.optimizer_steps"] = float(sum(record.optimizer_steps for record in last))
+        if evaluations := sum(record.closure_evaluations for record in last):
+            values[f"work.{stage}.closure_evaluations"] = float(evaluations)
     return values
 
 

@@ -51,7 +51,9 @@ def planned(workers: Workers, request: Request, quiet: bool) -> Plan:
     with waiting("importing torch, reading suites", quiet):
         listings = describe(workers, request.files, request.overrides)
     files = {one.name: one.file for one in listings}
-    return Plan(select(listings, request.keyword), files, request.schedule, request.apart)
+    columns = {one.name: one.columns for one in listings}
+    cases = select(listings, request.keyword)
+    return Plan(cases, files, request.schedule, request.apart, columns=columns)
 
 
 @dataclass

@@ -32,6 +32,7 @@ def _table(*rows: tuple[str, str, str, str, bool, str]) -> dict[str, Metric]:
 # exact on one kind of machine only.
 _COUNTS = (
     ("ops", "1", "exact", "operators dispatched"),
+    ("optimizer_ops", "1", "exact", "operators dispatched by the optimizer"),
     ("flops", "FLOP", "exact", "floating-point operations, two for a multiplication with its addition"),
     ("autograd_nodes", "1", "exact", "nodes of the autograd graphs"),
     ("saved_bytes", "B", "exact", "bytes that autograd keeps for the backward pass"),
@@ -68,6 +69,8 @@ METRICS: Mapping[str, Metric] = _table(
         for stage in STAGES
         for what in ("batches", "samples", "optimizer_steps")
     ),
+    # How often depends on the rounding of sums, and so on the kind of machine.
+    ("work.train.closure_evaluations", "1", "machine", "less", True, "evaluations of the optimizer's closure"),
     *(
         (f"count.{name}", unit, kind, "less", True, f"{meaning}, over the counted window")
         for name, unit, kind, meaning in _COUNTS
@@ -82,6 +85,11 @@ METRICS: Mapping[str, Metric] = _table(
         for phase in PHASES
     ),
     ("train.data_share", "1", "shown", "less", False, "share of a train step that waits for data"),
+    ("train.optimizer_share", "1", "shown", "less", False, "share of a train step that the optimizer takes"),
+    ("compile.time", "s", "shown", "less", False, "torch.compile's work in a launch, warm-up included"),
+    ("compile.time_counted", "s", "shown", "less", False, "the part of it that came after warm-up"),
+    ("compile.cache_hits", "1", "shown", "more", False, "graphs that inductor's cache held"),
+    ("compile.cache_misses", "1", "shown", "less", False, "graphs that it did not hold: none where it is warm"),
     ("compute.step_flops", "FLOP", "shown", "", False, "FLOPs of a train step, or of an evaluation step"),
     ("compute.intensity", "FLOP/B", "shown", "", False, "FLOPs of that step over the bytes its operators touch"),
     ("compute.flops_rate", "FLOP/s", "shown", "more", False, "FLOPs of that step over its time"),

@@ -19,6 +19,7 @@ PHASES = (
     "loss",
     "zero_grad",
     "backward",
+    "clip",
     "optimizer",
     "scheduler",
     "metrics",
@@ -42,7 +43,8 @@ class StageRecord:
 
     `wall` is the host clock between the edges of the stage, with the device synchronised at both;
     `steps` the time of each step and `samples` its rows of data; `phases` the ledger, which adds up to
-    the wall time (empty where the launch took none).
+    the wall time (empty where the launch took none). `closure_evaluations` are those of an optimizer that
+    asks for its loss again and again.
     """
 
     epoch: int
@@ -52,6 +54,7 @@ class StageRecord:
     samples: tuple[int, ...]
     phases: Mapping[str, float] = field(default_factory=dict)
     optimizer_steps: int = 0
+    closure_evaluations: int = 0
     loss: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
 
@@ -80,7 +83,8 @@ class Measurement:
     from. `clock` names what timed the steps; `memory` is in bytes; `checks` say whether the work was what
     the mode promises; `conditions` are the settings as they took; `costs` are seconds that the launch
     spent before and in its loop. `guards` count what could have disturbed it, as `worker/guards.py` and
-    `machine/telemetry.py` name it; `telemetry` is what was seen of it from outside. `counts` and
+    `machine/telemetry.py` name it; `telemetry` is what was seen of it from outside. `compiled` is what
+    torch.compile did, as `worker/compiled.py` names it, empty where it was not used. `counts` and
     `profile` are what a launch apart from timing is made for; it has no stages.
     """
 
@@ -98,6 +102,7 @@ class Measurement:
     costs: Mapping[str, float] = field(default_factory=dict)
     guards: Mapping[str, float] = field(default_factory=dict)
     telemetry: Mapping[str, float] = field(default_factory=dict)
+    compiled: Mapping[str, float] = field(default_factory=dict)
     counts: Counts | None = None
     profile: Profile | None = None
 

@@ -18,6 +18,10 @@ _PLAIN = {
     "gpu_power_capped": "the device ran at its power limit, which moves its clock: compare with runs at the same limit",
     "spawned": "launches were spawned, not forked: each imports anew, so that less is measured in the same time",
     "allocator_unpinned": "the allocator could not be pinned here (no glibc): expect more noise between launches",
+    "compiled_late": "torch.compile still compiled in the epochs that count, so that its time is in theirs: give more "
+    "epochs, or batches of one size",
+    "compile_cache_mixed": "the cache of torch.compile was cold in some launches and warm in others: compile.time is "
+    "the median over both; run again for a warm one, or with TORCHINDUCTOR_FORCE_DISABLE_CACHES=1 for a cold one",
     "work_differs": "its epochs or launches did not do the same work: times are not comparable",
     "parameters_not_moved": "training moved no parameter: check the optimizer and the learning rate",
     "weights_moved_in_evaluation": "evaluation changed weights or statistics: is a module left in training mode?",

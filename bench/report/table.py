@@ -22,24 +22,45 @@ from bench.report.units import digits, interval, percent, plain, quantity, scale
 if TYPE_CHECKING:
     from bench.results.tables import Tables
 
-# The columns of the overview: metric, head. A column without any value is left out.
+# The columns of the overview where the suite names none. A column without any value is left out.
 _OVERVIEW = (
-    ("train.step_time", "step"),
-    ("train.throughput", "train"),
-    ("validate.throughput", "validate"),
-    ("test.throughput", "test"),
-    ("epoch.time", "epoch"),
-    ("memory.peak_allocated", "device memory"),
-    ("memory.peak_rss", "memory"),
-    ("quality.test_accuracy", "accuracy"),
+    "train.step_time",
+    "train.throughput",
+    "validate.throughput",
+    "test.throughput",
+    "epoch.time",
+    "memory.peak_allocated",
+    "memory.peak_rss",
+    "quality.test_accuracy",
 )
+# Heads that are shorter than the names.
+_HEADS = {
+    "train.step_time": "step",
+    "train.throughput": "train",
+    "validate.throughput": "validate",
+    "test.throughput": "test",
+    "epoch.time": "epoch",
+    "memory.peak_allocated": "device memory",
+    "memory.peak_rss": "memory",
+    "quality.test_accuracy": "accuracy",
+    "quality.train_loss": "train\nloss",
+    "quality.validate_loss": "validate\nloss",
+    "train.data_share": "data\nshare",
+    "train.optimizer_share": "optimizer\nshare",
+    "train.phase.optimizer": "optimizer",
+    "count.optimizer_ops": "optimizer\noperators",
+    "count.optimizer_state_bytes": "optimizer\nstate",
+    "work.train.closure_evaluations": "closure\nevaluations",
+    "compile.time": "compile",
+    "compile.cache_misses": "cache\nmisses",
+}
 _MOST_WITH_INTERVAL = 4  # metrics side by side: with more, intervals would push values off the screen
 _WITH_INTERVAL = ("train.step_time", "epoch.time")
 _CHANGE_OF = "epoch.time"  # every case has it, whatever its mode
 
 
 def overview(tables: Tables) -> Iterator[RenderableType]:
-    """A table a suite: the metrics that most readers ask for, then caveats and failures in words.
+    """A table a suite: its own columns, or the metrics that most readers ask for; then caveats and failures.
 
     The quality of a model that was never trained is left out.
     """
@@ -49,12 +70,24 @@ def overview(tables: Tables) -> Iterator[RenderableType]:
         shown = shown[trained | ~shown["metric"].str.startswith("quality.")]
     for suite, rows in shown.groupby("suite", sort=False):
         page = Page(tables, str(suite), rows)
-        for name, head in _OVERVIEW:
-            page.add_metric(name, head, with_interval=name in _WITH_INTERVAL)
+        for name in columns(tables, str(suite)):
+            page.add_metric(name, head(name), with_interval=name in _WITH_INTERVAL)
         page.add_smallest_change(_CHANGE_OF)
         page.add_launches()
         yield Lines(page.render())
     yield from map(Lines, _failures(tables))
+
+
+def columns(tables: Tables, suite: str) -> Sequence[str]:
+    """The metrics that the table of a suite shows: its own, as far as the plan of the run says so."""
+    declared = tables.plan.get("columns")
+    own = declared.get(suite) if isinstance(declared, Mapping) else None
+    return [str(name) for name in own] if isinstance(own, list) else _OVERVIEW
+
+
+def head(name: str) -> str:
+    """The head of a metric's column: its name, folded, where there is no shorter one."""
+    return _HEADS.get(name, name.replace(".", "\n"))
 
 
 def metrics(tables: Tables) -> Iterator[RenderableType]:
@@ -99,10 +132,13 @@ class Page:
             return
         unit = found["unit"].dropna().iloc[0]
         factor, label = (1.0, "") if unit == "1" else scale(found["value"].dropna().tolist(), unit)
-        self._add(f"{head}\n{label}".rstrip(), [_number(value, factor, unit) for value in found["value"]])
+        cells = [_number(value, factor, unit) for value in found["value"]]
+        if name.endswith("_share"):
+            cells = ["" if pd.isna(value) else percent(value) for value in found["value"]]
+        self._add(f"{head}\n{label}".rstrip(), cells)
         if with_interval and found["ci_low"].notna().any():
-            cells = zip(found["ci_low"], found["ci_high"], found["value"], strict=True)
-            self._add("95 %\ninterval", ["" if pd.isna(cell[2]) else interval(*cell) for cell in cells])
+            bounds = zip(found["ci_low"], found["ci_high"], found["value"], strict=True)
+            self._add("95 %\ninterval", ["" if pd.isna(value[2]) else interval(*value) for value in bounds])
 
     def add_smallest_change(self, name: str) -> None:
         """The smallest change of a metric that two rows like this one would reveal."""

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from bench.case import AxisValue, Case, spell
 from bench.errors import UsageError
-from bench.tasks import datasets, losses, optimizers, schedulers
+from bench.tasks import datasets, losses, optimizers, precision, schedulers
 
 if TYPE_CHECKING:
     from bench.training import Task
 
-ROOMS = (datasets, losses, optimizers, schedulers)
+ROOMS = (datasets, losses, optimizers, schedulers, precision)
 
 # The values that the axes of a suite with this build may have. Models are not among them: every
 # classification model of torchvision is one, and only torchvision knows them all.
@@ -35,7 +35,7 @@ def exclude(case: Case) -> str | None:
 
 
 def build(case: Case) -> Task:
-    """The Task that the axes of the case name: dataset, model, loss, optimizer, scheduler.
+    """The Task that the axes of the case name: dataset, model, loss, optimizer, scheduler, precision.
 
     Optional axes of a suite's own: `image_size` and `images` (of fake-images). Raises UsageError for a
     name that does not exist and for data that cannot be had.
@@ -43,21 +43,28 @@ def build(case: Case) -> Task:
     from bench.tasks import models  # torch: in the worker only
     from bench.training import Task
 
-    for axis, names in CHOICES.items():
-        if case.get(axis) not in names:
-            known = ", ".join(map(spell, names))
-            raise UsageError(f"unknown {axis} {case.get(axis)!r}; there are {known}")
+    for axis, values in CHOICES.items():
+        if case.get(axis) not in values:
+            raise UsageError(f"unknown {axis} {case.get(axis)!r}; there are {', '.join(map(spell, values))}")
     data = datasets.load(case.get("dataset"), case.get("image_size"), case.get("images"))
     model = models.build(case.get("model"), data.shape, data.classes)
-    optimizer = optimizers.build(case.optimizer, model.parameters(), case.learning_rate)
+    precision.prepare(case, model)
+    optimizer = optimizers.build(case, model)
     train, validate, test = data.loaders(case.batch_size)
+    accumulation = case.get("accumulation_steps") or 1
+    length = schedulers.length(case, len(train), accumulation)
     return Task(
         model=model,
         loss=losses.build(case.loss),
         optimizer=optimizer,
-        scheduler=schedulers.build(case.scheduler, optimizer),
+        scheduler=schedulers.build(case.scheduler, optimizer, length),
+        scheduler_interval=schedulers.interval(case.scheduler),
         train_loader=train,
         validate_loader=validate,
         test_loader=test,
         metrics={"accuracy": losses.accuracy},
+        step=precision.step(case),
+        scaler=precision.scaler(case),
+        accumulation_steps=accumulation,
+        clip_grad_norm=case.get("clip_grad_norm"),
     )

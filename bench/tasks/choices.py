@@ -8,26 +8,27 @@ from bench.case import AxisValue
 
 
 class Numbers(Collection[AxisValue]):
-    """None, which leaves it to torch, and every number of at least `least` (whole ones only, or any above it).
+    """None, which leaves it to torch, and every number, or whole number, of at least `least`.
 
     It iterates over its own description, which is what a message lists of it.
     """
 
-    def __init__(self, least: float, whole: bool = True) -> None:
+    def __init__(self, least: float, whole: bool = True, above: bool = False) -> None:
+        """With `above` the least number itself is none of them."""
         self._least = least
         self._whole = whole
+        self._above = above
 
     def __contains__(self, value: object) -> bool:
         if value is None:
             return True
         if isinstance(value, bool) or not isinstance(value, int if self._whole else int | float):
             return False
-        return value >= self._least if self._whole else value > self._least
+        return value > self._least or (value == self._least and not self._above)
 
     def __iter__(self) -> Iterator[AxisValue]:
-        if self._whole:
-            return iter((None, f"a whole number of at least {self._least:g}"))
-        return iter((None, f"a number above {self._least:g}"))
+        kind = "a whole number" if self._whole else "a number"
+        return iter((None, f"{kind} {'above' if self._above else 'of at least'} {self._least:g}"))
 
     def __len__(self) -> int:
         return 2

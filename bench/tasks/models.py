@@ -1,4 +1,4 @@
-"""Models by name: three small ones of our own, and every classification model of torchvision."""
+"""Models by name: four small ones of our own, and every classification model of torchvision."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from bench.errors import UsageError
 # 235,000 parameters: about 1 ms a step of 64 digits on two cores.
 MLP_WIDTHS = (448, 448)
 CNN_CHANNELS = (32, 64)
+# 70,000 weights in an embedding, whose gradients may be sparse, and 5,000 in matrices and biases.
+EMBEDDING_WIDTH = 64
+GREYS = 17  # levels that a pixel of 0..1 is read as: those of the digits
 
 
 def build(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -30,6 +33,8 @@ def build(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:
             return mlp(shape, classes)
         case "cnn":
             return cnn(shape, classes)
+        case "embedding-mlp":
+            return EmbeddingMLP(shape, classes)
         case "transformer":
             return Transformer(classes, length=shape[0])
         case "vit_b_16_reduced":
@@ -59,6 +64,28 @@ def cnn(shape: tuple[int, ...], classes: int) -> nn.Module:
         ]
         channels = width
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+
+
+class EmbeddingMLP(nn.Module):
+    """A perceptron on a bag of embeddings: a vector for each pixel and grey that it may have.
+
+    It has all that an optimizer may want: an embedding, matrices of hidden layers, and biases.
+    """
+
+    first: Tensor
+
+    def __init__(self, shape: tuple[int, ...], classes: int, width: int = EMBEDDING_WIDTH) -> None:
+        super().__init__()
+        pixels = torch.Size(shape).numel()
+        self.embedding = nn.EmbeddingBag(pixels * GREYS, width, mode="sum")
+        nn.init.normal_(self.embedding.weight, std=pixels**-0.5)  # the sum of a bag then has variance one
+        self.layers = nn.Sequential(nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, classes))
+        self.register_buffer("first", torch.arange(pixels) * GREYS, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        greys = (images.flatten(1) * (GREYS - 1)).round().clamp(0, GREYS - 1).long()
+        scores: Tensor = self.layers(self.embedding(greys + self.first))
+        return scores
 
 
 class Transformer(nn.Module):
@@ -110,7 +137,7 @@ def from_torchvision(name: str, shape: tuple[int, ...], classes: int) -> nn.Modu
 
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
-        own = ["mlp", "cnn", "transformer", "vit_b_16_reduced"]
+        own = ["mlp", "cnn", "embedding-mlp", "transformer", "vit_b_16_reduced"]
         near = difflib.get_close_matches(name, [*own, *known], n=3)
         hint = (
             f"did you mean {', '.join(near)}?"

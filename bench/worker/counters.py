@@ -9,7 +9,6 @@ validation and test.
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bench.case import Case
 from bench.measurement import AutogradGraph, Counts, GraphNode, OperatorCount
 from bench.training import Lap, Observer, Task, fit
+from bench.worker import compiled
 from bench.worker.device_counts import device_counts
 from bench.worker.flops import computes, formula
 from bench.worker.memory import MemoryTrace, held, storage, tensors_in
@@ -103,6 +103,7 @@ class Counter(Observer):
         self._operators = operators
         # In this step. Unlike an address, which is used again, a weak reference stands for one storage only.
         self._saved: set[StorageWeakRef] = set()
+        self._evaluated = False  # in this step, by an optimizer's closure
         self._lasting = {storage(t) for t in tensors_in([*task.model.parameters(), *task.model.buffers()])}
         self._open: list[str] = []
 
@@ -124,13 +125,21 @@ class Counter(Observer):
     def lap(self, phase: str) -> None:
         self._operators.assign(self._open[-1], phase)
 
+    def evaluation(self, loss: Tensor) -> None:
+        self._evaluated = True
+        self._add_graph(loss)
+
     def step(self, samples: int, loss: Tensor) -> None:
         self._saved.clear()
         stage = self._open[-1]
         self.steps[stage] = self.steps.get(stage, 0) + 1
-        if loss.grad_fn is None:
-            return
-        self.nodes += len(nodes_of(loss.grad_fn))
+        if not self._evaluated:
+            self._add_graph(loss)
+        self._evaluated = False
+
+    def _add_graph(self, loss: Tensor) -> None:
+        if loss.grad_fn is not None:
+            self.nodes += len(nodes_of(loss.grad_fn))
 
     def end(self, stage: str, loss: float, metrics: Mapping[str, float]) -> None:
         self._operators.assign(self._open.pop(), "other")
@@ -165,7 +174,7 @@ def count(build: Callable[[], Task], case: Case, keeps_graph: bool = False) -> C
             "optimizer_state_bytes": held(tensors_in(list(task.optimizer.state.values()))),
             **measured.totals,
             **asked,
-            **compiled(),
+            **compiled.counts(),
         },
         operators=found,
         unknown=tuple(sorted(operators.unknown)),
@@ -185,22 +194,6 @@ def telling(task: Task, graphs: list[AutogradGraph]) -> Task:
         return outputs, loss
 
     return dataclasses.replace(task, step=step)
-
-
-def compiled() -> dict[str, int]:
-    """What torch.compile made in this process; nothing where it was not used."""
-    dynamo = sys.modules.get("torch._dynamo.utils")
-    if dynamo is None:
-        return {}
-    graphs = dynamo.counters["stats"]["unique_graphs"]
-    if not graphs:
-        return {}
-    reasons = [made.recompile_reason for made in dynamo.get_compilation_metrics()]
-    return {
-        "graphs": graphs,
-        "graph_breaks": sum(dynamo.counters["graph_break"].values()),
-        "recompilations": sum(reason is not None for reason in reasons),
-    }
 
 
 def nodes_of(root: Any) -> list[Any]:

@@ -169,6 +169,7 @@ class _Stage:
     samples: list[int] = field(default_factory=list)
     phases: dict[str, float] = field(default_factory=dict)
     optimizer_steps: int = 0
+    closure_evaluations: int = 0
     weights: tuple[float, ...] = ()
     graphs: int = 0
 
@@ -225,6 +226,9 @@ class Meter(Observer):
         self._open.append(_Stage(stage, weights=fingerprint(self._model)))
         self._resume()
 
+    def evaluation(self, loss: Tensor) -> None:
+        self._open[-1].closure_evaluations += 1
+
     def step(self, samples: int, loss: Tensor) -> None:
         stage = self._open[-1]
         stage.samples.append(samples)
@@ -245,6 +249,7 @@ class Meter(Observer):
                 samples=tuple(ended.samples),
                 phases=ended.phases,
                 optimizer_steps=ended.optimizer_steps,
+                closure_evaluations=ended.closure_evaluations,
                 loss=loss,
                 metrics=dict(metrics),
             )

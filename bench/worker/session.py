@@ -22,7 +22,7 @@ from bench.errors import BenchError
 from bench.measurement import COUNTED, PHASED, STACKED, TIMED, Failure, Measurement
 from bench.suite import Suite
 from bench.training import Task, fit
-from bench.worker import allocator, counters, plants, profiler, suites
+from bench.worker import allocator, compiled, counters, plants, profiler, suites
 from bench.worker.environment import environment, usable_cpus
 from bench.worker.guards import Guards
 from bench.worker.meters import NANO, MemoryMeter, Meter, device_synchronizer, device_timer
@@ -134,13 +134,20 @@ def timed(
 
     timer = device_timer(device, phases=request["kind"] == PHASED)
     guards = Guards()
+    compiling = 0.0  # seconds, until warm-up ends
+
+    def warmed_up() -> None:
+        nonlocal compiling
+        compiling = compiled.seconds()
+        guards.start()
+
     meter = Meter(
         task.model,
         task.optimizer,
         timer,
         device_synchronizer(device),
         records_graph=case.mode == "eval",
-        warmed_up=guards.start,
+        warmed_up=warmed_up,
     )
     loop_began = time.monotonic()
     try:
@@ -166,6 +173,7 @@ def timed(
             "loop": (ended - built) * NANO,
         },
         guards=disturbances,
+        compiled=compiled.costs(compiling),
     )
     return measurement, (loop_began, loop_ended)
 

@@ -70,7 +70,12 @@ def describe(paths: Sequence[str], overrides: Mapping[str, Sequence[AxisValue]])
 
         devices = available_devices()
     return [
-        {"name": suite.name, "file": path, **suite.expand(devices, overrides).to_json()}
+        {
+            "name": suite.name,
+            "file": path,
+            "columns": list(suite.columns),
+            **suite.expand(devices, overrides).to_json(),
+        }
         for path, suite in loaded
     ]
 

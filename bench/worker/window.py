@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from torch.optim.lr_scheduler import OneCycleLR
+
 from bench.training import Task, rows
 
 
@@ -36,7 +38,12 @@ class Window:
 
 
 def windowed(task: Task, train: int, validate: int | None = None, test: int | None = None) -> Task:
-    """The task with so many steps a stage; None leaves a stage whole."""
+    """The task with so many steps a stage; None leaves a stage whole.
+
+    A one-cycle schedule may be stepped no further than its end, which might come before that of the window.
+    """
+    if isinstance(task.scheduler, OneCycleLR):
+        task.scheduler.total_steps += train
     steps = {"train_loader": train, "validate_loader": validate, "test_loader": test}
     loaders: dict[str, Any] = {
         name: Window(getattr(task, name), number) for name, number in steps.items() if number is not None

@@ -1,6 +1,6 @@
 """Pictures of a run, as SVG and PNG: layout only, every number comes from the tables.
 
-The tables become pages (`pages`, worded by `labels`), a page becomes pictures (`batch_sizes`, `phases`,
+The tables become pages (`pages`, worded by `labels`), a page becomes pictures (`batch_sizes`, `phases`, `optimizers`,
 `evaluation_modes`, `launches`, `memory_timeline`, `autograd_graph`), and these are made of a `sheet`,
 `rows`, `lettering` and a `style`. Each
 suite and device has a page of its own. Axes are open-ended, so no picture counts on one: what varies is
@@ -23,6 +23,7 @@ from bench.report.plots import (
     forest,
     launches,
     memory_timeline,
+    optimizers,
     phases,
 )
 from bench.report.plots.pages import Page, Shown, pages_of
@@ -33,6 +34,7 @@ from bench.results.tables import Tables
 PICTURES: Mapping[str, Callable[[Page], Figure | None]] = {
     "throughput": batch_sizes.throughput,
     "phases": phases.draw,
+    "optimizers": optimizers.draw,
     "evaluation_modes": evaluation_modes.draw,
     "memory": batch_sizes.memory,
     "memory_timeline": memory_timeline.draw,

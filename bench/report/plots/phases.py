@@ -24,6 +24,7 @@ _LOOKS = {
     "loss": Look("#AAAAAA"),
     "zero_grad": Look("#FFFFFF", "----"),
     "backward": Look("#0072B2"),
+    "clip": Look("#009E73", "////"),
     "optimizer": Look("#009E73"),
     "scheduler": Look("#D55E00", "\\\\\\\\"),
     "metrics": Look("#CC79A7", "xxxx"),

@@ -1,0 +1,77 @@
+"""The optimizers side by side: the share of a step that each takes, what it dispatches, and what it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.report.plots.lettering import write_after
+from bench.report.plots.pages import TRAIN, Page, Shown
+from bench.report.plots.rows import label_rows
+from bench.report.plots.sheet import MOST_ROWS, blank_sheet, left_out
+from bench.report.plots.style import COLOURS, FAINT, Look
+from bench.report.units import percent, quantity
+
+_SHARE, _OPERATORS, _STATE = "train.optimizer_share", "count.optimizer_ops", "count.optimizer_state_bytes"
+_ROW = 0.25  # inches
+_LABEL = 2.2
+_AXES = ("optimizer", "implementation")  # one of them must vary
+
+
+def draw(page: Page) -> Figure | None:
+    cases = [case for case in page.cases if case.kind == TRAIN and _SHARE in case.values]
+    if len({tuple(case.parts.get(axis) for axis in _AXES) for case in cases}) < 2:
+        return None
+    cases = sorted(cases, key=lambda case: case.values[_SHARE].value)
+    shown = cases[-MOST_ROWS:]
+    panels: list[tuple[str, Callable[[Axes, Sequence[Shown]], None]]] = [("share of a step", _shares)]
+    if all(_OPERATORS in case.values for case in shown):
+        panels += [("operators in the counted steps", _operators), ("optimizer state", _state)]
+    notes = [
+        *left_out(len(shown), len(cases), "cases"),
+        "Beside a share: what the optimizer takes of a mean step. Dots lie on scales of powers.",
+    ]
+    figure = blank_sheet(page, "What the optimizers take", _ROW * len(shown) + 0.5, {}, notes)
+    widths = [1.5, 1.0, 1.0][: len(panels)]
+    grid = figure.subplots(1, len(panels), sharey=True, squeeze=False, width_ratios=widths)[0]
+    for axes, (title, fill) in zip(grid, panels, strict=True):
+        label_rows(axes, [case.label() or case.mode for case in shown], _LABEL)
+        axes.set_title(title)
+        fill(axes, shown)
+    return figure
+
+
+def _shares(axes: Axes, cases: Sequence[Shown]) -> None:
+    look = Look("#009E73")
+    for row, case in enumerate(cases):
+        share = case.values[_SHARE].value
+        axes.barh(row, 1.0, 0.7, facecolor=FAINT)
+        axes.barh(row, share, 0.7, **look.filled)
+        seconds, _ = case.phases.get("optimizer", (0.0, 0.0))
+        write_after(axes, share, row, f"{percent(share)}, {quantity(seconds, 's')}")
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value * 100:.0f} %")
+
+
+def _operators(axes: Axes, cases: Sequence[Shown]) -> None:
+    _dots(axes, [case.values[_OPERATORS].value for case in cases], "1")
+
+
+def _state(axes: Axes, cases: Sequence[Shown]) -> None:
+    _dots(axes, [case.values[_STATE].value for case in cases], "B")
+
+
+def _dots(axes: Axes, values: Sequence[float], unit: str) -> None:
+    """On a scale of powers, since they differ by such; what is zero stands at its left end."""
+    there = [value for value in values if value > 0] or [1.0]
+    low, high = min(there) / 2, max(there) * 2
+    axes.set_xscale("log")
+    axes.set_xlim(low, high * (high / low) ** 0.5)  # room for the words
+    axes.set_xticks([], minor=True)
+    axes.tick_params(axis="x", labelbottom=False, length=0)  # each dot says its value
+    for row, value in enumerate(values):
+        if value > 0:
+            axes.plot(value, row, marker="o", color=COLOURS[0])
+        write_after(axes, value or low, row, quantity(value, unit) if value else "none")

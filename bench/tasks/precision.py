@@ -1,0 +1,107 @@
+"""Number formats, memory layout and compilation of a model, by name.
+
+None leaves each to torch as an untuned user has it. "bf16" keeps weights and computes in bfloat16; what ends in
+"-autocast" keeps weights in float32 and lets torch choose operator by operator, float16 with a GradScaler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bench.case import AxisValue, Case
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.amp import GradScaler
+
+    from bench.training import Lap, Task
+
+    Step = Callable[[Task, Any, Any, Lap], tuple[Tensor, Tensor]]
+
+_DTYPES = {"bf16": "bfloat16", "bf16-autocast": "bfloat16", "fp16-autocast": "float16"}
+
+CHOICES: Mapping[str, Collection[AxisValue]] = {
+    "precision": (None, "fp32", "tf32", *_DTYPES),
+    "memory_format": (None, "channels_last"),
+    "compile": (None, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"),
+    "compile_backend": (None, "inductor", "eager", "aot_eager", "cudagraphs"),
+}
+
+_CUDA_GRAPHS = ("reduce-overhead", "cudagraphs")
+
+
+def refusal(case: Case) -> str | None:
+    """Why a case cannot have this precision, layout or compilation; None where it can."""
+    on_cpu, mode, backend = case.device == "cpu", case.get("compile"), case.get("compile_backend")
+    if case.get("precision") == "tf32" and (on_cpu or not _has_tf32(case.device)):
+        return f"tf32 is a format of NVIDIA GPUs, compute capability 8.0 and later; {case.device} has none"
+    if case.get("memory_format") is not None and case.get("dataset") == "text":
+        return "memory_format=channels_last is for images; dataset text has none"
+    if backend is not None and mode is None:
+        return "compile_backend has no meaning without compile; compile=default compiles"
+    if backend not in (None, "inductor") and mode != "default":
+        return f"compile={mode} is a mode of inductor; backend {backend} ignores it"
+    for value in (mode, backend):
+        if value in _CUDA_GRAPHS and on_cpu:
+            return f"{value} replays CUDA graphs; device cpu has none"
+    return None
+
+
+def _has_tf32(device: str) -> bool:
+    import torch  # torch: only where the answer needs it
+
+    return device.startswith("cuda") and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def prepare(case: Case, model: nn.Module) -> None:
+    """Brings a model, in place, into the formats of a case, and has it compiled at its first call."""
+    import torch  # in the worker only
+
+    precision, mode = case.get("precision"), case.get("compile")
+    if precision in ("fp32", "tf32"):
+        # Convolutions have TF32 by default, matrix products have not: both are told.
+        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    if precision == "bf16":
+        model.to(torch.bfloat16)
+    if case.get("memory_format") == "channels_last":
+        model.to(memory_format=torch.channels_last)
+    if mode is not None:
+        backend = case.get("compile_backend") or "inductor"
+        model.compile(backend=backend, **({"mode": mode} if backend == "inductor" else {}))
+
+
+def step(case: Case) -> Step:
+    """The step of a case: its inputs in the formats of its model, forward and loss under autocast."""
+    import torch
+
+    from bench.training import forward_and_loss
+
+    precision, layout = case.get("precision"), case.get("memory_format")
+    if precision in (None, "fp32", "tf32") and layout is None:
+        return forward_and_loss
+    casts_to = torch.bfloat16 if precision == "bf16" else None
+    memory_format = torch.channels_last if layout == "channels_last" else torch.preserve_format
+    is_autocast = precision is not None and precision.endswith("-autocast")
+    dtype = getattr(torch, _DTYPES[precision]) if is_autocast else None
+
+    def converted(task: Task, inputs: Any, targets: Any, lap: Lap) -> tuple[Tensor, Tensor]:
+        if isinstance(inputs, torch.Tensor) and inputs.is_floating_point():
+            inputs = inputs.to(casts_to or inputs.dtype, memory_format=memory_format)
+        lap("transfer")
+        if dtype is None:
+            return forward_and_loss(task, inputs, targets, lap)
+        with torch.autocast(task.device.type, dtype=dtype):
+            return forward_and_loss(task, inputs, targets, lap)
+
+    return converted
+
+
+def scaler(case: Case) -> GradScaler | None:
+    """The scaler that float16 needs, whose small gradients would be zero."""
+    if case.get("precision") != "fp16-autocast":
+        return None
+    from torch.amp import GradScaler
+
+    return GradScaler(case.device.partition(":")[0])
