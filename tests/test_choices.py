@@ -5,7 +5,7 @@ import pytest
 from bench.case import Case
 from bench.errors import UsageError
 from bench.suite import Suite
-from bench.tasks.choices import Names, Numbers, is_dotted
+from bench.tasks.choices import Names, Numbers, Shares, is_dotted
 
 
 @pytest.mark.parametrize("value", [None, 1, 2, 10_000])
@@ -23,6 +23,23 @@ def test_what_is_no_whole_number_of_at_least_that_is_refused(value):
 )
 def test_numbers_above_a_bound(value, there):
     assert (value in Numbers(0, whole=False, above=True)) == there
+
+
+@pytest.mark.parametrize(
+    ("value", "there"),
+    [
+        (None, True),
+        (0, True),
+        (0.1, True),
+        (1, False),
+        (1.5, False),
+        (-0.1, False),
+        (False, False),
+        ("0", False),
+    ],
+)
+def test_shares_from_nothing_to_below_the_whole(value, there):
+    assert (value in Shares()) == there
 
 
 def test_a_dotted_name_is_that_of_another_package():

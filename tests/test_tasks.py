@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from bench import tasks
 from bench.case import Case
 from bench.errors import UsageError
-from bench.tasks import datasets, losses, models, optimizers, schedulers
+from bench.tasks import datasets, models, optimizers, schedulers
 from bench.training import Task, fit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -56,13 +56,6 @@ def test_the_optimizer_has_the_learning_rate_of_the_case_and_all_parameters():
     (group,) = made.optimizer.param_groups
     assert group["lr"] == 0.25
     assert group["params"] == list(made.model.parameters())
-
-
-@pytest.mark.parametrize("name", losses.LOSSES)
-def test_every_loss_is_finite_and_falls(name):
-    first, *_, last = losses_of_steps(task(loss=name), 10)
-    assert math.isfinite(first)
-    assert last < first
 
 
 @pytest.mark.parametrize("name", schedulers.SCHEDULERS)
@@ -333,17 +326,7 @@ def test_the_transformer_knows_where_a_character_stands():
         assert not torch.allclose(scores[:, 0], scores[:, place], atol=1e-4)
 
 
-# -- metric and imports --
-
-
-def test_accuracy_is_the_share_of_right_answers():
-    outputs = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0], [0.0, 5.0]])
-    assert losses.accuracy(outputs, torch.tensor([0, 1, 1, 1])).item() == 0.75
-
-
-def test_accuracy_of_text_is_over_every_character():
-    outputs = torch.tensor([[[9.0, 0.0, 9.0], [0.0, 9.0, 0.0]]])  # one text of three, two classes
-    assert losses.accuracy(outputs, torch.tensor([[0, 1, 1]])).item() == pytest.approx(2 / 3)
+# -- imports --
 
 
 def test_a_suite_is_declared_without_torch():

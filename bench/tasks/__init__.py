@@ -47,7 +47,7 @@ def build(case: Case) -> Task:
         if case.get(axis) not in values:
             raise UsageError(f"unknown {axis} {case.get(axis)!r}; there are {', '.join(map(spell, values))}")
     data = datasets.load(case.get("dataset"), case.get("image_size"), case.get("images"))
-    model = models.build(case.get("model"), data.shape, data.classes)
+    model = models.build(case.get("model"), data.shape, losses.outputs(case.loss, data.classes))
     precision.prepare(case, model)
     optimizer = optimizers.build(case, model)
     train, validate, test = data.loaders(case.batch_size)
@@ -55,14 +55,14 @@ def build(case: Case) -> Task:
     length = schedulers.length(case, len(train), accumulation)
     return Task(
         model=model,
-        loss=losses.build(case.loss),
+        loss=losses.build(case),
         optimizer=optimizer,
         scheduler=schedulers.build(case.scheduler, optimizer, length),
         scheduler_interval=schedulers.interval(case.scheduler),
         train_loader=train,
         validate_loader=validate,
         test_loader=test,
-        metrics={"accuracy": losses.accuracy},
+        metrics=losses.metrics(case.loss),
         step=precision.step(case),
         scaler=precision.scaler(case),
         accumulation_steps=accumulation,

@@ -34,6 +34,21 @@ class Numbers(Collection[AxisValue]):
         return 2
 
 
+class Shares(Collection[AxisValue]):
+    """None, which leaves it to torch, and every number from 0 to below 1; it iterates over that description."""
+
+    def __contains__(self, value: object) -> bool:
+        if value is None:
+            return True
+        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
+
+    def __iter__(self) -> Iterator[AxisValue]:
+        return iter((None, "a number from 0 to below 1"))
+
+    def __len__(self) -> int:
+        return 2
+
+
 class Names(Collection[AxisValue]):
     """These names, and any dotted one: a class of another package."""
 

@@ -16,6 +16,7 @@ from bench.case import AxisValue, Case, spell
 from bench.errors import UsageError
 from bench.tasks.choices import SWITCH, Names, Numbers, is_dotted
 from bench.tasks.exports import exported
+from bench.tasks.trials import objection
 
 if TYPE_CHECKING:
     from torch import nn
@@ -146,10 +147,9 @@ def _tried(name: str, keywords: Mapping[str, Any], device: str) -> str | None:
 def _step_of_one(name: str, keywords: tuple[tuple[str, Any], ...], device: str) -> str | None:
     import torch
 
-    kind = class_of(name)
-    weight = torch.nn.Embedding(2, 2, sparse=name == "sparseadam").to(device)
-    try:
-        optimizer = kind(weight.parameters(), **dict(keywords))
+    def attempt() -> None:
+        weight = torch.nn.Embedding(2, 2, sparse=name == "sparseadam").to(device)
+        optimizer = class_of(name)(weight.parameters(), **dict(keywords))
 
         def closure() -> torch.Tensor:
             optimizer.zero_grad()
@@ -159,9 +159,8 @@ def _step_of_one(name: str, keywords: tuple[tuple[str, Any], ...], device: str) 
 
         closure()
         optimizer.step(closure)  # type: ignore[arg-type]
-    except Exception as problem:
-        return first_line(problem)
-    return None
+
+    return objection(attempt)
 
 
 @cache
@@ -170,16 +169,7 @@ def _torch_says_of_dense_gradients() -> str:
 
     weight = torch.nn.Parameter(torch.ones(2, 2))
     weight.grad = torch.ones(2, 2)
-    try:
-        torch.optim.SparseAdam([weight]).step()
-    except RuntimeError as problem:
-        return first_line(problem)
-    return "SparseAdam takes sparse gradients"
-
-
-def first_line(problem: Exception) -> str:
-    """What an exception says, or its type where it says nothing."""
-    return (str(problem).strip().splitlines() or [type(problem).__name__])[0].rstrip(".")
+    return objection(torch.optim.SparseAdam([weight]).step) or "SparseAdam is for sparse gradients"
 
 
 def build(case: Case, model: nn.Module) -> Optimizer:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     Step = Callable[[Task, Any, Any, Lap], tuple[Tensor, Tensor]]
 
-_DTYPES = {"bf16": "bfloat16", "bf16-autocast": "bfloat16", "fp16-autocast": "float16"}
+AUTOCAST = {"bf16-autocast": "bfloat16", "fp16-autocast": "float16"}  # and the type in torch
 
 CHOICES: Mapping[str, Collection[AxisValue]] = {
-    "precision": (None, "fp32", "tf32", *_DTYPES),
+    "precision": (None, "fp32", "tf32", "bf16", *AUTOCAST),
     "memory_format": (None, "channels_last"),
     "compile": (None, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"),
     "compile_backend": (None, "inductor", "eager", "aot_eager", "cudagraphs"),
@@ -83,8 +83,7 @@ def step(case: Case) -> Step:
         return forward_and_loss
     casts_to = torch.bfloat16 if precision == "bf16" else None
     memory_format = torch.channels_last if layout == "channels_last" else torch.preserve_format
-    is_autocast = precision is not None and precision.endswith("-autocast")
-    dtype = getattr(torch, _DTYPES[precision]) if is_autocast else None
+    dtype = getattr(torch, AUTOCAST[precision]) if precision in AUTOCAST else None
 
     def converted(task: Task, inputs: Any, targets: Any, lap: Lap) -> tuple[Tensor, Tensor]:
         if isinstance(inputs, torch.Tensor) and inputs.is_floating_point():
