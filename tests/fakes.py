@@ -199,6 +199,22 @@ def measurement(**changes: Any) -> Measurement:
     return Measurement(**{**standard, **changes})
 
 
+def trained(case: Case, *losses: float, seconds: float = 1.0, **changes: Any) -> Measurement:
+    """A launch that trained an epoch for each of these validation losses: each train stage takes so many seconds,
+    each validation a quarter of that, each test, whose accuracy is 1 - loss / 4, as long again.
+    """
+    records = (
+        record
+        for epoch, loss in enumerate(losses)
+        for record in (
+            stage("train", epoch, (seconds / 2, seconds / 2), loss=loss),
+            stage("validate", epoch, (seconds / 4,), loss=loss),
+            stage("test", epoch, (seconds,), metrics={"accuracy": 1 - loss / 4}),
+        )
+    )
+    return measurement(**{"case": case, "stages": tuple(records), **changes})
+
+
 def failure(**changes: Any) -> Failure:
     """The record of a launch that raised; `changes` replace its parts."""
     standard = {

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import pytest
-from fakes import DISTURBED, failure, guards, measurement, stage, stages
+from fakes import CASE, DISTURBED, failure, guards, measurement, stage, stages, trained
 
 from bench.analysis import guards as bounds
 from bench.analysis.caveats import CAVEATS, case_caveats
 from bench.analysis.launch import analysed
+from bench.case import Case
 from bench.measurement import COUNTED, PHASED, PROFILED, Counts, Profile
 
 SOUND = [measurement(round=number, guards=guards()) for number in range(1, 7)]
@@ -36,6 +37,11 @@ def taking(*seconds):
 
 def training(*epochs):
     return measurement(stages=tuple(stage("train", number, steps) for number, steps in enumerate(epochs)))
+
+
+def aiming(loss):
+    """A launch that should come to this validation loss, and comes to a half."""
+    return trained(Case("fake", {**CASE.axes, "target_loss": loss}), 1.0, 0.5)
 
 
 def names(measurements, failures=(), tolerance=None):
@@ -90,6 +96,7 @@ ARISES = {
     "device_not_profiled": Story(profiled(limits=("device_not_profiled",)), 1),
     "trace_omitted": Story(profiled(omitted="it has 99 MB, above the cap"), 1),
     "no_full_batch": Story([measurement(stages=(stage("train", 1, (), wall=1.0),))] * 6, 6),
+    "target_not_reached": Story([*[aiming(0.5)] * 5, aiming(0.25)], 1),
 }
 
 

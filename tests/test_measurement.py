@@ -125,6 +125,7 @@ DESIGN = [
     ("train.step_mean", "shown", False, "s", "less"),
     ("train.data_share", "shown", False, "1", "less"),
     ("quality.*_accuracy", "shown", False, "1", "more"),
+    ("quality.time_to_loss", "shown", False, "s", "less"),
     ("quality.*_loss", "shown", False, "1", "less"),
 ]
 

@@ -60,7 +60,7 @@ def launch(case: Case, number: int, step: float, memory: int, guards=None) -> Me
     def stage(epoch: int, name: str) -> StageRecord:
         seconds = step if name == "train" else step / 2
         phases = {phase: 4 * seconds * share for phase, share in SHARES.items()}
-        return StageRecord(epoch, name, 4 * seconds, (seconds,) * 4, (case.batch_size,) * 4, phases)
+        return StageRecord(epoch, name, 4 * seconds, (seconds,) * 4, (case.batch_size,) * 4, phases, loss=0.5)
 
     names = ("train", "validate", "test") if case.mode == "train" else ("validate", "test")
     stages = tuple(stage(epoch, name) for epoch in (0, 1) for name in names)
@@ -197,6 +197,7 @@ class TestAWholeMatrix:
             "memory": "Peak memory against batch size",
             "launches": "Every launch beside its estimate",
             "memory_timeline": "Memory over a step: sgd, batch 32",
+            "quality": "Validation loss against time of training",
         }
         there = texts(vision[0], picture)
         assert titles[picture] in there
@@ -310,13 +311,13 @@ class TestAxes:
         assert there.count("59,800 samples/s") == 2  # 64 samples, the default, in 1.07 ms
 
     def test_a_case_without_any_axis_is_named_by_its_mode(self, tmp_path):
-        assert names(draw(run(matrix()), tmp_path)) == set(PICTURES) - {"evaluation_modes"}
+        assert names(draw(run(matrix()), tmp_path)) == set(PICTURES) - {"evaluation_modes", "quality"}
         assert "train" in texts(tmp_path, "throughput")
 
     def test_evaluation_alone_has_no_phases_of_training(self):
         tables = run(matrix(batch_size=[32, 64], mode=["no_grad", "inference_mode"]))
         there = {name for name, picture in PICTURES.items() if figure_of(picture, tables)}
-        assert there == set(PICTURES) - {"phases"}
+        assert there == set(PICTURES) - {"phases", "quality"}
         assert "difference from eval" not in " ".join(said(evaluation_modes.draw, tables))
 
     def test_sizes_with_no_room_for_a_label_are_not_written_over_each_other(self):
@@ -362,6 +363,7 @@ class TestWhatMayBeMissing:
     def test_summary_without_launches_or_phases_still_draws(self, tmp_path):
         tables = run(matrix(batch_size=[32, 64]))
         tables.launches, tables.phases, tables.apart = tables.launches[:0], tables.phases[:0], {}
+        tables.trained = {}
         assert names(draw(tables, tmp_path)) == {"throughput", "memory"}
 
     def test_zero_seconds_and_zero_bytes_draw(self):

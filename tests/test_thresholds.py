@@ -147,7 +147,7 @@ class TestThresholds:
             ("count.flops", '"2GFLOP"', 2e9),
             ("*.throughput", '"100 samples/s"', 100),
             ("energy.per_sample", '"5mJ/sample"', 0.005),
-            ("quality.*", '"0.02"', 0.02),
+            ("quality.test_*", '"0.02"', 0.02),
             ("my.own", '"0.5"', 0.5),
             ("train.phase.augment", '"1ms"', 0.001),
         ],

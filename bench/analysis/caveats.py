@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bench.analysis.estimate import interval_rank
 from bench.analysis.guards import remarks
 from bench.analysis.launch import Launch, same_work_each_epoch
+from bench.analysis.progress import target_loss
 from bench.analysis.stopping import width
 from bench.measurement import WARMUP_EPOCHS, Failure
 
@@ -36,6 +37,7 @@ CAVEATS = (
     "device_not_profiled",
     "trace_omitted",  # too large, or no room for it
     "no_full_batch",  # no step whose time could be compared
+    "target_not_reached",  # by the validation loss of a launch: there is no time to it
 )
 
 _CHECKS = {
@@ -84,6 +86,10 @@ def case_caveats(
         % max(1, len(used)),  # none, or all, is not mixed
         "no_full_batch": sum(
             "train.throughput" in launch.values and "train.step_time" not in launch.values for launch in timed
+        ),
+        "target_not_reached": sum(
+            target_loss(launch.measurement.case) is not None and "quality.time_to_loss" not in launch.values
+            for launch in used
         ),
     }
     for check, name in _CHECKS.items():

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from bench.analysis.counts import count_values, rates
 from bench.analysis.guards import contamination
+from bench.analysis.progress import progress, target_loss
 from bench.analysis.warmup import find_warmup
 from bench.measurement import PHASED, STAGES, TIMED, WARMUP_EPOCHS, Measurement, Peak, StageRecord
 
@@ -139,8 +140,12 @@ def launch_values(measurement: Measurement, start: Warmup | None = None) -> dict
         values |= _work(by_stage)
         values |= {f"memory.{name}": float(value) for name, value in measurement.memory.items()}
         values |= _energy(measurement)
+<<<<<<< ours
         values |= _quality(by_stage)
         values |= {f"compile.{name}": float(value) for name, value in measurement.compiled.items()}
+=======
+        values |= _quality(measurement, by_stage)
+>>>>>>> theirs
     if measurement.kind in (TIMED, PHASED):
         values |= _phases(by_stage, start)
     for phase in ("data", "optimizer"):
@@ -234,7 +239,8 @@ def _phases(by_stage: Mapping[str, list[StageRecord]], start: Warmup) -> dict[st
     return values
 
 
-def _quality(by_stage: Mapping[str, list[StageRecord]]) -> dict[str, float]:
+def _quality(measurement: Measurement, by_stage: Mapping[str, list[StageRecord]]) -> dict[str, float]:
+    """Losses and metrics of the last epoch; where the case has a target, the time to it if it was reached."""
     values = {}
     for stage, records in by_stage.items():
         if not records:
@@ -243,4 +249,7 @@ def _quality(by_stage: Mapping[str, list[StageRecord]]) -> dict[str, float]:
         if last.loss is not None:
             values[f"quality.{stage}_loss"] = last.loss
         values |= {f"quality.{stage}_{name}": value for name, value in last.metrics.items()}
+    target = target_loss(measurement.case)
+    if target is not None and (seconds := progress(measurement).time_to(target)) is not None:
+        values["quality.time_to_loss"] = seconds
     return values

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli.options import Debug, Json, Run
-from bench.errors import ResultsError
+from bench.errors import ResultsError, UsageError
 from bench.report.units import plain, plain_json
 from bench.results import folder as folders
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from bench.results.tables import Tables
 
 RunOrTable = Annotated[
@@ -40,10 +44,26 @@ def show(
             metavar="NAME", help="Show these metrics, such as epoch.time or 'train.phase.*'; repeatable."
         ),
     ] = None,
+    quality: Annotated[
+        bool,
+        typer.Option("--quality", help="Show which configuration is good soonest: loss by time of training."),
+    ] = False,
+    target_loss: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="With --quality: the validation loss to reach.",
+            show_default="the axis target_loss, or what half of the configurations reach",
+        ),
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
     """Show the tables of a run, or of a summary that lies alone as a file."""
+    if quality:
+        return show_quality(run, metric, target_loss, as_json)
+    if target_loss is not None:
+        raise UsageError("--target-loss is what --quality compares by; give --quality too")
     from bench.results import files, tables
 
     made = files.read_summary(Path(run)) if files.is_table(run) else tables.read(run)
@@ -54,6 +74,33 @@ def show(
         print(plain_json(tables.as_json(tables.choose(made, metric) if metric else made)))
     else:
         print_tables(made, metric)
+    return 0
+
+
+def show_quality(run: str, metric: list[str] | None, target: float | None, as_json: bool) -> int:
+    """Prints how soon each trained case of a run was how good."""
+    from bench.analysis.quality import groups
+    from bench.results import tables
+
+    if metric:
+        raise UsageError("--quality has columns of its own; leave out --metric, or --quality")
+    if target is not None and not math.isfinite(target):
+        raise UsageError(f"--target-loss must be a finite number, not {target}")
+    made = tables.read(_run_folder(run, "show --quality").path)
+    found = groups(made.trained.values(), target)
+    if not found:
+        raise ResultsError(
+            f"{run} holds no trained case, so no loss over time; measure one: bench run --axis mode=train"
+        )
+    if as_json:
+        from bench.report.quality import as_json as quality_json
+
+        print(plain_json(quality_json(found)))
+    else:
+        from bench.report.quality import pages
+
+        _print(pages(made, found))
+        _say_notes(made)
     return 0
 
 
@@ -94,17 +141,21 @@ def _run_folder(run: str, verb: str) -> folders.RunFolder:
 
 
 def print_tables(tables: Tables, metrics: list[str] | None = None) -> None:
-    """The tables on the terminal: as wide as it is, or 160 columns where the output is none."""
-    from rich.console import Console
-
+    """The tables on the terminal."""
     from bench.report import table
     from bench.results.tables import choose
 
+    _print(table.metrics(choose(tables, metrics)) if metrics else table.overview(tables))
+    _say_notes(tables)
+
+
+def _print(pages: Iterable[RenderableType]) -> None:
+    """On the terminal: as wide as it is, or 160 columns where the output is none."""
+    from rich.console import Console
+
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    pages = table.metrics(choose(tables, metrics)) if metrics else table.overview(tables)
     for page in pages:
         console.print(page)
-    _say_notes(tables)
 
 
 def _say_notes(tables: Tables) -> None:

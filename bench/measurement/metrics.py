@@ -98,6 +98,7 @@ METRICS: Mapping[str, Metric] = _table(
     ("quality.validate_loss", "1", "shown", "less", False, "mean loss of the last validation"),
     ("quality.test_loss", "1", "shown", "less", False, "mean loss of the last test"),
     ("quality.test_accuracy", "1", "shown", "more", False, "share of the test data classified right"),
+    ("quality.time_to_loss", "s", "shown", "less", False, "training until the validation loss is at target_loss"),
 )  # fmt: skip
 
 

@@ -33,6 +33,8 @@ _PLAIN = {
     "trace_omitted": "a trace was not kept: see bench show --json, or the launch's record, for the reason; make room, "
     "profile fewer steps with --profile-steps, or raise --trace-cap",
     "no_full_batch": "no step of its counted epochs had a full batch: there is no step time",
+    "target_not_reached": "launches ended with a validation loss that was never at target_loss, and are not in the "
+    "time to it: give more epochs, or a target that can be reached",
 }
 
 

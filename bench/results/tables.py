@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import pandas as pd
@@ -18,6 +18,8 @@ import pandas as pd
 from bench.analysis.caveats import case_caveats
 from bench.analysis.estimate import estimate
 from bench.analysis.launch import Launch, analysed, steps
+from bench.analysis.progress import progress
+from bench.analysis.quality import Trained
 from bench.case import AxisValue, Case, columns, spell
 from bench.errors import ResultsError
 from bench.measurement import METRICS, STAGES, Environment, Failure, Measurement, metric
@@ -38,6 +40,7 @@ SUMMARY_COLUMNS = [
     *("launches", "contaminated", "steps", "warmup_steps", "caveats"),
 ]
 FAILURE_COLUMNS = ["kind", "round", "failure", "message", "where"]
+EPOCH_COLUMNS = ["round", "counted", "epoch", "seconds", "metric", "value"]
 
 # Columns of numbers even where no row has one, so that every run has the same types.
 _NUMBERS = {
@@ -60,8 +63,9 @@ class Tables:
     stage x phase. `launches`: one row per launch x metric, what the summary is the median of.
     `failures`: one row per launch that failed. `counts`: one row per case x stage x phase x operator with its
     calls, FLOPs and bytes. `ops`: one row per case x stage x phase x operator or kernel x shapes of a profile.
-    `apart` holds by case what is no table: timelines, graphs, traces. Axes are columns; an axis that a case
-    does not use is empty. Times are seconds, sizes bytes.
+    `epochs`: one row per launch that trained x validation, and x test metric of each epoch. `apart` holds by
+    case what is no table: timelines, graphs, traces; `trained` how far the launches of a trained case came,
+    and when. Axes are columns; an axis that a case does not use is empty. Times are seconds, sizes bytes.
     """
 
     summary: pd.DataFrame
@@ -71,7 +75,9 @@ class Tables:
     failures: pd.DataFrame
     counts: pd.DataFrame
     ops: pd.DataFrame
+    epochs: pd.DataFrame
     apart: Mapping[str, Apart] = field(default_factory=dict)
+    trained: Mapping[str, Trained] = field(default_factory=dict)
     environment: Environment | None = None
     plan: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -159,7 +165,14 @@ def build(
             ((case, row) for case in cases for row in profiled_operators(measured[case.id])),
             OPERATOR_COLUMNS,
         ),
+        epochs=frame(
+            ((case, row) for case in cases for row in _epochs(case, launches[case.id])),
+            EPOCH_COLUMNS,
+        ),
         apart={case.id: apart_of(measured[case.id]) for case in cases},
+        trained={
+            case.id: found for case in cases if (found := _trained(case, launches[case.id])) is not None
+        },
         environment=environment,
         plan=plan or {},
         notes=records.notes,
@@ -251,6 +264,38 @@ def _steps(launch: Launch) -> Iterable[dict[str, Any]]:
             }
 
 
+def _epochs(case: Case, launches: Sequence[Launch]) -> Iterable[dict[str, Any]]:
+    """What each validation and each test of a launch that trained said, by seconds of training."""
+    for launch in launches:
+        if not launch.timed or case.mode != "train":
+            continue
+        made = progress(launch.measurement)
+        found = [(one.epoch, one.seconds, "quality.validate_loss", one.loss) for one in made.validations]
+        found += [
+            (end.epoch, end.seconds, f"quality.test_{name}", value)
+            for end in made.ends
+            for name, value in end.metrics.items()
+        ]
+        for epoch, seconds, name, value in sorted(found, key=lambda row: row[0]):
+            yield {
+                "round": launch.measurement.round,
+                "counted": launch.counts,
+                "epoch": epoch + 1,
+                "seconds": seconds,
+                "metric": name,
+                "value": value,
+            }
+
+
+def _trained(case: Case, launches: Sequence[Launch]) -> Trained | None:
+    """The progress of the launches that count; None where the case did not train, or none was validated."""
+    counted = [launch for launch in launches if launch.timed and launch.counts and case.mode == "train"]
+    made = [one for launch in counted if (one := progress(launch.measurement)).ends]
+    times = [launch.values["epoch.time"] for launch in counted if "epoch.time" in launch.values]
+    known = [seconds for seconds in times if math.isfinite(seconds)]
+    return Trained(case, tuple(made), median(known) if known else None) if made else None
+
+
 def _phases(launches: Sequence[Launch]) -> Iterable[dict[str, Any]]:
     """Means over the launches, so that the phases of a stage still add up to its mean step."""
     for stage in STAGES:
@@ -322,6 +367,7 @@ def write(folder: RunFolder, tables: Tables) -> None:
         tables.summary.to_parquet(folder.table("summary.parquet"), index=False)
         tables.steps.to_parquet(folder.table("steps.parquet"), index=False)
         tables.phases.to_csv(folder.table("phases.csv"), index=False)
+        tables.epochs.to_csv(folder.table("epochs.csv"), index=False)
         tables.failures.to_csv(folder.table("failures.csv"), index=False)
         tables.counts.to_csv(folder.table("counts.csv"), index=False)
         tables.ops.to_parquet(folder.table("ops.parquet"), index=False)

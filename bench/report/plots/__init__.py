@@ -1,8 +1,14 @@
 """Pictures of a run, as SVG and PNG: layout only, every number comes from the tables.
 
+<<<<<<< ours
 The tables become pages (`pages`, worded by `labels`), a page becomes pictures (`batch_sizes`, `phases`, `optimizers`,
 `evaluation_modes`, `launches`, `memory_timeline`, `autograd_graph`), and these are made of a `sheet`,
 `rows`, `lettering` and a `style`. Each
+=======
+The tables become pages (`pages`, worded by `labels`), a page becomes pictures (`batch_sizes`, `phases`,
+`evaluation_modes`, `launches`, `quality`, `memory_timeline`, `autograd_graph`), and these are made of a
+`sheet`, `rows`, `lettering` and a `style`. Each
+>>>>>>> theirs
 suite and device has a page of its own. Axes are open-ended, so no picture counts on one: what varies is
 spelled in its labels, and a picture that there is no data for is left out.
 """
@@ -25,6 +31,7 @@ from bench.report.plots import (
     memory_timeline,
     optimizers,
     phases,
+    quality,
 )
 from bench.report.plots.pages import Page, Shown, pages_of
 from bench.report.plots.sheet import save
@@ -39,6 +46,7 @@ PICTURES: Mapping[str, Callable[[Page], Figure | None]] = {
     "memory": batch_sizes.memory,
     "memory_timeline": memory_timeline.draw,
     "launches": launches.draw,
+    "quality": quality.draw,
 }
 
 # Of each case of a profile.

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.analysis.quality import Group, groups
 from bench.case import TRAINING_AXES
 from bench.measurement import AutogradGraph, MemoryTimeline
 from bench.report.plots import labels
@@ -57,6 +58,7 @@ class Shown:
     id: str = ""
     timeline: MemoryTimeline | None = None
     graph: AutogradGraph | None = None
+    group: Group | None = None  # of trained cases, with which its loss can be compared
 
     @property
     def kind(self) -> str:
@@ -120,11 +122,12 @@ def uneven(sizes: Collection[float]) -> bool:
 
 def pages_of(tables: Tables) -> list[Page]:
     """A page for each suite and device that has a number."""
-    groups = _by_page(tables.summary)
+    found = _by_page(tables.summary)
     failed = _by_page(tables.failures[~tables.failures["case"].isin(tables.summary["case"])])
     values, phases, launches = _values(tables), _train_phases(tables), _launch_values(tables)
+    comparable = {row.case.id: group for group in groups(tables.trained.values()) for row in group.rows}
     pages: dict[str, Page] = {}
-    for (suite, device), rows in groups.items():
+    for (suite, device), rows in found.items():
         cases = [
             Shown(
                 mode=labels.text(row, "mode"),
@@ -136,10 +139,11 @@ def pages_of(tables: Tables) -> list[Page]:
                 id=row["case"],
                 timeline=_counts(tables, row["case"], "timeline"),
                 graph=_counts(tables, row["case"], "graph"),
+                group=comparable.get(row["case"]),
             )
             for row, parts in zip(rows, labels.parts(rows, tables.axes), strict=True)
         ]
-        suffix = f"-{_slug(f'{suite}-{device}')}" if len(groups) > 1 else ""
+        suffix = f"-{_slug(f'{suite}-{device}')}" if len(found) > 1 else ""
         while suffix in pages:
             suffix += "-2"
         caveats = labels.caveats(rows, failed=len(failed.get((suite, device), ())))
