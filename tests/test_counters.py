@@ -78,6 +78,18 @@ class TestCounts:
         assert found.totals["ops"] == sum(one.calls for one in found.operators)
         assert found.unknown == ()
 
+    @pytest.mark.parametrize(("workers", "left"), [(0, 0), (1, 1), (2, 1)])
+    def test_of_several_loader_workers_it_has_one_so_that_batches_come_in_one_order(self, workers, left):
+        loader = DataLoader(
+            own_data().dataset, batch_size=4, num_workers=workers, persistent_workers=workers > 0
+        )
+        found = counts(train_loader=loader)
+        assert loader.num_workers == left
+        assert found.steps == {"train": 2, "validate": 2, "test": 2}
+        # One operator gives a batch's tensor, and one what it lies in: two tensors a batch, and none ahead.
+        unpacked = calls(found, "train", "data").get("set_", 0)
+        assert unpacked == (2 * 2 if workers else 0)
+
     def test_its_operations_are_those_of_its_matrix_products(self):
         forward = 2 * 4 * 3 * 2  # rows, inputs, outputs
         # Backward there is the gradient of the weights alone: the inputs want none. The last test batch has two rows.

@@ -165,19 +165,6 @@ def test_each_character_of_the_text_has_the_next_one_as_its_target():
     assert len(inputs.unique()) > 50  # real text, not one letter
 
 
-def test_training_data_is_shuffled_and_the_rest_is_in_order():
-    data = datasets.load("digits")
-    torch.manual_seed(0)
-    train, validate, test = data.loaders(64)
-    assert [len(loader) for loader in (train, validate, test)] == [17, 6, 6]
-    epochs = [torch.cat([targets for _, targets in train]) for _ in range(2)]
-    assert not torch.equal(*epochs)
-    assert torch.equal(*(epoch.sort().values for epoch in epochs))
-    for loader, part in ((validate, data.validate), (test, data.test)):
-        in_order = torch.tensor([int(target) for _, target in part])
-        assert torch.equal(torch.cat([targets for _, targets in loader]), in_order)
-
-
 # -- data that must be fetched --
 
 

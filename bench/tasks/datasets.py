@@ -7,16 +7,16 @@ read from the data folder, and fetched into it only where that was asked for (`-
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sized
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from bench.case import AxisValue, Case
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from torch.utils.data import DataLoader, Dataset
+    from torch.utils.data import Dataset
 
 SPLIT_SEED = 0  # the split is part of the data: the same in every run, whatever the seed of the schedule
 SHARES = (0.6, 0.2, 0.2)  # train, validate, test
@@ -34,10 +34,6 @@ def refusal(case: Case) -> str | None:
     return None
 
 
-class SizedData(Sized, Protocol):
-    def __getitem__(self, index: int) -> Any: ...
-
-
 @dataclass(frozen=True)
 class Data:
     """Three parts of one data set.
@@ -51,16 +47,6 @@ class Data:
     test: Dataset[Any]
     shape: tuple[int, ...]
     classes: int
-
-    def loaders(self, batch_size: int) -> tuple[DataLoader[Any], DataLoader[Any], DataLoader[Any]]:
-        """Loaders of batches of (inputs, targets): training data shuffled, the rest in order."""
-        from torch.utils.data import DataLoader  # in the worker only
-
-        return (
-            DataLoader(self.train, batch_size, shuffle=True),
-            DataLoader(self.validate, batch_size),
-            DataLoader(self.test, batch_size),
-        )
 
 
 def load(name: str, image_size: int | None = None, images: int | None = None) -> Data:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data import DataLoader
 
 from bench.case import Case
 from bench.measurement import AutogradGraph, Counts, GraphNode, OperatorCount
@@ -151,6 +152,7 @@ def count(build: Callable[[], Task], case: Case, keeps_graph: bool = False) -> C
     graphs: list[AutogradGraph] = []
     with memory:
         task = build()
+        with_one_worker(task)
         memory.watch(task)
         window = windowed(task, TRAIN_STEPS + 1, EVALUATION_STEPS, EVALUATION_STEPS)
         if keeps_graph:  # now: to the second pass a look at what a node keeps would be an operator
@@ -181,6 +183,13 @@ def count(build: Callable[[], Task], case: Case, keeps_graph: bool = False) -> C
         timeline=measured.timeline,
         graph=graphs[0] if graphs else None,
     )
+
+
+def with_one_worker(task: Task) -> None:
+    """Leaves loaders one worker of several: which of these comes early, and is unpacked early, is luck."""
+    for loader in (task.train_loader, task.validate_loader, task.test_loader):
+        if isinstance(loader, DataLoader):
+            loader.num_workers = min(loader.num_workers, 1)
 
 
 def telling(task: Task, graphs: list[AutogradGraph]) -> Task:

@@ -1,0 +1,155 @@
+"""Where the loader is the bottleneck: the share of a train step that waits for data, against its workers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.measurement import metric
+from bench.report.plots.lettering import fit
+from bench.report.plots.pages import Page, Shown, Value
+from bench.report.plots.rows import error_bars
+from bench.report.plots.sheet import MOST_PANELS, WIDTH, about_intervals, blank_sheet, left_out
+from bench.report.plots.style import TITLE, Look
+from bench.report.units import scale
+
+_PANEL = 3.2  # inches high
+_LOW_PANEL = 2.3  # where there are several
+
+_OPTIONS = ("pin_memory", "prefetch_factor", "persistent_workers")
+_LOADER = ("workers", "placement", *_OPTIONS)  # the axes of a loader: the others make panels
+_ONE_LOADER = "DataLoader"  # where none of them tells loaders apart
+
+
+@dataclass(frozen=True)
+class Point:
+    """A case as this picture sees it: on which line, at which tick, and what it says."""
+
+    line: str
+    tick: str
+    placement: str  # empty where items are read as they come
+    workers: int
+    waits: Value  # a share
+    throughput: Value
+
+
+def draw(page: Page) -> Figure | None:
+    """A row of panels for each setting: on the left how much of a step waits, on the right what that costs."""
+    cases = [case for case in page.cases if "data" in case.phases and "train.throughput" in case.values]
+    varying = {
+        axis for case in cases for axis, part in case.parts.items() if part != cases[0].parts.get(axis)
+    }
+    if varying.isdisjoint({"workers", "placement"}):
+        return None
+    found: dict[str, list[Point]] = {}
+    for case in cases:
+        workers = _value(case, "workers") or "0"
+        if workers.isdecimal():
+            setting = ", ".join(case.parts[axis] for axis in case.parts if axis in varying - {*_LOADER})
+            found.setdefault(setting, []).append(_point(case, int(workers), varying))
+    if not found:
+        return None
+    shown = dict(list(found.items())[:MOST_PANELS])
+    for here in shown.values():
+        here.sort(key=lambda point: (point.placement, point.workers))
+    points = [point for here in shown.values() for point in here]
+    ticks, looks = _ticks(points), _looks(points)
+    notes = [
+        *left_out(len(shown), len(found), "panels"),
+        about_intervals(value for point in points for value in (point.waits, point.throughput)),
+    ]
+    height = _PANEL if len(shown) == 1 else _LOW_PANEL * len(shown)
+    keys = {line: look.line() for line, look in looks.items()}
+    figure = blank_sheet(page, "Waiting for data against loader workers", height, keys, notes)
+    grid = figure.subplots(len(shown), 2, squeeze=False)
+    for (left, right), (setting, here) in zip(grid, shown.items(), strict=True):
+        factor, unit = scale([point.throughput.value for point in here], metric("train.throughput").unit)
+        _draw_lines(left, here, [point.waits for point in here], 100, ticks, looks)
+        _draw_lines(right, here, [point.throughput for point in here], factor, ticks, looks)
+        left.set_ylim(-4, 104)  # what stands at an end is whole
+        left.set_ylabel("waits for data [% of step]")
+        right.set_ylim(bottom=0)
+        right.set_ylabel(f"throughput [{unit}]")
+        for axes in (left, right):
+            axes.set_xticks(range(len(ticks)), [fit(tick, (WIDTH / 2 - 1) / len(ticks)) for tick in ticks])
+            axes.set_xlim(-0.5, len(ticks) - 0.5)
+            axes.set_title(fit(setting, WIDTH / 2 - 1, TITLE))
+    placed = any(point.placement for point in points)
+    for axes in grid[-1]:
+        axes.set_xlabel("workers, or placement without any" if placed else "workers")
+    return figure
+
+
+def _point(case: Shown, workers: int, varying: set[str]) -> Point:
+    placement = _value(case, "placement")
+    # A placement has no workers: none of their options say anything of it.
+    options = [axis for axis in _OPTIONS if axis in varying and (not placement or _value(case, axis))]
+    parts = [case.parts[axis] for axis in ["placement", *options] if axis != "placement" or placement]
+    return Point(
+        line=", ".join(parts) or _ONE_LOADER,
+        tick=placement or (str(workers) if "workers" in case.parts else _ONE_LOADER),
+        placement=placement,
+        workers=workers,
+        # Where the phases were taken in a launch of their own, the share has no interval.
+        waits=case.values.get("train.data_share", Value(case.phases["data"][1], math.nan, math.nan)),
+        throughput=case.values["train.throughput"],
+    )
+
+
+def _value(case: Shown, axis: str) -> str:
+    """The value of an axis as it is written; empty for none, and where it tells no case apart."""
+    value = case.parts.get(axis, "").partition("=")[2]
+    return "" if value == "none" else value
+
+
+def _looks(points: Sequence[Point]) -> dict[str, Look]:
+    """The look of each line, placements last: their lines are what the others may come to."""
+    looks: dict[str, Look] = {}
+    for point in sorted(points, key=lambda point: bool(point.placement)):
+        look = looks.setdefault(point.line, Look.number(len(looks)))
+        if point.placement:
+            looks[point.line] = replace(look, dash=":")
+    return looks
+
+
+def _ticks(points: Sequence[Point]) -> list[str]:
+    """What stands below the panels, from the left: every number of workers, then the placements."""
+    ordered = sorted(points, key=lambda point: (point.placement, point.workers))
+    return list(dict.fromkeys(point.tick for point in ordered))
+
+
+def _draw_lines(
+    axes: Axes,
+    points: Sequence[Point],
+    values: Sequence[Value],
+    factor: float,
+    ticks: Sequence[str],
+    looks: Mapping[str, Look],
+) -> None:
+    """A line for each loader; that of a placement, which is one point, goes through the whole panel."""
+    axes.update_datalim([(0, 0)])  # the scale holds zero, and leaves a margin above the rest
+    lines: dict[str, list[tuple[Point, Value]]] = {}
+    for point, value in zip(points, values, strict=True):
+        lines.setdefault(point.line, []).append((point, value))
+    loaders = [line for line, on_it in lines.items() if not on_it[0][0].placement]
+    for line, on_it in lines.items():
+        look, here = looks[line], [value for _, value in on_it]
+        # Lines step aside by a few percent, so that neither markers nor error bars hide one another.
+        place = loaders.index(line) - (len(loaders) - 1) / 2 if line in loaders else 0
+        aside = 0.08 * place * min(1, 4 / max(1, len(loaders)))
+        if line not in loaders:
+            axes.axhline(here[0].value * factor, color=look.colour, linestyle=look.dash, linewidth=1.2)
+        axes.errorbar(
+            [ticks.index(point.tick) + aside for point, _ in on_it],
+            [value.value * factor for value in here],
+            yerr=error_bars(here, factor),
+            color=look.colour,
+            marker=look.marker,
+            linestyle=look.dash,
+            linewidth=1.4,
+            elinewidth=1.0,
+        )

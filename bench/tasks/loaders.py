@@ -1,0 +1,143 @@
+"""Loaders of batches: how items are read and where they lie, by the axes of a case.
+
+`workers`, `pin_memory`, `prefetch_factor` and `persistent_workers` are options of torch's DataLoader; None
+leaves each to torch. `placement` takes the DataLoader out of the loop: all items are made once, into
+tensors in the host's memory or on the device, and batches are taken from these by indexing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from bench.case import AxisValue, Case
+from bench.tasks.choices import SWITCH, Numbers
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+    from bench.tasks.datasets import Data
+
+    Loader: TypeAlias = DataLoader[Any] | "Batches"
+
+CHOICES: Mapping[str, Collection[AxisValue]] = {
+    "workers": Numbers(0),
+    "pin_memory": SWITCH,
+    "prefetch_factor": Numbers(1),
+    "persistent_workers": SWITCH,
+    "placement": (None, "memory", "device"),
+}
+
+OF_WORKERS = ("prefetch_factor", "persistent_workers")
+
+
+def refusal(case: Case) -> str | None:
+    """Why what the case asks of this room cannot be had; None where it can."""
+    placement, on_cpu = case.get("placement"), case.device == "cpu"
+    if case.get("pin_memory") and on_cpu:
+        return f"pin_memory is for copies to an accelerator; device {case.device} has none"
+    if placement is not None:
+        return _placement_refusal(case)
+    asked = {option: case.get(option) for option in OF_WORKERS if case.get(option) is not None}
+    if not asked or case.get("workers"):
+        return None
+    from torch.utils.data import DataLoader, Dataset  # torch's own words, where listing needs them only
+
+    try:
+        DataLoader(Dataset[Any](), **asked)
+    except ValueError as problem:
+        return str(problem)
+    return None
+
+
+def _placement_refusal(case: Case) -> str | None:
+    placement = case["placement"]
+    if case.get("workers") or any(case.get(option) is not None for option in OF_WORKERS):
+        return f"placement={placement} takes batches by indexing; it has no workers"
+    if placement == "memory":
+        return None
+    if case.device == "cpu":
+        return f"placement=device is for an accelerator; on device {case.device} it is placement=memory"
+    if case.get("pin_memory"):
+        return "placement=device copies no batch; there is nothing that pin_memory could speed up"
+    return None
+
+
+def build(data: Data, case: Case) -> tuple[Loader, Loader, Loader]:
+    """Loaders of batches of (inputs, targets): training data in a new order each epoch, the rest in order."""
+    parts = ((data.train, True), (data.validate, False), (data.test, False))
+    train, validate, test = (_loader(part, shuffle, case) for part, shuffle in parts)
+    return train, validate, test
+
+
+def _loader(part: Dataset[Any], shuffle: bool, case: Case) -> Loader:
+    if case.get("placement") is not None:
+        device = case.device if case["placement"] == "device" else "cpu"
+        return Batches(gathered(part, device), case.batch_size, shuffle, bool(case.get("pin_memory")))
+    from torch.utils.data import DataLoader  # in the worker only
+
+    return DataLoader(
+        part,
+        case.batch_size,
+        shuffle=shuffle,
+        num_workers=case.get("workers") or 0,
+        pin_memory=bool(case.get("pin_memory")),
+        prefetch_factor=case.get("prefetch_factor"),
+        persistent_workers=bool(case.get("persistent_workers")),
+    )
+
+
+class Batches:
+    """The batches of a data set that lies in tensors, the last one smaller where they do not come out even.
+
+    Each is a copy, as from a DataLoader: whoever changes it in place does not change the data. The order of
+    an epoch lies where the tensors lie, so that on a device no step copies anything to it. `pinned`
+    batches are in page-locked memory, from where a device fetches them while the host goes on; what is
+    indexed out of page-locked tensors would not be.
+    """
+
+    def __init__(
+        self, dataset: TensorDataset, batch_size: int, shuffle: bool = False, pinned: bool = False
+    ) -> None:
+        self.dataset = dataset
+        self._batch_size = batch_size
+        self._shuffle = shuffle
+        self._pinned = pinned
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // self._batch_size)
+
+    def __iter__(self) -> Iterator[list[Tensor]]:
+        import torch  # in the worker only
+
+        order_of = torch.randperm if self._shuffle else torch.arange
+        order = order_of(len(self.dataset), device=self.dataset.tensors[0].device)
+        for first in range(0, len(order), self._batch_size):
+            rows = order[first : first + self._batch_size]
+            yield [self._take(tensor, rows) for tensor in self.dataset.tensors]
+
+    def _take(self, tensor: Tensor, rows: Tensor) -> Tensor:
+        import torch
+
+        # Torch keeps page-locked memory for later batches, and reuses it only once the device has read it.
+        batch = tensor.new_empty((len(rows), *tensor.shape[1:]), pin_memory=self._pinned)
+        return torch.index_select(tensor, 0, rows, out=batch)
+
+
+def gathered(part: Any, device: str = "cpu") -> TensorDataset:
+    """Every item of a part, read once, as tensors on a device.
+
+    Each is put in its place as it comes: a list of all beside the tensors would double the peak of memory.
+    """
+    import torch  # in the worker only
+    from torch.utils.data import TensorDataset, default_collate
+
+    whole: list[Tensor] = []
+    for index in range(len(part)):
+        item = default_collate([part[index]])
+        whole = whole or [value.new_empty((len(part), *value.shape[1:])) for value in item]
+        for tensor, value in zip(whole, item, strict=True):
+            tensor[index] = value[0]
+    # A part without items gives no batch, as it does from a DataLoader: the loop says so.
+    return TensorDataset(*[tensor.to(device) for tensor in whole or [torch.empty(0)]])

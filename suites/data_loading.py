@@ -1,0 +1,34 @@
+"""Where the loader is the bottleneck: a model that waits for its data, and one that hardly does.
+
+Each random image is made when it is read, with the work of a real one: drawn, through PIL, to a tensor. That
+takes several times as long as a step of the perceptron, and a fraction of one of resnet18.
+
+Workers want processors of their own beside the threads of the training. Where there are few:
+
+    bench run suites/data_loading.py --threads 1
+
+The picture `data_wait` shows the outcome; docs/data.md says how to read it.
+"""
+
+from bench import Suite, tasks
+
+suite = Suite(
+    name="data_loading",
+    build=tasks.build,
+    choices=tasks.CHOICES,
+    exclude=tasks.exclude,
+    axes={
+        "dataset": ["fake-images"],
+        "image_size": [32],
+        "images": [640],
+        "model": ["mlp", "resnet18"],
+        "device": "available",
+        "batch_size": [32],
+        "optimizer": ["sgd"],
+        "epochs": [2],
+        "mode": ["train"],
+        "placement": [None, "memory"],
+        "persistent_workers": [None, True],
+        "workers": [0, 1, 2, 4],
+    },
+)
