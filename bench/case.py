@@ -45,14 +45,10 @@ RESERVED = frozenset(
 )
 
 # What only training reads: under an evaluation mode these axes collapse.
-<<<<<<< ours
 TRAINING_AXES = frozenset(
     "optimizer implementation momentum nesterov weight_decay learning_rate scheduler accumulation_steps "
-    "clip_grad_norm validate_every".split()
+    "clip_grad_norm validate_every target_loss".split()
 )
-=======
-TRAINING_AXES = frozenset({"optimizer", "learning_rate", "scheduler", "validate_every", "target_loss"})
->>>>>>> theirs
 
 
 def unused_axes(mode: AxisValue) -> frozenset[str]:
@@ -204,15 +200,11 @@ def check_value(axis: str, value: object) -> None:
         and value != "default"
         and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0)
     ):
-<<<<<<< ours
         raise UsageError(
             f"learning_rate must be a number above 0, or 'default' (the optimizer's own), not {value!r}"
         )
-=======
-        raise UsageError(f"learning_rate must be a number above 0, not {value!r}")
     if axis == "target_loss" and isinstance(value, bool | str):
         raise UsageError(f"target_loss must be a number, or none, not {value!r}")
->>>>>>> theirs
     if axis == "device" and not isinstance(value, str):
         raise UsageError(f"device must be text such as 'cpu' or 'cuda:0', not {value!r}")
 

@@ -313,21 +313,14 @@ class TestAxes:
         assert there.count("59,800 samples/s") == 2  # 64 samples, the default, in 1.07 ms
 
     def test_a_case_without_any_axis_is_named_by_its_mode(self, tmp_path):
-<<<<<<< ours
-        assert names(draw(run(matrix()), tmp_path)) == set(PICTURES) - {"evaluation_modes", "quality"}
-=======
-        assert names(draw(run(matrix()), tmp_path)) == OF_ANY_RUN - {"evaluation_modes"}
->>>>>>> theirs
+        there = names(draw(run(matrix()), tmp_path))
+        assert there == OF_ANY_RUN - {"evaluation_modes", "optimizers", "quality"}
         assert "train" in texts(tmp_path, "throughput")
 
     def test_evaluation_alone_has_no_phases_of_training(self):
         tables = run(matrix(batch_size=[32, 64], mode=["no_grad", "inference_mode"]))
         there = {name for name, picture in PICTURES.items() if figure_of(picture, tables)}
-<<<<<<< ours
-        assert there == set(PICTURES) - {"phases", "quality"}
-=======
-        assert there == OF_ANY_RUN - {"phases"}
->>>>>>> theirs
+        assert there == OF_ANY_RUN - {"phases", "optimizers", "quality"}
         assert "difference from eval" not in " ".join(said(evaluation_modes.draw, tables))
 
     def test_sizes_with_no_room_for_a_label_are_not_written_over_each_other(self):

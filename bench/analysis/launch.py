@@ -140,12 +140,8 @@ def launch_values(measurement: Measurement, start: Warmup | None = None) -> dict
         values |= _work(by_stage)
         values |= {f"memory.{name}": float(value) for name, value in measurement.memory.items()}
         values |= _energy(measurement)
-<<<<<<< ours
-        values |= _quality(by_stage)
-        values |= {f"compile.{name}": float(value) for name, value in measurement.compiled.items()}
-=======
         values |= _quality(measurement, by_stage)
->>>>>>> theirs
+        values |= {f"compile.{name}": float(value) for name, value in measurement.compiled.items()}
     if measurement.kind in (TIMED, PHASED):
         values |= _phases(by_stage, start)
     for phase in ("data", "optimizer"):

@@ -12,20 +12,12 @@ from typing import TYPE_CHECKING
 
 from bench.case import AxisValue, Case, spell
 from bench.errors import UsageError
-<<<<<<< ours
-from bench.tasks import datasets, losses, optimizers, precision, schedulers
-=======
-from bench.tasks import datasets, loaders, losses, optimizers, schedulers
->>>>>>> theirs
+from bench.tasks import datasets, loaders, losses, optimizers, precision, schedulers
 
 if TYPE_CHECKING:
     from bench.training import Task
 
-<<<<<<< ours
-ROOMS = (datasets, losses, optimizers, schedulers, precision)
-=======
-ROOMS = (datasets, loaders, losses, optimizers, schedulers)
->>>>>>> theirs
+ROOMS = (datasets, loaders, losses, optimizers, schedulers, precision)
 
 # The values that the axes of a suite with this build may have. Models are not among them: every
 # classification model of torchvision is one, and only torchvision knows them all.
@@ -43,11 +35,7 @@ def exclude(case: Case) -> str | None:
 
 
 def build(case: Case) -> Task:
-<<<<<<< ours
-    """The Task that the axes of the case name: dataset, model, loss, optimizer, scheduler, precision.
-=======
-    """The Task that the axes of the case name: dataset, loaders, model, loss, optimizer, scheduler.
->>>>>>> theirs
+    """The Task that the axes of the case name: dataset, loaders, model, loss, optimizer, scheduler, precision.
 
     Optional axes of a suite's own: `image_size` and `images` (of fake-images). Raises UsageError for a
     name that does not exist and for data that cannot be had.
@@ -59,18 +47,12 @@ def build(case: Case) -> Task:
         if case.get(axis) not in values:
             raise UsageError(f"unknown {axis} {case.get(axis)!r}; there are {', '.join(map(spell, values))}")
     data = datasets.load(case.get("dataset"), case.get("image_size"), case.get("images"))
-<<<<<<< ours
     model = models.build(case.get("model"), data.shape, losses.outputs(case.loss, data.classes))
     precision.prepare(case, model)
     optimizer = optimizers.build(case, model)
-    train, validate, test = data.loaders(case.batch_size)
+    train, validate, test = loaders.build(data, case)
     accumulation = case.get("accumulation_steps") or 1
     length = schedulers.length(case, len(train), accumulation)
-=======
-    model = models.build(case.get("model"), data.shape, data.classes)
-    optimizer = optimizers.build(case.optimizer, model.parameters(), case.learning_rate)
-    train, validate, test = loaders.build(data, case)
->>>>>>> theirs
     return Task(
         model=model,
         loss=losses.build(case),

@@ -1,24 +1,10 @@
 """Pictures of a run, as SVG and PNG: layout only, every number comes from the tables.
 
-<<<<<<< ours
-<<<<<<< ours
-The tables become pages (`pages`, worded by `labels`), a page becomes pictures (`batch_sizes`, `phases`, `optimizers`,
-`evaluation_modes`, `launches`, `memory_timeline`, `autograd_graph`), and these are made of a `sheet`,
-`rows`, `lettering` and a `style`. Each
-=======
 The tables become pages (`pages`, worded by `labels`), a page becomes pictures (`batch_sizes`, `phases`,
-`evaluation_modes`, `launches`, `quality`, `memory_timeline`, `autograd_graph`), and these are made of a
-`sheet`, `rows`, `lettering` and a `style`. Each
->>>>>>> theirs
-suite and device has a page of its own. Axes are open-ended, so no picture counts on one: what varies is
-spelled in its labels, and a picture that there is no data for is left out.
-=======
-The tables become pages (`pages`, worded by `labels`), a page becomes pictures (`batch_sizes`, `phases`,
-`data_wait`, `evaluation_modes`, `launches`, `memory_timeline`, `autograd_graph`), and these are made of a
-`sheet`, `rows`, `lettering` and a `style`. Each suite and device has a page of its own. Axes are open-ended,
-so no picture counts on one: what varies is spelled in its labels, and a picture that there is no data for is
-left out.
->>>>>>> theirs
+`optimizers`, `data_wait`, `evaluation_modes`, `launches`, `quality`, `memory_timeline`, `autograd_graph`), and
+these are made of a `sheet`, `rows`, `lettering` and a `style`. Each suite and device has a page of its own. Axes
+are open-ended, so no picture counts on one: what varies is spelled in its labels, and a picture that there is
+no data for is left out.
 """
 
 from __future__ import annotations
@@ -50,11 +36,8 @@ from bench.results.tables import Tables
 PICTURES: Mapping[str, Callable[[Page], Figure | None]] = {
     "throughput": batch_sizes.throughput,
     "phases": phases.draw,
-<<<<<<< ours
     "optimizers": optimizers.draw,
-=======
     "data_wait": data_wait.draw,
->>>>>>> theirs
     "evaluation_modes": evaluation_modes.draw,
     "memory": batch_sizes.memory,
     "memory_timeline": memory_timeline.draw,
