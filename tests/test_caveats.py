@@ -44,6 +44,12 @@ def aiming(loss):
     return trained(Case("fake", {**CASE.axes, "target_loss": loss}), 1.0, 0.5)
 
 
+def compiling(misses, late=0.0):
+    """A launch whose graphs torch.compile had to make, or found; `late` seconds of it in epochs that count."""
+    told = {"time": 2.0, "time_counted": late, "cache_hits": 3 - misses, "cache_misses": misses}
+    return measurement(compiled=told)
+
+
 def names(measurements, failures=(), tolerance=None):
     found = case_caveats(analysed(measurements), failures, tolerance)
     return {caveat.name: caveat.count for caveat in found}
@@ -88,6 +94,8 @@ ARISES = {
     "gpu_power_capped": Story(guarded(gpu_power_capped=2 * bounds.GPU_THROTTLED), 3),
     "spawned": Story([*SOUND[:5], with_condition(start_method="spawn")], 1),
     "allocator_unpinned": Story([*SOUND[:4], *[with_condition(allocator="unpinned")] * 2], 2),
+    "compiled_late": Story([*[compiling(1)] * 4, *[compiling(1, late=0.5)] * 2], 2),
+    "compile_cache_mixed": Story([compiling(3), *[compiling(0)] * 5], 1),
     "work_differs": Story([*SOUND[:5], measurement(stages=stages(steps=(1.0,) * 3))], 1),
     "parameters_not_moved": Story([*SOUND[:5], with_check("parameters_moved_in_training")], 1),
     "weights_moved_in_evaluation": Story([*SOUND[:3], *[with_check("weights_kept_in_evaluation")] * 3], 3),
@@ -98,6 +106,11 @@ ARISES = {
     "no_full_batch": Story([measurement(stages=(stage("train", 1, (), wall=1.0),))] * 6, 6),
     "target_not_reached": Story([*[aiming(0.5)] * 5, aiming(0.25)], 1),
 }
+
+
+@pytest.mark.parametrize("misses", [0, 3])
+def test_a_cache_that_was_the_same_in_all_launches_is_no_caveat(misses):
+    assert case_caveats(analysed([compiling(misses)] * 6), []) == []
 
 
 @pytest.mark.parametrize("tolerance", [None, 0.02])

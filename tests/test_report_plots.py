@@ -36,7 +36,7 @@ from bench.results.tables import Tables, build
 
 OF_ANY_RUN = PICTURES.keys() - {"data_wait"}  # that one is of runs whose loaders differ
 
-SHARES = dict(zip(PHASES, (0.2, 0.01, 0.25, 0.03, 0.04, 0.3, 0.12, 0.02, 0.02, 0.01), strict=True))
+SHARES = dict(zip(PHASES, (0.2, 0.01, 0.25, 0.03, 0.04, 0.3, 0.01, 0.11, 0.02, 0.02, 0.01), strict=True))
 MIB = 2**20
 STARTED = "2026-01-02T03:04:05+00:00"
 
@@ -199,6 +199,7 @@ class TestAWholeMatrix:
             "memory": "Peak memory against batch size",
             "launches": "Every launch beside its estimate",
             "memory_timeline": "Memory over a step: sgd, batch 32",
+            "optimizers": "What the optimizers take",
             "quality": "Validation loss against time of training",
         }
         there = texts(vision[0], picture)

@@ -420,3 +420,118 @@ def test_the_loop_does_not_know_what_measures_it():
 )
 def test_rows_of_data_are_counted_whatever_shape_the_targets_have(targets):
     assert rows(targets) == 7
+
+
+# -- accumulation, clipping, scaling, closures --
+
+
+def gradients(task):
+    return [parameter.grad.clone() for parameter in task.model.parameters()]
+
+
+def gradients_at_each_step(task):
+    """The gradients that the optimizer of a task sees, step by step."""
+    seen = []
+    task.optimizer.register_step_pre_hook(lambda *_: seen.append(gradients(task)))
+    return seen
+
+
+def test_accumulated_gradients_are_those_of_the_batches_taken_together():
+    halves = small_task(train_loader=batches(12, 3, seed=1), accumulation_steps=2)
+    whole = small_task(train_loader=batches(12, 6, seed=1))
+    seen, expected = gradients_at_each_step(halves), gradients_at_each_step(whole)
+    fit(halves, epochs=2)
+    fit(whole, epochs=2)
+    assert len(seen) == len(expected) == 4
+    torch.testing.assert_close(seen, expected)
+
+
+def test_what_is_left_at_the_end_of_an_epoch_is_a_step_too():
+    task = small_task(accumulation_steps=2)  # of three batches
+    seen = gradients_at_each_step(task)
+    story = Story()
+    fit(task, epochs=1, observer=story)
+    assert len(seen) == 2
+    trained = story.told[: story.told.index("end train")]
+    assert [event for event in trained if event in ("zero_grad", "backward", "optimizer")] == [
+        *("zero_grad", "backward", "backward", "optimizer"),
+        *("zero_grad", "backward", "optimizer"),
+    ]
+
+
+def test_the_norm_of_the_gradients_is_clipped_before_each_step():
+    task = small_task(clip_grad_norm=0.01)
+    seen = gradients_at_each_step(task)
+    story = Story()
+    fit(task, epochs=1, observer=story)
+    assert len(seen) == 3
+    for parts in seen:
+        assert torch.cat([part.flatten() for part in parts]).norm().item() == pytest.approx(0.01, rel=1e-3)
+    assert story.told.count("clip") == 3
+    assert story.told.index("clip") == story.told.index("optimizer") - 1
+
+
+@pytest.mark.parametrize("clip", [None, 0.01])
+def test_a_scaler_scales_the_loss_and_not_what_is_learnt(clip):
+    plain, scaled = small_task(clip_grad_norm=clip), small_task(clip_grad_norm=clip)
+    scaled.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    seen = []
+    scaled.loss = lambda outputs, targets: nn.functional.cross_entropy(outputs, targets)
+    scaled.model.register_full_backward_hook(lambda _, __, given: seen.append(given[0].abs().max().item()))
+    assert fit(scaled, epochs=2)[-1].train_loss == pytest.approx(
+        fit(plain, epochs=2)[-1].train_loss, rel=1e-5
+    )
+    assert max(seen) > 100
+
+
+def test_a_step_that_overflows_is_left_out():
+    task = small_task(scaler=torch.amp.GradScaler("cpu", init_scale=2.0**100))
+    steps = gradients_at_each_step(task)
+    fit(task, epochs=1)
+    assert len(steps) < 3
+    assert task.scaler.get_scale() < 2.0**100
+
+
+def test_a_scheduler_of_steps_is_stepped_after_each_step_of_the_optimizer():
+    task = small_task(accumulation_steps=2, scheduler_interval="step")
+    task.scheduler = StepLR(task.optimizer, 1, gamma=0.5)
+    story = Story()
+    fit(task, epochs=2, observer=story)
+    assert learning_rate(task) == 0.1 * 0.5**4
+    assert story.told.count("scheduler") == 4
+    assert story.told[story.told.index("scheduler") - 1] == "optimizer"
+
+
+def test_an_optimizer_that_needs_a_closure_gets_one_and_every_evaluation_has_its_phases():
+    class Evaluated(Story):
+        def evaluation(self, loss):
+            self.told.append("evaluation")
+
+    task, story = small_task(), Evaluated()
+    task.optimizer = torch.optim.LBFGS(task.model.parameters(), max_iter=3)
+    first, last = fit(task, epochs=2, observer=story)
+    assert last.train_loss < first.train_loss
+    one = story.told[story.told.index("transfer") + 1 : story.told.index("metrics")]
+    evaluation = ["optimizer", "forward", "loss", "zero_grad", "backward", "evaluation"]
+    times = one.count("evaluation")
+    assert times > 1
+    assert one == [*evaluation * times, "optimizer"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ({"scheduler_interval": "epoch"}, "scheduler_interval must be 'validation' or 'step', not 'epoch'"),
+        ({"accumulation_steps": 0}, "accumulation_steps must be at least 1, not 0"),
+    ],
+)
+def test_a_task_that_cannot_be_says_so_when_it_is_made(parts, says):
+    with pytest.raises(ValueError, match=says):
+        small_task(**parts)
+
+
+@pytest.mark.parametrize("parts", [{"accumulation_steps": 2}, {"scaler": torch.amp.GradScaler("cpu")}])
+def test_a_closure_goes_with_neither_accumulation_nor_a_scaler(parts):
+    model = nn.Linear(3, 2)
+    with pytest.raises(ValueError, match="LBFGS needs a closure"):
+        small_task(model=model, optimizer=torch.optim.LBFGS(model.parameters()), **parts)

@@ -129,6 +129,7 @@ _DECAY = 0.9  # a validation, where torch asks for a factor
 
 # The arguments that torch has no default for, or a default that is longer than most trainings.
 _ARGUMENTS: Mapping[str, Callable[[Optimizer, Length], dict[str, Any]]] = {
+    **dict.fromkeys(("ReduceLROnPlateau", "ConstantLR", "LinearLR"), lambda *_: {}),
     "LambdaLR": lambda _, length: {"lr_lambda": lambda number: 1 / (1 + number / length.validations)},
     "MultiplicativeLR": lambda *_: {"lr_lambda": lambda _: _DECAY},
     "StepLR": lambda _, length: {"step_size": max(1, length.validations // 3)},
