@@ -348,8 +348,13 @@ def test_quality_is_that_of_the_last_epoch():
     ids=["samples", "batches", "optimizer steps"],
 )
 def test_an_epoch_that_did_other_work_is_seen(changes):
-    assert same_work_each_epoch(measurement(stages=(stage(epoch=0), stage(epoch=1))))
-    assert not same_work_each_epoch(measurement(stages=(stage(epoch=0), stage(epoch=1, **changes))))
+    assert same_work_each_epoch(measurement(stages=(stage(epoch=1), stage(epoch=2))))
+    assert not same_work_each_epoch(measurement(stages=(stage(epoch=1), stage(epoch=2, **changes))))
+
+
+def test_steps_that_warm_up_left_out_to_find_a_scale_are_no_other_work():
+    assert same_work_each_epoch(measurement(stages=(stage(epoch=0, optimizer_steps=1), stage(epoch=1))))
+    assert not same_work_each_epoch(measurement(stages=(stage(epoch=0, samples=(4, 3)), stage(epoch=1))))
 
 
 def test_an_epoch_that_left_a_stage_out_is_seen():

@@ -203,15 +203,20 @@ def _work(by_stage: Mapping[str, list[StageRecord]]) -> dict[str, float]:
 
 
 def same_work_each_epoch(measurement: Measurement) -> bool:
-    """True where every epoch of the launch ran as many batches, samples and optimizer steps."""
-    work: dict[int, dict[str, list[int]]] = {}
+    """True where every epoch ran as many batches and samples, and every one after warm-up as many optimizer steps.
+
+    In the first one a GradScaler leaves out steps until it has found its scale.
+    """
+    read: dict[int, dict[str, list[int]]] = {}
+    stepped: dict[int, int] = {}
     for record in measurement.stages:
-        done = work.setdefault(record.epoch, {}).setdefault(record.stage, [0, 0, 0])
+        done = read.setdefault(record.epoch, {}).setdefault(record.stage, [0, 0])
         done[0] += len(record.samples)
         done[1] += sum(record.samples)
-        done[2] += record.optimizer_steps
-    epochs = list(work.values())
-    return all(epoch == epochs[0] for epoch in epochs)
+        if record.epoch >= WARMUP_EPOCHS:
+            stepped[record.epoch] = stepped.get(record.epoch, 0) + record.optimizer_steps
+    epochs = list(read.values())
+    return all(epoch == epochs[0] for epoch in epochs) and len(set(stepped.values())) <= 1
 
 
 def _energy(measurement: Measurement) -> dict[str, float]:

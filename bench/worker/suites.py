@@ -6,7 +6,7 @@ import importlib.util
 import sys
 import sysconfig
 import traceback
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ def probe(path: str, cases: Sequence[Case]) -> dict[str, list[str]]:
             traceback.print_exc()
             continue
         check_sizes(case, task)
-    new = set(sys.modules) - before
+    new = [name for name in sys.modules if name not in before]
     return {"modules": third_party(new), "sources": own_files(new)}
 
 
@@ -137,14 +137,18 @@ def check_sizes(case: Case, task: Any) -> None:
             )
 
 
-def own_files(names: set[str]) -> list[str]:
+def own_files(names: Iterable[str]) -> list[str]:
     """The files of those modules that are neither the interpreter's, installed packages, nor Epochbench's."""
     files = (getattr(sys.modules.get(name), "__file__", None) for name in names)
     return sorted(file for file in files if file and not file.startswith((*FOREIGN, "<")))
 
 
-def third_party(names: set[str]) -> list[str]:
-    """Those modules that are installed packages: what a nursery may import beforehand."""
+def third_party(names: Iterable[str]) -> list[str]:
+    """Those modules that are installed packages: what a nursery may import beforehand.
+
+    They stay in the order in which their imports began: in another one modules that import each other may
+    find halves (inductor then lacks what it registers while it is imported).
+    """
     roots = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
     bench = str(Path(__file__).parents[1])
     found = []
@@ -152,4 +156,4 @@ def third_party(names: set[str]) -> list[str]:
         origin = getattr(sys.modules.get(name), "__file__", None)
         if origin and origin.startswith(roots) and not origin.startswith(bench):
             found.append(name)
-    return sorted(found)
+    return found

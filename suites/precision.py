@@ -1,0 +1,43 @@
+"""Number formats, memory layout and compilation: what each is worth on this machine, for speed and for what is learnt.
+
+`formats` are as an untuned user has them, then told; a format that the machine lacks is excluded with the reason.
+`compiled` runs the same loop as written and compiled: the time of compiling is a metric of its own, and lies in the
+warm-up epoch. A first run compiles for real, later ones find it in the cache of torch: the table says which it was.
+"""
+
+from bench import Suite, tasks
+
+IMAGES = {
+    "dataset": ["fake-images"],
+    "image_size": [32],
+    "images": [320],
+    "placement": ["memory"],  # the same images, made once: reading them would hide the step
+    "device": "available",
+    "model": ["cnn"],
+    "batch_size": [32],
+    "epochs": [3],
+    "mode": ["train"],
+}
+SHOWN = ["train.step_time", "train.throughput", "epoch.time", "memory.peak_allocated", "memory.peak_rss"]
+
+formats = Suite(
+    name="formats",
+    build=tasks.build,
+    choices=tasks.CHOICES,
+    exclude=tasks.exclude,
+    axes={
+        **IMAGES,
+        "precision": ["fp32", "tf32", "bf16", "bf16-autocast", "fp16-autocast"],
+        "memory_format": [None, "channels_last"],
+    },
+    columns=[*SHOWN, "quality.train_loss"],
+)
+
+compiled = Suite(
+    name="compiled",
+    build=tasks.build,
+    choices=tasks.CHOICES,
+    exclude=tasks.exclude,
+    axes={**IMAGES, "compile": [None, "default", "reduce-overhead"]},
+    columns=[*SHOWN, "compile.time", "compile.cache_misses", "count.graphs", "count.recompilations"],
+)
