@@ -23,7 +23,7 @@ from bench.nursery import Workers
 from bench.runner import Job, Plan, describe, launch, probe
 from benchmarks import workload
 
-SUITES = ("suites/vision.py", "suites/language.py", "suites/models.py")
+SUITES = ("suites/vision.py", "suites/language.py", "suites/models.py", "suites/optimizers.py")
 _UNLIKE = 2  # launches of each case under each unlike setting
 
 Values = dict[str, float]

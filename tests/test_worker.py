@@ -17,6 +17,7 @@ from bench.errors import UsageError
 from bench.measurement import TIMED, Failure, Measurement
 from bench.nursery import Refused, Workers
 from bench.runner import Job, Plan, describe, launch, probe, slug
+from bench.worker.suites import third_party
 
 SUITES = Path(__file__).parent / "suites"
 SMALL, DEEDS = str(SUITES / "small.py"), str(SUITES / "deeds.py")
@@ -244,3 +245,24 @@ class TestConditions:
             (record,) = run(workers, plan)
         assert record.conditions["threads"] == 1
         assert record.conditions["cpus"] == list(conditions().cpus)
+
+
+def test_modules_to_import_beforehand_stay_in_the_order_in_which_they_were_imported():
+    """Sorted, modules that import each other would find halves: inductor then lacks lowerings."""
+    assert third_party(["pytest", "bench.case", "_pytest", "json"]) == ["pytest", "_pytest"]
+
+
+def test_a_launch_reports_what_was_compiled_and_what_an_optimizer_asked_for(workers):
+    overrides = {
+        "mode": ["train"],
+        "optimizer": ["lbfgs"],
+        "compile": ["default"],
+        "compile_backend": ["eager"],
+    }
+    plan = plan_of(workers, SMALL, overrides, launches=1)
+    probe(workers, plan)
+    (record,) = run(workers, plan)
+    assert isinstance(record, Measurement), record
+    assert record.compiled["time"] > record.compiled["time_counted"] == 0.0
+    train = [stage for stage in record.stages if stage.stage == "train"]
+    assert all(stage.closure_evaluations > stage.optimizer_steps == 5 for stage in train)
