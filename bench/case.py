@@ -19,6 +19,8 @@ AxisValue: TypeAlias = str | int | float | bool | None
 
 MODES = ("train", "eval", "no_grad", "inference_mode")
 
+MAX = "max"  # as a batch size: the largest that fits, which is searched for before the case is measured
+
 # The axes that every suite has without declaring them, with the tutorial's defaults.
 DEFAULTS: Mapping[str, AxisValue] = MappingProxyType(
     {
@@ -41,7 +43,7 @@ RESERVED = frozenset(
     "suite case metric unit value ci_low ci_high smallest_change launches contaminated steps warmup_steps caveats "
     "kind round counted settled epoch stage step samples full warmup seconds phase seconds_per_step share "
     "failure message where operator family number_format calls flops bytes formula shapes host_self host_total "
-    "device_self device_total".split()
+    "device_self device_total fits throughput memory".split()
 )
 
 # What only training reads: under an evaluation mode these axes collapse.
@@ -100,7 +102,22 @@ class Case:
 
     @property
     def batch_size(self) -> int:
+        """Raises UsageError where it is still to be found: a case that is built has a number."""
+        if self.seeks_largest:
+            raise UsageError(
+                f"batch_size is {MAX!r} in {self.id}, a number only once bench run has found it; until then read "
+                f"case['batch_size']"
+            )
         return int(self["batch_size"])
+
+    @property
+    def seeks_largest(self) -> bool:
+        """Whether the batch size is the largest that fits, and still to be found."""
+        return bool(self["batch_size"] == MAX)
+
+    def sized(self, batch_size: int | str) -> Case:
+        """The same case with another batch size."""
+        return Case(self.suite, {**self.axes, "batch_size": batch_size})
 
     @property
     def epochs(self) -> int:
@@ -189,8 +206,8 @@ def check_value(axis: str, value: object) -> None:
         raise UsageError(f"axis {axis!r}: {value!r} is not a finite number")
     if axis == "mode" and value not in MODES:
         raise UsageError(f"unknown mode {value!r}; there are {', '.join(MODES)}")
-    if axis == "batch_size":
-        _whole(axis, value, least=1)
+    if axis == "batch_size" and value != MAX:
+        _whole(axis, value, least=1, why=f"or {MAX!r}, the largest that fits")
     if axis == "epochs":
         _whole(axis, value, least=2, why="the first epoch is warm-up and is not counted")
     if axis == "validate_every" and value != "epoch":

@@ -22,7 +22,17 @@ from typing import Any, Protocol
 from bench.case import COUNT_THREADS, Apart, AxisValue, Case, Conditions, Schedule
 from bench.errors import SuiteError
 from bench.machine.telemetry import Readings
-from bench.measurement import COUNTED, PHASED, PROFILED, STACKED, TIMED, Environment, Failure, Measurement
+from bench.measurement import (
+    COUNTED,
+    PHASED,
+    PROFILED,
+    SEARCHED,
+    STACKED,
+    TIMED,
+    Environment,
+    Failure,
+    Measurement,
+)
 from bench.nursery import Died, TimedOut
 from bench.suite import Expansion
 
@@ -82,6 +92,7 @@ class Plan:
     traces: Path | None = None  # the folder that profiles put their files into
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # suite name -> what its table shows
     plant: Mapping[str, Any] | None = None  # work added to each launch, as worker/plants.py names it
+    room: int | None = None  # bytes that a launch may take which tries a batch size on the CPU
 
     @property
     def launches(self) -> int:
@@ -159,12 +170,14 @@ def probe(workers: Asks, plan: Plan, download: bool = False) -> set[str]:
     """Builds one case for each data set and model before anything is measured: the largest batch of each.
 
     Returns the files of the user's own code that building them loaded. Raises UsageError for a name or a
-    size that cannot be had; the workers learn which modules to import beforehand.
+    size that cannot be had; the workers learn which modules to import beforehand. A batch size that is still to be
+    found is 1 here.
     """
     sources = {plan.files[case.suite] for case in plan.cases}
     for suite in dict.fromkeys(case.suite for case in plan.cases):
         largest: dict[tuple[Any, ...], Case] = {}
-        for case in sorted((case for case in plan.cases if case.suite == suite), key=_batch):
+        cases = [case.sized(1) if case.seeks_largest else case for case in plan.cases if case.suite == suite]
+        for case in sorted(cases, key=_batch):
             largest[case.get("dataset"), case.get("model"), case.validate_every] = case
         request = {
             "do": "probe",
@@ -312,6 +325,8 @@ def _wishes(plan: Plan, job: Job) -> dict[str, Any]:
     """What a launch apart from timing is to do."""
     if job.kind in (TIMED, PHASED):
         return {}
+    if job.kind == SEARCHED:
+        return {"room": plan.room}
     return {
         "graph": plan.apart.graph,
         "profile_steps": plan.apart.profile_steps,

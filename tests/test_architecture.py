@@ -27,7 +27,7 @@ FLOORS = (
     ("bench",),
     ("nursery", "machine"),
     ("runner",),
-    ("gate", "noise"),
+    ("gate", "noise", "largest"),
     ("report",),
     ("cli",),
     ("__main__",),

@@ -151,11 +151,11 @@ def test_an_evaluation_case_keeps_its_unused_axes_through_json():
         ("validate_every", 0, "validate_every must be 'epoch' or a whole number of at least 1, not 0"),
         ("validate_every", "step", "validate_every must be 'epoch' or a whole number.*not 'step'"),
         ("validate_every", None, "validate_every must be 'epoch' or a whole number.*not None"),
-        ("learning_rate", 0, "learning_rate must be a number above 0, not 0"),
-        ("learning_rate", -0.1, r"learning_rate must be a number above 0, not -0\.1"),
-        ("learning_rate", "fast", "learning_rate must be a number above 0, not 'fast'"),
-        ("learning_rate", True, "learning_rate must be a number above 0, not True"),
-        ("learning_rate", None, "learning_rate must be a number above 0, not None"),
+        ("learning_rate", 0, "learning_rate must be a number above 0, or .* not 0"),
+        ("learning_rate", -0.1, r"learning_rate must be a number above 0, or .* not -0\.1"),
+        ("learning_rate", "fast", "learning_rate must be a number above 0, or .* not 'fast'"),
+        ("learning_rate", True, "learning_rate must be a number above 0, or .* not True"),
+        ("learning_rate", None, "learning_rate must be a number above 0, or .* not None"),
         ("device", None, "device must be text such as 'cpu' or 'cuda:0', not None"),
         ("device", 0, "device must be text such as 'cpu' or 'cuda:0', not 0"),
     ],
@@ -238,3 +238,26 @@ def test_the_columns_of_cases_are_their_axes_in_order_each_once():
 def test_text_that_no_file_can_hold_is_refused():
     with pytest.raises(UsageError, match="cannot be written to a file"):
         Case("mine", {"width": "\ud800"})
+
+
+class TestLargestBatch:
+    CASE = Case("s", {"batch_size": "max", "optimizer": "sgd"})
+
+    def test_it_has_a_name_and_no_number(self):
+        assert self.CASE.id == "s/batch_size=max/optimizer=sgd"
+        assert self.CASE.seeks_largest
+        with pytest.raises(
+            UsageError, match=r"batch_size is 'max' in s/batch_size=max/optimizer=sgd, a number only"
+        ):
+            _ = self.CASE.batch_size
+
+    def test_with_another_size_it_is_the_same_case_but_for_that(self):
+        sized = self.CASE.sized(7)
+        assert (sized.id, sized.batch_size, sized.seeks_largest) == ("s/batch_size=7/optimizer=sgd", 7, False)
+        assert sized.sized("max") == self.CASE
+
+    def test_any_other_word_is_refused_with_the_one_there_is(self):
+        with pytest.raises(
+            UsageError, match=r"whole number of at least 1, not 'maximum' \(or 'max', the largest"
+        ):
+            Case("s", {"batch_size": "maximum"})

@@ -168,7 +168,7 @@ BAD = {
     "axis given twice": (["list", SMALL, "--axis", "epochs=2", "--axis", "epochs=3"], "given twice"),
     "unknown optimizer": (
         ["list", SMALL, "--axis", "optimizer=adamx"],
-        "unknown optimizer 'adamx'; there are adam",
+        "unknown optimizer 'adamx'; there are adafactor, ",
     ),
     "unknown data": (["list", SMALL, "--axis", "dataset=mnist"], "unknown dataset 'mnist'; there are"),
     "unknown loss": (["list", SMALL, "--axis", "loss=hinge"], "unknown loss 'hinge'"),

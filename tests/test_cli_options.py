@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.case import Schedule
-from bench.cli.options import MOST_LAUNCHES, overrides, schedule, seconds, share, suite_files
+from bench.cli.options import MOST_LAUNCHES, overrides, schedule, seconds, share, size, suite_files
 from bench.errors import SuiteError, UsageError
 
 
@@ -248,3 +248,28 @@ class TestSchedule:
         with pytest.raises(UsageError) as caught:
             asked(**{flag: text})
         assert str(caught.value) == message
+
+
+class TestSize:
+    @pytest.mark.parametrize(
+        ("text", "found"),
+        [
+            *[("1048576", 2**20), ("7B", 7), ("2GiB", 2**31), ("1.5 gib", 3 * 2**29), ("512MiB", 2**29)],
+            *[("64KiB", 2**16), ("500MB", 500_000_000), ("1kb", 1000), (".5TiB", 2**39), (" 3 ", 3)],
+        ],
+    )
+    def test_a_number_of_bytes(self, text, found):
+        assert size(text) == found
+
+    @pytest.mark.parametrize(
+        "text", ["", "GiB", "2G", "2Gi", "-1", "two", "1e9", "2 gigs", "1GiBB", "inf", "1,5GiB"]
+    )
+    def test_anything_else_is_named_with_the_remedy(self, text):
+        with pytest.raises(UsageError) as caught:
+            size(text)
+        assert str(caught.value) == f"{text!r} is no size; write it as 2GiB, 500MB or a number of bytes"
+
+    @pytest.mark.parametrize("text", ["0", "0.4B", "9999999999TiB"])
+    def test_no_memory_has_such_a_size(self, text):
+        with pytest.raises(UsageError, match="is no size that memory can have"):
+            size(text)

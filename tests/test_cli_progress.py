@@ -11,6 +11,7 @@ import pytest
 from fakes import failure, measurement, stages
 from rich.console import Console
 
+from bench.analysis.largest import Search, Try
 from bench.analysis.stopping import StopRule
 from bench.case import Case, Schedule
 from bench.cli.progress import (
@@ -21,6 +22,8 @@ from bench.cli.progress import (
     clock_time,
     failure_line,
     progress,
+    search_line,
+    searching,
     waiting,
 )
 from bench.measurement import PHASED, TIMED
@@ -452,3 +455,43 @@ class TestFailureLine:
 )
 def test_a_clock_time_is_minutes_and_seconds_or_hours_before_them(seconds, text):
     assert clock_time(seconds) == text
+
+
+class TestSearching:
+    CASE = Case("s", {"device": "cpu", "batch_size": "max"})
+
+    @pytest.mark.parametrize(
+        ("tries", "known"),
+        [
+            ([], ""),
+            ([Try(16)], " (16 fits)"),
+            ([Try(32, failure="error"), Try(16, failure="crash")], " (16 does not fit)"),
+            (
+                [Try(16), Try(64, failure="error"), Try(32), Try(48, failure="timeout")],
+                " (32 fits, 48 does not)",
+            ),
+        ],
+    )
+    def test_the_line_says_what_is_tried_and_what_is_known(self, tries, known):
+        assert search_line(Search(self.CASE, tries), 7) == f"largest batch of s cpu max: trying 7{known}"
+
+    def test_a_log_has_a_line_for_each(self, capsys):
+        with searching(quiet=False) as announce:
+            announce(Search(self.CASE), 16)
+            announce(Search(self.CASE, [Try(16)]), 32)
+        assert capsys.readouterr().err.splitlines() == [
+            "largest batch of s cpu max: trying 16",
+            "largest batch of s cpu max: trying 32 (16 fits)",
+        ]
+
+    def test_a_terminal_shows_it_and_takes_no_name_for_markup(self, monkeypatch):
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with searching(quiet=False) as announce:
+            announce(Search(Case("[red]s", {"batch_size": "max"})), 16)
+        assert "largest batch of [red]s max: trying 16" in terminal.getvalue()
+
+    def test_quiet_is_quiet(self, capsys):
+        with searching(quiet=True) as announce:
+            announce(Search(self.CASE), 16)
+        assert capsys.readouterr().err == ""

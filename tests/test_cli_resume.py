@@ -168,6 +168,10 @@ DAMAGES = {
     "cases without axes": lambda plan: plan["cases"][0].pop("axes"),
     "a case that cannot be": lambda plan: plan["cases"][0]["axes"].update(batch_size=0),
     "sources that are none": lambda plan: plan.update(sources=["mine.py"]),
+    "a memory limit in words": lambda plan: plan["request"].update(memory_limit="2GiB"),
+    "a memory limit of nothing": lambda plan: plan["request"].update(memory_limit=0),
+    "largest batches that are none": lambda plan: plan.update(largest=[64]),
+    "a largest batch that cannot be": lambda plan: plan.update(largest={"a/batch_size=max": 0}),
 }
 
 
@@ -203,6 +207,11 @@ class TestRequest:
         there = json.loads(json.dumps(request_.to_json()))
         assert Request(**there, schedule=SCHEDULE, conditions=CONDITIONS) == request_
 
+    def test_a_memory_limit_is_part_of_it(self, folder, plan):
+        asked = Request(["a.py"], None, {}, SCHEDULE, CONDITIONS, memory_limit=2048)
+        folder.write_json("plan.json", {**plan, "request": asked.to_json()})
+        assert earlier("cut-off").request == asked
+
     def test_one_without_flags_does_too(self, folder, plan):
         plan["request"] = Request(["a.py"], None, {}, SCHEDULE, CONDITIONS).to_json()
         folder.write_json("plan.json", plan)
@@ -235,6 +244,7 @@ class TestGiven:
             (["--tolerance", "2%"], {"--tolerance": 0.02}),
             (["--repeats", "6"], {"--repeats": 6}),
             (["--timeout", "10m"], {"--timeout": 600.0}),
+            (["--memory-limit", "2KiB"], {"--memory-limit": 2048}),
             (["--seed", "0"], {"--seed": 0}),
             (["--threads", "1"], {"--threads": 1}),
             (["--allocator", "pinned"], {"--allocator": "pinned"}),
@@ -288,6 +298,7 @@ OTHER_FLAGS = {
     "--tolerance": (0.02, "0.05", "0.02"),
     "--repeats": (0, "2", "0"),
     "--timeout": (600.0, "30.0", "600.0"),
+    "--memory-limit": (2048, "none", "2048"),
     "--seed": (0, "7", "0"),
     "--threads": (1, "2", "1"),
     "--allocator": ("pinned", "system", "pinned"),
@@ -370,6 +381,17 @@ class TestCases:
             f"the suite no longer has {CASE.id}",
             f"the suite now has {new.id}",
         ]
+
+    def test_what_was_found_of_max_is_the_case_now(self, run, folder, plan):
+        sought = CASE.sized("max")
+        assert len(refusal(check_cases, [sought, CASES[1]], run)) == 2
+        folder.write_json("plan.json", {**plan, "largest": {sought.id: CASE.batch_size}})
+        check_cases([sought, CASES[1]], earlier("cut-off"))
+
+    def test_what_is_still_sought_is_the_same_case(self, folder, plan):
+        sought = CASE.sized("max")
+        folder.write_json("plan.json", {**plan, "cases": [sought.to_json()]})
+        check_cases([sought], earlier("cut-off"))
 
     def test_many_are_counted(self, run):
         many = [Case("fake", {"width": width}) for width in range(10)]

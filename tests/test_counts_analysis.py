@@ -118,6 +118,11 @@ class TestTheMetricsOfCounts:
             "compute.intensity": 1.25,  # 50 FLOPs over 40 bytes
         }
 
+    def test_say_how_many_operators_the_optimizer_dispatched(self):
+        own = operator_count("aten.add", stage="train", phase="optimizer", calls=7)
+        elsewhere = operator_count("aten.add", stage="validate", phase="optimizer", calls=9)
+        assert count_values(counts(operators=(own, own, elsewhere)))["count.optimizer_ops"] == 14
+
     def test_are_all_known_metrics(self):
         assert set(count_values(counts())) <= set(METRICS)
 

@@ -34,11 +34,10 @@ from bench.report.plots import (
 from bench.results.journal import Records
 from bench.results.tables import Tables, build
 
-OF_ANY_RUN = PICTURES.keys() - {"data_wait"}  # that one is of runs whose loaders differ
-
 SHARES = dict(zip(PHASES, (0.2, 0.01, 0.25, 0.03, 0.04, 0.3, 0.01, 0.11, 0.02, 0.02, 0.01), strict=True))
 MIB = 2**20
 STARTED = "2026-01-02T03:04:05+00:00"
+SHOWN = PICTURES.keys() - {"batch_search", "data_wait"}  # of runs that search for nothing, with loaders alike
 
 ENVIRONMENT = Environment(
     host="h", system="Linux", kernel="6", cpu="Made-Up CPU", cpu_capability="AVX2", cores=8, cpus=(0,),
@@ -186,11 +185,11 @@ def vision(tmp_path_factory):
 class TestAWholeMatrix:
     def test_every_picture_comes_as_svg_and_png(self, vision):
         folder, paths = vision
-        assert names(paths) == OF_ANY_RUN
+        assert names(paths) == SHOWN
         assert sorted(paths) == sorted(folder.iterdir())
         assert_nothing_is_cut(folder)
 
-    @pytest.mark.parametrize("picture", sorted(OF_ANY_RUN))
+    @pytest.mark.parametrize("picture", sorted(SHOWN))
     def test_a_title_says_what_then_where_and_when(self, vision, picture):
         titles = {
             "throughput": "Throughput against batch size",
@@ -315,13 +314,13 @@ class TestAxes:
 
     def test_a_case_without_any_axis_is_named_by_its_mode(self, tmp_path):
         there = names(draw(run(matrix()), tmp_path))
-        assert there == OF_ANY_RUN - {"evaluation_modes", "optimizers", "quality"}
+        assert there == SHOWN - {"evaluation_modes", "optimizers", "quality"}
         assert "train" in texts(tmp_path, "throughput")
 
     def test_evaluation_alone_has_no_phases_of_training(self):
         tables = run(matrix(batch_size=[32, 64], mode=["no_grad", "inference_mode"]))
         there = {name for name, picture in PICTURES.items() if figure_of(picture, tables)}
-        assert there == OF_ANY_RUN - {"phases", "optimizers", "quality"}
+        assert there == SHOWN - {"phases", "optimizers", "quality"}
         assert "difference from eval" not in " ".join(said(evaluation_modes.draw, tables))
 
     def test_sizes_with_no_room_for_a_label_are_not_written_over_each_other(self):

@@ -10,11 +10,12 @@ import pytest
 from fakes import DISTURBED, environment, failure, guards, measurement, stage, stages
 from rich.console import Console
 
+from bench.analysis.largest import Search, Try
 from bench.case import Case, Schedule
-from bench.measurement import Device
+from bench.measurement import SEARCHED, Device
 from bench.report import table
 from bench.report.advice import Settings, advice
-from bench.report.table import metrics, overview, setting, settings
+from bench.report.table import metrics, overview, searched, setting, settings
 from bench.results.journal import Records
 from bench.results.tables import build, choose
 
@@ -347,3 +348,86 @@ def test_no_text_of_a_user_is_an_order_to_a_terminal_or_a_server(text, width):
         assert not any(line.lstrip().startswith("::") for line in lines)
         assert not any("##[" in line for line in lines)
         assert all(letter.isprintable() for line in lines for letter in line)
+
+
+FITS = [Try(16, 16, throughput=5.0), Try(32, 32, throughput=9.0), Try(33, 33, throughput=8.0)]
+OF = {"device": "cpu", "batch_size": "max", "mode": "train"}
+
+# What a search has come to: axes that differ, its tries, and what is said behind the case.
+SEARCHES = {
+    "all of the data": (
+        {},
+        [*FITS[:2], Try(33, 33, 33, 8.0)],
+        "33 (all of the training data; 3 launches tried)",
+    ),
+    "of an evaluation": (
+        {"mode": "eval"},
+        [*FITS[:2], Try(33, 33, 33, 8.0)],
+        "33 (all of the evaluation data; 3 launches tried)",
+    ),
+    "memory": (
+        {},
+        [*FITS, Try(34, failure="out_of_memory", message="oh")],
+        "33 (34 runs out of memory; 4 launches tried)",
+    ),
+    "time": (
+        {},
+        [*FITS, Try(34, failure="timeout", message="oh")],
+        "33 (34 does not end in time; 4 launches tried)",
+    ),
+    "an error": (
+        {},
+        [*FITS, Try(34, failure="error", message="E: oh\x1b")],
+        "33 (34 fails, error: E: oh\\x1b; 4 launches tried)",
+    ),
+    "validation": (
+        {"validate_every": 2},
+        [*FITS[:2], Try(33, 33, 67, 8.0)],
+        "33 (validate_every=2 leaves no larger one; 3 launches tried)",
+    ),
+    "its loader": ({}, [*FITS, Try(64, 33)], "33 (its loader gives no larger one; 4 launches tried)"),
+}
+
+
+class TestSearched:
+    @pytest.mark.parametrize("what", SEARCHES)
+    def test_it_is_one_line_with_the_reason_and_the_fastest(self, what):
+        axes, tries, said = SEARCHES[what]
+        case = Case("s", {**OF, **axes})
+        line = text_of(overview(tables_of(*records_of(case, tries))), width=1000).strip()
+        assert line == f"largest batch of {case.id}: {said}; the most samples/s at 32"
+
+    def test_what_does_not_fit_at_all_is_said_to_be_measured(self):
+        tries = [Try(size, failure="crash", message="killed") for size in (16, 8, 4, 2, 1)]
+        assert searched(Search(Case("s", OF), tries)).endswith(
+            ": none fits (1 fails, crash: killed; 5 launches tried); measured at batch_size=1"
+        )
+
+    @pytest.mark.parametrize(
+        ("tries", "said"),
+        [
+            ([Try(16)], "not found yet (16 fits; 1 launch tried)"),
+            ([Try(16, failure="error")], "not found yet (none fits so far; 1 launch tried)"),
+        ],
+    )
+    def test_one_that_was_cut_off_says_so(self, tries, said):
+        assert searched(Search(Case("s", OF), tries)).endswith(f": {said}")
+
+    def test_a_run_without_one_says_nothing(self):
+        assert "largest" not in shown(*launches(TRAIN))
+
+
+def records_of(case: Case, tries):
+    """The records that these tries are read from."""
+    for one in tries:
+        place = {"case": case.sized(one.size), "kind": SEARCHED}
+        if not one.fits:
+            yield failure(**place, failure=one.failure, message=one.message)
+            continue
+        seconds = one.samples / (one.throughput or 1.0)
+        name = "train" if case.mode == "train" else "test"
+        yield measurement(
+            **place,
+            stages=(stage(name, 0, (seconds,), samples=(one.samples,)),),
+            conditions={"data_samples": one.data},
+        )

@@ -12,6 +12,7 @@ from bench.analysis.compare import Between
 from bench.analysis.comparing import BETWEEN, BETWEEN_UNKNOWN
 from bench.analysis.sides import Side
 from bench.case import Case
+from bench.measurement import SEARCHED
 from bench.results.folder import RunFolder
 from bench.results.history import between_runs_of, launch_seconds
 from bench.results.journal import Journal, Records
@@ -38,6 +39,14 @@ def run(tmp_path):
         return folder / "journal.jsonl"
 
     return make
+
+
+def test_a_few_steps_of_a_search_are_no_launch(tmp_path, run):
+    path = run(1, (FAST, 4.0))
+    journal = Journal(path)
+    journal.append(measurement(case=FAST, kind=SEARCHED, costs={"loop": 99.0}))
+    journal.close()
+    assert launch_seconds(tmp_path) == {FAST.id: 4.0}
 
 
 def test_a_launch_takes_all_its_costs(tmp_path, run):

@@ -13,7 +13,7 @@ from fakes import DISTURBED, environment, failure, fill, guards, measurement, st
 from bench.analysis.estimate import estimate
 from bench.case import Case
 from bench.errors import ResultsError
-from bench.measurement import METRICS, PHASED, STAGES
+from bench.measurement import METRICS, PHASED, SEARCHED, STAGES
 from bench.results.folder import RunFolder
 from bench.results.journal import Journal, Records
 from bench.results.tables import SUMMARY_COLUMNS, as_json, build, choose, read, write
@@ -271,7 +271,7 @@ class TestAxes:
     def test_no_suite_can_call_an_axis_like_a_column(self, tables):
         frames = (
             *(tables.summary, tables.steps, tables.phases, tables.launches, tables.failures),
-            *(tables.counts, tables.ops),
+            *(tables.counts, tables.ops, tables.batch_search),
         )
         assert {name for frame in frames for name in frame.columns} - set(TRAIN.axes) == RESERVED
 
@@ -621,3 +621,43 @@ class TestJson:
         values = {found["metric"]: found for found in strict(as_json(made))["summary"]}
         assert values["quality.test_mine"]["value"] is None
         assert values["quality.test_mine"]["ci_low"] is None
+
+
+class TestBatchSearch:
+    TRIES = (
+        measurement(case=TRAIN.sized(32), kind=SEARCHED),
+        failure(case=TRAIN.sized(48), kind=SEARCHED, failure="out_of_memory", message="no"),
+        measurement(case=TRAIN.sized(16), kind=SEARCHED, memory={}, stages=()),
+    )
+
+    def test_there_is_a_row_for_each_size_in_order(self):
+        table = tables_of(*self.TRIES, launch(TRAIN)).batch_search
+        assert list(table.columns) == [
+            *("suite", "case", *TRAIN.axes),
+            *("fits", "throughput", "memory", "failure", "message"),
+        ]
+        assert set(table["case"]) == {TRAIN.sized("max").id}
+        assert table["batch_size"].tolist() == [16, 32, 48]
+        assert table["fits"].tolist() == [True, True, False]
+        assert table["throughput"].isna().tolist() == [True, False, True]
+        assert table["memory"].tolist() == [pd.NA, 2**20, pd.NA]
+        assert table["failure"].tolist() == ["", "", "out_of_memory"]
+
+    def test_no_other_table_knows_of_it(self):
+        made = tables_of(launch(TRAIN), *self.TRIES)
+        alone = tables_of(launch(TRAIN))
+        for name in ("summary", "steps", "phases", "launches", "failures", "counts", "ops"):
+            pd.testing.assert_frame_equal(getattr(made, name), getattr(alone, name))
+        assert made.apart == alone.apart
+
+    def test_it_is_a_file_where_there_was_a_search(self, tmp_path):
+        write(RunFolder(tmp_path), tables_of(launch(TRAIN)))
+        assert not (tmp_path / "batch_search.csv").exists()
+        write(RunFolder(tmp_path), tables_of(launch(TRAIN), *self.TRIES))
+        assert pd.read_csv(tmp_path / "batch_search.csv")["batch_size"].tolist() == [16, 32, 48]
+
+    def test_programs_are_told_of_it(self):
+        rows = json.loads(as_json(tables_of(*self.TRIES)))["batch_search"]
+        assert [(row["batch_size"], row["fits"], row["memory"]) for row in rows] == [
+            *[(16, True, None), (32, True, 2**20), (48, False, None)]
+        ]

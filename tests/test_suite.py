@@ -287,7 +287,7 @@ def test_an_axis_may_not_be_called_like_a_column_of_the_tables():
     tables = build_tables(Records())
     frames = (
         *(tables.summary, tables.steps, tables.phases, tables.launches, tables.failures),
-        *(tables.counts, tables.ops),
+        *(tables.counts, tables.ops, tables.batch_search),
     )
     assert {name for frame in frames for name in frame.columns} == RESERVED
     with pytest.raises(SuiteError, match="the tables have a column of this name"):

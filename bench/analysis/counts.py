@@ -26,9 +26,9 @@ def count_values(counts: Counts) -> dict[str, float]:
     """The metrics of a counts launch."""
     work = step_work(counts)
     values = {f"count.{name}": float(value) for name, value in counts.totals.items()}
-    if counts.steps.get("train"):
-        spent = (one.calls for one in counts.operators if (one.stage, one.phase) == ("train", "optimizer"))
-        values["count.optimizer_ops"] = float(sum(spent))
+    spent = sum(one.calls for one in counts.operators if (one.stage, one.phase) == ("train", "optimizer"))
+    if spent:
+        values["count.optimizer_ops"] = float(spent)
     if work is not None:
         values["compute.step_flops"] = work.flops
         if work.bytes:

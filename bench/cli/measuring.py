@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -12,17 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import __version__
+from bench.analysis.largest import resolved, searches
 from bench.analysis.stopping import StopRule
 from bench.case import Case
 from bench.cli import resume as resuming
 from bench.cli.listing import select
-from bench.cli.progress import progress, waiting
+from bench.cli.progress import progress, searching, waiting
 from bench.cli.resume import Earlier, Request
 from bench.errors import Interrupted, UsageError
+from bench.largest import search
 from bench.machine.gpu import open_gpus
 from bench.machine.lock import one_at_a_time
 from bench.machine.telemetry import Telemetry
-from bench.measurement import TIMED
+from bench.measurement import SEARCHED, TIMED
 from bench.nursery import Workers
 from bench.report.units import plain
 from bench.results import folder as folders
@@ -47,12 +50,17 @@ class Wishes:
 
 
 def planned(workers: Workers, request: Request, quiet: bool) -> Plan:
-    """The plan of what was asked for, as a worker read the suites."""
+    """The plan of what was asked for, as a worker read the suites. Raises UsageError for a limit to nothing."""
     with waiting("importing torch, reading suites", quiet):
         listings = describe(workers, request.files, request.overrides)
     files = {one.name: one.file for one in listings}
     columns = {one.name: one.columns for one in listings}
     cases = select(listings, request.keyword)
+    if request.memory_limit is not None and not any(c.seeks_largest and c.device == "cpu" for c in cases):
+        raise UsageError(
+            "--memory-limit is for the search of batch_size=max on the CPU, and no case has that; leave it out, or "
+            "give --axis batch_size=max"
+        )
     return Plan(cases, files, request.schedule, request.apart, columns=columns)
 
 
@@ -81,7 +89,7 @@ def into_folder(
         if before is None:
             folders.discard(folder.path)
         raise
-    return measure(workers, plan, folder, before, wishes)
+    return measure(workers, plan, request, folder, before, wishes)
 
 
 def command() -> str:
@@ -134,14 +142,59 @@ def prepare(
 
 
 def measure(
-    workers: Workers, plan: Plan, folder: folders.RunFolder, before: Earlier | None, wishes: Wishes
+    workers: Workers,
+    plan: Plan,
+    request: Request,
+    folder: folders.RunFolder,
+    before: Earlier | None,
+    wishes: Wishes,
 ) -> Ended:
-    """All launches that are still to make into the journal."""
+    """All launches that are still to make into the journal, those of the search for the largest batches first."""
     ended = Ended(folder)
-    done = before.records if before is not None else ()
+    journal = Journal(folder.journal)
+    try:
+        if any(case.seeks_largest for case in plan.cases):
+            find_largest(workers, plan, request, folder, journal, before, wishes)
+        launch_all(workers, plan, journal, before, wishes, ended)
+    except Interrupted as stop:
+        ended.stop = 128 + stop.signal_number
+    finally:
+        journal.close()
+    return ended
+
+
+def find_largest(
+    workers: Workers,
+    plan: Plan,
+    request: Request,
+    folder: folders.RunFolder,
+    journal: Journal,
+    before: Earlier | None,
+    wishes: Wishes,
+) -> None:
+    """Puts what is found of batch_size=max into the plan, and into plan.json; where the budget ends it, what it has."""
+    known = {} if before is None else before.largest
+    plan.cases = resolved(plan.cases, known)
+    tries = [] if before is None else [record for record in before.records if record.kind == SEARCHED]
+    with searching(wishes.quiet) as announce:
+        for record in search(workers, plan, request.memory_limit, tuple(tries), announce, began=wishes.began):
+            journal.append(record)
+            tries.append(record)
+    found = {one.case.id: one.batch_size for one in searches(tries) if one.next is None}
+    plan.cases = resolved(plan.cases, found)
+    written = {**folder.read_json("plan.json"), **plan.to_json(), "largest": {**found, **known}}
+    folder.write_json("plan.json", written)
+
+
+def launch_all(
+    workers: Workers, plan: Plan, journal: Journal, before: Earlier | None, wishes: Wishes, ended: Ended
+) -> None:
+    """The launches that measure. A case whose largest batch was not found in the time has none."""
+    plan = dataclasses.replace(plan, cases=[case for case in plan.cases if not case.seeks_largest])
+    done = [] if before is None else [record for record in before.records if record.kind != SEARCHED]
     rule = StopRule(plan.schedule)
     telemetry = watching(plan.cases)
-    journal, bar = Journal(folder.journal), progress(plan, rule, wishes.quiet, len(done))
+    bar = progress(plan, rule, wishes.quiet, len(done))
     launched = time.monotonic()
 
     def begin(job: Job) -> None:
@@ -155,13 +208,9 @@ def measure(
                 ended.apart += time.monotonic() - launched
             journal.append(record)
             bar.end(record)
-    except Interrupted as stop:
-        ended.stop = 128 + stop.signal_number
     finally:
         bar.close()
-        journal.close()
         telemetry.close()
-    return ended
 
 
 def watching(cases: Iterable[Case]) -> Telemetry:

@@ -60,6 +60,14 @@ NoWait = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="What each launch may take, such as 2GiB, that looks for batch_size=max on the CPU.",
+        show_default="80 % of what is free",
+    ),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
@@ -105,6 +113,26 @@ def seconds(text: str) -> float:
     if not match:
         raise UsageError(f"{text!r} is no duration; write it as 90, 90s, 5m or 1.5h")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(?:([kmgt])(i?))?b?")
+_POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
+_MOST_BYTES = 2**62  # what the kernel takes for a limit
+
+
+def size(text: str) -> int:
+    """A number of bytes such as 2GiB, 500 MB or 1048576. Raises UsageError."""
+    match = _SIZE.fullmatch(text.strip().lower())
+    # Two letters are needed behind a number: what G alone stands for, tools do not agree about.
+    if match is None or (match[2] and not text.strip().lower().endswith("b")):
+        raise UsageError(f"{text!r} is no size; write it as 2GiB, 500MB or a number of bytes")
+    step = 1024 if match[3] else 1000
+    found = float(match[1]) * step ** _POWERS.get(match[2], 0)
+    if not 1 <= found <= _MOST_BYTES:
+        raise UsageError(
+            f"{text!r} is no size that memory can have; write it as 2GiB, 500MB or a number of bytes"
+        )
+    return int(found)
 
 
 MOST_LAUNCHES = 20  # of a case whose intervals do not get narrow: the vision suite then ends within 4 minutes

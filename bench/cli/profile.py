@@ -19,6 +19,7 @@ from bench.cli.options import (
     Download,
     Json,
     Keyword,
+    MemoryLimit,
     Name,
     Note,
     NoWait,
@@ -31,6 +32,7 @@ from bench.cli.options import (
     conditions,
     overrides,
     seconds,
+    size,
     suite_files,
 )
 from bench.cli.resume import Request
@@ -75,6 +77,7 @@ def profile_suites(
     threads: Threads = None,
     allocator: Allocator = "pinned",
     start_method: StartMethod = None,
+    memory_limit: MemoryLimit = None,
     data: Data = Path("data"),
     download: Download = False,
     out: Out = None,
@@ -105,6 +108,7 @@ def profile_suites(
             profile_steps=steps,
             trace_cap=max(1, round(min(trace_cap, _MOST_CAP) * _MEGA)),
         ),
+        memory_limit=None if memory_limit is None else size(memory_limit),
     )
     wishes = Wishes({"name": name, "note": note}, out, download, not no_wait, quiet, began)
     with stoppable(), lock(wishes), Workers(request.conditions) as workers:
@@ -139,10 +143,13 @@ def say(folder: folders.RunFolder, tables: Tables, most: int) -> None:
     from rich.console import Console
 
     from bench.report import profile
+    from bench.report.table import searched
 
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     for page in profile.profiles(tables, most):
         console.print(page)
+    for search in tables.searches:
+        print(plain(searched(search)))
     place = folders.shown(folder.path)
     for case, apart in tables.apart.items():
         for one in (apart.profile, apart.stacks):

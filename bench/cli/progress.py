@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TextIO
 
+from bench.analysis.largest import Search
 from bench.analysis.stopping import StopRule
 from bench.measurement import TIMED, Failure
 from bench.report.units import plain
@@ -87,6 +88,29 @@ def waiting(what: str, quiet: bool) -> Iterator[None]:
 
     with Console(stderr=True).status(what):
         yield
+
+
+@contextmanager
+def searching(quiet: bool) -> Iterator[Callable[[Search, int], None]]:
+    """Gives what is told of each batch size before it is tried: a terminal shows the last, elsewhere each is a line."""
+    if quiet:
+        yield lambda _search, _size: None
+    elif sys.stderr.isatty():
+        from rich.console import Console
+        from rich.text import Text
+
+        with Console(stderr=True).status("") as status:
+            yield lambda search, size: status.update(Text(search_line(search, size)))
+    else:
+        yield lambda search, size: print(search_line(search, size), file=sys.stderr, flush=True)
+
+
+def search_line(search: Search, size: int) -> str:
+    """`largest batch of vision cpu max adam: trying 96 (64 fits, 128 does not)`."""
+    fits = [f"{one.size} fits" for one in search.fitting[-1:]]
+    fails = [f"{one.size} does not" if fits else f"{one.size} does not fit" for one in search.failing[:1]]
+    known = f" ({', '.join([*fits, *fails])})" if fits or fails else ""
+    return plain(f"largest batch of {search.case.label}: trying {size}{known}")
 
 
 class Silent:

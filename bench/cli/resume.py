@@ -9,8 +9,9 @@ from typing import Any
 import typer
 
 from bench.analysis.comparability import differences
-from bench.case import Apart, AxisValue, Case, Conditions, Schedule
-from bench.cli.options import overrides, seconds, share, suite_files
+from bench.analysis.largest import resolved
+from bench.case import Apart, AxisValue, Case, Conditions, Schedule, check_value
+from bench.cli.options import overrides, seconds, share, size, suite_files
 from bench.errors import ResultsError, UsageError
 from bench.measurement import Environment
 from bench.results import sources
@@ -26,7 +27,7 @@ class Request:
     """What a run was asked to measure, in whose terms it is kept in plan.json.
 
     `files` are suite files, `keyword` the -k expression, `overrides` the values that --axis gave; `apart` says
-    which launches there are apart from timing.
+    which launches there are apart from timing. `memory_limit` is bytes, of a launch that looks for the largest batch.
     """
 
     files: Sequence[str]
@@ -35,9 +36,15 @@ class Request:
     schedule: Schedule
     conditions: Conditions
     apart: Apart = field(default_factory=Apart)
+    memory_limit: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"files": list(self.files), "keyword": self.keyword, "overrides": dict(self.overrides)}
+        return {
+            "files": list(self.files),
+            "keyword": self.keyword,
+            "overrides": dict(self.overrides),
+            "memory_limit": self.memory_limit,
+        }
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,11 @@ class Earlier:
     plan: Mapping[str, Any]
     records: Sequence[Record] = ()
     notes: Sequence[str] = field(default_factory=list)
+
+    @property
+    def largest(self) -> dict[str, int]:
+        """What was found of batch_size=max: the id of a case -> its batch size."""
+        return dict(self.plan.get("largest", {}))
 
 
 def earlier(run: str) -> Earlier:
@@ -64,10 +76,13 @@ def earlier(run: str) -> Earlier:
             schedule=Schedule.from_json(plan["schedule"]),
             conditions=Conditions.from_json(plan["conditions"]),
             apart=Apart.from_json(plan.get("apart", {})),
+            memory_limit=_bytes(asked.get("memory_limit")),
         )
         for case in plan["cases"]:
             Case.from_json(case)
         plan["sources"].items()
+        for found in plan.get("largest", {}).values():
+            check_value("batch_size", found)
     except (UsageError, TypeError, ValueError, KeyError, AttributeError):
         raise ResultsError(
             f"{shown(folder.path)} cannot be gone on with: its plan.json is missing, damaged or of an older version; "
@@ -75,6 +90,13 @@ def earlier(run: str) -> Earlier:
         ) from None
     records = read_journal(folder.journal)
     return Earlier(folder, request, plan, [*records.measurements, *records.failures], records.notes)
+
+
+def _bytes(value: Any) -> int | None:
+    """Raises ValueError for what no limit of memory is."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ValueError(f"{value!r} is no number of bytes")
+    return value
 
 
 def given(context: typer.Context) -> dict[str, Any]:
@@ -85,6 +107,7 @@ def given(context: typer.Context) -> dict[str, Any]:
         "axis": ("--axis", overrides),
         "tolerance": ("--tolerance", share),
         "timeout": ("--timeout", seconds),
+        "memory_limit": ("--memory-limit", size),
         "data": ("--data", lambda path: str(path.resolve())),
         **{
             name: (f"--{name.replace('_', '-')}", lambda value: value)
@@ -111,6 +134,7 @@ def check_flags(given: Mapping[str, Any], run: Earlier) -> None:
         "--tolerance": schedule.tolerance,
         "--repeats": schedule.repeats,
         "--timeout": schedule.timeout,
+        "--memory-limit": run.request.memory_limit,
         "--seed": schedule.seed,
         "--threads": conditions.threads,
         "--allocator": conditions.allocator,
@@ -135,9 +159,9 @@ def check_flags(given: Mapping[str, Any], run: Earlier) -> None:
 
 
 def check_cases(cases: Sequence[Case], run: Earlier) -> None:
-    """Raises UsageError where the suites no longer give the cases of the run."""
+    """Raises UsageError where the suites no longer give the cases of the run, with what it found of batch_size=max."""
     before = {Case.from_json(case).id for case in run.plan["cases"]}
-    now = {case.id for case in cases}
+    now = {case.id for case in resolved(cases, run.largest)}
     gone = [f"the suite no longer has {case}" for case in sorted(before - now)]
     refuse(run, [*gone, *(f"the suite now has {case}" for case in sorted(now - before))])
 

@@ -24,6 +24,7 @@ from bench.cli.options import (
     Download,
     Json,
     Keyword,
+    MemoryLimit,
     Name,
     Note,
     NoWait,
@@ -37,6 +38,7 @@ from bench.cli.options import (
     overrides,
     schedule,
     seconds,
+    size,
     suite_files,
 )
 from bench.cli.resume import Request
@@ -93,6 +95,7 @@ def run_suites(
     threads: Threads = None,
     allocator: Allocator = "pinned",
     start_method: StartMethod = None,
+    memory_limit: MemoryLimit = None,
     no_profile: Annotated[
         bool, typer.Option("--no-profile", help="Leave out the launch of each case under the profiler.")
     ] = False,
@@ -124,6 +127,7 @@ def run_suites(
             schedule=schedule(launches, max_launches, tolerance, repeats, time_budget, timeout, seed),
             conditions=conditions(threads, allocator, start_method, data),
             apart=Apart(counts=True, profile=not no_profile),
+            memory_limit=None if memory_limit is None else size(memory_limit),
         )
     else:
         resuming.check_flags(resuming.given(context), before)
@@ -206,6 +210,8 @@ def say_plan(plan: Plan, as_json: bool) -> int:
         return 0
     for case in plan.cases:
         print(plain(case.id))
+    if any(case.seeks_largest for case in plan.cases):
+        print("batch_size=max is found first, by launches of its own that are not counted here")
     most = plan.schedule.most
     more = f" (up to {most} a case until it is settled)" if most > plan.schedule.launches else ""
     print(

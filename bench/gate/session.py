@@ -241,14 +241,20 @@ def _files(tree: Tree, suites: Sequence[Path]) -> list[str]:
 
 
 def _cases(side: Side, files: Sequence[str], request: Request) -> list[Case]:
-    """The cases of a side, as its own suites declare them."""
+    """The cases of a side, as its own suites declare them. Raises UsageError where a batch size is not known yet."""
     if not files:
         return []
     overrides = {**request.overrides, **{name: [value] for name, value in side.version.axes.items()}}
     listings = describe(side.workers, files, overrides)
     side.plan.files = {one.name: one.file for one in listings}
     cases = [case for one in listings for case in one.expansion.cases]
-    return cases if request.keyword is None else list(filter(parse(request.keyword), cases))
+    if request.keyword is not None:
+        cases = list(filter(parse(request.keyword), cases))
+    if any(case.seeks_largest for case in cases):
+        raise UsageError(
+            "batch_size=max is found by bench run; give the number it found: --axis batch_size=N"
+        )
+    return cases
 
 
 def _write_plan(folder: folders.RunFolder, side: Side, environment: Environment, request: Request) -> None:

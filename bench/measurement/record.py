@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.case import Case
+from bench.case import MAX, Case
 from bench.measurement.detail import Counts, Profile
 from bench.measurement.reading import checked, shallow
 
@@ -35,6 +35,7 @@ PHASED = "phases"  # on a device: the launch that takes the phase ledger, apart 
 COUNTED = "counts"  # what is exact, apart from timing
 PROFILED = "profile"  # the loop under torch.profiler
 STACKED = "stacks"  # the same with Python's stacks, for a flame graph
+SEARCHED = "search"  # a few steps at one batch size, in the search for the largest that fits
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Measurement:
     def from_json(cls, data: Mapping[str, Any]) -> Measurement:
         whole = {
             **data,
-            "case": Case.from_json(data["case"]),
+            "case": _launched(data["case"]),
             "stages": tuple(StageRecord.from_json(stage) for stage in data["stages"]),
         }
         if "counts" in data:
@@ -165,4 +166,12 @@ class Failure:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Failure:
-        return cls(**checked(cls, {**data, "case": Case.from_json(data["case"])}))
+        return cls(**checked(cls, {**data, "case": _launched(data["case"])}))
+
+
+def _launched(data: Mapping[str, Any]) -> Case:
+    """The case of a launch. Raises ValueError for one that none can be of."""
+    case = Case.from_json(data)
+    if case.seeks_largest:
+        raise ValueError(f"a launch has a batch size, not {MAX!r}")
+    return case

@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bench.analysis import largest
 from bench.analysis.caveats import CAVEATS
 from bench.case import DEFAULTS, spell
 from bench.measurement import Environment
@@ -60,7 +61,7 @@ _CHANGE_OF = "epoch.time"  # every case has it, whatever its mode
 
 
 def overview(tables: Tables) -> Iterator[RenderableType]:
-    """A table a suite: its own columns, or the metrics that most readers ask for; then caveats and failures.
+    """A table a suite: its own columns, or the metrics that most readers ask for; then searches, then failures.
 
     The quality of a model that was never trained is left out.
     """
@@ -75,6 +76,8 @@ def overview(tables: Tables) -> Iterator[RenderableType]:
         page.add_smallest_change(_CHANGE_OF)
         page.add_launches()
         yield Lines(page.render())
+    if tables.searches:
+        yield Lines(Text("\n").join([*(Text(plain(searched(one))) for one in tables.searches), Text()]))
     yield from map(Lines, _failures(tables))
 
 
@@ -88,6 +91,44 @@ def columns(tables: Tables, suite: str) -> Sequence[str]:
 def head(name: str) -> str:
     """The head of a metric's column: its name, folded, where there is no shorter one."""
     return _HEADS.get(name, name.replace(".", "\n"))
+
+
+def searched(search: largest.Search) -> str:
+    """What a search for the largest batch has come to, on one line."""
+    number = len(search.tries)
+    tried = f"{number} launch{'es' if number != 1 else ''} tried"
+    head = f"largest batch of {search.case.id}"
+    if search.next is not None:
+        fits = f"{search.batch_size} fits" if search.fitting else "none fits so far"
+        return f"{head}: not found yet ({fits}; {tried})"
+    if search.why == largest.NOTHING:
+        return f"{head}: none fits ({_misfit(search.tries)}; {tried}); measured at batch_size=1"
+    fastest = "" if search.fastest is None else f"; the most samples/s at {search.fastest}"
+    return f"{head}: {search.batch_size} ({_why(search)}; {tried}){fastest}"
+
+
+def _why(search: largest.Search) -> str:
+    match search.why:
+        case largest.DATA:
+            return f"all of the {'training' if search.case.mode == 'train' else 'evaluation'} data"
+        case largest.VALIDATE_EVERY:
+            return f"validate_every={search.case.validate_every} leaves no larger one"
+        case largest.LOADER:
+            return "its loader gives no larger one"
+        case largest.FAILED:
+            return _misfit(search.failing)
+    return "no larger one is tried"
+
+
+def _misfit(failing: Sequence[largest.Try]) -> str:
+    """The smallest size that does not fit, and how that showed."""
+    one = min((one for one in failing if not one.fits), key=lambda one: one.size)
+    match one.failure:
+        case "out_of_memory":
+            return f"{one.size} runs out of memory"
+        case "timeout":
+            return f"{one.size} does not end in time"
+    return f"{one.size} fails, {one.failure}: {one.message}"
 
 
 def metrics(tables: Tables) -> Iterator[RenderableType]:

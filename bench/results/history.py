@@ -13,6 +13,7 @@ from bench.analysis.compare import Between
 from bench.analysis.comparing import BETWEEN_UNKNOWN, between_runs, standard_between
 from bench.analysis.sides import Side
 from bench.errors import ResultsError
+from bench.measurement import SEARCHED
 from bench.results.folder import RESULTS, RunFolder, runs
 from bench.results.journal import read_journal
 
@@ -60,5 +61,6 @@ def launch_seconds(root: Path = RESULTS) -> dict[str, float]:
         except ResultsError:
             continue  # of another version: it cannot tell
         for measurement in records.measurements:
-            found.setdefault(measurement.case.id, []).append(sum(measurement.costs.values()))
+            if measurement.kind != SEARCHED:  # a few steps are no launch of the case
+                found.setdefault(measurement.case.id, []).append(sum(measurement.costs.values()))
     return {case: median(times) for case, times in found.items()}

@@ -17,12 +17,13 @@ import pandas as pd
 
 from bench.analysis.caveats import case_caveats
 from bench.analysis.estimate import estimate
+from bench.analysis.largest import Search, searches
 from bench.analysis.launch import Launch, analysed, steps
 from bench.analysis.progress import progress
 from bench.analysis.quality import Trained
 from bench.case import AxisValue, Case, columns, spell
 from bench.errors import ResultsError
-from bench.measurement import METRICS, STAGES, Environment, Failure, Measurement, metric
+from bench.measurement import METRICS, SEARCHED, STAGES, Environment, Failure, Measurement, metric
 from bench.results.apart import (
     COUNT_COLUMNS,
     OPERATOR_COLUMNS,
@@ -41,6 +42,7 @@ SUMMARY_COLUMNS = [
 ]
 FAILURE_COLUMNS = ["kind", "round", "failure", "message", "where"]
 EPOCH_COLUMNS = ["round", "counted", "epoch", "seconds", "metric", "value"]
+SEARCH_COLUMNS = ["fits", "throughput", "memory", "failure", "message"]
 
 # Columns of numbers even where no row has one, so that every run has the same types.
 _NUMBERS = {
@@ -50,6 +52,8 @@ _NUMBERS = {
     "smallest_change": "float64",
     "steps": "Int64",
     "warmup_steps": "Int64",
+    "throughput": "float64",
+    "memory": "Int64",
 }
 _LIMIT = 2**63  # what a whole number must be below to have a column of numbers
 _ORDER = {name: place for place, name in enumerate(METRICS)}
@@ -63,9 +67,11 @@ class Tables:
     stage x phase. `launches`: one row per launch x metric, what the summary is the median of.
     `failures`: one row per launch that failed. `counts`: one row per case x stage x phase x operator with its
     calls, FLOPs and bytes. `ops`: one row per case x stage x phase x operator or kernel x shapes of a profile.
-    `epochs`: one row per launch that trained x validation, and x test metric of each epoch. `apart` holds by
-    case what is no table: timelines, graphs, traces; `trained` how far the launches of a trained case came,
-    and when. Axes are columns; an axis that a case does not use is empty. Times are seconds, sizes bytes.
+    `epochs`: one row per launch that trained x validation, and x test metric of each epoch. `batch_search`: one
+    row per batch size that was tried, of each case with batch_size=max; no other table knows of these launches.
+    `searches` has them as they were searched; `apart` by case what is no table: timelines, graphs, traces;
+    `trained` how far the launches of a trained case came, and when. Axes are columns; an axis that a case does
+    not use is empty. Times are seconds, sizes bytes.
     """
 
     summary: pd.DataFrame
@@ -76,6 +82,8 @@ class Tables:
     counts: pd.DataFrame
     ops: pd.DataFrame
     epochs: pd.DataFrame
+    batch_search: pd.DataFrame
+    searches: Sequence[Search] = ()
     apart: Mapping[str, Apart] = field(default_factory=dict)
     trained: Mapping[str, Trained] = field(default_factory=dict)
     environment: Environment | None = None
@@ -102,6 +110,8 @@ def build(
     records: Records, plan: Mapping[str, Any] | None = None, environment: Environment | None = None
 ) -> Tables:
     """All tables of these records; the plan gives the order of the cases."""
+    searched = searches([*records.measurements, *records.failures])
+    records = _without_searches(records)
     cases = _cases(records, plan or {})
     measured: dict[str, list[Measurement]] = {case.id: [] for case in cases}
     for measurement in records.measurements:
@@ -111,7 +121,7 @@ def build(
         failed[failure.case.id].append(failure)
     peaks = environment.peaks if environment is not None else ()
     launches = {case.id: analysed(measured[case.id], peaks) for case in cases}
-    axes = columns(cases)
+    axes = columns([*cases, *(search.case for search in searched)])
     tolerance = _tolerance(plan or {})
 
     def frame(rows: Iterable[tuple[Case, dict[str, Any]]], names: Sequence[str]) -> pd.DataFrame:
@@ -169,6 +179,8 @@ def build(
             ((case, row) for case in cases for row in _epochs(case, launches[case.id])),
             EPOCH_COLUMNS,
         ),
+        batch_search=_batch_search(searched, axes),
+        searches=searched,
         apart={case.id: apart_of(measured[case.id]) for case in cases},
         trained={
             case.id: found for case in cases if (found := _trained(case, launches[case.id])) is not None
@@ -177,6 +189,27 @@ def build(
         plan=plan or {},
         notes=records.notes,
     )
+
+
+def _without_searches(records: Records) -> Records:
+    """What is measured. A try of a batch size is neither that nor a failure of a case."""
+    return Records(
+        [record for record in records.measurements if record.kind != SEARCHED],
+        [record for record in records.failures if record.kind != SEARCHED],
+        records.notes,
+    )
+
+
+def _batch_search(searched: Sequence[Search], axes: Sequence[str]) -> pd.DataFrame:
+    """The column of the batch size has the one that was tried, that of the case what was searched for."""
+    tries = [
+        (search.case, one) for search in searched for one in sorted(search.tries, key=lambda one: one.size)
+    ]
+    rows = [
+        (case.sized(one.size), {name: getattr(one, name) for name in SEARCH_COLUMNS}) for case, one in tries
+    ]
+    frame = _frame(rows, axes, SEARCH_COLUMNS)
+    return frame.assign(case=[case.id for case, _ in tries]) if tries else frame
 
 
 def _cases(records: Records, plan: Mapping[str, Any]) -> list[Case]:
@@ -372,6 +405,8 @@ def write(folder: RunFolder, tables: Tables) -> None:
         tables.counts.to_csv(folder.table("counts.csv"), index=False)
         tables.ops.to_parquet(folder.table("ops.parquet"), index=False)
         tables.launches.to_parquet(folder.table("launches.parquet"), index=False)
+        if len(tables.batch_search):
+            tables.batch_search.to_csv(folder.table("batch_search.csv"), index=False)
     except OSError as problem:
         why = os.strerror(problem.errno) if problem.errno else str(problem)  # pandas raises some without
         raise ResultsError(
@@ -399,12 +434,13 @@ def choose(tables: Tables, patterns: Sequence[str]) -> Tables:
 
 
 def as_json(tables: Tables) -> str:
-    """Summary and failures as one JSON object, for programs."""
+    """Summary, failures and the batch sizes that were tried as one JSON object, for programs."""
     return json.dumps(
         {
             "environment": _without_endless(tables.environment.to_json()) if tables.environment else None,
             "summary": _objects(tables.summary),
             "failures": _objects(tables.failures),
+            "batch_search": _objects(tables.batch_search),
         },
         indent=2,
     )

@@ -19,13 +19,17 @@ import torch
 
 from bench.case import Case, Conditions
 from bench.errors import BenchError
-from bench.measurement import COUNTED, PHASED, STACKED, TIMED, Failure, Measurement
+from bench.measurement import COUNTED, PHASED, SEARCHED, STACKED, TIMED, Failure, Measurement
 from bench.suite import Suite
 from bench.training import Task, fit
 from bench.worker import allocator, compiled, counters, plants, profiler, suites
+from bench.worker.ceiling import ceiling
 from bench.worker.environment import environment, usable_cpus
 from bench.worker.guards import Guards
 from bench.worker.meters import NANO, MemoryMeter, Meter, device_synchronizer, device_timer
+from bench.worker.window import windowed
+
+SEARCH_STEPS = 3  # of the stages that a search for the largest batch is about
 
 
 class Diverged(BenchError):
@@ -103,6 +107,8 @@ def measure(
     suite = suites.find(request["suite_file"], case.suite)
     if request["kind"] in (TIMED, PHASED):
         return timed(case, request, {**place, "conditions": settled}, suite, device)
+    if request["kind"] == SEARCHED:
+        return tried(case, request, {**place, "conditions": settled}, suite, device), None
     return apart(case, request, {**place, "conditions": settled}, suite, device), None
 
 
@@ -210,6 +216,65 @@ def apart(
     return Measurement(**place, clock="none", stages=(), costs=costs, **found)
 
 
+def tried(
+    case: Case, request: Mapping[str, Any], place: Mapping[str, Any], suite: Suite, device: torch.device
+) -> Measurement:
+    """A few steps over full batches: whether the batch size fits, what it takes and how fast it is.
+
+    On the CPU an allocation fails above the `room` that the request leaves, before the kernel kills something.
+    """
+    memory = MemoryMeter(device)
+    memory.start()
+    timer = device_timer(device, phases=False)
+    with ceiling(request["room"] if device.type == "cpu" else None):
+        began = time.perf_counter_ns()
+        task = build(suite, case, device)
+        built = time.perf_counter_ns()
+        trains = case.mode == "train"
+        evaluations = 1 if trains else SEARCH_STEPS
+        short = windowed(task, SEARCH_STEPS, evaluations, evaluations)
+        every = case.validate_every and min(case.validate_every, SEARCH_STEPS)
+        meter = Meter(
+            task.model,
+            task.optimizer,
+            timer,
+            device_synchronizer(device),
+            records_graph=case.mode == "eval",
+        )
+        try:
+            fit(short, 1, case.mode, every, meter)
+        finally:
+            meter.close()
+        ended = time.perf_counter_ns()
+        peaks = memory.peaks()
+        if task.teardown is not None:
+            task.teardown()
+    return Measurement(
+        **{**place, "conditions": {**place["conditions"], "data_samples": samples_of(task, trains)}},
+        clock=timer.name,
+        stages=tuple(meter.stages),
+        memory=peaks,
+        checks=meter.checks,
+        costs={
+            "before_build": (began - request["launched_at"]) * NANO,
+            "build": (built - began) * NANO,
+            "loop": (ended - built) * NANO,
+        },
+    )
+
+
+def samples_of(task: Task, trains: bool) -> int | None:
+    """The most samples that a batch can have: all of the data of the stages that matter, no more than there
+    are to train on. None where one of them has no length.
+    """
+    there = suites.length_of(task.train_loader)
+    if trains or there is None:
+        return there
+    evaluated = [suites.length_of(loader) for loader in (task.validate_loader, task.test_loader)]
+    known = [length for length in evaluated if length is not None]
+    return min(there, max(known)) if len(known) == len(evaluated) else None
+
+
 def check_finite(meter: Meter) -> None:
     """Raises Diverged where a stage ended with a loss that is no finite number."""
     for record in meter.stages:
@@ -235,7 +300,8 @@ def kind_of(problem: BaseException) -> str:
     """Which of FAILURES an exception is."""
     if isinstance(problem, Diverged):
         return "diverged"
-    if isinstance(problem, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(problem):
+    starved = any(words in str(problem) for words in ("can't allocate memory", "std::bad_alloc"))
+    if isinstance(problem, MemoryError | torch.OutOfMemoryError) or starved:
         return "out_of_memory"
     return "unsupported" if isinstance(problem, NotImplementedError) else "error"
 

@@ -121,11 +121,11 @@ def probe(path: str, cases: Sequence[Case]) -> dict[str, list[str]]:
 
 def check_sizes(case: Case, task: Any) -> None:
     """Raises UsageError where a batch, or the steps between two validations, exceed the training data."""
-    dataset = getattr(task.train_loader, "dataset", None)
-    if "batch_size" in case.axes and isinstance(dataset, Sized) and len(dataset) < case.batch_size:
+    samples = length_of(task.train_loader)
+    if "batch_size" in case.axes and samples is not None and samples < case.batch_size:
         raise UsageError(
             f"batch_size {case.batch_size} is larger than the training data of {case.suite!r}, "
-            f"{len(dataset)} samples; choose at most {len(dataset)}"
+            f"{samples} samples; choose at most {samples}"
         )
     every = case.validate_every
     if every is not None and case.mode == "train" and isinstance(task.train_loader, Sized):
@@ -135,6 +135,12 @@ def check_sizes(case: Case, task: Any) -> None:
                 f"validate_every {every} is more than the {steps} steps of an epoch at batch_size "
                 f"{case.batch_size}; choose at most {steps}, or 'epoch'"
             )
+
+
+def length_of(loader: Any) -> int | None:
+    """How many samples the data set of a loader has; None where it has no length."""
+    dataset = getattr(loader, "dataset", None)
+    return len(dataset) if isinstance(dataset, Sized) else None
 
 
 def own_files(names: Iterable[str]) -> list[str]:

@@ -12,7 +12,7 @@ _ALLOCATORS = ("jemalloc", "tcmalloc", "mimalloc", "tbbmalloc", "snmalloc")
 _PRELOADS = ("LD_PRELOAD", "DYLD_INSERT_LIBRARIES")
 
 # Of a control group: its limit, what is used, and what of that is cached files that are not in use.
-_LIMITS = (
+LIMITS = (
     ("memory.max", "memory.current", "inactive_file"),
     ("memory.high", "memory.current", "inactive_file"),
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -26,7 +26,7 @@ def limit(scene: Scene) -> Finding:
     """
     found: list[tuple[float, float]] = []
     for group in scene.groups("memory"):
-        for file, used, cached in _LIMITS:
+        for file, used, cached in LIMITS:
             most = scene.number(group / file)  # none where it reads max
             if most is not None and most < 2**60:  # version 1 writes no limit as a huge one
                 idle = scene.counts(group / "memory.stat").get(cached, 0)

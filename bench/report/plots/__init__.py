@@ -1,10 +1,10 @@
 """Pictures of a run, as SVG and PNG: layout only, every number comes from the tables.
 
 The tables become pages (`pages`, worded by `labels`), a page becomes pictures (`batch_sizes`, `phases`,
-`optimizers`, `data_wait`, `evaluation_modes`, `launches`, `quality`, `memory_timeline`, `autograd_graph`), and
-these are made of a `sheet`, `rows`, `lettering` and a `style`. Each suite and device has a page of its own. Axes
-are open-ended, so no picture counts on one: what varies is spelled in its labels, and a picture that there is
-no data for is left out.
+`optimizers`, `data_wait`, `evaluation_modes`, `launches`, `quality`, `memory_timeline`, `largest`,
+`autograd_graph`), and these are made of a `sheet`, `rows`, `lettering` and a `style`. Each suite and device has a
+page of its own. Axes are open-ended, so no picture counts on one: what varies is spelled in its labels, and a
+picture that there is no data for is left out.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from bench.report.plots import (
     data_wait,
     evaluation_modes,
     forest,
+    largest,
     launches,
     memory_timeline,
     optimizers,
@@ -43,6 +44,7 @@ PICTURES: Mapping[str, Callable[[Page], Figure | None]] = {
     "memory_timeline": memory_timeline.draw,
     "launches": launches.draw,
     "quality": quality.draw,
+    "batch_search": largest.draw,
 }
 
 # Of each case of a profile.

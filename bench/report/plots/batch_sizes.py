@@ -84,7 +84,7 @@ def _as_lines(
                 axes.set_axis_off()
                 continue
             _draw_lines(axes, here, metrics[kind], factor, apart, looks)
-            _batch_size_axis(axes, sizes)
+            batch_size_axis(axes, sizes)
             axes.set_ylabel(f"{title.lower()} [{unit}]")
             axes.tick_params(labelleft=True)
             head = ": ".join(filter(None, [setting, heads[kind]]))
@@ -133,7 +133,7 @@ def _draw_lines(
         )
 
 
-def _batch_size_axis(axes: Axes, sizes: Sequence[int]) -> None:
+def batch_size_axis(axes: Axes, sizes: Sequence[int]) -> None:
     """Doubling is one step. Every size that was measured has a tick, and a label where there is room."""
     octaves = math.log2(sizes[-1] / sizes[0])
     labelled = [sizes[0]]

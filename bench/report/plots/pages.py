@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.analysis.largest import Search
 from bench.analysis.quality import Group, groups
 from bench.case import TRAINING_AXES
 from bench.measurement import AutogradGraph, MemoryTimeline
@@ -80,6 +81,18 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Searched:
+    """A search for the largest batch. `parts` spells, by axis, what tells it apart from the others of its page."""
+
+    search: Search
+    parts: Mapping[str, str]
+
+    def line(self, apart: Collection[str]) -> str:
+        """Its line, where the axes `apart` have panels of their own."""
+        return ", ".join(part for axis, part in self.parts.items() if axis not in apart)
+
+
+@dataclass(frozen=True)
 class Page:
     """The cases of one suite on one device, and what all their pictures say."""
 
@@ -87,6 +100,7 @@ class Page:
     where: str  # the second line of each title
     caveats: Sequence[str]  # what each says at its foot
     suffix: str  # of the file names
+    searches: Sequence[Searched] = ()
 
     def having(self, metrics: Mapping[str, str]) -> dict[str, list[Shown]]:
         """By kind, the cases with the metric that is asked of their kind; no kind without cases."""
@@ -99,8 +113,7 @@ class Page:
     @property
     def settings(self) -> list[str]:
         """The axes that change what is measured, not how: they may set one panel against another."""
-        axes = dict.fromkeys(axis for case in self.cases for axis in case.parts)
-        return [axis for axis in axes if axis not in {"batch_size", "mode", *TRAINING_AXES}]
+        return settings(case.parts for case in self.cases)
 
     @property
     def memory(self) -> str:
@@ -113,6 +126,12 @@ class Page:
         ordered = sorted(self.cases, key=lambda case: case.kind != TRAIN)
         names = dict.fromkeys(case.line(apart) for case in ordered)
         return {name: Look.number(number) for number, name in enumerate(names)}
+
+
+def settings(parts: Iterable[Mapping[str, str]]) -> list[str]:
+    """Of the axes that tell cases apart, those that change what is measured, not how."""
+    axes = dict.fromkeys(axis for of_case in parts for axis in of_case)
+    return [axis for axis in axes if axis not in {"batch_size", "mode", *TRAINING_AXES}]
 
 
 def uneven(sizes: Collection[float]) -> bool:
@@ -147,8 +166,15 @@ def pages_of(tables: Tables) -> list[Page]:
         while suffix in pages:
             suffix += "-2"
         caveats = labels.caveats(rows, failed=len(failed.get((suite, device), ())))
-        pages[suffix] = Page(cases, labels.where(tables, suite, device), caveats, suffix)
+        searched = _searched(tables, suite, device)
+        pages[suffix] = Page(cases, labels.where(tables, suite, device), caveats, suffix, searched)
     return list(pages.values())
+
+
+def _searched(tables: Tables, suite: str, device: str) -> list[Searched]:
+    found = [one for one in tables.searches if (one.case.suite, one.case.device) == (suite, device)]
+    rows = [{axis: one.case.used.get(axis) for axis in tables.axes} for one in found]
+    return [Searched(*pair) for pair in zip(found, labels.parts(rows, tables.axes), strict=True)]
 
 
 def _by_page(frame: pd.DataFrame) -> dict[tuple[str, str], list[dict[str, Any]]]:
