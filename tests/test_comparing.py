@@ -213,6 +213,25 @@ class TestWhereTheNumbersComeFrom:
         row = only(side(**{metric: 1}), side(environment(**elsewhere), **{metric: 2}))
         assert (row.verdict, row.gates, row.caveats) == ("regressed", gates, caveats)
 
+    @pytest.mark.parametrize(
+        ("elsewhere", "gates"),
+        [
+            ({}, True),
+            ({"cpu": "another"}, False),
+            ({"cpu_capability": "AVX512"}, False),
+            ({"host": "b"}, True),
+        ],
+    )
+    def test_what_follows_how_sums_are_rounded_gates_on_the_same_processor_alone(self, elsewhere, gates):
+        """Whose line search looks once more dispatches more operators, too."""
+        base = side(count__ops=1, work__train__closure_evaluations=70)
+        other = side(environment(**elsewhere), count__ops=2, work__train__closure_evaluations=71)
+        found = rows(base, other)
+        for name in ("count.ops", "work.train.closure_evaluations"):
+            row = found[CASE, name]
+            assert (row.verdict, row.gates) == ("regressed", gates)
+            assert row.caveats == (() if gates else ("other_cpu",))
+
     def test_across_machines_times_are_shown_and_never_gate(self):
         row = only(side(epoch__time=1), side(epoch__time=2), told(across=True))
         assert (row.verdict, row.gates, row.caveats) == ("regressed", False, ("other_machine",))

@@ -197,6 +197,7 @@ class _Judge:
         self._known = first is not None and second is not None
         self._counts = first is None or second is None or same_for_counts(first, second)
         self._machine = first is None or second is None or same_for_machine_counts(first, second)
+        self._rounding = self._machine and (first is None or second is None or first.cpu == second.cpu)
 
     def row(self, pair: Pair) -> Row:
         if pair.metric.kind in EXACT:
@@ -219,9 +220,21 @@ class _Judge:
         return self._asked.between(pair.case) if drifts(pair.metric) else Between(0.0)
 
     def _exact(self, pair: Pair) -> Row:
-        comparable = self._counts if pair.metric.kind == "exact" else self._counts and self._machine
+        comparable = self._counts
+        if follows_rounding(pair.base) or follows_rounding(pair.candidate):
+            comparable &= self._rounding
+        elif pair.metric.kind == "machine":
+            comparable &= self._machine
         caveats = () if comparable else ("other_software",) if not self._counts else ("other_cpu",)
         return exact(pair, comparable and is_gated(pair.metric, pair.policy), caveats)
+
+
+def follows_rounding(side: CaseSide) -> bool:
+    """Whether what a case does depends on how its sums are rounded: how often a line search looks does.
+
+    Another processor, or another library on it, then counts otherwise.
+    """
+    return "work.train.closure_evaluations" in side.observed
 
 
 def exact(pair: Pair, gates: bool, caveats: tuple[str, ...] = ()) -> Row:
