@@ -31,4 +31,5 @@ suite = Suite(
         "persistent_workers": [None, True],
         "workers": [0, 1, 2, 4],
     },
+    columns=["train.step_mean", "train.data_share", "train.throughput", "epoch.time", "memory.peak_rss"],
 )

@@ -37,6 +37,7 @@ _OVERVIEW = (
 # Heads that are shorter than the names.
 _HEADS = {
     "train.step_time": "step",
+    "train.step_mean": "mean\nstep",
     "train.throughput": "train",
     "validate.throughput": "validate",
     "test.throughput": "test",
