@@ -38,13 +38,14 @@ SEES = {
     "training": (),
     "tasks": ("errors", "case", "training"),
     "worker": ("errors", "case", "suite", "measurement", "training", "tasks"),
+    "templates": ("bench", "training"),  # what `bench init` writes: a suite, as users write one
     "bench": ("errors", "case", "suite", "measurement", "results"),  # the front door opens fast
     "__main__": ("cli",),
 }
 
 # Who alone imports a module; `training` knows nothing else.
 ONLY = {
-    "torch": ("training", "worker", "tasks"),
+    "torch": ("training", "worker", "tasks", "templates"),
     "torchvision": ("worker", "tasks"),
     "bench.cli": ("cli", "__main__"),
 }
@@ -84,6 +85,7 @@ DRIVEN_THROUGH = {
     "bench.cli.profile": "bench.cli",
     "bench.cli.resume": "bench.cli",
     "bench.cli.run": "bench.cli",
+    "bench.templates.suite": "bench.cli.init",  # a form to fill in
     "bench.gate.session": "bench.cli",  # a session is trees, workers and a folder: all of an A/B
     "bench.measurement.environment": "bench.measurement",  # the waist is one, in several files
     "bench.measurement.metrics": "bench.measurement",

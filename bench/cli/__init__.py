@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import typer
 
-from bench.cli import ab, bisect, compare, doctor, inspect, listing, profile, run, selftest
+from bench.cli import ab, bisect, compare, doctor, init, inspect, listing, profile, run, selftest
 from bench.errors import HarnessFault, Interrupted, UsageError
 from bench.report.units import plain
 
@@ -28,6 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+init.register(app)
 listing.register(app)
 run.register(app)
 profile.register(app)

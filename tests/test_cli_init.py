@@ -1,0 +1,570 @@
+"""`bench init` as a user meets it: what it writes runs at once, and nothing that is there is touched."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import io
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import typer
+
+from bench import cli
+from bench.cli.init import TEMPLATES, WORKFLOW, suite_name
+from bench.cli.own_model import OwnModel, find_model
+from bench.thresholds import read_thresholds
+
+ROOT = Path(__file__).parents[1]
+WRITTEN = ("suites/mine.py", "thresholds.toml", WORKFLOW, "Makefile")
+QUICK = ("--launches", "1", "--repeats", "0", "--no-profile", "--quiet")
+
+
+@dataclass
+class Done:
+    code: int
+    out: str
+    err: str
+
+
+def bench(place, *arguments) -> Done:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(place), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.exit_code(list(arguments))
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def init(place) -> Done:
+    done = bench(place, "init")
+    assert (done.code, done.err) == (0, ""), done.err
+    return done
+
+
+def files(place) -> dict[str, bytes]:
+    return {str(file.relative_to(place)): file.read_bytes() for file in place.rglob("*") if file.is_file()}
+
+
+def put(place, path, text=""):
+    file = place / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A folder called mine, empty before: where `init` was, and what it said."""
+    place = tmp_path_factory.mktemp("empty") / "mine"
+    place.mkdir()
+    return place, init(place)
+
+
+@pytest.fixture
+def mine(tmp_path):
+    place = tmp_path / "mine"
+    place.mkdir()
+    return place
+
+
+class TestAnEmptyFolder:
+    def test_each_file_is_written_and_said(self, begun):
+        place, done = begun
+        assert set(files(place)) >= set(WRITTEN)
+        assert [f"wrote {path}" for path in WRITTEN] == done.out.splitlines()[:4]
+        said = done.out.splitlines()[4:]
+        assert [line.split("  ")[:2] for line in said] == [["next:"], ["", "bench run"], ["", "bench ab"]]
+
+    def test_no_word_of_a_template_is_left(self, begun):
+        place, _ = begun
+        assert [path for path in WRITTEN if re.search(r"@[a-z]+@", (place / path).read_text())] == []
+
+    def test_no_line_ends_in_blanks(self, begun):
+        place, _ = begun
+        lines = [line for path in WRITTEN for line in (place / path).read_text().splitlines()]
+        assert [line for line in lines if line != line.rstrip()] == []
+
+    def test_the_suite_lists(self, begun):
+        place, _ = begun
+        done = bench(place, "list", "--axis", "device=cpu")
+        assert (done.code, done.out.splitlines()[-1]) == (0, "4 cases")
+        assert "mine/device=cpu/batch_size=64/mode=train" in done.out
+
+    def test_the_suite_runs(self, begun):
+        place, _ = begun
+        done = bench(place, "run", *QUICK, "--axis", "device=cpu", "-k", "batch_size=256 and mode=train")
+        assert done.code == 0, done.err
+        (run,) = (place / "results").iterdir()
+        assert "train.step_time" in (run / "summary.csv").read_text()
+
+    def test_the_make_target_runs_it(self, begun):
+        place, _ = begun
+        assert made(place, "bench") == "bench run suites"
+        assert made(place, "bench", "BENCH_ARGS=-k train") == "bench run suites -k train"
+
+    def test_the_folder_may_be_named(self, tmp_path, mine):
+        done = bench(tmp_path, "init", "mine")
+        assert done.code == 0
+        assert set(files(mine)) == set(WRITTEN)
+        assert "next, in mine:" in done.out
+
+    def test_whoever_has_no_name_is_mine(self, tmp_path):
+        (tmp_path / "é").mkdir()
+        init(tmp_path / "é")
+        assert set(files(tmp_path / "é")) == set(WRITTEN)
+
+
+def made(place, *arguments) -> str:
+    """What make would run; without the settings of a make that runs the tests."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-n", *arguments],
+        cwd=place,
+        env=clean,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+class TestThresholds:
+    def test_they_are_read(self, begun):
+        place, _ = begun
+        (rule,) = read_thresholds(place / "thresholds.toml")
+        assert dict(rule.changes) == {"regression": "fail", "improvement": "ignore"}
+
+    def test_so_are_the_examples_in_their_comments(self, begun, tmp_path):
+        place, _ = begun
+        text = (place / "thresholds.toml").read_text()
+        put(tmp_path, "t.toml", re.sub(r"^# (?=\[\[|\w+ = )", "", text, flags=re.MULTILINE))
+        assert [rule.metric for rule in read_thresholds(tmp_path / "t.toml")] == [
+            "",
+            "train.step_time",
+            "memory.*",
+        ]
+
+
+class TestWorkflow:
+    def test_it_is_yaml(self, begun):
+        yaml = pytest.importorskip("yaml")
+        place, _ = begun
+        (job,) = yaml.safe_load((place / WORKFLOW).read_text())["jobs"].values()
+        assert job["steps"][0]["with"]["fetch-depth"] == 0
+        assert all("uses" in step or "run" in step for step in job["steps"])
+
+    def test_without_a_parser_its_shape_is(self, begun):
+        lines = [line for line in (begun[0] / WORKFLOW).read_text().splitlines() if line.strip()]
+        indents = [len(line) - len(line.lstrip(" ")) for line in lines]
+        assert "\t" not in "".join(lines)
+        assert all(indent % 2 == 0 for indent in indents)
+        assert all(after - before <= 4 for before, after in itertools.pairwise(indents))
+        assert "          fetch-depth: 0 # the history, in which bench ab finds that place" in lines
+        assert f'          python-version: "{sys.version_info.major}.{sys.version_info.minor}"' in lines
+
+    def test_its_commands_have_such_flags(self, begun):
+        commands = re.findall(r"\bbench ((?:run|ab) suites .*)", (begun[0] / WORKFLOW).read_text())
+        verbs = typer.main.get_command(cli.app).commands
+        assert [command.split()[0] for command in commands] == ["run", "ab"]
+        for command in commands:
+            verb, *arguments = command.split()
+            verbs[verb].make_context(verb, arguments)
+
+    @pytest.mark.parametrize(
+        ("there", "needs"),
+        [
+            ({}, ""),
+            ({"pyproject.toml": "[tool.ruff]"}, ""),
+            ({"pyproject.toml": "not = = toml"}, ""),
+            ({"requirements.txt": "torch"}, " -r requirements.txt"),
+            ({"setup.py": ""}, " --config-settings editable_mode=compat -e ."),
+            ({"pyproject.toml": "[project]\nname = 'a'"}, " --config-settings editable_mode=compat -e ."),
+            ({"pyproject.toml": "[build-system]\nbuild-backend = 'hatchling.build'"}, " -e ."),
+        ],
+    )
+    def test_it_installs_the_project_as_it_can_be(self, mine, monkeypatch, there, needs):
+        monkeypatch.setattr("bench.cli.init.__version__", "1.2.3.dev4+g567")
+        for path, text in there.items():
+            put(mine, path, text)
+        init(mine)
+        assert f'pip install "epochbench>=1.2.3.dev4"{needs}\n' in (mine / WORKFLOW).read_text()
+
+    @pytest.mark.parametrize("below", [".", "part"])
+    def test_it_compares_once_the_base_has_the_suites(self, tmp_path, monkeypatch, below):
+        place = tmp_path / "mine" / below
+        place.mkdir(parents=True)
+        put(tmp_path, "bin/bench", '#!/bin/sh\necho "bench $*"\n')
+        (tmp_path / "bin" / "bench").chmod(0o755)
+        for role in ("AUTHOR", "COMMITTER"):
+            monkeypatch.setenv(f"GIT_{role}_NAME", "A tester")
+            monkeypatch.setenv(f"GIT_{role}_EMAIL", "tester@example.org")
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setenv("GITHUB_BASE_REF", "main")
+
+        def run(*command) -> str:
+            done = subprocess.run(command, cwd=place, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            return done.stdout.strip()
+
+        def commit(message):
+            run("git", "add", "-A")
+            run("git", "commit", "-qm", message, "--allow-empty")
+
+        run("git", "init", "-qb", "main")
+        put(place, "note")
+        commit("before")
+        run("git", "update-ref", "refs/remotes/origin/main", "HEAD")
+        init(place)
+        commit("suites")
+        script = (place / WORKFLOW).read_text().partition("run: |\n")[2].partition("      - name")[0]
+        command = ("bash", "-e", "-c", script)
+        assert run(*command) == "nothing to compare with: suites is new"
+        run("git", "update-ref", "refs/remotes/origin/main", "HEAD")
+        commit("work")
+        assert run(*command).startswith("bench ab suites --time-budget")
+
+
+class TestWhatIsThere:
+    def test_twice_is_harmless(self, mine):
+        init(mine)
+        before = files(mine)
+        done = init(mine)
+        assert files(mine) == before
+        assert done.out.splitlines()[:4] == [f"{path} is there already: left as it is" for path in WRITTEN]
+
+    def test_nothing_is_overwritten(self, mine):
+        own = {path: f"# {path}, my own\r\nbench:\n\ttrue" for path in WRITTEN}
+        for path, text in own.items():
+            put(mine, path)
+            (mine / path).write_bytes(text.encode())
+        init(mine)
+        assert files(mine) == {path: text.encode() for path, text in own.items()}
+
+    def test_one_that_is_missing_is_written_beside_the_others(self, mine):
+        put(mine, "thresholds.toml", "[default]\npolicy = 'warn'\n")
+        done = init(mine)
+        assert "thresholds.toml is there already: left as it is" in done.out
+        assert f"wrote {WORKFLOW}" in done.out
+        assert (mine / "thresholds.toml").read_text() == "[default]\npolicy = 'warn'\n"
+
+    def test_a_link_is_not_written_through(self, tmp_path, mine):
+        (mine / "thresholds.toml").symlink_to(tmp_path / "elsewhere")
+        assert "thresholds.toml is there already" in init(mine).out
+        assert not (tmp_path / "elsewhere").exists()
+
+    def test_a_suites_folder_of_other_things_is_not_measured(self, mine):
+        put(mine, "suites/of_rooms.py", "raise SystemExit(1)")
+        done = init(mine)
+        assert made(mine, "bench") == "bench run suites/mine.py"
+        assert "bench ab suites/mine.py " in (mine / WORKFLOW).read_text()
+        assert "  bench run suites/mine.py  " in done.out
+
+
+class TestMakefile:
+    def test_one_without_the_target_is_not_changed(self, mine):
+        text = "\n.PHONY: bench-all\nbench := 1\nbench-all: bench2\n\techo bench:\n"
+        put(mine, "Makefile", text)
+        done = init(mine)
+        assert (mine / "Makefile").read_text() == text
+        assert "for make bench, add a line at the end of Makefile: include bench.mk" in done.out
+        put(mine, "Makefile", f"{text}include bench.mk\n")
+        assert made(mine, "bench") == "bench run suites"
+        assert "add a line" not in init(mine).out
+
+    @pytest.mark.parametrize("target", ["bench:", "bench::", "test bench : all", "bench test:"])
+    def test_one_with_the_target_is_enough(self, mine, target):
+        put(mine, "Makefile", f"all:\n\ttrue\n{target}\n\ttrue\n")
+        assert "Makefile is there already: left as it is" in init(mine).out
+        assert not (mine / "bench.mk").exists()
+
+    def test_the_one_that_make_reads_is_meant(self, mine):
+        put(mine, "GNUmakefile", "all:\n")
+        assert "at the end of GNUmakefile: include bench.mk" in init(mine).out
+        assert not (mine / "Makefile").exists()
+
+
+class TestHints:
+    def test_a_folder_below_the_top_of_a_repository(self, tmp_path, mine):
+        (tmp_path / ".git").mkdir()
+        said = init(mine).out
+        assert f"at the top of a repository only: move {WORKFLOW} there" in said
+        assert "run in mine: defaults: {run: {working-directory: mine}}" in said
+
+    def test_the_top_of_one_needs_no_such_word(self, mine):
+        (mine / ".git").mkdir()
+        said = init(mine).out
+        assert "GitHub" not in said
+        assert "add it to .gitignore" in said
+
+    def test_runs_that_git_ignores_need_none_either(self, mine):
+        (mine / ".git").mkdir()
+        put(mine, ".gitignore", "/results/\n")
+        assert "gitignore" not in init(mine).out
+
+    @pytest.mark.parametrize(
+        ("pyproject", "there", "said"),
+        [
+            ("[project]\nname = 'a'", (), True),
+            ("[project]\nname = 'a'\n[tool.setuptools]\npackages = ['a']", (), False),
+            ("[project]\nname = 'a'\n[tool.setuptools.packages.find]\ninclude = ['a']", (), False),
+            ("[project]\nname = 'a'", ("src/a/__init__.py",), False),
+            ("[project]\nname = 'a'\n[build-system]\nbuild-backend = 'flit_core.buildapi'", (), False),
+            ("[tool.ruff]", ("requirements.txt",), False),
+        ],
+    )
+    def test_setuptools_would_take_the_suites_for_a_package(self, mine, pyproject, there, said):
+        put(mine, "pyproject.toml", pyproject)
+        for path in there:
+            put(mine, path)
+        assert ("setuptools looks for" in init(mine).out) is said
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("pyproject", "name"),
+        [
+            ("", "my_project_2"),
+            ("[project]\nname = 'Deep.Learner'", "deep_learner"),
+            ("[tool.poetry]\nname = 'poet'", "poet"),
+            ("[project]\nname = 7", "my_project_2"),
+            ("project = 'x'", "my_project_2"),
+            ("[project]\nname = '../\"x'", "x"),
+            ("[project]\nname = '_-'", "mine"),
+            ("[project]\nname = 'json'", "json_loop"),
+            ("[project]\nname = 'torch'", "torch_loop"),
+            ("[project]\nname = 'flat'", "flat_loop"),
+            ("[project]\nname = 'inner'", "inner_loop"),
+            ("[project]\nname = 'single'", "single_loop"),
+        ],
+    )
+    def test_of_the_project_or_the_folder_and_of_no_module(self, tmp_path, pyproject, name):
+        place = tmp_path / "My Project-2"
+        for path in ("flat/__init__.py", "src/inner/__init__.py", "single.py"):
+            put(place, path)
+        assert suite_name(place, tomllib.loads(pyproject)) == name
+
+    def test_a_package_of_that_name_can_be_imported_from_the_suite(self, mine):
+        put(mine, "mine/__init__.py", "WIDTHS = [3]")
+        init(mine)
+        suite = mine / "suites" / "mine_loop.py"
+        text = suite.read_text().replace("from bench import Suite", "import mine\nfrom bench import Suite")
+        suite.write_text(text.replace('"mode": [', '"width": mine.WIDTHS,\n        "mode": ['))
+        done = bench(mine, "list", "--axis", "device=cpu")
+        assert "mine_loop/device=cpu/batch_size=64/width=3/mode=train" in done.out, done.err
+
+
+NET = "from torch import nn\n\n\nclass {name}(nn.Module):\n    {body}\n"
+PLAIN = "pass"
+
+
+class TestOwnModel:
+    def found(self, place, sources):
+        for path, text in sources.items():
+            put(place, path, text)
+        return find_model(place)
+
+    def test_it_is_named_in_the_suite_and_said(self, mine):
+        put(mine, "package/nets.py", NET.format(name="TinyNet", body="def __init__(self, depth=3): ..."))
+        done = init(mine)
+        text = (mine / "suites" / "mine.py").read_text()
+        assert "    #   from package.nets import TinyNet\n    #   model = TinyNet()\n" in text
+        assert "your model: package.nets.TinyNet goes into suites/mine.py" in done.out
+        put(mine, "package/nets.py", NET.format(name="TinyNet", body=f"{PLAIN}\nraise SystemExit(9)"))
+        assert bench(mine, "list").code == 0, "the suite does without it"
+
+    def test_none_of_the_users_code_runs(self, mine):
+        put(mine, "mine/__init__.py", "open('ran', 'w')\n")
+        put(mine, "mine/nets.py", NET.format(name="Net", body=PLAIN) + "open('ran', 'w')\n")
+        init(mine)
+        assert not (mine / "ran").exists()
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "import torch\nclass A(torch.nn.Module): ...",
+            "import torch.nn as layers\nclass A(layers.Module): ...",
+            "from torch.nn import Module\nclass A(Module): ...",
+            "from torch.nn import Module as Base\nclass A(object, Base): ...",
+            "import lightning as L\nclass A(L.LightningModule): ...",
+            "from pytorch_lightning import LightningModule\nclass A(LightningModule): ...",
+        ],
+    )
+    def test_however_its_base_is_written(self, tmp_path, text):
+        assert self.found(tmp_path, {"a.py": text}) == OwnModel("a", "A")
+
+    @pytest.mark.parametrize(
+        "sources",
+        [
+            {},
+            {"a.py": "from enum import Module\nclass A(Module): ..."},
+            {"a.py": "from .nn import Module\nclass A(Module): ..."},
+            {"a.py": NET.format(name="_Part", body=PLAIN)},
+            {"a.py": "def Module(:\n"},
+            {"a.py": "Module = \0"},
+            {"a.py": "Module" + "[" * 5000},
+            {"a.py": NET.format(name="A", body=PLAIN) + "#" * 300_000},
+            {"tests/a.py": NET.format(name="A", body=PLAIN)},
+            {"test_a.py": NET.format(name="A", body=PLAIN)},
+            {".hidden/a.py": NET.format(name="A", body=PLAIN)},
+            {"not-a-name/a.py": NET.format(name="A", body=PLAIN)},
+            {"class/a.py": NET.format(name="A", body=PLAIN)},
+            {"own/pyvenv.cfg": "", "own/lib/a.py": NET.format(name="A", body=PLAIN)},
+        ],
+    )
+    def test_what_is_none(self, tmp_path, sources):
+        assert self.found(tmp_path, sources) is None
+
+    @pytest.mark.parametrize(
+        ("signature", "needs", "call"),
+        [
+            ("self", (), "model = Net()"),
+            ("self, width=3, *rest, depth=2, **more", (), "model = Net()"),
+            ("self, width, depth=2", ("width",), "model = Net(width)"),
+            (
+                "self, width, /, height, *, depth, name=''",
+                ("width", "height", "depth=depth"),
+                "model = Net(width, height, depth=depth)",
+            ),
+        ],
+    )
+    def test_what_its_constructor_needs(self, tmp_path, signature, needs, call):
+        body = f"def __init__({signature}): ..."
+        model = self.found(tmp_path, {"a.py": NET.format(name="Net", body=body)})
+        assert model == OwnModel("a", "Net", needs)
+        assert model.lines == ("from a import Net", call)
+
+    def test_of_several_the_one_that_is_called_a_model(self, tmp_path):
+        needy = "def __init__(self, width): ..."
+        sources = {
+            "a.py": NET.format(name="Head", body=PLAIN),
+            "b.py": NET.format(name="BigNet", body=needy),
+            "package/deep/c.py": NET.format(name="SmallNet", body=PLAIN),
+            "src/package/d.py": NET.format(name="MyModel", body=PLAIN),
+        }
+        assert self.found(tmp_path, sources) == OwnModel("package.d", "MyModel")
+
+    def test_a_package_is_imported_by_its_name(self, tmp_path):
+        sources = {"package/__init__.py": NET.format(name="Net", body=PLAIN)}
+        assert self.found(tmp_path, sources) == OwnModel("package", "Net")
+
+    def test_the_search_ends(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("bench.cli.own_model._MOST_FILES", 2)
+        for name in ("a", "b"):
+            put(tmp_path, f"{name}.py")
+        assert self.found(tmp_path, {"c.py": NET.format(name="Net", body=PLAIN)}) is None
+
+    def test_a_pipe_is_not_waited_for(self, mine):
+        for name in ("a.py", "pyproject.toml", ".gitignore"):
+            os.mkfifo(mine / name)
+        init(mine)
+
+    def test_nothing_is_said_of_the_users_text(self, mine):
+        put(mine, "a.py", NET.format(name="Net", body="x = '\\d'"))
+        done = subprocess.run(
+            [sys.executable, "-W", "always", "-m", "bench", "init"],
+            cwd=mine,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "your model: a.Net" in done.stdout
+
+
+class TestBadFolders:
+    @pytest.mark.parametrize(
+        ("folder", "words"),
+        [
+            ("nowhere", "folder nowhere does not exist; make it first: mkdir -p nowhere"),
+            ("file", "file is no folder; name the one that your project lies in"),
+            ("file/below", "file/below is no folder"),
+            ("x" * 300, "cannot be read: File name too long; name another"),
+            ("taken", "taken/suites/taken.py cannot be written: taken/suites is no folder; rename it"),
+        ],
+    )
+    def test_it_is_one_line_with_the_remedy(self, tmp_path, folder, words):
+        put(tmp_path, "file")
+        put(tmp_path, "taken/suites")
+        before = files(tmp_path)
+        done = bench(tmp_path, "init", folder)
+        assert (done.code, len(done.err.splitlines())) == (2, 1), done.err
+        assert words in done.err
+        assert files(tmp_path) == before
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="a folder in which nobody may write")
+    def test_one_that_cannot_be_written(self, tmp_path):
+        done = bench(tmp_path, "init", "/proc/self/task")
+        assert (done.code, len(done.err.splitlines())) == (2, 1), done.err
+        assert "cannot be written" in done.err
+
+    def test_a_disk_that_is_full_keeps_no_half_of_a_file(self, disk):
+        with contextlib.suppress(OSError), (disk / "full").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        done = bench(disk, "init")
+        assert (done.code, len(done.err.splitlines())) == (2, 1), done.err
+        assert "make room" in done.err
+        assert set(files(disk)) == {"full"}
+
+
+def building() -> tuple[str, ...]:
+    """Flags of a build with the setuptools that is here; none where it is older than pyproject.toml asks for."""
+    try:
+        major = int(importlib.metadata.version("setuptools").partition(".")[0])
+    except importlib.metadata.PackageNotFoundError:
+        return ()
+    return ("--no-build-isolation", "--no-index") if major >= 77 else ()
+
+
+class TestDistribution:
+    def test_the_templates_are_part_of_it(self):
+        settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+        patterns = settings["package-data"]["bench"]
+        shipped = {path for pattern in patterns for path in (ROOT / "bench").glob(pattern)}
+        assert shipped >= {path for path in TEMPLATES.iterdir() if path.is_file()}
+
+    @pytest.mark.long
+    @pytest.mark.skipif(os.environ.get("TEST_EXAMPLES") != "long", reason="builds a wheel: make test-long")
+    def test_a_wheel_installed_begun_and_run(self, tmp_path, mine):
+        """Three commands of a user: pip install, bench init, bench run.
+
+        What Epochbench requires is linked from where the tests have it: torch is not installed once more.
+        """
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+        def run(*command, cwd=tmp_path) -> str:
+            done = subprocess.run(list(map(str, command)), cwd=cwd, env=clean, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+            return done.stdout
+
+        source, wheels, venv = tmp_path / "source", tmp_path / "wheels", tmp_path / "venv"
+        source.mkdir()
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / name, source)
+        shutil.copytree(ROOT / "bench", source / "bench", ignore=shutil.ignore_patterns("__pycache__"))
+        pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+        run(*pip, "wheel", "--no-deps", *building(), "-w", wheels, source)
+        run(sys.executable, "-m", "venv", "--without-pip", venv)
+        (purelib,) = venv.glob("lib/python*/site-packages")
+        for place in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
+            for entry in Path(place).iterdir():
+                ours = entry.name.startswith(("bench", "epochbench", "__editable__", "pip", "__pycache__"))
+                if not ours and not os.path.lexists(purelib / entry.name):
+                    (purelib / entry.name).symlink_to(entry)
+
+        (wheel,) = wheels.iterdir()
+        run(*pip, "--python", venv / "bin" / "python", "install", "--no-deps", "--no-index", wheel)
+        program = venv / "bin" / "bench"
+        assert "wrote suites/mine.py" in run(program, "init", cwd=mine)
+        run(program, "run", *QUICK, "--axis", "device=cpu", cwd=mine)
+        (measured,) = (mine / "results").iterdir()
+        assert "train.step_time" in (measured / "summary.csv").read_text()
+        loaded = run(venv / "bin" / "python", "-c", "import bench; print(bench.__file__)", cwd=mine)
+        assert loaded.startswith(str(purelib)), "the wheel is what ran"
