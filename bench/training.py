@@ -11,9 +11,9 @@ wants to look plugs an `Observer` into the loop.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,8 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 Lap = Callable[[str], None]
 Metric = Callable[[Tensor, Tensor], Tensor]
+T = TypeVar("T")
+Steps = Generator[None, None, T]  # a stage that pauses after each step, and returns what it came to
 
 
 class Observer:
@@ -151,6 +153,13 @@ def fit(
 
 def train(task: Task, observer: Observer, validate_every: int | None = None) -> tuple[float, float | None]:
     """One epoch over the training data: the mean loss, and the loss of the last validation inside it."""
+    return to_the_end(train_steps(task, observer, validate_every))
+
+
+def train_steps(
+    task: Task, observer: Observer, validate_every: int | None = None
+) -> Steps[tuple[float, float | None]]:
+    """`train`, for who goes through it step by step."""
     lap = observer.lap
     observer.begin("train")
     task.model.train()
@@ -182,6 +191,7 @@ def train(task: Task, observer: Observer, validate_every: int | None = None) -> 
             validate_loss = validate(task, observer)
             task.model.train()
             lap("other")
+        yield
     lap("data")
     if number % task.accumulation_steps:
         update(task, lap)
@@ -282,6 +292,19 @@ def evaluate(
     scheduler: LRScheduler | ReduceLROnPlateau | None = None,
 ) -> tuple[float, dict[str, float]]:
     """One pass over a loader with the model in evaluation: mean loss and mean metrics."""
+    return to_the_end(evaluate_steps(task, stage, loader, observer, gradients, metrics, scheduler))
+
+
+def evaluate_steps(
+    task: Task,
+    stage: str,
+    loader: Iterable[Any],
+    observer: Observer,
+    gradients: Callable[[], Any],
+    metrics: Mapping[str, Metric],
+    scheduler: LRScheduler | ReduceLROnPlateau | None = None,
+) -> Steps[tuple[float, dict[str, float]]]:
+    """`evaluate`, for who goes through it step by step; where it pauses, autograd is as `gradients` has it."""
     lap = observer.lap
     observer.begin(stage)
     task.model.eval()
@@ -302,6 +325,7 @@ def evaluate(
                 sums[name] += metric(outputs.detach(), targets) * samples
             lap("metrics")
             observer.step(samples, loss)
+            yield
         lap("data")
     mean = mean_of(total, seen, stage)
     means = {name: mean_of(value, seen, stage) for name, value in sums.items()}
@@ -314,6 +338,16 @@ def evaluate(
         lap("scheduler")
     observer.end(stage, mean, means)
     return mean, means
+
+
+def to_the_end(stage: Steps[T]) -> T:
+    """Goes through all steps of a stage: what it returns."""
+    while True:
+        try:
+            next(stage)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 def rows(targets: Any) -> int:

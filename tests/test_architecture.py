@@ -41,6 +41,8 @@ SEES = {
     "templates": ("bench", "training"),  # what `bench init` writes: a suite, as users write one
     "bench": ("errors", "case", "suite", "measurement", "results"),  # the front door opens fast
     "__main__": ("cli",),
+    # The other door: it runs user code in its own process, through the rooms that do.
+    "pytest_plugin": ("bench", "errors", "case", "suite", "worker", "report"),
 }
 
 # Who alone imports a module; `training` knows nothing else.
@@ -254,6 +256,8 @@ FORBIDDEN = [
     ("imports_go_down", "bench.worker.session", "from bench.results.journal import Journal"),
     ("imports_go_down", "bench.worker.session", "from bench.runner import Job"),
     ("imports_go_down", "bench", "from bench.runner import run"),
+    ("imports_go_down", "bench.pytest_plugin", "from bench.runner import run"),
+    ("imports_go_down", "bench.cli.run", "from bench.pytest_plugin import cases"),
     ("imports_go_down", "bench.runner", "from bench.gate.paired import Guest"),
     ("imports_go_down", "bench.gate.paired", "from bench.report.comparison import Page"),
     ("imports_go_down", "bench.gate.session", "from bench.cli.pairing import pairing"),
@@ -270,6 +274,7 @@ FORBIDDEN = [
     ),
     ("each_module_is_for_those_who_may", "bench.report.html", "from bench.cli import main"),
     ("each_module_is_for_those_who_may", "bench", "__import__('torch')"),
+    ("each_module_is_for_those_who_may", "bench.pytest_plugin", "def f():\n    import torch"),
     ("what_a_room_never_imports", "bench.analysis.estimate", "from pathlib import Path"),
     ("what_a_room_never_imports", "bench.analysis", "import os.path"),
     ("what_a_room_never_imports", "bench.analysis.caveats", "import io, math"),
@@ -466,7 +471,8 @@ def loaded_by(statement: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["bench", "bench.cli", "bench.runner", "bench.tasks", "bench.results.journal"]
+    "module",
+    ["bench", "bench.cli", "bench.runner", "bench.tasks", "bench.results.journal", "bench.pytest_plugin"],
 )
 def test_a_command_starts_without_what_is_slow_to_import(module):
     assert loaded_by(f"import {module}") == []

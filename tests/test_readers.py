@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench import readers
+from bench.case import Case
 from bench.errors import ResultsError
 from bench.readers import Foreign, pyperf, pytest_benchmark, read_foreign
 
@@ -68,6 +69,21 @@ def refused(path: Path) -> str:
 
 def values(foreign: Foreign) -> dict[str, tuple[float, ...]]:
     return {name: case.values for name, case in foreign.cases.items()}
+
+
+def ours() -> dict:
+    """What a test of the plugin notes."""
+    notes = {
+        "epochbench": "0.1.0",
+        "suite": "mine",
+        "case": "mine/device=cpu/width=128/compile=none",
+        "axes": ["device", "width", "compile"],
+        "device": "cpu",
+        "width": 128,
+        "compile": None,
+    }
+    benchmark = {"fullname": "suites/mine.py::mine", "extra_info": notes, "stats": {"median": 2.0}}
+    return {"benchmarks": [benchmark]}
 
 
 @pytest.mark.parametrize(
@@ -128,6 +144,39 @@ class TestPytestBenchmark:
             "extra_info.half": "?",
             "extra_info.loss": "NaN",
         }
+
+    def test_a_case_of_a_suite_has_its_own_name_and_axes(self, place):
+        [found] = read_foreign(save(place, ours())).cases.values()
+        assert found.name == "mine/device=cpu/width=128/compile=none"
+        assert found.case == Case("mine", {"device": "cpu", "width": 128, "compile": None})
+        assert found.value == 2.0
+
+    @pytest.mark.parametrize(
+        ("changes", "why"),
+        [
+            ({"suite": None}, "benchmarks[0].extra_info has no 'suite'"),
+            ({"axes": "device"}, "benchmarks[0].extra_info.axes is a text and no list"),
+            ({"axes": ["a b"]}, "benchmarks[0].extra_info is no case: 'a b' is no name of an axis"),
+            ({"width": [1]}, "is no case: axis 'width': [1] is a list"),
+            (
+                {"width": 64},
+                "extra_info.case is not 'mine/device=cpu/width=64/compile=none', as its axes say",
+            ),
+            ({"device": "\x1b[31m"}, "benchmarks[0].extra_info.case is not 'mine/device=\\x1b"),
+            (
+                {"case": "mine/device=\x1b", "device": "\x1b", "axes": ["device"]},
+                "which no terminal can show",
+            ),
+        ],
+    )
+    def test_a_case_that_cannot_be_is_refused(self, place, changes, why):
+        document = ours()
+        document["benchmarks"][0]["extra_info"] |= changes
+        assert why in refused(save(place, document))
+
+    def test_a_note_that_is_called_case_makes_none(self, place):
+        document = edited(PYTEST, ("benchmarks", 0, "extra_info"), {"case": "a", "suite": "b", "axes": []})
+        assert read_foreign(save(place, document)).cases["test_sums.py::test_sum[100]"].case is None
 
     def test_a_file_that_does_not_say_its_version_is_read(self, place):
         assert read_foreign(save(place, edited(PYTEST, ("version",), GONE))).version == ""

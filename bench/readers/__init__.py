@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench.case import Case
 from bench.errors import ResultsError
 from bench.readers import pyperf, pytest_benchmark
 
@@ -32,13 +33,17 @@ _READABLE = "name a JSON file of pytest-benchmark or pyperf"
 
 @dataclass(frozen=True)
 class ForeignCase:
-    """A benchmark of another tool: `values` holds one value for each process, and `value` is their median."""
+    """A benchmark of another tool: `values` holds one value for each process, and `value` is their median.
+
+    `case` is what it measured, where that was a case of a suite.
+    """
 
     name: str
     unit: str  # in Epochbench's words: s, B or 1
     value: float
     values: tuple[float, ...]
     metadata: Mapping[str, str]
+    case: Case | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ class _Tool:
     name: str
     wrote: Callable[[Mapping[str, Any]], bool]
     version: Callable[[Place], str]
-    cases: Callable[[Place], Iterator[tuple[str, str, tuple[float, ...], dict[str, str]]]]
+    cases: Callable[[Place], Iterator[tuple[str, str, tuple[float, ...], dict[str, str], Case | None]]]
     anew: str
 
 
@@ -162,10 +167,10 @@ def read_foreign(path: Path) -> Foreign:
 def _read(tool: _Tool, document: Place) -> Foreign:
     """The cases of a file, each name once."""
     found: dict[str, ForeignCase] = {}
-    for name, unit, values, metadata in tool.cases(document):
+    for name, unit, values, metadata, case in tool.cases(document):
         if name in found:
             raise document.wrong(f"has benchmark {_shown(name)} twice")
-        found[name] = ForeignCase(name, unit, statistics.median(values), values, metadata)
+        found[name] = ForeignCase(name, unit, statistics.median(values), values, metadata, case)
     return Foreign(tool.name, tool.version(document), found)
 
 

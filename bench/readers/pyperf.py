@@ -34,8 +34,8 @@ def version(document: Place) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def cases(document: Place) -> Iterator[tuple[str, str, tuple[float, ...], dict[str, str]]]:
-    """Of each benchmark its name, its unit, its values and its metadata."""
+def cases(document: Place) -> Iterator[tuple[str, str, tuple[float, ...], dict[str, str], None]]:
+    """Of each benchmark its name, its unit, its values and its metadata; none is a case of a suite."""
     _check_format(document)
     shared = _metadata(document, {})
     for benchmark in _benchmarks(document):
@@ -47,7 +47,7 @@ def cases(document: Place) -> Iterator[tuple[str, str, tuple[float, ...], dict[s
         replace(benchmark, where=f"the name of {benchmark.where}", value=name).text()  # or an error
         if unit not in _UNITS:
             raise benchmark.wrong(f"has values in {unit!r:.40}, and only {', '.join(_UNITS)} can be read")
-        yield name, _UNITS[unit], _values(benchmark, runs), metadata
+        yield name, _UNITS[unit], _values(benchmark, runs), metadata, None
 
 
 def _check_format(document: Place) -> None:

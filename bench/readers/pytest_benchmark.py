@@ -7,6 +7,9 @@ import statistics
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from bench.case import Case
+from bench.errors import UsageError
+
 if TYPE_CHECKING:
     from bench.readers import Place
 
@@ -25,16 +28,35 @@ def version(document: Place) -> str:
     return document.part("version").text() if document.has("version") else ""
 
 
-def cases(document: Place) -> Iterator[tuple[str, str, tuple[float, ...], dict[str, str]]]:
-    """Of each benchmark its name, its unit, its values and its metadata."""
+def cases(document: Place) -> Iterator[tuple[str, str, tuple[float, ...], dict[str, str], Case | None]]:
+    """Of each benchmark its name, its unit, its values, its metadata, and its case where it is one of ours."""
     for benchmark in document.part("benchmarks").items():
+        case = _case(benchmark)
         # All rounds run in one process, so that their median is one value: they say nothing of other processes.
         yield (
-            benchmark.part("fullname").text(),
+            benchmark.part("fullname").text() if case is None else case.id,
             "s",
             (_median(benchmark.part("stats")),),
             _metadata(benchmark),
+            case,
         )
+
+
+def _case(benchmark: Place) -> Case | None:
+    """The case of a suite that a test of Epochbench's own plugin measured."""
+    if not benchmark.has("extra_info") or not benchmark.part("extra_info").has("epochbench"):
+        return None
+    said = benchmark.part("extra_info")
+    axes = [axis.text() for axis in said.part("axes").items()]
+    try:
+        case = Case.from_json(
+            {"suite": said.part("suite").text(), "axes": {axis: said.value.get(axis) for axis in axes}}
+        )
+    except UsageError as problem:
+        raise said.wrong(f"is no case: {problem}") from None
+    if said.part("case").text() != case.id:
+        raise said.part("case").wrong(f"is not {case.id!r:.80}, as its axes say")
+    return case
 
 
 def _median(stats: Place) -> float:

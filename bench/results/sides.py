@@ -142,9 +142,12 @@ def _foreign(text: str) -> Side:
     from bench.readers import read_foreign
 
     read = read_foreign(Path(text))
-    cases = {}
-    for name, case in read.cases.items():
-        launches = dict(enumerate(case.values, start=1))
-        observed = Observed.of(launches) if launches else Observed(case.value, {}, None)
-        cases[name] = CaseSide(read.tool, "cpu", {_NAMES[case.unit]: observed})
-    return Side(text, read.tool, cases)
+    side = Side(text, read.tool, {})
+    for name, found in read.cases.items():
+        launches = dict(enumerate(found.values, start=1))
+        observed = Observed.of(launches) if launches else Observed(found.value, {}, None)
+        suite, device = (read.tool, "cpu") if found.case is None else (found.case.suite, found.case.device)
+        side.cases[name] = CaseSide(suite, device, {_NAMES[found.unit]: observed})
+        if found.case is not None:
+            side.axes[name] = found.case.used
+    return side

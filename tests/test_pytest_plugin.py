@@ -1,0 +1,328 @@
+"""Suites as tests of pytest-benchmark: pytest itself, in a process and a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from fakes import small_task
+from typer.testing import CliRunner
+
+from bench.case import Case
+from bench.cli import app
+from bench.pytest_plugin import holds_suite, timed
+from bench.suite import Suite
+
+ROOT = Path(__file__).parents[1]
+
+SUITE = """
+from bench import Suite, tasks
+
+print("imported")
+suite = Suite(
+    name="tiny",
+    build=tasks.build,
+    choices=tasks.CHOICES,
+    exclude=lambda case: "too large" if case["batch_size"] == 512 else None,
+    axes={
+        "device": ["cpu"],
+        "batch_size": [256, 512],
+        "optimizer": ["adam", "sgd"],
+        "epochs": [2],
+        "mode": ["train", "eval"],
+    },
+)
+"""
+TRAIN = "suites/tiny.py::tiny/device=cpu/batch_size=256/optimizer={}/epochs=2/mode=train"
+EVAL = "suites/tiny.py::tiny/device=cpu/batch_size=256/epochs=2/mode=eval"
+CASES = [TRAIN.format("adam"), EVAL, TRAIN.format("sgd")]
+FAILING = """
+from bench import Suite, UsageError
+
+def build(case):
+    import torch
+    from bench.training import Task
+    if case["deed"] == "raises":
+        raise ValueError("mine")
+    if case["deed"] == "misnames":
+        raise UsageError("no such thing: \\x1b[31m")
+    data = [(torch.zeros(4, 2), torch.zeros(4, dtype=torch.long))]
+    model = torch.nn.Linear(2, 2)
+    loss = lambda outputs, targets: outputs.sum() * float("nan")
+    return Task(model, loss, torch.optim.SGD(model.parameters()), data, data, data)
+
+deeds = ["raises", "misnames", "diverges"]
+suite = Suite(name="failing", build=build, axes={"device": ["cpu"], "deed": deeds})
+"""
+# What the processor is takes pytest-benchmark longer than the tests.
+NO_MACHINE = "def pytest_benchmark_generate_machine_info(): return {'node': 'here'}"
+UNUSABLE = {
+    "import nowhere_at_all\nSuite()": "No module named 'nowhere_at_all'",
+    "Suite(": "SyntaxError: '(' was never closed",
+    "Suite(name='a', build=print)": "holds no suite; make one",
+    "a = Suite(name='a', build=print, axes={'mode': ['fast']})": "unknown mode 'fast'; there are train, eval",
+    "a = Suite(name='a', build=print, axes={'device': ['cpu']}, exclude=lambda case: 1 / 0)": (
+        "suite 'a' cannot be expanded: ZeroDivisionError: division by zero"
+    ),
+    "b = Suite(name='tiny', build=print)": "two suites are named 'tiny'",
+}
+QUICK = ("--benchmark-max-time=0.001", "--benchmark-min-rounds=2")
+
+
+class Project:
+    """A folder with suites and tests, and pytest with the plugin as an installation of it has it."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place / "project"
+        installed = place / "site" / "epochbench_door-1.dist-info"
+        installed.mkdir(parents=True)
+        declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["pytest11"]
+        lines = [f"{name} = {module}" for name, module in declared.items()]
+        (installed / "entry_points.txt").write_text("\n".join(["[pytest11]", *lines]))
+        (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: epochbench-door\nVersion: 1\n")
+        self.path = os.pathsep.join([str(ROOT), str(installed.parent)])
+        self.write("pytest.ini", "[pytest]\naddopts = --strict-markers -p no:cacheprovider\n")
+
+    def write(self, name: str, text: str) -> None:
+        (self.place / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.place / name).write_text(text)
+
+    def pytest(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", *words],
+            cwd=self.place,
+            env={**clean, "PYTHONPATH": self.path, "OMP_NUM_THREADS": "1", **variables},
+            capture_output=True,
+            text=True,
+        )
+
+    def collected(self, *words: str, **variables: str) -> list[str]:
+        done = self.pytest(*words, "--collect-only", "-q", **variables)
+        assert done.returncode in (0, 5), done.stdout + done.stderr
+        return [line for line in done.stdout.splitlines() if "::" in line]
+
+
+@pytest.fixture
+def project(tmp_path):
+    found = Project(tmp_path)
+    found.write("suites/tiny.py", SUITE)
+    return found
+
+
+class TestCollection:
+    def test_each_case_is_a_test_and_a_test_of_the_users_stays_one(self, project):
+        project.write("suites/test_mine.py", SUITE + "\ndef test_it(): pass")
+        project.write("suites/_shared.py", SUITE)
+        project.write("suites/names.py", "from bench import Suite\nraise RuntimeError")
+        assert project.collected("suites") == ["suites/test_mine.py::test_it", *CASES]
+
+    @pytest.mark.parametrize(
+        ("words", "found"),
+        [
+            (["suites", "-k", "adam and not eval"], CASES[:1]),
+            (["suites", "-k", "optimizer:sgd or mode:eval"], CASES[1:]),
+            (["suites", "-m", "cuda or not cpu"], []),
+            ([EVAL], [EVAL]),
+        ],
+    )
+    def test_cases_are_chosen_as_tests_are(self, project, words, found):
+        assert project.collected(*words) == found
+
+    def test_a_file_is_imported_once_and_is_no_module_of_tests(self, project):
+        twice = ("--keep-duplicates", "suites/tiny.py", "suites/tiny.py")
+        done = project.pytest(*twice, "--doctest-modules", "--collect-only", "-q", "-s")
+        assert done.stdout.count("imported") == 1
+        assert done.stdout.count("::") == 2 * len(CASES)
+
+    def test_only_what_is_named_or_configured_is_looked_at(self, project):
+        for folder in ("more", "more/inner", "tests"):
+            project.write(f"{folder}/one.py", SUITE.replace("tiny", folder.replace("/", "-")))
+        project.write("tests/test_mine.py", "def test_it(): pass")
+        mine = "tests/test_mine.py::test_it"
+
+        assert project.collected() == [*CASES, mine]
+        named = project.collected("more")
+        assert [name.partition("::")[0] for name in named] == ["more/one.py"] * 3
+        project.write("pytest.ini", "[pytest]\nbench_suites = more/inner nowhere\ntestpaths = more tests\n")
+        kept = project.collected()
+        assert [name.partition("::")[0] for name in kept] == ["more/inner/one.py"] * 3 + [
+            "tests/test_mine.py"
+        ]
+
+    def test_without_pytest_benchmark_nothing_of_it_is_there(self, project):
+        project.write("suites/test_mine.py", "def test_it(): pass")
+        project.write("pytest_benchmark/__init__.py", "raise ImportError")
+        own = ["suites/test_mine.py::test_it"]
+        assert project.collected("suites", "-p", "no:benchmark") == own
+        absent = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "-p epochbench"}
+        assert project.collected("suites", **absent) == own
+        done = project.pytest("suites", "-q", "-p", "no:benchmark")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "bench" not in done.stdout
+
+    def test_a_file_that_cannot_be_used_is_one_line(self, project):
+        for number, text in enumerate(UNUSABLE):
+            project.write(f"suites/unusable{number}.py", f"from bench import Suite\n{text}")
+        done = project.pytest("suites", "--collect-only", "-q")
+        assert done.returncode == 2
+        for number, says in enumerate(UNUSABLE.values()):
+            said = re.search(rf"_ ERROR collecting suites/unusable{number}.py _+\n(.*)\n[_=]", done.stdout)
+            assert said is not None, done.stdout
+            assert says in said.group(1)
+
+    def test_the_traceback_of_one_is_there_for_who_wants_it(self, project):
+        project.write("suites/tiny.py", "from bench import Suite\n1 / 0\nSuite()")
+        done = project.pytest("suites", "--collect-only", "-q", "--tb=long")
+        assert "(--tb=long shows the traceback)" in done.stdout
+        assert 'suites/tiny.py", line 2, in <module>' in done.stdout
+
+    def test_a_key_that_cannot_be_is_refused(self, project):
+        project.write("pytest.ini", "[pytest]\nbench_allocator = fast\n")
+        done = project.pytest("suites")
+        assert done.returncode == 4
+        assert "bench_allocator must be pinned or system, not 'fast'" in done.stderr
+
+
+class Measured:
+    """What one run of two suites came to, one of which fails."""
+
+    def __init__(self, place: Path) -> None:
+        project = Project(place)
+        project.write("suites/tiny.py", SUITE)
+        project.write("suites/zfailing.py", FAILING)
+        project.write("pytest.ini", "[pytest]\nbench_allocator = pinned\n")
+        project.write("conftest.py", NO_MACHINE)
+        done = project.pytest("suites", "-k", "adam or eval or deed", *QUICK, "--benchmark-json=out.json")
+        self.file, self.printed, self.code = project.place / "out.json", done.stdout, done.returncode
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    return Measured(tmp_path_factory.mktemp("measured"))
+
+
+class TestMeasuring:
+    def test_what_was_measured_is_said(self, measured):
+        assert "benchmark 'tiny': 2 tests" in measured.printed
+        train, evaluated = json.loads(measured.file.read_text())["benchmarks"]
+        assert [train["fullname"], evaluated["fullname"]] == CASES[:2]
+        assert train["group"] == "tiny"
+        assert train["stats"]["rounds"] >= 2
+        notes = train["extra_info"]
+        assert notes.pop("torch")
+        assert notes.pop("epochbench")
+        assert notes.pop("allocator") in ("pinned", "unpinned")  # as this machine has it
+        assert notes == {
+            "suite": "tiny",
+            "case": CASES[0].partition("::")[2],
+            "device": "cpu",
+            "mode": "train",
+            "threads": 1,
+            "axes": ["device", "batch_size", "optimizer", "epochs", "mode"],
+            "batch_size": 256,
+            "optimizer": "adam",
+            "epochs": 2,
+            "work.samples": 256,
+        }
+        assert "optimizer" not in evaluated["extra_info"]
+
+    def test_two_files_are_compared_case_by_case(self, measured, tmp_path):
+        slower = json.loads(measured.file.read_text())
+        for benchmark in slower["benchmarks"]:
+            del benchmark["stats"]["data"]
+            benchmark["stats"]["median"] *= 1.01
+        other = tmp_path / "other.json"
+        other.write_text(json.dumps(slower))
+        words = ["compare", str(measured.file), str(other), "--allow-inconclusive", "-k", "optimizer=adam"]
+        done = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+        assert done.exit_code == 0, done.output
+        assert "optimizer=adam" in done.output
+        assert "mode=eval" not in done.output
+
+    def test_a_case_that_fails_says_why_and_has_no_times(self, measured):
+        assert measured.code == 1
+        assert "3 failed, 2 passed" in measured.printed
+        assert "ValueError: mine" in measured.printed
+        assert "\nno such thing: \\x1b[31m\n" in measured.printed
+        assert "\nafter its last step the loss is nan; try a smaller learning_rate\n" in measured.printed
+        assert "stepwise" not in measured.printed, "frames of this package"
+        assert "warning" not in measured.printed
+
+
+class Fixture:
+    """What a test has of pytest-benchmark."""
+
+    def __init__(self, enabled):
+        self.enabled, self.extra_info, self.group, self.steps = enabled, {}, None, []
+
+    def __call__(self, step):
+        self.steps.append(step.samples)
+        step()
+
+
+class Config:
+    def getini(self, name):
+        return "system"
+
+
+@pytest.mark.parametrize(("enabled", "calls"), [(True, 8), (False, 1)])
+def test_warm_up_is_left_out_where_nothing_is_timed(enabled, calls):
+    from bench.training import forward_and_loss
+
+    made = []
+
+    def build(case):
+        return small_task(step=lambda *given: made.append(1) or forward_and_loss(*given))
+
+    suite, fixture = Suite(name="mine", build=build), Fixture(enabled)
+    timed(suite, Case("mine"), Config())(fixture)
+    assert len(made) == calls, "three batches to train on, two to validate, two to test, and the step"
+    assert len(fixture.steps) == 1
+    assert (fixture.group, fixture.extra_info["allocator"]) == ("mine", "unpinned")
+    assert fixture.extra_info["work.samples"] == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("from bench import Suite\nsuite = Suite()", True),
+        ("from bench import tasks, Suite as S\nfor n in range(2):\n    globals()[n] = S()", True),
+        ("from bench.suite import Suite\nfirst, second = Suite(), Suite()", True),
+        ("import bench\nsuite = bench.Suite()", True),
+        ("import bench as b\nsuite = b.Suite()", True),
+        ("import bench.suite\nsuite = bench.suite.Suite()", True),
+        ("from bench import Suite\ndef make():\n    return Suite()\nsuite = make()", True),
+        ("from bench import Suite\ndef make():\n    return Suite()", False),
+        ("from bench import Suite\nclass Test:\n    suite = Suite()", False),
+        ("from bench import Suite\ndef test(suite=None) -> Suite: ...", False),
+        ("from unittest import TestSuite as Suite\nsuite = Suite()", False),
+        ("import unittest\nsuite = unittest.TestSuite()", False),
+        ("suite = 'from bench import Suite; Suite()'", False),
+        ("from bench import Suite\nsuite = Suite(", True),
+        ("benches = (", False),
+        ("suite\0", False),
+    ],
+)
+def test_a_suite_is_seen_without_importing_its_file(tmp_path, text, holds):
+    place = tmp_path / "one.py"
+    place.write_text(text)
+    assert holds_suite(place) is holds
+
+
+def test_what_cannot_be_read_holds_none(tmp_path):
+    (tmp_path / "latin.py").write_bytes(b"# \xe9\nfrom bench import Suite\nSuite()")
+    assert not holds_suite(tmp_path / "latin.py")
+    assert not holds_suite(tmp_path / "gone.py")
+
+
+def test_the_tests_of_this_repository_are_no_suites(tmp_path):
+    project = Project(tmp_path)
+    project.place = ROOT
+    assert project.collected("tests", "--ignore-glob=*/test_*.py") == []
