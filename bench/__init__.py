@@ -9,6 +9,7 @@ from bench.case import Case, Conditions, Schedule
 from bench.errors import BenchError, SuiteError, UsageError
 from bench.measurement import Environment, Failure, Measurement
 from bench.suite import Suite
+from bench.watch import stage, watch
 
 if TYPE_CHECKING:
     from bench.results.tables import Tables, read
@@ -26,6 +27,8 @@ __all__ = [
     "Tables",
     "UsageError",
     "read",
+    "stage",
+    "watch",
 ]
 
 try:

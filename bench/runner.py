@@ -34,6 +34,7 @@ from bench.measurement import (
     Measurement,
 )
 from bench.nursery import Died, TimedOut
+from bench.script import Script, column
 from bench.suite import Expansion
 
 Record = Measurement | Failure
@@ -91,6 +92,7 @@ class Plan:
     apart: Apart = field(default_factory=Apart)
     traces: Path | None = None  # the folder that profiles put their files into
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # suite name -> what its table shows
+    script: Script | None = None  # what the cases are of, in place of suites
     plant: Mapping[str, Any] | None = None  # work added to each launch, as worker/plants.py names it
     room: int | None = None  # bytes that a launch may take which tries a batch size on the CPU
 
@@ -118,6 +120,10 @@ class Plan:
             "apart": self.apart.to_json(),
             "columns": {suite: list(names) for suite, names in self.columns.items() if names},
         }
+
+    def told(self) -> dict[str, Any]:
+        """What of a request says that its cases are of a script."""
+        return {} if self.script is None else {"script": self.script.to_json()}
 
 
 @dataclass(frozen=True)
@@ -158,6 +164,12 @@ def describe(
     ]
 
 
+def describe_script(script: Script, axes: Mapping[str, Sequence[AxisValue]]) -> list[SuiteListing]:
+    """The suite that a script is, with the axes of the command line by their names there."""
+    expansion = script.expand({column(name): values for name, values in axes.items()})
+    return [SuiteListing(script.suite, script.path, expansion)]
+
+
 def ask_environment(workers: Asks, seed: int) -> Environment:
     """What the machine and software are, as a launch finds them."""
     request = {"do": "environment", "conditions": workers.conditions.to_json(), "seed": seed}
@@ -185,6 +197,7 @@ def probe(workers: Asks, plan: Plan, download: bool = False) -> set[str]:
             "cases": [case.to_json() for case in largest.values()],
             "conditions": workers.conditions.to_json(),
             "download": download,
+            **plan.told(),
         }
         try:
             answer = workers.ask(request, "probe.log", timeout=plan.schedule.timeout)
@@ -296,6 +309,7 @@ def launch(
         "conditions": _conditions(workers, job, threads).to_json(),
         "seed": plan.schedule.seed,
         **_wishes(plan, job),
+        **plan.told(),
         **({} if plan.plant is None else {"plant": dict(plan.plant)}),
     }
     record: Record

@@ -21,7 +21,7 @@ FLOORS = (
     ("errors",),
     ("case", "signals"),
     ("suite", "measurement"),
-    ("selection", "analysis"),
+    ("selection", "analysis", "script"),
     ("readers", "thresholds"),
     ("results",),
     ("bench",),
@@ -36,10 +36,11 @@ FLOORS = (
 # These stand beside the floors: what runs in the child, and what is measured there.
 SEES = {
     "training": (),
+    "watch": (),  # it runs in the user's scripts
     "tasks": ("errors", "case", "training"),
-    "worker": ("errors", "case", "suite", "measurement", "training", "tasks"),
+    "worker": ("errors", "case", "suite", "script", "measurement", "training", "watch", "tasks"),
     "templates": ("bench", "training"),  # what `bench init` writes: a suite, as users write one
-    "bench": ("errors", "case", "suite", "measurement", "results"),  # the front door opens fast
+    "bench": ("errors", "case", "suite", "measurement", "results", "watch"),  # the front door opens fast
     "__main__": ("cli",),
     # The other door: it runs user code in its own process, through the rooms that do.
     "pytest_plugin": ("bench", "errors", "case", "suite", "worker", "report"),

@@ -93,6 +93,7 @@ ARISES = {
     "clock_changed": Story(guarded(frequency_low=2.4e9), 3),
     "gpu_power_capped": Story(guarded(gpu_power_capped=2 * bounds.GPU_THROTTLED), 3),
     "spawned": Story([*SOUND[:5], with_condition(start_method="spawn")], 1),
+    "other_device": Story([*SOUND[:4], with_condition(device="cpu"), with_condition(device="cuda:0")], 1),
     "allocator_unpinned": Story([*SOUND[:4], *[with_condition(allocator="unpinned")] * 2], 2),
     "compiled_late": Story([*[compiling(1)] * 4, *[compiling(1, late=0.5)] * 2], 2),
     "compile_cache_mixed": Story([compiling(3), *[compiling(0)] * 5], 1),

@@ -26,6 +26,7 @@ CAVEATS = (
     "clock_changed",  # of the processors or of the device
     "gpu_power_capped",
     "spawned",  # forking was not sound, or not wanted
+    "other_device",  # a script's model lay on another device than its case says
     "allocator_unpinned",  # pinning was asked for and did not take
     "compiled_late",  # torch.compile worked in the epochs that count
     "compile_cache_mixed",  # cold in some launches, warm in others
@@ -74,6 +75,7 @@ def case_caveats(
         "launches_failed": len(failures),
         "contaminated": sum(bool(launch.disturbed) for launch in used),
         "spawned": sum(launch.measurement.conditions.get("start_method") == "spawn" for launch in timed),
+        "other_device": sum(_elsewhere(launch) for launch in timed),
         "allocator_unpinned": sum(
             launch.measurement.conditions.get("allocator") == "unpinned" for launch in timed
         ),
@@ -105,6 +107,13 @@ def case_caveats(
         count = remarked.count(name)
         found[name] = count if 2 * count >= len(used) else 0
     return [Caveat(name, found[name]) for name in CAVEATS if found.get(name)]
+
+
+def _elsewhere(launch: Launch) -> bool:
+    """Whether the device that a script chose is not the one that its case names; `cuda` is any of its kind."""
+    named = launch.measurement.case.device
+    used = str(launch.measurement.conditions.get("device", named))
+    return used != named and used.partition(":")[0] != named
 
 
 def _compiled_anew(launch: Launch) -> bool:

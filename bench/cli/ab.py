@@ -33,9 +33,12 @@ from bench.cli.options import (
     Out,
     Pairs,
     Quiet,
+    ScriptFile,
     Threads,
     Thresholds,
     Timeout,
+    WithScript,
+    asked_script,
     conditions,
     overrides,
     seconds,
@@ -54,10 +57,11 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command("ab")(ab)
+    app.command("ab", cls=WithScript)(ab)
 
 
 def ab(
+    context: typer.Context,
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
@@ -68,6 +72,7 @@ def ab(
     ] = None,
     keyword: Keyword = None,
     axis: Axis = None,
+    script: ScriptFile = None,
     metric: Metrics = None,
     thresholds: Thresholds = None,
     pairs: Pairs = MOST_PAIRS,
@@ -107,11 +112,13 @@ def ab(
         from bench.gate.versions import told_apart
 
         versions, suites = told_apart(arguments or [])
+        axes = overrides(axis)
+        its = asked_script(context, script, suites, list(axes))
         rules, file = rules_of(thresholds)
         request = Request(
             suites=suites,
             keyword=keyword,
-            overrides=overrides(axis),
+            overrides=axes,
             schedule=Schedule(
                 time_budget=None if time_budget is None else seconds(time_budget),
                 timeout=seconds(timeout),
@@ -122,6 +129,7 @@ def ab(
             download=download,
             pairs=pairs,
             labels={"name": name, "note": note, "command": command()},
+            script=its,
         )
         asked = side_by_side(metric or [], rules)
         with stoppable(), lock(wishes), opened(resolve(versions), request, out) as session:

@@ -31,7 +31,7 @@ from bench.report.units import plain
 from bench.results import folder as folders
 from bench.results import sources
 from bench.results.journal import Journal
-from bench.runner import Job, Plan, ask_environment, describe, probe, run
+from bench.runner import Job, Plan, ask_environment, describe, describe_script, probe, run
 
 if TYPE_CHECKING:
     from bench.results.tables import Tables
@@ -52,7 +52,10 @@ class Wishes:
 def planned(workers: Workers, request: Request, quiet: bool) -> Plan:
     """The plan of what was asked for, as a worker read the suites. Raises UsageError for a limit to nothing."""
     with waiting("importing torch, reading suites", quiet):
-        listings = describe(workers, request.files, request.overrides)
+        if request.script is not None:
+            listings = describe_script(request.script, request.overrides)
+        else:
+            listings = describe(workers, request.files, request.overrides)
     files = {one.name: one.file for one in listings}
     columns = {one.name: one.columns for one in listings}
     cases = select(listings, request.keyword)
@@ -61,7 +64,7 @@ def planned(workers: Workers, request: Request, quiet: bool) -> Plan:
             "--memory-limit is for the search of batch_size=max on the CPU, and no case has that; leave it out, or "
             "give --axis batch_size=max"
         )
-    return Plan(cases, files, request.schedule, request.apart, columns=columns)
+    return Plan(cases, files, request.schedule, request.apart, columns=columns, script=request.script)
 
 
 @dataclass

@@ -6,14 +6,16 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from bench.case import ALLOCATORS, START_METHODS, AxisValue, Conditions, Schedule
 from bench.errors import UsageError
 from bench.machine.processors import default_threads, usable_cores
 from bench.runner import suite_files as suite_files
+from bench.script import Script, script
 from bench.suite import parse_axis
 
 Suites = Annotated[
@@ -34,6 +36,14 @@ Axis = Annotated[
     list[str] | None,
     typer.Option(
         "--axis", metavar="NAME=V1,V2", help="Values of an axis in place of the suite's; repeatable."
+    ),
+]
+ScriptFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--script",
+        metavar="FILE",
+        help="Measure a training script, with the arguments behind `--`; see bench.watch.",
     ),
 ]
 Timeout = Annotated[str, typer.Option(metavar="TIME", help="The longest that one launch may take.")]
@@ -102,6 +112,43 @@ def overrides(axes: Sequence[str] | None) -> dict[str, list[AxisValue]]:
             raise UsageError(f"--axis {name} is given twice; give its values once, joined by commas")
         given[name] = values
     return given
+
+
+_BEHIND = "epochbench script arguments"
+
+
+class WithScript(TyperCommand):
+    """A verb of suites, or of a script whose own arguments stand behind `--`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if "--" in args:
+            place = args.index("--")
+            ctx.meta[_BEHIND] = args[place + 1 :]
+            args = args[:place]
+        return super().parse_args(ctx, args)
+
+
+def script_arguments(context: typer.Context) -> list[str] | None:
+    """What stands behind `--`; None where there is none."""
+    behind: list[str] | None = context.meta.get(_BEHIND)
+    return behind
+
+
+def asked_script(
+    context: typer.Context, path: Path | None, suites: Sequence[Path] | None, axes: Sequence[str]
+) -> Script | None:
+    """The script that flags ask for. Raises UsageError for one beside suites, and for arguments of none."""
+    behind = script_arguments(context)
+    if path is None:
+        if behind is not None:
+            raise UsageError("arguments behind -- are a script's; name it: --script train.py -- ARGUMENTS")
+        return None
+    if suites:
+        raise UsageError(
+            f"--script {path} and suites ({', '.join(map(str, suites))}) cannot be measured together; arguments of "
+            f"the script stand behind --"
+        )
+    return script(path, behind or (), axes)
 
 
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|m|h|)")

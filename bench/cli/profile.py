@@ -25,10 +25,13 @@ from bench.cli.options import (
     NoWait,
     Out,
     Quiet,
+    ScriptFile,
     StartMethod,
     Suites,
     Threads,
     Timeout,
+    WithScript,
+    asked_script,
     conditions,
     overrides,
     seconds,
@@ -52,13 +55,15 @@ _MOST_CAP = 1e6  # MB
 
 
 def register(app: typer.Typer) -> None:
-    app.command("profile")(profile_suites)
+    app.command("profile", cls=WithScript)(profile_suites)
 
 
 def profile_suites(
+    context: typer.Context,
     suites: Suites = None,
     keyword: Keyword = None,
     axis: Axis = None,
+    script: ScriptFile = None,
     steps: Annotated[
         int, typer.Option("--profile-steps", metavar="N", help="Steps of each stage under the profiler.")
     ] = 5,
@@ -88,16 +93,18 @@ def profile_suites(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Profile suites: where the time and the memory of a few steps go, a trace and a flame graph of each case."""
+    """Profile suites, or a script: where time and memory of a few steps go, a trace and a flame graph of each case."""
     began = time.monotonic()
     if top < 1:
         raise UsageError(f"top must be at least 1, not {top}")
     if not trace_cap > 0:
         raise UsageError(f"trace-cap must be above 0 MB, not {trace_cap:g}")
+    axes = overrides(axis)
+    its = asked_script(context, script, suites, list(axes))
     request = Request(
-        files=suite_files(suites),
+        files=suite_files(suites) if its is None else [],
         keyword=keyword,
-        overrides=overrides(axis),
+        overrides=axes,
         schedule=Schedule(launches=0, timeout=seconds(timeout), seed=seed),
         conditions=conditions(threads, allocator, start_method, data),
         apart=Apart(
@@ -109,6 +116,7 @@ def profile_suites(
             trace_cap=max(1, round(min(trace_cap, _MOST_CAP) * _MEGA)),
         ),
         memory_limit=None if memory_limit is None else size(memory_limit),
+        script=its,
     )
     wishes = Wishes({"name": name, "note": note}, out, download, not no_wait, quiet, began)
     with stoppable(), lock(wishes), Workers(request.conditions) as workers:

@@ -11,13 +11,14 @@ import typer
 from bench.analysis.comparability import differences
 from bench.analysis.largest import resolved
 from bench.case import Apart, AxisValue, Case, Conditions, Schedule, check_value
-from bench.cli.options import overrides, seconds, share, size, suite_files
+from bench.cli.options import overrides, script_arguments, seconds, share, size, suite_files
 from bench.errors import ResultsError, UsageError
 from bench.measurement import Environment
 from bench.results import sources
 from bench.results.folder import RunFolder, find, shown
 from bench.results.journal import read_journal
 from bench.runner import Record
+from bench.script import Script
 
 _MOST_NAMED = 5  # changes that one message names
 
@@ -26,8 +27,9 @@ _MOST_NAMED = 5  # changes that one message names
 class Request:
     """What a run was asked to measure, in whose terms it is kept in plan.json.
 
-    `files` are suite files, `keyword` the -k expression, `overrides` the values that --axis gave; `apart` says
-    which launches there are apart from timing. `memory_limit` is bytes, of a launch that looks for the largest batch.
+    `files` are suite files, or there is a `script` instead; `keyword` is the -k expression, `overrides` are the
+    values that --axis gave; `apart` says which launches there are apart from timing. `memory_limit` is bytes, of a
+    launch that looks for the largest batch.
     """
 
     files: Sequence[str]
@@ -37,14 +39,16 @@ class Request:
     conditions: Conditions
     apart: Apart = field(default_factory=Apart)
     memory_limit: int | None = None
+    script: Script | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        asked = {
             "files": list(self.files),
             "keyword": self.keyword,
             "overrides": dict(self.overrides),
             "memory_limit": self.memory_limit,
         }
+        return asked if self.script is None else {**asked, "script": self.script.to_json()}
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ def earlier(run: str) -> Earlier:
             conditions=Conditions.from_json(plan["conditions"]),
             apart=Apart.from_json(plan.get("apart", {})),
             memory_limit=_bytes(asked.get("memory_limit")),
+            script=Script.from_json(asked["script"]) if "script" in asked else None,
         )
         for case in plan["cases"]:
             Case.from_json(case)
@@ -105,6 +110,7 @@ def given(context: typer.Context) -> dict[str, Any]:
         "suites": ("SUITE", suite_files),
         "keyword": ("-k", str),
         "axis": ("--axis", overrides),
+        "script": ("--script", lambda path: str(path.resolve())),
         "tolerance": ("--tolerance", share),
         "timeout": ("--timeout", seconds),
         "memory_limit": ("--memory-limit", size),
@@ -122,12 +128,14 @@ def given(context: typer.Context) -> dict[str, Any]:
         source = context.get_parameter_source(parameter)
         if source is not None and source.name == "COMMANDLINE":
             found[flag] = convert(context.params[parameter])
+    if (behind := script_arguments(context)) is not None:
+        found["--"] = behind
     return found
 
 
 def check_flags(given: Mapping[str, Any], run: Earlier) -> None:
     """Raises UsageError where a flag, by its name on the command line, asks for something else than the run did."""
-    schedule, conditions = run.request.schedule, run.request.conditions
+    schedule, conditions, script = run.request.schedule, run.request.conditions, run.request.script
     known: dict[str, Any] = {
         "--launches": schedule.launches,
         "--max-launches": schedule.max_launches,
@@ -146,6 +154,8 @@ def check_flags(given: Mapping[str, Any], run: Earlier) -> None:
         "-k": run.request.keyword,
         "--axis": dict(run.request.overrides),
         "SUITE": list(run.request.files),
+        "--script": None if script is None else script.path,
+        "--": [] if script is None else list(script.arguments),
         "--out": None,
     }
     refuse(

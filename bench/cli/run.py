@@ -30,10 +30,13 @@ from bench.cli.options import (
     NoWait,
     Out,
     Quiet,
+    ScriptFile,
     StartMethod,
     Suites,
     Threads,
     Timeout,
+    WithScript,
+    asked_script,
     conditions,
     overrides,
     schedule,
@@ -56,7 +59,7 @@ FAILED, UNDECIDED = 5, 3
 
 
 def register(app: typer.Typer) -> None:
-    app.command("run")(run_suites)
+    app.command("run", cls=WithScript)(run_suites)
 
 
 def run_suites(
@@ -64,6 +67,7 @@ def run_suites(
     suites: Suites = None,
     keyword: Keyword = None,
     axis: Axis = None,
+    script: ScriptFile = None,
     launches: Annotated[
         int | None,
         typer.Option(
@@ -116,18 +120,21 @@ def run_suites(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Measure suites: tables and pictures of every case in a new folder of results."""
+    """Measure suites, or a script: tables and pictures of every case in a new folder of results."""
     began = time.monotonic()
     before = None if resume is None else resuming.earlier(resume)
     if before is None:
+        axes = overrides(axis)
+        its = asked_script(context, script, suites, list(axes))
         request = Request(
-            files=suite_files(suites),
+            files=suite_files(suites) if its is None else [],
             keyword=keyword,
-            overrides=overrides(axis),
+            overrides=axes,
             schedule=schedule(launches, max_launches, tolerance, repeats, time_budget, timeout, seed),
             conditions=conditions(threads, allocator, start_method, data),
             apart=Apart(counts=True, profile=not no_profile),
             memory_limit=None if memory_limit is None else size(memory_limit),
+            script=its,
         )
     else:
         resuming.check_flags(resuming.given(context), before)

@@ -26,7 +26,17 @@ from bench.measurement import Environment
 from bench.nursery import Interpreter, Workers
 from bench.results import folder as folders
 from bench.results.journal import Journal
-from bench.runner import Plan, Watch, ask_environment, describe, probe, suite_files
+from bench.runner import (
+    Plan,
+    SuiteListing,
+    Watch,
+    ask_environment,
+    describe,
+    describe_script,
+    probe,
+    suite_files,
+)
+from bench.script import Script, column
 from bench.selection import parse
 
 NAMES = ("base", "candidate")
@@ -36,7 +46,8 @@ NAMES = ("base", "candidate")
 class Request:
     """What an A/B was asked to measure: `suites` as the user named them, the -k expression, the axes of --axis.
 
-    `build` is the command that each tree is built with; `pairs` the most of a case; `labels` go into plan.json.
+    With a `script` there are no suites. `build` is the command that each tree is built with; `pairs` the most of a
+    case; `labels` go into plan.json.
     """
 
     suites: Sequence[Path]
@@ -48,6 +59,7 @@ class Request:
     download: bool = False
     pairs: int = MOST_PAIRS
     labels: Mapping[str, str] = field(default_factory=dict)
+    script: Script | None = None
 
 
 @dataclass
@@ -125,10 +137,13 @@ def opened(
         top = _new_folder(place, kind)
         sides = _sides(versions, trees, hosts, request, top)
         try:
-            found = [_files(side.tree, request.suites) for side in sides]
-            if not any(found):
-                suite_files(request.suites)  # says what is wrong
-            listed = [_cases(side, files, request) for side, files in zip(sides, found, strict=True)]
+            if request.script is not None:
+                listed = [_cases_of_script(side, request.script, request) for side in sides]
+            else:
+                found = [_files(side.tree, request.suites) for side in sides]
+                if not any(found):
+                    suite_files(request.suites)  # says what is wrong
+                listed = [_cases(side, files, request) for side, files in zip(sides, found, strict=True)]
             matching = match(
                 listed[0], listed[1], list(dict.fromkeys(a for one in versions for a in one.axes))
             )
@@ -245,7 +260,22 @@ def _cases(side: Side, files: Sequence[str], request: Request) -> list[Case]:
     if not files:
         return []
     overrides = {**request.overrides, **{name: [value] for name, value in side.version.axes.items()}}
-    listings = describe(side.workers, files, overrides)
+    return _listed(side, describe(side.workers, files, overrides), request)
+
+
+def _cases_of_script(side: Side, script: Script, request: Request) -> list[Case]:
+    """The cases of a script as the tree of a side has it; none where that has no such file."""
+    path = Path(side.tree.path(script.path))
+    if not path.is_file():
+        return []
+    side.plan.script = dataclasses.replace(script, path=str(path)).with_axes(side.version.axes)
+    axes = {column(name): values for name, values in request.overrides.items()}
+    axes |= {name: [value] for name, value in side.version.axes.items()}
+    return _listed(side, describe_script(side.plan.script, axes), request)
+
+
+def _listed(side: Side, listings: Sequence[SuiteListing], request: Request) -> list[Case]:
+    """The cases of these suites that -k takes; the side learns which file each is in."""
     side.plan.files = {one.name: one.file for one in listings}
     cases = [case for one in listings for case in one.expansion.cases]
     if request.keyword is not None:

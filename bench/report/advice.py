@@ -26,6 +26,8 @@ _PLAIN = {
     "parameters_not_moved": "training moved no parameter: check the optimizer and the learning rate",
     "weights_moved_in_evaluation": "evaluation changed weights or statistics: is a module left in training mode?",
     "graph_unexpected": "autograd recorded a graph where the mode forbids one, or none where it should",
+    "other_device": "the script's model lay on another device than the row says: name its device with --axis "
+    "device=NAME, which the script is given as --device=NAME",
     "flops_lower_bound": "some of its operators compute but have no FLOP formula: its FLOPs are a lower bound; "
     "register a formula with torch.utils.flop_counter.register_flop_formula",
     "device_not_profiled": "the profiler could not watch the device (CUPTI is missing or not permitted): only the "

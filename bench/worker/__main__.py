@@ -30,6 +30,7 @@ from typing import Any
 
 from bench.case import Case, Conditions
 from bench.errors import UsageError
+from bench.script import Script
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # prctl.h
 
@@ -48,6 +49,10 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
             os.environ["EPOCHBENCH_DATA"] = conditions.data_root
             os.environ["EPOCHBENCH_DOWNLOAD"] = "1" if request["download"] else ""
             cases = [Case.from_json(case) for case in request["cases"]]
+            if "script" in request:
+                from bench.worker import script
+
+                return dict(script.probe(Script.from_json(request["script"]), cases[0]))
             return dict(suites.probe(request["suite_file"], cases))
         case "environment":
             from bench.worker import session

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -90,6 +90,10 @@ class Operators(TorchDispatchMode):
                 total[place] += value
         self._pending.clear()
 
+    def forget(self, stage: str) -> None:
+        """What was counted of this stage so far does not count."""
+        self._found = {place: counted for place, counted in self._found.items() if place[0] != stage}
+
     def counts(self) -> tuple[OperatorCount, ...]:
         return tuple(OperatorCount(*place, *counted) for place, counted in self._found.items())
 
@@ -97,7 +101,7 @@ class Operators(TorchDispatchMode):
 class Counter(Observer):
     """Plugs the counts of operators, of autograd's nodes and of what it saves into the loop."""
 
-    def __init__(self, task: Task, operators: Operators) -> None:
+    def __init__(self, task: Task | None, operators: Operators) -> None:
         self.steps: dict[str, int] = {}  # by stage
         self.nodes = 0
         self.saved_bytes = 0
@@ -105,8 +109,14 @@ class Counter(Observer):
         # In this step. Unlike an address, which is used again, a weak reference stands for one storage only.
         self._saved: set[StorageWeakRef] = set()
         self._evaluated = False  # in this step, by an optimizer's closure
-        self._lasting = {storage(t) for t in tensors_in([*task.model.parameters(), *task.model.buffers()])}
+        self._lasting: set[int] = set()
         self._open: list[str] = []
+        if task is not None:
+            self.know(task.model)
+
+    def know(self, model: nn.Module) -> None:
+        """The tensors of a model last: autograd does not keep them for a step."""
+        self._lasting |= {storage(t) for t in tensors_in([*model.parameters(), *model.buffers()])}
 
     def save(self, tensor: Tensor) -> Tensor:
         """The hook of autograd for what it keeps: each storage once a step, parameters not at all."""
@@ -130,11 +140,11 @@ class Counter(Observer):
         self._evaluated = True
         self._add_graph(loss)
 
-    def step(self, samples: int, loss: Tensor) -> None:
+    def step(self, samples: int, loss: Tensor | None) -> None:
         self._saved.clear()
         stage = self._open[-1]
         self.steps[stage] = self.steps.get(stage, 0) + 1
-        if not self._evaluated:
+        if not self._evaluated and loss is not None:
             self._add_graph(loss)
         self._evaluated = False
 
@@ -142,7 +152,7 @@ class Counter(Observer):
         if loss.grad_fn is not None:
             self.nodes += len(nodes_of(loss.grad_fn))
 
-    def end(self, stage: str, loss: float, metrics: Mapping[str, float]) -> None:
+    def end(self, stage: str, loss: float | None, metrics: Mapping[str, float]) -> None:
         self._operators.assign(self._open.pop(), "other")
 
 

@@ -49,12 +49,12 @@ class Marks(Observer):
     def lap(self, phase: str) -> None:
         self.mark(*self._open[-1], phase)
 
-    def step(self, samples: int, loss: Tensor) -> None:
+    def step(self, samples: int, loss: Tensor | None) -> None:
         stage, number = self._open.pop()
         self.mark(stage, number, "other")
         self._open.append((stage, number + 1))
 
-    def end(self, stage: str, loss: float, metrics: Mapping[str, float]) -> None:
+    def end(self, stage: str, loss: float | None, metrics: Mapping[str, float]) -> None:
         self.mark(*self._open.pop(), "other")
 
     def mark(self, stage: str, step: int, phase: str) -> None:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from bench.measurement import WARMUP_EPOCHS, StageRecord
 from bench.training import Observer
@@ -170,6 +171,7 @@ class _Stage:
     phases: dict[str, float] = field(default_factory=dict)
     optimizer_steps: int = 0
     closure_evaluations: int = 0
+    model: nn.Module | None = None
     weights: tuple[float, ...] = ()
     graphs: int = 0
 
@@ -181,35 +183,51 @@ class Meter(Observer):
     nor batch-norm statistics in evaluation, and no autograd graph may exist where `records_graph` is
     False. `clock` drives the wall times, `timer` the steps and phases. `warmed_up` is called once, between
     the epochs that are warm-up and those that count.
+
+    Of a script less is known beforehand: `model` may be set later, and is checked in stages that begin with it;
+    without an optimizer the steps of all are counted; without `records_graph` a graph may be there or not.
     """
 
     def __init__(
         self,
-        model: nn.Module,
-        optimizer: Optimizer,
+        model: nn.Module | None,
+        optimizer: Optimizer | None,
         timer: Timer,
         synchronize: Callable[[], None] = lambda: None,
-        records_graph: bool = False,
+        records_graph: bool | None = False,
         clock: Clock = time.perf_counter_ns,
         warmed_up: Callable[[], None] = lambda: None,
     ) -> None:
         self.stages: list[StageRecord] = []
         self.checks: dict[str, bool] = {}
-        self._model = model
-        self._timer = timer
-        self._synchronize = synchronize
+        self.model = model
         self._records_graph = records_graph
         self._clock = clock
         self._warmed_up = warmed_up
         self._epoch = 0
         self._open: list[_Stage] = []
+        self.time_by(timer, synchronize)
+        register = (
+            register_optimizer_step_post_hook if optimizer is None else optimizer.register_step_post_hook
+        )
+        self._hook = register(self._count_optimizer_step)
+
+    def time_by(self, timer: Timer, synchronize: Callable[[], None]) -> None:
+        """Stages that begin from now on are timed by these."""
+        self._timer = timer
+        self._synchronize = synchronize
         # The bound methods are looked up once: the loop calls them nine times a step.
         self.lap = timer.lap  # type: ignore[method-assign]
         self._timer_step = timer.step
-        self._hook = optimizer.register_step_post_hook(self._count_optimizer_step)
+
+    @property
+    def clock_name(self) -> str:
+        """What timed the steps."""
+        return self._timer.name
 
     def _count_optimizer_step(self, *_: Any) -> None:
-        self._open[-1].optimizer_steps += 1
+        if self._open:  # a script may step where nothing is watched
+            self._open[-1].optimizer_steps += 1
 
     def close(self) -> None:
         """Takes the meter's hook off the optimizer."""
@@ -223,19 +241,27 @@ class Meter(Observer):
     def begin(self, stage: str) -> None:
         if self._open:
             self._suspend()
-        self._open.append(_Stage(stage, weights=fingerprint(self._model)))
+        weights = () if self.model is None else fingerprint(self.model)
+        self._open.append(_Stage(stage, model=self.model, weights=weights))
         self._resume()
 
     def evaluation(self, loss: Tensor) -> None:
         self._open[-1].closure_evaluations += 1
 
-    def step(self, samples: int, loss: Tensor) -> None:
+    def step(self, samples: int, loss: Tensor | None) -> None:
         stage = self._open[-1]
         stage.samples.append(samples)
-        stage.graphs += loss.requires_grad
+        stage.graphs += loss is not None and loss.requires_grad
         self._timer_step()
 
-    def end(self, stage: str, loss: float, metrics: Mapping[str, float]) -> None:
+    def drop(self) -> None:
+        """The innermost stage was none: nothing is kept of it."""
+        self._suspend()
+        self._open.pop()
+        if self._open:
+            self._resume()
+
+    def end(self, stage: str, loss: float | None, metrics: Mapping[str, float]) -> None:
         self._suspend()
         ended = self._open.pop()
         assert ended.name == stage, f"{stage} ended inside {ended.name}"
@@ -273,11 +299,15 @@ class Meter(Observer):
             stage.phases[phase] = round(stage.phases.get(phase, 0.0) + spent, 9)
 
     def _check(self, stage: _Stage) -> None:
-        moved = fingerprint(self._model) != stage.weights
+        if stage.model is None or stage.model is not self.model:
+            return  # it was not known, or another one, when the stage began
+        moved = fingerprint(stage.model) != stage.weights
         if stage.name == "train":
             self._note("parameters_moved_in_training", moved)
         else:
             self._note("weights_kept_in_evaluation", not moved)
+            if self._records_graph is None:
+                return
             expected = len(stage.samples) if self._records_graph else 0
             self._note("graph_as_the_mode_says", stage.graphs == expected)
 
@@ -318,11 +348,17 @@ class MemoryMeter:
             torch.accelerator.reset_peak_memory_stats(self._device)
 
     def peaks(self) -> dict[str, int]:
-        peaks = {"peak_rss": max(0, high_water_mark() - self._level)}
-        if self._device.type != "cpu":
-            peaks["peak_allocated"] = torch.accelerator.max_memory_allocated(self._device)
-            peaks["peak_reserved"] = torch.accelerator.max_memory_reserved(self._device)
-        return peaks
+        return {"peak_rss": max(0, high_water_mark() - self._level), **device_peaks(self._device)}
+
+
+def device_peaks(device: torch.device) -> dict[str, int]:
+    """The most bytes that tensors on the device held since they were watched, and that its allocator did."""
+    if device.type == "cpu":
+        return {}
+    return {
+        "peak_allocated": torch.accelerator.max_memory_allocated(device),
+        "peak_reserved": torch.accelerator.max_memory_reserved(device),
+    }
 
 
 def reset_high_water_mark() -> None:

@@ -32,6 +32,7 @@ from bench.worker.timeline import device_shares, union
 from bench.worker.window import windowed
 
 WARM, PLAIN, WARMED = 2, 5, 1  # steps of the first stage before those that are profiled
+BEFORE = WARM + PLAIN + WARMED
 _MICRO = 1e-6
 
 Row = tuple[str, str, str, str, str]  # stage, phase, operator, kind, shapes
@@ -90,7 +91,7 @@ class ProfiledLoop(Marks):
         if self._recording:
             self.steps.setdefault(stage, 0)
 
-    def step(self, samples: int, loss: Tensor) -> None:
+    def step(self, samples: int, loss: Tensor | None) -> None:
         stage = self._open[-1][0]
         super().step(samples, loss)
         if self._recording:
@@ -117,7 +118,7 @@ class ProfiledLoop(Marks):
             self._book(stage)
             self.wall.clear()
 
-    def end(self, stage: str, loss: float, metrics: Mapping[str, float]) -> None:
+    def end(self, stage: str, loss: float | None, metrics: Mapping[str, float]) -> None:
         super().end(stage, loss, metrics)
         self._book(stage)
 
@@ -132,10 +133,23 @@ class ProfiledLoop(Marks):
 
 def profiled(task: Task, case: Case, wishes: Wishes, synchronize: Callable[[], None]) -> Profile:
     """Runs the loop under the profiler. Raises what the user's code raises; a file that cannot be written does not."""
-    before = WARM + PLAIN + WARMED
-    first, later = before + wishes.steps, wishes.steps
+    first, later = BEFORE + wishes.steps, wishes.steps
     task = windowed(task, first, later if case.mode == "train" else first, later)
-    activities, limits = activities_for(torch.device(case.device))
+
+    def fitted(loop: ProfiledLoop) -> None:
+        fit(task, 1, case.mode, observer=loop)
+
+    return profile_of(fitted, torch.device(case.device), wishes, synchronize)
+
+
+def profile_of(
+    run: Callable[[ProfiledLoop], object],
+    device: torch.device,
+    wishes: Wishes,
+    synchronize: Callable[[], None],
+) -> Profile:
+    """The profile of what `run` does with the loop that it is to tell of its steps."""
+    activities, limits = activities_for(device)
     profiler = profile(
         activities=activities,
         schedule=schedule(wait=WARM + PLAIN, warmup=WARMED, active=1_000_000, repeat=1),
@@ -147,11 +161,11 @@ def profiled(task: Task, case: Case, wishes: Wishes, synchronize: Callable[[], N
     loop = ProfiledLoop(profiler, wishes.steps, synchronize)
     profiler.start()
     try:
-        fit(task, 1, case.mode, observer=loop)
+        run(loop)
     finally:
         profiler.stop()
     if not any(loop.steps.values()):
-        few = f"the loaders gave no more than the {before} batches that come before those that are profiled"
+        few = f"the loaders gave no more than the {BEFORE} batches that come before those that are profiled"
         return Profile({}, {}, loop.plain_step, 0.0, (), omitted=few, limits=limits)
     with uncollected():
         events = [] if wishes.stacks else list(profiler.events() or ())

@@ -9,7 +9,7 @@ import random
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,16 @@ import torch
 
 from bench.case import Case, Conditions
 from bench.errors import BenchError
-from bench.measurement import COUNTED, PHASED, SEARCHED, STACKED, TIMED, Failure, Measurement
+from bench.measurement import COUNTED, PHASED, SEARCHED, STACKED, TIMED, Failure, Measurement, StageRecord
+from bench.script import Script
 from bench.suite import Suite
 from bench.training import Task, fit
-from bench.worker import allocator, compiled, counters, plants, profiler, suites
+from bench.worker import allocator, compiled, counters, plants, profiler, script, suites
 from bench.worker.ceiling import ceiling
 from bench.worker.environment import environment, usable_cpus
 from bench.worker.guards import Guards
 from bench.worker.meters import NANO, MemoryMeter, Meter, device_synchronizer, device_timer
+from bench.worker.recorder import ScriptError
 from bench.worker.window import windowed
 
 SEARCH_STEPS = 3  # of the stages that a search for the largest batch is about
@@ -88,9 +90,12 @@ def launch(request: Mapping[str, Any]) -> dict[str, Any]:
     }
     try:
         measurement, loop = measure(case, request, place)
+        if request["kind"] != SEARCHED:  # which asks what fits, not what is learnt
+            check_finite(measurement.stages)
         return {"measurement": measurement.to_json(), "loop": loop}
     except (Exception, SystemExit) as problem:
-        return {"failure": failure(problem, place, request["suite_file"]).to_json()}
+        log = script.log_end(request["log"]) if "script" in request else ""
+        return {"failure": failure(problem, place, request["suite_file"], log).to_json()}
 
 
 def measure(
@@ -100,6 +105,8 @@ def measure(
     conditions = Conditions.from_json(request["conditions"])
     settled = settle(conditions, request["seed"])
     os.environ["EPOCHBENCH_DATA"] = conditions.data_root
+    if "script" in request:
+        return script_measured(case, request, {**place, "conditions": settled})
     device = torch.device(case.device)
     if device.type != "cpu":
         torch.accelerator.set_device_index(device.index or 0)
@@ -110,6 +117,22 @@ def measure(
     if request["kind"] == SEARCHED:
         return tried(case, request, {**place, "conditions": settled}, suite, device), None
     return apart(case, request, {**place, "conditions": settled}, suite, device), None
+
+
+def script_measured(
+    case: Case, request: Mapping[str, Any], place: Mapping[str, Any]
+) -> tuple[Measurement, tuple[float, float] | None]:
+    """The launch of a script, which builds its own model on the device that it likes."""
+    its = Script.from_json(request["script"])
+    if request["kind"] in (TIMED, PHASED):
+        return script.timed(its, case, request, place)
+    began = time.perf_counter_ns()
+    found: dict[str, Any] = {}
+    if request["kind"] == COUNTED:
+        found["counts"] = script.counted(its, case, request)
+    else:
+        found["profile"] = script.profiled(its, case, request, wishes(request))
+    return Measurement(**place, clock="none", stages=(), costs=costs_apart(began, request), **found), None
 
 
 def build(suite: Suite, case: Case, device: torch.device) -> Task:
@@ -166,7 +189,6 @@ def timed(
     peaks = memory.peaks()
     if task.teardown is not None:
         task.teardown()
-    check_finite(meter)
     measurement = Measurement(
         **place,
         clock=timer.name,
@@ -199,21 +221,29 @@ def apart(
     if request["kind"] == COUNTED:
         found["counts"] = counters.count(make, case, keeps_graph=request["graph"])
     else:
-        wishes = profiler.Wishes(
-            folder=Path(request["traces"]),
-            name=request["trace_name"],
-            steps=request["profile_steps"],
-            stacks=request["kind"] == STACKED,
-            cap=request["trace_cap"],
-        )
-        found["profile"] = profiler.profiled(make(), case, wishes, device_synchronizer(device))
+        found["profile"] = profiler.profiled(make(), case, wishes(request), device_synchronizer(device))
     if built[0].teardown is not None:
         built[0].teardown()
-    costs = {
+    return Measurement(**place, clock="none", stages=(), costs=costs_apart(began, request), **found)
+
+
+def wishes(request: Mapping[str, Any]) -> profiler.Wishes:
+    """What the request asks of a profile."""
+    return profiler.Wishes(
+        folder=Path(request["traces"]),
+        name=request["trace_name"],
+        steps=request["profile_steps"],
+        stacks=request["kind"] == STACKED,
+        cap=request["trace_cap"],
+    )
+
+
+def costs_apart(began: int, request: Mapping[str, Any]) -> dict[str, float]:
+    """Seconds that a launch apart from timing has spent; it began then, on the clock that all processes share."""
+    return {
         "before_build": (began - request["launched_at"]) * NANO,
         "apart": (time.perf_counter_ns() - began) * NANO,
     }
-    return Measurement(**place, clock="none", stages=(), costs=costs, **found)
 
 
 def tried(
@@ -275,24 +305,25 @@ def samples_of(task: Task, trains: bool) -> int | None:
     return min(there, max(known)) if len(known) == len(evaluated) else None
 
 
-def check_finite(meter: Meter) -> None:
-    """Raises Diverged where a stage ended with a loss that is no finite number."""
-    for record in meter.stages:
-        if record.loss is None or not math.isfinite(record.loss):
+def check_finite(stages: Iterable[StageRecord]) -> None:
+    """Raises Diverged where a stage ended with a loss that is no finite number; a script's may have none."""
+    for record in stages:
+        if record.loss is not None and not math.isfinite(record.loss):
             raise Diverged(
                 f"the {record.stage} loss of epoch {record.epoch + 1} is {record.loss}; "
                 f"try a smaller learning_rate"
             )
 
 
-def failure(problem: BaseException, place: Mapping[str, Any], suite_file: str) -> Failure:
-    """What a launch reports when its own code raised."""
+def failure(problem: BaseException, place: Mapping[str, Any], suite_file: str, log: str = "") -> Failure:
+    """What a launch reports when its own code raised; `log` is the end of what it has printed."""
+    told = "".join(traceback.format_exception(problem))
     return Failure(
         **place,
         failure=kind_of(problem),
-        message=str(problem) if isinstance(problem, Diverged) else suites.one_line(problem),
+        message=str(problem) if isinstance(problem, Diverged | ScriptError) else suites.one_line(problem),
         where=user_frame(problem, suite_file),
-        detail="".join(traceback.format_exception(problem)),
+        detail=f"{told}\nThe end of its log:\n{log}" if log else told,
     )
 
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 _UNSHOWN = ("bench/", FOREIGN[-1])
 # Frames of the profiler and of what puts its marks: what they call is no more the user's than they are.
 _SILENT = re.compile(
-    r"torch/autograd/profiler\.py|torch/profiler/|(.*/)?bench/worker/(marks|profiler)\.py\(\d+\): (?!profiled$)"
+    r"torch/autograd/profiler\.py|torch/profiler/|(.*/)?bench/worker/(marks|profiler)\.py\(\d+\): "
+    r"(?!(profiled|profile_of|fitted)$)"
 )
 _PHASE = ": "  # between stage and phase in the name of a range
 _UNKEPT = ("traceEvents", "traceName", "host_name")  # of what a raw trace holds

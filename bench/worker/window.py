@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from torch.optim.lr_scheduler import OneCycleLR
@@ -14,19 +14,25 @@ from bench.training import Task, rows
 class Window:
     """The first `steps` full batches of a loader, from its beginning again where it has fewer.
 
-    A batch is full that has as many rows as the first one.
+    A batch is full that has as many rows as the first one; `size` tells how many it has.
     """
 
-    def __init__(self, loader: Iterable[Any], steps: int) -> None:
+    def __init__(
+        self,
+        loader: Iterable[Any],
+        steps: int,
+        size: Callable[[Any], int] = lambda batch: rows(batch[1]),
+    ) -> None:
         self._loader = loader
         self._steps = steps
+        self._size = size
 
     def __iter__(self) -> Iterator[Any]:
         left, full = self._steps, None
         while left:
             before = left
             for batch in self._loader:
-                size = rows(batch[1])
+                size = self._size(batch)
                 full = full or size
                 if size == full:
                     yield batch

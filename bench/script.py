@@ -1,0 +1,110 @@
+"""A training script as a suite: how its command line makes the cases."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.case import AxisValue, Case, spell
+from bench.errors import SuiteError, UsageError
+from bench.suite import AVAILABLE, Expansion, Suite
+
+_VARIABLE = "env:"
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script, the `arguments` of every launch, and the axes that are added to them.
+
+    `names` has by its column in the tables how an axis is called on the command line: `batch-size` is given as
+    `--batch-size=64`, `env:WORKERS` as a variable of the environment.
+    """
+
+    path: str
+    arguments: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arguments", tuple(self.arguments))
+
+    @property
+    def suite(self) -> str:
+        """The name of its suite: the file's stem, in letters that such a name may have."""
+        return _NOT_IN_A_NAME.sub("-", Path(self.path).stem).strip("-_.") or "script"
+
+    def expand(self, axes: Mapping[str, Sequence[AxisValue]]) -> Expansion:
+        """The cases of these axes, by their names in the tables. Raises UsageError for a value that none can have."""
+        devices = [str(device) for device in axes.get("device", ["cpu"])]
+        if AVAILABLE in devices:
+            raise UsageError("a script is given its device by name, such as --axis device=cpu,cuda")
+        return Suite(self.suite, build=_never, axes={"device": devices, **axes}).expand(devices)
+
+    def command(self, case: Case) -> list[str]:
+        """The arguments of a case; a device that nobody named is the script's own to choose."""
+        return [
+            *self.arguments,
+            *(
+                f"--{name}={spell(case[axis])}"
+                for axis, name in self._given(case)
+                if not name.startswith(_VARIABLE)
+            ),
+        ]
+
+    def variables(self, case: Case) -> dict[str, str]:
+        """The variables of the environment of a case."""
+        return {
+            name.removeprefix(_VARIABLE): spell(case[axis])
+            for axis, name in self._given(case)
+            if name.startswith(_VARIABLE)
+        }
+
+    def with_axes(self, axes: Iterable[str]) -> Script:
+        """The script with further axes, that are called as their columns are."""
+        return dataclasses.replace(self, names={**{axis: axis for axis in axes}, **self.names})
+
+    def _given(self, case: Case) -> list[tuple[str, str]]:
+        return [(axis, self.names[axis]) for axis in case.axes if axis in self.names]
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Script:
+        return cls(**data)
+
+
+def script(path: Path, arguments: Sequence[str], axes: Sequence[str]) -> Script:
+    """The script of a command line, `axes` as --axis names them. Raises UsageError for one that there is not."""
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise SuiteError(f"script {path} {what}; name a Python file: --script train.py")
+    if path.suffix != ".py":
+        raise SuiteError(f"script {path} is no Python file; its name ends in .py")
+    return Script(str(path.resolve()), tuple(arguments), named(axes))
+
+
+def named(axes: Sequence[str]) -> dict[str, str]:
+    """Column -> name of each axis. Raises UsageError where two would be one."""
+    names: dict[str, str] = {}
+    for name in axes:
+        axis = column(name)
+        if axis in names:
+            raise UsageError(
+                f"--axis {names[axis]} and --axis {name} would be one column, {axis}; give one of them"
+            )
+        names[axis] = name
+    return names
+
+
+def column(name: str) -> str:
+    """How the tables call an axis: `batch_size` for `batch-size`, `WORKERS` for `env:WORKERS`."""
+    return name.removeprefix(_VARIABLE).replace("-", "_")
+
+
+def _never(case: Case) -> Any:
+    raise NotImplementedError(f"{case.id} is a script, and builds no task")

@@ -1,0 +1,434 @@
+"""Makes the stages, steps and phases of a loop that is not ours, from its watched loaders and torch's hooks.
+
+It tells an Observer what `training.fit` would tell: a pass over a watched loader is a stage of an epoch, the time
+from batch to batch a step.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.loss import _Loss
+from torch.optim import Optimizer
+
+from bench.errors import BenchError
+from bench.measurement import STAGES
+from bench.training import rows
+from bench.worker.hooks import Hooks, loss_of
+from bench.worker.window import Window
+
+TRAIN = "train"
+_LINE = 'with bench.stage("validate"):'
+
+
+class ScriptError(BenchError):
+    """What a script does that cannot be measured; the message names the line to add or to mend."""
+
+
+class Enough(BaseException):
+    """Ends a script of which all has been seen that was wanted; no `except Exception` of its own stops it."""
+
+
+class Hears(Protocol):
+    """An Observer whose stages may be without a loss."""
+
+    def epoch(self, number: int) -> None: ...
+    def begin(self, stage: str) -> None: ...
+    def lap(self, phase: str) -> None: ...
+    def evaluation(self, loss: Tensor) -> None: ...
+    def step(self, samples: int, loss: Any) -> None: ...
+    def end(self, stage: str, loss: Any, metrics: Mapping[str, float]) -> None: ...
+
+
+@dataclass
+class Pass:
+    """One pass over a watched loader. `site` is where it is watched; `is_named` says whether its stage was."""
+
+    stage: str
+    site: str
+    is_named: bool
+    epoch: int
+    steps: int = 0
+    backwards: int = 0
+    losses: list[tuple[Tensor, int]] = field(default_factory=list)  # with the samples that they are of
+    loader: weakref.ref[Any] | None = None
+    ended: bool = False
+    # Of the step that is under way:
+    batch: Any = None
+    counted: bool = False
+    loss: Tensor | None = None
+    kept: Tensor | None = None  # a copy of its value
+    worked: bool = False  # a module was called, or a backward pass made
+    waits: bool = False  # the forward pass has ended, the backward pass has not begun
+
+    def receive(self, batch: Any) -> None:
+        """A batch for the next step."""
+        self.batch = batch
+        self.loss = self.kept = None
+        self.counted = self.worked = self.waits = False
+
+
+class Watched:
+    """A loader that somebody listens to; whatever else is asked of it, the loader answers."""
+
+    def __init__(self, recorder: Recorder, loader: Any, site: str) -> None:
+        self._recorder, self._loader, self._site = recorder, loader, site
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._recorder.batches(self._loader, self._site)
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_loader":
+            raise AttributeError(name)  # it is being copied, and has none yet
+        return getattr(self._loader, name)
+
+
+class Recorder:
+    """Listens to a script and tells `observer` of it.
+
+    `window` gives the most steps of a pass by its stage; then a second pass of a stage raises Enough. `around` is
+    entered for each outermost pass; `found` is told of each module with parameters that is called from outside of
+    any other, `before` of each outermost pass that is about to begin, `graded` of the loss of a step before its
+    backward pass. Losses are kept where `keeps_losses`.
+    """
+
+    def __init__(
+        self,
+        observer: Hears,
+        window: Callable[[str], int] | None = None,
+        around: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        found: Callable[[nn.Module], None] = lambda _: None,
+        before: Callable[[], None] = lambda: None,
+        graded: Callable[[Tensor], None] = lambda _: None,
+        keeps_losses: bool = True,
+    ) -> None:
+        self.hooks = Hooks(self)
+        self.device: torch.device | None = None  # of the first parameter seen
+        self.modules: list[nn.Module] = []
+        self.optimizers: list[Optimizer] = []
+        self.passes: dict[str, int] = {}  # that began, by stage
+        self.problem: ScriptError | None = None
+        self.began = self.ended = 0.0  # of the first pass and of the last one, on time.monotonic
+        self._observer = observer
+        self._window = window
+        self._around = around
+        self._found = found
+        self._before = before
+        self._graded = graded
+        self._keeps_losses = keeps_losses
+        self._entered = ExitStack()
+        self._names: list[str] = []
+        self._open: list[Pass] = []
+        self._epoch = -1
+        self._site = ""  # of passes that no stage surrounds
+        self._loaders: list[weakref.ref[Any]] = []  # that those went over, each once
+        self._kinds: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
+        self._backwards = 0  # under way, one within the other
+        self._optimizing = False
+        self._scaled: tuple[Tensor, Tensor] | None = None
+        self._is_over = False
+
+    # The door.
+
+    def watch(self, loader: Any) -> Watched:
+        if isinstance(loader, Watched):
+            return loader
+        caller = sys._getframe(2)  # who called bench.watch
+        return Watched(self, loader, f"{caller.f_code.co_filename}:{caller.f_lineno}")
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        if name not in STAGES:
+            raise ScriptError(f"bench.stage({name!r}): there is no such stage, there are {', '.join(STAGES)}")
+        self._names.append(name)
+        depth = len(self._open)
+        try:
+            yield
+        finally:
+            self._names.pop()
+            if not self._is_over:
+                self._leave_above(depth)
+
+    def finish(self) -> None:
+        """The script has come to its end; raises ScriptError for what was not yet said."""
+        self._leave_above(0)
+        if self.problem is not None:
+            raise self.problem
+
+    def close(self) -> None:
+        """What still comes is nobody's."""
+        self._is_over = True
+        self._entered.close()
+        self._open.clear()
+
+    # A pass.
+
+    def batches(self, loader: Any, site: str) -> Iterator[Any]:
+        """What a watched loader gives, while the observer is told."""
+        one = self._begin(loader, site)
+        if self._window is not None:
+            loader = Window(loader, self._window(one.stage), samples_of)
+        try:
+            for batch in loader:
+                if one.ended:
+                    raise ScriptError(
+                        f"the pass over the loader watched at {site} goes on after another began; two loaders in one "
+                        f"loop are watched together: bench.watch(zip(a, b))"
+                    )
+                self._observer.lap("data")
+                one.receive(batch)
+                yield batch
+                if not self._is_over and not one.ended:
+                    self._leave_above(self._open.index(one) + 1)
+                    self._count(one)
+        except GeneratorExit:
+            # Its loop was left: a step in which nothing was done is none.
+            if not self._is_over and not one.ended:
+                self._leave_above(self._open.index(one))
+            raise
+        if not self._is_over and not one.ended:
+            self._observer.lap("data")
+            if not one.steps:
+                raise ScriptError(
+                    f"the loader watched at {site} gave no batch; give it data, or check drop_last"
+                )
+            self._end(one)
+            if self.problem is not None:
+                raise self.problem
+
+    def _begin(self, loader: Any, site: str) -> Pass:
+        if self.problem is not None:
+            raise self.problem
+        name = self._names[-1] if self._names else ""
+        stage = name or TRAIN
+        for number, other in enumerate(self._open):
+            if (other.site, other.stage) == (site, stage):
+                self._leave_above(number)  # its loop was left, and something still holds it
+                break
+        if not name:
+            self._check_alone(loader, site)
+        if any(other.stage == stage for other in self._open):
+            raise ScriptError(
+                f"{site} passes over a watched loader inside a pass of the same stage, {stage}; watch one of them, "
+                f"both together (bench.watch(zip(a, b))), or put around the inner loop: {_LINE}"
+            )
+        if self._window is not None and stage in self.passes and not self._open:
+            raise Enough
+        if self._open and self._open[-1].worked:
+            self._count(self._open[-1])  # what it does behind this pass belongs to its next step
+        if not self._open:
+            self._before()
+            self._entered.enter_context(self._around())
+            self.began = self.began or time.monotonic()
+        self.passes[stage] = self.passes.get(stage, 0) + 1
+        # Passes belong to the epoch of the training that they are inside or behind of.
+        epoch = self.passes.get(TRAIN, self.passes[stage]) - 1
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._observer.epoch(epoch)
+        one = Pass(stage, site, bool(name), epoch, loader=reference_to(loader))
+        self._observer.begin(stage)
+        self._open.append(one)
+        return one
+
+    def _check_alone(self, loader: Any, site: str) -> None:
+        """Raises ScriptError where a second loader is watched outside of any stage."""
+        seen = [reference() for reference in self._loaders]
+        again = any(one is loader for one in seen) and seen[-1] is not loader
+        if again or (self._site and self._site != site):
+            raise ScriptError(
+                f"two loaders are watched, at {self._site} and at {site}, and nothing says which stage each is of; "
+                f"put around the loop that does not train: {_LINE}"
+            )
+
+    def _count(self, one: Pass) -> None:
+        """The step that is under way has ended, if it was not counted before."""
+        if one.counted:
+            return
+        one.counted = True
+        one.steps += 1
+        samples = samples_of(one.batch)
+        if one.kept is not None:
+            one.losses.append((one.kept, samples))
+        self._observer.step(samples, one.loss)
+
+    def _leave_above(self, depth: int) -> None:
+        """Ends passes that did not come to their own end: with the step under way where something was done in it."""
+        while len(self._open) > depth:
+            one = self._open[-1]
+            if one.worked:
+                self._count(one)
+            if one.steps:
+                self._end(one)
+            else:
+                self._drop(one)  # a look at the first batch
+
+    def _end(self, one: Pass) -> None:
+        loss = mean_of(one.losses)
+        self._observer.end(one.stage, loss, {})
+        self._close(one)
+        if one.is_named:
+            return
+        self._site = one.site
+        if one.loader is not None and all(one.loader() is not known() for known in self._loaders):
+            self._loaders.append(one.loader)
+        if not one.backwards:
+            self.problem = ScriptError(
+                f"the pass over the loader watched at {one.site} made no backward pass, so that it is not known what "
+                f"it is; put around its loop: {_LINE}"
+            )
+
+    def _drop(self, one: Pass) -> None:
+        drop = getattr(self._observer, "drop", None)
+        if drop is not None:
+            drop()
+        else:
+            self._observer.end(one.stage, None, {})
+        self.passes[one.stage] -= 1
+        if not self.passes[one.stage]:
+            del self.passes[one.stage]
+        self._close(one)
+
+    def _close(self, one: Pass) -> None:
+        one.ended = True
+        self._open.remove(one)
+        self.ended = time.monotonic()
+        if not self._open:
+            self._entered.close()
+
+    # What the hooks tell.
+
+    def forward_began(self, module: nn.Module) -> None:
+        if self._backwards or not self._open:
+            return  # what is computed anew for the backward pass is part of it
+        kind = self._kind(module)
+        if kind:
+            self._open[-1].worked = True
+        if kind == "forward":
+            self._observer.lap(self._between())
+
+    def forward_ended(self, module: nn.Module) -> None:
+        if self._backwards or not self._open:
+            return
+        kind = self._kind(module)
+        if kind:
+            self._observer.lap(kind)
+        if kind == "forward":
+            self._open[-1].waits = True
+
+    def _kind(self, module: nn.Module) -> str:
+        """The phase that a module's calls are; empty for those that are of none, such as a transform of data."""
+        kind = self._kinds.get(module)
+        if kind is None:
+            parameter = next(module.parameters(), None)
+            kind = "forward" if parameter is not None else "loss" if isinstance(module, _Loss) else ""
+            self._kinds[module] = kind
+            if parameter is not None:
+                self.modules.append(module)
+                self.device = self.device or parameter.device
+                self._found(module)
+        return kind
+
+    def scaled(self, loss: Tensor, plain: Tensor) -> None:
+        self._scaled = (loss, plain)
+
+    def backward_began(self, loss: Any) -> None:
+        self._backwards += 1
+        if self._backwards > 1 or not self._open:
+            return
+        one = self._open[-1]
+        self._observer.lap("loss" if one.waits else self._between())
+        one.waits = False
+        one.worked = True
+        one.backwards += 1
+        self._note(one, loss_of(loss))
+
+    def _note(self, one: Pass, loss: Tensor | None) -> None:
+        """The first loss of a step is its loss; further ones are evaluations of an optimizer that asks again."""
+        if loss is None:
+            return
+        if self._scaled is not None and self._scaled[0] is loss:
+            loss = self._scaled[1]
+        self._scaled = None
+        if self._optimizing:
+            self._observer.evaluation(loss)
+        if one.loss is not None:
+            return
+        one.loss = loss
+        self._graded(loss)
+        if self._keeps_losses:
+            one.kept = loss.detach().clone()  # a compiled model may write the next one to the same place
+
+    def backward_ended(self) -> None:
+        self._backwards -= 1
+        if not self._backwards and self._open:
+            self._observer.lap("backward")
+
+    def zeroing_began(self) -> None:
+        if self._open:
+            one = self._open[-1]
+            self._observer.lap("loss" if one.waits else self._between())
+
+    def zeroing_ended(self) -> None:
+        if self._open:
+            self._observer.lap("zero_grad")
+
+    def optimizer_began(self, optimizer: Optimizer) -> None:
+        if not any(optimizer is known for known in self.optimizers):
+            self.optimizers.append(optimizer)
+        if self._open:
+            self._observer.lap("other")
+            self._optimizing = True
+
+    def optimizer_ended(self) -> None:
+        self._optimizing = False
+        if self._open:
+            self._observer.lap("optimizer")
+
+    def _between(self) -> str:
+        return "optimizer" if self._optimizing else "other"
+
+
+def mean_of(losses: list[tuple[Tensor, int]]) -> float | None:
+    """The mean over the samples of losses that were gathered on the device; None where there are none."""
+    if not losses:
+        return None
+    values = torch.cat([loss.reshape(1).to(losses[0][0].device) for loss, _ in losses]).tolist()
+    weights = [max(1, samples) for _, samples in losses]
+    return float(sum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights))
+
+
+def reference_to(loader: Any) -> weakref.ref[Any] | None:
+    """By which a loader is known again; None for a list, say: only its line tells it from one that takes its place."""
+    try:
+        return weakref.ref(loader)
+    except TypeError:
+        return None
+
+
+def samples_of(batch: Any) -> int:
+    """How many rows a batch has: those of its last part that tells it, or of the batch itself; 1 where none does."""
+    parts: Iterable[Any] = [batch]
+    if isinstance(batch, tuple | list):
+        parts = [*reversed(batch), batch]
+    elif not isinstance(batch, Tensor | Mapping) and not hasattr(batch, "__len__"):
+        parts = list(getattr(batch, "__dict__", {}).values())
+    for part in parts:
+        if isinstance(part, str | bytes):
+            continue
+        try:
+            return rows(part)
+        except (TypeError, IndexError, StopIteration, KeyError):
+            continue  # a number, say
+    return 1

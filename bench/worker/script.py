@@ -1,0 +1,200 @@
+"""One launch of a script: run as `python train.py ...` would, with somebody listening at its loaders."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.case import Case
+from bench.measurement import PHASED, WARMUP_EPOCHS, Counts, Measurement, Profile
+from bench.script import Script
+from bench.training import Observer
+from bench.watch import listen
+from bench.worker import compiled, profiler
+from bench.worker.guards import Guards
+from bench.worker.meters import (
+    NANO,
+    MemoryMeter,
+    Meter,
+    device_peaks,
+    device_synchronizer,
+    device_timer,
+)
+from bench.worker.recorder import Enough, Recorder, ScriptError
+from bench.worker.script_counts import count
+from bench.worker.suites import own_files, third_party
+
+_LOG_LINES = 20  # of the end of a log, that a failure shows
+
+
+def run(script: Script, case: Case, recorder: Recorder, log: str = "") -> None:
+    """Runs the script with the arguments of the case, to its end or until the recorder has enough.
+
+    What it prints is in `log`. Raises ScriptError where it ends with an exit code, or cannot be measured, and what
+    the script raises.
+    """
+    enter(script, case)
+    listen(recorder)
+    try:
+        with recorder.hooks:
+            try:
+                runpy.run_path(script.path, run_name="__main__")
+            except SystemExit as end:
+                if end.code not in (None, 0):
+                    raise ScriptError(ending(end.code, log)) from None
+            except Enough:
+                pass
+            recorder.finish()
+    finally:
+        listen(None)
+        recorder.close()
+    if not recorder.passes:
+        raise ScriptError(
+            "the script ended without a pass over a watched loader; import bench in it, and write its loop as: "
+            "for inputs, targets in bench.watch(train_loader):"
+        )
+
+
+def enter(script: Script, case: Case) -> None:
+    """Arguments, variables and search path as the script finds them when Python runs it."""
+    sys.argv = [script.path, *script.command(case)]
+    os.environ.update(script.variables(case))
+    folder = str(Path(script.path).parent)
+    if folder not in sys.path[:1]:
+        sys.path.insert(0, folder)
+
+
+def ending(code: Any, log: str = "") -> str:
+    """Why a script ended: what it said to `sys.exit`, or its exit code with the last line of its log."""
+    if not isinstance(code, int):
+        return f"the script ended: {code}"
+    last = log_end(log).splitlines()[-1:]
+    return f"the script ended with exit code {code}" + "".join(f": {line}" for line in last)
+
+
+def timed(
+    script: Script, case: Case, request: Mapping[str, Any], place: Mapping[str, Any]
+) -> tuple[Measurement, tuple[float, float]]:
+    """The whole script with a meter attached, and when its loop ran on `time.monotonic`."""
+    memory = MemoryMeter(torch.device("cpu"))  # a device is the script's to touch first
+    memory.start()
+    began, began_monotonic = time.perf_counter_ns(), time.monotonic()
+    device = torch.device("cpu")  # until a model shows where it is
+    guards = Guards()
+    compiling = 0.0  # seconds, until warm-up ends
+
+    def warmed_up() -> None:
+        nonlocal compiling
+        compiling = compiled.seconds()
+        guards.start()
+
+    def clock(device: torch.device) -> None:
+        timer = device_timer(device, phases=request["kind"] == PHASED)
+        meter.time_by(timer, device_synchronizer(device))
+
+    def found(_: nn.Module) -> None:
+        meter.model = nn.ModuleList(recorder.modules)
+
+    def before() -> None:
+        nonlocal device
+        if recorder.device not in (None, device):
+            device = recorder.device or device
+            clock(device)
+
+    meter = Meter(None, None, device_timer(device, phases=False), records_graph=None, warmed_up=warmed_up)
+    recorder = Recorder(meter, found=found, before=before)
+    try:
+        run(script, case, recorder, request["log"])
+    finally:
+        meter.close()
+    ended = time.monotonic()
+    if max(record.epoch for record in meter.stages) < WARMUP_EPOCHS:
+        raise ScriptError(
+            "each watched loader was passed over once, and the first pass is warm-up and does not count; let the "
+            "script run two epochs or more, such as: -- --epochs 2"
+        )
+    disturbances = guards.stop()
+    measurement = Measurement(
+        **{**place, "conditions": {**place["conditions"], "device": str(recorder.device or device)}},
+        clock=meter.clock_name,
+        stages=tuple(meter.stages),
+        memory={**memory.peaks(), **device_peaks(recorder.device or device)},
+        checks=meter.checks,
+        costs={
+            "before_build": (began - request["launched_at"]) * NANO,
+            "build": recorder.began - began_monotonic,
+            "loop": recorder.ended - recorder.began,
+            "after": ended - recorder.ended,
+        },
+        guards=disturbances,
+        compiled=compiled.costs(compiling),
+    )
+    return measurement, (recorder.began, recorder.ended)
+
+
+def counted(script: Script, case: Case, request: Mapping[str, Any]) -> Counts:
+    """The exact counts of the script."""
+    return count(lambda recorder: run(script, case, recorder, request["log"]), request["graph"])
+
+
+def profiled(script: Script, case: Case, request: Mapping[str, Any], wishes: profiler.Wishes) -> Profile:
+    """The script under the profiler: the first stage longer, for the steps that come before those that count."""
+    device = device_of(case)
+
+    def follow(loop: profiler.ProfiledLoop) -> None:
+        first: list[str] = []
+
+        def window(stage: str) -> int:
+            first[:] = first or [stage]
+            return wishes.steps + (profiler.BEFORE if stage in first else 0)
+
+        run(script, case, Recorder(loop, window=window, keeps_losses=False), request["log"])
+
+    return profiler.profile_of(follow, device, wishes, device_synchronizer(device))
+
+
+def device_of(case: Case) -> torch.device:
+    """The device that a case names; the CPU where torch knows none of this name."""
+    try:
+        return torch.device(case.device)
+    except RuntimeError:
+        return torch.device("cpu")
+
+
+def probe(script: Script, case: Case) -> dict[str, list[str]]:
+    """Runs the script over one batch of each stage; what `suites.probe` returns.
+
+    What goes wrong is left to the launches, which tell it.
+    """
+    before = set(sys.modules)
+    try:
+        run(script, case, Recorder(Observer(), window=lambda _: 1, keeps_losses=False))
+    except (Exception, SystemExit):
+        traceback.print_exc()
+    new = [name for name in sys.modules if name not in before]
+    return {"modules": third_party(new), "sources": sorted({script.path, *own_files(new)})}
+
+
+def log_end(log: str) -> str:
+    """The last lines of what a launch has printed."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass  # the script closed it
+    try:
+        with Path(log).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 10_000))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join(lines[-_LOG_LINES:])

@@ -1,0 +1,79 @@
+"""Exact counts of a script: the operators of a few steps of each stage.
+
+The script runs once, so that the first training step, which makes the optimizer's state, is left out of them. Memory
+is not counted: it would have to be followed from the first line of the script on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from bench.measurement import AutogradGraph, Counts
+from bench.worker import compiled
+from bench.worker.counters import EVALUATION_STEPS, TRAIN_STEPS, Counter, Operators, drawn
+from bench.worker.memory import held, tensors_in
+from bench.worker.recorder import TRAIN, Recorder
+
+
+class ScriptCounter(Counter):
+    """Counts a loop whose model shows when it is first called, from the second training step on."""
+
+    def __init__(self, operators: Operators) -> None:
+        super().__init__(None, operators)
+        self._is_first = True
+
+    def step(self, samples: int, loss: Tensor | None) -> None:
+        super().step(samples, loss)
+        if self._is_first and self._open[-1] == TRAIN:
+            self._is_first = False
+            self._operators.assign(TRAIN, "other")
+            self._operators.forget(TRAIN)
+            self.steps.pop(TRAIN)
+            self.nodes = self.saved_bytes = 0
+
+
+def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
+    """The counts of what `run` does with a recorder. Raises what the script raises."""
+    operators = Operators()
+    counter = ScriptCounter(operators)
+    graphs: list[AutogradGraph] = []
+
+    def draw(loss: Tensor) -> None:
+        if keeps_graph and not graphs and loss.grad_fn is not None:
+            graphs.append(drawn(loss.grad_fn))  # in the step that does not count: to look is an operator
+
+    @contextmanager
+    def looking() -> Iterator[None]:
+        with saved_tensors_hooks(counter.save, lambda tensor: tensor), operators:
+            yield
+
+    recorder = Recorder(
+        counter,
+        window=lambda stage: TRAIN_STEPS + 1 if stage == TRAIN else EVALUATION_STEPS,
+        around=looking,
+        found=counter.know,
+        graded=draw,
+        keeps_losses=False,
+    )
+    run(recorder)
+    found = operators.counts()
+    states = [list(optimizer.state.values()) for optimizer in recorder.optimizers]
+    return Counts(
+        steps=counter.steps,
+        totals={
+            "ops": sum(one.calls for one in found),
+            "flops": sum(one.flops for one in found),
+            "autograd_nodes": counter.nodes,
+            "saved_bytes": counter.saved_bytes,
+            "parameter_bytes": held(tensors_in(list(nn.ModuleList(recorder.modules).parameters()))),
+            "optimizer_state_bytes": held(tensors_in(states)),
+            **compiled.counts(),
+        },
+        operators=found,
+        unknown=tuple(sorted(operators.unknown)),
+        graph=graphs[0] if graphs else None,
+    )

@@ -1,0 +1,3 @@
+"""A script that nobody has put a line into."""
+
+print("nothing to watch")

@@ -1,0 +1,442 @@
+"""The recorder over loops as people write them, on a clock that the loop itself moves."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections import namedtuple
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.utils.checkpoint
+from fakes import FakeClock, batches
+from torch import nn
+
+import bench
+from bench.training import Observer
+from bench.watch import listen
+from bench.worker.hooks import Hooks
+from bench.worker.meters import HostTimer, Meter
+from bench.worker.recorder import Enough, Recorder, ScriptError, samples_of
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Layer(nn.Linear):
+    """A layer that takes a second of the clock."""
+
+    clock: FakeClock
+
+    def forward(self, inputs):
+        self.clock.advance(1.0)
+        return super().forward(inputs)
+
+
+class Loss(nn.CrossEntropyLoss):
+    clock: FakeClock
+
+    def forward(self, outputs, targets):
+        self.clock.advance(4.0)
+        loss = super().forward(outputs, targets)
+        if loss.requires_grad:
+            loss.register_hook(lambda _: self.clock.advance(8.0))
+        return loss
+
+
+class Script:
+    """Two layers, SGD, and three batches to train on: what tests make their loops of."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        torch.manual_seed(0)
+        Layer.clock = Loss.clock = clock
+        self.clock = clock
+        self.train_loader, self.validate_loader = batches(12, 4), batches(8, 4)
+        self.renew()
+        self.criterion = Loss()
+
+    def renew(self):
+        self.model = nn.Sequential(Layer(3, 3), nn.ReLU(), Layer(3, 2))
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
+        self.optimizer.register_step_pre_hook(lambda *_: self.clock.advance(16.0))
+
+    def step(self, inputs, targets):
+        self.clock.advance(32.0)  # nothing that a hook sees
+        loss = self.criterion(self.model(inputs), targets)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+    def train(self, *loaders):
+        for loader in loaders:
+            for batch in loader:
+                self.step(*batch)
+
+    def validate(self, loader):
+        for batch in loader:
+            self.look(*batch)
+
+    @torch.no_grad()
+    def look(self, inputs, targets):
+        self.criterion(self.model(inputs), targets)
+
+    def slow(self, loader):
+        for batch in loader:
+            self.clock.advance(64.0)
+            yield batch
+
+
+@pytest.fixture
+def own(clock):
+    return Script(clock)
+
+
+@pytest.fixture
+def meter(clock):
+    meter = Meter(None, None, HostTimer(clock), records_graph=None, clock=clock)
+    yield meter
+    meter.close()
+
+
+@pytest.fixture
+def recorder(meter):
+    recorder = Recorder(meter, found=lambda _: setattr(meter, "model", nn.ModuleList(recorder.modules)))
+    yield from listening(recorder)
+
+
+def listening(recorder):
+    listen(recorder)
+    with recorder.hooks:
+        yield recorder
+    recorder.close()
+    listen(None)
+
+
+def seen(meter):
+    return [(record.epoch, record.stage, len(record.steps)) for record in meter.stages]
+
+
+class TestPasses:
+    def test_phases_of_every_epoch_are_what_took_the_time(self, own, meter, recorder):
+        for _ in range(3):
+            for inputs, targets in bench.watch(own.slow(own.train_loader)):
+                own.step(inputs, targets)
+            with bench.stage("validate"):
+                for inputs, targets in bench.watch(own.slow(own.validate_loader)):
+                    own.look(inputs, targets)
+        recorder.finish()
+        assert seen(meter) == [
+            (epoch, *what) for epoch in range(3) for what in (("train", 3), ("validate", 2))
+        ]
+        trained = {"data": 64.0, "other": 32.0, "forward": 2.0, "loss": 4.0, "zero_grad": 0.0}
+        trained |= {"backward": 8.0, "optimizer": 16.0}
+        for record in meter.stages:
+            phases = trained if record.stage == "train" else {"data": 64.0, "forward": 2.0, "loss": 4.0}
+            found = {phase: spent / len(record.steps) for phase, spent in record.phases.items() if spent}
+            assert found == {phase: spent for phase, spent in phases.items() if spent}
+            assert set(record.steps) == {sum(phases.values())}
+            assert record.wall == sum(record.steps)
+
+    def test_what_is_computed_anew_for_the_backward_pass_is_part_of_it(self, own, meter, recorder):
+        for inputs, targets in bench.watch(own.train_loader):
+            outputs = torch.utils.checkpoint.checkpoint(own.model, inputs, use_reentrant=False)
+            own.criterion(outputs, targets).backward()
+        (record,) = meter.stages
+        assert (record.phases["forward"], record.phases["backward"]) == (3 * 2.0, 3 * (8.0 + 2.0))
+
+    def test_work_is_counted_and_checked(self, own, meter, recorder):
+        losses = []
+        for _ in range(2):
+            for inputs, targets in bench.watch(own.train_loader):
+                losses.append(own.step(inputs, targets).item())
+            with bench.stage("test"):
+                for inputs, targets in bench.watch(own.validate_loader):
+                    own.look(inputs, targets)
+        assert [record.optimizer_steps for record in meter.stages] == [3, 0, 3, 0]
+        assert [record.samples for record in meter.stages[:2]] == [(4, 4, 4), (4, 4)]
+        assert meter.stages[0].loss == pytest.approx(sum(losses[:3]) / 3)
+        assert meter.stages[1].loss is None
+        assert meter.checks == {"parameters_moved_in_training": True, "weights_kept_in_evaluation": True}
+        assert recorder.device == torch.device("cpu")
+        assert recorder.modules == [own.model]  # and none within it
+
+    @pytest.mark.parametrize("trains", [True, False])
+    def test_weights_that_do_the_contrary_are_found(self, own, meter, recorder, trains):
+        own.optimizer.param_groups[0]["lr"] = 0.0 if trains else 0.1
+        for _ in range(2):
+            with bench.stage("train" if trains else "validate"):
+                for inputs, targets in bench.watch(own.train_loader):
+                    own.step(inputs, targets)
+        assert list(meter.checks.values()) == [False]
+
+    def test_a_partial_batch_weighs_what_it_has(self, own, meter, recorder):
+        losses = [own.step(inputs, targets).item() for inputs, targets in bench.watch(batches(6, 4))]
+        assert meter.stages[0].loss == pytest.approx((4 * losses[0] + 2 * losses[1]) / 6)
+
+    def test_a_validation_inside_of_training_is_no_part_of_its_steps(self, own, meter, recorder):
+        for _ in range(2):
+            for number, (inputs, targets) in enumerate(bench.watch(own.train_loader)):
+                own.step(inputs, targets)
+                if number != 1:
+                    with bench.stage("validate"):
+                        for batch in bench.watch(own.validate_loader):
+                            own.look(*batch)
+        recorder.finish()
+        assert seen(meter) == [
+            (epoch, *what) for epoch in (0, 1) for what in (("validate", 2), ("validate", 2), ("train", 3))
+        ]
+        assert {steps for record in meter.stages if record.stage == "train" for steps in record.steps} == {
+            62.0
+        }
+
+    def test_evaluation_alone_counts_its_own_epochs(self, own, meter, recorder):
+        for _ in range(2):
+            for name in ("validate", "test"):
+                with bench.stage(name):
+                    for batch in bench.watch(own.validate_loader):
+                        own.look(*batch)
+        assert seen(meter) == [(0, "validate", 2), (0, "test", 2), (1, "validate", 2), (1, "test", 2)]
+
+    def test_a_new_model_in_a_later_epoch_is_found(self, own, meter, recorder):
+        for _ in range(3):
+            for batch in bench.watch(own.train_loader):
+                own.step(*batch)
+            own.renew()
+        assert [record.phases["forward"] for record in meter.stages] == [6.0, 6.0, 6.0]
+        assert meter.checks == {}
+
+    def test_the_watched_loader_is_still_the_loader(self, recorder):
+        loader = torch.utils.data.DataLoader(torch.arange(6), batch_size=2)
+        watched = bench.watch(loader)
+        assert len(watched) == 3
+        assert watched.batch_size == 2
+        assert bench.watch(watched) is watched
+        assert copy.copy(watched).dataset is loader.dataset
+
+
+class TestLeftEarly:
+    def test_a_step_that_did_its_work_counts(self, own, meter, recorder):
+        for number, batch in enumerate(bench.watch(own.train_loader)):
+            own.step(*batch)
+            if number == 1:
+                break
+        assert seen(meter) == [(0, "train", 2)]
+
+    def test_a_step_that_did_none_does_not(self, own, meter, recorder):
+        for number, batch in enumerate(bench.watch(own.train_loader)):
+            if number == 1:
+                break
+            own.step(*batch)
+        assert seen(meter) == [(0, "train", 1)]
+
+    def test_a_look_at_the_first_batch_is_no_pass(self, own, meter, recorder):
+        next(iter(bench.watch(own.train_loader)))
+        for batch in bench.watch(own.train_loader):
+            own.step(*batch)
+        recorder.finish()
+        assert seen(meter) == [(0, "train", 3)]
+        assert recorder.passes == {"train": 1}
+
+    def test_what_is_still_held_ends_with_its_stage(self, own, meter, recorder):
+        for batch in bench.watch(own.train_loader):
+            own.step(*batch)
+            with bench.stage("validate"):
+                held = iter(bench.watch(own.validate_loader))
+                for one in held:
+                    own.look(*one)
+                    if len(one) != 3:
+                        own.look(*next(held))
+                        break
+        recorder.finish()
+        assert seen(meter) == [*[(0, "validate", 2)] * 3, (0, "train", 3)]
+
+    def test_an_endless_loader_that_is_never_left_ends_with_the_script(self, own, meter, recorder):
+        held = iter(bench.watch(own.train_loader))
+        for _ in range(3):
+            own.step(*next(held))
+        recorder.finish()
+        assert seen(meter) == [(0, "train", 3)]
+        assert next(held, None) is None
+
+
+class TestWhatIsAmbiguous:
+    ADD = r'with bench\.stage\("validate"\):$'
+
+    def test_a_pass_without_a_backward(self, own, recorder):
+        with pytest.raises(ScriptError, match=rf"recorder\.py:\d+ made no backward pass.*{self.ADD}"):
+            own.validate(bench.watch(own.validate_loader))
+
+    def test_the_same_where_its_loop_was_left(self, own, recorder):
+        for batch in bench.watch(own.validate_loader):
+            own.look(*batch)
+            break
+        with pytest.raises(ScriptError, match="made no backward pass"):
+            recorder.finish()
+
+    def test_loaders_of_two_lines(self, own, recorder):
+        own.train(bench.watch(own.train_loader))
+        with pytest.raises(ScriptError, match=rf"two loaders are watched.*{self.ADD}"):
+            own.train(bench.watch(own.train_loader))
+
+    def test_two_loaders_of_one_line(self, own, recorder):
+        loaders = [torch.utils.data.DataLoader([(torch.ones(3), 1)] * 4, batch_size=2) for _ in range(2)]
+        with pytest.raises(ScriptError, match="two loaders are watched"):
+            own.train(*(bench.watch(loaders[number]) for number in (0, 1, 0)))
+
+    def test_two_at_once(self, own, recorder):
+        both = zip(bench.watch(own.train_loader), bench.watch(own.train_loader), strict=True)
+        with pytest.raises(ScriptError, match=r"bench\.watch\(zip\(a, b\)\)"):
+            own.train(first for first, _ in both)
+
+    def test_one_inside_the_other(self, own, recorder):
+        def nested():
+            for batch in bench.watch(own.train_loader):
+                own.step(*batch)
+                own.validate(bench.watch(own.validate_loader))
+
+        with pytest.raises(ScriptError, match=rf"inside a pass of the same stage, train.*{self.ADD}"):
+            nested()
+
+    def test_an_empty_loader(self, recorder):
+        with pytest.raises(ScriptError, match="gave no batch"):
+            list(bench.watch([]))
+
+    def test_a_stage_that_there_is_not(self, recorder):
+        with (
+            pytest.raises(ScriptError, match=r"'valid'.*there are train, validate, test"),
+            bench.stage("valid"),
+        ):
+            pass
+
+    def test_an_error_of_the_users_own_goes_through(self, own, meter, recorder):
+        own.train_loader[1] = None
+        with pytest.raises(TypeError):
+            own.train(bench.watch(own.train_loader))
+        assert recorder.problem is None
+
+
+class TestLosses:
+    def test_that_of_a_gradient_scaler_is_the_one_before_it(self, own, meter, recorder):
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+        losses = []
+        for inputs, targets in bench.watch(own.train_loader):
+            loss = own.criterion(own.model(inputs), targets)
+            scaler.scale(loss).backward()
+            scaler.step(own.optimizer)
+            scaler.update()
+            losses.append(loss.item())
+        assert meter.stages[0].loss == pytest.approx(sum(losses) / 3)
+        assert meter.stages[0].optimizer_steps == 3
+
+    def test_of_several_in_a_step_it_is_the_first(self, own, meter, recorder):
+        optimizer = torch.optim.LBFGS(own.model.parameters(), max_iter=3)
+        firsts = []
+        for inputs, targets in bench.watch(own.train_loader):
+            asked = []
+
+            def closure():
+                optimizer.zero_grad()
+                loss = own.criterion(own.model(inputs), targets)  # noqa: B023
+                loss.backward()
+                asked.append(loss.item())  # noqa: B023
+                return loss
+
+            optimizer.step(closure)
+            firsts.append(asked[0])
+        (record,) = meter.stages
+        assert record.loss == pytest.approx(sum(firsts) / 3)
+        assert record.closure_evaluations > record.optimizer_steps == 3
+        assert record.phases["forward"] == 2.0 * record.closure_evaluations
+
+    def test_gradients_of_more_than_one_number_have_none(self, own, meter, recorder):
+        for inputs, _ in bench.watch(own.train_loader):
+            outputs = own.model(inputs)
+            torch.autograd.backward(outputs, torch.ones_like(outputs))
+        assert meter.stages[0].loss is None
+        assert meter.stages[0].phases["loss"] == 0.0
+
+
+class TestWindow:
+    def test_passes_are_cut_and_the_second_of_a_stage_ends_the_script(self, own):
+        recorder = Recorder(Observer(), window=lambda stage: {"train": 5}.get(stage, 1))
+        steps = {"train": 0, "validate": 0}
+
+        def epochs():
+            while True:
+                for batch in bench.watch(own.train_loader):
+                    own.step(*batch)
+                    steps["train"] += 1
+                with bench.stage("validate"):
+                    for batch in bench.watch(own.validate_loader):
+                        own.look(*batch)
+                        steps["validate"] += 1
+
+        for _ in listening(recorder):
+            with pytest.raises(Enough):
+                epochs()
+        assert steps == {"train": 5, "validate": 1}
+
+
+class TestHooks:
+    def test_torch_is_as_it_was_afterwards(self, own, recorder):
+        def parts():
+            return (
+                *(torch.Tensor.backward, torch.autograd.backward, torch.amp.GradScaler.scale),
+                *(torch.optim.Optimizer.zero_grad, nn.Module.zero_grad, nn.Module.__call__),
+            )
+
+        inside = parts()
+        recorder.hooks.__exit__(None, None, None)
+        before = parts()
+        assert not set(inside) & set(before)
+        with Hooks(recorder) as hooks:
+            assert hooks
+            assert nn.Module.__call__ is not before[-1]
+        assert parts() == before
+
+    def test_a_model_can_be_copied_and_pickled_in_its_loop(self, own, meter, recorder):
+        for _ in range(2):
+            for batch in bench.watch(own.train_loader):
+                own.step(*batch)
+                copied = copy.deepcopy(own.model)
+                assert isinstance(pickle.loads(pickle.dumps(own.model[0])), nn.Linear)
+        copied(torch.ones(1, 3))
+        assert len(meter.stages) == 2
+
+    def test_a_compiled_model_keeps_its_one_graph(self, own, meter, recorder):
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2))
+        compiled = torch.compile(model, backend="eager", fullgraph=True)
+        for _ in range(3):
+            for inputs, targets in bench.watch(own.train_loader):
+                own.criterion(compiled(inputs), targets).backward()
+        assert recorder.modules == [compiled]
+        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+        assert "forward" in meter.stages[2].phases
+
+
+Pair = namedtuple("Pair", "inputs targets")
+
+
+@pytest.mark.parametrize(
+    ("batch", "samples"),
+    [
+        ((torch.ones(4, 3), torch.ones(4)), 4),
+        ([torch.ones(4, 3), torch.ones(4)], 4),
+        (torch.ones(5, 2), 5),
+        ({"inputs": torch.ones(6, 2), "labels": torch.ones(6)}, 6),
+        (Pair(torch.ones(4, 3), {"boxes": torch.ones(4)}), 4),
+        ((torch.ones(4, 3), "a name"), 4),
+        ((torch.ones(4, 3), torch.tensor(1.0)), 4),
+        ((torch.ones(4, 3), None), 4),
+        (([1, 2, 3], [{"label": 1}] * 3), 3),
+        (SimpleNamespace(x=torch.ones(7, 2), y=torch.ones(7)), 7),
+        (3, 1),
+        ((), 1),
+        ({}, 1),
+    ],
+)
+def test_rows_of_batches_of_any_shape(batch, samples):
+    assert samples_of(batch) == samples

@@ -1,0 +1,112 @@
+"""A script as a suite: which cases its axes make, and what each is started with."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bench.cli import exit_code
+from bench.errors import UsageError
+from bench.runner import describe_script
+from bench.script import Script, script
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "train.py"
+    path.write_text("import bench")
+    return path
+
+
+def cases_of(made, axes):
+    (listing,) = describe_script(made, axes)
+    return listing.expansion.cases
+
+
+class TestCases:
+    def test_without_axes_there_is_one_on_the_cpu(self, train):
+        (case,) = cases_of(script(train, ["--epochs", "2"], []), {})
+        assert case.id == "train/device=cpu"
+
+    def test_axes_are_columns_and_parts_of_the_id(self, train):
+        axes = {"batch-size": [4, 8], "env:WORKERS": [0], "lr": [0.1]}
+        cases = cases_of(script(train, [], list(axes)), axes)
+        assert [case.id for case in cases] == [
+            "train/device=cpu/batch_size=4/WORKERS=0/lr=0.1",
+            "train/device=cpu/batch_size=8/WORKERS=0/lr=0.1",
+        ]
+
+    def test_devices_are_taken_as_they_are_named(self, train):
+        axes = {"device": ["cpu", "cuda"]}
+        made = script(train, [], list(axes))
+        assert [made.command(case) for case in cases_of(made, axes)] == [["--device=cpu"], ["--device=cuda"]]
+
+    @pytest.mark.parametrize(("stem", "name"), [("_my train", "my-train"), ("ünï", "n"), ("__", "script")])
+    def test_its_name_is_made_of_what_a_suites_name_may_have(self, stem, name):
+        assert Script(f"/somewhere/{stem}.py").suite == name
+
+    @pytest.mark.parametrize(
+        ("axes", "words"),
+        [
+            ({"device": ["available"]}, "a script is given its device by name"),
+            ({"metric": [1]}, "the tables have a column of this name"),
+            ({"2x": [1]}, "named like a Python variable"),
+            ({"epochs": [1]}, "epochs must be a whole number of at least 2"),
+        ],
+    )
+    def test_what_no_case_can_have_is_told(self, train, axes, words):
+        with pytest.raises(UsageError, match=words):
+            cases_of(script(train, [], list(axes)), axes)
+
+
+class TestCommand:
+    def test_axes_come_behind_the_arguments_by_the_names_that_they_were_given(self, train):
+        axes = {"batch-size": [4], "env:WORKERS": [2], "lr": [1e-3], "amp": [True]}
+        made = script(train, ["--epochs", "2"], list(axes))
+        (case,) = cases_of(made, axes)
+        assert made.command(case) == ["--epochs", "2", "--batch-size=4", "--lr=0.001", "--amp=true"]
+        assert made.variables(case) == {"WORKERS": "2"}
+
+    def test_the_device_that_nobody_named_is_not_passed_on(self, train):
+        made = script(train, [], [])
+        assert made.command(cases_of(made, {})[0]) == []
+
+    def test_an_axis_that_a_side_sets_is_an_argument_too(self, train):
+        made = script(train, [], ["batch-size"]).with_axes(["batch_size", "lr"])
+        (case,) = cases_of(made, {"batch_size": [8], "lr": [0.5]})
+        assert made.command(case) == ["--batch-size=8", "--lr=0.5"]
+
+    def test_it_goes_through_json(self, train):
+        made = script(train, ["a", "b"], ["lr", "env:X"])
+        assert Script.from_json(json.loads(json.dumps(made.to_json()))) == made
+
+
+class TestBadInput:
+    """Nothing of it is measured: each ends with exit code 2 and one line."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["--script", "gone.py"], "script gone.py does not exist"),
+            (["--script", "."], "is a folder; name a Python file"),
+            (["--script", "notes.txt"], "notes.txt is no Python file"),
+            (["mine.py", "--script", "train.py"], "--script train.py and suites (mine.py)"),
+            (["--", "--epochs", "2"], "name it: --script train.py -- ARGUMENTS"),
+            (["--script", "train.py", "--axis", "lr=1", "--axis", "lr=2"], "--axis lr is given twice"),
+            (["--script", "train.py", "--axis", "b-s=1", "--axis", "b_s=2"], "would be one column, b_s"),
+            (["--script", "train.py", "--axis", "env:X=1", "--axis", "X=2"], "would be one column, X"),
+        ],
+    )
+    @pytest.mark.parametrize("verb", ["run", "profile", "ab"])
+    def test_it_says_what_is_wrong(self, verb, arguments, words, train, capfd):
+        train.with_name("notes.txt").write_text("none")
+        assert exit_code([verb, *arguments]) == 2
+        said = capfd.readouterr().err
+        assert words in said
+        assert len(said.splitlines()) == 1
+
+    def test_what_is_behind_the_dashes_is_the_scripts_alone(self, train, capfd):
+        assert exit_code(["run", "--script", "train.py", "--dry-run", "--json", "--", "--script", "-k"]) == 0
+        assert json.loads(capfd.readouterr().out)["cases"] == ["train/device=cpu"]
