@@ -271,7 +271,8 @@ def validate(
 ) -> float:
     """The loss on the validation data, by which the scheduler then adjusts the learning rate."""
     scheduler = task.scheduler if adjust and task.scheduler_interval == "validation" else None
-    loss, _ = evaluate(task, "validate", task.validate_loader, observer, gradients, {}, scheduler)
+    steps = evaluate_steps(task, "validate", task.validate_loader, observer, gradients, {}, scheduler)
+    loss, _ = to_the_end(steps)
     return loss
 
 
@@ -279,20 +280,7 @@ def test(
     task: Task, observer: Observer, gradients: Callable[[], Any] = torch.no_grad
 ) -> tuple[float, dict[str, float]]:
     """The loss and the metrics on data that neither training nor validation has seen."""
-    return evaluate(task, "test", task.test_loader, observer, gradients, task.metrics)
-
-
-def evaluate(
-    task: Task,
-    stage: str,
-    loader: Iterable[Any],
-    observer: Observer,
-    gradients: Callable[[], Any],
-    metrics: Mapping[str, Metric],
-    scheduler: LRScheduler | ReduceLROnPlateau | None = None,
-) -> tuple[float, dict[str, float]]:
-    """One pass over a loader with the model in evaluation: mean loss and mean metrics."""
-    return to_the_end(evaluate_steps(task, stage, loader, observer, gradients, metrics, scheduler))
+    return to_the_end(evaluate_steps(task, "test", task.test_loader, observer, gradients, task.metrics))
 
 
 def evaluate_steps(
@@ -304,7 +292,10 @@ def evaluate_steps(
     metrics: Mapping[str, Metric],
     scheduler: LRScheduler | ReduceLROnPlateau | None = None,
 ) -> Steps[tuple[float, dict[str, float]]]:
-    """`evaluate`, for who goes through it step by step; where it pauses, autograd is as `gradients` has it."""
+    """One pass over a loader with the model in evaluation, step by step: mean loss and mean metrics.
+
+    Where it pauses, autograd is as `gradients` has it.
+    """
     lap = observer.lap
     observer.begin(stage)
     task.model.eval()

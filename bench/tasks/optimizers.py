@@ -63,10 +63,8 @@ CHOICES: Mapping[str, Collection[AxisValue]] = {
 # Embeddings can have sparse gradients, and what is no hidden layer is not for Muon, as its documentation says.
 EMBEDDED = ("transformer", "embedding-mlp")
 
-_COMPANIONS = {
-    "Muon": "AdamW",
-    "SparseAdam": "Adam",
-}  # for what they do not take, as torch's own text advises
+# For what they do not take, as torch's own text advises.
+_COMPANIONS = {"Muon": "AdamW", "SparseAdam": "Adam"}
 
 
 def refusal(case: Case) -> str | None:
@@ -85,7 +83,7 @@ def refusal(case: Case) -> str | None:
 
 def _refused_closure(case: Case) -> str | None:
     """Why an optimizer that evaluates its loss again and again does not go with another axis."""
-    if not (OPTIMIZERS.get(case.optimizer) == "LBFGS" or _asks_for_closure(case.optimizer)):
+    if not _asks_for_closure(case.optimizer):
         return None
     if (case.get("accumulation_steps") or 1) > 1:
         return f"{case.optimizer} needs a closure over one batch: accumulation_steps has no meaning there"
@@ -95,9 +93,9 @@ def _refused_closure(case: Case) -> str | None:
 
 
 def _asks_for_closure(name: str) -> bool:
-    """Whether a class of another package needs a closure; torch's own are known without a look."""
+    """Whether an optimizer needs a closure; of torch's own it is known without a look, and without torch."""
     if name in OPTIMIZERS:
-        return False
+        return OPTIMIZERS[name] == "LBFGS"
     from bench.training import needs_closure  # torch: only where the answer needs it
 
     return needs_closure(class_of(name))
@@ -228,4 +226,4 @@ def _with_companion(
     from bench.tasks.together import Together
 
     companion = getattr(optim, _COMPANIONS[kind.__name__])
-    return Together(main, companion(rest, **{name: keywords[name] for name in ("lr",) if name in keywords}))
+    return Together(main, companion(rest, **({"lr": keywords["lr"]} if "lr" in keywords else {})))

@@ -9,13 +9,14 @@ validation and test.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 
@@ -174,7 +175,21 @@ def count(build: Callable[[], Task], case: Case, keeps_graph: bool = False) -> C
     counter = Counter(task, operators)
     with saved_tensors_hooks(counter.save, lambda tensor: tensor), operators:
         fit(windowed(task, TRAIN_STEPS), 1, case.mode, observer=counter)
+    found = gathered(operators, counter, task.model, [task.optimizer], {**measured.totals, **asked}, graphs)
+    return dataclasses.replace(found, timeline=measured.timeline)
+
+
+def gathered(
+    operators: Operators,
+    counter: Counter,
+    model: nn.Module,
+    optimizers: Sequence[Optimizer],
+    totals: Mapping[str, int],
+    graphs: Sequence[AutogradGraph],
+) -> Counts:
+    """All that was counted, the `totals` of others among it, with the first graph that was drawn."""
     found = operators.counts()
+    states = [list(optimizer.state.values()) for optimizer in optimizers]
     return Counts(
         steps=counter.steps,
         totals={
@@ -182,15 +197,13 @@ def count(build: Callable[[], Task], case: Case, keeps_graph: bool = False) -> C
             "flops": sum(one.flops for one in found),
             "autograd_nodes": counter.nodes,
             "saved_bytes": counter.saved_bytes,
-            "parameter_bytes": held(tensors_in(list(task.model.parameters()))),
-            "optimizer_state_bytes": held(tensors_in(list(task.optimizer.state.values()))),
-            **measured.totals,
-            **asked,
+            "parameter_bytes": held(tensors_in(list(model.parameters()))),
+            "optimizer_state_bytes": held(tensors_in(states)),
+            **totals,
             **compiled.counts(),
         },
         operators=found,
         unknown=tuple(sorted(operators.unknown)),
-        timeline=measured.timeline,
         graph=graphs[0] if graphs else None,
     )
 

@@ -13,9 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from bench.measurement import AutogradGraph, Counts
-from bench.worker import compiled
-from bench.worker.counters import EVALUATION_STEPS, TRAIN_STEPS, Counter, Operators, drawn
-from bench.worker.memory import held, tensors_in
+from bench.worker.counters import EVALUATION_STEPS, TRAIN_STEPS, Counter, Operators, drawn, gathered
 from bench.worker.recorder import TRAIN, Recorder
 
 
@@ -60,20 +58,4 @@ def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
         keeps_losses=False,
     )
     run(recorder)
-    found = operators.counts()
-    states = [list(optimizer.state.values()) for optimizer in recorder.optimizers]
-    return Counts(
-        steps=counter.steps,
-        totals={
-            "ops": sum(one.calls for one in found),
-            "flops": sum(one.flops for one in found),
-            "autograd_nodes": counter.nodes,
-            "saved_bytes": counter.saved_bytes,
-            "parameter_bytes": held(tensors_in(list(nn.ModuleList(recorder.modules).parameters()))),
-            "optimizer_state_bytes": held(tensors_in(states)),
-            **compiled.counts(),
-        },
-        operators=found,
-        unknown=tuple(sorted(operators.unknown)),
-        graph=graphs[0] if graphs else None,
-    )
+    return gathered(operators, counter, nn.ModuleList(recorder.modules), recorder.optimizers, {}, graphs)

@@ -195,11 +195,7 @@ def timed(
         stages=tuple(meter.stages),
         memory=peaks,
         checks=meter.checks,
-        costs={
-            "before_build": (began - request["launched_at"]) * NANO,
-            "build": (built - began) * NANO,
-            "loop": (ended - built) * NANO,
-        },
+        costs=costs_of_loop(request, began, built, ended),
         guards=disturbances,
         compiled=compiled.costs(compiling),
     )
@@ -236,6 +232,15 @@ def wishes(request: Mapping[str, Any]) -> profiler.Wishes:
         stacks=request["kind"] == STACKED,
         cap=request["trace_cap"],
     )
+
+
+def costs_of_loop(request: Mapping[str, Any], began: int, built: int, ended: int) -> dict[str, float]:
+    """Seconds that a launch has spent before its task was built, on that, and in its loop."""
+    return {
+        "before_build": (began - request["launched_at"]) * NANO,
+        "build": (built - began) * NANO,
+        "loop": (ended - built) * NANO,
+    }
 
 
 def costs_apart(began: int, request: Mapping[str, Any]) -> dict[str, float]:
@@ -285,11 +290,7 @@ def tried(
         stages=tuple(meter.stages),
         memory=peaks,
         checks=meter.checks,
-        costs={
-            "before_build": (began - request["launched_at"]) * NANO,
-            "build": (built - began) * NANO,
-            "loop": (ended - built) * NANO,
-        },
+        costs=costs_of_loop(request, began, built, ended),
     )
 
 
