@@ -13,7 +13,10 @@ from bench.case import AxisValue, Case, spell
 from bench.errors import SuiteError, UsageError
 from bench.suite import AVAILABLE, Expansion, Suite
 
-_VARIABLE = "env:"
+_VARIABLE, _ARGUMENT = "env:", "arg:"
+# Of these a process takes notice once, before a script that is run in it could be given them.
+_EARLY = ("OMP_", "KMP_", "GOMP_", "MKL_", "MALLOC_", "GLIBC_TUNABLES", "LD_", "PYTHON")
+_IN_A_COLUMN = str.maketrans("-.", "__")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -22,7 +25,7 @@ class Script:
     """A script, the `arguments` of every launch, and the axes that are added to them.
 
     `names` has by its column in the tables how an axis is called on the command line: `batch-size` is given as
-    `--batch-size=64`, `env:WORKERS` as a variable of the environment.
+    `--batch-size=64`, `arg:-b` as `-b=64`, `env:WORKERS` as a variable of the environment.
     """
 
     path: str
@@ -49,7 +52,7 @@ class Script:
         return [
             *self.arguments,
             *(
-                f"--{name}={spell(case[axis])}"
+                f"{argument(name)}={spell(case[axis])}"
                 for axis, name in self._given(case)
                 if not name.startswith(_VARIABLE)
             ),
@@ -89,9 +92,20 @@ def script(path: Path, arguments: Sequence[str], axes: Sequence[str]) -> Script:
 
 
 def named(axes: Sequence[str]) -> dict[str, str]:
-    """Column -> name of each axis. Raises UsageError where two would be one."""
+    """Column -> name of each axis. Raises UsageError where two would be one, and for what would come too late."""
     names: dict[str, str] = {}
     for name in axes:
+        variable = name.removeprefix(_VARIABLE)
+        if name != variable and variable.startswith(_EARLY):
+            remedy = (
+                "--threads sets it"
+                if variable == "OMP_NUM_THREADS"
+                else f"set it before bench: {variable}=..."
+            )
+            raise UsageError(
+                f"--axis {name}: {variable} is read when the process starts or imports torch, which is before the "
+                f"script begins; {remedy}"
+            )
         axis = column(name)
         if axis in names:
             raise UsageError(
@@ -101,9 +115,14 @@ def named(axes: Sequence[str]) -> dict[str, str]:
     return names
 
 
+def argument(name: str) -> str:
+    """How the command line of the script calls an axis: `--lr` for `lr`, `-b` for `arg:-b`."""
+    return name.removeprefix(_ARGUMENT) if name.startswith(_ARGUMENT) else f"--{name}"
+
+
 def column(name: str) -> str:
-    """How the tables call an axis: `batch_size` for `batch-size`, `WORKERS` for `env:WORKERS`."""
-    return name.removeprefix(_VARIABLE).replace("-", "_")
+    """How the tables call an axis: `batch_size` for `batch-size`, `b` for `arg:-b`, `WORKERS` for `env:WORKERS`."""
+    return name.removeprefix(_VARIABLE).removeprefix(_ARGUMENT).lstrip("-").translate(_IN_A_COLUMN)
 
 
 def _never(case: Case) -> Any:

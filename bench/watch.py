@@ -21,7 +21,7 @@ Loader = TypeVar("Loader", bound=Iterable[Any])
 class Listener(Protocol):
     """Whoever measures the script, as `worker/recorder.py` does."""
 
-    def watch(self, loader: Any) -> Any: ...
+    def watch(self, loader: Any, stage: str | None, steps_per_epoch: int | None) -> Any: ...
     def stage(self, name: str) -> AbstractContextManager[None]: ...
 
 
@@ -29,11 +29,15 @@ _listener: Listener | None = None
 _NOTHING = nullcontext()
 
 
-def watch(loader: Loader) -> Loader:
-    """The loader, to be iterated over: each pass is a stage of an epoch, each batch a step."""
+def watch(loader: Loader, stage: str | None = None, *, steps_per_epoch: int | None = None) -> Loader:
+    """The loader, to be iterated over: each pass is a stage of an epoch, each batch a step.
+
+    `stage` is "train", "validate" or "test", for a loader that others iterate over, such as a Trainer; without it the
+    surrounding `stage` says it. A pass is cut into epochs of `steps_per_epoch` where the loop counts steps alone.
+    """
     if _listener is None:
         return loader
-    watched: Loader = _listener.watch(loader)
+    watched: Loader = _listener.watch(loader, stage, steps_per_epoch)
     return watched
 
 

@@ -23,9 +23,17 @@ settings.load_profile(os.environ.get("TEST_EXAMPLES", "quick"))
 set_hypothesis_home_dir(Path(__file__).parents[1] / ".pytest_cache" / "hypothesis")
 
 
+LONG = os.environ.get("TEST_EXAMPLES") == "long"
+
+
+def takes_long(why: str) -> Any:
+    """A test that `make test-long` has and `make test` has not."""
+    return lambda test: pytest.mark.long(pytest.mark.skipif(not LONG, reason=f"{why}: make test-long")(test))
+
+
 def long_only(*cases: tuple[Any, ...]) -> list[Any]:
     """Parameters that `make test-long` has beside those of `make test`: the same again, which takes minutes."""
-    if os.environ.get("TEST_EXAMPLES") != "long":
+    if not LONG:
         return []
     return [pytest.param(*case, marks=pytest.mark.long) for case in cases]
 

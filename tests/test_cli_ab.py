@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import takes_long
 
 from bench import cli
 from bench.results.folder import RunFolder
@@ -306,6 +307,7 @@ class TestOtherSides:
         assert {record.case["width"] for record in done.journal("base")} == {16}
         assert {record.case["width"] for record in done.journal("candidate")} == {8}
 
+    @takes_long("starts another interpreter for each pair")
     def test_another_interpreter_measures_its_side(self, place, tmp_path):
         python = Path(sys.executable)
         if sys.prefix != sys.base_prefix:  # the same virtual environment under another path

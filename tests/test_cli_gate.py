@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 
 import pytest
+from conftest import takes_long
 from test_cli_ab import SUITE, Done, git, own_git, plant  # noqa: F401  # the same loop, the same git
 
 from bench import cli
@@ -39,6 +39,7 @@ def history(tmp_path_factory, own_git):  # noqa: F811
 
 
 class TestBisect:
+    @takes_long("compares the commits of a history")
     def test_the_commit_is_found_with_ratio_and_phase(self, history):
         done = bench(history, "bisect", "HEAD~4", "HEAD", "suites", *QUICK)
         assert done.code == 0, done.err
@@ -91,8 +92,7 @@ class TestSelftest:
         (kept,) = json.loads((place / "selftest.json").read_text())["decisions"]
         assert set(kept["verdicts"]) == {"epoch.time", "train.step_time"}
 
-    @pytest.mark.long
-    @pytest.mark.skipif(os.environ.get("TEST_EXAMPLES") != "long", reason="takes a minute: make test-long")
+    @takes_long("plants every kind of slowdown")
     def test_every_kind_of_plant_is_really_done(self, history, tmp_path):
         arguments = ("--decisions", "1", "--plants", "1", "--out", str(tmp_path / "made"), *QUICK)
         done = bench(history, "selftest", "suites", *arguments)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from conftest import takes_long
 
 from bench import cli
 from bench.cli.init import TEMPLATES, WORKFLOW, suite_name
@@ -530,8 +531,7 @@ class TestDistribution:
         shipped = {path for pattern in patterns for path in (ROOT / "bench").glob(pattern)}
         assert shipped >= {path for path in TEMPLATES.iterdir() if path.is_file()}
 
-    @pytest.mark.long
-    @pytest.mark.skipif(os.environ.get("TEST_EXAMPLES") != "long", reason="builds a wheel: make test-long")
+    @takes_long("builds a wheel")
     def test_a_wheel_installed_begun_and_run(self, tmp_path, mine):
         """Three commands of a user: pip install, bench init, bench run.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+from conftest import takes_long
 from test_runner import Told
 
 import bench
@@ -200,6 +201,7 @@ class TestRun:
         assert Path("out/plots/batch_search.png").is_file()
         assert Path("out/plots/batch_search.svg").is_file()
 
+    @takes_long("searches twice")
     def test_it_is_gone_on_with_wherever_it_was_cut_off(self, here, capfd):
         limited = ["run", HUNGRY, "--memory-limit", "600MiB", *ONCE, "--quiet"]
         assert cli.exit_code([*limited, "--time-budget", "0.0001", "--out", "out"]) == 3

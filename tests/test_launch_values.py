@@ -357,8 +357,25 @@ def test_steps_that_warm_up_left_out_to_find_a_scale_are_no_other_work():
     assert not same_work_each_epoch(measurement(stages=(stage(epoch=0, samples=(4, 3)), stage(epoch=1))))
 
 
-def test_an_epoch_that_left_a_stage_out_is_seen():
-    assert not same_work_each_epoch(measurement(stages=stages()[:-1]))
+@pytest.mark.parametrize(("evaluations", "told"), [(0, None), (2, None), (3, 3.0)])
+def test_evaluations_are_work_where_an_optimizer_asked_more_than_once_a_step(evaluations, told):
+    record = stage(epoch=1, optimizer_steps=2, closure_evaluations=evaluations)
+    values = launch_values(measurement(stages=(stage(epoch=0), record)))
+    assert values.get("work.train.closure_evaluations") == told
+
+
+@pytest.mark.parametrize("left_out", [0, 4])
+def test_an_epoch_that_left_a_stage_out_is_seen(left_out):
+    done = [record for number, record in enumerate(stages(3)) if number != left_out]
+    assert not same_work_each_epoch(measurement(stages=tuple(done)))
+
+
+@pytest.mark.parametrize("ran", [{2}, {0, 1}], ids=["a test at the end", "validation before training"])
+def test_the_last_epoch_of_a_script_may_have_a_stage_more_or_less(ran):
+    done = [
+        one for one in stages(3) if one.stage == "train" or (one.stage == "validate" and one.epoch in ran)
+    ]
+    assert same_work_each_epoch(measurement(stages=tuple(done)))
 
 
 def test_epochs_that_validated_in_pieces_of_the_same_sum_did_the_same_work():

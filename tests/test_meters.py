@@ -535,6 +535,58 @@ def test_validation_inside_the_train_stage_is_no_part_of_its_steps_on_a_device(d
     assert records["validate"].wall == 1.0
 
 
+@pytest.mark.parametrize("kind", [None, EventTimer, EventPhaseTimer])
+def test_what_comes_after_the_last_mark_is_no_part_of_a_stage_that_is_rewound(kind, device, clock):
+    timer = HostTimer(clock) if kind is None else kind(device.event, device.synchronize)
+    meter = Meter(None, None, timer, device.synchronize, records_graph=None, clock=clock)
+
+    def work(seconds):
+        device.work(seconds)
+        if kind is None:
+            device.synchronize()
+
+    meter.begin("train")
+    for seconds in (1.0, 2.0):
+        work(seconds)
+        meter.lap("forward")
+        meter.mark()
+        work(8.0)
+        if seconds == 2.0:
+            meter.rewind()
+        meter.step(4, None)
+    meter.begin("validate")  # inside; the time behind it is none either
+    work(16.0)
+    meter.lap("forward")
+    meter.step(4, None)
+    meter.end("validate", None, {})
+    work(32.0)
+    meter.rewind()
+    meter.end("train", None, {})
+    meter.close()
+    validate, train = meter.stages
+    assert train.steps == (9.0, 2.0)
+    assert train.wall == 11.0
+    assert validate.steps == (16.0,)
+    if kind is not EventTimer:
+        assert train.phases == {"forward": 3.0, "other": 8.0}
+
+
+def test_nothing_is_kept_of_a_stage_that_was_none_nor_of_those_inside(clock):
+    meter = Meter(None, None, HostTimer(clock), records_graph=None, clock=clock)
+    for stage in ("train", "train"):
+        meter.begin(stage)
+        meter.begin("validate")
+        meter.end("validate", None, {})
+        if meter.stages[1:]:
+            meter.drop()
+        else:
+            meter.end(stage, None, {})
+    assert [record.stage for record in meter.stages] == ["validate", "train"]
+    meter.forget()
+    assert meter.stages == []
+    meter.close()
+
+
 def test_a_device_that_waits_for_a_late_batch_waits_in_the_data_phase(device, clock):
     class Late(list):
         def __iter__(self):

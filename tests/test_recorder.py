@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
 from collections import namedtuple
 from types import SimpleNamespace
@@ -259,6 +260,125 @@ class TestLeftEarly:
         assert seen(meter) == [(0, "train", 3)]
         assert next(held, None) is None
 
+    def test_a_loop_that_has_every_batch_and_asks_for_no_more_ends_with_what_was_seen(
+        self, own, meter, recorder
+    ):
+        """As the loops of Lightning and Transformers do."""
+        for _ in range(2):
+            held = iter(bench.watch(own.train_loader))
+            for _ in own.train_loader:
+                own.step(*next(held))
+            own.clock.advance(1000.0)  # saves a checkpoint
+            evaluated = iter(bench.watch(own.validate_loader, "validate"))
+            for _ in own.validate_loader:
+                own.look(*next(evaluated))
+            own.clock.advance(1000.0)
+        recorder.finish()
+        assert seen(meter) == [(e, s, n) for e in (0, 1) for s, n in (("validate", 2), ("train", 3))]
+        for record in meter.stages:
+            each = 32.0 + 2.0 + 4.0 + 8.0 + 16.0 if record.stage == "train" else 2.0 + 4.0
+            assert record.steps == (each,) * len(record.steps)
+            assert record.wall == sum(record.phases.values()) == sum(record.steps)
+
+    def test_one_that_does_ask_keeps_its_last_step_whole(self, own, meter, recorder):
+        for batch in bench.watch(own.train_loader):
+            own.step(*batch)
+            own.clock.advance(128.0)  # prints
+        assert meter.stages[0].steps == (128.0 + 62.0,) * 3
+
+    def test_an_evaluation_that_is_held_is_over_when_training_begins(self, own, meter, recorder):
+        """As Lightning's look at two batches of the validation before it trains."""
+        held = iter(bench.watch(own.validate_loader, "validate"))
+        own.look(*next(held))
+        for _ in range(2):
+            own.train(bench.watch(own.train_loader))
+        held.close()
+        assert seen(meter) == [(0, "train", 3), (1, "train", 3)]
+
+    def test_an_evaluation_before_the_first_training_is_none(self, own, meter, recorder):
+        for _ in range(2):
+            own.validate(bench.watch(own.validate_loader, "validate"))
+            own.train(bench.watch(own.train_loader))
+        assert seen(meter) == [(0, "train", 3), (0, "validate", 2), (1, "train", 3)]
+
+
+class TestWatchedByName:
+    def test_the_stage_of_a_loader_goes_before_the_surrounding_one(self, own, meter, recorder):
+        with bench.stage("validate"):
+            own.validate(bench.watch(own.validate_loader))
+            own.validate(bench.watch(bench.watch(own.validate_loader), "test"))
+        assert [record.stage for record in meter.stages] == ["validate", "test"]
+
+    @pytest.mark.parametrize(
+        ("named", "words"),
+        [
+            ({"stage": "valid"}, r"bench\.watch\(loader, 'valid'\): .* train, validate, test"),
+            ({"steps_per_epoch": 0}, "steps_per_epoch=0.*at least 1"),
+            ({"steps_per_epoch": 2.5}, r"steps_per_epoch=2\.5.*whole number"),
+        ],
+    )
+    def test_what_there_is_not_is_told(self, recorder, named, words):
+        with pytest.raises(ScriptError, match=words):
+            bench.watch([1], **named)
+
+
+class TestLoopsThatCountSteps:
+    def train(self, own, steps, number=2):
+        for step in bench.watch(steps, steps_per_epoch=number):
+            if step == 7:
+                break
+            own.step(*own.train_loader[step % 3])
+
+    def test_their_pass_is_cut_into_epochs(self, own, meter, recorder):
+        self.train(own, itertools.count())
+        assert seen(meter) == [(0, "train", 2), (1, "train", 2), (2, "train", 2)]
+        assert meter.stages[1].steps == (62.0, 62.0)
+
+    @pytest.mark.parametrize("length", [4, 5])
+    def test_what_is_left_behind_the_last_whole_one_is_none(self, own, meter, recorder, length):
+        self.train(own, range(length))
+        recorder.finish()
+        assert seen(meter) == [(0, "train", 2), (1, "train", 2)]
+        assert recorder.passes == {"train": 2}
+
+    def test_one_that_never_fills_an_epoch_keeps_what_it_has(self, own, meter, recorder):
+        self.train(own, range(3), number=10)
+        assert seen(meter) == [(0, "train", 3)]
+
+    def test_a_last_look_at_the_loss_goes_with_what_is_left(self, own, meter, recorder):
+        """As in nanoGPT, which looks every so many steps, before the first and behind the last."""
+        for step in bench.watch(itertools.count(), steps_per_epoch=2):
+            if step % 2 == 0:
+                for _ in bench.watch(range(3), "validate"):
+                    own.look(*own.validate_loader[0])
+            if step == 4:
+                break
+            own.step(*own.train_loader[step % 3])
+        assert seen(meter) == [(e, s, n) for e in (0, 1) for s, n in (("validate", 3), ("train", 2))]
+
+    def test_an_evaluation_inside_belongs_to_the_epoch(self, own, meter, recorder):
+        for step in bench.watch(range(4), steps_per_epoch=2):
+            own.step(*own.train_loader[step % 3])
+            if step % 2:
+                for _ in bench.watch(range(3), "validate"):
+                    own.look(*own.validate_loader[0])
+        assert seen(meter) == [(e, s, n) for e in (0, 1) for s, n in (("validate", 3), ("train", 2))]
+        assert meter.stages[3].steps == (62.0, 62.0)
+
+    def test_their_samples_are_the_rows_that_the_first_model_is_given(self, own, meter, recorder):
+        second = nn.Linear(2, 2)
+        for _ in bench.watch(range(2)):
+            for inputs, targets in own.train_loader:  # gradients are accumulated over these
+                own.criterion(second(own.model(inputs)), targets).backward()
+        assert meter.stages[0].samples == (12, 12)
+
+    def test_a_window_ends_the_script_with_its_last_step(self, own):
+        recorder = Recorder(Observer(), window=lambda _: 3)
+        for _ in listening(recorder):
+            with pytest.raises(Enough):
+                self.train(own, itertools.count())
+        assert recorder.passes == {"train": 1}
+
 
 class TestWhatIsAmbiguous:
     ADD = r'with bench\.stage\("validate"\):$'
@@ -377,6 +497,26 @@ class TestWindow:
                 epochs()
         assert steps == {"train": 5, "validate": 1}
 
+    def test_who_asks_how_many_batches_there_are_is_told_those_of_the_window(self, own):
+        asked = []
+
+        def window(stage):
+            asked.append(stage)
+            return {"train": 2, "validate": 1}[stage]
+
+        recorder = Recorder(Observer(), window=window)
+        for _ in listening(recorder):
+            loader = bench.watch(own.train_loader)
+            with bench.stage("validate"):
+                assert len(loader) == 1
+            assert [len(loader), len(loader)] == [2, 2]
+            steps = []
+            own.train(steps.append(batch) or batch for batch in loader)
+            assert len(steps) == 2
+            with pytest.raises(TypeError):
+                len(bench.watch(itertools.count()))
+        assert asked == ["validate", "train"]
+
 
 class TestHooks:
     def test_torch_is_as_it_was_afterwards(self, own, recorder):
@@ -433,9 +573,9 @@ Pair = namedtuple("Pair", "inputs targets")
         ((torch.ones(4, 3), None), 4),
         (([1, 2, 3], [{"label": 1}] * 3), 3),
         (SimpleNamespace(x=torch.ones(7, 2), y=torch.ones(7)), 7),
-        (3, 1),
-        ((), 1),
-        ({}, 1),
+        (3, 0),
+        ((), 0),
+        ({}, 0),
     ],
 )
 def test_rows_of_batches_of_any_shape(batch, samples):

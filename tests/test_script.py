@@ -69,6 +69,13 @@ class TestCommand:
         assert made.command(case) == ["--epochs", "2", "--batch-size=4", "--lr=0.001", "--amp=true"]
         assert made.variables(case) == {"WORKERS": "2"}
 
+    def test_what_is_no_long_option_is_given_as_it_is(self, train):
+        axes = {"arg:-b": [64], "arg:model.width": [8], "arg:--lr": [0.1]}
+        made = script(train, [], list(axes))
+        (case,) = cases_of(made, axes)
+        assert made.command(case) == ["-b=64", "model.width=8", "--lr=0.1"]
+        assert case.id == "train/device=cpu/b=64/model_width=8/lr=0.1"
+
     def test_the_device_that_nobody_named_is_not_passed_on(self, train):
         made = script(train, [], [])
         assert made.command(cases_of(made, {})[0]) == []
@@ -97,6 +104,9 @@ class TestBadInput:
             (["--script", "train.py", "--axis", "lr=1", "--axis", "lr=2"], "--axis lr is given twice"),
             (["--script", "train.py", "--axis", "b-s=1", "--axis", "b_s=2"], "would be one column, b_s"),
             (["--script", "train.py", "--axis", "env:X=1", "--axis", "X=2"], "would be one column, X"),
+            (["--script", "train.py", "--axis", "env:OMP_NUM_THREADS=1"], "--threads sets it"),
+            (["--script", "train.py", "--axis", "env:MALLOC_ARENA_MAX=1"], "before bench: MALLOC_ARENA_MAX="),
+            (["--script", "train.py", "--axis", "arg:-b=1", "--axis", "b=2"], "would be one column, b"),
         ],
     )
     @pytest.mark.parametrize("verb", ["run", "profile", "ab"])

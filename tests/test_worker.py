@@ -95,7 +95,7 @@ class TestForkedLaunches:
 
 
 class TestSpawnedLaunches:
-    @pytest.mark.parametrize("modes", [["train", "no_grad"], *long_only((["eval", "inference_mode"],))])
+    @pytest.mark.parametrize("modes", [["no_grad"], *long_only((["train", "eval", "inference_mode"],))])
     def test_its_modes_are_measured_spawned_as_well(self, tmp_path, modes):
         with Workers(conditions(start_method="spawn"), tmp_path) as workers:
             plan = plan_of(workers, SMALL, {"mode": modes}, launches=1)

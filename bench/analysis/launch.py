@@ -196,8 +196,12 @@ def _work(by_stage: Mapping[str, list[StageRecord]]) -> dict[str, float]:
         last = [record for record in records if record.epoch == records[-1].epoch]
         values[f"work.{stage}.batches"] = float(sum(len(record.samples) for record in last))
         values[f"work.{stage}.samples"] = float(sum(sum(record.samples) for record in last))
-        values[f"work.{stage}.optimizer_steps"] = float(sum(record.optimizer_steps for record in last))
-        if evaluations := sum(record.closure_evaluations for record in last):
+        steps = sum(record.optimizer_steps for record in last)
+        values[f"work.{stage}.optimizer_steps"] = float(steps)
+        evaluations = sum(record.closure_evaluations for record in last)
+        if (
+            evaluations > steps
+        ):  # an optimizer asked again; Lightning's are each given their step as a closure
             values[f"work.{stage}.closure_evaluations"] = float(evaluations)
     return values
 
@@ -205,18 +209,24 @@ def _work(by_stage: Mapping[str, list[StageRecord]]) -> dict[str, float]:
 def same_work_each_epoch(measurement: Measurement) -> bool:
     """True where every epoch ran as many batches and samples, and every one after warm-up as many optimizer steps.
 
-    In the first one a GradScaler leaves out steps until it has found its scale.
+    In the first one a GradScaler leaves out steps until it has found its scale. Of a script the last epoch may have a
+    stage more, such as a test at the end, or one less, where each begins with a validation.
     """
-    read: dict[int, dict[str, list[int]]] = {}
+    read: dict[str, dict[int, list[int]]] = {}
     stepped: dict[int, int] = {}
     for record in measurement.stages:
-        done = read.setdefault(record.epoch, {}).setdefault(record.stage, [0, 0])
+        done = read.setdefault(record.stage, {}).setdefault(record.epoch, [0, 0])
         done[0] += len(record.samples)
         done[1] += sum(record.samples)
         if record.epoch >= WARMUP_EPOCHS:
             stepped[record.epoch] = stepped.get(record.epoch, 0) + record.optimizer_steps
-    epochs = list(read.values())
-    return all(epoch == epochs[0] for epoch in epochs) and len(set(stepped.values())) <= 1
+    epochs = {record.epoch for record in measurement.stages}
+    last = max(epochs, default=0)
+    same = all(
+        set(ran) in (epochs, {last}, epochs - {last}) and all(done == ran[max(ran)] for done in ran.values())
+        for ran in read.values()
+    )
+    return same and len(set(stepped.values())) <= 1
 
 
 def _energy(measurement: Measurement) -> dict[str, float]:

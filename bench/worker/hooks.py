@@ -8,7 +8,7 @@ compiles anew when they come or go. What is wrapped costs a module within anothe
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ from torch.optim.optimizer import (
 class Sees(Protocol):
     """Who is told; of modules, those that are called from outside of any other."""
 
-    def forward_began(self, module: nn.Module) -> None: ...
+    def forward_began(self, module: nn.Module, inputs: Iterable[Any]) -> None: ...
     def forward_ended(self, module: nn.Module) -> None: ...
     def scaled(self, loss: Tensor, plain: Tensor) -> None: ...
     def backward_began(self, loss: Any) -> None: ...
@@ -71,7 +71,7 @@ class Hooks:
             if is_compiling() or hooks._is_inside:
                 return plain(self, *arguments, **named)
             hooks._is_inside = True
-            hooks._sees.forward_began(self)
+            hooks._sees.forward_began(self, (*arguments, *named.values()))
             try:
                 return plain(self, *arguments, **named)
             finally:

@@ -31,13 +31,18 @@ Clock = Callable[[], int]  # nanoseconds, monotonic
 
 
 class Timer(Protocol):
-    """Times one stretch of one stage, from `start` to `stop`; steps and phases are seconds."""
+    """Times one stretch of one stage, from `start` to `stop`; steps and phases are seconds.
+
+    `rewind` stops the clock at the last `mark`, which follows a lap; what comes after it until `stop` takes no time.
+    """
 
     name: str
 
     def start(self) -> None: ...
     def lap(self, phase: str) -> None: ...
     def step(self) -> None: ...
+    def mark(self) -> None: ...
+    def rewind(self) -> None: ...
     def stop(self) -> tuple[list[float], dict[str, float]]: ...
 
 
@@ -47,12 +52,13 @@ class HostTimer:
     name = "host"
 
     def __init__(self, clock: Clock = time.perf_counter_ns) -> None:
-        self._clock = clock
+        self._running = clock
 
     def start(self) -> None:
+        self._clock = self._running
         self._phases: dict[str, int] = {}
         self._steps: list[int] = []
-        self._lap_began = self._step_began = self._clock()
+        self._lap_began = self._step_began = self._marked = self._clock()
 
     def lap(self, phase: str) -> None:
         now = self._clock()
@@ -64,6 +70,13 @@ class HostTimer:
         self._phases["other"] = self._phases.get("other", 0) + now - self._lap_began
         self._steps.append(now - self._step_began)
         self._lap_began = self._step_began = now
+
+    def mark(self) -> None:
+        self._marked = self._lap_began
+
+    def rewind(self) -> None:
+        marked = self._marked
+        self._clock = lambda: marked
 
     def stop(self) -> tuple[list[float], dict[str, float]]:
         self.lap("other")
@@ -87,19 +100,29 @@ class EventTimer:
         self._event = event
         self._synchronize = synchronize
 
-    def _mark(self) -> Event:
+    def _now(self) -> Event:
+        if self._stopped is not None:
+            return self._stopped
         event = self._event()
         event.record()
         return event
 
     def start(self) -> None:
-        self._marks = [self._mark()]
+        self._stopped: Event | None = None
+        self._marked = self._now()
+        self._marks = [self._marked]
 
     def lap(self, phase: str) -> None:
         pass
 
     def step(self) -> None:
-        self._marks.append(self._mark())
+        self._marks.append(self._now())
+
+    def mark(self) -> None:
+        self._marked = self._now()
+
+    def rewind(self) -> None:
+        self._stopped = self._marked
 
     def stop(self) -> tuple[list[float], dict[str, float]]:
         self._synchronize()
@@ -119,11 +142,14 @@ class EventPhaseTimer(EventTimer):
         self._laps: list[tuple[str, Event]] = [("other", self._marks[0])]
 
     def lap(self, phase: str) -> None:
-        self._laps.append((phase, self._mark()))
+        self._laps.append((phase, self._now()))
 
     def step(self) -> None:
         super().step()
         self._laps.append(("other", self._marks[-1]))
+
+    def mark(self) -> None:
+        self._marked = self._laps[-1][1]
 
     def stop(self) -> tuple[list[float], dict[str, float]]:
         self.lap("other")
@@ -165,6 +191,7 @@ class _Stage:
     """A stage that is under way; `wall` grows by each stretch between its suspensions."""
 
     name: str
+    first: int  # of the records of stages inside of it
     wall: int = 0
     steps: list[float] = field(default_factory=list)
     samples: list[int] = field(default_factory=list)
@@ -206,6 +233,7 @@ class Meter(Observer):
         self._warmed_up = warmed_up
         self._epoch = 0
         self._open: list[_Stage] = []
+        self._stopped: int | None = None  # where the stretch ended, if before it was left
         self.time_by(timer, synchronize)
         register = (
             register_optimizer_step_post_hook if optimizer is None else optimizer.register_step_post_hook
@@ -242,7 +270,7 @@ class Meter(Observer):
         if self._open:
             self._suspend()
         weights = () if self.model is None else fingerprint(self.model)
-        self._open.append(_Stage(stage, model=self.model, weights=weights))
+        self._open.append(_Stage(stage, len(self.stages), model=self.model, weights=weights))
         self._resume()
 
     def evaluation(self, loss: Tensor) -> None:
@@ -254,10 +282,26 @@ class Meter(Observer):
         stage.graphs += loss is not None and loss.requires_grad
         self._timer_step()
 
+    def mark(self) -> None:
+        """The stage may turn out to have ended here, with the lap that came before."""
+        self._timer.mark()
+        self._synchronize()
+        self._marked = self._clock()
+
+    def rewind(self) -> None:
+        """It did: what came after the last mark of the stage, or after it was resumed, is no part of it."""
+        self._timer.rewind()
+        self._stopped = self._marked
+
+    def forget(self) -> None:
+        """The stages that have ended were none of the loop."""
+        self.stages.clear()
+
     def drop(self) -> None:
-        """The innermost stage was none: nothing is kept of it."""
+        """The innermost stage was none: nothing is kept of it, nor of those that ran inside."""
         self._suspend()
-        self._open.pop()
+        dropped = self._open.pop()
+        del self.stages[dropped.first :]
         if self._open:
             self._resume()
 
@@ -285,12 +329,14 @@ class Meter(Observer):
 
     def _resume(self) -> None:
         self._synchronize()
-        self._stretch_began = self._clock()
+        self._stopped = None
+        self._stretch_began = self._marked = self._clock()
         self._timer.start()
 
     def _suspend(self) -> None:
         self._synchronize()
-        ended = self._clock()  # read before the timer adds up, which is no part of the stage
+        now = self._clock()  # read before the timer adds up, which is no part of the stage
+        ended = now if self._stopped is None else self._stopped
         steps, phases = self._timer.stop()
         stage = self._open[-1]
         stage.wall += ended - self._stretch_began

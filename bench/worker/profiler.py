@@ -80,11 +80,17 @@ class ProfiledLoop(Marks):
         self._first = ""
 
     @property
+    def before(self) -> int:
+        """Steps that are still to come before those that are profiled."""
+        return max(0, BEFORE - self._done)
+
+    @property
     def _recording(self) -> bool:
-        return self._done >= WARM + PLAIN + WARMED
+        return not self.before
 
     def begin(self, stage: str) -> None:
-        self._first = self._first or stage
+        if not self._open and self._done <= WARM:
+            self._first = stage  # no plain step was taken of another
         outer = self._open[-1][0] if self._open else ""
         super().begin(stage)
         self._book(outer)

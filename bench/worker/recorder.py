@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,16 @@ class Hears(Protocol):
     def end(self, stage: str, loss: Any, metrics: Mapping[str, float]) -> None: ...
 
 
+@runtime_checkable
+class TakesBack(Protocol):
+    """An Observer that can leave out of a stage what turns out to be no part of it, as the Meter does."""
+
+    def mark(self) -> None: ...
+    def rewind(self) -> None: ...
+    def drop(self) -> None: ...
+    def forget(self) -> None: ...
+
+
 @dataclass
 class Pass:
     """One pass over a watched loader. `site` is where it is watched; `is_named` says whether its stage was."""
@@ -56,22 +66,35 @@ class Pass:
     site: str
     is_named: bool
     epoch: int
+    length: int | None = None  # batches of its loader, where that is known
+    cut: int | None = None  # steps after which it ends, and another begins
+    given: int = 0
+    is_last: bool = False  # all were given: its loop need not ask for more
     steps: int = 0
     backwards: int = 0
     losses: list[tuple[Tensor, int]] = field(default_factory=list)  # with the samples that they are of
     loader: weakref.ref[Any] | None = None
     ended: bool = False
     # Of the step that is under way:
-    batch: Any = None
+    samples: int = 0  # as its batch tells them
+    fed: int = 0  # rows of what its first module was called with
+    feeds: nn.Module | None = None
     counted: bool = False
     loss: Tensor | None = None
     kept: Tensor | None = None  # a copy of its value
     worked: bool = False  # a module was called, or a backward pass made
     waits: bool = False  # the forward pass has ended, the backward pass has not begun
 
+    @property
+    def is_remnant(self) -> bool:
+        """Whether it is what is left of a loop that counts steps, behind its last whole epoch."""
+        return self.cut is not None and self.epoch > 0 and self.steps < self.cut
+
     def receive(self, batch: Any) -> None:
         """A batch for the next step."""
-        self.batch = batch
+        self.given += 1
+        self.is_last = self.given == self.length
+        self.samples, self.fed, self.feeds = samples_of(batch), 0, None
         self.loss = self.kept = None
         self.counted = self.worked = self.waits = False
 
@@ -79,14 +102,17 @@ class Pass:
 class Watched:
     """A loader that somebody listens to; whatever else is asked of it, the loader answers."""
 
-    def __init__(self, recorder: Recorder, loader: Any, site: str) -> None:
+    def __init__(
+        self, recorder: Recorder, loader: Any, site: str, stage: str | None, steps_per_epoch: int | None
+    ) -> None:
         self._recorder, self._loader, self._site = recorder, loader, site
+        self._stage, self._steps_per_epoch = stage, steps_per_epoch
 
     def __iter__(self) -> Iterator[Any]:
-        return self._recorder.batches(self._loader, self._site)
+        return self._recorder.batches(self._loader, self._site, self._stage, self._steps_per_epoch)
 
     def __len__(self) -> int:
-        return len(self._loader)
+        return self._recorder.length(self._loader, self._stage)
 
     def __getattr__(self, name: str) -> Any:
         if name == "_loader":
@@ -122,6 +148,7 @@ class Recorder:
         self.began = self.ended = 0.0  # of the first pass and of the last one, on time.monotonic
         self._observer = observer
         self._window = window
+        self._windows: dict[str, int] = {}  # that were told before their pass began
         self._around = around
         self._found = found
         self._before = before
@@ -141,16 +168,24 @@ class Recorder:
 
     # The door.
 
-    def watch(self, loader: Any) -> Watched:
+    def watch(self, loader: Any, stage: str | None = None, steps_per_epoch: int | None = None) -> Watched:
+        if stage is not None:
+            check_stage(stage, f"bench.watch(loader, {stage!r})")
+        if steps_per_epoch is not None and (not isinstance(steps_per_epoch, int) or steps_per_epoch < 1):
+            raise ScriptError(
+                f"bench.watch(loader, steps_per_epoch={steps_per_epoch!r}): give a whole number of at least 1"
+            )
         if isinstance(loader, Watched):
-            return loader
+            if stage is None and steps_per_epoch is None:
+                return loader
+            loader = loader._loader
         caller = sys._getframe(2)  # who called bench.watch
-        return Watched(self, loader, f"{caller.f_code.co_filename}:{caller.f_lineno}")
+        site = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+        return Watched(self, loader, site, stage, steps_per_epoch)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        if name not in STAGES:
-            raise ScriptError(f"bench.stage({name!r}): there is no such stage, there are {', '.join(STAGES)}")
+        check_stage(name, f"bench.stage({name!r})")
         self._names.append(name)
         depth = len(self._open)
         try:
@@ -159,6 +194,16 @@ class Recorder:
             self._names.pop()
             if not self._is_over:
                 self._leave_above(depth)
+
+    def length(self, loader: Any, stage: str | None) -> int:
+        """How many batches the next pass over a loader of this stage has, for a Trainer that counts them."""
+        whole = len(loader)
+        if self._window is None:
+            return whole
+        stage = stage or (self._names[-1] if self._names else TRAIN)
+        if stage not in self._windows:
+            self._windows[stage] = self._window(stage)
+        return self._windows[stage]
 
     def finish(self) -> None:
         """The script has come to its end; raises ScriptError for what was not yet said."""
@@ -174,24 +219,34 @@ class Recorder:
 
     # A pass.
 
-    def batches(self, loader: Any, site: str) -> Iterator[Any]:
+    def batches(
+        self, loader: Any, site: str, stage: str | None = None, steps_per_epoch: int | None = None
+    ) -> Iterator[Any]:
         """What a watched loader gives, while the observer is told."""
-        one = self._begin(loader, site)
+        one = self._begin(loader, site, stage)
+        source = loader
         if self._window is not None:
-            loader = Window(loader, self._window(one.stage), samples_of)
+            steps = self._windows.pop(one.stage, None) or self._window(one.stage)
+            source = Window(loader, steps, samples_of)
+            steps_per_epoch = steps_per_epoch and steps
+        one.cut = steps_per_epoch
         try:
-            for batch in loader:
+            for batch in source:
                 if one.ended:
                     raise ScriptError(
                         f"the pass over the loader watched at {site} goes on after another began; two loaders in one "
                         f"loop are watched together: bench.watch(zip(a, b))"
                     )
-                self._observer.lap("data")
                 one.receive(batch)
+                self._lap("data")
                 yield batch
                 if not self._is_over and not one.ended:
                     self._leave_above(self._open.index(one) + 1)
                     self._count(one)
+                    if one.steps == one.cut:
+                        self._end(one)
+                        before, one = one, self._begin(loader, site, stage)
+                        one.cut, one.given = before.cut, before.given
         except GeneratorExit:
             # Its loop was left: a step in which nothing was done is none.
             if not self._is_over and not one.ended:
@@ -199,6 +254,9 @@ class Recorder:
             raise
         if not self._is_over and not one.ended:
             self._observer.lap("data")
+            if one.is_remnant:
+                self._drop(one)
+                return
             if not one.steps:
                 raise ScriptError(
                     f"the loader watched at {site} gave no batch; give it data, or check drop_last"
@@ -207,14 +265,15 @@ class Recorder:
             if self.problem is not None:
                 raise self.problem
 
-    def _begin(self, loader: Any, site: str) -> Pass:
+    def _begin(self, loader: Any, site: str, named: str | None) -> Pass:
         if self.problem is not None:
             raise self.problem
-        name = self._names[-1] if self._names else ""
+        name = named or (self._names[-1] if self._names else "")
         stage = name or TRAIN
         for number, other in enumerate(self._open):
-            if (other.site, other.stage) == (site, stage):
-                self._leave_above(number)  # its loop was left, and something still holds it
+            # Their loop was left, and something still holds them: nobody trains inside of an evaluation.
+            if (other.site, other.stage) == (site, stage) or (stage == TRAIN != other.stage):
+                self._leave_above(number)
                 break
         if not name:
             self._check_alone(loader, site)
@@ -225,7 +284,10 @@ class Recorder:
             )
         if self._window is not None and stage in self.passes and not self._open:
             raise Enough
+        if stage == TRAIN and TRAIN not in self.passes and isinstance(self._observer, TakesBack):
+            self._observer.forget()  # a look at the validation before there is anything to validate
         if self._open and self._open[-1].worked:
+            self._settle(self._open[-1])
             self._count(self._open[-1])  # what it does behind this pass belongs to its next step
         if not self._open:
             self._before()
@@ -237,7 +299,7 @@ class Recorder:
         if epoch != self._epoch:
             self._epoch = epoch
             self._observer.epoch(epoch)
-        one = Pass(stage, site, bool(name), epoch, loader=reference_to(loader))
+        one = Pass(stage, site, bool(name), epoch, length_of(loader), loader=reference_to(loader))
         self._observer.begin(stage)
         self._open.append(one)
         return one
@@ -258,7 +320,7 @@ class Recorder:
             return
         one.counted = True
         one.steps += 1
-        samples = samples_of(one.batch)
+        samples = one.samples or one.fed or 1
         if one.kept is not None:
             one.losses.append((one.kept, samples))
         self._observer.step(samples, one.loss)
@@ -267,12 +329,18 @@ class Recorder:
         """Ends passes that did not come to their own end: with the step under way where something was done in it."""
         while len(self._open) > depth:
             one = self._open[-1]
+            self._settle(one)
             if one.worked:
                 self._count(one)
-            if one.steps:
+            if one.steps and not one.is_remnant:
                 self._end(one)
             else:
-                self._drop(one)  # a look at the first batch
+                self._drop(one)  # a look at the first batch, say
+
+    def _settle(self, one: Pass) -> None:
+        """What its loop does behind the last batch, without asking for more, is told from its last step by nothing."""
+        if one.is_last and isinstance(self._observer, TakesBack):
+            self._observer.rewind()
 
     def _end(self, one: Pass) -> None:
         loss = mean_of(one.losses)
@@ -290,9 +358,8 @@ class Recorder:
             )
 
     def _drop(self, one: Pass) -> None:
-        drop = getattr(self._observer, "drop", None)
-        if drop is not None:
-            drop()
+        if isinstance(self._observer, TakesBack):
+            self._observer.drop()
         else:
             self._observer.end(one.stage, None, {})
         self.passes[one.stage] -= 1
@@ -309,21 +376,30 @@ class Recorder:
 
     # What the hooks tell.
 
-    def forward_began(self, module: nn.Module) -> None:
+    def _lap(self, phase: str) -> None:
+        self._observer.lap(phase)
+        if self._open[-1].is_last and isinstance(self._observer, TakesBack):
+            self._observer.mark()
+
+    def forward_began(self, module: nn.Module, inputs: Iterable[Any]) -> None:
         if self._backwards or not self._open:
             return  # what is computed anew for the backward pass is part of it
+        one = self._open[-1]
         kind = self._kind(module)
         if kind:
-            self._open[-1].worked = True
+            one.worked = True
         if kind == "forward":
-            self._observer.lap(self._between())
+            self._lap(self._between())
+            if not one.samples and one.feeds in (None, module):
+                one.feeds = module
+                one.fed += fed(inputs)
 
     def forward_ended(self, module: nn.Module) -> None:
         if self._backwards or not self._open:
             return
         kind = self._kind(module)
         if kind:
-            self._observer.lap(kind)
+            self._lap(kind)
         if kind == "forward":
             self._open[-1].waits = True
 
@@ -348,7 +424,7 @@ class Recorder:
         if self._backwards > 1 or not self._open:
             return
         one = self._open[-1]
-        self._observer.lap("loss" if one.waits else self._between())
+        self._lap("loss" if one.waits else self._between())
         one.waits = False
         one.worked = True
         one.backwards += 1
@@ -373,28 +449,28 @@ class Recorder:
     def backward_ended(self) -> None:
         self._backwards -= 1
         if not self._backwards and self._open:
-            self._observer.lap("backward")
+            self._lap("backward")
 
     def zeroing_began(self) -> None:
         if self._open:
             one = self._open[-1]
-            self._observer.lap("loss" if one.waits else self._between())
+            self._lap("loss" if one.waits else self._between())
 
     def zeroing_ended(self) -> None:
         if self._open:
-            self._observer.lap("zero_grad")
+            self._lap("zero_grad")
 
     def optimizer_began(self, optimizer: Optimizer) -> None:
         if not any(optimizer is known for known in self.optimizers):
             self.optimizers.append(optimizer)
         if self._open:
-            self._observer.lap("other")
+            self._lap("other")
             self._optimizing = True
 
     def optimizer_ended(self) -> None:
         self._optimizing = False
         if self._open:
-            self._observer.lap("optimizer")
+            self._lap("optimizer")
 
     def _between(self) -> str:
         return "optimizer" if self._optimizing else "other"
@@ -417,8 +493,27 @@ def reference_to(loader: Any) -> weakref.ref[Any] | None:
         return None
 
 
+def length_of(loader: Any) -> int | None:
+    """How many batches a loader says that it has."""
+    try:
+        return len(loader)
+    except (TypeError, NotImplementedError):
+        return None
+
+
+def check_stage(name: str, said: str) -> None:
+    """Raises ScriptError for a stage that there is not, that somebody `said`."""
+    if name not in STAGES:
+        raise ScriptError(f"{said}: there is no such stage, there are {', '.join(STAGES)}")
+
+
+def fed(inputs: Iterable[Any]) -> int:
+    """The rows of the first tensor that a module is called with; 0 where there is none."""
+    return next((len(one) for one in inputs if isinstance(one, Tensor) and one.dim()), 0)
+
+
 def samples_of(batch: Any) -> int:
-    """How many rows a batch has: those of its last part that tells it, or of the batch itself; 1 where none does."""
+    """How many rows a batch has: those of its last part that tells it, or of the batch itself; 0 where none does."""
     parts: Iterable[Any] = [batch]
     if isinstance(batch, tuple | list):
         parts = [*reversed(batch), batch]
@@ -431,4 +526,4 @@ def samples_of(batch: Any) -> int:
             return rows(part)
         except (TypeError, IndexError, StopIteration, KeyError):
             continue  # a number, say
-    return 1
+    return 0

@@ -120,7 +120,8 @@ def timed(
     if max(record.epoch for record in meter.stages) < WARMUP_EPOCHS:
         raise ScriptError(
             "each watched loader was passed over once, and the first pass is warm-up and does not count; let the "
-            "script run two epochs or more, such as: -- --epochs 2"
+            "script run two epochs or more, such as: -- --epochs 2; or, if it counts steps alone, say how many make an "
+            "epoch: bench.watch(loader, steps_per_epoch=100)"
         )
     disturbances = guards.stop()
     measurement = Measurement(
@@ -151,13 +152,8 @@ def profiled(script: Script, case: Case, request: Mapping[str, Any], wishes: pro
     device = device_of(case)
 
     def follow(loop: profiler.ProfiledLoop) -> None:
-        first: list[str] = []
-
-        def window(stage: str) -> int:
-            first[:] = first or [stage]
-            return wishes.steps + (profiler.BEFORE if stage in first else 0)
-
-        run(script, case, Recorder(loop, window=window, keeps_losses=False), request["log"])
+        recorder = Recorder(loop, window=lambda _: wishes.steps + loop.before, keeps_losses=False)
+        run(script, case, recorder, request["log"])
 
     return profiler.profile_of(follow, device, wishes, device_synchronizer(device))
 
