@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import io
 import itertools
+import json
 import os
 import re
 import shutil
@@ -80,7 +81,8 @@ class TestAnEmptyFolder:
         place, done = begun
         assert set(files(place)) >= set(WRITTEN)
         assert [f"wrote {path}" for path in WRITTEN] == done.out.splitlines()[:4]
-        said = done.out.splitlines()[4:]
+        origin, *said = done.out.splitlines()[4:]
+        assert origin.startswith(f"{WORKFLOW} installs epochbench>=")
         assert [line.split("  ")[:2] for line in said] == [["next:"], ["", "bench run"], ["", "bench ab"]]
 
     def test_no_word_of_a_template_is_left(self, begun):
@@ -196,6 +198,32 @@ class TestWorkflow:
             put(mine, path, text)
         init(mine)
         assert f'pip install "epochbench>=1.2.3.dev4"{needs}\n' in (mine / WORKFLOW).read_text()
+
+    @pytest.mark.parametrize(
+        ("origin", "requirement"),
+        [
+            (None, "epochbench>=1.2"),
+            ("not json", "epochbench>=1.2"),
+            ({"url": "file:///home/me/epochbench.whl", "archive_info": {}}, "epochbench>=1.2"),
+            ({"url": "https://example.org/$(rm)/epochbench.whl"}, "epochbench>=1.2"),
+            ({"url": "https://example.org/e-1.2.whl"}, "epochbench @ https://example.org/e-1.2.whl"),
+            (
+                {"url": "https://example.org/e.git", "vcs_info": {"vcs": "git", "commit_id": "5fe1"}},
+                "epochbench @ git+https://example.org/e.git@5fe1",
+            ),
+        ],
+    )
+    def test_it_installs_epochbench_from_where_it_came(self, mine, monkeypatch, origin, requirement):
+        class Installed:
+            def read_text(self, name):
+                assert name == "direct_url.json"
+                return origin if origin is None or isinstance(origin, str) else json.dumps(origin)
+
+        monkeypatch.setattr("bench.cli.init.importlib.metadata.distribution", lambda _: Installed())
+        monkeypatch.setattr("bench.cli.init.__version__", "1.2")
+        done = init(mine)
+        assert f'pip install "{requirement}"\n' in (mine / WORKFLOW).read_text()
+        assert (f"installs {requirement}: if your package index" in done.out) == (">=" in requirement)
 
     @pytest.mark.parametrize("below", [".", "part"])
     def test_it_compares_once_the_base_has_the_suites(self, tmp_path, monkeypatch, below):

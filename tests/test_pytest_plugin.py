@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from conftest import takes_long
 from fakes import small_task
 from typer.testing import CliRunner
 
@@ -245,6 +246,25 @@ class TestMeasuring:
         assert done.exit_code == 0, done.output
         assert "optimizer=adam" in done.output
         assert "mode=eval" not in done.output
+
+    @takes_long("runs pytest three times")
+    def test_what_was_kept_is_compared_with_drawn_and_fails_a_build(self, project):
+        pytest.importorskip("pygal")
+        project.write("conftest.py", NO_MACHINE)
+        words = ("suites", "-k", "eval", *QUICK)
+        assert project.pytest(*words, "--benchmark-save=kept").returncode == 0
+        (kept,) = project.place.glob(".benchmarks/*/*_kept.json")
+        compared = (*words, "--benchmark-compare", "--benchmark-compare-fail=median:900%")
+        done = project.pytest(*compared, "--benchmark-histogram=drawn")
+        assert done.returncode == 0, done.stdout
+        (drawn,) = project.place.glob("drawn*.svg")
+        assert EVAL.partition("::")[2] in drawn.read_text()
+        was = json.loads(kept.read_text())
+        was["benchmarks"][0]["stats"]["median"] /= 1000
+        kept.write_text(json.dumps(was))
+        done = project.pytest(*compared)
+        assert done.returncode != 0
+        assert "Performance has regressed" in done.stdout + done.stderr
 
     def test_a_case_that_fails_says_why_and_has_no_times(self, measured):
         assert measured.code == 1

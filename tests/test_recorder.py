@@ -19,7 +19,8 @@ from bench.training import Observer
 from bench.watch import listen
 from bench.worker.hooks import Hooks
 from bench.worker.meters import HostTimer, Meter
-from bench.worker.recorder import Enough, Recorder, ScriptError, samples_of
+from bench.worker.passes import samples_of
+from bench.worker.recorder import Enough, Recorder, ScriptError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
+import json
 import os
 import re
 import sys
@@ -25,6 +27,9 @@ WORKFLOW = ".github/workflows/bench.yml"
 _MAKEFILES = ("GNUmakefile", "makefile", "Makefile")  # in the order in which make looks for them
 _TARGET = re.compile(r"^(?:[^\s:#=]+[ \t]+)*bench(?:[ \t]+[^\s:#=]+)*[ \t]*:{1,2}(?![:=])", re.MULTILINE)
 _INCLUDED = re.compile(r"^[ ]*[-s]?include\b.*\bbench\.mk\b", re.MULTILINE)
+_REACHED = re.compile(
+    r"(?:\w+\+)?(?:https|ssh)://[\w.:/@%~-]+"
+)  # nothing in it that a shell would take for its own
 _LONGEST_NAME = 40
 _NO_MODEL = ("from package.module import Model", "model = Model()")
 
@@ -45,13 +50,13 @@ def init(
     name = suite_name(folder, project)
     suite, make = f"suites/{name}.py", _make_file(folder)
     suites = _suites(folder, suite)
-    model = find_model(folder)
+    model, requirement = find_model(folder), _requirement()
     words = {
         "name": name,
         "model": _swap(model),
         "suites": suites,
         "needs": _needs(folder, project),
-        "version": __version__.partition("+")[0],  # pip orders no local versions
+        "epochbench": requirement,
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
     }
     files = {
@@ -67,6 +72,12 @@ def init(
             print(plain(f"wrote {path}"))
         else:
             print(plain(f"{path} is there already: left as it is"))
+    if WORKFLOW in new and "@" not in requirement:
+        print(
+            plain(
+                f"{WORKFLOW} installs {requirement}: if your package index has none, name its address there"
+            )
+        )
     for hint in _hints(folder, project, make):
         print(plain(hint))
     if suite in new and model is not None:
@@ -152,6 +163,25 @@ def _suites(folder: Path, suite: str) -> str:
     """What the commands measure: all suites; the new one alone where other files lie beside it that hold none."""
     others = (file for file in (folder / "suites").glob("[!_]*.py") if file.name != Path(suite).name)
     return "suites" if all("Suite(" in _text(file) for file in others) else suite
+
+
+def _requirement() -> str:
+    """What pip installs as Epochbench: where it comes from here, if others reach that too, else a version of an index.
+
+    Source: https://packaging.python.org/en/latest/specifications/direct-url/
+    """
+    try:
+        origin = json.loads(
+            importlib.metadata.distribution("epochbench").read_text("direct_url.json") or "{}"
+        )
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        origin = {}
+    url, vcs = origin.get("url", ""), origin.get("vcs_info")
+    if vcs:
+        url = f"{vcs['vcs']}+{url}@{vcs['commit_id']}"
+    if _REACHED.fullmatch(url):
+        return f"epochbench @ {url}"
+    return f"epochbench>={__version__.partition('+')[0]}"  # pip orders no local versions
 
 
 def _needs(folder: Path, project: Mapping[str, Any]) -> str:

@@ -11,7 +11,6 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -21,8 +20,8 @@ from torch.optim import Optimizer
 
 from bench.errors import BenchError
 from bench.measurement import STAGES
-from bench.training import rows
 from bench.worker.hooks import Hooks, loss_of
+from bench.worker.passes import Pass, length_of, reference_to, samples_of
 from bench.worker.window import Window
 
 TRAIN = "train"
@@ -56,47 +55,6 @@ class TakesBack(Protocol):
     def rewind(self) -> None: ...
     def drop(self) -> None: ...
     def forget(self) -> None: ...
-
-
-@dataclass
-class Pass:
-    """One pass over a watched loader. `site` is where it is watched; `is_named` says whether its stage was."""
-
-    stage: str
-    site: str
-    is_named: bool
-    epoch: int
-    length: int | None = None  # batches of its loader, where that is known
-    cut: int | None = None  # steps after which it ends, and another begins
-    given: int = 0
-    is_last: bool = False  # all were given: its loop need not ask for more
-    steps: int = 0
-    backwards: int = 0
-    losses: list[tuple[Tensor, int]] = field(default_factory=list)  # with the samples that they are of
-    loader: weakref.ref[Any] | None = None
-    ended: bool = False
-    # Of the step that is under way:
-    samples: int = 0  # as its batch tells them
-    fed: int = 0  # rows of what its first module was called with
-    feeds: nn.Module | None = None
-    counted: bool = False
-    loss: Tensor | None = None
-    kept: Tensor | None = None  # a copy of its value
-    worked: bool = False  # a module was called, or a backward pass made
-    waits: bool = False  # the forward pass has ended, the backward pass has not begun
-
-    @property
-    def is_remnant(self) -> bool:
-        """Whether it is what is left of a loop that counts steps, behind its last whole epoch."""
-        return self.cut is not None and self.epoch > 0 and self.steps < self.cut
-
-    def receive(self, batch: Any) -> None:
-        """A batch for the next step."""
-        self.given += 1
-        self.is_last = self.given == self.length
-        self.samples, self.fed, self.feeds = samples_of(batch), 0, None
-        self.loss = self.kept = None
-        self.counted = self.worked = self.waits = False
 
 
 class Watched:
@@ -320,10 +278,7 @@ class Recorder:
             return
         one.counted = True
         one.steps += 1
-        samples = one.samples or one.fed or 1
-        if one.kept is not None:
-            one.losses.append((one.kept, samples))
-        self._observer.step(samples, one.loss)
+        self._observer.step(one.samples or 1, one.loss)
 
     def _leave_above(self, depth: int) -> None:
         """Ends passes that did not come to their own end: with the step under way where something was done in it."""
@@ -338,13 +293,12 @@ class Recorder:
                 self._drop(one)  # a look at the first batch, say
 
     def _settle(self, one: Pass) -> None:
-        """What its loop does behind the last batch, without asking for more, is told from its last step by nothing."""
+        """Leaves out what its loop does behind the last batch, if it did not ask for another."""
         if one.is_last and isinstance(self._observer, TakesBack):
             self._observer.rewind()
 
     def _end(self, one: Pass) -> None:
-        loss = mean_of(one.losses)
-        self._observer.end(one.stage, loss, {})
+        self._observer.end(one.stage, one.mean_loss(), {})
         self._close(one)
         if one.is_named:
             return
@@ -390,9 +344,7 @@ class Recorder:
             one.worked = True
         if kind == "forward":
             self._lap(self._between())
-            if not one.samples and one.feeds in (None, module):
-                one.feeds = module
-                one.fed += fed(inputs)
+            one.feed(module, inputs)
 
     def forward_ended(self, module: nn.Module) -> None:
         if self._backwards or not self._open:
@@ -444,7 +396,7 @@ class Recorder:
         one.loss = loss
         self._graded(loss)
         if self._keeps_losses:
-            one.kept = loss.detach().clone()  # a compiled model may write the next one to the same place
+            one.keep(loss)
 
     def backward_ended(self) -> None:
         self._backwards -= 1
@@ -476,54 +428,7 @@ class Recorder:
         return "optimizer" if self._optimizing else "other"
 
 
-def mean_of(losses: list[tuple[Tensor, int]]) -> float | None:
-    """The mean over the samples of losses that were gathered on the device; None where there are none."""
-    if not losses:
-        return None
-    values = torch.cat([loss.reshape(1).to(losses[0][0].device) for loss, _ in losses]).tolist()
-    weights = [max(1, samples) for _, samples in losses]
-    return float(sum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights))
-
-
-def reference_to(loader: Any) -> weakref.ref[Any] | None:
-    """By which a loader is known again; None for a list, say: only its line tells it from one that takes its place."""
-    try:
-        return weakref.ref(loader)
-    except TypeError:
-        return None
-
-
-def length_of(loader: Any) -> int | None:
-    """How many batches a loader says that it has."""
-    try:
-        return len(loader)
-    except (TypeError, NotImplementedError):
-        return None
-
-
 def check_stage(name: str, said: str) -> None:
     """Raises ScriptError for a stage that there is not, that somebody `said`."""
     if name not in STAGES:
         raise ScriptError(f"{said}: there is no such stage, there are {', '.join(STAGES)}")
-
-
-def fed(inputs: Iterable[Any]) -> int:
-    """The rows of the first tensor that a module is called with; 0 where there is none."""
-    return next((len(one) for one in inputs if isinstance(one, Tensor) and one.dim()), 0)
-
-
-def samples_of(batch: Any) -> int:
-    """How many rows a batch has: those of its last part that tells it, or of the batch itself; 0 where none does."""
-    parts: Iterable[Any] = [batch]
-    if isinstance(batch, tuple | list):
-        parts = [*reversed(batch), batch]
-    elif not isinstance(batch, Tensor | Mapping) and not hasattr(batch, "__len__"):
-        parts = list(getattr(batch, "__dict__", {}).values())
-    for part in parts:
-        if isinstance(part, str | bytes):
-            continue
-        try:
-            return rows(part)
-        except (TypeError, IndexError, StopIteration, KeyError):
-            continue  # a number, say
-    return 0

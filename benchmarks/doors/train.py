@@ -1,0 +1,26 @@
+"""The loop of a task written by hand, with its two lines."""
+
+import argparse
+
+import torch
+from loop import EPOCHS, parts
+
+import bench
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--model", default="mlp")
+model, optimizer, criterion, batches, few = parts(parser.parse_args().model)
+
+for _ in range(EPOCHS):
+    model.train()
+    total = torch.zeros(())
+    for inputs, targets in bench.watch(batches):
+        loss = criterion(model(inputs), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total += loss.detach() * len(targets)
+    model.eval()
+    with torch.no_grad(), bench.stage("validate"):
+        for inputs, targets in bench.watch(few):
+            criterion(model(inputs), targets)
