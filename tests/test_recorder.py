@@ -215,6 +215,7 @@ class TestPasses:
         assert watched.batch_size == 2
         assert bench.watch(watched) is watched
         assert copy.copy(watched).dataset is loader.dataset
+        assert [bool(bench.watch(one)) for one in (loader, [], itertools.count())] == [True, False, True]
 
 
 class TestLeftEarly:

@@ -72,6 +72,9 @@ class Watched:
     def __len__(self) -> int:
         return self._recorder.length(self._loader, self._stage)
 
+    def __bool__(self) -> bool:
+        return bool(self._loader)  # which may have no length
+
     def __getattr__(self, name: str) -> Any:
         if name == "_loader":
             raise AttributeError(name)  # it is being copied, and has none yet
