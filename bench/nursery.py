@@ -26,6 +26,7 @@ import psutil
 
 from bench.case import Conditions
 from bench.errors import BenchError, HarnessFault, UsageError
+from bench.logs import end_of
 from bench.signals import clearing_away, interruptible
 
 # The running Epochbench is the one that measures, whatever else of that name the interpreter could
@@ -51,6 +52,8 @@ class Died(BenchError):
     `starved` is True where the kernel killed a process for want of memory while the child ran.
     """
 
+    log = ""  # the end of it, where it had one
+
     def __init__(self, status: int, starved: bool = False) -> None:
         super().__init__(f"ended with status {status}")
         self.status = status
@@ -59,6 +62,8 @@ class Died(BenchError):
 
 class TimedOut(BenchError):
     """The child did not answer in time and was killed."""
+
+    log = ""  # the end of it, where it had one
 
 
 class Refused(BenchError):
@@ -359,18 +364,30 @@ class Workers:
             try:
                 nursery = self._ready()
                 self._has_launched |= request["do"] == "launch"
-                return nursery.ask(self._logged(request, nursery, log), timeout, started)
+                return self._asked(nursery, request, log, timeout, started)
             except Refused as reason:
                 self._spawn_from_now_on(str(reason))
         request = {**request, "modules": self.modules, "conditions": self.conditions.to_json()}
         nursery = Nursery(self.conditions, self.logs, self._interpreter)
         try:
-            return nursery.ask(self._logged(request, nursery, log), timeout, started)
+            return self._asked(nursery, request, log, timeout, started)
         finally:
             nursery.close()
 
-    def _logged(self, request: Mapping[str, Any], nursery: Nursery, log: str) -> dict[str, Any]:
-        return {**request, "log": str((self.logs or nursery.scratch) / log)}
+    def _asked(
+        self,
+        nursery: Nursery,
+        request: Mapping[str, Any],
+        log: str,
+        timeout: float,
+        started: Callable[[int], None],
+    ) -> dict[str, Any]:
+        path = (self.logs or nursery.scratch) / log
+        try:
+            return nursery.ask({**request, "log": str(path)}, timeout, started)
+        except (Died, TimedOut) as end:
+            end.log = end_of(path)
+            raise
 
     def _ready(self) -> Nursery:
         """A nursery that has imported what it should and is fit to fork; raises Refused where none can be."""

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from bench.case import COUNT_THREADS, Apart, AxisValue, Case, Conditions, Schedule
 from bench.errors import SuiteError
+from bench.logs import last_line
 from bench.machine.telemetry import Readings
 from bench.measurement import (
     COUNTED,
@@ -324,8 +325,9 @@ def launch(
             record, loop = Measurement.from_json(answer["measurement"]), answer["loop"]
     except (Died, TimedOut) as end:
         failure, message = _fate(end, plan.schedule.timeout)
+        detail = f"logs/{log}" + (f"\n\nThe end of its log:\n{end.log}" if end.log else "")
         record = Failure(
-            job.case, job.kind, job.round, job.position, 0, started, failure, message, detail=f"logs/{log}"
+            job.case, job.kind, job.round, job.position, 0, started, failure, message, detail=detail
         )
     return record if watch is None else _with_readings(record, watch.end(loop))
 
@@ -369,7 +371,9 @@ _STARVED = "the kernel killed a process for want of memory: make the batch small
 
 def _fate(end: Died | TimedOut, timeout: float) -> tuple[str, str]:
     if isinstance(end, TimedOut):
-        return "timeout", f"no result within {timeout:g} s, killed; give it longer with --timeout"
+        last = last_line(end.log)
+        said = f"; its log ends: {last}" if last else ""
+        return "timeout", f"no result within {timeout:g} s, killed; give it longer with --timeout{said}"
     if end.starved and end.status == -signal.SIGKILL:
         return "out_of_memory", _STARVED
     if end.status < 0:

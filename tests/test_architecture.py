@@ -19,7 +19,7 @@ HOUSE = ROOT / "bench"
 # A room imports from the floors below its own, the ground floor first. `bench` is the front door.
 FLOORS = (
     ("errors",),
-    ("case", "signals"),
+    ("case", "signals", "logs"),
     ("suite", "measurement"),
     ("selection", "analysis", "script"),
     ("readers", "thresholds"),
@@ -38,7 +38,7 @@ SEES = {
     "training": (),
     "watch": (),  # it runs in the user's scripts
     "tasks": ("errors", "case", "training"),
-    "worker": ("errors", "case", "suite", "script", "measurement", "training", "watch", "tasks"),
+    "worker": ("errors", "case", "logs", "suite", "script", "measurement", "training", "watch", "tasks"),
     "templates": ("bench", "training"),  # what `bench init` writes: a suite, as users write one
     "bench": ("errors", "case", "suite", "measurement", "results", "watch"),  # the front door opens fast
     "__main__": ("cli",),

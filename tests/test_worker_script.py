@@ -168,7 +168,11 @@ class TestFailures:
             ("exits", "error", "the script ended with exit code 3: no more"),
             ("forgets", "error", 'does not train: with bench.stage("validate"):'),
             ("diverges", "diverged", "the train loss of epoch 2 is nan"),
-            ("hangs", "timeout", "no result within 1.5 s"),
+            (
+                "hangs",
+                "timeout",
+                "no result within 1.5 s, killed; give it longer with --timeout; its log ends: begins",
+            ),
             ("stays", "error", "let the script run two epochs or more"),
         ],
     )
@@ -183,6 +187,11 @@ class TestFailures:
         assert where == str(WATCHED)
         assert "the user's own" in WATCHED.read_text().splitlines()[int(line) - 1]
         assert deeds["raises"].detail.endswith("deed='raises')")
+
+    def test_one_that_was_killed_has_the_end_of_its_log_too(self, deeds):
+        where, _, end = deeds["hangs"].detail.partition("\n\nThe end of its log:\n")
+        assert where.startswith("logs/watched-")
+        assert end.splitlines()[-1].startswith("begins ")
 
     def test_arguments_that_it_does_not_know_are_told_in_its_own_words(self, workers, sources):
         record = once(workers, plan_of(arguments=["--wat"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import runpy
 import sys
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 
 from bench.case import Case
+from bench.logs import end_of, last_line
 from bench.measurement import PHASED, WARMUP_EPOCHS, Counts, Measurement, Profile
 from bench.script import Script
 from bench.training import Observer
@@ -32,8 +34,6 @@ from bench.worker.meters import (
 from bench.worker.recorder import Enough, Recorder, ScriptError
 from bench.worker.script_counts import count
 from bench.worker.suites import own_files, third_party
-
-_LOG_LINES = 20  # of the end of a log, that a failure shows
 
 
 def run(script: Script, case: Case, recorder: Recorder, log: str = "") -> None:
@@ -65,7 +65,13 @@ def run(script: Script, case: Case, recorder: Recorder, log: str = "") -> None:
 
 
 def enter(script: Script, case: Case) -> None:
-    """Arguments, variables and search path as the script finds them when Python runs it."""
+    """Arguments, variables and search path as the script finds them when Python runs it.
+
+    What it prints is in its log at once, as on a terminal: one that hangs is killed with all that it kept back.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
     sys.argv = [script.path, *script.command(case)]
     os.environ.update(script.variables(case))
     folder = str(Path(script.path).parent)
@@ -77,8 +83,8 @@ def ending(code: Any, log: str = "") -> str:
     """Why a script ended: what it said to `sys.exit`, or its exit code with the last line of its log."""
     if not isinstance(code, int):
         return f"the script ended: {code}"
-    last = log_end(log).splitlines()[-1:]
-    return f"the script ended with exit code {code}" + "".join(f": {line}" for line in last)
+    last = last_line(log_end(log))
+    return f"the script ended with exit code {code}" + (f": {last}" if last else "")
 
 
 def timed(
@@ -187,10 +193,4 @@ def log_end(log: str) -> str:
             stream.flush()
         except (OSError, ValueError, AttributeError):
             pass  # the script closed it
-    try:
-        with Path(log).open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 10_000))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return ""
-    return "\n".join(lines[-_LOG_LINES:])
+    return end_of(log)
