@@ -289,6 +289,7 @@ class TestWhatNeverPasses:
 
 
 class TestOtherSides:
+    @takes_long("measures a whole comparison")
     def test_a_variable_is_set_for_its_side_alone(self, place):
         done = measured(place, "env:PLANT=half", "loop.py")
         assert done.code == 1  # the base did half of the work

@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from conftest import long_only
 
 from bench import cli
 from bench.cli.compare import FORMATS
@@ -168,9 +169,11 @@ class TestWhatIsCaught:
         ("plant", "metrics"),
         [
             ("operator", ["count.ops", "count.autograd_nodes", "count.saved_bytes", "count.allocations"]),
-            ("graph", ["count.autograd_nodes", "count.saved_bytes"]),
-            ("zeros", ["count.ops"]),
-            ("state", ["count.ops", "count.optimizer_state_bytes"]),
+            *long_only(
+                ("graph", ["count.autograd_nodes", "count.saved_bytes"]),
+                ("zeros", ["count.ops"]),
+                ("state", ["count.ops", "count.optimizer_state_bytes"]),
+            ),
         ],
     )
     def test_a_change_fails_and_is_named_with_its_metric_and_its_case(

@@ -48,6 +48,7 @@ class TestBisect:
         assert "regressed" in done.out.partition("against its parent")[2]
         assert "forward" in done.out.splitlines()[-1]
 
+    @takes_long("compares the commits of a history")
     def test_where_nothing_got_slower_it_is_undecided(self, history):
         done = bench(history, "bisect", "HEAD~2", "HEAD", "suites", "--pairs", "2", "--threads", "1")
         assert (done.code, "undecided" in done.out) == (3, True)

@@ -18,7 +18,7 @@ from pathlib import Path
 import fakes
 import psutil
 import pytest
-from conftest import long_only
+from conftest import long_only, takes_long
 
 import bench
 from bench import cli
@@ -155,6 +155,7 @@ class TestParent:
 
 
 class TestDisk:
+    @takes_long("fills a disk and goes on")
     def test_it_fills_and_with_room_again_the_run_goes_on(self, disk, tmp_path):
         fakes.fill(disk, room=32_000)
         folder = disk / "out"
@@ -201,6 +202,7 @@ class TestDisk:
 
 
 class TestTwoRuns:
+    @takes_long("two runs, one behind the other")
     def test_the_second_waits_for_the_first_or_leaves_and_names_it(self, tmp_path):
         first = Run(SMALL, "--launches", "500", "--out", "first", cwd=tmp_path)
         first.until("round 1")
@@ -258,13 +260,13 @@ class TestLaunch:
         assert record.failure == "out_of_memory"
         assert "the kernel killed a process for want of memory" in record.message
 
-    @pytest.mark.parametrize("start_method", ["fork", "spawn"])
+    @pytest.mark.parametrize("start_method", ["fork", *long_only(("spawn",))])
     def test_it_hangs_inside_c_code(self, tmp_path, start_method):
         record = launched(tmp_path, "hangs_in_c", start_method, timeout=2.0)
         assert isinstance(record, Failure)
         assert record.failure == "timeout"
 
-    @pytest.mark.parametrize("start_method", ["fork", "spawn"])
+    @pytest.mark.parametrize("start_method", ["fork", *long_only(("spawn",))])
     def test_it_kills_its_nursery_and_leaves_a_process_in_a_session_of_its_own(
         self, tmp_path, monkeypatch, start_method
     ):
@@ -303,6 +305,7 @@ class TestGoingOn:
         assert code == 0, err
         return here
 
+    @takes_long("goes through a whole run")
     def test_a_complete_run_measures_nothing_more(self, stopped, monkeypatch, capfd):
         monkeypatch.chdir(stopped)
         before = (stopped / "out" / "journal.jsonl").read_bytes()

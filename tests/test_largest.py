@@ -175,6 +175,7 @@ def kinds(folder: str) -> list[tuple[str, int]]:
 
 
 class TestRun:
+    @takes_long("searches for four cases")
     def test_cases_are_measured_at_what_was_found_each_once_and_fail_in_the_ordinary_way(self, here, capfd):
         axes = ("--axis", "deed=raises,never fits,nothing", "--axis", "batch_size=20,max")
         assert cli.exit_code(["run", HUNGRY, *axes, *ONCE, "--out", "out"]) == 5
