@@ -102,6 +102,7 @@ class TestSelftest:
         assert len({one["arm"] for one in kept}) == 6
         assert all(one["pairs"] == 14 for one in kept)
 
+    @takes_long("a whole comparison")
     def test_an_ab_on_this_machine_says_so(self, history, made):
         done = bench(history, "ab", "worktree", "worktree", "suites", "--pairs", "2", "--threads", "1", "-q")
         assert "the gate on this machine" in done.out

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import takes_long
 
 import bench
 from bench import cli
@@ -84,12 +85,14 @@ class TestProfile:
         forward = counts[(counts["phase"] == "forward") & (counts["operator"] == "aten.addmm")]
         assert (forward["flops"] > 0).all()
 
+    @takes_long("profiles once more")
     def test_a_profile_that_is_whole_has_nothing_to_resume(self, profiled):
         folder, _ = profiled
         before = (folder / "journal.jsonl").read_bytes()
         assert cli.exit_code(["run", "--resume", str(folder), "-q"]) == 0
         assert (folder / "journal.jsonl").read_bytes() == before
 
+    @takes_long("profiles once more")
     def test_without_stacks_there_is_no_second_profile_and_a_trace_above_the_cap_is_left_out_and_said(
         self, tmp_path, capfd
     ):
@@ -130,6 +133,7 @@ class TestProfile:
 
 
 class TestRun:
+    @takes_long("counts once more")
     def test_without_timed_launches_and_a_profile_there_are_the_counts(self, tmp_path):
         arguments = ["run", SMALL, "-k", "mode=train", "--launches", "0", "--no-profile", "-q"]
         assert cli.exit_code([*arguments, "--out", str(tmp_path / "run")]) == 0

@@ -103,7 +103,8 @@ def left_behind(word: str) -> list[str]:
 
 
 class TestParent:
-    @pytest.mark.parametrize("times", [1, *long_only((10,))])
+    @takes_long("kills a run again and again")
+    @pytest.mark.parametrize("times", [2, 10])
     def test_it_is_killed_at_random_moments_and_gone_on_with_each_time(self, tmp_path, times):
         moments = random.Random(20)
         kept: Counter = Counter()
@@ -341,6 +342,7 @@ class TestGoingOn:
         suite.write_text(text)
         assert (stopped / "out" / "summary.csv").is_file(), "a refusal takes nothing away"
 
+    @takes_long("goes through a whole run")
     def test_a_changed_machine_is_refused_by_name(self, stopped, monkeypatch, capfd):
         monkeypatch.chdir(stopped)
         path = stopped / "out" / "environment.json"

@@ -157,6 +157,7 @@ class TestRealLaunches:
         assert [one.size for one in found.tries] == [16, 32, 64, 100]
         assert all(one.throughput > 0 for one in found.tries)
 
+    @takes_long("waits for a time limit")
     def test_too_long_does_not_fit(self, workers, monkeypatch):
         monkeypatch.setattr("bench.analysis.largest.SHARE", 1.0)  # one that hangs is enough
         found = self.searched(workers, "hangs", timeout=2.0)

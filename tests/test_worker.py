@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import long_only
+from conftest import long_only, takes_long
 
 from bench import runner
 from bench.analysis.stopping import StopRule
@@ -190,6 +190,7 @@ class TestForkSafety:
             assert "threaded" not in workers.modules
             assert record.conditions["start_method"] == "fork"
 
+    @takes_long("starts a process for each launch")
     def test_where_no_nursery_is_fit_to_fork_launches_are_spawned_and_say_so(self, tmp_path, monkeypatch):
         with Workers(conditions(), tmp_path) as workers:
             plan = plan_of(workers, SMALL, {"mode": ["no_grad"]}, launches=1)
