@@ -51,7 +51,7 @@ baseline: $(READY) ## Renew that baseline, as after an upgrade of torch
 test: $(READY) ## Run the tests
 	$(PY) -m pytest -q
 
-test-long: $(READY) ## Run the long tests: 10,000 damaged files
+test-long: $(READY) ## Run the long tests: whole runs, the examples, 10,000 damaged files
 	TEST_EXAMPLES=long $(PY) -m pytest -q -m long
 
 lint: $(READY) ## Check style and types: ruff, mypy
