@@ -26,7 +26,7 @@ import psutil
 
 from bench.case import Conditions
 from bench.errors import BenchError, HarnessFault, UsageError
-from bench.logs import end_of
+from bench.logs import end_of, last_line
 from bench.signals import clearing_away, interruptible
 
 # The running Epochbench is the one that measures, whatever else of that name the interpreter could
@@ -194,7 +194,7 @@ class Nursery:
         if request["do"] == "launch":  # user code may have killed its parent
             return Died(status)
         text = self._log.read_text(errors="replace")
-        why = " ".join(text.strip().splitlines()[-1:]) or "it left no message"
+        why = last_line(text, longest=len(text)) or "it left no message"
         return HarnessFault(f"the worker process ended: {why}", text)
 
     def _send(self, message: Mapping[str, Any]) -> None:

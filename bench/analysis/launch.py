@@ -199,9 +199,8 @@ def _work(by_stage: Mapping[str, list[StageRecord]]) -> dict[str, float]:
         steps = sum(record.optimizer_steps for record in last)
         values[f"work.{stage}.optimizer_steps"] = float(steps)
         evaluations = sum(record.closure_evaluations for record in last)
-        if (
-            evaluations > steps
-        ):  # an optimizer asked again; Lightning's are each given their step as a closure
+        # As many as steps are none: Lightning gives every optimizer its step as a closure.
+        if evaluations > steps:
             values[f"work.{stage}.closure_evaluations"] = float(evaluations)
     return values
 

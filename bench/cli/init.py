@@ -27,9 +27,8 @@ WORKFLOW = ".github/workflows/bench.yml"
 _MAKEFILES = ("GNUmakefile", "makefile", "Makefile")  # in the order in which make looks for them
 _TARGET = re.compile(r"^(?:[^\s:#=]+[ \t]+)*bench(?:[ \t]+[^\s:#=]+)*[ \t]*:{1,2}(?![:=])", re.MULTILINE)
 _INCLUDED = re.compile(r"^[ ]*[-s]?include\b.*\bbench\.mk\b", re.MULTILINE)
-_REACHED = re.compile(
-    r"(?:\w+\+)?(?:https|ssh)://[\w.:/@%~-]+"
-)  # nothing in it that a shell would take for its own
+# Where others reach it; nothing in it that a shell would take for its own.
+_REACHED = re.compile(r"(?:\w+\+)?(?:https|ssh)://[\w.:/@%~-]+")
 _LONGEST_NAME = 40
 _NO_MODEL = ("from package.module import Model", "model = Model()")
 

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
+from bench.worker import compiled
 from bench.worker.environment import usable_cpus
 
 _NANO = 1e-9
@@ -85,6 +87,23 @@ class Guards:
             **quota(self._root),
             **frequency(self._root, self._cpus),
         }
+
+
+class AfterWarmup:
+    """What a measurement says of the launch from the end of its warm-up on: the guards, and what was compiled."""
+
+    def __init__(self) -> None:
+        self._guards = Guards()
+        self._compiling = 0.0  # seconds, until warm-up ended
+
+    def begin(self) -> None:
+        """Warm-up has ended."""
+        self._compiling = compiled.seconds()
+        self._guards.start()
+
+    def end(self) -> dict[str, Any]:
+        """The loop has ended: `guards` and `compiled` of its Measurement."""
+        return {"guards": self._guards.stop(), "compiled": compiled.costs(self._compiling)}
 
 
 def resolution(clock: Callable[[], float]) -> float:

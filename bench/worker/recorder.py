@@ -108,6 +108,7 @@ class Recorder:
         self.problem: ScriptError | None = None
         self.began = self.ended = 0.0  # of the first pass and of the last one, on time.monotonic
         self._observer = observer
+        self._takes_back = observer if isinstance(observer, TakesBack) else None
         self._window = window
         self._windows: dict[str, int] = {}  # that were told before their pass began
         self._around = around
@@ -245,8 +246,8 @@ class Recorder:
             )
         if self._window is not None and stage in self.passes and not self._open:
             raise Enough
-        if stage == TRAIN and TRAIN not in self.passes and isinstance(self._observer, TakesBack):
-            self._observer.forget()  # a look at the validation before there is anything to validate
+        if stage == TRAIN and TRAIN not in self.passes and self._takes_back is not None:
+            self._takes_back.forget()  # a look at the validation before there is anything to validate
         if self._open and self._open[-1].worked:
             self._settle(self._open[-1])
             self._count(self._open[-1])  # what it does behind this pass belongs to its next step
@@ -297,8 +298,8 @@ class Recorder:
 
     def _settle(self, one: Pass) -> None:
         """Leaves out what its loop does behind the last batch, if it did not ask for another."""
-        if one.is_last and isinstance(self._observer, TakesBack):
-            self._observer.rewind()
+        if one.is_last and self._takes_back is not None:
+            self._takes_back.rewind()
 
     def _end(self, one: Pass) -> None:
         self._observer.end(one.stage, one.mean_loss(), {})
@@ -315,8 +316,8 @@ class Recorder:
             )
 
     def _drop(self, one: Pass) -> None:
-        if isinstance(self._observer, TakesBack):
-            self._observer.drop()
+        if self._takes_back is not None:
+            self._takes_back.drop()
         else:
             self._observer.end(one.stage, None, {})
         self.passes[one.stage] -= 1
@@ -335,8 +336,8 @@ class Recorder:
 
     def _lap(self, phase: str) -> None:
         self._observer.lap(phase)
-        if self._open[-1].is_last and isinstance(self._observer, TakesBack):
-            self._observer.mark()
+        if self._open[-1].is_last and self._takes_back is not None:
+            self._takes_back.mark()
 
     def forward_began(self, module: nn.Module, inputs: Iterable[Any]) -> None:
         if self._backwards or not self._open:

@@ -21,8 +21,8 @@ from bench.measurement import PHASED, WARMUP_EPOCHS, Counts, Measurement, Profil
 from bench.script import Script
 from bench.training import Observer
 from bench.watch import listen
-from bench.worker import compiled, profiler
-from bench.worker.guards import Guards
+from bench.worker import profiler
+from bench.worker.guards import AfterWarmup
 from bench.worker.meters import (
     NANO,
     MemoryMeter,
@@ -95,13 +95,7 @@ def timed(
     memory.start()
     began, began_monotonic = time.perf_counter_ns(), time.monotonic()
     device = torch.device("cpu")  # until a model shows where it is
-    guards = Guards()
-    compiling = 0.0  # seconds, until warm-up ends
-
-    def warmed_up() -> None:
-        nonlocal compiling
-        compiling = compiled.seconds()
-        guards.start()
+    steady = AfterWarmup()
 
     def clock(device: torch.device) -> None:
         timer = device_timer(device, phases=request["kind"] == PHASED)
@@ -116,7 +110,7 @@ def timed(
             device = recorder.device or device
             clock(device)
 
-    meter = Meter(None, None, device_timer(device, phases=False), records_graph=None, warmed_up=warmed_up)
+    meter = Meter(None, None, device_timer(device, phases=False), records_graph=None, warmed_up=steady.begin)
     recorder = Recorder(meter, found=found, before=before)
     try:
         run(script, case, recorder, request["log"])
@@ -129,7 +123,7 @@ def timed(
             "script run two epochs or more, such as: -- --epochs 2; or, if it counts steps alone, say how many make an "
             "epoch: bench.watch(loader, steps_per_epoch=100)"
         )
-    disturbances = guards.stop()
+    seen = steady.end()
     measurement = Measurement(
         **{**place, "conditions": {**place["conditions"], "device": str(recorder.device or device)}},
         clock=meter.clock_name,
@@ -142,8 +136,7 @@ def timed(
             "loop": recorder.ended - recorder.began,
             "after": ended - recorder.ended,
         },
-        guards=disturbances,
-        compiled=compiled.costs(compiling),
+        **seen,
     )
     return measurement, (recorder.began, recorder.ended)
 

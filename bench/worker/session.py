@@ -23,10 +23,10 @@ from bench.measurement import COUNTED, PHASED, SEARCHED, STACKED, TIMED, Failure
 from bench.script import Script
 from bench.suite import Suite
 from bench.training import Task, fit
-from bench.worker import allocator, compiled, counters, plants, profiler, script, suites
+from bench.worker import allocator, counters, plants, profiler, script, suites
 from bench.worker.ceiling import ceiling
 from bench.worker.environment import environment, usable_cpus
-from bench.worker.guards import Guards
+from bench.worker.guards import AfterWarmup
 from bench.worker.meters import NANO, MemoryMeter, Meter, device_synchronizer, device_timer
 from bench.worker.recorder import ScriptError
 from bench.worker.window import windowed
@@ -162,21 +162,14 @@ def timed(
     built = time.perf_counter_ns()
 
     timer = device_timer(device, phases=request["kind"] == PHASED)
-    guards = Guards()
-    compiling = 0.0  # seconds, until warm-up ends
-
-    def warmed_up() -> None:
-        nonlocal compiling
-        compiling = compiled.seconds()
-        guards.start()
-
+    steady = AfterWarmup()
     meter = Meter(
         task.model,
         task.optimizer,
         timer,
         device_synchronizer(device),
         records_graph=case.mode == "eval",
-        warmed_up=warmed_up,
+        warmed_up=steady.begin,
     )
     loop_began = time.monotonic()
     try:
@@ -185,7 +178,7 @@ def timed(
         meter.close()
     loop_ended = time.monotonic()
     ended = time.perf_counter_ns()
-    disturbances = guards.stop()
+    seen = steady.end()
     peaks = memory.peaks()
     if task.teardown is not None:
         task.teardown()
@@ -196,8 +189,7 @@ def timed(
         memory=peaks,
         checks=meter.checks,
         costs=costs_of_loop(request, began, built, ended),
-        guards=disturbances,
-        compiled=compiled.costs(compiling),
+        **seen,
     )
     return measurement, (loop_began, loop_ended)
 
