@@ -7,6 +7,7 @@ where a fork would not be sound.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -261,15 +262,29 @@ class Nursery:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _clear_away(self) -> None:
-        """Kills all that descends from a nursery which could not do so itself, told by its environment."""
+        """Kills all that descends from a nursery which could not do so itself, told by its environment.
+
+        It is gone when this returns: what still gives its memory back would disturb the next launch.
+        """
         _kill_group(self._process.pid)
+        deadline = time.monotonic() + _SOON
+        while (left := self._descendants()) and time.monotonic() < deadline:
+            for process in left:
+                with contextlib.suppress(psutil.Error):  # it has ended, or is another user's by now
+                    process.kill()
+            while not all(map(_has_ended, left)) and time.monotonic() < deadline:
+                time.sleep(0.001)
+        self._process.wait()
+
+    def _descendants(self) -> list[psutil.Process]:
+        found = []
         for process in psutil.process_iter():
             try:
                 if process.environ().get(_MARK) == str(self.scratch):
-                    process.kill()
+                    found.append(process)
             except (psutil.Error, OSError):
                 continue  # it has ended, or is another user's
-        self._process.wait()
+        return found
 
 
 def _scratch() -> Path:
@@ -289,6 +304,14 @@ def _opened(message: Mapping[str, Any]) -> dict[str, Any]:
         raise HarnessFault(message["fault"], message["detail"])
     answer: dict[str, Any] = message["answer"]
     return answer
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Whether it runs no more; a zombie counts, since who inherits it may never ask for its status."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _kill_group(leader: int) -> None:

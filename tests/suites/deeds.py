@@ -24,8 +24,18 @@ PRODUCT = torch.randn(512, 512) @ torch.randn(512, 512)
 print("x" * 3_000_000)
 
 
+# A gibibyte to give back makes its end take long, as that of a loader's worker full of images does.
+HEAVY = "import time; held = bytes(1) * 2**30 + bytes(1); print('ready', flush=True); time.sleep(600)"
+
+
 def leave_process(new_session: bool) -> None:
     note(subprocess.Popen(["sleep", "600"], start_new_session=new_session).pid)
+
+
+def leave_heavy_process() -> None:
+    process = subprocess.Popen([sys.executable, "-c", HEAVY], stdout=subprocess.PIPE, start_new_session=True)
+    process.stdout.readline()
+    note(process.pid)
 
 
 def note(pid: int) -> None:
@@ -62,7 +72,7 @@ class Careful(nn.Module):
             Path(os.environ["DEEDS_GROUP"], "cgroup.procs").write_text(str(os.getpid()))
             self.kept = [torch.ones(2**24) for _ in range(2**10)]
         if self.deed == "kills_its_parent_and_leaves_a_process":
-            leave_process(new_session=True)
+            leave_heavy_process()
             os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(3600)
         if self.deed == "kills_its_parent":
