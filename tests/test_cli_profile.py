@@ -53,6 +53,13 @@ class TestProfile:
         assert said.count("profiling makes it") == 4
         assert said.count("autograd graph of one step") == 2, "training and eval keep one"
 
+    def test_it_is_shown_again_since_there_is_no_timed_launch_to_show(self, profiled, capsys):
+        folder, said = profiled
+        assert cli.exit_code(["show", str(folder)]) == 0
+        shown = capsys.readouterr().out
+        assert re.search(r"operators +GFLOP", shown)
+        assert said[: said.index("tables: ")].strip() in shown
+
     def test_a_trace_of_each_case_opens_and_shows_stages_and_phases(self, profiled):
         folder, _ = profiled
         traces = list((folder / "traces").glob("*.json.gz"))

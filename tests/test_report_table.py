@@ -7,12 +7,12 @@ import math
 import re
 
 import pytest
-from fakes import DISTURBED, environment, failure, guards, measurement, stage, stages
+from fakes import DISTURBED, counts, environment, failure, guards, measurement, stage, stages
 from rich.console import Console
 
 from bench.analysis.largest import Search, Try
 from bench.case import Case, Schedule
-from bench.measurement import SEARCHED, Device
+from bench.measurement import COUNTED, SEARCHED, Device
 from bench.report import table
 from bench.report.advice import Settings, advice
 from bench.report.table import metrics, overview, searched, setting, settings
@@ -254,6 +254,21 @@ class TestSettings:
     def test_what_cannot_be_is_as_by_default_too(self, name, value):
         found = self.of({"launches": None, name: value})
         assert (found.tolerance, found.max_launches) == (Settings().tolerance, Settings().max_launches)
+
+
+class TestCountsAlone:
+    """As after `bench run --launches 0` or `bench profile`."""
+
+    COUNTED = measurement(case=TRAIN, kind=COUNTED, stages=(), counts=counts())
+
+    def test_what_was_counted_is_shown_where_nothing_was_timed(self):
+        text = shown(self.COUNTED)
+        assert cells(text, "operators") == ["6"]
+        assert cells(text, "FLOPs") == ["FLOP", "150"]
+        assert cells(text, "tensors") == ["KiB", "180"]
+
+    def test_beside_times_it_is_left_to_those_who_ask(self):
+        assert "operators" not in shown(*launches(TRAIN), self.COUNTED)
 
 
 class TestFailures:

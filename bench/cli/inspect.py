@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import Debug, Json, Run
+from bench.cli.options import MOST_OPERATORS, Debug, Json, Run
 from bench.errors import ResultsError, UsageError
 from bench.report.units import plain, plain_json
 from bench.results import folder as folders
@@ -74,6 +74,8 @@ def show(
         print(plain_json(tables.as_json(tables.choose(made, metric) if metric else made)))
     else:
         print_tables(made, metric)
+        if not metric and made.steps.empty and not made.ops.empty:  # it was made by bench profile, or so
+            print_profiles(made)
     return 0
 
 
@@ -147,6 +149,13 @@ def print_tables(tables: Tables, metrics: list[str] | None = None) -> None:
 
     _print(table.metrics(choose(tables, metrics)) if metrics else table.overview(tables))
     _say_notes(tables)
+
+
+def print_profiles(tables: Tables) -> None:
+    """What was counted and profiled of each case, on the terminal."""
+    from bench.report.profile import profiles
+
+    _print(profiles(tables, MOST_OPERATORS))
 
 
 def _print(pages: Iterable[RenderableType]) -> None:

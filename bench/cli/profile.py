@@ -12,6 +12,7 @@ import typer
 from bench.case import Apart, Schedule
 from bench.cli.measuring import Wishes, finish, into_folder, lock, planned
 from bench.cli.options import (
+    MOST_OPERATORS,
     Allocator,
     Axis,
     Data,
@@ -67,7 +68,9 @@ def profile_suites(
     steps: Annotated[
         int, typer.Option("--profile-steps", metavar="N", help="Steps of each stage under the profiler.")
     ] = 5,
-    top: Annotated[int, typer.Option(metavar="N", help="Operators in the table of each case.")] = 12,
+    top: Annotated[
+        int, typer.Option(metavar="N", help="Operators in the table of each case.")
+    ] = MOST_OPERATORS,
     no_stacks: Annotated[
         bool, typer.Option("--no-stacks", help="No flame graph, and no second launch for it.")
     ] = False,

@@ -34,6 +34,8 @@ _OVERVIEW = (
     "memory.peak_rss",
     "quality.test_accuracy",
 )
+# Those where none of them was measured, as with --launches 0.
+_EXACT = ("count.ops", "count.flops", "count.saved_bytes", "count.peak_live_bytes")
 # Heads that are shorter than the names.
 _HEADS = {
     "train.step_time": "step",
@@ -50,6 +52,10 @@ _HEADS = {
     "train.data_share": "data\nshare",
     "train.optimizer_share": "optimizer\nshare",
     "train.phase.optimizer": "optimizer",
+    "count.ops": "operators",
+    "count.flops": "FLOPs",
+    "count.saved_bytes": "kept for\nbackward",
+    "count.peak_live_bytes": "peak of live\ntensors",
     "count.optimizer_ops": "optimizer\noperators",
     "count.optimizer_state_bytes": "optimizer\nstate",
     "work.train.closure_evaluations": "closure\nevaluations",
@@ -72,7 +78,8 @@ def overview(tables: Tables) -> Iterator[RenderableType]:
         shown = shown[trained | ~shown["metric"].str.startswith("quality.")]
     for suite, rows in shown.groupby("suite", sort=False):
         page = Page(tables, str(suite), rows)
-        for name in columns(tables, str(suite)):
+        wanted = columns(tables, str(suite))
+        for name in wanted if rows["metric"].isin(wanted).any() else _EXACT:
             page.add_metric(name, head(name), with_interval=name in _WITH_INTERVAL)
         page.add_smallest_change(_CHANGE_OF)
         page.add_launches()
