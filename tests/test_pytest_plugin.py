@@ -136,6 +136,13 @@ class TestCollection:
     def test_cases_are_chosen_as_tests_are(self, project, words, found):
         assert project.collected(*words) == found
 
+    def test_the_configuration_that_the_docs_show_is_one(self, project):
+        shown = re.findall(r"```ini\n(.*?)```", (ROOT / "docs" / "pytest.md").read_text(), re.DOTALL)
+        project.write("pytest.ini", shown[0])
+        project.write("more/suites/one.py", SUITE.replace("tiny", "more"))
+        files = {line.partition("::")[0] for line in project.collected("more", "suites")}
+        assert files == {"more/suites/one.py", "suites/tiny.py"}
+
     def test_a_file_is_imported_once_and_is_no_module_of_tests(self, project):
         twice = ("--keep-duplicates", "suites/tiny.py", "suites/tiny.py")
         done = project.pytest(*twice, "--doctest-modules", "--collect-only", "-q", "-s")

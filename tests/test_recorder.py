@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import gc
 import itertools
 import pickle
+import re
+import threading
+import weakref
 from collections import namedtuple
 from types import SimpleNamespace
 
@@ -21,6 +26,7 @@ from bench.worker.hooks import Hooks
 from bench.worker.meters import HostTimer, Meter
 from bench.worker.passes import samples_of
 from bench.worker.recorder import Enough, Recorder, ScriptError
+from bench.worker.script import Checks
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -103,8 +109,8 @@ def meter(clock):
 
 @pytest.fixture
 def recorder(meter):
-    recorder = Recorder(meter, found=lambda _: setattr(meter, "model", nn.ModuleList(recorder.modules)))
-    yield from listening(recorder)
+    checks = Checks(meter)
+    yield from listening(Recorder(meter, around=checks.around, found=checks.found))
 
 
 def listening(recorder):
@@ -161,7 +167,29 @@ class TestPasses:
         assert meter.stages[1].loss is None
         assert meter.checks == {"parameters_moved_in_training": True, "weights_kept_in_evaluation": True}
         assert recorder.device == torch.device("cpu")
-        assert recorder.modules == [own.model]  # and none within it
+
+    def test_models_are_checked_once_and_nothing_within_them(self, own, meter, recorder):
+        checked = []
+        for _ in range(2):
+            for batch in bench.watch(own.train_loader):
+                own.step(*batch)
+                checked.append(meter.model)
+        assert checked[:3] == [None] * 3
+        assert [list(models) for models in checked[3:]] == [[own.model]] * 3
+        assert meter.model is None
+
+    def test_a_model_that_the_script_gives_up_is_not_kept(self, own, meter, recorder):
+        given_up = []
+        for _ in range(3):
+            for _ in range(2):
+                for batch in bench.watch(own.train_loader):
+                    own.step(*batch)
+            given_up += map(weakref.ref, (own.model, own.optimizer))
+            own.renew()
+            del batch
+            gc.collect()
+            assert [reference() for reference in given_up] == [None] * len(given_up)
+        assert meter.checks == {"parameters_moved_in_training": True}
 
     @pytest.mark.parametrize("trains", [True, False])
     def test_weights_that_do_the_contrary_are_found(self, own, meter, recorder, trains):
@@ -305,6 +333,15 @@ class TestLeftEarly:
 
 
 class TestWatchedByName:
+    def test_a_stage_that_was_made_once_may_be_entered_again(self, own, meter, recorder):
+        validating = bench.stage("validate")
+        for _ in range(2):
+            with validating:
+                own.validate(bench.watch(own.validate_loader))
+        with bench.stage("test"), validating, bench.stage("test"), validating:
+            own.validate(bench.watch(own.validate_loader))
+        assert seen(meter) == [(epoch, "validate", 2) for epoch in range(3)]
+
     def test_the_stage_of_a_loader_goes_before_the_surrounding_one(self, own, meter, recorder):
         with bench.stage("validate"):
             own.validate(bench.watch(own.validate_loader))
@@ -401,6 +438,21 @@ class TestWhatIsAmbiguous:
         with pytest.raises(ScriptError, match=rf"two loaders are watched.*{self.ADD}"):
             own.train(bench.watch(own.train_loader))
 
+    def test_one_loader_at_two_lines(self, own, recorder):
+        loader = torch.utils.data.DataLoader([(torch.ones(3), 1)] * 4, batch_size=2)
+        own.train(bench.watch(loader))
+        remedy = re.escape('bench.watch(loader, "train")')
+        with pytest.raises(
+            ScriptError, match=rf"one loader is watched, at .*recorder\.py:\d+ and at .*{remedy}"
+        ):
+            own.train(bench.watch(loader))
+
+    def test_one_loader_at_two_lines_that_say_what_it_is_of(self, own, meter, recorder):
+        loader = torch.utils.data.DataLoader([(torch.ones(3), 1)] * 4, batch_size=2)
+        own.train(bench.watch(loader, "train"))
+        own.train(bench.watch(loader, "train"))
+        assert seen(meter) == [(0, "train", 2), (1, "train", 2)]
+
     def test_two_loaders_of_one_line(self, own, recorder):
         loaders = [torch.utils.data.DataLoader([(torch.ones(3), 1)] * 4, batch_size=2) for _ in range(2)]
         with pytest.raises(ScriptError, match="two loaders are watched"):
@@ -450,6 +502,23 @@ class TestLosses:
             losses.append(loss.item())
         assert meter.stages[0].loss == pytest.approx(sum(losses) / 3)
         assert meter.stages[0].optimizer_steps == 3
+
+    def test_nor_is_it_where_others_were_scaled_before_the_backward_pass(self, own, meter, recorder):
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+        for inputs, targets in bench.watch(own.train_loader[:1]):
+            loss = own.criterion(own.model(inputs), targets)
+            scaled, _ = scaler.scale(loss), scaler.scale(2 * loss)
+            scaled.backward()
+        assert meter.stages[0].loss == pytest.approx(loss.item())
+
+    def test_their_mean_does_not_lose_what_a_short_default_number_cannot_hold(self, own, meter, recorder):
+        torch.set_default_dtype(torch.bfloat16)
+        try:
+            for inputs, _ in bench.watch(own.train_loader * 200):
+                (own.model(inputs).sum() * 0 + 1).backward()
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert meter.stages[0].loss == pytest.approx(1.0)
 
     def test_of_several_in_a_step_it_is_the_first(self, own, meter, recorder):
         optimizer = torch.optim.LBFGS(own.model.parameters(), max_iter=3)
@@ -525,9 +594,11 @@ class TestHooks:
         def parts():
             return (
                 *(torch.Tensor.backward, torch.autograd.backward, torch.amp.GradScaler.scale),
-                *(torch.optim.Optimizer.zero_grad, nn.Module.zero_grad, nn.Module.__call__),
+                *(torch.optim.Optimizer.zero_grad, torch.optim.SGD.step),
+                *(torch.optim.Optimizer._patch_step_function, nn.Module.zero_grad, nn.Module.__call__),
             )
 
+        own.renew()  # its optimizer
         inside = parts()
         recorder.hooks.__exit__(None, None, None)
         before = parts()
@@ -535,7 +606,39 @@ class TestHooks:
         with Hooks(recorder) as hooks:
             assert hooks
             assert nn.Module.__call__ is not before[-1]
+            own.renew()
         assert parts() == before
+
+    def test_a_step_of_an_optimizer_is_its_whole_call(self, own, meter, recorder):
+        class Slow(torch.optim.SGD):
+            def step(self, closure=None):
+                own.clock.advance(1.0)
+                super().step(closure)
+
+        hooked = torch.optim.Optimizer.profile_hook_step(Slow.step)
+
+        def around(*arguments):  # as torch's wrapper takes its time before its hooks, and behind them
+            own.clock.advance(2.0)
+            hooked(*arguments)
+            own.clock.advance(4.0)
+
+        around.hooked = True  # by which torch knows what it has wrapped
+        Slow.step = around
+        own.optimizer = Slow(own.model.parameters(), lr=0.1)
+        torch.optim.lr_scheduler.StepLR(own.optimizer, 1)
+        for batch in bench.watch(own.train_loader):
+            own.step(*batch)
+        assert meter.stages[0].phases["optimizer"] == 3 * 7.0
+        assert meter.stages[0].phases["other"] == 3 * 32.0
+
+    def test_a_step_that_raised_is_over(self, own, meter, recorder):
+        own.renew()
+        for inputs, targets in bench.watch(own.train_loader):
+            with pytest.raises(ZeroDivisionError):
+                own.optimizer.step(lambda: 1 / 0)
+            own.step(inputs, targets)
+        assert meter.stages[0].closure_evaluations == 0
+        assert meter.stages[0].phases["other"] == 3 * 32.0
 
     def test_a_model_can_be_copied_and_pickled_in_its_loop(self, own, meter, recorder):
         for _ in range(2):
@@ -554,9 +657,71 @@ class TestHooks:
         for _ in range(3):
             for inputs, targets in bench.watch(own.train_loader):
                 own.criterion(compiled(inputs), targets).backward()
-        assert recorder.modules == [compiled]
+                checked = list(meter.model or [])
+        assert checked == [compiled]
         assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
         assert "forward" in meter.stages[2].phases
+
+
+class TestWhatElseTheScriptDoes:
+    def test_modules_that_another_thread_calls_take_nothing_from_the_loop(self, own, meter, recorder):
+        """As a thread that makes the next batches ready."""
+        inside, done = threading.Event(), threading.Event()
+
+        class Transform(nn.Linear):
+            def forward(self, inputs):
+                inside.set()
+                done.wait()
+                return inputs
+
+        other = threading.Thread(target=Transform(3, 3), args=[torch.ones(1, 3)])
+        for number, batch in enumerate(bench.watch(own.train_loader)):
+            if not number:
+                other.start()
+                inside.wait()
+            own.step(*batch)
+        done.set()
+        other.join()
+        phases = meter.stages[0].phases
+        assert (phases["forward"], phases["loss"], phases["other"]) == (3 * 2.0, 3 * 4.0, 3 * 32.0)
+
+    def test_a_loop_may_run_in_a_thread_of_its_own(self, own, meter, recorder):
+        loop = threading.Thread(target=own.train, args=[bench.watch(own.train_loader)])
+        loop.start()
+        loop.join()
+        assert meter.stages[0].phases["forward"] == 3 * 2.0
+        assert meter.stages[0].optimizer_steps == 3
+
+    def test_one_that_steps_inside_of_another_is_part_of_its_step(self, own, meter, recorder):
+        class Wraps(torch.optim.Optimizer):
+            def step(self, closure=None):
+                own.clock.advance(128.0)
+                own.optimizer.step()
+
+        outer = Wraps(own.model.parameters(), {})
+        for inputs, targets in bench.watch(own.train_loader):
+            own.criterion(own.model(inputs), targets).backward()
+            outer.step()
+        assert meter.stages[0].phases["optimizer"] == 3 * (128.0 + 16.0)
+
+    @pytest.mark.parametrize("told", [None, [], {}, "a word", [{"params": []}]])
+    def test_a_module_of_any_kind_is_called_as_it_would_be(self, own, meter, recorder, told):
+        @dataclasses.dataclass
+        class Transform(nn.Module):  # which cannot be hashed
+            factor: float
+
+            def __post_init__(self):
+                super().__init__()
+
+            def forward(self, inputs):
+                return inputs * self.factor
+
+        transform = Transform(2.0)
+        if told is not None:
+            transform.__dict__["parameters"] = told if isinstance(told, str) else lambda: told
+        for inputs, targets in bench.watch(own.train_loader):
+            own.step(transform(inputs), targets)
+        assert meter.stages[0].phases["forward"] == 3 * 2.0
 
 
 Pair = namedtuple("Pair", "inputs targets")

@@ -235,6 +235,13 @@ class TestInThisProcess:
         with pytest.raises(ScriptError, match="made no backward pass"):
             scripts.run(self.script(tmp_path, text), self.CASE, Recorder(Observer()))
 
+    def test_one_of_which_no_stage_is_left_is_told_to_run_longer(self, tmp_path):
+        """Its evaluation came before any training, and its training was a look at the first batch."""
+        text = "import bench\nwith bench.stage('test'):\n    list(bench.watch([[1]]))\nnext(iter(bench.watch([[1]])))"
+        request = {"kind": TIMED, "log": "", "launched_at": 0}
+        with pytest.raises(ScriptError, match="let the script run two epochs or more"):
+            scripts.timed(self.script(tmp_path, text), self.CASE, request, {})
+
     def test_the_first_training_step_is_none_of_the_counts(self, tmp_path):
         counts = count(
             lambda recorder: scripts.run(Script(str(WATCHED)), self.CASE, recorder), keeps_graph=False

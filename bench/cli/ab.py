@@ -38,9 +38,8 @@ from bench.cli.options import (
     Thresholds,
     Timeout,
     WithScript,
-    asked_script,
+    axes_and_script,
     conditions,
-    overrides,
     seconds,
 )
 from bench.cli.pairing import pairing
@@ -112,8 +111,7 @@ def ab(
         from bench.gate.versions import told_apart
 
         versions, suites = told_apart(arguments or [])
-        axes = overrides(axis)
-        its = asked_script(context, script, suites, list(axes))
+        axes, its = axes_and_script(context, axis, script, suites)
         rules, file = rules_of(thresholds)
         request = Request(
             suites=suites,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 import time
@@ -39,7 +40,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a verb was asked for besides what is measured. `began` is when it was, on time.monotonic."""
+    """What a verb was asked for besides what is measured.
+
+    `began` is when it was, on time.monotonic; `before` is the run that it goes on with.
+    """
 
     labels: Mapping[str, str]
     out: Path | None = None
@@ -47,6 +51,7 @@ class Wishes:
     wait: bool = True
     quiet: bool = False
     began: float = field(default_factory=time.monotonic)
+    before: Earlier | None = None
 
 
 def planned(workers: Workers, request: Request, quiet: bool) -> Plan:
@@ -67,32 +72,21 @@ def planned(workers: Workers, request: Request, quiet: bool) -> Plan:
     return Plan(cases, files, request.schedule, request.apart, columns=columns, script=request.script)
 
 
-@dataclass
-class Ended:
-    """What came of measuring: `stop` is the exit code of a signal that ended it early, else 0.
-
-    `apart` is how long the launches apart from timing took in all, seconds.
-    """
-
-    folder: folders.RunFolder
-    stop: int = 0
-    apart: float = 0.0
-
-
-def into_folder(
-    workers: Workers, plan: Plan, request: Request, wishes: Wishes, before: Earlier | None = None
-) -> Ended:
+def into_folder(workers: Workers, plan: Plan, request: Request, wishes: Wishes) -> Measuring:
     """Measures the plan into a new folder, or into that of the run that goes on."""
+    before = wishes.before
     folder = before.folder if before is not None else folders.create(datetime.now(UTC), wishes.out)
     workers.logs, plan.traces = folder.logs, folder.traces
+    measuring = Measuring(workers, plan, request, wishes, folder)
     try:
         with waiting("building one task for each data set and model", wishes.quiet):
-            prepare(workers, plan, request, folder, before, wishes)
+            measuring.prepare()
     except (UsageError, Interrupted):
         if before is None:
             folders.discard(folder.path)
         raise
-    return measure(workers, plan, request, folder, before, wishes)
+    measuring.measure()
+    return measuring
 
 
 def command() -> str:
@@ -110,110 +104,99 @@ def say_waiting(holder: str) -> None:
     print(plain(line), file=sys.stderr)
 
 
-def prepare(
-    workers: Workers,
-    plan: Plan,
-    request: Request,
-    folder: folders.RunFolder,
-    before: Earlier | None,
-    wishes: Wishes,
-) -> None:
-    """Tries what is to be measured, and writes down what it is; or sees that it is what it was before."""
-    code = probe(workers, plan, wishes.download)
-    environment = ask_environment(workers, plan.schedule.seed)
-    if before is not None:
-        resuming.check_code(code, before)
-        resuming.check_environment(environment, before)
-        return
-    folder.write_json("environment.json", environment.to_json())
-    folder.write_json(
-        "plan.json",
-        {
-            **wishes.labels,
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "version": __version__,
-            "commit": folders.git_commit(),
-            "command": sys.argv[1:],
-            "request": request.to_json(),
-            "conditions": workers.conditions.to_json(),
-            "spawned_because": workers.fallback,
-            "sources": sources.digests(code),
-            "harness": sources.harness(),
-            **plan.to_json(),
-        },
-    )
+@dataclass
+class Measuring:
+    """A plan that is measured into a folder, and what came of it.
 
+    `stop` is the exit code of a signal that ended it early, else 0; `apart` is how long the launches apart from
+    timing took in all, seconds.
+    """
 
-def measure(
-    workers: Workers,
-    plan: Plan,
-    request: Request,
-    folder: folders.RunFolder,
-    before: Earlier | None,
-    wishes: Wishes,
-) -> Ended:
-    """All launches that are still to make into the journal, those of the search for the largest batches first."""
-    ended = Ended(folder)
-    journal = Journal(folder.journal)
-    try:
-        if any(case.seeks_largest for case in plan.cases):
-            find_largest(workers, plan, request, folder, journal, before, wishes)
-        launch_all(workers, plan, journal, before, wishes, ended)
-    except Interrupted as stop:
-        ended.stop = 128 + stop.signal_number
-    finally:
-        journal.close()
-    return ended
+    workers: Workers
+    plan: Plan
+    request: Request
+    wishes: Wishes
+    folder: folders.RunFolder
+    stop: int = 0
+    apart: float = 0.0
 
+    def prepare(self) -> None:
+        """Tries what is to be measured, and writes down what it is; or sees that it is what it was before."""
+        code = probe(self.workers, self.plan, self.wishes.download)
+        environment = ask_environment(self.workers, self.plan.schedule.seed)
+        if self.wishes.before is not None:
+            resuming.check_code(code, self.wishes.before)
+            resuming.check_environment(environment, self.wishes.before)
+            return
+        self.folder.write_json("environment.json", environment.to_json())
+        self.folder.write_json(
+            "plan.json",
+            {
+                **self.wishes.labels,
+                "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                "version": __version__,
+                "commit": folders.git_commit(),
+                "command": sys.argv[1:],
+                "request": self.request.to_json(),
+                "conditions": self.workers.conditions.to_json(),
+                "spawned_because": self.workers.fallback,
+                "sources": sources.digests(code),
+                "harness": sources.harness(),
+                **self.plan.to_json(),
+            },
+        )
 
-def find_largest(
-    workers: Workers,
-    plan: Plan,
-    request: Request,
-    folder: folders.RunFolder,
-    journal: Journal,
-    before: Earlier | None,
-    wishes: Wishes,
-) -> None:
-    """Puts what is found of batch_size=max into the plan, and into plan.json; where the budget ends it, what it has."""
-    known = {} if before is None else before.largest
-    plan.cases = resolved(plan.cases, known)
-    tries = [] if before is None else [record for record in before.records if record.kind == SEARCHED]
-    with searching(wishes.quiet) as announce:
-        for record in search(workers, plan, request.memory_limit, tuple(tries), announce, began=wishes.began):
-            journal.append(record)
-            tries.append(record)
-    found = {one.case.id: one.batch_size for one in searches(tries) if one.next is None}
-    plan.cases = resolved(plan.cases, found)
-    written = {**folder.read_json("plan.json"), **plan.to_json(), "largest": {**found, **known}}
-    folder.write_json("plan.json", written)
+    def measure(self) -> None:
+        """All launches that are still to make into the journal, those of the search for the largest batches first."""
+        with contextlib.closing(Journal(self.folder.journal)) as journal:
+            try:
+                if any(case.seeks_largest for case in self.plan.cases):
+                    self._find_largest(journal)
+                self._launch_all(journal)
+            except Interrupted as stop:
+                self.stop = 128 + stop.signal_number
 
+    def _find_largest(self, journal: Journal) -> None:
+        """Puts what is found of batch_size=max, all or as far as the time went, into the plan and into plan.json."""
+        plan, before = self.plan, self.wishes.before
+        known = {} if before is None else before.largest
+        plan.cases = resolved(plan.cases, known)
+        tries = [] if before is None else [record for record in before.records if record.kind == SEARCHED]
+        limit, began = self.request.memory_limit, self.wishes.began
+        with searching(self.wishes.quiet) as announce:
+            for record in search(self.workers, plan, limit, tuple(tries), announce, began=began):
+                journal.append(record)
+                tries.append(record)
+        found = {one.case.id: one.batch_size for one in searches(tries) if one.next is None}
+        plan.cases = resolved(plan.cases, found)
+        written = {**self.folder.read_json("plan.json"), **plan.to_json(), "largest": {**found, **known}}
+        self.folder.write_json("plan.json", written)
 
-def launch_all(
-    workers: Workers, plan: Plan, journal: Journal, before: Earlier | None, wishes: Wishes, ended: Ended
-) -> None:
-    """The launches that measure. A case whose largest batch was not found in the time has none."""
-    plan = dataclasses.replace(plan, cases=[case for case in plan.cases if not case.seeks_largest])
-    done = [] if before is None else [record for record in before.records if record.kind != SEARCHED]
-    rule = StopRule(plan.schedule)
-    telemetry = watching(plan.cases)
-    bar = progress(plan, rule, wishes.quiet, len(done))
-    launched = time.monotonic()
-
-    def begin(job: Job) -> None:
-        nonlocal launched
+    def _launch_all(self, journal: Journal) -> None:
+        """The launches that measure. A case whose largest batch was not found in the time has none."""
+        cases = [case for case in self.plan.cases if not case.seeks_largest]
+        plan, before = dataclasses.replace(self.plan, cases=cases), self.wishes.before
+        done = [] if before is None else [record for record in before.records if record.kind != SEARCHED]
+        rule = StopRule(plan.schedule)
+        telemetry = watching(plan.cases)
+        bar = progress(plan, rule, self.wishes.quiet, len(done))
         launched = time.monotonic()
-        bar.begin(job)
 
-    try:
-        for record in run(workers, plan, rule, done, telemetry, announce=begin, began=wishes.began):
-            if record.kind != TIMED:
-                ended.apart += time.monotonic() - launched
-            journal.append(record)
-            bar.end(record)
-    finally:
-        bar.close()
-        telemetry.close()
+        def begin(job: Job) -> None:
+            nonlocal launched
+            launched = time.monotonic()
+            bar.begin(job)
+
+        began = self.wishes.began
+        try:
+            for record in run(self.workers, plan, rule, done, telemetry, announce=begin, began=began):
+                if record.kind != TIMED:
+                    self.apart += time.monotonic() - launched
+                journal.append(record)
+                bar.end(record)
+        finally:
+            bar.close()
+            telemetry.close()
 
 
 def watching(cases: Iterable[Case]) -> Telemetry:

@@ -135,21 +135,24 @@ def script_arguments(context: typer.Context) -> list[str] | None:
     return behind
 
 
-def asked_script(
-    context: typer.Context, path: Path | None, suites: Sequence[Path] | None, axes: Sequence[str]
-) -> Script | None:
-    """The script that flags ask for. Raises UsageError for one beside suites, and for arguments of none."""
-    behind = script_arguments(context)
+def axes_and_script(
+    context: typer.Context, axes: Sequence[str] | None, path: Path | None, suites: Sequence[Path] | None
+) -> tuple[dict[str, list[AxisValue]], Script | None]:
+    """What --axis and --script ask for: values by axis, and the script with these axes; None where suites are meant.
+
+    Raises UsageError for a script beside suites, and for arguments of none.
+    """
+    behind, values = script_arguments(context), overrides(axes)
     if path is None:
         if behind is not None:
             raise UsageError("arguments behind -- are a script's; name it: --script train.py -- ARGUMENTS")
-        return None
+        return values, None
     if suites:
         raise UsageError(
             f"--script {path} and suites ({', '.join(map(str, suites))}) cannot be measured together; arguments of "
             f"the script stand behind --"
         )
-    return script(path, behind or (), axes)
+    return values, script(path, behind or (), list(values))
 
 
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|m|h|)")

@@ -32,9 +32,8 @@ from bench.cli.options import (
     Threads,
     Timeout,
     WithScript,
-    asked_script,
+    axes_and_script,
     conditions,
-    overrides,
     seconds,
     size,
     suite_files,
@@ -102,8 +101,7 @@ def profile_suites(
         raise UsageError(f"top must be at least 1, not {top}")
     if not trace_cap > 0:
         raise UsageError(f"trace-cap must be above 0 MB, not {trace_cap:g}")
-    axes = overrides(axis)
-    its = asked_script(context, script, suites, list(axes))
+    axes, its = axes_and_script(context, axis, script, suites)
     request = Request(
         files=suite_files(suites) if its is None else [],
         keyword=keyword,

@@ -15,7 +15,7 @@ import typer
 from bench.case import Apart
 from bench.cli import resume as resuming
 from bench.cli.listing import counted
-from bench.cli.measuring import Ended, Wishes, finish, into_folder, lock, planned
+from bench.cli.measuring import Measuring, Wishes, finish, into_folder, lock, planned
 from bench.cli.options import (
     Allocator,
     Axis,
@@ -36,9 +36,8 @@ from bench.cli.options import (
     Threads,
     Timeout,
     WithScript,
-    asked_script,
+    axes_and_script,
     conditions,
-    overrides,
     schedule,
     seconds,
     size,
@@ -124,8 +123,7 @@ def run_suites(
     began = time.monotonic()
     before = None if resume is None else resuming.earlier(resume)
     if before is None:
-        axes = overrides(axis)
-        its = asked_script(context, script, suites, list(axes))
+        axes, its = axes_and_script(context, axis, script, suites)
         request = Request(
             files=suite_files(suites) if its is None else [],
             keyword=keyword,
@@ -144,14 +142,14 @@ def run_suites(
         if time_budget is not None:
             budgeted = dataclasses.replace(request.schedule, time_budget=seconds(time_budget))
             request = dataclasses.replace(request, schedule=budgeted)
-    wishes = Wishes({"name": name, "note": note}, out, download, not no_wait, quiet, began)
+    wishes = Wishes({"name": name, "note": note}, out, download, not no_wait, quiet, began, before)
     with stoppable(), nullcontext() if dry_run else lock(wishes), Workers(request.conditions) as workers:
         plan = planned(workers, request, quiet)
         if before is not None:
             resuming.check_cases(plan.cases, before)
         if dry_run:
             return say_plan(plan, as_json)
-        ended = into_folder(workers, plan, request, wishes, before)
+        ended = into_folder(workers, plan, request, wishes)
     tables = finish(ended.folder)
     if as_json:
         from bench.results.tables import as_json as tables_json
@@ -162,7 +160,7 @@ def run_suites(
     return ended.stop or outcome(plan, tables)
 
 
-def say_results(ended: Ended, tables: Tables, cases: int) -> None:
+def say_results(ended: Measuring, tables: Tables, cases: int) -> None:
     from bench.cli.inspect import print_tables
 
     print_tables(tables)

@@ -198,7 +198,7 @@ def gathered(
             "autograd_nodes": counter.nodes,
             "saved_bytes": counter.saved_bytes,
             "parameter_bytes": held(tensors_in(list(model.parameters()))),
-            "optimizer_state_bytes": held(tensors_in(states)),
+            **({"optimizer_state_bytes": held(tensors_in(states))} if optimizers else {}),
             **totals,
             **compiled.counts(),
         },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -37,6 +37,7 @@ class Pass:
     fed: nn.Module | None = None
     counted: bool = False
     loss: Tensor | None = None
+    scaled: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # by a GradScaler, and what they were
     worked: bool = False  # a module was called, or a backward pass made
     waits: bool = False  # the forward pass has ended, the backward pass has not begun
 
@@ -51,7 +52,7 @@ class Pass:
         self.is_last = self.given == self.length
         self.samples, self.fed = samples_of(batch), None
         self.is_told = self.samples > 0
-        self.loss = None
+        self.loss, self.scaled = None, []
         self.counted = self.worked = self.waits = False
 
     def feed(self, module: nn.Module, inputs: Iterable[Any]) -> None:
@@ -59,6 +60,10 @@ class Pass:
         if not self.is_told and self.fed in (None, module):
             self.fed = module
             self.samples += rows_of(inputs)
+
+    def unscaled(self, loss: Tensor) -> Tensor:
+        """The loss as it was before a GradScaler scaled it, if one did."""
+        return next((plain for scaled, plain in self.scaled if scaled is loss), loss)
 
     def keep(self, loss: Tensor) -> None:
         """Adds the loss of the step to the others, at once.
@@ -68,7 +73,9 @@ class Pass:
         """
         value = loss.detach().reshape(())
         if self.total is None:
-            self.total = torch.zeros((), device=value.device)
+            # A sum of many in bfloat16, which may be the script's default, soon takes no more of them.
+            wide = torch.promote_types(value.dtype, torch.float32)
+            self.total = torch.zeros((), dtype=wide, device=value.device)
         samples = self.samples or 1
         self.total.add_(value.to(self.total.device), alpha=samples)
         self.weight += samples
@@ -83,6 +90,14 @@ def reference_to(loader: Any) -> weakref.ref[Any] | None:
     try:
         return weakref.ref(loader)
     except TypeError:
+        return None
+
+
+def parameter_of(module: nn.Module) -> Tensor | None:
+    """The first parameter of a module; None where there is none, or none that a user's own `parameters` tells."""
+    try:
+        return next((one for one in module.parameters() if isinstance(one, Tensor)), None)
+    except TypeError:  # so torch itself says of a module that cannot be hashed, as a dataclass
         return None
 
 

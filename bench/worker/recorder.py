@@ -7,10 +7,11 @@ from batch to batch a step.
 from __future__ import annotations
 
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -21,7 +22,7 @@ from torch.optim import Optimizer
 from bench.errors import BenchError
 from bench.measurement import STAGES
 from bench.worker.hooks import Hooks, loss_of
-from bench.worker.passes import Pass, length_of, reference_to, samples_of
+from bench.worker.passes import Pass, length_of, parameter_of, reference_to, samples_of
 from bench.worker.window import Window
 
 TRAIN = "train"
@@ -81,12 +82,26 @@ class Watched:
         return getattr(self._loader, name)
 
 
+class Stage:
+    """What `bench.stage` gives under a recorder; it may be entered again, as what it gives elsewhere."""
+
+    def __init__(self, recorder: Recorder, name: str) -> None:
+        self._recorder, self._name = recorder, name
+        self._depths: list[int] = []  # of the passes that were open when it was entered
+
+    def __enter__(self) -> None:
+        self._depths.append(self._recorder.enter(self._name))
+
+    def __exit__(self, *_: object) -> None:
+        self._recorder.leave(self._depths.pop())
+
+
 class Recorder:
-    """Listens to a script and tells `observer` of it.
+    """Listens to a script and tells `observer` of it. It keeps none of the script's own objects alive.
 
     `window` gives the most steps of a pass by its stage; then a second pass of a stage raises Enough. `around` is
-    entered for each outermost pass; `found` is told of each module with parameters that is called from outside of
-    any other, `before` of each outermost pass that is about to begin, `graded` of the loss of a step before its
+    entered for each outermost pass; `found` is told once of each module with parameters that is called from outside
+    of any other, `stepping` of an optimizer before each of its steps, `graded` of the loss of a step before its
     backward pass. Losses are kept where `keeps_losses`.
     """
 
@@ -96,14 +111,12 @@ class Recorder:
         window: Callable[[str], int] | None = None,
         around: Callable[[], AbstractContextManager[Any]] = nullcontext,
         found: Callable[[nn.Module], None] = lambda _: None,
-        before: Callable[[], None] = lambda: None,
+        stepping: Callable[[Optimizer], None] = lambda _: None,
         graded: Callable[[Tensor], None] = lambda _: None,
         keeps_losses: bool = True,
     ) -> None:
         self.hooks = Hooks(self)
         self.device: torch.device | None = None  # of the first parameter seen
-        self.modules: list[nn.Module] = []
-        self.optimizers: list[Optimizer] = []
         self.passes: dict[str, int] = {}  # that began, by stage
         self.problem: ScriptError | None = None
         self.began = self.ended = 0.0  # of the first pass and of the last one, on time.monotonic
@@ -113,7 +126,7 @@ class Recorder:
         self._windows: dict[str, int] = {}  # that were told before their pass began
         self._around = around
         self._found = found
-        self._before = before
+        self._stepping = stepping
         self._graded = graded
         self._keeps_losses = keeps_losses
         self._entered = ExitStack()
@@ -122,10 +135,10 @@ class Recorder:
         self._epoch = -1
         self._site = ""  # of passes that no stage surrounds
         self._loaders: list[weakref.ref[Any]] = []  # that those went over, each once
-        self._kinds: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
+        # By id, since not all modules can be hashed.
+        self._kinds: dict[int, tuple[weakref.ref[nn.Module], str]] = {}
         self._backwards = 0  # under way, one within the other
         self._optimizing = False
-        self._scaled: tuple[Tensor, Tensor] | None = None
         self._is_over = False
 
     # The door.
@@ -145,17 +158,20 @@ class Recorder:
         site = f"{caller.f_code.co_filename}:{caller.f_lineno}"
         return Watched(self, loader, site, stage, steps_per_epoch)
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> Stage:
         check_stage(name, f"bench.stage({name!r})")
+        return Stage(self, name)
+
+    def enter(self, name: str) -> int:
+        """A stage begins; how many passes are open."""
         self._names.append(name)
-        depth = len(self._open)
-        try:
-            yield
-        finally:
-            self._names.pop()
-            if not self._is_over:
-                self._leave_above(depth)
+        return len(self._open)
+
+    def leave(self, depth: int) -> None:
+        """The stage ends that began inside of so many passes."""
+        self._names.pop()
+        if not self._is_over:
+            self._leave_above(depth)
 
     def length(self, loader: Any, stage: str | None) -> int:
         """How many batches the next pass over a loader of this stage has, for a Trainer that counts them."""
@@ -252,7 +268,7 @@ class Recorder:
             self._settle(self._open[-1])
             self._count(self._open[-1])  # what it does behind this pass belongs to its next step
         if not self._open:
-            self._before()
+            self.hooks.thread = threading.get_ident()
             self._entered.enter_context(self._around())
             self.began = self.began or time.monotonic()
         self.passes[stage] = self.passes.get(stage, 0) + 1
@@ -267,8 +283,13 @@ class Recorder:
         return one
 
     def _check_alone(self, loader: Any, site: str) -> None:
-        """Raises ScriptError where a second loader is watched outside of any stage."""
+        """Raises ScriptError where a second loader is watched outside of any stage, or one at two lines."""
         seen = [reference() for reference in self._loaders]
+        if seen and seen[-1] is loader and self._site != site:
+            raise ScriptError(
+                f"one loader is watched, at {self._site} and at {site}; watch it once, above both, or say at each what "
+                f'it is of: bench.watch(loader, "train")'
+            )
         again = any(one is loader for one in seen) and seen[-1] is not loader
         if again or (self._site and self._site != site):
             raise ScriptError(
@@ -361,19 +382,20 @@ class Recorder:
 
     def _kind(self, module: nn.Module) -> str:
         """The phase that a module's calls are; empty for those that are of none, such as a transform of data."""
-        kind = self._kinds.get(module)
-        if kind is None:
-            parameter = next(module.parameters(), None)
-            kind = "forward" if parameter is not None else "loss" if isinstance(module, _Loss) else ""
-            self._kinds[module] = kind
-            if parameter is not None:
-                self.modules.append(module)
-                self.device = self.device or parameter.device
-                self._found(module)
+        known = self._kinds.get(id(module))
+        if known is not None and known[0]() is module:
+            return known[1]
+        parameter = parameter_of(module)
+        kind = "forward" if parameter is not None else "loss" if isinstance(module, _Loss) else ""
+        self._kinds[id(module)] = weakref.ref(module), kind
+        if parameter is not None:
+            self.device = self.device or parameter.device
+            self._found(module)
         return kind
 
     def scaled(self, loss: Tensor, plain: Tensor) -> None:
-        self._scaled = (loss, plain)
+        if self._open:
+            self._open[-1].scaled.append((loss, plain))
 
     def backward_began(self, loss: Any) -> None:
         self._backwards += 1
@@ -390,9 +412,7 @@ class Recorder:
         """The first loss of a step is its loss; further ones are evaluations of an optimizer that asks again."""
         if loss is None:
             return
-        if self._scaled is not None and self._scaled[0] is loss:
-            loss = self._scaled[1]
-        self._scaled = None
+        loss = one.unscaled(loss)
         if self._optimizing:
             self._observer.evaluation(loss)
         if one.loss is not None:
@@ -417,10 +437,9 @@ class Recorder:
             self._lap("zero_grad")
 
     def optimizer_began(self, optimizer: Optimizer) -> None:
-        if not any(optimizer is known for known in self.optimizers):
-            self.optimizers.append(optimizer)
+        self._stepping(optimizer)
         if self._open:
-            self._lap("other")
+            self._lap(self._between())
             self._optimizing = True
 
     def optimizer_ended(self) -> None:

@@ -8,7 +8,9 @@ import runpy
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,27 @@ def ending(code: Any, log: str = "") -> str:
     return f"the script ended with exit code {code}" + (f": {last}" if last else "")
 
 
+class Checks:
+    """Gives the meter for each pass the models that the script had called before it, and still keeps."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._called: list[weakref.ref[nn.Module]] = []
+
+    def found(self, model: nn.Module) -> None:
+        self._called.append(weakref.ref(model))
+        self._meter.model = None  # of a pass that shows a further one it is not known what was to move
+
+    @contextmanager
+    def around(self) -> Iterator[None]:
+        kept = [model for reference in self._called if (model := reference()) is not None]
+        self._meter.model = nn.ModuleList(kept) if kept else None
+        try:
+            yield
+        finally:
+            self._meter.model = None
+
+
 def timed(
     script: Script, case: Case, request: Mapping[str, Any], place: Mapping[str, Any]
 ) -> tuple[Measurement, tuple[float, float]]:
@@ -97,27 +120,25 @@ def timed(
     device = torch.device("cpu")  # until a model shows where it is
     steady = AfterWarmup()
 
-    def clock(device: torch.device) -> None:
-        timer = device_timer(device, phases=request["kind"] == PHASED)
-        meter.time_by(timer, device_synchronizer(device))
-
-    def found(_: nn.Module) -> None:
-        meter.model = nn.ModuleList(recorder.modules)
-
-    def before() -> None:
+    @contextmanager
+    def around() -> Iterator[None]:
         nonlocal device
         if recorder.device not in (None, device):
             device = recorder.device or device
-            clock(device)
+            timer = device_timer(device, phases=request["kind"] == PHASED)
+            meter.time_by(timer, device_synchronizer(device))
+        with checks.around():
+            yield
 
     meter = Meter(None, None, device_timer(device, phases=False), records_graph=None, warmed_up=steady.begin)
-    recorder = Recorder(meter, found=found, before=before)
+    checks = Checks(meter)
+    recorder = Recorder(meter, around=around, found=checks.found)
     try:
         run(script, case, recorder, request["log"])
     finally:
         meter.close()
     ended = time.monotonic()
-    if max(record.epoch for record in meter.stages) < WARMUP_EPOCHS:
+    if max((record.epoch for record in meter.stages), default=0) < WARMUP_EPOCHS:
         raise ScriptError(
             "each watched loader was passed over once, and the first pass is warm-up and does not count; let the "
             "script run two epochs or more, such as: -- --epochs 2; or, if it counts steps alone, say how many make an "

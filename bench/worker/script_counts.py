@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.optim import Optimizer
 
 from bench.measurement import AutogradGraph, Counts
 from bench.worker.counters import EVALUATION_STEPS, TRAIN_STEPS, Counter, Operators, drawn, gathered
@@ -40,6 +41,16 @@ def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
     counter = ScriptCounter(operators)
     graphs: list[AutogradGraph] = []
 
+    models: list[nn.Module] = []
+    optimizers: dict[int, Optimizer] = {}
+
+    def found(model: nn.Module) -> None:
+        models.append(model)  # kept, to be looked at when the script has ended
+        counter.know(model)
+
+    def stepping(optimizer: Optimizer) -> None:
+        optimizers[id(optimizer)] = optimizer
+
     def draw(loss: Tensor) -> None:
         if keeps_graph and not graphs and loss.grad_fn is not None:
             graphs.append(drawn(loss.grad_fn))  # in the step that does not count: to look is an operator
@@ -53,9 +64,10 @@ def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
         counter,
         window=lambda stage: TRAIN_STEPS + 1 if stage == TRAIN else EVALUATION_STEPS,
         around=looking,
-        found=counter.know,
+        found=found,
+        stepping=stepping,
         graded=draw,
         keeps_losses=False,
     )
     run(recorder)
-    return gathered(operators, counter, nn.ModuleList(recorder.modules), recorder.optimizers, {}, graphs)
+    return gathered(operators, counter, nn.ModuleList(models), list(optimizers.values()), {}, graphs)

@@ -47,7 +47,10 @@ def load(path: Path) -> list[Suite]:
         ) from None
     suites = {id(value): value for value in vars(module).values() if isinstance(value, Suite)}
     if not suites:
-        raise SuiteError(f"{path} holds no suite; make one: suite = Suite(name=..., build=..., axes=...)")
+        raise SuiteError(
+            f"{path} holds no suite; make one: suite = Suite(name=..., build=..., axes=...); a training script is "
+            f"measured as it is by: bench run --script {path}"
+        )
     return list(suites.values())
 
 
