@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import ast
 import fnmatch
+import os
 import re
+import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 from bench import __version__
-from bench.case import ALLOCATORS, Case, spell
+from bench.case import ALLOCATORS, MAX, AxisValue, Case, spell
 from bench.errors import BenchError, UsageError
 from bench.report.units import plain
 from bench.suite import Suite
-
-if TYPE_CHECKING:
-    from bench.worker.stepwise import Stepper
 
 SUITES, ALLOCATOR = "bench_suites", "bench_allocator"  # keys of pytest's configuration
 TEST_FILES = ("test_*.py", "*_test.py", "conftest.py")
 KINDS = ("cpu", "cuda")  # of devices: markers even where no suite is collected
 
-_LOADED = pytest.StashKey[dict[Path, list[Suite]]]()
+_LOADED = pytest.StashKey[dict[Path, tuple[ModuleType, list[Suite]]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -80,7 +80,9 @@ def is_collected(path: Path, session: pytest.Session) -> bool:
     named = config.args_source is pytest.Config.ArgsSource.ARGS and (
         session.isinitpath(path) or session.isinitpath(path.parent)
     )
-    return named or any(path.is_relative_to(config.rootpath / place) for place in config.getini(SUITES))
+    # Who keeps pytest's configuration in a folder of tests writes `../suites`.
+    places = (os.path.normpath(config.rootpath / place) for place in config.getini(SUITES))
+    return named or any(path.is_relative_to(place) for place in places)
 
 
 def holds_suite(path: Path) -> bool:
@@ -118,26 +120,34 @@ def calls_one_of(functions: set[str], code: ast.AST) -> bool:
     return any(isinstance(node, ast.Call) and ast.unparse(node.func) in functions for node in ast.walk(code))
 
 
-class SuiteFile(pytest.File):
-    """A file of suites: a test for each of their cases on this machine."""
+class SuiteFile(pytest.Module):
+    """A file of suites: a test for each of their cases on this machine.
+
+    A module to pytest, since the user's fixtures may be of that scope, or ask for `request.module`.
+    """
+
+    def _getobj(self) -> ModuleType:
+        """The file as it was imported, which pytest would do once more."""
+        return self.loaded()[0]
 
     def collect(self) -> Iterator[pytest.Item]:
         """Raises CollectError, in the words that `bench list` has, for a file that cannot be used."""
         try:
-            for suite in self.suites():
+            for suite in self.loaded()[1]:
                 for case in cases(suite):
                     yield CaseTest.of(self, suite, case)
         except UsageError as problem:
             raise self.CollectError(self.said(problem)) from None
 
-    def suites(self) -> list[Suite]:
-        """The suites of the file, which is imported once however often it is collected."""
+    def loaded(self) -> tuple[ModuleType, list[Suite]]:
+        """The file and its suites; it is imported once however often it is collected."""
         from bench.worker import suites
 
         loaded = self.config.stash[_LOADED]
         if self.path not in loaded:
-            loaded[self.path] = suites.load(self.path)
-        suites.check_names([(str(path), suite) for path, found in loaded.items() for suite in found])
+            found = suites.load(self.path)
+            loaded[self.path] = sys.modules[suites.module_name(self.path)], found
+        suites.check_names([(str(path), suite) for path, (_, found) in loaded.items() for suite in found])
         return loaded[self.path]
 
     def said(self, problem: UsageError) -> str:
@@ -171,7 +181,9 @@ class CaseTest(pytest.Function):
     @classmethod
     def of(cls, parent: SuiteFile, suite: Suite, case: Case) -> CaseTest:
         """The test of this case, a child of its file."""
-        test = cls.from_parent(parent, name=plain(case.id), callobj=timed(suite, case, parent.config))
+        test = cls.from_parent(
+            parent, name=plain(case.id), callobj=timed(suite, case, parent.config, parent.path.parent)
+        )
         kind = case.device.partition(":")[0]
         register(parent.config, kind)
         test.add_marker(kind)
@@ -199,30 +211,39 @@ class CaseTest(pytest.Function):
         return super().repr_failure(excinfo)
 
 
-def timed(suite: Suite, case: Case, config: pytest.Config) -> Callable[[Any], None]:
-    """The function of a test: one step of the case, again and again, as pytest-benchmark is told to."""
+class Parameters(dict[str, AxisValue]):
+    """What --benchmark-group-by=param:NAME reads: axes; one that the case does not have is none."""
+
+    def __missing__(self, axis: str) -> None:
+        return None
+
+
+def timed(suite: Suite, case: Case, config: pytest.Config, folder: Path) -> Callable[[Any], None]:
+    """The function of a test: one step of the case, again and again, as pytest-benchmark is told to.
+
+    `folder` is that of the suite, whose `build` may import what lies there.
+    """
 
     def run(benchmark: Any) -> None:
-        from bench.worker import stepwise
+        from bench.worker import stepwise, suites
 
+        if case.seeks_largest:
+            pytest.skip(f"batch_size={MAX}: bench run alone looks for the largest that fits")
+        suites.prefer(folder)
         pins = config.getini(ALLOCATOR) == "pinned"
-        with stepwise.prepared(suite, case, pins, warms_up=benchmark.enabled) as step:
-            benchmark.group = case.suite
-            benchmark.extra_info |= described(case, step.conditions)
-            benchmark(step)
-            benchmark.extra_info["work.samples"] = step.samples
-            checked(benchmark, step)
+        benchmark.params, benchmark.param = Parameters(case.used), case.label
+        try:
+            with stepwise.prepared(suite, case, pins, warms_up=benchmark.enabled) as step:
+                benchmark.group = case.suite
+                benchmark.extra_info |= described(case, step.conditions)
+                benchmark(step)
+                benchmark.extra_info["work.samples"] = step.samples
+                step.check_finite()
+        except BaseException:
+            benchmark.has_error = True  # the times of a case that fails are not kept, whenever it does
+            raise
 
     return run
-
-
-def checked(benchmark: Any, step: Stepper) -> None:
-    """Raises what `check_finite` does; the times of such a case are not kept."""
-    try:
-        step.check_finite()
-    except BenchError:
-        benchmark.has_error = True
-        raise
 
 
 def described(case: Case, conditions: dict[str, Any]) -> dict[str, Any]:

@@ -324,7 +324,7 @@ class TestHints:
         (tmp_path / ".git").mkdir()
         said = init(mine).out
         assert f"at the top of a repository only: move {WORKFLOW} there" in said
-        assert "run in mine: defaults: {run: {working-directory: mine}}" in said
+        assert "run in mine: defaults: {run: {working-directory: mine}}, and keep mine/results/" in said
 
     def test_the_top_of_one_needs_no_such_word(self, mine):
         (mine / ".git").mkdir()
@@ -332,9 +332,10 @@ class TestHints:
         assert "GitHub" not in said
         assert "add it to .gitignore" in said
 
-    def test_runs_that_git_ignores_need_none_either(self, mine):
-        (mine / ".git").mkdir()
-        put(mine, ".gitignore", "/results/\n")
+    @pytest.mark.parametrize("top", ["..", "."])
+    def test_runs_that_git_ignores_need_none_either(self, mine, top):
+        (mine / top / ".git").mkdir()
+        put(mine / top, ".gitignore", "results/\n")
         assert "gitignore" not in init(mine).out
 
     @pytest.mark.parametrize(

@@ -55,11 +55,14 @@ def build(case):
         raise UsageError("no such thing: \\x1b[31m")
     data = [(torch.zeros(4, 2), torch.zeros(4, dtype=torch.long))]
     model = torch.nn.Linear(2, 2)
-    loss = lambda outputs, targets: outputs.sum() * float("nan")
-    return Task(model, loss, torch.optim.SGD(model.parameters()), data, data, data)
+    factor = float("nan") if case["deed"] == "diverges" else 1.0
+    loss = lambda outputs, targets: outputs.sum() * factor
+    torn = (lambda: 1 / 0) if case["deed"] == "ends-badly" else None
+    return Task(model, loss, torch.optim.SGD(model.parameters()), data, data, data, teardown=torn)
 
-deeds = ["raises", "misnames", "diverges"]
+deeds = ["raises", "misnames", "diverges", "ends-badly"]
 suite = Suite(name="failing", build=build, axes={"device": ["cpu"], "deed": deeds})
+largest = Suite(name="largest", build=build, axes={"device": ["cpu"], "batch_size": ["max"], "deed": ["none"]})
 """
 # What the processor is takes pytest-benchmark longer than the tests.
 NO_MACHINE = "def pytest_benchmark_generate_machine_info(): return {'node': 'here'}"
@@ -164,6 +167,15 @@ class TestCollection:
             "tests/test_mine.py"
         ]
 
+    def test_a_key_may_lead_out_of_the_folder_of_the_configuration(self, project):
+        project.write("tests/pytest.ini", "[pytest]\nbench_suites = ../suites\n")
+        project.write("tests/test_mine.py", "def test_it(): pass")
+        found = project.collected("-c", "tests/pytest.ini", "--rootdir=tests", ".")
+        assert [name.partition("::")[2] for name in found] == [
+            *(case.partition("::")[2] for case in CASES),
+            "test_it",
+        ]
+
     def test_without_pytest_benchmark_nothing_of_it_is_there(self, project):
         project.write("suites/test_mine.py", "def test_it(): pass")
         project.write("pytest_benchmark/__init__.py", "raise ImportError")
@@ -198,6 +210,51 @@ class TestCollection:
         assert "bench_allocator must be pinned or system, not 'fast'" in done.stderr
 
 
+def test_fixtures_of_the_users_may_ask_for_the_module(project):
+    project.write(
+        "conftest.py",
+        f"""
+import pytest
+{NO_MACHINE}
+
+@pytest.fixture(autouse=True, scope="module")
+def once(request):
+    print("of", request.module.suite.name)
+
+@pytest.fixture(autouse=True)
+def each(request):
+    print("in", request.module.__name__, request.cls)
+""",
+    )
+    done = project.pytest("suites", "-sq", "--benchmark-disable", "-k", "eval")
+    assert done.returncode == 0, done.stdout
+    assert re.findall("^(?:of|in|imported).*", done.stdout, re.MULTILINE) == [
+        "imported",
+        "of tiny",
+        "in bench_suite_tiny None",
+    ]
+
+
+def test_helpers_of_one_name_beside_suites_are_each_suites_own(project):
+    """While files are read, and again while cases are built."""
+    text = f"""
+from helpers.sizes import SIZE
+
+def build(case):
+    import helpers.sizes, other
+    assert (helpers.sizes.SIZE, other.SIZE) == (SIZE, SIZE) == (case.suite, case.suite)
+    return tasks.build(case)
+{SUITE.replace("build=tasks.build", "build=build")}
+"""
+    for name in ("one", "two"):
+        project.write(f"{name}/suite.py", text.replace('"tiny"', f'"{name}"'))
+        project.write(f"{name}/helpers/__init__.py", "")
+        project.write(f"{name}/helpers/sizes.py", f"SIZE = {name!r}")
+        project.write(f"{name}/other.py", f"SIZE = {name!r}")
+    done = project.pytest("one", "two", "-q", "--benchmark-disable", "-k", "eval")
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+
 class Measured:
     """What one run of two suites came to, one of which fails."""
 
@@ -207,7 +264,9 @@ class Measured:
         project.write("suites/zfailing.py", FAILING)
         project.write("pytest.ini", "[pytest]\nbench_allocator = pinned\n")
         project.write("conftest.py", NO_MACHINE)
-        done = project.pytest("suites", "-k", "adam or eval or deed", *QUICK, "--benchmark-json=out.json")
+        choice = ("-k", "adam or eval or deed", "-rs")
+        grouped = "--benchmark-group-by=group,param:optimizer"
+        done = project.pytest("suites", *choice, *QUICK, grouped, "--benchmark-json=out.json")
         self.file, self.printed, self.code = project.place / "out.json", done.stdout, done.returncode
 
 
@@ -218,7 +277,8 @@ def measured(tmp_path_factory):
 
 class TestMeasuring:
     def test_what_was_measured_is_said(self, measured):
-        assert "benchmark 'tiny': 2 tests" in measured.printed
+        assert "benchmark 'tiny optimizer=adam': 1 tests" in measured.printed
+        assert "benchmark 'tiny optimizer=None': 1 tests" in measured.printed
         train, evaluated = json.loads(measured.file.read_text())["benchmarks"]
         assert [train["fullname"], evaluated["fullname"]] == CASES[:2]
         assert train["group"] == "tiny"
@@ -275,7 +335,9 @@ class TestMeasuring:
 
     def test_a_case_that_fails_says_why_and_has_no_times(self, measured):
         assert measured.code == 1
-        assert "3 failed, 2 passed" in measured.printed
+        assert "4 failed, 2 passed, 1 skipped" in measured.printed
+        assert "ZeroDivisionError" in measured.printed
+        assert "batch_size=max: bench run alone looks for the largest that fits" in measured.printed
         assert "ValueError: mine" in measured.printed
         assert "\nno such thing: \\x1b[31m\n" in measured.printed
         assert "\nafter its last step the loss is nan; try a smaller learning_rate\n" in measured.printed
@@ -309,7 +371,7 @@ def test_warm_up_is_left_out_where_nothing_is_timed(enabled, calls):
         return small_task(step=lambda *given: made.append(1) or forward_and_loss(*given))
 
     suite, fixture = Suite(name="mine", build=build), Fixture(enabled)
-    timed(suite, Case("mine"), Config())(fixture)
+    timed(suite, Case("mine"), Config(), Path(__file__).parent)(fixture)
     assert len(made) == calls, "three batches to train on, two to validate, two to test, and the step"
     assert len(fixture.steps) == 1
     assert (fixture.group, fixture.extra_info["allocator"]) == ("mine", "unpinned")

@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 from fakes import batches, small_task
+from torch.utils.data import DataLoader, TensorDataset
 
 from bench.case import Case
 from bench.errors import UsageError
@@ -93,6 +94,21 @@ def test_a_step_is_over_a_full_batch_and_ends_when_the_device_is_done(monkeypatc
             step()
             assert step.samples == 4
             assert waits == [torch.device("cpu")] * number
+
+
+def test_a_batch_larger_than_the_data_is_refused():
+    def make():
+        data = TensorDataset(torch.zeros(6, 2), torch.zeros(6, dtype=torch.long))
+        return small_task(train_loader=DataLoader(data, 8), teardown=lambda: ended.append(1))
+
+    ended = []
+    of_eight = Case("mine", {"device": "cpu", "batch_size": 8})
+    with (
+        pytest.raises(UsageError, match="batch_size 8 is larger than the training data of 'mine', 6 samples"),
+        stepwise.prepared(suite(make), of_eight),
+    ):
+        pass
+    assert ended == [1]
 
 
 def test_what_building_a_case_changes_for_all_of_torch_is_put_back():

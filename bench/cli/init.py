@@ -253,13 +253,14 @@ def _hints(folder: Path, project: Mapping[str, Any], make: str) -> Iterator[str]
     top = next((one for one in (here, *here.parents) if (one / ".git").exists()), None)
     if top is None:
         return
-    if "results" not in _text(folder / ".gitignore"):
+    between = [here, *here.parents][: len(here.relative_to(top).parts) + 1]
+    if not any("results" in _text(one / ".gitignore") for one in between):
         yield "runs go to results/: add it to .gitignore"
     if top != here:
         below = here.relative_to(top)
         yield (
             f"GitHub reads workflows at the top of a repository only: move {WORKFLOW} there, and let its job run in "
-            f"{below}: defaults: {{run: {{working-directory: {below}}}}}"
+            f"{below}: defaults: {{run: {{working-directory: {below}}}}}, and keep {below}/results/"
         )
 
 

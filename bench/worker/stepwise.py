@@ -22,6 +22,7 @@ from bench.training import GRADIENTS, Observer, Steps, Task, evaluate_steps, fit
 from bench.worker import allocator, compiled
 from bench.worker.meters import device_synchronizer
 from bench.worker.session import Diverged, build
+from bench.worker.suites import check_sizes
 from bench.worker.window import Window, windowed
 
 _SEED = 0  # that of `bench run`
@@ -89,6 +90,7 @@ def prepared(suite: Suite, case: Case, pins: bool = False, warms_up: bool = True
     """The case, built on its device and, if it `warms_up`, after a first epoch of the whole loop.
 
     If it `pins` the allocator of the host, which may not take, that stays so for the life of the process.
+    Raises UsageError for a batch larger than the data, as `bench run` does.
     """
     device = torch.device(case.device)
     current = contextlib.nullcontext() if device.type == "cpu" else _current(device)
@@ -99,6 +101,7 @@ def prepared(suite: Suite, case: Case, pins: bool = False, warms_up: bool = True
         torch.manual_seed(_SEED)
         task = build(suite, case, device)
         try:
+            check_sizes(case, task)
             if warms_up:
                 fit(task, 1, case.mode, case.validate_every)
             with contextlib.closing(Stepper(task, case, pinned)) as stepper:

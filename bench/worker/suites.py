@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import sys
 import sysconfig
 import traceback
@@ -27,10 +28,8 @@ def load(path: Path) -> list[Suite]:
     The folder of the file and the working directory are importable while it loads and afterwards, as they
     are for a script.
     """
-    for folder in (str(Path.cwd()), str(path.parent)):
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
-    spec = importlib.util.spec_from_file_location(f"bench_suite_{path.stem}", path)
+    prefer(path.parent)
+    spec = importlib.util.spec_from_file_location(module_name(path), path)
     if spec is None or spec.loader is None:
         raise SuiteError(f"{path} is not a Python file; a suite file ends in .py")
     module = importlib.util.module_from_spec(spec)
@@ -52,6 +51,39 @@ def load(path: Path) -> list[Suite]:
             f"measured as it is by: bench run --script {path}"
         )
     return list(suites.values())
+
+
+_folders: set[Path] = set()  # of the suite files that were loaded
+
+
+def prefer(folder: Path) -> None:
+    """What a suite imports is looked for in its own folder first, then in the working directory.
+
+    Folders of two suites may have helpers of one name: those of the others are forgotten, and stay with who
+    imported them.
+    """
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    if sys.path[0] != str(folder):
+        sys.path.insert(0, str(folder))
+    _folders.add(folder)
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        top = name.partition(".")[0]
+        own = folder / f"{top}.py", folder / top / "__init__.py"
+        if file and any(map(Path.is_file, own)) and _folder_of(name, Path(file)) in _folders - {folder}:
+            del sys.modules[name]
+
+
+def _folder_of(module: str, file: Path) -> Path:
+    """Where the import of a module began: above its packages."""
+    depth = module.count(".") + (file.name == "__init__.py")
+    return next(itertools.islice(file.parents, depth, None), file)
+
+
+def module_name(path: Path) -> str:
+    """What a suite file is called among the modules, apart from any that it is called after."""
+    return f"bench_suite_{path.stem}"
 
 
 def one_line(problem: BaseException) -> str:
