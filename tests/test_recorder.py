@@ -246,6 +246,26 @@ class TestPasses:
         assert [bool(bench.watch(one)) for one in (loader, [], itertools.count())] == [True, False, True]
 
 
+class TestIterators:
+    def test_one_is_asked_for_its_next_batch_as_it_would_be(self, own, meter, recorder):
+        batches = bench.watch(iter(own.train_loader))
+        own.step(*next(batches))
+        assert iter(batches) is batches
+        own.train(batches)
+        assert next(batches, "no more") == "no more"
+        assert seen(meter) == [(0, "train", 3)]
+
+    def test_one_that_does_not_end_is_cut_into_epochs(self, own, meter, recorder):
+        batches = bench.watch(itertools.cycle(own.train_loader), steps_per_epoch=2)
+        for _ in range(4):
+            own.step(*next(batches))
+        recorder.finish()
+        assert seen(meter) == [(0, "train", 2), (1, "train", 2)]
+
+    def test_what_is_none_does_not_become_one(self, own, recorder):
+        assert not hasattr(bench.watch(own.train_loader), "__next__")
+
+
 class TestLeftEarly:
     def test_a_step_that_did_its_work_counts(self, own, meter, recorder):
         for number, batch in enumerate(bench.watch(own.train_loader)):

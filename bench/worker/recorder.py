@@ -82,6 +82,20 @@ class Watched:
         return getattr(self._loader, name)
 
 
+class WatchedIterator(Watched):
+    """A loader that is an iterator goes on where it was, whoever asks it for a batch."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._pass = super().__iter__()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._pass)
+
+
 class Stage:
     """What `bench.stage` gives under a recorder; it may be entered again, as what it gives elsewhere."""
 
@@ -156,7 +170,8 @@ class Recorder:
             loader = loader._loader
         caller = sys._getframe(2)  # who called bench.watch
         site = f"{caller.f_code.co_filename}:{caller.f_lineno}"
-        return Watched(self, loader, site, stage, steps_per_epoch)
+        kind = WatchedIterator if isinstance(loader, Iterator) else Watched
+        return kind(self, loader, site, stage, steps_per_epoch)
 
     def stage(self, name: str) -> Stage:
         check_stage(name, f"bench.stage({name!r})")
