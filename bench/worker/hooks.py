@@ -68,12 +68,13 @@ class Hooks:
 
     def _wrap_call(self) -> None:
         hooks, plain, is_compiling = self, nn.Module.__call__, torch.compiler.is_compiling
+        get_ident = threading.get_ident
 
         # The profiler looks for the module under the name `self`.
         @functools.wraps(plain)
         def told(self: nn.Module, *arguments: Any, **named: Any) -> Any:
             # While torch.compile traces a model it must find nothing here that breaks its graph.
-            if is_compiling() or hooks._is_inside or not hooks._is_heard():
+            if is_compiling() or hooks._is_inside or get_ident() != hooks.thread:
                 return plain(self, *arguments, **named)
             hooks._sees.forward_began(self, (*arguments, *named.values()))
             hooks._is_inside = True

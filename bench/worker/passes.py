@@ -71,13 +71,17 @@ class Pass:
         A copy of each would lie in the midst of what the next step allocates, and a compiled model may write its
         next loss to the same place.
         """
-        value = loss.detach().reshape(())
+        value = loss.detach()
+        if value.dim():
+            value = value.reshape(())
         if self.total is None:
             # A sum of many in bfloat16, which may be the script's default, soon takes no more of them.
             wide = torch.promote_types(value.dtype, torch.float32)
             self.total = torch.zeros((), dtype=wide, device=value.device)
+        if value.device != self.total.device:
+            value = value.to(self.total.device)
         samples = self.samples or 1
-        self.total.add_(value.to(self.total.device), alpha=samples)
+        self.total.add_(value, alpha=samples)
         self.weight += samples
 
     def mean_loss(self) -> float | None:
