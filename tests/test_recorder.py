@@ -613,7 +613,7 @@ class TestHooks:
     def test_torch_is_as_it_was_afterwards(self, own, recorder):
         def parts():
             return (
-                *(torch.Tensor.backward, torch.autograd.backward, torch.amp.GradScaler.scale),
+                *(torch.autograd.backward, torch.amp.GradScaler.scale),
                 *(torch.optim.Optimizer.zero_grad, torch.optim.SGD.step),
                 *(torch.optim.Optimizer._patch_step_function, nn.Module.zero_grad, nn.Module.__call__),
             )

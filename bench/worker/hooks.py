@@ -50,9 +50,10 @@ class Hooks:
     def __enter__(self) -> Hooks:
         sees = self._sees
         self._wrap_call()
-        # Tensor.backward calls torch.autograd.backward, which a script may call itself.
-        for computes in (Tensor, torch.autograd):
-            self._wrap(computes, "backward", lambda loss, *_: sees.backward_began(loss), sees.backward_ended)
+        # Tensor.backward calls it too.
+        self._wrap(
+            torch.autograd, "backward", lambda loss, *_: sees.backward_began(loss), sees.backward_ended
+        )
         for has_gradients in (Optimizer, nn.Module):
             self._wrap(has_gradients, "zero_grad", lambda *_: sees.zeroing_began(), sees.zeroing_ended)
         self._wrap_scaler()
@@ -107,7 +108,7 @@ class Hooks:
         Torch's own hooks leave out what a `step` does around them, which is a third of that of a small SGD; they
         tell of optimizers that were there before.
         """
-        hooks, sees, plain = self, self._sees, Optimizer._patch_step_function
+        hooks, plain = self, Optimizer._patch_step_function
 
         # Each optimizer calls it when it is made, copied or unpickled: before a scheduler takes hold of its `step`.
         @functools.wraps(plain)
@@ -117,17 +118,21 @@ class Hooks:
 
         self._put(Optimizer, "_patch_step_function", plain, told)
         before = register_optimizer_step_pre_hook(
-            lambda optimizer, *_: sees.optimizer_began(optimizer) if self._is_news() else None
+            lambda optimizer, *_: None if self._is_stepping else self._began_unseen(optimizer)
         )
         after = register_optimizer_step_post_hook(
-            lambda *_: sees.optimizer_ended() if self._is_news() else None
+            lambda *_: None if self._is_stepping else self._ended_unseen()
         )
         self._wrapped.callback(before.remove)
         self._wrapped.callback(after.remove)
 
-    def _is_news(self) -> bool:
-        """Whether nobody was told of the step of an optimizer that is under way."""
-        return self._is_heard() and not self._is_stepping
+    def _began_unseen(self, optimizer: Optimizer) -> None:
+        if self._is_heard():
+            self._sees.optimizer_began(optimizer)
+
+    def _ended_unseen(self) -> None:
+        if self._is_heard():
+            self._sees.optimizer_ended()
 
     def _wrap_step(self, kind: type[Optimizer]) -> None:
         if kind in self._optimizers:
@@ -137,7 +142,7 @@ class Hooks:
 
         @functools.wraps(plain)
         def told(self: Optimizer, *arguments: Any, **named: Any) -> Any:
-            if is_compiling() or not hooks._is_news():
+            if is_compiling() or hooks._is_stepping or not hooks._is_heard():
                 return plain(self, *arguments, **named)
             hooks._is_stepping = True
             hooks._sees.optimizer_began(self)

@@ -63,7 +63,10 @@ class Pass:
 
     def unscaled(self, loss: Tensor) -> Tensor:
         """The loss as it was before a GradScaler scaled it, if one did."""
-        return next((plain for scaled, plain in self.scaled if scaled is loss), loss)
+        for scaled, plain in self.scaled:
+            if scaled is loss:
+                return plain
+        return loss
 
     def keep(self, loss: Tensor) -> None:
         """Adds the loss of the step to the others, at once.

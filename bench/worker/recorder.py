@@ -136,6 +136,7 @@ class Recorder:
         self.began = self.ended = 0.0  # of the first pass and of the last one, on time.monotonic
         self._observer = observer
         self._takes_back = observer if isinstance(observer, TakesBack) else None
+        self._lap: Callable[[str], None] = observer.lap
         self._window = window
         self._windows: dict[str, int] = {}  # that were told before their pass began
         self._around = around
@@ -151,6 +152,7 @@ class Recorder:
         self._loaders: list[weakref.ref[Any]] = []  # that those went over, each once
         # By id, since not all modules can be hashed.
         self._kinds: dict[int, tuple[weakref.ref[nn.Module], str]] = {}
+        self._called = ""  # what the call of a module that is under way is, as `_kind` says it
         self._backwards = 0  # under way, one within the other
         self._optimizing = False
         self._is_over = False
@@ -231,10 +233,12 @@ class Recorder:
                         f"loop are watched together: bench.watch(zip(a, b))"
                     )
                 one.receive(batch)
+                self._attend()
                 self._lap("data")
                 yield batch
                 if not self._is_over and not one.ended:
-                    self._leave_above(self._open.index(one) + 1)
+                    if self._open[-1] is not one:
+                        self._leave_above(self._open.index(one) + 1)
                     self._count(one)
                     if one.steps == one.cut:
                         self._end(one)
@@ -295,6 +299,7 @@ class Recorder:
         one = Pass(stage, site, bool(name), epoch, length_of(loader), loader=reference_to(loader))
         self._observer.begin(stage)
         self._open.append(one)
+        self._attend()
         return one
 
     def _check_alone(self, loader: Any, site: str) -> None:
@@ -365,21 +370,29 @@ class Recorder:
         one.ended = True
         self._open.remove(one)
         self.ended = time.monotonic()
-        if not self._open:
+        if self._open:
+            self._attend()
+        else:
             self._entered.close()
 
     # What the hooks tell.
 
-    def _lap(self, phase: str) -> None:
+    def _attend(self) -> None:
+        """Which laps the innermost pass has: a call for each that says nothing else would be a tenth of the cost."""
+        marks = self._open[-1].is_last and self._takes_back is not None
+        self._lap = self._lap_and_mark if marks else self._observer.lap
+
+    def _lap_and_mark(self, phase: str) -> None:
+        assert self._takes_back is not None
         self._observer.lap(phase)
-        if self._open[-1].is_last and self._takes_back is not None:
-            self._takes_back.mark()
+        self._takes_back.mark()
 
     def forward_began(self, module: nn.Module, inputs: Iterable[Any]) -> None:
+        self._called = ""
         if self._backwards or not self._open:
             return  # what is computed anew for the backward pass is part of it
         one = self._open[-1]
-        kind = self._kind(module)
+        kind = self._called = self._kind(module)
         if kind:
             one.worked = True
         if kind == "forward":
@@ -389,7 +402,7 @@ class Recorder:
     def forward_ended(self, module: nn.Module) -> None:
         if self._backwards or not self._open:
             return
-        kind = self._kind(module)
+        kind = self._called
         if kind:
             self._lap(kind)
         if kind == "forward":
