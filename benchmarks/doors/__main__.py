@@ -1,6 +1,6 @@
 """Whether the three doors agree: the same step under `bench run`, `bench.watch` and pytest-benchmark.
 
-    python -m benchmarks.doors [ROUNDS]
+    python -m benchmarks.doors [ROUNDS] [MODEL]...
 
 In each round and for each model the doors start a process each, as they start it: all under the pinned allocator, with
 the same threads and the same wait policy. The processes begin together and pass over their batches in turns of 24
@@ -37,8 +37,8 @@ SUITE, SCRIPT = HERE / "loop.py", HERE / "train.py"
 RUN, WATCH, PYTEST = "bench run", "bench.watch", "pytest"
 
 
-def plan_of_suite(workers: Workers) -> Plan:
-    (listing,) = describe(workers, [str(SUITE)], {})
+def plan_of_suite(workers: Workers, models: list[str]) -> Plan:
+    (listing,) = describe(workers, [str(SUITE)], {"model": models} if models else {})
     return Plan(listing.expansion.cases, {listing.name: listing.file}, Schedule())
 
 
@@ -87,7 +87,7 @@ def main() -> None:
         os.environ[PLACE] = made
         suites, scripts = (stack.enter_context(workload.workers(threads=1)) for _ in range(2))
         pool = stack.enter_context(ThreadPoolExecutor())
-        suite = plan_of_suite(suites)
+        suite = plan_of_suite(suites, sys.argv[2:])
         models = [str(case["model"]) for case in suite.cases]
         script = plan_of_script(models)
         probe(suites, suite)
