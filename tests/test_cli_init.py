@@ -332,10 +332,10 @@ class TestHints:
         assert "GitHub" not in said
         assert "add it to .gitignore" in said
 
-    @pytest.mark.parametrize("top", ["..", "."])
-    def test_runs_that_git_ignores_need_none_either(self, mine, top):
+    @pytest.mark.parametrize(("top", "line"), [(".", "/results/"), (".", "results/"), ("..", "results/")])
+    def test_runs_that_git_ignores_need_none_either(self, mine, top, line):
         (mine / top / ".git").mkdir()
-        put(mine / top, ".gitignore", "results/\n")
+        put(mine / top, ".gitignore", f"{line}\n")
         assert "gitignore" not in init(mine).out
 
     @pytest.mark.parametrize(

@@ -341,13 +341,10 @@ def say(page: Page, form: str, everything: bool) -> None:
         for note in page.notes:
             print(plain(f"bench: {note}"), file=sys.stderr)
     else:
-        from rich.console import Console
-
+        from bench.cli.inspect import print_pages
         from bench.report.comparison import table
 
-        console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-        for part in table(page, everything):
-            console.print(part)
+        print_pages(table(page, everything))
 
 
 def ci(page: Page, junit: Path | None, log: TextIO) -> None:

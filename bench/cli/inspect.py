@@ -75,7 +75,7 @@ def show(
     else:
         print_tables(made, metric)
         if not metric and made.steps.empty and not made.ops.empty:  # it was made by bench profile, or so
-            print_profiles(made)
+            print_profiles(made, MOST_OPERATORS)
     return 0
 
 
@@ -101,7 +101,7 @@ def show_quality(run: str, metric: list[str] | None, target: float | None, as_js
     else:
         from bench.report.quality import pages
 
-        _print(pages(made, found))
+        print_pages(pages(made, found))
         _say_notes(made)
     return 0
 
@@ -147,18 +147,18 @@ def print_tables(tables: Tables, metrics: list[str] | None = None) -> None:
     from bench.report import table
     from bench.results.tables import choose
 
-    _print(table.metrics(choose(tables, metrics)) if metrics else table.overview(tables))
+    print_pages(table.metrics(choose(tables, metrics)) if metrics else table.overview(tables))
     _say_notes(tables)
 
 
-def print_profiles(tables: Tables) -> None:
-    """What was counted and profiled of each case, on the terminal."""
+def print_profiles(tables: Tables, most: int) -> None:
+    """What was counted and profiled of each case, on the terminal, with so many operators."""
     from bench.report.profile import profiles
 
-    _print(profiles(tables, MOST_OPERATORS))
+    print_pages(profiles(tables, most))
 
 
-def _print(pages: Iterable[RenderableType]) -> None:
+def print_pages(pages: Iterable[RenderableType]) -> None:
     """On the terminal: as wide as it is, or 160 columns where the output is none."""
     from rich.console import Console
 

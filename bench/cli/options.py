@@ -78,11 +78,11 @@ MemoryLimit = Annotated[
         show_default="80 % of what is free",
     ),
 ]
+MOST_OPERATORS = 12  # in the table of a profiled case, where no other number is asked for
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
 # What the verbs that judge have in common.
-MOST_OPERATORS = 12  # in the table of a profiled case, where no other number is asked for
 FORMATS = ("table", "markdown", "csv", "json")
 Metrics = Annotated[
     list[str] | None,

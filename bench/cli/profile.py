@@ -149,14 +149,10 @@ def draw(folder: folders.RunFolder, tables: Tables) -> None:
 
 
 def say(folder: folders.RunFolder, tables: Tables, most: int) -> None:
-    from rich.console import Console
-
-    from bench.report import profile
+    from bench.cli.inspect import print_profiles
     from bench.report.table import searched
 
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    for page in profile.profiles(tables, most):
-        console.print(page)
+    print_profiles(tables, most)
     for search in tables.searches:
         print(plain(searched(search)))
     place = folders.shown(folder.path)

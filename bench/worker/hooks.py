@@ -69,13 +69,12 @@ class Hooks:
 
     def _wrap_call(self) -> None:
         hooks, plain, is_compiling = self, nn.Module.__call__, torch.compiler.is_compiling
-        get_ident = threading.get_ident
 
         # The profiler looks for the module under the name `self`.
         @functools.wraps(plain)
         def told(self: nn.Module, *arguments: Any, **named: Any) -> Any:
             # While torch.compile traces a model it must find nothing here that breaks its graph.
-            if is_compiling() or hooks._is_inside or get_ident() != hooks.thread:
+            if is_compiling() or hooks._is_inside or not hooks._is_heard():
                 return plain(self, *arguments, **named)
             hooks._sees.forward_began(self, (*arguments, *named.values()))
             hooks._is_inside = True
@@ -108,7 +107,7 @@ class Hooks:
         Torch's own hooks leave out what a `step` does around them, which is a third of that of a small SGD; they
         tell of optimizers that were there before.
         """
-        hooks, plain = self, Optimizer._patch_step_function
+        hooks, sees, is_news, plain = self, self._sees, self._is_news, Optimizer._patch_step_function
 
         # Each optimizer calls it when it is made, copied or unpickled: before a scheduler takes hold of its `step`.
         @functools.wraps(plain)
@@ -118,21 +117,15 @@ class Hooks:
 
         self._put(Optimizer, "_patch_step_function", plain, told)
         before = register_optimizer_step_pre_hook(
-            lambda optimizer, *_: None if self._is_stepping else self._began_unseen(optimizer)
+            lambda optimizer, *_: sees.optimizer_began(optimizer) if is_news() else None
         )
-        after = register_optimizer_step_post_hook(
-            lambda *_: None if self._is_stepping else self._ended_unseen()
-        )
+        after = register_optimizer_step_post_hook(lambda *_: sees.optimizer_ended() if is_news() else None)
         self._wrapped.callback(before.remove)
         self._wrapped.callback(after.remove)
 
-    def _began_unseen(self, optimizer: Optimizer) -> None:
-        if self._is_heard():
-            self._sees.optimizer_began(optimizer)
-
-    def _ended_unseen(self) -> None:
-        if self._is_heard():
-            self._sees.optimizer_ended()
+    def _is_news(self) -> bool:
+        """Whether `sees` is to be told of the step of an optimizer: it is not part of one that it was told of."""
+        return not self._is_stepping and self._is_heard()
 
     def _wrap_step(self, kind: type[Optimizer]) -> None:
         if kind in self._optimizers:
@@ -142,7 +135,7 @@ class Hooks:
 
         @functools.wraps(plain)
         def told(self: Optimizer, *arguments: Any, **named: Any) -> Any:
-            if is_compiling() or hooks._is_stepping or not hooks._is_heard():
+            if is_compiling() or not hooks._is_news():
                 return plain(self, *arguments, **named)
             hooks._is_stepping = True
             hooks._sees.optimizer_began(self)

@@ -67,12 +67,15 @@ def prefer(folder: Path) -> None:
     if sys.path[0] != str(folder):
         sys.path.insert(0, str(folder))
     _folders.add(folder)
+    others = _folders - {folder}
+    if not others:
+        return  # as in every launch, whose start this is a part of
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        top = name.partition(".")[0]
-        own = folder / f"{top}.py", folder / top / "__init__.py"
-        if file and any(map(Path.is_file, own)) and _folder_of(name, Path(file)) in _folders - {folder}:
-            del sys.modules[name]
+        if file and _folder_of(name, Path(file)) in others:
+            top = folder / name.partition(".")[0]
+            if top.with_suffix(".py").is_file() or (top / "__init__.py").is_file():
+                del sys.modules[name]
 
 
 def _folder_of(module: str, file: Path) -> Path:
