@@ -8,9 +8,12 @@ MAKEFLAGS += --no-print-directory
 ifdef PYTHON
   PY := $(PYTHON)
   READY :=
+  BESIDE := # one test after the other: they may share a GPU
 else
   PY := .venv/bin/python
   READY := .venv/.ready
+  # A process for each processor. What a class or a module makes once for its tests is made by one of them.
+  BESIDE := --numprocesses logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 endif
 
 # What is measured by default; any suite file or folder: make bench SUITE=suites/models.py ARGS="-k resnet18"
@@ -49,10 +52,10 @@ baseline: $(READY) ## Renew that baseline, as after an upgrade of torch
 	$(PY) -m bench baseline save $(BASELINE) build/baseline
 
 test: $(READY) ## Run the tests
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q $(BESIDE)
 
 test-long: $(READY) ## Run the long tests: whole runs, the examples, 10,000 damaged files
-	TEST_EXAMPLES=long $(PY) -m pytest -q -m long
+	TEST_EXAMPLES=long $(PY) -m pytest -q -m long $(BESIDE)
 
 lint: $(READY) ## Check style and types: ruff, mypy
 	$(PY) -m ruff check .
@@ -61,7 +64,7 @@ lint: $(READY) ## Check style and types: ruff, mypy
 
 coverage: $(READY) ## Run the tests and show which lines of bench/ they reach, worker processes included
 	$(PY) -m coverage erase
-	$(PY) -m coverage run -m pytest -q
+	$(PY) -m coverage run -m pytest -q $(BESIDE)
 	-$(PY) -m coverage combine -q # a process that was killed leaves a file that cannot be read
 	rm -f .coverage.*
 	$(PY) -m coverage report --fail-under=90

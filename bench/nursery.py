@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import secrets
 import selectors
 import shutil
 import signal
@@ -18,10 +19,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
@@ -100,15 +101,15 @@ def launch_variables(conditions: Conditions) -> dict[str, str]:
 class Nursery:
     """One worker process, the two pipes of its own over which JSON lines go, and its scratch folder.
 
-    The folder is where launches put temporary files; it goes with the process, whichever end dies.
+    The folder is where launches put temporary files. The process makes it, so that it goes with the process,
+    at whatever moment either end dies.
     """
 
     def __init__(
         self, conditions: Conditions, logs: Path | None = None, interpreter: Interpreter | None = None
     ) -> None:
         self._interpreter = interpreter or Interpreter()
-        self.scratch = _scratch()
-        self._log = (logs or self.scratch) / "nursery.log"
+        self.scratch, self._log = _scratch(), _log(logs)
         self._process, self._requests, self._answers = self._start(conditions)
         self.closed = False
         self._buffer = b""
@@ -118,28 +119,27 @@ class Nursery:
     def _start(self, conditions: Conditions) -> tuple[subprocess.Popen[bytes], int, int]:
         read_requests, requests = os.pipe()
         answers, write_answers = os.pipe()
-        with self._log.open("ab") as output:
-            process = subprocess.Popen(
-                [
-                    self._interpreter.program,
-                    "-P",
-                    "-c",
-                    _BOOT,
-                    str(read_requests),
-                    str(write_answers),
-                    self.scratch,
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={
-                    **launch_variables(conditions),
-                    **self._interpreter.variables,
-                    _MARK: str(self.scratch),
-                },
-                pass_fds=(read_requests, write_answers),
-                start_new_session=True,  # Ctrl-C at the terminal is the parent's to handle
-            )
+        process = subprocess.Popen(
+            [
+                self._interpreter.program,
+                "-P",
+                "-c",
+                _BOOT,
+                str(read_requests),
+                str(write_answers),
+                self.scratch,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            env={
+                **launch_variables(conditions),
+                **self._interpreter.variables,
+                _MARK: str(self.scratch),
+            },
+            pass_fds=(read_requests, write_answers),
+            start_new_session=True,  # Ctrl-C at the terminal is the parent's to handle
+        )
         os.close(read_requests)
         os.close(write_answers)
         return process, requests, answers
@@ -164,6 +164,8 @@ class Nursery:
                 message = self._receive(deadline)
                 if message.get("id") != self._number:
                     continue
+                if "homeless" in message:
+                    raise _no_room(message["homeless"])
                 if "refused" in message:
                     raise Refused(message["refused"])
                 if "child" in message:
@@ -194,7 +196,8 @@ class Nursery:
         status = self._process.wait()
         if request["do"] == "launch":  # user code may have killed its parent
             return Died(status)
-        text = self._log.read_text(errors="replace")
+        self._log.seek(0)
+        text = self._log.read().decode(errors="replace")
         why = last_line(text, longest=len(text)) or "it left no message"
         return HarnessFault(f"the worker process ended: {why}", text)
 
@@ -252,6 +255,7 @@ class Nursery:
         with clearing_away():
             os.close(self._requests)
             os.close(self._answers)
+            self._log.close()
             self._process.terminate()  # it ends its child, what that left, and itself
             try:
                 ended = self._process.wait(_SOON)
@@ -288,12 +292,29 @@ class Nursery:
 
 
 def _scratch() -> Path:
+    """A name for a folder that does not exist yet."""
+    with _in_temporary_place():
+        return Path(tempfile.gettempdir(), f"epochbench-{secrets.token_hex(8)}")
+
+
+def _log(logs: Path | None) -> IO[bytes]:
+    """The file that a nursery writes to."""
+    if logs is not None:
+        return (logs / "nursery.log").open("a+b")
+    with _in_temporary_place():
+        return tempfile.TemporaryFile()
+
+
+@contextlib.contextmanager
+def _in_temporary_place() -> Iterator[None]:
     try:
-        return Path(tempfile.mkdtemp(prefix="epochbench-"))
+        yield
     except OSError as problem:
-        raise UsageError(
-            f"no temporary folder can be made: {problem.strerror}; make room, or set TMPDIR to another place"
-        ) from None
+        raise _no_room(problem.strerror) from None
+
+
+def _no_room(why: str | None) -> UsageError:
+    return UsageError(f"no temporary folder can be made: {why}; make room, or set TMPDIR to another place")
 
 
 def _opened(message: Mapping[str, Any]) -> dict[str, Any]:

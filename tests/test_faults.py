@@ -60,11 +60,20 @@ class Run:
         assert any(words in line for line in lines), f"no line had {words!r}"
 
     def send(self, number: int) -> None:
+        """Sends a signal, and keeps in mind what runs below the process then."""
+        self._held()
         try:
             self._below |= set(psutil.Process(self.process.pid).children(recursive=True))
         except psutil.NoSuchProcess:
             pass  # it was done before
         self.process.send_signal(number)
+        self.process.send_signal(signal.SIGCONT)
+
+    def _held(self) -> None:
+        """Stops it, so that it starts nothing between a look at what it has started and the signal."""
+        self.process.send_signal(signal.SIGSTOP)
+        if self.process.returncode is None:
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def ended(self) -> tuple[int, str, str]:
         """Exit code and output, once nothing of it is left."""
@@ -125,6 +134,14 @@ class TestParent:
         assert code == 0, err
         assert is_complete(tmp_path / "out", cases=4)
         assert "inference_mode" in out
+
+    def test_it_is_killed_while_it_starts_a_worker(self, tmp_path):
+        current = Run(SMALL, *EXACTLY, "--out", "out", cwd=tmp_path)
+        while not os.listdir(current.temporary) and current.process.poll() is None:
+            continue  # no sleep: the moment is short
+        current.send(signal.SIGKILL)
+        code, _, err = current.ended()
+        assert code == -signal.SIGKILL, err
 
     @pytest.mark.parametrize(
         ("number", "code", "again"),

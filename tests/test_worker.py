@@ -253,6 +253,15 @@ def test_modules_to_import_beforehand_stay_in_the_order_in_which_they_were_impor
     assert third_party(["pytest", "bench.case", "_pytest", "json"]) == ["pytest", "_pytest"]
 
 
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+@pytest.mark.parametrize("has_logs", [True, False])
+def test_where_no_temporary_folder_can_be_made_it_is_said(tmp_path, monkeypatch, start_method, has_logs):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with Workers(conditions(start_method=start_method), tmp_path if has_logs else None) as workers:
+        with pytest.raises(UsageError, match="no temporary folder can be made: No such file .*; make room, or set"):
+            describe(workers, [SMALL], {})
+
+
 def test_a_launch_reports_what_was_compiled_and_what_an_optimizer_asked_for(workers):
     overrides = {
         "mode": ["train"],

@@ -98,9 +98,12 @@ class Nursery:
 
     def serve(self) -> None:
         """Until the parent closes the line."""
+        homeless = make_folder(self._scratch)
         for line in self._requests:
             request = json.loads(line)
-            if request["do"] == "preload":
+            if homeless:
+                self.send({"id": request["id"], "homeless": homeless})
+            elif request["do"] == "preload":
                 self.send({"id": request["id"], "answer": preload(request["modules"])})
             elif unsafe := unsafe_to_fork():
                 self.send({"id": request["id"], "refused": unsafe})
@@ -187,6 +190,15 @@ def preload(modules: list[str]) -> dict[str, list[str]]:
         if thread_count() > before:
             started.append(module)
     return {"started_threads": started, "failed": failed}
+
+
+def make_folder(place: str) -> str:
+    """Makes a folder that is nobody else's; the reason where it cannot be made, or nothing."""
+    try:
+        os.mkdir(place, 0o700)
+    except OSError as problem:
+        return problem.strerror or type(problem).__name__
+    return ""
 
 
 def unsafe_to_fork() -> str:
