@@ -258,7 +258,9 @@ def test_modules_to_import_beforehand_stay_in_the_order_in_which_they_were_impor
 def test_where_no_temporary_folder_can_be_made_it_is_said(tmp_path, monkeypatch, start_method, has_logs):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
     logs = tmp_path if has_logs else None
-    no_room = pytest.raises(UsageError, match=r"no temporary folder can be made: No such file .*; make room, or set")
+    no_room = pytest.raises(
+        UsageError, match=r"no temporary folder can be made: No such file .*; make room, or set"
+    )
     with Workers(conditions(start_method=start_method), logs) as workers, no_room:
         describe(workers, [SMALL], {})
 
