@@ -38,6 +38,21 @@ EXACTLY = (*MODES, *THRICE)
 PATIENCE = 60.0  # seconds until the kernel has ended what it was told to end
 
 
+# A parent that dies with the first thing it writes, or a share of it: a request, while the worker that it is for still starts.
+ASKS_AND_DIES = """
+import os, signal
+import psutil
+from bench.cli.options import conditions
+from bench.nursery import Nursery
+
+nursery = Nursery(conditions())
+print(psutil.Process().children()[0].pid, flush=True)
+write = os.write
+os.write = lambda place, what: (write(place, what[:SHARE]), os.kill(os.getpid(), signal.SIGKILL))
+nursery.ask({"do": "preload", "modules": ["json"]}, 60.0)
+"""
+
+
 class Run:
     """`python -m bench run` in a process of its own, with a folder for its temporary files."""
 
@@ -111,6 +126,14 @@ def left_behind(word: str) -> list[str]:
     return found
 
 
+def wait_for_end_of(pid: int) -> None:
+    """Of a process that is nobody's child here; fails where it does not end."""
+    try:
+        psutil.Process(pid).wait(PATIENCE)
+    except psutil.NoSuchProcess:
+        pass
+
+
 class TestParent:
     @takes_long("kills a run again and again")
     @pytest.mark.parametrize("times", [2, 10])
@@ -142,6 +165,15 @@ class TestParent:
         current.send(signal.SIGKILL)
         code, _, err = current.ended()
         assert code == -signal.SIGKILL, err
+
+    @pytest.mark.parametrize("share", [None, 20])
+    def test_it_is_killed_before_a_worker_that_it_has_asked_can_know(self, tmp_path, share):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+        asks = ASKS_AND_DIES.replace("SHARE", str(share))
+        died = subprocess.run([sys.executable, "-c", asks], env=environment, stdout=subprocess.PIPE)
+        assert died.returncode == -signal.SIGKILL
+        wait_for_end_of(int(died.stdout))
+        assert not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize(
         ("number", "code", "again"),

@@ -100,6 +100,8 @@ class Nursery:
         """Until the parent closes the line."""
         homeless = make_folder(self._scratch)
         for line in self._requests:
+            if not line.endswith("\n"):
+                break  # the parent ended in the midst of it
             request = json.loads(line)
             if homeless:
                 self.send({"id": request["id"], "homeless": homeless})
@@ -308,7 +310,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, nursery.stop)
     tell_me_when_parent_dies(signal.SIGTERM)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    nursery.serve()
+    try:
+        nursery.serve()
+    except BrokenPipeError:
+        pass  # the parent asked and ended before the kernel was told to say so
     nursery.stop()
 
 
