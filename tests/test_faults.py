@@ -38,7 +38,7 @@ EXACTLY = (*MODES, *THRICE)
 PATIENCE = 60.0  # seconds until the kernel has ended what it was told to end
 
 
-# A parent that dies with the first thing it writes, or a share of it: a request, while the worker that it is for still starts.
+# A parent that dies with the first thing it writes, or a share of it: a request, while the worker still starts.
 ASKS_AND_DIES = """
 import os, signal
 import psutil
