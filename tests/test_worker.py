@@ -45,7 +45,7 @@ def deeds(workers, tmp_path_factory):
     pids = tmp_path_factory.mktemp("deeds") / "pids"
     os.environ["DEEDS_PIDS"] = str(pids)
     try:
-        plan = plan_of(workers, DEEDS, launches=1, timeout=20.0)
+        plan = plan_of(workers, DEEDS, launches=1, timeout=120.0)
         hanging = plan_of(workers, DEEDS, {"deed": ["hangs"]}, launches=1, timeout=2.0)
         patient = [case for case in plan.cases if case["deed"] != "hangs"]
         records = [*run(workers, Plan(patient, plan.files, plan.schedule)), *run(workers, hanging)]
@@ -110,7 +110,7 @@ class TestSpawnedLaunches:
 
     def test_a_crash_is_a_failure_there_too(self, tmp_path):
         with Workers(conditions(start_method="spawn"), tmp_path) as workers:
-            plan = plan_of(workers, DEEDS, {"deed": ["segfaults"]}, launches=1, timeout=30.0)
+            plan = plan_of(workers, DEEDS, {"deed": ["segfaults"]}, launches=1, timeout=120.0)
             (crash,) = run(workers, plan)
         assert (crash.failure, crash.message) == ("crash", "killed by SIGSEGV")
 
