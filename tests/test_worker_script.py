@@ -85,7 +85,7 @@ def deeds(workers, sources):
     """A launch of each deed, by its name."""
     names = ["raises", "exits", "forgets", "diverges", "stays"]
     found = {record.case["deed"]: record for record in run(workers, plan_of(axes={"deed": names}))}
-    found["hangs"] = once(workers, plan_of(axes={"deed": ["hangs"]}, timeout=1.5))
+    found["hangs"] = once(workers, plan_of(axes={"deed": ["hangs"]}, timeout=5.0))
     return found
 
 
@@ -171,7 +171,7 @@ class TestFailures:
             (
                 "hangs",
                 "timeout",
-                "no result within 1.5 s, killed; give it longer with --timeout; its log ends: begins",
+                "no result within 5 s, killed; give it longer with --timeout; its log ends: begins",
             ),
             ("stays", "error", "let the script run two epochs or more"),
         ],
