@@ -5,14 +5,14 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from bench.case import Case, Conditions, Schedule
-from bench.errors import BenchError, SuiteError, UsageError
-from bench.measurement import Environment, Failure, Measurement
-from bench.suite import Suite
-from bench.watch import stage, watch
+from .case import Case, Conditions, Schedule
+from .errors import BenchError, SuiteError, UsageError
+from .measurement import Environment, Failure, Measurement
+from .suite import Suite
+from .watch import stage, watch
 
 if TYPE_CHECKING:
-    from bench.results.tables import Tables, read
+    from .results.tables import Tables, read
 
 __all__ = [
     "BenchError",
@@ -40,7 +40,7 @@ except PackageNotFoundError:  # a checkout that is run as it is
 def __getattr__(name: str) -> Any:
     # The tables need pandas, whose import takes half a second: it is made by the first who reads.
     if name in ("read", "Tables"):
-        from bench.results import tables
+        from .results import tables
 
         return getattr(tables, name)
     raise AttributeError(f"module 'bench' has no attribute {name!r}")

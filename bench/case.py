@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from bench.errors import UsageError
+from .errors import UsageError
 
 AxisValue: TypeAlias = str | int | float | bool | None
 

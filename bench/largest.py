@@ -12,12 +12,12 @@ from pathlib import Path
 
 import psutil
 
-from bench.analysis.largest import Search, attempt, searches
-from bench.case import Case
-from bench.machine.doctor.memory import LIMITS
-from bench.machine.kernel import control_groups, text_of
-from bench.measurement import SEARCHED
-from bench.runner import Asks, Budget, Job, Plan, Record, launch
+from .analysis.largest import Search, attempt, searches
+from .case import Case
+from .machine.doctor.memory import LIMITS
+from .machine.kernel import control_groups, text_of
+from .measurement import SEARCHED
+from .runner import Asks, Budget, Job, Plan, Record, launch
 
 SHARE = 0.8  # of the memory that is free, for a launch on the CPU
 

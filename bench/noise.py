@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench.analysis.estimate import estimate, smallest_change, variation
-from bench.analysis.guards import contamination
-from bench.analysis.launch import launch_values
-from bench.case import Case, Schedule
-from bench.machine.doctor import Noise
-from bench.measurement import TIMED, Measurement
-from bench.nursery import Workers
-from bench.runner import Job, Plan, describe, launch, probe
+from .analysis.estimate import estimate, smallest_change, variation
+from .analysis.guards import contamination
+from .analysis.launch import launch_values
+from .case import Case, Schedule
+from .machine.doctor import Noise
+from .measurement import TIMED, Measurement
+from .nursery import Workers
+from .runner import Job, Plan, describe, launch, probe
 
 _SUITE = str(Path(__file__).parent / "worker" / "steady.py")
 _PAIRS_A_NURSERY = 2

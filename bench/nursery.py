@@ -26,10 +26,10 @@ from typing import IO, Any
 
 import psutil
 
-from bench.case import Conditions
-from bench.errors import BenchError, HarnessFault, UsageError
-from bench.logs import end_of, last_line
-from bench.signals import clearing_away, interruptible
+from .case import Conditions
+from .errors import BenchError, HarnessFault, UsageError
+from .logs import end_of, last_line
+from .signals import clearing_away, interruptible
 
 # The running Epochbench is the one that measures, whatever else of that name the interpreter could
 # import: -P keeps the working directory (which may hold a folder called bench) out of the search.

@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from bench import __version__
-from bench.case import ALLOCATORS, MAX, AxisValue, Case, spell
-from bench.errors import BenchError, UsageError
-from bench.report.units import plain
-from bench.suite import Suite
+from . import __version__
+from .case import ALLOCATORS, MAX, AxisValue, Case, spell
+from .errors import BenchError, UsageError
+from .report.units import plain
+from .suite import Suite
 
 SUITES, ALLOCATOR = "bench_suites", "bench_allocator"  # keys of pytest's configuration
 TEST_FILES = ("test_*.py", "*_test.py", "conftest.py")
@@ -141,7 +141,7 @@ class SuiteFile(pytest.Module):
 
     def loaded(self) -> tuple[ModuleType, list[Suite]]:
         """The file and its suites; it is imported once however often it is collected."""
-        from bench.worker import suites
+        from .worker import suites
 
         loaded = self.config.stash[_LOADED]
         if self.path not in loaded:
@@ -162,7 +162,7 @@ def cases(suite: Suite) -> list[Case]:
     """The cases of a suite on this machine. Raises UsageError, also where its own `exclude` fails."""
     devices = ["cpu"]
     if suite.needs_devices({}):
-        from bench.worker.environment import available_devices  # torch: only where it must be
+        from .worker.environment import available_devices  # torch: only where it must be
 
         devices = available_devices()
     try:
@@ -170,7 +170,7 @@ def cases(suite: Suite) -> list[Case]:
     except UsageError:
         raise
     except Exception as problem:
-        from bench.worker.suites import one_line
+        from .worker.suites import one_line
 
         raise UsageError(f"suite {suite.name!r} cannot be expanded: {one_line(problem)}") from None
 
@@ -201,7 +201,7 @@ class CaseTest(pytest.Function):
         self, excinfo: pytest.ExceptionInfo[BaseException]
     ) -> Any:
         """What Epochbench says on purpose, alone; of anything else the frames from the user's own code on."""
-        from bench.worker.suites import FOREIGN
+        from .worker.suites import FOREIGN
 
         if isinstance(excinfo.value, BenchError):
             return plain(str(excinfo.value))
@@ -225,7 +225,7 @@ def timed(suite: Suite, case: Case, config: pytest.Config, folder: Path) -> Call
     """
 
     def run(benchmark: Any) -> None:
-        from bench.worker import stepwise, suites
+        from .worker import stepwise, suites
 
         if case.seeks_largest:
             pytest.skip(f"batch_size={MAX}: bench run alone looks for the largest that fits")

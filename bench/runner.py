@@ -19,11 +19,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.case import COUNT_THREADS, Apart, AxisValue, Case, Conditions, Schedule
-from bench.errors import SuiteError
-from bench.logs import last_line
-from bench.machine.telemetry import Readings
-from bench.measurement import (
+from .case import COUNT_THREADS, Apart, AxisValue, Case, Conditions, Schedule
+from .errors import SuiteError
+from .logs import last_line
+from .machine.telemetry import Readings
+from .measurement import (
     COUNTED,
     PHASED,
     PROFILED,
@@ -34,9 +34,9 @@ from bench.measurement import (
     Failure,
     Measurement,
 )
-from bench.nursery import Died, TimedOut
-from bench.script import Script, column
-from bench.suite import Expansion
+from .nursery import Died, TimedOut
+from .script import Script, column
+from .suite import Expansion
 
 Record = Measurement | Failure
 

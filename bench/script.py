@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.case import AxisValue, Case, spell
-from bench.errors import SuiteError, UsageError
-from bench.suite import AVAILABLE, Expansion, Suite
+from .case import AxisValue, Case, spell
+from .errors import SuiteError, UsageError
+from .suite import AVAILABLE, Expansion, Suite
 
 _VARIABLE, _ARGUMENT = "env:", "arg:"
 # Of these a process takes notice once, before a script that is run in it could be given them.

@@ -13,9 +13,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from bench.case import AxisValue, spell
-from bench.errors import UsageError
-from bench.suite import parse_value
+from .case import AxisValue, spell
+from .errors import UsageError
+from .suite import parse_value
 
 
 class Selectable(Protocol):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from bench.errors import Interrupted
+from .errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

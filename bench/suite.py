@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.case import DEFAULTS, RESERVED, AxisValue, Case, check_value, spell, unused_axes
-from bench.errors import SuiteError, UsageError
+from .case import DEFAULTS, RESERVED, AxisValue, Case, check_value, spell, unused_axes
+from .errors import SuiteError, UsageError
 
 AVAILABLE = "available"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

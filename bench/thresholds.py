@@ -16,10 +16,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.analysis.policy import ACTIONS, Rule
-from bench.analysis.sides import FOREIGN_METRICS
-from bench.errors import UsageError
-from bench.measurement import METRICS, Metric, metric
+from .analysis.policy import ACTIONS, Rule
+from .analysis.sides import FOREIGN_METRICS
+from .errors import UsageError
+from .measurement import METRICS, Metric, metric
 
 SELECTORS = ("metric", "suite", "case", "device")
 

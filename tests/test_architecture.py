@@ -139,7 +139,8 @@ def imports(source: str, of: str = "bench.nowhere") -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
-            package = of.split(".")[: -node.level] if node.level else []
+            inside = of.split(".") + (["__init__"] if of in FILES and FILES[of].name == "__init__.py" else [])
+            package = inside[: -node.level] if node.level else []
             base = ".".join([*package, *([node.module] if node.module else [])])
             yield from (f"{base}.{name.name}" for name in node.names)
         elif isinstance(node, ast.Call) and called(node) in ("importlib.import_module", "__import__"):

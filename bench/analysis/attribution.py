@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.analysis.sides import CaseSide
-from bench.measurement import STAGES
+from ..measurement import STAGES
+from .sides import CaseSide
 
 
 def moved_phase(base: CaseSide, candidate: CaseSide, metric: str) -> str:

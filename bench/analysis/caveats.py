@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.analysis.estimate import interval_rank
-from bench.analysis.guards import remarks
-from bench.analysis.launch import Launch, same_work_each_epoch
-from bench.analysis.progress import target_loss
-from bench.analysis.stopping import width
-from bench.measurement import WARMUP_EPOCHS, Failure
+from ..measurement import WARMUP_EPOCHS, Failure
+from .estimate import interval_rank
+from .guards import remarks
+from .launch import Launch, same_work_each_epoch
+from .progress import target_loss
+from .stopping import width
 
 CAVEATS = (
     "few_launches",  # too few for a 95 % interval

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bench.measurement import Environment
+from ..measurement import Environment
 
 # Fields of Environment whose difference changes times by itself.
 FOR_TIME = (

@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from bench.analysis.estimate import coverage, interval_rank
-from bench.analysis.policy import Policy
-from bench.measurement import Metric
+from ..measurement import Metric
+from .estimate import coverage, interval_rank
+from .policy import Policy
 
 VERDICTS = ("regressed", "improved", "inconclusive", "not_measured", "equivalent")
 

@@ -9,8 +9,9 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench.analysis.comparability import same_for_counts, same_for_machine_counts
-from bench.analysis.compare import (
+from ..measurement import Metric, metric
+from .comparability import same_for_counts, same_for_machine_counts
+from .compare import (
     EXACT,
     SHOWN,
     Between,
@@ -24,9 +25,8 @@ from bench.analysis.compare import (
     smallest_seen,
     unpaired,
 )
-from bench.analysis.policy import SIDE_BY_SIDE, THRESHOLDS, Policy, Rule, policy
-from bench.analysis.sides import FOREIGN_METRICS, CaseSide, Side
-from bench.measurement import Metric, metric
+from .policy import SIDE_BY_SIDE, THRESHOLDS, Policy, Rule, policy
+from .sides import FOREIGN_METRICS, CaseSide, Side
 
 # The standard deviation of the logarithm between runs of the same code, where no earlier runs tell: measured on a
 # shared machine with two processors (docs/methodology.md).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from bench.measurement import STAGES, Counts, OperatorCount, Peak
+from ..measurement import STAGES, Counts, OperatorCount, Peak
 
 # Families of operators by what their names hold; the first that fits.
 _FAMILIES = (

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import median
 
-from bench.measurement import Measurement
+from ..measurement import Measurement
 
 # Shares of the wall time that the guards watched: the loop after its first epoch.
 WAITING = 0.05  # its threads had no processor, all together: they wait for each other at every barrier

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.case import MAX, Case
-from bench.measurement import SEARCHED, Failure, Measurement, StageRecord
+from ..case import MAX, Case
+from ..measurement import SEARCHED, Failure, Measurement, StageRecord
 
 START = 16
 MOST = 2**20  # where the data have no length

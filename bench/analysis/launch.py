@@ -10,11 +10,11 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.analysis.counts import count_values, rates
-from bench.analysis.guards import contamination
-from bench.analysis.progress import progress, target_loss
-from bench.analysis.warmup import find_warmup
-from bench.measurement import PHASED, STAGES, TIMED, WARMUP_EPOCHS, Measurement, Peak, StageRecord
+from ..measurement import PHASED, STAGES, TIMED, WARMUP_EPOCHS, Measurement, Peak, StageRecord
+from .counts import count_values, rates
+from .guards import contamination
+from .progress import progress, target_loss
+from .warmup import find_warmup
 
 
 @dataclass(frozen=True)

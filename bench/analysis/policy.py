@@ -7,7 +7,7 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench.measurement import Metric
+from ..measurement import Metric
 
 ACTIONS = ("fail", "warn", "ignore")
 

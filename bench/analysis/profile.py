@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.measurement import AutogradGraph, OperatorTime, Profile
+from ..measurement import AutogradGraph, OperatorTime, Profile
 
 
 @dataclass(frozen=True)

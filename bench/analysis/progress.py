@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from bench.case import Case
-from bench.measurement import Measurement, StageRecord
+from ..case import Case
+from ..measurement import Measurement, StageRecord
 
 ACCURACY = "accuracy"  # the metric of the test stage that is shown beside a loss
 

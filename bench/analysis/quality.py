@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context
 from statistics import median
 
-from bench.analysis.progress import ACCURACY, Progress, target_loss
-from bench.case import AxisValue, Case
+from ..case import AxisValue, Case
+from .progress import ACCURACY, Progress, target_loss
 
 # The loss is nearly the best where it is no farther above it than this share of it.
 NEARLY = 0.05

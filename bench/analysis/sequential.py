@@ -23,7 +23,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bench.analysis.compare import EQUIVALENCE, FAMILY, SHOWN
+from .compare import EQUIVALENCE, FAMILY, SHOWN
 
 Key = TypeVar("Key", bound=Hashable)
 

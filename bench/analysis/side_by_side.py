@@ -12,8 +12,10 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from bench.analysis.compare import EXACT, Observed, Row
-from bench.analysis.comparing import (
+from ..case import MOST_PAIRS
+from ..measurement import COUNTED, METRICS, Failure, Measurement
+from .compare import EXACT, Observed, Row
+from .comparing import (
     Asked,
     Pair,
     caveats_of,
@@ -26,13 +28,11 @@ from bench.analysis.comparing import (
     policy_of,
     work_that_differs,
 )
-from bench.analysis.guards import contamination
-from bench.analysis.launch import launch_values
-from bench.analysis.policy import Policy
-from bench.analysis.sequential import Finding, Pairs, find, looks_at, verdicts
-from bench.analysis.sides import CaseSide, Side
-from bench.case import MOST_PAIRS
-from bench.measurement import COUNTED, METRICS, Failure, Measurement
+from .guards import contamination
+from .launch import launch_values
+from .policy import Policy
+from .sequential import Finding, Pairs, find, looks_at, verdicts
+from .sides import CaseSide, Side
 
 _NOTABLE = 0.01  # a share: a slot effect above it is worth a word
 _MOST_FAILURES = 2  # of one case, where something of it was measured before

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.analysis.compare import Observed
-from bench.measurement import Environment, Metric
+from ..measurement import Environment, Metric
+from .compare import Observed
 
 # What other tools measure, each by its unit; a case of theirs has one of them.
 FOREIGN_METRICS: Mapping[str, Metric] = {

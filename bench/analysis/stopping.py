@@ -14,11 +14,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench.analysis.estimate import estimate
-from bench.analysis.guards import contamination
-from bench.analysis.launch import counting, launch_values
-from bench.case import Case, Schedule
-from bench.measurement import METRICS, TIMED, Failure, Measurement
+from ..case import Case, Schedule
+from ..measurement import METRICS, TIMED, Failure, Measurement
+from .estimate import estimate
+from .guards import contamination
+from .launch import counting, launch_values
 
 # Memory moves in pages and arenas: its interval is judged by the threshold of its class.
 _MEMORY_TOLERANCE = 0.05

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 import typer
 
-from bench.cli import ab, bisect, compare, doctor, init, inspect, listing, profile, run, selftest
-from bench.errors import HarnessFault, Interrupted, UsageError
-from bench.report.units import plain
+from ..errors import HarnessFault, Interrupted, UsageError
+from ..report.units import plain
+from . import ab, bisect, compare, doctor, init, inspect, listing, profile, run, selftest
 
 USAGE, FAULT, INTERRUPTED = 2, 70, 130
 

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.case import MOST_PAIRS, Schedule
-from bench.cli.compare import check_asked, ci, phases, rules_of, say, write, write_error
-from bench.cli.measuring import Wishes, command, lock, watching
-from bench.cli.options import (
+from ..case import MOST_PAIRS, Schedule
+from ..errors import Interrupted, UsageError
+from ..results import folder as folders
+from ..signals import stoppable
+from .compare import check_asked, ci, phases, rules_of, say, write, write_error
+from .measuring import Wishes, command, lock, watching
+from .options import (
     FORMATS,
     Allocator,
     AllowInconclusive,
@@ -42,17 +45,14 @@ from bench.cli.options import (
     conditions,
     seconds,
 )
-from bench.cli.pairing import pairing
-from bench.errors import Interrupted, UsageError
-from bench.results import folder as folders
-from bench.signals import stoppable
+from .pairing import pairing
 
 if TYPE_CHECKING:
-    from bench.analysis.comparing import Asked
-    from bench.analysis.policy import Rule
-    from bench.analysis.side_by_side import SideBySide
-    from bench.gate.session import Session
-    from bench.report.comparison import Page
+    from ..analysis.comparing import Asked
+    from ..analysis.policy import Rule
+    from ..analysis.side_by_side import SideBySide
+    from ..gate.session import Session
+    from ..report.comparison import Page
 
 
 def register(app: typer.Typer) -> None:
@@ -107,8 +107,8 @@ def ab(
             raise UsageError(f"unknown format {form!r}; there are {', '.join(FORMATS)}")
         if pairs < 1:
             raise UsageError(f"pairs must be at least 1, not {pairs}")
-        from bench.gate.session import Request, opened, resolve
-        from bench.gate.versions import told_apart
+        from ..gate.session import Request, opened, resolve
+        from ..gate.versions import told_apart
 
         versions, suites = told_apart(arguments or [])
         axes, its = axes_and_script(context, axis, script, suites)
@@ -148,8 +148,8 @@ def ab(
 
 def side_by_side(metrics: Sequence[str], rules: Sequence[Rule]) -> Asked:
     """What is asked of launches that are measured in pairs: times are told apart from a percent on."""
-    from bench.analysis.comparing import Asked
-    from bench.analysis.policy import SIDE_BY_SIDE, THRESHOLDS
+    from ..analysis.comparing import Asked
+    from ..analysis.policy import SIDE_BY_SIDE, THRESHOLDS
 
     return Asked(metrics, rules, standards={**THRESHOLDS, "time": SIDE_BY_SIDE})
 
@@ -173,8 +173,8 @@ def measured(session: Session, asked: Asked, wishes: Wishes) -> tuple[SideBySide
 
 def page_of(session: Session, judge: SideBySide, allow_inconclusive: bool) -> Page:
     """All verdicts as the page that every surface says."""
-    from bench.analysis.compare import outcome
-    from bench.report.comparison import Page
+    from ..analysis.compare import outcome
+    from ..report.comparison import Page
 
     rows = judge.end()
     base, candidate = judge.sides(*(side.label for side in session.sides))
@@ -194,8 +194,8 @@ def page_of(session: Session, judge: SideBySide, allow_inconclusive: bool) -> Pa
 
 def gate_here(session: Session) -> list[str]:
     """How good the gate is on this machine, where a self-test has told."""
-    from bench.gate.selftest import Decision, scores
-    from bench.results import selftests
+    from ..gate.selftest import Decision, scores
+    from ..results import selftests
 
     made = [Decision(**one) for one in selftests.latest(session.environments[1])]
     said = [f"{one.arm}: {one.found} of {one.decisions} called" for one in scores(made)]
@@ -204,10 +204,10 @@ def gate_here(session: Session) -> list[str]:
 
 def keep(session: Session, page: Page) -> None:
     """Tables of each side, the verdicts and their picture, in the folder of the A/B."""
-    from bench.gate.session import NAMES
-    from bench.report import ci as surfaces
-    from bench.report.plots import draw_comparison
-    from bench.results import tables
+    from ..gate.session import NAMES
+    from ..report import ci as surfaces
+    from ..report.plots import draw_comparison
+    from ..results import tables
 
     for name in NAMES:
         folder = folders.RunFolder(session.place / name)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.case import MOST_PAIRS, Schedule
-from bench.cli.ab import measured, page_of, side_by_side
-from bench.cli.measuring import Wishes, command, lock
-from bench.cli.options import (
+from ..case import MOST_PAIRS, Schedule
+from ..signals import stoppable
+from .ab import measured, page_of, side_by_side
+from .measuring import Wishes, command, lock
+from .options import (
     Allocator,
     Axis,
     Build,
@@ -31,13 +32,12 @@ from bench.cli.options import (
     overrides,
     seconds,
 )
-from bench.signals import stoppable
 
 if TYPE_CHECKING:
-    from bench.analysis.compare import Row
-    from bench.analysis.comparing import Asked
-    from bench.gate.session import Request
-    from bench.report.comparison import Page
+    from ..analysis.compare import Row
+    from ..analysis.comparing import Asked
+    from ..gate.session import Request
+    from ..report.comparison import Page
 
 UNDECIDED = 3
 
@@ -65,9 +65,9 @@ def bisect(
     debug: Debug = False,
 ) -> int:
     """Find the commit that made a case slower: exit 0 where it is found, 3 where that cannot be decided."""
-    from bench.gate import bisect as bisection
-    from bench.gate.session import Request
-    from bench.gate.trees import Repository
+    from ..gate import bisect as bisection
+    from ..gate.session import Request
+    from ..gate.trees import Repository
 
     request = Request(
         suites=suites or [],
@@ -114,8 +114,8 @@ def bisect(
 
 def compared(base: str, candidate: str, request: Request, asked: Asked, wishes: Wishes) -> Page:
     """The page of two commits. What was measured for it is not kept: a bisection answers one question."""
-    from bench.gate.session import opened
-    from bench.gate.versions import Version
+    from ..gate.session import opened
+    from ..gate.versions import Version
 
     versions = Version(f"ref={base}", ref=base), Version(f"ref={candidate}", ref=candidate)
     with tempfile.TemporaryDirectory(prefix="epochbench-bisect-") as folder:
@@ -134,6 +134,6 @@ def row_of(page: Page, like: Row) -> Row | None:
 
 
 def said(row: Row | None) -> str:
-    from bench.cli.pairing import said_of
+    from .pairing import said_of
 
     return "the case is not there" if row is None else f"{row.case}: {said_of(row)}"

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from bench.cli.options import (
+from ..errors import UsageError
+from ..report.units import plain
+from .options import (
     FORMATS,
     AllowInconclusive,
     Debug,
@@ -25,16 +27,14 @@ from bench.cli.options import (
     Run,
     Thresholds,
 )
-from bench.errors import UsageError
-from bench.report.units import plain
 
 if TYPE_CHECKING:
-    from bench.analysis.comparability import Difference
-    from bench.analysis.compare import Row
-    from bench.analysis.comparing import Asked
-    from bench.analysis.policy import Rule
-    from bench.analysis.sides import Side
-    from bench.report.comparison import Page
+    from ..analysis.comparability import Difference
+    from ..analysis.compare import Row
+    from ..analysis.comparing import Asked
+    from ..analysis.policy import Rule
+    from ..analysis.sides import Side
+    from ..report.comparison import Page
 
 NOT_COMPARABLE = 4
 THRESHOLDS = Path("thresholds.toml")
@@ -148,7 +148,7 @@ def page_of(
     allow_inconclusive: bool,
 ) -> Page | NotComparable:
     """What came of comparing what these words name."""
-    from bench.results.sides import read_side
+    from ..results.sides import read_side
 
     first = selected(read_side(base), keyword)
     rules, file = rules_of(thresholds)
@@ -175,7 +175,7 @@ def selected(side: Side, keyword: str | None, may_be_empty: bool = False) -> Sid
     """The side with the cases that -k takes. Raises UsageError where there is none."""
     if keyword is None:
         return side
-    from bench.selection import parse
+    from ..selection import parse
 
     takes = parse(keyword)
     cases = {name: case for name, case in side.cases.items() if takes(_Case(name, side.axes.get(name, {})))}
@@ -187,7 +187,7 @@ def selected(side: Side, keyword: str | None, may_be_empty: bool = False) -> Sid
 
 def rules_of(path: Path | None) -> tuple[Sequence[Rule], Path | None]:
     """The thresholds: of the file that is named, or that lies where the command runs."""
-    from bench.thresholds import read_thresholds
+    from ..thresholds import read_thresholds
 
     file = path if path is not None else THRESHOLDS if THRESHOLDS.is_file() else None
     return ([], None) if file is None else (read_thresholds(file), file)
@@ -195,8 +195,8 @@ def rules_of(path: Path | None) -> tuple[Sequence[Rule], Path | None]:
 
 def within(side: Side, axis: str, metrics: Sequence[str], rules: Sequence[Rule], file: Path | None) -> Page:
     """The page of the values of an axis. Nothing of it fails a build: it is an answer, no gate."""
-    from bench.analysis.comparing import Asked, by_axis
-    from bench.report.comparison import Page
+    from ..analysis.comparing import Asked, by_axis
+    from ..report.comparison import Page
 
     there = sorted({name for axes in side.axes.values() for name in axes})
     if axis not in there:
@@ -219,11 +219,11 @@ def between(
     allow_inconclusive: bool,
 ) -> Page:
     """The page of two sides that were measured at different times."""
-    from bench.analysis.compare import outcome
-    from bench.analysis.comparing import Asked
-    from bench.analysis.comparing import compare as compare_sides
-    from bench.report.comparison import Page
-    from bench.results.history import between_runs_of
+    from ..analysis.compare import outcome
+    from ..analysis.comparing import Asked
+    from ..analysis.comparing import compare as compare_sides
+    from ..report.comparison import Page
+    from ..results.history import between_runs_of
 
     asked = Asked(metrics, rules, across, between_runs_of(first, second))
     compared = compare_sides(first, second, asked)
@@ -261,7 +261,7 @@ def check_common(first: Side, second: Side) -> None:
 
 def check_metrics(side: Side, patterns: Sequence[str]) -> None:
     """Raises UsageError for a pattern that matches no metric of a side."""
-    from bench.thresholds import meant, some
+    from ..thresholds import meant, some
 
     there = sorted({name for case in side.cases.values() for name in case.observed})
     for pattern in patterns:
@@ -272,7 +272,7 @@ def check_metrics(side: Side, patterns: Sequence[str]) -> None:
 
 def check_asked(first: Side, asked: Asked, file: Path | None) -> None:
     """Raises UsageError for a pattern, on the command line or in the thresholds, that matches nothing."""
-    from bench.thresholds import check_used
+    from ..thresholds import check_used
 
     check_metrics(first, asked.metrics)
     if file is not None:
@@ -286,7 +286,7 @@ def check_asked(first: Side, asked: Asked, file: Path | None) -> None:
 
 def phases(first: Side, second: Side, rows: Sequence[Row]) -> dict[tuple[str, str], str]:
     """For each time that changed, the phase that changed most."""
-    from bench.analysis.attribution import moved_phase
+    from ..analysis.attribution import moved_phase
 
     found = {}
     for row in rows:
@@ -299,8 +299,8 @@ def phases(first: Side, second: Side, rows: Sequence[Row]) -> dict[tuple[str, st
 
 def not_alike(first: Side, second: Side, metrics: Sequence[str]) -> list[Difference]:
     """In what the two sides' machines and software differ that matters to these metrics, as far as both are known."""
-    from bench.analysis.comparability import differences, differences_for_counts
-    from bench.analysis.comparing import are_exact
+    from ..analysis.comparability import differences, differences_for_counts
+    from ..analysis.comparing import are_exact
 
     if first.environment is None or second.environment is None:
         return []
@@ -309,7 +309,7 @@ def not_alike(first: Side, second: Side, metrics: Sequence[str]) -> list[Differe
 
 
 def say_not_comparable(sides: NotComparable, junit: Path | None, log: TextIO) -> int:
-    from bench.report import ci as surfaces
+    from ..report import ci as surfaces
 
     first, second = sides.first, sides.second
     what = f"{first.name} and {second.name} are not comparable:"
@@ -330,7 +330,7 @@ def say_not_comparable(sides: NotComparable, junit: Path | None, log: TextIO) ->
 
 def say(page: Page, form: str, everything: bool) -> None:
     """Prints the page in the format that was asked for."""
-    from bench.report import ci as surfaces
+    from ..report import ci as surfaces
 
     if form == "json":
         print(surfaces.as_json(page), end="")
@@ -341,15 +341,15 @@ def say(page: Page, form: str, everything: bool) -> None:
         for note in page.notes:
             print(plain(f"bench: {note}"), file=sys.stderr)
     else:
-        from bench.cli.inspect import print_pages
-        from bench.report.comparison import table
+        from ..report.comparison import table
+        from .inspect import print_pages
 
         print_pages(table(page, everything))
 
 
 def ci(page: Page, junit: Path | None, log: TextIO) -> None:
     """What CI servers read: JUnit XML where it is asked for, annotations and the step summary on GitHub Actions."""
-    from bench.report import ci as surfaces
+    from ..report import ci as surfaces
 
     if junit is not None:
         write(junit, surfaces.junit(page), "--junit")
@@ -377,15 +377,15 @@ def tell_github(annotations: Iterable[str], markdown: str, log: TextIO) -> None:
 
 def write_error(junit: Path, kind: str, message: str) -> None:
     """In the place of an older report, so that nobody reads that for this comparison."""
-    from bench.report import ci as surfaces
+    from ..report import ci as surfaces
 
     write(junit, surfaces.junit_error(kind, message), "--junit")
 
 
 def draw(page: Page, folder: Path) -> None:
     """The forest plot of the rows, as PNG and SVG."""
-    from bench.report.plots import draw_comparison
-    from bench.results.folder import shown
+    from ..report.plots import draw_comparison
+    from ..results.folder import shown
 
     for path in draw_comparison(page, folder):
         if path.suffix == ".png":
@@ -407,8 +407,8 @@ def save(
     debug: Debug = False,
 ) -> int:
     """Keep a run as a baseline in results/baselines/: summary, counts and environment."""
-    from bench.results import baselines
-    from bench.results.folder import shown
+    from ..results import baselines
+    from ..results.folder import shown
 
     print(f"kept: {shown(baselines.save(name, run))}")
     return 0
@@ -416,7 +416,7 @@ def save(
 
 def list_baselines(debug: Debug = False) -> int:
     """List the baselines."""
-    from bench.results import baselines
+    from ..results import baselines
 
     for name in baselines.names():
         print(name)

@@ -8,16 +8,16 @@ from typing import Annotated
 
 import typer
 
-from bench.case import Conditions
-from bench.cli.measuring import say_waiting
-from bench.cli.options import Debug, Json, conditions, seconds
-from bench.cli.progress import waiting
-from bench.machine.doctor import Finding, Noise, as_json, examine
-from bench.machine.gpu import open_gpus
-from bench.machine.lock import one_at_a_time
-from bench.noise import probe_noise
-from bench.nursery import Workers
-from bench.signals import stoppable
+from ..case import Conditions
+from ..machine.doctor import Finding, Noise, as_json, examine
+from ..machine.gpu import open_gpus
+from ..machine.lock import one_at_a_time
+from ..noise import probe_noise
+from ..nursery import Workers
+from ..signals import stoppable
+from .measuring import say_waiting
+from .options import Debug, Json, conditions, seconds
+from .progress import waiting
 
 _MOST_CARDS = 16
 
@@ -69,6 +69,6 @@ def measure(standard: Conditions, duration: float, no_wait: bool) -> list[Noise]
 def show(findings: Sequence[Finding] = (), noise: Sequence[Noise] = ()) -> None:
     from rich.console import Console
 
-    from bench.report.checkup import page
+    from ..report.checkup import page
 
     Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(page(findings, noise))

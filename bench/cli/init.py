@@ -15,11 +15,11 @@ from typing import Annotated, Any
 
 import typer
 
-from bench import __version__
-from bench.cli.options import Debug
-from bench.cli.own_model import OwnModel, find_model
-from bench.errors import UsageError
-from bench.report.units import plain
+from .. import __version__
+from ..errors import UsageError
+from ..report.units import plain
+from .options import Debug
+from .own_model import OwnModel, find_model
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 WORKFLOW = ".github/workflows/bench.yml"

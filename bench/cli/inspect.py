@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import MOST_OPERATORS, Debug, Json, Run
-from bench.errors import ResultsError, UsageError
-from bench.report.units import plain, plain_json
-from bench.results import folder as folders
+from ..errors import ResultsError, UsageError
+from ..report.units import plain, plain_json
+from ..results import folder as folders
+from .options import MOST_OPERATORS, Debug, Json, Run
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from bench.results.tables import Tables
+    from ..results.tables import Tables
 
 RunOrTable = Annotated[
     str,
@@ -64,7 +64,7 @@ def show(
         return show_quality(run, metric, target_loss, as_json)
     if target_loss is not None:
         raise UsageError("--target-loss is what --quality compares by; give --quality too")
-    from bench.results import files, tables
+    from ..results import files, tables
 
     made = files.read_summary(Path(run)) if files.is_table(run) else tables.read(run)
     if made.summary.empty and made.failures.empty:
@@ -81,8 +81,8 @@ def show(
 
 def show_quality(run: str, metric: list[str] | None, target: float | None, as_json: bool) -> int:
     """Prints how soon each trained case of a run was how good."""
-    from bench.analysis.quality import groups
-    from bench.results import tables
+    from ..analysis.quality import groups
+    from ..results import tables
 
     if metric:
         raise UsageError("--quality has columns of its own; leave out --metric, or --quality")
@@ -95,11 +95,11 @@ def show_quality(run: str, metric: list[str] | None, target: float | None, as_js
             f"{run} holds no trained case, so no loss over time; measure one: bench run --axis mode=train"
         )
     if as_json:
-        from bench.report.quality import as_json as quality_json
+        from ..report.quality import as_json as quality_json
 
         print(plain_json(quality_json(found)))
     else:
-        from bench.report.quality import pages
+        from ..report.quality import pages
 
         print_pages(pages(made, found))
         _say_notes(made)
@@ -108,7 +108,7 @@ def show_quality(run: str, metric: list[str] | None, target: float | None, as_js
 
 def rebuild_tables(run: Run = "latest", debug: Debug = False) -> int:
     """Rebuild the tables of a run from its journal."""
-    from bench.results import tables
+    from ..results import tables
 
     folder = _run_folder(run, "tables")
     made = tables.read(folder.path)
@@ -122,8 +122,8 @@ def rebuild_tables(run: Run = "latest", debug: Debug = False) -> int:
 
 def plot(run: Run = "latest", debug: Debug = False) -> int:
     """Draw the pictures of a run."""
-    from bench.report import plots
-    from bench.results import tables
+    from ..report import plots
+    from ..results import tables
 
     folder = _run_folder(run, "plot")
     made = tables.read(folder.path)
@@ -135,7 +135,7 @@ def plot(run: Run = "latest", debug: Debug = False) -> int:
 
 def _run_folder(run: str, verb: str) -> folders.RunFolder:
     """The folder of a run. Raises ResultsError for a table alone, which holds no launches."""
-    from bench.results import files
+    from ..results import files
 
     if files.is_table(run):
         raise ResultsError(f"{run} is a file; bench {verb} needs all of a run: name its folder")
@@ -144,8 +144,8 @@ def _run_folder(run: str, verb: str) -> folders.RunFolder:
 
 def print_tables(tables: Tables, metrics: list[str] | None = None) -> None:
     """The tables on the terminal."""
-    from bench.report import table
-    from bench.results.tables import choose
+    from ..report import table
+    from ..results.tables import choose
 
     print_pages(table.metrics(choose(tables, metrics)) if metrics else table.overview(tables))
     _say_notes(tables)
@@ -153,7 +153,7 @@ def print_tables(tables: Tables, metrics: list[str] | None = None) -> None:
 
 def print_profiles(tables: Tables, most: int) -> None:
     """What was counted and profiled of each case, on the terminal, with so many operators."""
-    from bench.report.profile import profiles
+    from ..report.profile import profiles
 
     print_pages(profiles(tables, most))
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import typer
 
-from bench.case import Case, spell
-from bench.cli.options import Axis, Debug, Json, Keyword, Suites, conditions, overrides, suite_files
-from bench.errors import UsageError
-from bench.nursery import Workers
-from bench.report.units import plain, plain_json
-from bench.runner import SuiteListing, describe
-from bench.selection import parse
+from ..case import Case, spell
+from ..errors import UsageError
+from ..nursery import Workers
+from ..report.units import plain, plain_json
+from ..runner import SuiteListing, describe
+from ..selection import parse
+from .options import Axis, Debug, Json, Keyword, Suites, conditions, overrides, suite_files
 
 
 def register(app: typer.Typer) -> None:

@@ -13,29 +13,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import __version__
-from bench.analysis.largest import resolved, searches
-from bench.analysis.stopping import StopRule
-from bench.case import Case
-from bench.cli import resume as resuming
-from bench.cli.listing import select
-from bench.cli.progress import progress, searching, waiting
-from bench.cli.resume import Earlier, Request
-from bench.errors import Interrupted, UsageError
-from bench.largest import search
-from bench.machine.gpu import open_gpus
-from bench.machine.lock import one_at_a_time
-from bench.machine.telemetry import Telemetry
-from bench.measurement import SEARCHED, TIMED
-from bench.nursery import Workers
-from bench.report.units import plain
-from bench.results import folder as folders
-from bench.results import sources
-from bench.results.journal import Journal
-from bench.runner import Job, Plan, ask_environment, describe, describe_script, probe, run
+from .. import __version__
+from ..analysis.largest import resolved, searches
+from ..analysis.stopping import StopRule
+from ..case import Case
+from ..errors import Interrupted, UsageError
+from ..largest import search
+from ..machine.gpu import open_gpus
+from ..machine.lock import one_at_a_time
+from ..machine.telemetry import Telemetry
+from ..measurement import SEARCHED, TIMED
+from ..nursery import Workers
+from ..report.units import plain
+from ..results import folder as folders
+from ..results import sources
+from ..results.journal import Journal
+from ..runner import Job, Plan, ask_environment, describe, describe_script, probe, run
+from . import resume as resuming
+from .listing import select
+from .progress import progress, searching, waiting
+from .resume import Earlier, Request
 
 if TYPE_CHECKING:
-    from bench.results.tables import Tables
+    from ..results.tables import Tables
 
 
 @dataclass(frozen=True)
@@ -207,8 +207,8 @@ def watching(cases: Iterable[Case]) -> Telemetry:
 
 def finish(folder: folders.RunFolder) -> Tables:
     """Tables and pictures of a run, made from its journal."""
-    from bench.report import plots
-    from bench.results import tables
+    from ..report import plots
+    from ..results import tables
 
     for log in folder.logs.iterdir():
         if log.stat().st_size == 0:

@@ -11,12 +11,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from bench.case import ALLOCATORS, START_METHODS, AxisValue, Conditions, Schedule
-from bench.errors import UsageError
-from bench.machine.processors import default_threads, usable_cores
-from bench.runner import suite_files as suite_files
-from bench.script import Script, script
-from bench.suite import parse_axis
+from ..case import ALLOCATORS, START_METHODS, AxisValue, Conditions, Schedule
+from ..errors import UsageError
+from ..machine.processors import default_threads, usable_cores
+from ..runner import suite_files as suite_files
+from ..script import Script, script
+from ..suite import parse_axis
 
 Suites = Annotated[
     list[Path] | None,

@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from bench.cli.progress import LINE_EVERY, clock_time, failure_line
-from bench.measurement import Failure
-from bench.report.units import percent, plain
+from ..measurement import Failure
+from ..report.units import percent, plain
+from .progress import LINE_EVERY, clock_time, failure_line
 
 if TYPE_CHECKING:
-    from bench.analysis.compare import Row
-    from bench.analysis.side_by_side import SideBySide
-    from bench.gate.paired import Launched
-    from bench.gate.session import Session
+    from ..analysis.compare import Row
+    from ..analysis.side_by_side import SideBySide
+    from ..gate.paired import Launched
+    from ..gate.session import Session
 
 
 class Progress(Protocol):

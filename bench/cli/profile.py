@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.case import Apart, Schedule
-from bench.cli.measuring import Wishes, finish, into_folder, lock, planned
-from bench.cli.options import (
+from ..case import Apart, Schedule
+from ..errors import UsageError
+from ..nursery import Workers
+from ..report.units import plain, plain_json
+from ..results import folder as folders
+from ..runner import file_name
+from ..signals import stoppable
+from .measuring import Wishes, finish, into_folder, lock, planned
+from .options import (
     MOST_OPERATORS,
     Allocator,
     Axis,
@@ -38,17 +44,11 @@ from bench.cli.options import (
     size,
     suite_files,
 )
-from bench.cli.resume import Request
-from bench.cli.run import FAILED
-from bench.errors import UsageError
-from bench.nursery import Workers
-from bench.report.units import plain, plain_json
-from bench.results import folder as folders
-from bench.runner import file_name
-from bench.signals import stoppable
+from .resume import Request
+from .run import FAILED
 
 if TYPE_CHECKING:
-    from bench.results.tables import Tables
+    from ..results.tables import Tables
 
 _MEGA = 1_000_000
 _MOST_CAP = 1e6  # MB
@@ -126,7 +126,7 @@ def profile_suites(
     tables = finish(ended.folder)
     draw(ended.folder, tables)
     if as_json:
-        from bench.results.tables import as_json as tables_json
+        from ..results.tables import as_json as tables_json
 
         print(plain_json(tables_json(tables)))
     elif not quiet:
@@ -136,7 +136,7 @@ def profile_suites(
 
 def draw(folder: folders.RunFolder, tables: Tables) -> None:
     """A picture of each kind for each case, and the flame graphs. What cannot be written is said, and goes without."""
-    from bench.report import flame, plots
+    from ..report import flame, plots
 
     plots.draw_cases(tables, folder.plots, {case: file_name(case) for case in tables.apart})
     for case, apart in tables.apart.items():
@@ -149,8 +149,8 @@ def draw(folder: folders.RunFolder, tables: Tables) -> None:
 
 
 def say(folder: folders.RunFolder, tables: Tables, most: int) -> None:
-    from bench.cli.inspect import print_profiles
-    from bench.report.table import searched
+    from ..report.table import searched
+    from .inspect import print_profiles
 
     print_profiles(tables, most)
     for search in tables.searches:

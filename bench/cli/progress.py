@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TextIO
 
-from bench.analysis.largest import Search
-from bench.analysis.stopping import StopRule
-from bench.measurement import TIMED, Failure
-from bench.report.units import plain
-from bench.runner import Job, Plan, Record
+from ..analysis.largest import Search
+from ..analysis.stopping import StopRule
+from ..measurement import TIMED, Failure
+from ..report.units import plain
+from ..runner import Job, Plan, Record
 
 LINE_EVERY = 10.0  # seconds between two plain lines within a round: signs of life that do not fill a log
 

@@ -8,17 +8,17 @@ from typing import Any
 
 import typer
 
-from bench.analysis.comparability import differences
-from bench.analysis.largest import resolved
-from bench.case import Apart, AxisValue, Case, Conditions, Schedule, check_value
-from bench.cli.options import overrides, script_arguments, seconds, share, size, suite_files
-from bench.errors import ResultsError, UsageError
-from bench.measurement import Environment
-from bench.results import sources
-from bench.results.folder import RunFolder, find, shown
-from bench.results.journal import read_journal
-from bench.runner import Record
-from bench.script import Script
+from ..analysis.comparability import differences
+from ..analysis.largest import resolved
+from ..case import Apart, AxisValue, Case, Conditions, Schedule, check_value
+from ..errors import ResultsError, UsageError
+from ..measurement import Environment
+from ..results import sources
+from ..results.folder import RunFolder, find, shown
+from ..results.journal import read_journal
+from ..runner import Record
+from ..script import Script
+from .options import overrides, script_arguments, seconds, share, size, suite_files
 
 _MOST_NAMED = 5  # changes that one message names
 

@@ -12,11 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.case import Apart
-from bench.cli import resume as resuming
-from bench.cli.listing import counted
-from bench.cli.measuring import Measuring, Wishes, finish, into_folder, lock, planned
-from bench.cli.options import (
+from ..case import Apart
+from ..nursery import Workers
+from ..report.units import plain, plain_json
+from ..results import folder as folders
+from ..results.history import launch_seconds
+from ..runner import Plan
+from ..signals import stoppable
+from . import resume as resuming
+from .listing import counted
+from .measuring import Measuring, Wishes, finish, into_folder, lock, planned
+from .options import (
     Allocator,
     Axis,
     Data,
@@ -43,16 +49,10 @@ from bench.cli.options import (
     size,
     suite_files,
 )
-from bench.cli.resume import Request
-from bench.nursery import Workers
-from bench.report.units import plain, plain_json
-from bench.results import folder as folders
-from bench.results.history import launch_seconds
-from bench.runner import Plan
-from bench.signals import stoppable
+from .resume import Request
 
 if TYPE_CHECKING:
-    from bench.results.tables import Tables
+    from ..results.tables import Tables
 
 FAILED, UNDECIDED = 5, 3
 
@@ -152,7 +152,7 @@ def run_suites(
         ended = into_folder(workers, plan, request, wishes)
     tables = finish(ended.folder)
     if as_json:
-        from bench.results.tables import as_json as tables_json
+        from ..results.tables import as_json as tables_json
 
         print(plain_json(tables_json(tables)))
     elif not quiet:
@@ -161,7 +161,7 @@ def run_suites(
 
 
 def say_results(ended: Measuring, tables: Tables, cases: int) -> None:
-    from bench.cli.inspect import print_tables
+    from .inspect import print_tables
 
     print_tables(tables)
     place = folders.shown(ended.folder.path)

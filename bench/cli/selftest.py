@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.case import MOST_PAIRS, Schedule
-from bench.cli.ab import side_by_side
-from bench.cli.measuring import Wishes, command, lock, watching
-from bench.cli.options import (
+from ..case import MOST_PAIRS, Schedule
+from ..errors import Interrupted, UsageError
+from ..results import folder as folders
+from ..signals import stoppable
+from .ab import side_by_side
+from .measuring import Wishes, command, lock, watching
+from .options import (
     Allocator,
     Axis,
     Data,
@@ -32,12 +35,9 @@ from bench.cli.options import (
     overrides,
     seconds,
 )
-from bench.errors import Interrupted, UsageError
-from bench.results import folder as folders
-from bench.signals import stoppable
 
 if TYPE_CHECKING:
-    from bench.gate.selftest import Decision
+    from ..gate.selftest import Decision
 
 
 def register(app: typer.Typer) -> None:
@@ -68,10 +68,10 @@ def selftest(
     debug: Debug = False,
 ) -> int:
     """Measure the gate on this machine, for your suite: false alarms, and which slowdowns it finds."""
-    from bench.gate import selftest as gate
-    from bench.gate.session import Request, opened
-    from bench.gate.versions import NOW, Version
-    from bench.results import selftests
+    from ..gate import selftest as gate
+    from ..gate.session import Request, opened
+    from ..gate.versions import NOW, Version
+    from ..results import selftests
 
     if decisions < 0 or plants < 0 or decisions + plants < 1:
         raise UsageError("nothing is to be decided; give --decisions or --plants a number above 0")
@@ -112,7 +112,7 @@ def selftest(
     else:
         from rich.console import Console
 
-        from bench.report.selftest import table
+        from ..report.selftest import table
 
         Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(table(gate.scores(made)))
         print(f"kept: {folders.shown(session.place)}/selftest.json")

@@ -16,10 +16,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.analysis.compare import Row
-from bench.analysis.comparing import Asked
-from bench.errors import UsageError
-from bench.gate.trees import Repository, git, run_git
+from ..analysis.compare import Row
+from ..analysis.comparing import Asked
+from ..errors import UsageError
+from .trees import Repository, git, run_git
 
 _FOUND = re.compile(r"^([0-9a-f]{40,64}) is the first '?bad'? commit", re.MULTILINE)
 _ONLY_SKIPPED = 2  # how git bisect ends where all that is left was skipped (git-bisect(1))

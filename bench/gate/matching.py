@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.case import AxisValue, Case, spell
+from ..case import AxisValue, Case, spell
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.analysis.side_by_side import SideBySide
-from bench.case import Case, Conditions
-from bench.gate.trees import Tree
-from bench.gate.versions import Version
-from bench.measurement import COUNTED, TIMED
-from bench.nursery import Workers
-from bench.runner import Budget, Job, Plan, Record, Watch, launch
+from ..analysis.side_by_side import SideBySide
+from ..case import Case, Conditions
+from ..measurement import COUNTED, TIMED
+from ..nursery import Workers
+from ..runner import Budget, Job, Plan, Record, Watch, launch
+from .trees import Tree
+from .versions import Version
 
 RENEW_AFTER = 15.0  # seconds that a nursery serves: replacing it takes three
 

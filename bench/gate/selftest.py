@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.analysis.comparing import Asked
-from bench.analysis.launch import launch_values
-from bench.gate.paired import measure
-from bench.gate.session import Session
-from bench.measurement import TIMED, Failure, Measurement
-from bench.runner import Job, Watch, launch
+from ..analysis.comparing import Asked
+from ..analysis.launch import launch_values
+from ..measurement import TIMED, Failure, Measurement
+from ..runner import Job, Watch, launch
+from .paired import measure
+from .session import Session
 
 GATED = ("epoch.time", "train.step_time")
 _WORST = ("regressed", "improved", "not_measured", "inconclusive")

@@ -11,22 +11,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import __version__
-from bench.analysis.comparability import differences_for_counts
-from bench.analysis.comparing import Asked
-from bench.analysis.side_by_side import Matched, SideBySide
-from bench.analysis.sides import CaseSide
-from bench.case import MOST_PAIRS, AxisValue, Case, Conditions, Schedule
-from bench.errors import SuiteError, UsageError
-from bench.gate.matching import Matching, match
-from bench.gate.paired import Guest, Launched, Side, Sides, measure
-from bench.gate.trees import Repository, Tree, build, without_git
-from bench.gate.versions import NOW, Version
-from bench.measurement import Environment
-from bench.nursery import Interpreter, Workers
-from bench.results import folder as folders
-from bench.results.journal import Journal
-from bench.runner import (
+from .. import __version__
+from ..analysis.comparability import differences_for_counts
+from ..analysis.comparing import Asked
+from ..analysis.side_by_side import Matched, SideBySide
+from ..analysis.sides import CaseSide
+from ..case import MOST_PAIRS, AxisValue, Case, Conditions, Schedule
+from ..errors import SuiteError, UsageError
+from ..measurement import Environment
+from ..nursery import Interpreter, Workers
+from ..results import folder as folders
+from ..results.journal import Journal
+from ..runner import (
     Plan,
     SuiteListing,
     Watch,
@@ -36,8 +32,12 @@ from bench.runner import (
     probe,
     suite_files,
 )
-from bench.script import Script, column
-from bench.selection import parse
+from ..script import Script, column
+from ..selection import parse
+from .matching import Matching, match
+from .paired import Guest, Launched, Side, Sides, measure
+from .trees import Repository, Tree, build, without_git
+from .versions import NOW, Version
 
 NAMES = ("base", "candidate")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UsageError
+from ..errors import UsageError
 
 _MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 

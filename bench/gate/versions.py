@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.case import AxisValue, check_value
-from bench.errors import UsageError
-from bench.suite import parse_value
+from ..case import AxisValue, check_value
+from ..errors import UsageError
+from ..suite import parse_value
 
 NOW = "worktree"
 _KIND = re.compile(r"(ref|python)=(.*)|(env|set):([^=]*)=(.*)", re.DOTALL)

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from bench.errors import UsageError
-from bench.signals import interruptible
+from ..errors import UsageError
+from ..signals import interruptible
 
 VARIABLE = "EPOCHBENCH_LOCK"  # another path for the lock file
 _ASK_EVERY = 0.5  # seconds: a waiting run must not disturb the one it waits for

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.machine.kernel import MOUNT, OWN, control_groups, text_of
+from .kernel import MOUNT, OWN, control_groups, text_of
 
 _TOPOLOGY = Path("/sys/devices/system/cpu")
 

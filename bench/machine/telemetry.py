@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.machine.gpu import Gpu, GpuReading
-from bench.machine.processes import ProcessTree, Usage
+from .gpu import Gpu, GpuReading
+from .processes import ProcessTree, Usage
 
 SHARE = 0.005  # of one processor, at most, for taking readings
 SHORTEST, LONGEST = 0.025, 1.0  # seconds from one reading to the next

@@ -5,7 +5,7 @@ The records are frozen, hold raw samples and plain SI numbers, and go through JS
 the one table that says of each metric its unit, its class and which direction is better.
 """
 
-from bench.measurement.detail import (
+from .detail import (
     REMAINDER,
     AutogradGraph,
     Counts,
@@ -15,9 +15,9 @@ from bench.measurement.detail import (
     OperatorTime,
     Profile,
 )
-from bench.measurement.environment import Device, Environment, Peak
-from bench.measurement.metrics import METRICS, Metric, metric
-from bench.measurement.record import (
+from .environment import Device, Environment, Peak
+from .metrics import METRICS, Metric, metric
+from .record import (
     COUNTED,
     FAILURES,
     PHASED,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from bench.measurement.reading import checked, listed, named
+from .reading import checked, listed, named
 
 # The row of a profile that holds the host time of a phase which no operator took: Python, the loader.
 REMAINDER = "(outside operators)"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.measurement.reading import checked
+from .reading import checked
 
 
 @dataclass(frozen=True)

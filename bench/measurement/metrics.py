@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.measurement.record import PHASES, STAGES
+from .record import PHASES, STAGES
 
 
 @dataclass(frozen=True)

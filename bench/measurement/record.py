@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.case import MAX, Case
-from bench.measurement.detail import Counts, Profile
-from bench.measurement.reading import checked, shallow
+from ..case import MAX, Case
+from .detail import Counts, Profile
+from .reading import checked, shallow
 
 STAGES = ("train", "validate", "test")
 PHASES = (

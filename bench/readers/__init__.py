@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.case import Case
-from bench.errors import ResultsError
-from bench.readers import pyperf, pytest_benchmark
+from ..case import Case
+from ..errors import ResultsError
+from . import pyperf, pytest_benchmark
 
 _GZIP = b"\x1f\x8b"
 _MOST_BYTES = 128 * 2**20  # a gzip file of a few KiB can claim gigabytes

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.readers import Place
+    from . import Place
 
 _FORMATS = ("1.0", 6)  # 6 was of 0.9.6; the warm-ups are all in which they differ
 _UNITS = {"second": "s", "byte": "B", "integer": "1"}

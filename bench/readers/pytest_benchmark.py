@@ -7,11 +7,11 @@ import statistics
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bench.case import Case
-from bench.errors import UsageError
+from ..case import Case
+from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from bench.readers import Place
+    from . import Place
 
 
 def wrote(document: Mapping[str, Any]) -> bool:

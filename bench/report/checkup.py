@@ -14,8 +14,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bench.machine.doctor import Finding, Noise
-from bench.report.units import NOTHING, quantity
+from ..machine.doctor import Finding, Noise
+from .units import NOTHING, quantity
 
 _DEEP = "    "
 _GOES_ON = " \\"

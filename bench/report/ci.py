@@ -15,8 +15,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from bench.analysis.compare import Row
-from bench.report.comparison import (
+from ..analysis.compare import Row
+from .comparison import (
     ORDER,
     Page,
     change,
@@ -35,7 +35,7 @@ from bench.report.comparison import (
     weight,
     word,
 )
-from bench.report.units import one_line
+from .units import one_line
 
 MOST_CHARACTERS = 60_000  # of a comment; GitHub refuses more than 65,536
 MOST_ANNOTATIONS = 10  # of one kind in a step; GitHub drops the others without a word

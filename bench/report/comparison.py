@@ -15,9 +15,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bench.analysis.compare import EXACT, Row, undecided
-from bench.report.lines import Lines
-from bench.report.units import NOTHING, digits, percent, plain, quantity, scale
+from ..analysis.compare import EXACT, Row, undecided
+from .lines import Lines
+from .units import NOTHING, digits, percent, plain, quantity, scale
 
 # What matters first stands first.
 ORDER = ("regressed", "improved", "not_measured", "inconclusive", "equivalent")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
-from bench.report.units import one_line, percent, quantity
+from .units import one_line, percent, quantity
 
 _WIDTH, _ROW, _HEAD = 1200, 17, 46  # pixels
 _LEAST = 0.3  # pixels: a narrower frame could not be seen

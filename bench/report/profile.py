@@ -9,13 +9,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bench.analysis.profile import GraphRow, TopRow, graph_rows, top
-from bench.measurement import AutogradGraph, Counts, Profile
-from bench.report.lines import Lines
-from bench.report.units import percent, plain, quantity
+from ..analysis.profile import GraphRow, TopRow, graph_rows, top
+from ..measurement import AutogradGraph, Counts, Profile
+from .lines import Lines
+from .units import percent, plain, quantity
 
 if TYPE_CHECKING:
-    from bench.results.tables import Tables
+    from ..results.tables import Tables
 
 _MOST_GRAPH_ROWS = 12
 

@@ -15,14 +15,14 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bench.analysis.quality import ASKED, AXIS, HALF, Group, Row
-from bench.case import Case, columns, spell
-from bench.report.lines import Lines
-from bench.report.table import setting
-from bench.report.units import NOTHING, digits, plain, quantity, scale
+from ..analysis.quality import ASKED, AXIS, HALF, Group, Row
+from ..case import Case, columns, spell
+from .lines import Lines
+from .table import setting
+from .units import NOTHING, digits, plain, quantity, scale
 
 if TYPE_CHECKING:
-    from bench.results.tables import Tables
+    from ..results.tables import Tables
 
 CLOCK = "Training is the train and validate stages, warm-up included, without the test stage."
 

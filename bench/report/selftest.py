@@ -7,7 +7,7 @@ from typing import Protocol
 
 from rich.table import Table
 
-from bench.report.units import NOTHING, percent
+from .units import NOTHING, percent
 
 
 class Score(Protocol):

@@ -12,16 +12,16 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bench.analysis import largest
-from bench.analysis.caveats import CAVEATS
-from bench.case import DEFAULTS, spell
-from bench.measurement import Environment
-from bench.report.advice import Settings, advice
-from bench.report.lines import Lines
-from bench.report.units import digits, interval, percent, plain, quantity, scale
+from ..analysis import largest
+from ..analysis.caveats import CAVEATS
+from ..case import DEFAULTS, spell
+from ..measurement import Environment
+from .advice import Settings, advice
+from .lines import Lines
+from .units import digits, interval, percent, plain, quantity, scale
 
 if TYPE_CHECKING:
-    from bench.results.tables import Tables
+    from ..results.tables import Tables
 
 # The columns of the overview where the suite names none. A column without any value is left out.
 _OVERVIEW = (

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.analysis.counts import family
-from bench.measurement import PROFILED, STACKED, Counts, Measurement, Profile
+from ..analysis.counts import family
+from ..measurement import PROFILED, STACKED, Counts, Measurement, Profile
 
 COUNT_COLUMNS = [
     "stage",

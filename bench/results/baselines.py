@@ -8,8 +8,8 @@ import re
 import shutil
 from pathlib import Path
 
-from bench.errors import ResultsError
-from bench.results.folder import RESULTS, RunFolder, find, runs
+from ..errors import ResultsError
+from .folder import RESULTS, RunFolder, find, runs
 
 BASELINES = RESULTS / "baselines"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -30,7 +30,7 @@ def save(name: str, run: str, root: Path = BASELINES) -> Path:
         means = f"the run {taken[0]}" if taken else "the last run"
         raise ResultsError(f"{name!r} already means {means}; give the baseline another name, such as main")
     folder = find(run)
-    from bench.results import tables  # pandas: not needed to list baselines
+    from . import tables  # pandas: not needed to list baselines
 
     made = tables.read(folder.path)
     if made.summary.empty:

@@ -19,12 +19,12 @@ from typing import Any
 
 import pandas as pd
 
-from bench.analysis.compare import EXACT
-from bench.case import spell
-from bench.errors import ResultsError
-from bench.measurement import METRICS, metric
-from bench.results.journal import Records
-from bench.results.tables import SUMMARY_COLUMNS, Tables, build
+from ..analysis.compare import EXACT
+from ..case import spell
+from ..errors import ResultsError
+from ..measurement import METRICS, metric
+from .journal import Records
+from .tables import SUMMARY_COLUMNS, Tables, build
 
 NEEDED = ("suite", "case", "metric", "unit", "value")  # the others came later, or can be done without
 SUFFIXES = (".csv", ".parquet")

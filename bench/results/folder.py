@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.case import Case
-from bench.errors import ResultsError, UsageError
-from bench.measurement import Environment
+from ..case import Case
+from ..errors import ResultsError, UsageError
+from ..measurement import Environment
 
 RESULTS = Path("results")
 _GO_WITHOUT = "restore it, or remove it and go without what it says"

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from bench.analysis.comparability import differences
-from bench.analysis.compare import Between
-from bench.analysis.comparing import BETWEEN_UNKNOWN, between_runs, standard_between
-from bench.analysis.sides import Side
-from bench.errors import ResultsError
-from bench.measurement import SEARCHED
-from bench.results.folder import RESULTS, RunFolder, runs
-from bench.results.journal import read_journal
+from ..analysis.comparability import differences
+from ..analysis.compare import Between
+from ..analysis.comparing import BETWEEN_UNKNOWN, between_runs, standard_between
+from ..analysis.sides import Side
+from ..errors import ResultsError
+from ..measurement import SEARCHED
+from .folder import RESULTS, RunFolder, runs
+from .journal import read_journal
 
 _LEARNT_FROM = 30  # runs: the more, the longer it takes
 _RUNS = 3  # older ones tell of an older machine state
@@ -29,7 +29,7 @@ def between_runs_of(first: Side, second: Side, root: Path = RESULTS) -> Callable
     """
     if first.environment is None or second.environment is None:
         return lambda _: BETWEEN_UNKNOWN
-    from bench.results.files import read_summary  # pandas: not needed to say how long a launch takes
+    from .files import read_summary  # pandas: not needed to say how long a launch takes
 
     standard = standard_between(first.environment.allocator)
     compared = {os.path.realpath(side.folder) for side in (first, second) if side.folder}

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.errors import ResultsError, UsageError
-from bench.measurement import Failure, Measurement
+from ..errors import ResultsError, UsageError
+from ..measurement import Failure, Measurement
 
 SCHEMA = 2
 READABLE = (1, SCHEMA)  # 1 knew neither guards nor telemetry

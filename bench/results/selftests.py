@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.analysis.comparability import differences
-from bench.errors import ResultsError
-from bench.measurement import Environment
-from bench.results.folder import RESULTS, RunFolder
+from ..analysis.comparability import differences
+from ..errors import ResultsError
+from ..measurement import Environment
+from .folder import RESULTS, RunFolder
 
 FILE = "selftest.json"
 

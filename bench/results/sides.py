@@ -9,13 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from bench.analysis.compare import Observed, interval_error
-from bench.analysis.sides import FOREIGN_METRICS, CaseSide, Side
-from bench.case import DEFAULTS
-from bench.errors import ResultsError
-from bench.measurement import Environment
-from bench.results import baselines, files, tables
-from bench.results.folder import RunFolder, find
+from ..analysis.compare import Observed, interval_error
+from ..analysis.sides import FOREIGN_METRICS, CaseSide, Side
+from ..case import DEFAULTS
+from ..errors import ResultsError
+from ..measurement import Environment
+from . import baselines, files, tables
+from .folder import RunFolder, find
 
 _LAUNCH_COLUMNS = ["case", "counted", "round", "metric", "value"]
 _NAMES = {one.unit: name for name, one in FOREIGN_METRICS.items()}
@@ -139,7 +139,7 @@ def _device(row: Mapping[Any, Any]) -> str:
 
 
 def _foreign(text: str) -> Side:
-    from bench.readers import read_foreign
+    from ..readers import read_foreign
 
     read = read_foreign(Path(text))
     side = Side(text, read.tool, {})

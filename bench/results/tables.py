@@ -15,16 +15,17 @@ from typing import Any
 
 import pandas as pd
 
-from bench.analysis.caveats import case_caveats
-from bench.analysis.estimate import estimate
-from bench.analysis.largest import Search, searches
-from bench.analysis.launch import Launch, analysed, steps
-from bench.analysis.progress import progress
-from bench.analysis.quality import Trained
-from bench.case import AxisValue, Case, columns, spell
-from bench.errors import ResultsError
-from bench.measurement import METRICS, SEARCHED, STAGES, Environment, Failure, Measurement, metric
-from bench.results.apart import (
+from ..analysis.caveats import case_caveats
+from ..analysis.estimate import estimate
+from ..analysis.largest import Search, searches
+from ..analysis.launch import Launch, analysed, steps
+from ..analysis.progress import progress
+from ..analysis.quality import Trained
+from ..case import AxisValue, Case, columns, spell
+from ..errors import ResultsError
+from ..measurement import METRICS, SEARCHED, STAGES, Environment, Failure, Measurement, metric
+from ..thresholds import meant, some
+from .apart import (
     COUNT_COLUMNS,
     OPERATOR_COLUMNS,
     Apart,
@@ -32,9 +33,8 @@ from bench.results.apart import (
     counted_operators,
     profiled_operators,
 )
-from bench.results.folder import RunFolder, find
-from bench.results.journal import Records, read_journal
-from bench.thresholds import meant, some
+from .folder import RunFolder, find
+from .journal import Records, read_journal
 
 SUMMARY_COLUMNS = [
     *("metric", "unit", "value", "ci_low", "ci_high", "smallest_change"),

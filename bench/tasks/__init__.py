@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from bench.case import AxisValue, Case, spell
-from bench.errors import UsageError
-from bench.tasks import datasets, loaders, losses, optimizers, precision, schedulers
+from ..case import AxisValue, Case, spell
+from ..errors import UsageError
+from . import datasets, loaders, losses, optimizers, precision, schedulers
 
 if TYPE_CHECKING:
-    from bench.training import Task
+    from ..training import Task
 
 ROOMS = (datasets, loaders, losses, optimizers, schedulers, precision)
 
@@ -40,8 +40,8 @@ def build(case: Case) -> Task:
     Optional axes of a suite's own: `image_size` and `images` (of fake-images). Raises UsageError for a
     name that does not exist and for data that cannot be had.
     """
-    from bench.tasks import models  # torch: in the worker only
-    from bench.training import Task
+    from ..training import Task
+    from . import models  # torch: in the worker only
 
     for axis, values in CHOICES.items():
         if case.get(axis) not in values:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.case import AxisValue, Case
-from bench.errors import UsageError
+from ..case import AxisValue, Case
+from ..errors import UsageError
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset

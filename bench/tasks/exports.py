@@ -7,7 +7,7 @@ import importlib.util
 from functools import cache
 from pathlib import Path
 
-from bench.errors import UsageError
+from ..errors import UsageError
 
 
 @cache

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from bench.case import AxisValue, Case
-from bench.tasks.choices import SWITCH, Numbers
+from ..case import AxisValue, Case
+from .choices import SWITCH, Numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-    from bench.tasks.datasets import Data
+    from .datasets import Data
 
     Loader: TypeAlias = DataLoader[Any] | "Batches"
 

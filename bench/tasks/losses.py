@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from bench.case import AxisValue, Case
-from bench.errors import UsageError
-from bench.tasks.choices import Shares
-from bench.tasks.precision import AUTOCAST
-from bench.tasks.trials import objection
+from ..case import AxisValue, Case
+from ..errors import UsageError
+from .choices import Shares
+from .precision import AUTOCAST
+from .trials import objection
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -99,7 +99,7 @@ def made(name: str, options: Mapping[str, Any] | None = None) -> nn.Module:
     """The loss of this name with torch's own defaults, but for `options` and those of OPTIONS."""
     from torch import nn  # in the worker only
 
-    from bench.tasks import targets
+    from . import targets
 
     kind, arguments = LOSSES[name]
     loss: nn.Module = getattr(nn, kind)(**OPTIONS.get(name, {}), **(options or {}))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.errors import UsageError
+from ..errors import UsageError
 
 # 235,000 parameters: about 1 ms a step of 64 digits on two cores.
 MLP_WIDTHS = (448, 448)

@@ -12,11 +12,11 @@ from collections.abc import Collection, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from bench.case import AxisValue, Case, spell
-from bench.errors import UsageError
-from bench.tasks.choices import SWITCH, Names, Numbers, is_dotted
-from bench.tasks.exports import exported
-from bench.tasks.trials import objection
+from ..case import AxisValue, Case, spell
+from ..errors import UsageError
+from .choices import SWITCH, Names, Numbers, is_dotted
+from .exports import exported
+from .trials import objection
 
 if TYPE_CHECKING:
     from torch import nn
@@ -96,7 +96,7 @@ def _asks_for_closure(name: str) -> bool:
     """Whether an optimizer needs a closure; of torch's own it is known without a look, and without torch."""
     if name in OPTIMIZERS:
         return OPTIMIZERS[name] == "LBFGS"
-    from bench.training import needs_closure  # torch: only where the answer needs it
+    from ..training import needs_closure  # torch: only where the answer needs it
 
     return needs_closure(class_of(name))
 
@@ -223,7 +223,7 @@ def _with_companion(
     main = kind(own, **keywords)
     if not rest:
         return main
-    from bench.tasks.together import Together
+    from .together import Together
 
     companion = getattr(optim, _COMPANIONS[kind.__name__])
     return Together(main, companion(rest, **({"lr": keywords["lr"]} if "lr" in keywords else {})))

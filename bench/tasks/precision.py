@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bench.case import AxisValue, Case
+from ..case import AxisValue, Case
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.amp import GradScaler
 
-    from bench.training import Lap, Task
+    from ..training import Lap, Task
 
     Step = Callable[[Task, Any, Any, Lap], tuple[Tensor, Tensor]]
 
@@ -76,7 +76,7 @@ def step(case: Case) -> Step:
     """The step of a case: its inputs in the formats of its model, forward and loss under autocast."""
     import torch
 
-    from bench.training import forward_and_loss
+    from ..training import forward_and_loss
 
     precision, layout = case.get("precision"), case.get("memory_format")
     if precision in (None, "fp32", "tf32") and layout is None:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from bench.case import AxisValue, Case
-from bench.tasks.exports import exported
+from ..case import AxisValue, Case
+from .exports import exported
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer

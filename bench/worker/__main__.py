@@ -28,9 +28,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.case import Case, Conditions
-from bench.errors import UsageError
-from bench.script import Script
+from ..case import Case, Conditions
+from ..errors import UsageError
+from ..script import Script
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # prctl.h
 
@@ -39,28 +39,28 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     """What the child does, by the verb of the request. Rooms that need torch are entered where used."""
     match request["do"]:
         case "describe":
-            from bench.worker import suites
+            from . import suites
 
             return {"suites": suites.describe(request["files"], request["overrides"])}
         case "probe":
-            from bench.worker import suites
+            from . import suites
 
             conditions = Conditions.from_json(request["conditions"])
             os.environ["EPOCHBENCH_DATA"] = conditions.data_root
             os.environ["EPOCHBENCH_DOWNLOAD"] = "1" if request["download"] else ""
             cases = [Case.from_json(case) for case in request["cases"]]
             if "script" in request:
-                from bench.worker import script
+                from . import script
 
                 return dict(script.probe(Script.from_json(request["script"]), cases[0]))
             return dict(suites.probe(request["suite_file"], cases))
         case "environment":
-            from bench.worker import session
+            from . import session
 
             conditions = Conditions.from_json(request["conditions"])
             return {"environment": session.describe_environment(conditions, request["seed"])}
         case "launch":
-            from bench.worker import session
+            from . import session
 
             return session.launch(request)
         case unknown:
@@ -71,7 +71,7 @@ def answered_in_tree(request: Mapping[str, Any]) -> dict[str, Any]:
     """The answer, with the user's code from the tree that the request names, if it names one."""
     if "tree" not in request:
         return answer(request)
-    from bench.worker import tree
+    from . import tree
 
     tree.enter(request["tree"])
     found = answer(request)

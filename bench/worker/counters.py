@@ -20,14 +20,14 @@ from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 
-from bench.case import Case
-from bench.measurement import AutogradGraph, Counts, GraphNode, OperatorCount
-from bench.training import Lap, Observer, Task, fit
-from bench.worker import compiled
-from bench.worker.device_counts import device_counts
-from bench.worker.flops import computes, formula
-from bench.worker.memory import MemoryTrace, held, storage, tensors_in
-from bench.worker.window import windowed
+from ..case import Case
+from ..measurement import AutogradGraph, Counts, GraphNode, OperatorCount
+from ..training import Lap, Observer, Task, fit
+from . import compiled
+from .device_counts import device_counts
+from .flops import computes, formula
+from .memory import MemoryTrace, held, storage, tensors_in
+from .window import windowed
 
 TRAIN_STEPS = 2  # that are counted
 EVALUATION_STEPS = 2  # whose memory is counted: each allocates the same

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from bench.worker.marks import Mark, number_of
+from .marks import Mark, number_of
 
 _CALLS = ("cuda_runtime", "cuda_driver")  # categories of Kineto's events
 _LAUNCHES = (

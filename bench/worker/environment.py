@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import torch
 
-from bench.case import Conditions
-from bench.measurement import Device, Environment
-from bench.worker.peaks import peaks
+from ..case import Conditions
+from ..measurement import Device, Environment
+from .peaks import peaks
 
 _PACKAGES = ("epochbench", "torchvision", "numpy", "scikit-learn")
 _OPENMP = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "KMP_AFFINITY", "KMP_BLOCKTIME")

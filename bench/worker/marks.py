@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, record_function
 
-from bench.training import Observer
+from ..training import Observer
 
 NAME = "epochbench mark "  # and its number behind it
 

@@ -20,9 +20,9 @@ from torch._C._profiler import _ExtraFields_Allocation
 from torch.nn.parameter import is_lazy
 from torch.profiler import profile
 
-from bench.measurement import MemoryTimeline
-from bench.training import Task
-from bench.worker.marks import OUTSIDE, Marks, activities_for, number_of
+from ..measurement import MemoryTimeline
+from ..training import Task
+from .marks import OUTSIDE, Marks, activities_for, number_of
 
 PARAMETERS, GRADIENTS, STATE, ACTIVATIONS, BATCH, BEFORE, TEMPORARY = (
     "parameters",

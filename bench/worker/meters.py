@@ -23,8 +23,8 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from bench.measurement import WARMUP_EPOCHS, StageRecord
-from bench.training import Observer
+from ..measurement import WARMUP_EPOCHS, StageRecord
+from ..training import Observer
 
 NANO = 1e-9
 Clock = Callable[[], int]  # nanoseconds, monotonic

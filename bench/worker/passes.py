@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.training import rows
+from ..training import rows
 
 
 @dataclass

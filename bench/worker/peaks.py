@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 
-from bench.measurement import Peak
-from bench.worker.meters import device_synchronizer
+from ..measurement import Peak
+from .meters import device_synchronizer
 
 _TERA = 1e12
 _SIZE = {"cpu": 1024}  # rows and columns of the measured product

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from bench.training import Task
+from ..training import Task
 
 _HIDDEN = 64  # width of the layer that is added
 _CYCLES = 10_000_000  # of the kernel that tells how long a cycle is

@@ -22,14 +22,14 @@ from torch._C._autograd import DeviceType
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import profile, schedule
 
-from bench.case import Case
-from bench.measurement import REMAINDER, OperatorTime, Profile
-from bench.training import Task, fit
-from bench.worker import traces
-from bench.worker.marks import OUTSIDE, Mark, Marks, activities_for, number_of
-from bench.worker.meters import NANO, Clock
-from bench.worker.timeline import device_shares, union
-from bench.worker.window import windowed
+from ..case import Case
+from ..measurement import REMAINDER, OperatorTime, Profile
+from ..training import Task, fit
+from . import traces
+from .marks import OUTSIDE, Mark, Marks, activities_for, number_of
+from .meters import NANO, Clock
+from .timeline import device_shares, union
+from .window import windowed
 
 WARM, PLAIN, WARMED = 2, 5, 1  # steps of the first stage before those that are profiled
 BEFORE = WARM + PLAIN + WARMED

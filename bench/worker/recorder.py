@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 from torch.optim import Optimizer
 
-from bench.errors import BenchError
-from bench.measurement import STAGES
-from bench.worker.hooks import Hooks, loss_of
-from bench.worker.passes import Pass, length_of, parameter_of, reference_to, samples_of
-from bench.worker.window import Window
+from ..errors import BenchError
+from ..measurement import STAGES
+from .hooks import Hooks, loss_of
+from .passes import Pass, length_of, parameter_of, reference_to, samples_of
+from .window import Window
 
 TRAIN = "train"
 _LINE = 'with bench.stage("validate"):'

@@ -17,15 +17,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.case import Case
-from bench.logs import end_of, last_line
-from bench.measurement import PHASED, WARMUP_EPOCHS, Counts, Measurement, Profile
-from bench.script import Script
-from bench.training import Observer
-from bench.watch import listen
-from bench.worker import profiler
-from bench.worker.guards import AfterWarmup
-from bench.worker.meters import (
+from ..case import Case
+from ..logs import end_of, last_line
+from ..measurement import PHASED, WARMUP_EPOCHS, Counts, Measurement, Profile
+from ..script import Script
+from ..training import Observer
+from ..watch import listen
+from . import profiler
+from .guards import AfterWarmup
+from .meters import (
     NANO,
     MemoryMeter,
     Meter,
@@ -33,9 +33,9 @@ from bench.worker.meters import (
     device_synchronizer,
     device_timer,
 )
-from bench.worker.recorder import Enough, Recorder, ScriptError
-from bench.worker.script_counts import count
-from bench.worker.suites import own_files, third_party
+from .recorder import Enough, Recorder, ScriptError
+from .script_counts import count
+from .suites import own_files, third_party
 
 
 def run(script: Script, case: Case, recorder: Recorder, log: str = "") -> None:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.optim import Optimizer
 
-from bench.measurement import AutogradGraph, Counts
-from bench.worker.counters import EVALUATION_STEPS, TRAIN_STEPS, Counter, Operators, drawn, gathered
-from bench.worker.recorder import TRAIN, Recorder
+from ..measurement import AutogradGraph, Counts
+from .counters import EVALUATION_STEPS, TRAIN_STEPS, Counter, Operators, drawn, gathered
+from .recorder import TRAIN, Recorder
 
 
 class ScriptCounter(Counter):

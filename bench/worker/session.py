@@ -17,19 +17,19 @@ from typing import Any
 import numpy
 import torch
 
-from bench.case import Case, Conditions
-from bench.errors import BenchError
-from bench.measurement import COUNTED, PHASED, SEARCHED, STACKED, TIMED, Failure, Measurement, StageRecord
-from bench.script import Script
-from bench.suite import Suite
-from bench.training import Task, fit
-from bench.worker import allocator, counters, plants, profiler, script, suites
-from bench.worker.ceiling import ceiling
-from bench.worker.environment import environment, usable_cpus
-from bench.worker.guards import AfterWarmup
-from bench.worker.meters import NANO, MemoryMeter, Meter, device_synchronizer, device_timer
-from bench.worker.recorder import ScriptError
-from bench.worker.window import windowed
+from ..case import Case, Conditions
+from ..errors import BenchError
+from ..measurement import COUNTED, PHASED, SEARCHED, STACKED, TIMED, Failure, Measurement, StageRecord
+from ..script import Script
+from ..suite import Suite
+from ..training import Task, fit
+from . import allocator, counters, plants, profiler, script, suites
+from .ceiling import ceiling
+from .environment import environment, usable_cpus
+from .guards import AfterWarmup
+from .meters import NANO, MemoryMeter, Meter, device_synchronizer, device_timer
+from .recorder import ScriptError
+from .window import windowed
 
 SEARCH_STEPS = 3  # of the stages that a search for the largest batch is about
 

@@ -1,7 +1,7 @@
 """What a checkup launches again and again: a short case of real training, on every device there is."""
 
-from bench.suite import Suite
-from bench.tasks import build
+from ..suite import Suite
+from ..tasks import build
 
 suite = Suite(
     name="steady",

@@ -15,15 +15,15 @@ import numpy
 import torch
 from torch import Tensor
 
-from bench.case import Case
-from bench.errors import UsageError
-from bench.suite import Suite
-from bench.training import GRADIENTS, Observer, Steps, Task, evaluate_steps, fit, train_steps
-from bench.worker import allocator, compiled
-from bench.worker.meters import device_synchronizer
-from bench.worker.session import Diverged, build
-from bench.worker.suites import check_sizes
-from bench.worker.window import Window, windowed
+from ..case import Case
+from ..errors import UsageError
+from ..suite import Suite
+from ..training import GRADIENTS, Observer, Steps, Task, evaluate_steps, fit, train_steps
+from . import allocator, compiled
+from .meters import device_synchronizer
+from .session import Diverged, build
+from .suites import check_sizes
+from .window import Window, windowed
 
 _SEED = 0  # that of `bench run`
 _ENDLESS = 2**62  # steps: a loader begins again whenever it ends

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
-from bench.case import AxisValue, Case
-from bench.errors import SuiteError, UsageError
-from bench.suite import Suite
+from ..case import AxisValue, Case
+from ..errors import SuiteError, UsageError
+from ..suite import Suite
 
 # What lies here is not the user's own code.
 FOREIGN = (
@@ -104,7 +104,7 @@ def describe(paths: Sequence[str], overrides: Mapping[str, Sequence[AxisValue]])
     check_names(loaded)
     devices: list[str] = ["cpu"]
     if any(suite.needs_devices(overrides) for _, suite in loaded):
-        from bench.worker.environment import available_devices  # torch: only where it must be
+        from .environment import available_devices  # torch: only where it must be
 
         devices = available_devices()
     return [

@@ -18,11 +18,11 @@ from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.worker.marks import Mark, number_of
-from bench.worker.suites import FOREIGN
+from .marks import Mark, number_of
+from .suites import FOREIGN
 
 if TYPE_CHECKING:
-    from bench.worker.profiler import Wishes
+    from .profiler import Wishes
 
 # Frames of Epochbench, which stand between every two of the user's.
 _UNSHOWN = ("bench/", FOREIGN[-1])

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UsageError
-from bench.worker.suites import FOREIGN
+from ..errors import UsageError
+from .suites import FOREIGN
 
 _HARNESS = os.path.realpath(Path(__file__).parents[1])
 _INSTALLED = tuple(os.path.realpath(sysconfig.get_path(name)) for name in ("purelib", "platlib"))

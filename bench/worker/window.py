@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.optim.lr_scheduler import OneCycleLR
 
-from bench.training import Task, rows
+from ..training import Task, rows
 
 
 class Window:

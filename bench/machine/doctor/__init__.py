@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.case import Conditions
-from bench.machine.doctor import cards, clocks, load, memory, placement, settings
-from bench.machine.doctor.finding import Finding, unknown
-from bench.machine.doctor.scene import Facts, Scene, current_facts
-from bench.machine.gpu import GpuState
+from ...case import Conditions
+from ..gpu import GpuState
+from . import cards, clocks, load, memory, placement, settings
+from .finding import Finding, unknown
+from .scene import Facts, Scene, current_facts
 
 __all__ = ["CHECKS", "EVERYWHERE", "Finding", "Noise", "as_json", "examine"]
 

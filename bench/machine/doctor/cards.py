@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from bench.machine.doctor.finding import Finding, count, notice, ok, warning
-from bench.machine.doctor.scene import Scene
-from bench.machine.gpu import GpuState
+from ..gpu import GpuState
+from .finding import Finding, count, notice, ok, warning
+from .scene import Scene
 
 _COOL = 10.0  # degrees: a loop that starts heats a card by more
 

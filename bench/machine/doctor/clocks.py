@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from bench.machine.doctor.finding import Finding, count, notice, ok, unknown, warning
-from bench.machine.doctor.scene import CPU, Scene
+from .finding import Finding, count, notice, ok, unknown, warning
+from .scene import CPU, Scene
 
 _FOLLOWS_LOAD = frozenset({"ondemand", "conservative", "schedutil", "interactive"})
 _OWN_POWERSAVE = ("intel_pstate", "amd_pstate_epp")  # their powersave follows the load as well

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bench.machine.doctor.finding import Finding, count, notice, ok, unknown, warning
-from bench.machine.doctor.scene import Scene
+from .finding import Finding, count, notice, ok, unknown, warning
+from .scene import Scene
 
 _BUSY = 0.5  # load: a process that runs half of the time
 _WAITING = 5.0  # percent of the last ten seconds in which somebody waited for a processor

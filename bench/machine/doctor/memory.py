@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.machine.doctor.finding import Finding, notice, ok, unknown, warning
-from bench.machine.doctor.scene import Scene
+from .finding import Finding, notice, ok, unknown, warning
+from .scene import Scene
 
 _FULL = 0.9  # of a limit: from here on the kernel reclaims memory while the loop runs
 _LOW = 0.1

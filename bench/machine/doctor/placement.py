@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bench.machine.doctor.finding import Finding, count, notice, ok, unknown, warning
-from bench.machine.doctor.scene import CPU, Scene
-from bench.machine.kernel import members
+from ..kernel import members
+from .finding import Finding, count, notice, ok, unknown, warning
+from .scene import CPU, Scene
 
 
 def siblings(scene: Scene) -> Finding:

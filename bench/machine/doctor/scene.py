@@ -11,10 +11,10 @@ from typing import Any
 
 import psutil
 
-from bench.case import Conditions
-from bench.machine.gpu import GpuState
-from bench.machine.kernel import control_groups, members, text_of
-from bench.machine.processors import Quota, tightest_quota
+from ...case import Conditions
+from ..gpu import GpuState
+from ..kernel import control_groups, members, text_of
+from ..processors import Quota, tightest_quota
 
 CPU = "sys/devices/system/cpu"
 _MOUNT, _OWN = "sys/fs/cgroup", "proc/self/cgroup"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from bench.machine.doctor.finding import Finding, notice, ok, warning
-from bench.machine.doctor.scene import Scene
+from .finding import Finding, notice, ok, warning
+from .scene import Scene
 
 
 def _always(*_: object) -> bool:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from bench.errors import ResultsError
-from bench.report.comparison import Page as ComparisonPage
-from bench.report.plots import (
+from ...errors import ResultsError
+from ...results.tables import Tables
+from ..comparison import Page as ComparisonPage
+from . import (
     autograd_graph,
     batch_sizes,
     data_wait,
@@ -29,10 +30,9 @@ from bench.report.plots import (
     phases,
     quality,
 )
-from bench.report.plots.pages import Page, Shown, pages_of
-from bench.report.plots.sheet import save
-from bench.report.plots.style import own_settings
-from bench.results.tables import Tables
+from .pages import Page, Shown, pages_of
+from .sheet import save
+from .style import own_settings
 
 PICTURES: Mapping[str, Callable[[Page], Figure | None]] = {
     "throughput": batch_sizes.throughput,

@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
-from bench.measurement import AutogradGraph, GraphNode
-from bench.report.plots.lettering import fit
-from bench.report.plots.pages import Page, Shown
-from bench.report.plots.sheet import WIDTH, blank_sheet
-from bench.report.plots.style import COLOURS, INK, QUIET, SMALL
-from bench.report.units import one_line, quantity
+from ...measurement import AutogradGraph, GraphNode
+from ..units import one_line, quantity
+from .lettering import fit
+from .pages import Page, Shown
+from .sheet import WIDTH, blank_sheet
+from .style import COLOURS, INK, QUIET, SMALL
 
 _Place: TypeAlias = tuple[float, int]
 

@@ -8,13 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.measurement import metric
-from bench.report.plots.lettering import fit, inches
-from bench.report.plots.pages import EVALUATION, TRAIN, Page, Shown, uneven
-from bench.report.plots.rows import bar, error_bars, row_panels
-from bench.report.plots.sheet import MOST_PANELS, WIDTH, about_intervals, about_memory, blank_sheet, left_out
-from bench.report.plots.style import TITLE, Look
-from bench.report.units import quantity, scale
+from ...measurement import metric
+from ..units import quantity, scale
+from .lettering import fit, inches
+from .pages import EVALUATION, TRAIN, Page, Shown, uneven
+from .rows import bar, error_bars, row_panels
+from .sheet import MOST_PANELS, WIDTH, about_intervals, about_memory, blank_sheet, left_out
+from .style import TITLE, Look
 
 _PANEL = 3.2  # inches high
 _LOW_PANEL = 2.3  # where there are several

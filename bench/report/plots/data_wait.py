@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.measurement import metric
-from bench.report.plots.lettering import fit
-from bench.report.plots.pages import Page, Shown, Value
-from bench.report.plots.rows import error_bars
-from bench.report.plots.sheet import MOST_PANELS, WIDTH, about_intervals, blank_sheet, left_out
-from bench.report.plots.style import TITLE, Look
-from bench.report.units import scale
+from ...measurement import metric
+from ..units import scale
+from .lettering import fit
+from .pages import Page, Shown, Value
+from .rows import error_bars
+from .sheet import MOST_PANELS, WIDTH, about_intervals, blank_sheet, left_out
+from .style import TITLE, Look
 
 _PANEL = 3.2  # inches high
 _LOW_PANEL = 2.3  # where there are several

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.measurement import metric
-from bench.report.plots.lettering import signed
-from bench.report.plots.pages import EVALUATION, Page, Shown, Value
-from bench.report.plots.rows import bar, label_rows
-from bench.report.plots.sheet import MOST_ROWS, about_intervals, about_memory, blank_sheet, left_out
-from bench.report.plots.style import Look
-from bench.report.units import digits, scale
+from ...measurement import metric
+from ..units import digits, scale
+from .lettering import signed
+from .pages import EVALUATION, Page, Shown, Value
+from .rows import bar, label_rows
+from .sheet import MOST_ROWS, about_intervals, about_memory, blank_sheet, left_out
+from .style import Look
 
 _BAR = 0.17  # inches high
 

@@ -10,15 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from bench.analysis.compare import Row
-from bench.report.comparison import ORDER, change, judged, ordered, told_apart, word
-from bench.report.plots.labels import part
-from bench.report.plots.lettering import fit, inches
-from bench.report.plots.pages import Page
-from bench.report.plots.rows import label_rows
-from bench.report.plots.sheet import MOST_ROWS, blank_sheet, left_out
-from bench.report.plots.style import COLOURS, FAINT, INK, QUIET, SMALL, Look
-from bench.report.units import one_line
+from ...analysis.compare import Row
+from ..comparison import ORDER, change, judged, ordered, told_apart, word
+from ..units import one_line
+from .labels import part
+from .lettering import fit, inches
+from .pages import Page
+from .rows import label_rows
+from .sheet import MOST_ROWS, blank_sheet, left_out
+from .style import COLOURS, FAINT, INK, QUIET, SMALL, Look
 
 # A marker and a colour for each verdict; regressed points to where worse is.
 _LOOKS: Mapping[str, Look] = {

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from bench.case import DEFAULTS, spell, unused_axes
-from bench.measurement import Environment
-from bench.report.plots.lettering import fit
-from bench.results.tables import Tables
+from ...case import DEFAULTS, spell, unused_axes
+from ...measurement import Environment
+from ...results.tables import Tables
+from .lettering import fit
 
 _SELF_EVIDENT = ("dataset", "model", "optimizer", "mode")  # whose values need no name beside them
 

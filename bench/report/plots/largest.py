@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.analysis.largest import Try
-from bench.report.plots.batch_sizes import batch_size_axis
-from bench.report.plots.lettering import fit
-from bench.report.plots.pages import Page, Searched, settings
-from bench.report.plots.sheet import MOST_PANELS, WIDTH, about_memory, blank_sheet, left_out
-from bench.report.plots.style import INK, TITLE, Look
-from bench.report.units import scale
+from ...analysis.largest import Try
+from ..units import scale
+from .batch_sizes import batch_size_axis
+from .lettering import fit
+from .pages import Page, Searched, settings
+from .sheet import MOST_PANELS, WIDTH, about_memory, blank_sheet, left_out
+from .style import INK, TITLE, Look
 
 _PANEL = 3.2  # inches high
 _LOW_PANEL = 2.6  # where there are several

@@ -11,13 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from bench.measurement import metric
-from bench.report.plots.lettering import signed, write_after
-from bench.report.plots.pages import EVALUATION, TRAIN, Dot, Page, Shown
-from bench.report.plots.rows import row_panels
-from bench.report.plots.sheet import about_intervals
-from bench.report.plots.style import COLOURS, FAINT, INK, QUIET, SMALL, Look
-from bench.report.units import interval, quantity
+from ...measurement import metric
+from ..units import interval, quantity
+from .lettering import signed, write_after
+from .pages import EVALUATION, TRAIN, Dot, Page, Shown
+from .rows import row_panels
+from .sheet import about_intervals
+from .style import COLOURS, FAINT, INK, QUIET, SMALL, Look
 
 _METRICS = {TRAIN: "train.step_time", EVALUATION: "epoch.time"}
 _HEADS = {TRAIN: "step time, training", EVALUATION: "epoch time, evaluation modes"}

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-from bench.report.plots.style import QUIET, SMALL, TEXT, Look
+from .style import QUIET, SMALL, TEXT, Look
 
 _DARK = ("#0072B2", "#555555", "#000000")  # these take white text
 

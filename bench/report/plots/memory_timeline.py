@@ -8,12 +8,12 @@ from itertools import pairwise
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.measurement import MemoryTimeline
-from bench.report.plots.lettering import fit, inches
-from bench.report.plots.pages import Page, Shown
-from bench.report.plots.sheet import WIDTH, blank_sheet
-from bench.report.plots.style import INK, QUIET, SMALL, Look
-from bench.report.units import one_line, quantity, scale
+from ...measurement import MemoryTimeline
+from ..units import one_line, quantity, scale
+from .lettering import fit, inches
+from .pages import Page, Shown
+from .sheet import WIDTH, blank_sheet
+from .style import INK, QUIET, SMALL, Look
 
 # What lasts lies below, what comes and goes on top of it.
 _LOOKS = {

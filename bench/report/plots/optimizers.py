@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report.plots.lettering import write_after
-from bench.report.plots.pages import TRAIN, Page, Shown
-from bench.report.plots.rows import label_rows
-from bench.report.plots.sheet import MOST_ROWS, blank_sheet, left_out
-from bench.report.plots.style import COLOURS, FAINT, Look
-from bench.report.units import percent, quantity
+from ..units import percent, quantity
+from .lettering import write_after
+from .pages import TRAIN, Page, Shown
+from .rows import label_rows
+from .sheet import MOST_ROWS, blank_sheet, left_out
+from .style import COLOURS, FAINT, Look
 
 _SHARE, _OPERATORS, _STATE = "train.optimizer_share", "count.optimizer_ops", "count.optimizer_state_bytes"
 _ROW = 0.25  # inches

@@ -10,13 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from bench.analysis.largest import Search
-from bench.analysis.quality import Group, groups
-from bench.case import TRAINING_AXES
-from bench.measurement import AutogradGraph, MemoryTimeline
-from bench.report.plots import labels
-from bench.report.plots.style import Look
-from bench.results.tables import Tables
+from ...analysis.largest import Search
+from ...analysis.quality import Group, groups
+from ...case import TRAINING_AXES
+from ...measurement import AutogradGraph, MemoryTimeline
+from ...results.tables import Tables
+from . import labels
+from .style import Look
 
 TRAIN, EVALUATION = "training", "evaluation modes"  # the kinds of case: each has panels of its own
 

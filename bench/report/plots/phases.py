@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.measurement import PHASES
-from bench.report.plots.lettering import write_after, write_inside
-from bench.report.plots.pages import TRAIN, Page, Shown, uneven
-from bench.report.plots.rows import row_panels
-from bench.report.plots.style import Look
-from bench.report.units import quantity, scale
+from ...measurement import PHASES
+from ..units import quantity, scale
+from .lettering import write_after, write_inside
+from .pages import TRAIN, Page, Shown, uneven
+from .rows import row_panels
+from .style import Look
 
 _LEGIBLE = 0.06  # of the width of an axis: a narrower segment has no room for '12 %'
 

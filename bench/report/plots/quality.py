@@ -10,14 +10,14 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from bench.analysis.quality import Group, Row
-from bench.case import spell
-from bench.report.plots.lettering import fit
-from bench.report.plots.pages import TRAIN, Page, uneven
-from bench.report.plots.sheet import MOST_PANELS, WIDTH, blank_sheet
-from bench.report.plots.style import INK, QUIET, SMALL, TITLE, Look
-from bench.report.quality import CLOCK
-from bench.report.units import digits, scale
+from ...analysis.quality import Group, Row
+from ...case import spell
+from ..quality import CLOCK
+from ..units import digits, scale
+from .lettering import fit
+from .pages import TRAIN, Page, uneven
+from .sheet import MOST_PANELS, WIDTH, blank_sheet
+from .style import INK, QUIET, SMALL, TITLE, Look
 
 _PANEL = 3.8  # inches high
 _MOST_LINES = 12  # on a sheet: with more, nobody tells them apart

@@ -8,10 +8,10 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report.plots.lettering import fit, write_after
-from bench.report.plots.pages import Page, Shown, Value
-from bench.report.plots.sheet import MOST_PANELS, MOST_ROWS, WIDTH, blank_sheet, left_out
-from bench.report.plots.style import TITLE, Look
+from .lettering import fit, write_after
+from .pages import Page, Shown, Value
+from .sheet import MOST_PANELS, MOST_ROWS, WIDTH, blank_sheet, left_out
+from .style import TITLE, Look
 
 # Lengths are inches.
 _ROW = 0.28

@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from bench.analysis.estimate import LEVEL
-from bench.measurement import metric
-from bench.report.plots.lettering import fit, inches
-from bench.report.plots.pages import Page, Value
-from bench.report.plots.style import INK, QUIET, SMALL
+from ...analysis.estimate import LEVEL
+from ...measurement import metric
+from .lettering import fit, inches
+from .pages import Page, Value
+from .style import INK, QUIET, SMALL
 
 # Lengths are inches.
 WIDTH = 10.0
