@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
+if __name__ == "bench":
+    # A checkout, where the package is found by the name of its folder. All of it is the package `epochbench`, and
+    # what follows here is done by that one: it would do no harm, but in a folder of the user's of that name.
+    import importlib.util
+    import sys
+    from pathlib import Path
+
+    if "epochbench" not in sys.modules:
+        _spec = importlib.util.spec_from_file_location("epochbench", Path(__file__).parents[1] / "epochbench.py")
+        sys.modules["epochbench"] = _package = importlib.util.module_from_spec(_spec)
+        _spec.loader.exec_module(_package)
+    globals().update(__package__="epochbench", __spec__=sys.modules["epochbench"].__spec__)
+    from .alias import take_over
+
+    take_over()
+
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -43,4 +59,4 @@ def __getattr__(name: str) -> Any:
         from .results import tables
 
         return getattr(tables, name)
-    raise AttributeError(f"module 'bench' has no attribute {name!r}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

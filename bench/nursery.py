@@ -32,15 +32,18 @@ from .logs import end_of, last_line
 from .signals import clearing_away, interruptible
 
 # The running Epochbench is the one that measures, whatever else of that name the interpreter could
-# import: -P keeps the working directory (which may hold a folder called bench) out of the search.
+# import: -P keeps the working directory out of the search. The user's code may have a `bench` of its own.
 _ROOT = str(Path(__file__).parents[1])
 _BOOT = (
-    f"import sys; sys.path.insert(0, {_ROOT!r}); import bench; sys.path.append(sys.path.pop(0)); "
-    "from bench.worker.__main__ import main; main()"
+    f"import sys; sys.path.insert(0, {_ROOT!r}); import epochbench; sys.path.append(sys.path.pop(0)); "
+    "from epochbench.worker.__main__ import main; main()"
 )
 
 # What every nursery imports; what the suites need beyond it is learnt from a probe.
-_PRELOAD = ("torch", "numpy", "psutil", "bench.worker.session", "bench.worker.suites", "bench.tasks.models")
+_PRELOAD = (
+    *("torch", "numpy", "psutil"),
+    *("epochbench.worker.session", "epochbench.worker.suites", "epochbench.tasks.models"),
+)
 
 _SHORT = 120.0  # seconds for an answer that involves no loop: importing torch on a slow disk is part of it
 _SOON = 10.0  # seconds that a nursery has to end what it runs
@@ -450,7 +453,7 @@ class Workers:
         if not threaded:
             return
         self.close()
-        if threaded & {"torch", "numpy", "bench"}:
+        if threaded & {"torch", "numpy", "epochbench"}:
             raise Refused(f"importing {', '.join(sorted(threaded))} starts threads")
         self.modules = [module for module in self.modules if module.partition(".")[0] not in threaded]
 

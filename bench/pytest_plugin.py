@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from . import __version__
+from .alias import OTHER, OWN, somebody_elses
 from .case import ALLOCATORS, MAX, AxisValue, Case, spell
 from .errors import BenchError, UsageError
 from .report.units import plain
@@ -88,7 +89,8 @@ def is_collected(path: Path, session: pytest.Session) -> bool:
 def holds_suite(path: Path) -> bool:
     """Whether a file makes a suite when it is imported, by its text alone: nobody knows yet what it would do.
 
-    It calls `bench.Suite` at its top level, or a function of its own that does.
+    It calls `epochbench.Suite` at its top level, or a function of its own that does. By the name of `bench` too, but
+    where that is a package or module of somebody else's.
     """
     try:
         source = path.read_text(encoding="utf-8")
@@ -97,15 +99,17 @@ def holds_suite(path: Path) -> bool:
     try:
         statements = ast.parse(source).body
     except (SyntaxError, ValueError):
-        return re.search(r"\bbench\b", source) is not None and re.search(r"\bSuite\b", source) is not None
+        return all(re.search(rf"\b({word})\b", source) for word in (f"{OWN}|{OTHER}", "Suite"))
+    theirs = re.search(rf"\b{OTHER}\b", source) and somebody_elses([str(path.parent), ""])
+    names = (OWN,) if theirs else (OWN, OTHER)
+    doors = {door for name in names for door in (name, f"{name}.suite")}
     makers: set[str] = set()
     for statement in statements:
         match statement:
-            case ast.ImportFrom(module="bench" | "bench.suite"):
+            case ast.ImportFrom(module=module) if module in doors:
                 makers |= {one.asname or one.name for one in statement.names if one.name == "Suite"}
             case ast.Import():
-                names = {one.name: one.asname or one.name for one in statement.names}
-                makers |= {f"{names[name]}.Suite" for name in ("bench", "bench.suite") if name in names}
+                makers |= {f"{one.asname or one.name}.Suite" for one in statement.names if one.name in doors}
             case ast.FunctionDef():
                 makers |= {statement.name} if calls_one_of(makers, statement) else set()
             case ast.ClassDef() | ast.AsyncFunctionDef():

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .. import alias
 from ..case import Case
 from ..logs import end_of, last_line
 from ..measurement import PHASED, WARMUP_EPOCHS, Counts, Measurement, Profile
@@ -35,7 +36,7 @@ from .meters import (
 )
 from .recorder import Enough, Recorder, ScriptError
 from .script_counts import count
-from .suites import own_files, third_party
+from .suites import own_files, refuse_mistaken_name, third_party
 
 
 def run(script: Script, case: Case, recorder: Recorder, log: str = "") -> None:
@@ -61,8 +62,8 @@ def run(script: Script, case: Case, recorder: Recorder, log: str = "") -> None:
         recorder.close()
     if not recorder.passes:
         raise ScriptError(
-            "the script ended without a pass over a watched loader; import bench in it, and write its loop as: "
-            "for inputs, targets in bench.watch(train_loader):"
+            "the script ended without a pass over a watched loader; import epochbench in it, and write its loop as: "
+            "for inputs, targets in epochbench.watch(train_loader):"
         )
 
 
@@ -79,6 +80,7 @@ def enter(script: Script, case: Case) -> None:
     folder = str(Path(script.path).parent)
     if folder not in sys.path[:1]:
         sys.path.insert(0, folder)
+    alias.install()
 
 
 def ending(code: Any, log: str = "") -> str:
@@ -142,7 +144,7 @@ def timed(
         raise ScriptError(
             "each watched loader was passed over once, and the first pass is warm-up and does not count; let the "
             "script run two epochs or more, such as: -- --epochs 2; or, if it counts steps alone, say how many make an "
-            "epoch: bench.watch(loader, steps_per_epoch=100)"
+            "epoch: epochbench.watch(loader, steps_per_epoch=100)"
         )
     seen = steady.end()
     measurement = Measurement(
@@ -194,7 +196,8 @@ def probe(script: Script, case: Case) -> dict[str, list[str]]:
     before = set(sys.modules)
     try:
         run(script, case, Recorder(Observer(), window=lambda _: 1, keeps_losses=False))
-    except (Exception, SystemExit):
+    except (Exception, SystemExit) as problem:
+        refuse_mistaken_name(script.path, problem)
         traceback.print_exc()
     new = [name for name in sys.modules if name not in before]
     return {"modules": third_party(new), "sources": sorted({script.path, *own_files(new)})}

@@ -140,7 +140,7 @@ def build(suite: Suite, case: Case, device: torch.device) -> Task:
     task = suite.build(case)
     if not isinstance(task, Task):
         raise TypeError(
-            f"build of suite {suite.name!r} returned a {type(task).__name__}, not a bench.training.Task"
+            f"build of suite {suite.name!r} returned a {type(task).__name__}, not an epochbench.training.Task"
         )
     task.device = device
     task.model.to(device)

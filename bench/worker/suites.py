@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
+from .. import alias
 from ..case import AxisValue, Case
 from ..errors import SuiteError, UsageError
 from ..suite import Suite
@@ -29,6 +30,7 @@ def load(path: Path) -> list[Suite]:
     are for a script.
     """
     prefer(path.parent)
+    alias.install()
     spec = importlib.util.spec_from_file_location(module_name(path), path)
     if spec is None or spec.loader is None:
         raise SuiteError(f"{path} is not a Python file; a suite file ends in .py")
@@ -39,6 +41,7 @@ def load(path: Path) -> list[Suite]:
     except UsageError as problem:
         raise SuiteError(f"{path}: {problem}", traceback.format_exc()) from None
     except (Exception, SystemExit) as problem:
+        refuse_mistaken_name(path, problem)
         summary = one_line(problem)
         raise SuiteError(
             f"suite file {path} does not import: {summary} (--debug shows the traceback)",
@@ -87,6 +90,12 @@ def _folder_of(module: str, file: Path) -> Path:
 def module_name(path: Path) -> str:
     """What a suite file is called among the modules, apart from any that it is called after."""
     return f"bench_suite_{path.stem}"
+
+
+def refuse_mistaken_name(path: Path | str, problem: BaseException) -> None:
+    """Raises SuiteError where a file looked for Epochbench in a `bench` that is somebody else's."""
+    if said := alias.advice(problem):
+        raise SuiteError(f"{path}: {said}", traceback.format_exc()) from None
 
 
 def one_line(problem: BaseException) -> str:
@@ -149,7 +158,8 @@ def probe(path: str, cases: Sequence[Case]) -> dict[str, list[str]]:
             task = suite.build(case)
         except UsageError:
             raise
-        except (Exception, SystemExit):
+        except (Exception, SystemExit) as problem:
+            refuse_mistaken_name(path, problem)
             traceback.print_exc()
             continue
         check_sizes(case, task)

@@ -1,0 +1,190 @@
+"""`bench`, the other name of Epochbench: ours only where nobody else has a package or module of that name.
+
+What is imported as `bench.x` is the very module `epochbench.x`, never a second copy, whose classes would be other
+ones. Somebody else's `bench` comes first, wherever it lies on the search path, since Epochbench has another name. Of a
+folder `bench` without an `__init__.py` the modules are its owner's, and what it does not hold is ours.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import module_from_spec
+from types import CodeType, ModuleType
+from typing import Any
+
+OWN, OTHER = "epochbench", "bench"
+
+_OPENING = b'"""Epochbench'  # how each file begins that is Epochbench under the name of `bench`
+_CANNOT = re.compile(r"cannot import name '(\w+)'")
+
+
+class _SameModule(Loader):
+    """Gives a module of Epochbench as the module of another name."""
+
+    def __init__(self, own: str) -> None:
+        self._own = own
+        self._spec: ModuleSpec | None = None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = importlib.import_module(self._own)
+        self._spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self._spec  # the import system has put that of the other name in its place
+
+    def get_code(self, name: str) -> CodeType | None:
+        """What `python -m bench` runs."""
+        spec = importlib.util.find_spec(self._own)
+        code: CodeType | None = spec.loader.get_code(self._own) if spec and spec.loader else None  # type: ignore[attr-defined]
+        return code
+
+
+class _Beside(Loader):
+    """A folder called `bench` that is somebody else's: what it does not hold comes from Epochbench."""
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        def found(name: str) -> Any:
+            own = sys.modules[OWN]
+            if name in (*own.__all__, "__all__", "__version__") and not _holds(module, name):
+                return getattr(own, name)
+            raise AttributeError(f"module {OTHER!r} has no attribute {name!r}", name=name, obj=module)
+
+        module.__getattr__ = found  # type: ignore[method-assign]
+
+
+def _holds(module: ModuleType, name: str) -> bool:
+    return PathFinder.find_spec(f"{OTHER}.{name}", list(module.__path__)) is not None
+
+
+class _Finder(MetaPathFinder):
+    """Finds `bench` and what is in it; first of all finders, as any other would load a second copy."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name == OTHER:
+            return None if somebody_elses() else _front_door()
+        parent = sys.modules.get(name.rpartition(".")[0])
+        if not name.startswith(f"{OTHER}.") or parent is None:
+            return None
+        if is_own(parent):
+            return _own(name)
+        if isinstance(parent.__spec__ and parent.__spec__.loader, _Beside):
+            return PathFinder.find_spec(name, path) or _own(name)
+        return None
+
+
+_finder = _Finder()
+
+
+def install() -> None:
+    """From now on `bench` is found, wherever Epochbench lies. It forgets what an earlier search has found.
+
+    So that of two suites in one process each has the `bench` of its own folder.
+    """
+    if _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _finder)
+    for name in [name for name in sys.modules if name == OTHER or name.startswith(f"{OTHER}.")]:
+        if sys.modules[name] is None or is_own(sys.modules[name]):
+            del sys.modules[name]
+
+
+def take_over() -> None:
+    """Puts what `bench` is to be in the place of the file of that name that is being imported."""
+    if _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _finder)
+    spec = somebody_elses() or _front_door()
+    if spec.loader is None:
+        raise ImportError(f"{spec.origin} cannot be imported", name=OTHER)
+    sys.modules[OTHER] = module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+
+def is_own(module: ModuleType) -> bool:
+    """Whether a module, under whatever name, is one of Epochbench."""
+    return f"{module.__name__}.".startswith(f"{OWN}.")
+
+
+def somebody_elses(first: Sequence[str] = ()) -> ModuleSpec | None:
+    """The package or module `bench` of somebody else, by the search path with these folders in front."""
+    return next((spec for spec in _candidates(first) if spec.origin and not _is_epochbench(spec.origin)), None)
+
+
+def advice(problem: BaseException) -> str:
+    """What to write where `bench` was to be Epochbench and is somebody else's; empty where that is not the matter."""
+    module = sys.modules.get(OTHER)
+    if module is None or is_own(module):
+        return ""
+    line = ""
+    if isinstance(problem, ModuleNotFoundError) and (problem.name or "").startswith(f"{OTHER}."):
+        name = str(problem.name).split(".")[1]
+        line = f"from {OWN}.{name} import ..."
+    elif isinstance(problem, ImportError) and problem.name == OTHER and (cannot := _CANNOT.search(str(problem))):
+        name = cannot[1]
+        line = f"from {OWN} import {name}"
+    elif isinstance(problem, AttributeError) and problem.obj is module:
+        name = problem.name
+        line = f"import {OWN}, and {OWN}.{name}"
+    if not line or not _is_there(name):
+        return ""
+    place = getattr(module, "__file__", None) or "a folder without __init__.py"
+    return f"{OTHER} is not Epochbench there, but {place}; write: {line}"
+
+
+def _is_there(name: str) -> bool:
+    """Whether Epochbench has this name or module."""
+    own = importlib.import_module(OWN)
+    return name in own.__all__ or importlib.util.find_spec(f"{OWN}.{name}") is not None
+
+
+def _front_door() -> ModuleSpec | None:
+    """What `bench` is where nobody else has a package or module of that name."""
+    folders = [place for spec in _candidates() if not spec.origin for place in spec.submodule_search_locations or ()]
+    if not folders:
+        return _own(OTHER)
+    spec = ModuleSpec(OTHER, _Beside(), is_package=True)
+    spec.submodule_search_locations = list(dict.fromkeys(folders))
+    return spec
+
+
+def _own(name: str) -> ModuleSpec | None:
+    """The module of Epochbench that has this other name; None where there is none."""
+    own = OWN + name.removeprefix(OTHER)
+    found = importlib.util.find_spec(own)
+    if found is None:
+        return None
+    is_package = found.submodule_search_locations is not None
+    spec = ModuleSpec(name, _SameModule(own), origin=found.origin, is_package=is_package)
+    spec.has_location = True
+    return spec
+
+
+def _candidates(first: Sequence[str] = ()) -> Iterator[ModuleSpec]:
+    """Everything of the name `bench` that any finder has, at each place of the search path."""
+    for entry in (*first, *sys.path):
+        if (spec := PathFinder.find_spec(OTHER, [entry])) is not None:
+            yield spec
+    for finder in sys.meta_path:
+        if finder is _finder or finder is PathFinder:
+            continue
+        if (spec := finder.find_spec(OTHER, None)) is not None:
+            yield spec
+
+
+def _is_epochbench(origin: str) -> bool:
+    """Whether a file is Epochbench, of whatever version: of two commits of its own one may be on the search path."""
+    try:
+        with open(origin, "rb") as file:
+            return file.read(len(_OPENING)) == _OPENING
+    except OSError:
+        return False

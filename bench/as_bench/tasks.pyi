@@ -1,0 +1,1 @@
+from epochbench.tasks import *
