@@ -10,7 +10,11 @@ if __name__ == "bench":
     from pathlib import Path
 
     if "epochbench" not in sys.modules:
-        _spec = importlib.util.spec_from_file_location("epochbench", Path(__file__).parents[1] / "epochbench.py")
+        _spec = importlib.util.spec_from_file_location(
+            "epochbench", Path(__file__).parents[1] / "epochbench.py"
+        )
+        assert _spec is not None
+        assert _spec.loader is not None
         sys.modules["epochbench"] = _package = importlib.util.module_from_spec(_spec)
         _spec.loader.exec_module(_package)
     globals().update(__package__="epochbench", __spec__=sys.modules["epochbench"].__spec__)

@@ -38,6 +38,11 @@ class _SameModule(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         module.__spec__ = self._spec  # the import system has put that of the other name in its place
+        # What a package has imported of its own may have given way to a function of that name, as `watch` has. An
+        # import by the other name would put the module there again.
+        for name, inner in list(sys.modules.items()):
+            if name.startswith(f"{self._own}."):
+                sys.modules.setdefault(OTHER + name.removeprefix(OWN), inner)
 
     def get_code(self, name: str) -> CodeType | None:
         """What `python -m bench` runs."""
@@ -60,6 +65,10 @@ class _Beside(Loader):
             raise AttributeError(f"module {OTHER!r} has no attribute {name!r}", name=name, obj=module)
 
         module.__getattr__ = found  # type: ignore[method-assign]
+        for name, inner in list(sys.modules.items()):
+            top, _, rest = name.partition(".")
+            if top == OWN and rest and not _holds(module, rest.partition(".")[0]):
+                sys.modules.setdefault(f"{OTHER}.{rest}", inner)
 
 
 def _holds(module: ModuleType, name: str) -> bool:
@@ -104,8 +113,8 @@ def take_over() -> None:
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
     spec = somebody_elses() or _front_door()
-    if spec.loader is None:
-        raise ImportError(f"{spec.origin} cannot be imported", name=OTHER)
+    assert spec is not None
+    assert spec.loader is not None
     sys.modules[OTHER] = module = module_from_spec(spec)
     spec.loader.exec_module(module)
 
@@ -117,7 +126,9 @@ def is_own(module: ModuleType) -> bool:
 
 def somebody_elses(first: Sequence[str] = ()) -> ModuleSpec | None:
     """The package or module `bench` of somebody else, by the search path with these folders in front."""
-    return next((spec for spec in _candidates(first) if spec.origin and not _is_epochbench(spec.origin)), None)
+    return next(
+        (spec for spec in _candidates(first) if spec.origin and not _is_epochbench(spec.origin)), None
+    )
 
 
 def advice(problem: BaseException) -> str:
@@ -125,15 +136,19 @@ def advice(problem: BaseException) -> str:
     module = sys.modules.get(OTHER)
     if module is None or is_own(module):
         return ""
-    line = ""
+    name, line = "", ""
     if isinstance(problem, ModuleNotFoundError) and (problem.name or "").startswith(f"{OTHER}."):
         name = str(problem.name).split(".")[1]
         line = f"from {OWN}.{name} import ..."
-    elif isinstance(problem, ImportError) and problem.name == OTHER and (cannot := _CANNOT.search(str(problem))):
+    elif (
+        isinstance(problem, ImportError)
+        and problem.name == OTHER
+        and (cannot := _CANNOT.search(str(problem)))
+    ):
         name = cannot[1]
         line = f"from {OWN} import {name}"
     elif isinstance(problem, AttributeError) and problem.obj is module:
-        name = problem.name
+        name = problem.name or ""
         line = f"import {OWN}, and {OWN}.{name}"
     if not line or not _is_there(name):
         return ""
@@ -149,7 +164,9 @@ def _is_there(name: str) -> bool:
 
 def _front_door() -> ModuleSpec | None:
     """What `bench` is where nobody else has a package or module of that name."""
-    folders = [place for spec in _candidates() if not spec.origin for place in spec.submodule_search_locations or ()]
+    folders = [
+        place for spec in _candidates() if not spec.origin for place in spec.submodule_search_locations or ()
+    ]
     if not folders:
         return _own(OTHER)
     spec = ModuleSpec(OTHER, _Beside(), is_package=True)

@@ -18,7 +18,7 @@ HOUSE = ROOT / "bench"
 
 # A room imports from the floors below its own, the ground floor first. `bench` is the front door.
 FLOORS = (
-    ("errors",),
+    ("errors", "alias"),
     ("case", "signals", "logs"),
     ("suite", "measurement"),
     ("selection", "analysis", "script"),
@@ -38,12 +38,23 @@ SEES = {
     "training": (),
     "watch": (),  # it runs in the user's scripts
     "tasks": ("errors", "case", "training"),
-    "worker": ("errors", "case", "logs", "suite", "script", "measurement", "training", "watch", "tasks"),
+    "worker": (
+        *("errors", "alias", "case", "logs", "suite", "script", "measurement", "training", "watch", "tasks"),
+    ),
     "templates": ("bench", "training"),  # what `bench init` writes: a suite, as users write one
-    "bench": ("errors", "case", "suite", "measurement", "results", "watch"),  # the front door opens fast
+    "bench": (
+        "errors",
+        "alias",
+        "case",
+        "suite",
+        "measurement",
+        "results",
+        "watch",
+    ),  # the front door opens fast
+    "as_bench": ("alias",),  # what is installed as the package `bench`
     "__main__": ("cli",),
     # The other door: it runs user code in its own process, through the rooms that do.
-    "pytest_plugin": ("bench", "errors", "case", "suite", "worker", "report"),
+    "pytest_plugin": ("bench", "errors", "alias", "case", "suite", "worker", "report"),
 }
 
 # Who alone imports a module; `training` knows nothing else.
@@ -94,10 +105,15 @@ DRIVEN_THROUGH = {
     "bench.measurement.metrics": "bench.measurement",
     "bench.measurement.record": "bench.measurement",
     "bench.worker.allocator": "bench.worker.environment",  # pins for good: in a process of its own
+    "bench.as_bench": "bench.alias",  # it stands for this package where Epochbench is installed
     "bench.worker.steady": "bench.noise",  # a suite
     "bench.worker.session": "bench.nursery",  # a launch is a process
     "bench.worker.suites": "bench.runner",  # user code is read in a process
 }
+
+# Who imports Epochbench by a name: what users copy, and what stands for the package `bench`. Inside the package every
+# import is relative, as it may have either name, and `bench` may be a package of the user's.
+BY_NAME = ("templates", "as_bench")
 
 # What takes too long to import for `bench --help`: it is imported where it is used.
 LATE = ("torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy", "matplotlib", "sklearn", "rich")
@@ -128,8 +144,13 @@ def room_behind(name: str) -> str:
 def imports(source: str, of: str = "bench.nowhere") -> Iterator[str]:
     """Every module that a file imports when it runs, at any depth: what only a type checker sees is none.
 
-    `from a import b` gives a.b, since b may be a module.
+    `from a import b` gives a.b, since b may be a module. Epochbench is `bench` here, whatever name it is imported by.
     """
+    for name in imports_as_written(source, of):
+        yield name.removeprefix("epoch") if is_within(name, "epochbench") else name
+
+
+def imports_as_written(source: str, of: str) -> Iterator[str]:
     waiting = list(ast.parse(source).body)
     while waiting:
         node = waiting.pop(0)
@@ -162,6 +183,16 @@ def is_within(module: str, package: str) -> bool:
 
 
 # The rules: each gives the faults of one file.
+
+
+def imports_of_its_own_are_relative(module: str, source: str) -> list[str]:
+    if room_of(module) in BY_NAME:
+        return []
+    return [
+        f"{module} imports {name}"
+        for name in imports_as_written(source, "nowhere.nowhere")  # where no relative import gives `bench`
+        if is_within(name, "bench") or is_within(name, "epochbench")
+    ]
 
 
 def imports_go_down(module: str, source: str) -> list[str]:
@@ -218,6 +249,7 @@ def only_the_command_line_prints_and_exits(module: str, source: str) -> list[str
 RULES = {
     rule.__name__: rule
     for rule in (
+        imports_of_its_own_are_relative,
         imports_go_down,
         each_module_is_for_those_who_may,
         what_a_room_never_imports,
@@ -235,6 +267,12 @@ def test_every_file_keeps(rule, module):
 
 # A rule, a file that it could be, and what it must not hold there.
 FORBIDDEN = [
+    ("imports_of_its_own_are_relative", "bench.runner", "import bench.case"),
+    ("imports_of_its_own_are_relative", "bench.runner", "def f():\n    from bench import Suite"),
+    ("imports_of_its_own_are_relative", "bench.worker.session", "from epochbench.errors import UsageError"),
+    ("imports_of_its_own_are_relative", "bench.pytest_plugin", "import epochbench"),
+    ("imports_of_its_own_are_relative", "bench", "__import__('epochbench.watch')"),
+    ("imports_go_down", "bench.case", "from epochbench.suite import Suite"),
     ("imports_go_down", "bench.errors", "import bench.case"),
     ("imports_go_down", "bench.case", "from bench.suite import Suite"),
     ("imports_go_down", "bench.case", "from bench import suite"),
@@ -314,12 +352,14 @@ def test_every_rule_has_something_that_it_catches():
     ("module", "source"),
     [
         ("bench.results.tables", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch"),
-        ("bench.results.tables", "import typing\nif typing.TYPE_CHECKING:\n    from bench.cli import app"),
-        ("bench.report.table", "from bench.results.tables import Tables\nfrom .units import digits"),
+        ("bench.results.tables", "import typing\nif typing.TYPE_CHECKING:\n    from ..cli import app"),
+        ("bench.report.table", "from ..results.tables import Tables\nfrom .units import digits"),
+        ("bench.templates.suite", "from epochbench import Suite"),
+        ("bench.runner", "import benchmarks, epochbenchmark"),
         ("bench.tasks.models", "def f():\n    import torch"),
         ("bench.worker.session", "import os, traceback\ntraceback.print_exc()\nos._exit(0)"),
         ("bench.worker.__main__", "import sys\nsys.exit(0)"),
-        ("bench.cli.run", "import sys\nfrom bench import __version__\nprint('x')\nsys.exit(2)"),
+        ("bench.cli.run", "import sys\nfrom .. import __version__\nprint('x')\nsys.exit(2)"),
         ("bench.analysis.estimate", "import math, statistics\nx = statistics.median([1])"),
         ("bench.report.table", "import torchless, iot, scipyesque"),
         ("bench.report.table", "text = 'import torch; print(1)'\nconsole.print(text)"),
@@ -474,7 +514,15 @@ def loaded_by(statement: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "module",
-    ["bench", "bench.cli", "bench.runner", "bench.tasks", "bench.results.journal", "bench.pytest_plugin"],
+    [
+        "bench",
+        "epochbench",
+        "bench.cli",
+        "bench.runner",
+        "bench.tasks",
+        "bench.results.journal",
+        "bench.pytest_plugin",
+    ],
 )
 def test_a_command_starts_without_what_is_slow_to_import(module):
     assert loaded_by(f"import {module}") == []

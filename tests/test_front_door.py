@@ -38,7 +38,7 @@ def test_the_names_are_sorted_and_each_comes_once():
 
 @pytest.mark.parametrize("name", bench.__all__)
 def test_each_name_is_there_and_is_of_the_house(name):
-    assert getattr(bench, name).__module__.startswith("bench.")
+    assert getattr(bench, name).__module__.startswith("epochbench.")
     assert getattr(bench, name).__name__ == name
 
 
@@ -54,12 +54,12 @@ def test_there_is_a_version():
 
 @pytest.mark.parametrize("name", ["nothing", "torch", "Read", "__wrapped__"])
 def test_a_name_that_is_not_there_is_an_attribute_error_with_the_name(name):
-    with pytest.raises(AttributeError, match=f"^module 'bench' has no attribute '{name}'$"):
+    with pytest.raises(AttributeError, match=f"^module 'epochbench' has no attribute '{name}'$"):
         getattr(bench, name)
 
 
 def test_what_is_not_there_cannot_be_imported():
-    with pytest.raises(ImportError, match="cannot import name 'nothing' from 'bench'"):
+    with pytest.raises(ImportError, match="cannot import name 'nothing' from 'epochbench'"):
         from bench import nothing  # noqa: F401
 
 

@@ -62,7 +62,7 @@ def test_a_listener_is_told_until_nobody_listens(listener):
 
 def test_a_script_needs_nothing_but_the_standard_library_for_it():
     code = (
-        "import bench, sys\n"
+        "import epochbench as bench, sys\n"
         "with bench.stage('validate'):\n    assert list(bench.watch([1])) == [1]\n"
         "print([name for name in ('torch', 'numpy', 'pandas', 'typer') if name in sys.modules])"
     )
