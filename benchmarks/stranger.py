@@ -23,8 +23,8 @@ import numpy
 EXAMPLE = "activation_based/examples/lif_fc_mnist.py"
 TWO_LINES = {
     "import torchvision\n": "import torchvision\nimport bench\n",
-    "in train_data_loader:": "in bench.watch(train_data_loader):",
-    "in test_data_loader:": 'in bench.watch(test_data_loader, "validate"):',
+    "in train_data_loader:": "in epochbench.watch(train_data_loader):",
+    "in test_data_loader:": 'in epochbench.watch(test_data_loader, "validate"):',
 }
 CHANGE = {
     "    train_data_loader = ": (

@@ -13,17 +13,17 @@ import tempfile
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
 
-import bench
+import epochbench
 
 
 class WatchedTrainer(Trainer):
     """The Trainer with its loaders watched."""
 
     def get_train_dataloader(self):
-        return bench.watch(super().get_train_dataloader())
+        return epochbench.watch(super().get_train_dataloader())
 
     def get_eval_dataloader(self, eval_dataset=None):
-        return bench.watch(super().get_eval_dataloader(eval_dataset), "validate")
+        return epochbench.watch(super().get_eval_dataloader(eval_dataset), "validate")
 
 
 parser = argparse.ArgumentParser()

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, random_split
 
-import bench
+import epochbench
 
 
 class Digits(lightning.LightningModule):
@@ -63,7 +63,7 @@ trainer = lightning.Trainer(
 )
 trainer.fit(
     Digits(options.width, options.lr),
-    bench.watch(DataLoader(train, 64, shuffle=True)),
-    bench.watch(DataLoader(validate, 64), "validate"),
+    epochbench.watch(DataLoader(train, 64, shuffle=True)),
+    epochbench.watch(DataLoader(validate, 64), "validate"),
 )
 print({name: round(float(value), 3) for name, value in trainer.callback_metrics.items()})

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, random_split
 
-import bench
+import epochbench
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--epochs", type=int, default=2)
@@ -32,7 +32,7 @@ optimizer = torch.optim.SGD(model.parameters(), lr=options.lr, momentum=0.9)
 
 for epoch in range(options.epochs):
     model.train()
-    for inputs, targets in bench.watch(train_loader):  # the first line
+    for inputs, targets in epochbench.watch(train_loader):  # the first line
         optimizer.zero_grad()
         loss = criterion(model(inputs), targets)
         loss.backward()
@@ -40,7 +40,7 @@ for epoch in range(options.epochs):
 
     model.eval()
     correct = 0
-    with torch.no_grad(), bench.stage("validate"):  # the second
-        for inputs, targets in bench.watch(validate_loader):
+    with torch.no_grad(), epochbench.stage("validate"):  # the second
+        for inputs, targets in epochbench.watch(validate_loader):
             correct += (model(inputs).argmax(dim=1) == targets).sum().item()
     print(f"epoch {epoch}: loss {loss.item():.3f}, accuracy {correct / len(validate):.3f}")

@@ -4,15 +4,14 @@ bench run examples/own_suite.py
 bench compare latest --by rank
 """
 
-from bench import Suite
+from epochbench import Suite
 
 
 def build(case):  # runs in the worker only, so torch is imported here
     import torch
+    from epochbench.training import Task
     from torch import nn
     from torch.utils.data import DataLoader, TensorDataset
-
-    from bench.training import Task
 
     class Factorization(nn.Module):
         """Ratings as the product of two vectors: one of a user, one of a film."""

@@ -10,7 +10,7 @@ Workers want processors of their own beside the threads of the training. Where t
 The picture `data_wait` shows the outcome; docs/data.md says how to read it.
 """
 
-from bench import Suite, tasks
+from epochbench import Suite, tasks
 
 suite = Suite(
     name="data_loading",

@@ -1,6 +1,6 @@
 """Characters of real English, the next one as the target: a small causal transformer."""
 
-from bench import Suite, tasks
+from epochbench import Suite, tasks
 
 suite = Suite(
     name="language",

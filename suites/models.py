@@ -3,7 +3,7 @@
 Size and number of the images are axes of this suite's own: `--axis image_size=224` measures the papers' size.
 """
 
-from bench import Suite, tasks
+from epochbench import Suite, tasks
 
 suite = Suite(
     name="models",

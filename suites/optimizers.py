@@ -4,7 +4,7 @@ Each has the learning rate that torch gives it. The model has an embedding, whos
 sparse, and matrices, which Muon is for. `implementations` measures the ways in which torch computes the same step.
 """
 
-from bench import Suite, tasks
+from epochbench import Suite, tasks
 
 MODEL = {
     "dataset": ["digits"],

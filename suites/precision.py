@@ -5,7 +5,7 @@
 warm-up epoch. A first run compiles for real, later ones find it in the cache of torch: the table says which it was.
 """
 
-from bench import Suite, tasks
+from epochbench import Suite, tasks
 
 IMAGES = {
     "dataset": ["fake-images"],

@@ -1,6 +1,6 @@
 """Handwritten digits: every device, batch size, optimizer and mode. What `make bench` runs."""
 
-from bench import Suite, tasks
+from epochbench import Suite, tasks
 
 suite = Suite(
     name="vision",

@@ -91,11 +91,11 @@ def test_two_lines_are_all_that_the_script_of_an_endless_loop_was_given():
     """And the import: without them it is a script that knows nothing of bench."""
     given = (EXAMPLES / "nanogpt.py").read_text().splitlines()
     plain = [
-        re.sub(r"bench\.watch\((.*?), (\"validate\"|steps_per_epoch=\d+)\)", r"\1", line).removesuffix(
+        re.sub(r"epochbench\.watch\((.*?), (\"validate\"|steps_per_epoch=\d+)\)", r"\1", line).removesuffix(
             "  # bench"
         )
         for line in given
-        if line != "import bench  # bench"
+        if line != "import epochbench  # bench"
     ]
     code = "\n".join(plain).partition('"""\n\nimport')[2]
     assert "bench" not in code

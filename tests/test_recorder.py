@@ -440,7 +440,7 @@ class TestLoopsThatCountSteps:
 
 
 class TestWhatIsAmbiguous:
-    ADD = r'with bench\.stage\("validate"\):$'
+    ADD = r'with epochbench\.stage\("validate"\):$'
 
     def test_a_pass_without_a_backward(self, own, recorder):
         with pytest.raises(ScriptError, match=rf"recorder\.py:\d+ made no backward pass.*{self.ADD}"):
@@ -461,7 +461,7 @@ class TestWhatIsAmbiguous:
     def test_one_loader_at_two_lines(self, own, recorder):
         loader = torch.utils.data.DataLoader([(torch.ones(3), 1)] * 4, batch_size=2)
         own.train(bench.watch(loader))
-        remedy = re.escape('bench.watch(loader, "train")')
+        remedy = re.escape('epochbench.watch(loader, "train")')
         with pytest.raises(
             ScriptError, match=rf"one loader is watched, at .*recorder\.py:\d+ and at .*{remedy}"
         ):

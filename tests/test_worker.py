@@ -152,7 +152,7 @@ class TestDeeds:
             ("exceeds_a_limit", "out_of_memory", "allocate"),
             ("unsupported", "unsupported", "no such kernel here"),
             ("diverges", "diverged", "loss of epoch 1 is nan"),
-            ("is_no_task", "error", "returned a str, not a bench.training.Task"),
+            ("is_no_task", "error", "returned a str, not an epochbench.training.Task"),
         ],
     )
     def test_what_fails_is_a_failure_that_says_why(self, deeds, deed, failure, words):
@@ -250,7 +250,7 @@ class TestConditions:
 
 def test_modules_to_import_beforehand_stay_in_the_order_in_which_they_were_imported():
     """Sorted, modules that import each other would find halves: inductor then lacks lowerings."""
-    assert third_party(["pytest", "bench.case", "_pytest", "json"]) == ["pytest", "_pytest"]
+    assert third_party(["pytest", "epochbench.case", "_pytest", "json"]) == ["pytest", "_pytest"]
 
 
 @pytest.mark.parametrize("start_method", ["fork", "spawn"])

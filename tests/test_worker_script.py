@@ -166,7 +166,7 @@ class TestFailures:
         [
             ("raises", "error", "ValueError: the user's own mistake"),
             ("exits", "error", "the script ended with exit code 3: no more"),
-            ("forgets", "error", 'does not train: with bench.stage("validate"):'),
+            ("forgets", "error", 'does not train: with epochbench.stage("validate"):'),
             ("diverges", "diverged", "the train loss of epoch 2 is nan"),
             (
                 "hangs",
@@ -199,7 +199,7 @@ class TestFailures:
 
     def test_a_script_without_a_watched_loader_is_told_what_to_write(self, workers):
         record = once(workers, plan_of(UNWATCHED))
-        assert "for inputs, targets in bench.watch(train_loader):" in record.message
+        assert "for inputs, targets in epochbench.watch(train_loader):" in record.message
         assert record.detail.endswith("nothing to watch")
 
 

@@ -43,7 +43,7 @@ ScriptFile = Annotated[
     typer.Option(
         "--script",
         metavar="FILE",
-        help="Measure a training script, with the arguments behind `--`; see bench.watch.",
+        help="Measure a training script, with the arguments behind `--`; see epochbench.watch.",
     ),
 ]
 Timeout = Annotated[str, typer.Option(metavar="TIME", help="The longest that one launch may take.")]

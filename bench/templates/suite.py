@@ -1,14 +1,13 @@
 """What `bench run` measures of this project. It runs as it is; what is yours goes in at 1, 2 and 3."""
 
-from bench import Suite
+from epochbench import Suite
 
 
 def build(case):  # runs in the worker only, so torch is imported here
     import torch
+    from epochbench.training import Task
     from torch import nn
     from torch.utils.data import DataLoader, TensorDataset, random_split
-
-    from bench.training import Task
 
     # 1. The model: put yours in place of this small one.
     # @model@

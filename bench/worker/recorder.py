@@ -26,7 +26,7 @@ from .passes import Pass, length_of, parameter_of, reference_to, samples_of
 from .window import Window
 
 TRAIN = "train"
-_LINE = 'with bench.stage("validate"):'
+_LINE = 'with epochbench.stage("validate"):'
 
 
 class ScriptError(BenchError):
@@ -97,7 +97,7 @@ class WatchedIterator(Watched):
 
 
 class Stage:
-    """What `bench.stage` gives under a recorder; it may be entered again, as what it gives elsewhere."""
+    """What `epochbench.stage` gives under a recorder; it may be entered again, as what it gives elsewhere."""
 
     def __init__(self, recorder: Recorder, name: str) -> None:
         self._recorder, self._name = recorder, name
@@ -161,10 +161,10 @@ class Recorder:
 
     def watch(self, loader: Any, stage: str | None = None, steps_per_epoch: int | None = None) -> Watched:
         if stage is not None:
-            check_stage(stage, f"bench.watch(loader, {stage!r})")
+            check_stage(stage, f"epochbench.watch(loader, {stage!r})")
         if steps_per_epoch is not None and (not isinstance(steps_per_epoch, int) or steps_per_epoch < 1):
             raise ScriptError(
-                f"bench.watch(loader, steps_per_epoch={steps_per_epoch!r}): give a whole number of at least 1"
+                f"epochbench.watch(loader, steps_per_epoch={steps_per_epoch!r}): give a whole number of at least 1"
             )
         if isinstance(loader, Watched):
             if stage is None and steps_per_epoch is None:
@@ -176,7 +176,7 @@ class Recorder:
         return kind(self, loader, site, stage, steps_per_epoch)
 
     def stage(self, name: str) -> Stage:
-        check_stage(name, f"bench.stage({name!r})")
+        check_stage(name, f"epochbench.stage({name!r})")
         return Stage(self, name)
 
     def enter(self, name: str) -> int:
@@ -230,7 +230,7 @@ class Recorder:
                 if one.ended:
                     raise ScriptError(
                         f"the pass over the loader watched at {site} goes on after another began; two loaders in one "
-                        f"loop are watched together: bench.watch(zip(a, b))"
+                        f"loop are watched together: epochbench.watch(zip(a, b))"
                     )
                 one.receive(batch)
                 self._attend()
@@ -277,7 +277,7 @@ class Recorder:
         if any(other.stage == stage for other in self._open):
             raise ScriptError(
                 f"{site} passes over a watched loader inside a pass of the same stage, {stage}; watch one of them, "
-                f"both together (bench.watch(zip(a, b))), or put around the inner loop: {_LINE}"
+                f"both together (epochbench.watch(zip(a, b))), or put around the inner loop: {_LINE}"
             )
         if self._window is not None and stage in self.passes and not self._open:
             raise Enough
@@ -308,7 +308,7 @@ class Recorder:
         if seen and seen[-1] is loader and self._site != site:
             raise ScriptError(
                 f"one loader is watched, at {self._site} and at {site}; watch it once, above both, or say at each what "
-                f'it is of: bench.watch(loader, "train")'
+                f'it is of: epochbench.watch(loader, "train")'
             )
         again = any(one is loader for one in seen) and seen[-1] is not loader
         if again or (self._site and self._site != site):

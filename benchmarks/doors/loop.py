@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench import Case, Suite
-from bench.training import Task
+from epochbench.training import Task
+
+from epochbench import Case, Suite
 
 BATCHES, EPOCHS, DOORS = 24, 12, 3
 PLACE = "DOORS_PLACE"  # the variable that names the folder in which they meet
