@@ -120,6 +120,19 @@ def project(tmp_path):
     return found
 
 
+@pytest.mark.parametrize("theirs", ["bench/__init__.py", "bench.py", "bench/models.py"])
+def test_a_repository_with_its_own_bench_has_its_tests_and_its_suites(project, theirs):
+    models = "class Suite: pass\nclass models: net = 'theirs'\n"
+    project.write(theirs, "net = 'theirs'\n" if theirs == "bench/models.py" else models)
+    project.write("tests/test_it.py", "from bench import models\ndef test(): assert models.net == 'theirs'")
+    uses = "from bench import models\nassert models.net == 'theirs'\n"
+    project.write("suites/tiny.py", uses + SUITE.replace("from bench", "from epochbench"))
+    project.write("conftest.py", NO_MACHINE)
+    done = project.pytest("tests", "suites", *QUICK)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(CASES) + 1} passed" in done.stdout
+
+
 class TestCollection:
     def test_each_case_is_a_test_and_a_test_of_the_users_stays_one(self, project):
         project.write("suites/test_mine.py", SUITE + "\ndef test_it(): pass")
@@ -402,6 +415,27 @@ def test_warm_up_is_left_out_where_nothing_is_timed(enabled, calls):
 def test_a_suite_is_seen_without_importing_its_file(tmp_path, text, holds):
     place = tmp_path / "one.py"
     place.write_text(text)
+    assert holds_suite(place) is holds
+
+
+@pytest.mark.parametrize(
+    ("text", "theirs", "holds"),
+    [
+        ("from epochbench import Suite\nsuite = Suite()", "bench.py", True),
+        ("from epochbench.suite import Suite\nsuite = Suite()", "bench.py", True),
+        ("import epochbench\nsuite = epochbench.Suite()", "bench/__init__.py", True),
+        ("from bench import Suite\nsuite = Suite()", "bench/__init__.py", False),
+        ("import bench\nsuite = bench.Suite()", "bench.py", False),
+        ("from bench import Suite\nsuite = Suite()", "bench/models.py", True),
+    ],
+)
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_class_of_their_own_bench_makes_none(tmp_path, monkeypatch, text, theirs, holds, beside):
+    place = tmp_path / ("one.py" if beside else "suites/one.py")
+    for path, content in ((tmp_path / theirs, ""), (place, text)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    monkeypatch.chdir(tmp_path)
     assert holds_suite(place) is holds
 
 
