@@ -384,7 +384,7 @@ class TestNames:
         put(mine, "mine/__init__.py", "WIDTHS = [3]")
         init(mine)
         suite = mine / "suites" / "mine_loop.py"
-        text = suite.read_text().replace("from bench import Suite", "import mine\nfrom bench import Suite")
+        text = suite.read_text().replace("from epochbench", "import mine\nfrom epochbench", 1)
         suite.write_text(text.replace('"mode": [', '"width": mine.WIDTHS,\n        "mode": ['))
         done = bench(mine, "list", "--axis", "device=cpu")
         assert "mine_loop/device=cpu/batch_size=64/width=3/mode=train" in done.out, done.err
@@ -556,9 +556,16 @@ def building() -> tuple[str, ...]:
 class TestDistribution:
     def test_the_templates_are_part_of_it(self):
         settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-        patterns = settings["package-data"]["bench"]
+        patterns = settings["package-data"]["epochbench"]
         shipped = {path for pattern in patterns for path in (ROOT / "bench").glob(pattern)}
         assert shipped >= {path for path in TEMPLATES.iterdir() if path.is_file()}
+
+    def test_so_is_every_package_and_each_under_its_name(self):
+        settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+        folders = {file.parent.relative_to(ROOT) for file in (ROOT / "bench").rglob("*.py")}
+        named = {".".join(("epochbench", *folder.parts[1:])) for folder in folders}
+        assert set(settings["packages"]) == named - {"epochbench.as_bench"} | {"bench"}
+        assert settings["package-dir"] == {"epochbench": "bench", "bench": "bench/as_bench"}
 
     @takes_long("builds a wheel")
     def test_a_wheel_installed_begun_and_run(self, tmp_path, mine):
@@ -595,5 +602,32 @@ class TestDistribution:
         run(program, "run", *QUICK, "--axis", "device=cpu", cwd=mine)
         (measured,) = (mine / "results").iterdir()
         assert "train.step_time" in (measured / "summary.csv").read_text()
-        loaded = run(venv / "bin" / "python", "-c", "import bench; print(bench.__file__)", cwd=mine)
+        python = venv / "bin" / "python"
+        loaded = run(python, "-c", "import epochbench; print(epochbench.__file__)", cwd=mine)
         assert loaded.startswith(str(purelib)), "the wheel is what ran"
+        same = "import bench, epochbench, bench.training as t; assert bench is epochbench and t is epochbench.training"
+        run(python, "-c", same, cwd=mine)
+        for command in (
+            (venv / "bin" / "epochbench",),
+            (python, "-m", "epochbench"),
+            (python, "-m", "bench"),
+        ):
+            assert "mine/device=cpu/batch_size=64" in run(*command, "list", "--axis", "device=cpu", cwd=mine)
+        typed = "import bench, epochbench\nfrom epochbench import Suite\nreveal_type(Suite)\nreveal_type(bench.Suite)\n"
+        put(mine, "typed.py", typed)
+        types = run(sys.executable, "-m", "mypy", "--python-executable", python, "typed.py", cwd=mine)
+        assert types.count("epochbench.suite.Suite") == 2
+
+        # Of a repository that has its own `bench` the tests run, and its suites have that one.
+        suite = mine / "suites" / "mine.py"
+        suite.write_text(f"from bench import models\n{suite.read_text()}")
+        put(mine, "tests/test_it.py", "from bench import models\ndef test(): assert models.net == 'theirs'")
+        for theirs in ("bench/__init__.py", "bench.py"):
+            shutil.rmtree(mine / "bench", ignore_errors=True)
+            put(mine, theirs, "class models: net = 'theirs'")
+            assert "1 passed" in run(python, "-m", "pytest", "-q", "tests", cwd=mine)
+            run(program, "run", *QUICK, "--axis", "device=cpu", "-k", "batch_size=64", cwd=mine)
+        put(mine, "typed.py", typed.partition("\n")[2].replace("reveal_type(bench.Suite)", ""))
+        assert "epochbench.suite.Suite" in run(
+            sys.executable, "-m", "mypy", "--python-executable", python, "typed.py", cwd=mine
+        )
