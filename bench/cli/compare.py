@@ -30,8 +30,8 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..analysis.comparability import Difference
+    from ..analysis.comparable import Asked
     from ..analysis.compare import Row
-    from ..analysis.comparing import Asked
     from ..analysis.policy import Rule
     from ..analysis.sides import Side
     from ..report.comparison import Page
@@ -195,7 +195,8 @@ def rules_of(path: Path | None) -> tuple[Sequence[Rule], Path | None]:
 
 def within(side: Side, axis: str, metrics: Sequence[str], rules: Sequence[Rule], file: Path | None) -> Page:
     """The page of the values of an axis. Nothing of it fails a build: it is an answer, no gate."""
-    from ..analysis.comparing import Asked, by_axis
+    from ..analysis.comparable import Asked
+    from ..analysis.comparing import by_axis
     from ..report.comparison import Page
 
     there = sorted({name for axes in side.axes.values() for name in axes})
@@ -206,7 +207,18 @@ def within(side: Side, axis: str, metrics: Sequence[str], rules: Sequence[Rule],
     compared = by_axis(side, axis, asked)
     if not compared.rows:
         raise UsageError(f"no two cases of {side.name} differ in {axis!r} alone; there is nothing to compare")
-    return Page(f"{side.name}, {axis}", side.name, compared.rows, [], [], side.notes, {}, 0, paired=True)
+    return Page(
+        base=f"{side.name}, {axis}",
+        candidate=side.name,
+        rows=compared.rows,
+        only_base=[],
+        only_candidate=[],
+        notes=side.notes,
+        phases={},
+        exit_code=0,
+        paired=True,
+        by_sample=compared.by_sample,
+    )
 
 
 def between(
@@ -219,8 +231,8 @@ def between(
     allow_inconclusive: bool,
 ) -> Page:
     """The page of two sides that were measured at different times."""
+    from ..analysis.comparable import Asked
     from ..analysis.compare import outcome
-    from ..analysis.comparing import Asked
     from ..analysis.comparing import compare as compare_sides
     from ..report.comparison import Page
     from ..results.history import between_runs_of
@@ -242,6 +254,7 @@ def between(
         exit_code=outcome(compared.rows, allow_inconclusive),
         paired=False,
         allow_inconclusive=allow_inconclusive,
+        by_sample=compared.by_sample,
     )
 
 
