@@ -130,8 +130,8 @@ def _together(
         return missing(case, base, name, asked, "the candidate has no value")
     before, after = base.observed[name], candidate.observed[name]
     rule = policy_of(name, case, base, asked)
-    rule = dataclasses.replace(rule, named=rule.named or gates)
     kind = directed(metric_of(name), rule)
+    kind = dataclasses.replace(kind, gated=kind.gated or gates)
     if why := incomparable(kind, before, after):
         return missing(case, base, name, asked, why, candidate)
     return Pair(case, base, candidate, kind, rule, before, after)
@@ -215,7 +215,9 @@ def folded(
 ) -> Row:
     """The row of a metric that different work spoils: another row speaks for it."""
     row = _unjudged(case, base, name, asked, candidate)
-    return dataclasses.replace(row, verdict="different_work", gates=False, work=tuple(work), folded=True)
+    return dataclasses.replace(
+        row, verdict="different_work", gates=False, work=tuple(work), folded=True, caveats=()
+    )
 
 
 def _unjudged(case: str, base: CaseSide, name: str, asked: Asked, candidate: CaseSide | None = None) -> Row:

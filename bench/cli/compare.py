@@ -298,11 +298,18 @@ def check_asked(first: Side, asked: Asked, file: Path | None) -> None:
 
 
 def phases(first: Side, second: Side, rows: Sequence[Row]) -> dict[tuple[str, str], str]:
-    """For each time that changed, the phase that changed most."""
+    """For each time that changed, the phase that changed most; steps of unlike size have unlike phases."""
     from ..analysis.attribution import moved_phase
+    from ..analysis.work import Work
+    from ..measurement import STAGES
 
     found = {}
     for row in rows:
+        if row.case not in first.cases or row.case not in second.cases:
+            continue
+        work = Work(first.cases[row.case].observed, second.cases[row.case].observed)
+        if any(map(work.steps_differ, STAGES)):
+            continue
         if row.verdict in ("regressed", "improved") and row.metric.kind == "time":
             said = moved_phase(first.cases[row.case], second.cases[row.case], row.metric.name)
             if said:
@@ -351,7 +358,7 @@ def say(page: Page, form: str, everything: bool) -> None:
         print(surfaces.markdown(page), end="")
     elif form == "csv":
         print(surfaces.as_csv(page), end="")
-        for note in page.notes:
+        for note in page.remarks:
             print(plain(f"bench: {note}"), file=sys.stderr)
     else:
         from ..report.comparison import table

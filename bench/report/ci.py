@@ -36,7 +36,7 @@ from .comparison import (
     word,
 )
 from .learnt import is_quality, listed
-from .other_work import REMEDY, by_the_sample, different_work, remedy, work_said
+from .other_work import REMEDY, different_work, remedy, work_said
 from .units import one_line
 
 MOST_CHARACTERS = 60_000  # of a comment; GitHub refuses more than 65,536
@@ -44,6 +44,7 @@ MOST_ANNOTATIONS = 10  # of one kind in a step; GitHub drops the others without 
 
 _LONGEST_NAME = 160  # characters, where there is a whole page to share
 _LONGEST_SENTENCE = 400
+_LONGEST_RULE = 4_000
 _CLOSING = 1_000  # characters that are kept for what ends a page: its tags, and what was left out
 
 _URGENT = ("case", "metric", "base", "candidate", "change", "verdict", "phase")
@@ -69,11 +70,11 @@ def markdown(page: Page) -> str:
     if unlike := different_work(rows):
         sheet.add("")
         sheet.add_rows((f"- {_said(line)}" for line in unlike), "such cases")
-    if rule := remedy(page.rows):
-        sheet.add("", f"{_said(REMEDY)}:", "", f"<pre>{'&#10;'.join(map(_entities, rule))}</pre>")
+    if rule := remedy(page.rows, _LONGEST_RULE):
+        sheet.add("", f"{_said(REMEDY)}:", "", "<pre>", *map(_entities, rule), "</pre>")
     remarks = [
         *_one_sided(page),
-        *map(_said, [*outvoted(rows), *reasons(rows), *by_the_sample(page), *page.notes]),
+        *map(_said, [*outvoted(rows), *reasons(rows), *page.remarks]),
     ]
     if rest or remarks:
         sheet.add("", f"<details><summary>{counted(rest, page.is_gate) or 'remarks'}</summary>", "")
@@ -220,7 +221,7 @@ def _annotated(page: Page, level: str, rows: Sequence[Row]) -> Iterator[str]:
     """The last one that is shown counts those that are not."""
     shown = rows if len(rows) <= MOST_ANNOTATIONS else rows[: MOST_ANNOTATIONS - 1]
     for row in shown:
-        rule = remedy([row]) if row.work else []
+        rule = remedy([row], _LONGEST_RULE) if row.work else []
         message = "\n".join([_message(page, row), *([f"{REMEDY}:"] if rule else []), *rule])
         yield annotation(level, f"{row.metric.name} {judged(row)}", message)
     if len(rows) > len(shown):
@@ -266,8 +267,8 @@ def junit(page: Page) -> str:
     root = ET.Element("testsuites", name="Epochbench")
     for suite, rows in by_suite.items():
         root.append(_test_suite(page, suite, rows))
-    if page.notes and by_suite:
-        ET.SubElement(root[-1], "system-out").text = _xml_lines(page.notes)
+    if page.remarks and by_suite:
+        ET.SubElement(root[-1], "system-out").text = _xml_lines(page.remarks)
     return _document(root)
 
 
@@ -365,7 +366,7 @@ def as_json(page: Page) -> str:
         "rows": [_as_data(page, row) for row in rows],
         "only_base": list(page.only_base),
         "only_candidate": list(page.only_candidate),
-        "notes": [*by_the_sample(page), *page.notes],
+        "notes": page.remarks,
         "remedy": "\n".join(remedy(page.rows)),
     }
     return f"{_harmless(data)}\n"

@@ -19,7 +19,7 @@ from ..analysis.comparable import BySample
 from ..analysis.compare import EXACT, Row, undecided
 from .learnt import as_before, fell_or_moved
 from .lines import Lines
-from .other_work import REMEDY, by_the_sample, different_work, remedy
+from .other_work import REMEDY, by_the_sample, different_work, remedy, speaks
 from .units import NOTHING, digits, percent, plain, quantity, scale
 
 # What matters first stands first.
@@ -63,6 +63,11 @@ class Page:
     paired: bool
     allow_inconclusive: bool = False
     by_sample: Sequence[BySample] = ()
+
+    @property
+    def remarks(self) -> list[str]:
+        """All notes, the cases that are compared by the sample before the others."""
+        return [*by_the_sample(self.by_sample), *self.notes]
 
     @property
     def is_gate(self) -> bool:
@@ -244,6 +249,8 @@ def _value(value: float | None, unit: str, factor: float, label: str) -> str:
 
 def change(row: Row) -> str:
     """Of the metric itself: '+3.1 % (+1.0 to +5.2 %)', or a difference: '+12 operators', '-0.569' of an accuracy."""
+    if row.work and not speaks(row):
+        return "not compared"
     if row.metric.kind in EXACT or row.metric.kind == "quality":
         return _difference(row)
     ratio, low, high = (_of_the_metric(row, end) for end in (row.ratio, row.low, row.high))
@@ -363,10 +370,9 @@ def _below(page: Page, rows: Sequence[Row], everything: bool) -> Iterator[str]:
             yield f"{row.case}, {row.metric.name}: {page.phase(row)}"
     yield from outvoted(rows)
     yield from reasons(rows)
-    yield from by_the_sample(page)
     yield from (f"only in the base: {case}" for case in page.only_base)
     yield from (f"only in the candidate, which does not gate: {case}" for case in page.only_candidate)
-    yield from page.notes
+    yield from page.remarks
 
 
 def outvoted(rows: Iterable[Row]) -> list[str]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from ..analysis.comparable import BySample
 from ..analysis.compare import Row
 from ..analysis.work import Difference
 from .units import quantity
-
-if TYPE_CHECKING:
-    from .comparison import Page
 
 REMEDY = "if that is meant, a rule in thresholds.toml says so, and the case is compared by the sample"
 
@@ -45,12 +43,17 @@ def different_work(rows: Sequence[Row]) -> list[str]:
 
 def speaks(row: Row) -> bool:
     """Whether a row says of its case that the sides did different work, which nobody has said is meant."""
-    return bool(row.work) and row.metric.name.startswith("work.") and not row.folded
+    return bool(row.work) and _is_work(row.metric.name) and not row.folded
 
 
 def spoilt(rows: Iterable[Row], row: Row) -> list[str]:
     """The metrics of a case that the row of its different work speaks for."""
-    return [one.metric.name for one in rows if one.folded and one.case == row.case]
+    found = [one for one in rows if one.folded and one.case == row.case]
+    return [one.metric.name for one in sorted(found, key=lambda one: one.metric.kind != "time")]
+
+
+def _is_work(name: str) -> bool:
+    return name.startswith("work.")
 
 
 def _not_compared(names: Sequence[str]) -> str:
@@ -61,17 +64,20 @@ def _not_compared(names: Sequence[str]) -> str:
     return f"; not compared: {', '.join(shown)}{f' and {more} more' if more else ''}"
 
 
-def by_the_sample(page: Page) -> Iterator[str]:
+def by_the_sample(cases: Iterable[BySample]) -> Iterator[str]:
     """A line for each case whose sides are meant to do other work."""
-    for one in page.by_sample:
+    for one in cases:
         yield (
             f"{one.case}: compared by the sample, for the work differs as it is meant to: "
-            f"{work_said(one.differences)}{_not_compared(one.left_out)}"
+            f"{work_said(one.differences)}{_not_compared([name for name in one.left_out if not _is_work(name)])}"
         )
 
 
-def remedy(rows: Sequence[Row]) -> list[str]:
-    """The lines of the rules that say of all different work that it is meant; none where there is no such work."""
+def remedy(rows: Sequence[Row], most: float = math.inf) -> list[str]:
+    """The lines of the rules that say of all different work that it is meant; none where there is no such work.
+
+    Nor are there any of more than so many characters: what is cut is no rule.
+    """
     found = [row for row in rows if speaks(row) and row.policy.regression == "fail"]
     if not found:
         return []
@@ -83,7 +89,7 @@ def remedy(rows: Sequence[Row]) -> list[str]:
         lines += _rule(_pattern(row.work), row.case)
     if len(found) > _MOST_RULES:
         lines.append(f"# and {len(found) - _MOST_RULES} cases more; a rule without a case is of all of them")
-    return lines
+    return lines if sum(map(len, lines)) <= most else []
 
 
 def _pattern(work: Sequence[Difference]) -> str:
