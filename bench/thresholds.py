@@ -19,7 +19,7 @@ from typing import Any
 from .analysis.policy import ACTIONS, Rule
 from .analysis.sides import FOREIGN_METRICS
 from .errors import UsageError
-from .measurement import METRICS, Metric, metric
+from .measurement import METRICS, QUALITY, Metric, metric
 
 SELECTORS = ("metric", "suite", "case", "device")
 
@@ -28,7 +28,9 @@ SAYS: Mapping[str, tuple[str, ...]] = {
     "threshold": ("relative", "absolute"),
     "policy": ("regression",),
     "improvement": ("improvement",),
+    "better": ("better",),
 }
+_BETTER = ("less", "more")
 
 _Row = tuple[str, str, str, str]  # its metric, suite, case and device
 
@@ -79,10 +81,22 @@ def check_used(rules: Sequence[Rule], rows: Iterable[_Row], path: Path) -> None:
     """Raises UsageError for a rule that holds for no row: (metric, suite, case, device) of a comparison."""
     there = list(dict.fromkeys(rows))
     for rule in rules:
+        if _is_of_quality(rule):
+            continue
         if _selectors(rule) and not any(rule.holds(*row) for row in there):
             raise UsageError(
                 f"{path}: {rule.place} holds for nothing in this comparison: {_missed(rule, there)}"
             )
+
+
+def _is_of_quality(rule: Rule) -> bool:
+    """Whether a rule is about what was learnt, by a pattern and of all cases: a loop need not tell its loss."""
+    ours = (row for row in METRICS.values() if row.kind == "quality")
+    return (
+        list(_selectors(rule)) == ["metric"]
+        and "*" in rule.metric
+        and any(fnmatch.fnmatchcase(row.name, rule.metric) for row in ours)
+    )
 
 
 def _document(path: Path) -> dict[str, Any]:
@@ -141,7 +155,7 @@ class _Table:
         changes = self._changes(patterns.get("metric", ""))
         if not changes:
             raise UsageError(
-                f"{self.path}: {self.place} says nothing of its rows; add threshold, policy or improvement"
+                f"{self.path}: {self.place} says nothing of its rows; add threshold, policy, improvement or better"
             )
         return Rule(self.place, **patterns, changes=changes)
 
@@ -170,7 +184,23 @@ class _Table:
         for key, name in (("policy", "regression"), ("improvement", "improvement")):
             if key in self.table:
                 changes[name] = self._action(key)
+        if "better" in self.table:
+            changes["better"] = self._better(pattern)
         return changes
+
+    def _better(self, pattern: str) -> str:
+        """The direction of metrics of the user's own: those that have one are not turned over."""
+        better = self.table["better"]
+        if not isinstance(better, str) or better not in _BETTER:
+            raise self.wrong("better", "is no direction", f"write {_words(_BETTER)}")
+        known = [row for row in _matched(pattern) if row.better not in ("", better)]
+        if known:
+            raise self.wrong(
+                "better",
+                f"cannot be said of {known[0].name}, of which {known[0].better} is better",
+                "name a metric of your own",
+            )
+        return better
 
     def _action(self, key: str) -> str:
         action = self.table[key]
@@ -256,6 +286,9 @@ def _matched(pattern: str) -> list[Metric]:
     if pattern in FOREIGN_METRICS:
         return [FOREIGN_METRICS[pattern]]
     found = [row for name, row in METRICS.items() if fnmatch.fnmatchcase(name, pattern or "*")]
+    if pattern.startswith(QUALITY):
+        # As a rule means it: see `Rule.names`.
+        found = [row for row in found if Rule("", pattern).names(row)]
     return found or [metric(pattern)]
 
 

@@ -68,7 +68,7 @@ def build(case):
     return Task(
         model=model,
         loss=nn.CrossEntropyLoss(),
-        optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+        optimizer=torch.optim.SGD(model.parameters(), lr=5.0 if work.PLANT == "wild" else 0.1),
         train_loader=batches(6),
         validate_loader=batches(4),
         test_loader=batches(2),
@@ -274,12 +274,30 @@ class TestWhatNeverPasses:
     def test_half_the_data(self, clean):
         done = measured(clean, "worktree", "ref=half", "loop.py", "--build", "touch built")
         assert done.code == 3
-        assert done.rows()["work.train.batches"]["verdict"] == "improved"
-        for name in TIMES:
-            assert done.rows()[name]["verdict"] == "not_measured"
-            assert "different work (work.train.batches 6 and 3)" in done.rows()[name]["reason"]
-        assert len(done.journal("base")) == 2  # counts and a pair
+        assert done.page["counts"]["different_work"] == 1
+        assert "improved" not in {row["verdict"] for row in done.rows().values()}
+        work = done.rows()["work.train.samples"]
+        assert work["reason"].startswith("train: samples 48 to 24, batches 6 to 3")
+        assert {done.rows()[name]["verdict"] for name in TIMES} == {"different_work"}
+        assert done.page["remedy"] == '[[rule]]\nmetric = "work.*"\npolicy = "ignore"'
+        assert [record.kind for record in done.journal("base")] == ["counts", "timed", "timed"]
         assert (clean.parent / "built").is_file()
+
+    def test_a_model_that_no_longer_learns_without_a_word(self, clean):
+        """It is as fast as before, and does as much. Nobody asked for what it has learnt; a rule makes that gate."""
+        plant(clean, "wild")
+        two = ("ref=plain", "loop.py", "--pairs", "2", "--allow-inconclusive")
+        done = measured(clean, *two)
+        row = done.rows()["quality.train_loss"]
+        assert (done.code, row["verdict"], row["action"]) == (0, "regressed", "warn")
+        assert "; quality fell (quality." in (done.folder / "comparison.md").read_text().splitlines()[0]
+        assert "quality.train_loss regressed, " in done.err
+        (clean / "limits.toml").write_text('[[rule]]\nmetric = "quality.*"\npolicy = "fail"\n')
+        try:
+            done = measured(clean, *two, "--thresholds", "limits.toml")
+        finally:
+            (clean / "limits.toml").unlink()
+        assert (done.code, done.rows()["quality.train_loss"]["action"]) == (1, "fail")
 
     def test_a_budget_that_ends_before_the_first_pair(self, place):
         done = measured(place, "worktree", "worktree", "loop.py", "--time-budget", "0.1s")
@@ -292,13 +310,12 @@ class TestOtherSides:
     @takes_long("measures a whole comparison")
     def test_a_variable_is_set_for_its_side_alone(self, place):
         done = measured(place, "env:PLANT=half", "loop.py")
-        assert done.code == 1  # the base did half of the work
-        assert done.rows()["work.train.batches"]["verdict"] == "regressed"
-        for name in TIMES:
-            assert done.rows()[name]["verdict"] == "not_measured"
-            assert "different work (work.train.batches 3 and 6)" in done.rows()[name]["reason"]
+        assert done.code == 3  # the base did half of the work
+        assert done.rows()["work.train.samples"]["reason"].startswith(
+            "train: samples 24 to 48, batches 3 to 6"
+        )
         assert done.page["base"].startswith("env:PLANT=half")
-        assert len(done.journal("base")) == len(done.journal("candidate")) == 2  # counts and a pair
+        assert len(done.journal("base")) == len(done.journal("candidate")) == 3  # counts and two pairs
 
     def test_a_value_of_an_axis_is_held_against_that_of_the_suite(self, place):
         done = measured(place, "set:width=16", "loop.py", "--pairs", "2", "--metric", "count.*")

@@ -195,13 +195,26 @@ class TestWhatIsCaught:
     def test_half_the_data_is_no_gain(self, planted, rows):
         code, found = rows("results/base", planted("half"), "-k", "width=8")
         assert code == 3
-        assert found["work.train.samples"]["verdict"] == "improved"
-        assert found["epoch.time"]["verdict"] == "not_measured"
-        assert "different work (work.train.batches 6 and 3)" in found["epoch.time"]["reason"]
+        assert "improved" not in {row["verdict"] for row in found.values()}
+        work, time = found["work.train.samples"], found["epoch.time"]
+        assert (work["verdict"], work["action"], work["decides"]) == ("different_work", "fail", True)
+        assert work["reason"].startswith("train: samples 48 to 24, batches 6 to 3, optimizer steps 6 to 3")
+        assert (time["verdict"], time["folded"], time["gates"]) == ("different_work", True, False)
 
     def test_nor_is_it_the_other_way_round(self, planted, rows):
         code, found = rows(planted("half"), "results/base", "-k", "width=8")
-        assert (code, found["work.train.samples"]["verdict"]) == (1, "regressed")
+        assert (code, found["work.train.samples"]["verdict"]) == (3, "different_work")
+
+    def test_nothing_excuses_it_but_the_rule_that_it_names(self, planted, rows, gate, tmp_path):
+        sides = ("results/base", planted("half"), "-k", "width=8", "--allow-inconclusive")
+        code, out, _ = gate(*sides, "--format", "json")
+        page = json.loads(out)
+        assert (code, page["counts"]["different_work"]) == (3, 1)
+        (tmp_path / "rules.toml").write_text(page["remedy"])
+        code, found = rows(*sides, "--thresholds", tmp_path / "rules.toml")
+        assert (code, found["train.throughput"]["gates"]) == (0, True)
+        assert "different_work" not in {row["verdict"] for row in found.values()}
+        assert "epoch.time" not in found
 
     @pytest.mark.parametrize("more", [(), ("--allow-inconclusive",), COUNTS, ("--metric", "epoch.time")])
     def test_a_crash_never_passes(self, planted, rows, more):

@@ -22,9 +22,11 @@ import typer
 from conftest import takes_long
 
 from bench import cli
+from bench.analysis.policy import policy
 from bench.cli.init import TEMPLATES, WORKFLOW, suite_name
 from bench.cli.own_model import OwnModel, find_model
-from bench.thresholds import read_thresholds
+from bench.measurement import metric
+from bench.thresholds import check_used, read_thresholds
 
 ROOT = Path(__file__).parents[1]
 WRITTEN = ("suites/mine.py", "thresholds.toml", WORKFLOW, "Makefile")
@@ -141,8 +143,20 @@ def made(place, *arguments) -> str:
 class TestThresholds:
     def test_they_are_read(self, begun):
         place, _ = begun
-        (rule,) = read_thresholds(place / "thresholds.toml")
-        assert dict(rule.changes) == {"regression": "fail", "improvement": "ignore"}
+        default, quality = read_thresholds(place / "thresholds.toml")
+        assert dict(default.changes) == {"regression": "fail", "improvement": "ignore"}
+        assert (quality.metric, dict(quality.changes)) == ("quality.*", {"regression": "fail"})
+
+    def test_what_was_learnt_gates_with_a_tolerance_of_its_own(self, begun):
+        rules = read_thresholds(begun[0] / "thresholds.toml")
+        for name, tolerance in (("test_accuracy", 0.02), ("test_loss", 0.05), ("test_of_my_own", 0.05)):
+            found = policy(metric(f"quality.{name}"), "s", "s/a=1", "cpu", rules)
+            assert (found.named, found.regression) == (True, "fail")
+            assert found.tolerance(1.0) == tolerance
+
+    def test_a_loop_that_tells_no_loss_is_not_refused_for_it(self, begun):
+        file = begun[0] / "thresholds.toml"
+        check_used(read_thresholds(file), [("epoch.time", "s", "s/a=1", "cpu")], file)
 
     def test_so_are_the_examples_in_their_comments(self, begun, tmp_path):
         place, _ = begun
@@ -150,6 +164,8 @@ class TestThresholds:
         put(tmp_path, "t.toml", re.sub(r"^# (?=\[\[|\w+ = )", "", text, flags=re.MULTILINE))
         assert [rule.metric for rule in read_thresholds(tmp_path / "t.toml")] == [
             "",
+            "quality.*",
+            "quality.test_score",
             "train.step_time",
             "memory.*",
         ]

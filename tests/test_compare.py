@@ -393,6 +393,9 @@ OUTCOMES = [
     ("not measured beside inconclusive", [row("not_measured"), row("inconclusive")], 3, 3),
     ("not measured beside regressed", [row("not_measured"), row("regressed")], 1, 1),
     ("not measured beside a warning", [row("not_measured"), row("regressed", policy=WARN)], 3, 3),
+    ("different work", [row("different_work"), row("equivalent")], 3, 3),
+    ("different work beside regressed", [row("different_work"), row("regressed")], 1, 1),
+    ("moved", [row("moved"), row("equivalent")], 0, 0),
     ("all at once", [row(verdict) for verdict in VERDICTS], 1, 1),
 ]  # fmt: skip
 
@@ -416,9 +419,9 @@ class TestOutcome:
             undecided_gates=not lenient,
             policy=Policy(T, regression=action, improvement=action),
         )
-        if not gates or verdict in ("inconclusive", "not_measured"):
+        if not gates or verdict in ("inconclusive", "not_measured", "different_work"):
             expected = 3
-        elif verdict == "equivalent":
+        elif verdict in ("equivalent", "moved"):
             expected = 0
         else:
             expected = 1 if action == "fail" else 0

@@ -9,10 +9,9 @@ from fakes import environment
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.analysis.comparable import BETWEEN_UNKNOWN, Asked
 from bench.analysis.compare import Between, Observed, outcome
 from bench.analysis.comparing import (
-    BETWEEN_UNKNOWN,
-    Asked,
     between_runs,
     by_axis,
     compare,
@@ -67,21 +66,21 @@ def told(**changes):
 class TestWhatIsCompared:
     def test_the_metrics_that_gate_in_the_order_of_the_baseline(self):
         base = side(
-            of={OTHER: case(epoch__time=1, quality__test_loss=1), CASE: case(count__ops=3, epoch__time=1)}
+            of={OTHER: case(epoch__time=1, train__step_mean=1), CASE: case(count__ops=3, epoch__time=1)}
         )
         assert list(rows(base, base)) == [(OTHER, TIME), (CASE, OPS), (CASE, TIME)]
         assert {row.verdict for row in rows(base, base).values()} == {"equivalent"}
         assert all(row.gates for row in rows(base, base).values())
 
     def test_a_shown_metric_is_compared_where_a_threshold_names_it_and_gates_then(self):
-        asked = told(rules=[rule({"relative": 0.1}, metric=LOSS)])
-        row = only(side(quality__test_loss=1), side(quality__test_loss=2), asked)
+        asked = told(rules=[rule({"relative": 0.1}, metric="train.data_share")])
+        row = only(side(train__data_share=0.1), side(train__data_share=0.2), asked)
         assert (row.verdict, row.gates, row.undecided_gates) == ("regressed", True, True)
-        assert compare(side(quality__test_loss=1), side(quality__test_loss=2), CALM).rows == []
+        assert compare(side(train__data_share=0.1), side(train__data_share=0.2), CALM).rows == []
 
     def test_a_threshold_on_all_names_none(self):
         asked = told(rules=[rule({"relative": 0.1}, metric="*")])
-        assert compare(side(quality__test_loss=1), side(quality__test_loss=2), asked).rows == []
+        assert compare(side(train__data_share=0.1), side(train__data_share=0.2), asked).rows == []
 
     @pytest.mark.parametrize(
         ("patterns", "there"),
@@ -89,7 +88,7 @@ class TestWhatIsCompared:
             ([TIME], [TIME]),
             (["count.*"], [OPS, ALLOCATIONS]),
             (["*.test_loss", OPS], [OPS, LOSS]),
-            (["nothing"], []),
+            (["nothing"], []),  # quality neither, since nothing of it fell
         ],
     )
     def test_metrics_that_are_asked_for_are_all(self, patterns, there):
@@ -162,20 +161,195 @@ class TestCasesOfOneSide:
         assert list(rows(side(epoch__time=1), side(epoch__time=1, count__ops=1))) == [(CASE, TIME)]
 
 
-class TestDifferentWork:
-    def test_times_of_it_are_not_compared_and_the_work_itself_is(self):
-        base = side(epoch__time=1, memory__peak_rss=1, work__train__samples=100)
-        found = rows(base, side(epoch__time=0.5, memory__peak_rss=1, work__train__samples=50))
-        assert found[CASE, TIME].verdict == "not_measured"
-        assert found[CASE, TIME].reason == "the sides did different work (work.train.samples 100 and 50)"
-        assert (found[CASE, TIME].base, found[CASE, TIME].candidate) == (1, 0.5)
-        assert found[CASE, "work.train.samples"].verdict == "improved"
-        assert found[CASE, "memory.peak_rss"].verdict == "equivalent"
-        assert outcome(list(found.values())) == 3
+TRAINED = {"work__train__samples": 100, "work__train__batches": 10}
+VALIDATED = {"work__validate__samples": 40, "work__validate__batches": 4}
+TESTED = {"work__test__samples": 20, "work__test__batches": 2}
+WORK = {**TRAINED, **VALIDATED, **TESTED}
+HALF = {**WORK, "work__train__samples": 50, "work__train__batches": 5}
+SHORT = {**WORK, "work__validate__samples": 30, "work__validate__batches": 3}
+ACCURACY = "quality.test_accuracy"
 
-    def test_more_of_it_fails(self):
-        base = side(epoch__time=1, work__train__samples=100)
-        assert outcome(compare(base, side(epoch__time=1, work__train__samples=101), CALM).rows) == 1
+
+class TestDifferentWork:
+    def test_it_is_one_verdict_of_the_case_that_says_from_what_to_what(self):
+        found = compare(side(epoch__time=1, **WORK), side(epoch__time=0.5, **HALF), CALM).rows
+        speaking = [row for row in found if row.verdict == "different_work" and not row.folded]
+        (row,) = speaking
+        assert (row.metric.name, row.base, row.candidate, row.gates) == ("work.train.samples", 100, 50, True)
+        assert [(one.stage, one.what, one.before, one.after) for one in row.work] == [
+            ("train", "samples", 100, 50),
+            ("train", "batches", 10, 5),
+        ]
+        assert "improved" not in {row.verdict for row in found}
+        assert outcome(found) == outcome(found, allow_inconclusive=True) == 3
+
+    @pytest.mark.parametrize(("before", "after"), [(WORK, HALF), (HALF, WORK)], ids=["less", "more"])
+    def test_less_and_more_of_it_are_alike(self, before, after):
+        assert outcome(compare(side(epoch__time=1, **before), side(epoch__time=1, **after), CALM).rows) == 3
+
+    def test_what_it_spoils_is_folded_and_keeps_its_values(self):
+        timed = {"epoch__time": 1, "train__step_time": 0.1, "memory__peak_rss": 5}
+        found = rows(side(**timed, **WORK), side(**{**timed, "epoch__time": 0.5}, **HALF))
+        for name in ("epoch.time", "train.step_time", "memory.peak_rss"):
+            row = found[CASE, name]
+            assert (row.verdict, row.folded, row.gates, row.ratio) == ("different_work", True, False, None)
+        assert (found[CASE, TIME].base, found[CASE, TIME].candidate) == (1, 0.5)
+
+    def test_each_stage_is_judged_by_itself(self):
+        base = side(epoch__time=1, train__step_time=0.1, memory__peak_rss=5, count__ops=9, **WORK)
+        after = side(epoch__time=0.9, train__step_time=0.2, memory__peak_rss=5, count__ops=8, **SHORT)
+        found = rows(base, after)
+        assert found[CASE, "train.step_time"].verdict == "regressed"
+        assert found[CASE, "memory.peak_rss"].verdict == "equivalent"
+        assert {name for (_, name), row in found.items() if row.folded} == {"epoch.time", "count.ops"}
+        assert found[CASE, "work.validate.samples"].verdict == "different_work"
+
+    def test_counts_of_the_same_steps_are_compared(self):
+        """Two steps of training are counted, whatever the epoch holds."""
+        found = rows(side(count__ops=9, **WORK), side(count__ops=10, **HALF))
+        assert found[CASE, OPS].verdict == "regressed"
+
+    def test_counts_of_larger_steps_are_not(self):
+        larger = {**WORK, "work__train__batches": 5}
+        found = rows(
+            side(count__ops=9, count__parameter_bytes=4, **WORK),
+            side(count__ops=9, count__parameter_bytes=8, **larger),
+        )
+        assert found[CASE, OPS].verdict == "different_work"
+        assert found[CASE, "count.parameter_bytes"].verdict == "regressed"
+
+    @pytest.mark.parametrize("there", [True, False], ids=["it has gone", "it is new"])
+    def test_a_stage_of_one_side_alone_is_different_work(self, there):
+        with_it, without = (side(epoch__time=1, **work) for work in (WORK, {**TRAINED, **TESTED}))
+        found = compare(*((with_it, without) if there else (without, with_it)), CALM).rows
+        (row,) = (row for row in found if row.verdict == "different_work" and not row.folded)
+        assert row.metric.name == "work.validate.samples"
+        assert (row.base, row.candidate) == ((40, None) if there else (None, 40))
+        assert [row.verdict for row in found if row.metric.name == TIME] == ["different_work"]
+
+    def test_what_was_learnt_from_more_data_is_no_improvement_and_a_fall_is_one(self):
+        for after, verdict in ((0.5, "regressed"), (0.95, "different_work")):
+            known = ({1: value, 2: value} for value in (0.8, after))
+            losses = {"quality__test_loss": {1: 1.0, 2: 1.0}}
+            sides = [
+                side(quality__test_accuracy=one, **losses, **work)
+                for one, work in zip(known, (HALF, WORK), strict=True)
+            ]
+            assert rows(*sides)[CASE, ACCURACY].verdict == verdict
+
+    def test_tools_that_count_no_work_did_none_differently(self):
+        found = compare(side(epoch__time=1, **WORK), side(epoch__time=1), CALM).rows
+        assert "different_work" not in {row.verdict for row in found}
+
+    def test_what_is_asked_for_and_not_spoilt_is_compared(self):
+        asked = told(metrics=["count.ops"])
+        (row,) = compare(side(count__ops=9, epoch__time=1, **WORK), side(count__ops=9, **HALF), asked).rows
+        assert (row.metric.name, row.verdict) == (OPS, "equivalent")
+
+    def test_what_is_asked_for_and_spoilt_is_said(self):
+        asked = told(metrics=[TIME])
+        found = compare(side(epoch__time=1, **WORK), side(epoch__time=1, **HALF), asked).rows
+        assert [(row.metric.name, row.folded) for row in found] == [
+            ("work.train.samples", False),
+            (TIME, True),
+        ]
+        assert outcome(found) == 3
+
+
+class TestWorkThatIsMeantToDiffer:
+    MEANT = told(rules=[rule({"regression": "ignore"}, metric="work.train.*")])
+
+    def test_a_rule_says_so_and_the_case_is_compared_by_the_sample(self):
+        timed = {"epoch__time": 1, "train__step_time": 0.1, "train__throughput": 100}
+        found = compare(side(**timed, **WORK), side(**{**timed, "train__throughput": 50}, **HALF), self.MEANT)
+        said = {row.metric.name: (row.verdict, row.gates) for row in found.rows}
+        assert said["train.step_time"] == ("equivalent", True)  # of steps of one size
+        assert said["train.throughput"] == ("regressed", True)
+        assert TIME not in said
+        assert outcome(found.rows) == 1
+        (one,) = found.by_sample
+        assert (one.case, one.left_out) == (CASE, [TIME, "work.train.samples", "work.train.batches"])
+
+    def test_steps_of_another_size_are_not_compared_and_an_epoch_of_as_many_samples_is(self):
+        larger = {**WORK, "work__train__batches": 5}
+        timed = {"epoch__time": 1, "train__step_time": 0.1, "count__flops": 10, "compute__sample_flops": 5}
+        found = compare(side(**timed, **WORK), side(**timed, **larger), self.MEANT)
+        said = {row.metric.name: (row.verdict, row.gates) for row in found.rows}
+        assert said[TIME] == said["compute.sample_flops"] == ("equivalent", True)
+        assert {"train.step_time", "count.flops"} <= set(found.by_sample[0].left_out)
+
+    def test_a_rule_that_warns_sets_no_exit_code(self):
+        asked = told(rules=[rule({"regression": "warn"}, metric="work.*")])
+        found = compare(
+            side(count__ops=9, epoch__time=1, **WORK), side(count__ops=9, epoch__time=1, **HALF), asked
+        )
+        (row,) = (row for row in found.rows if row.verdict == "different_work" and not row.folded)
+        assert (row.gates, outcome(found.rows)) == (False, 0)
+
+    def test_a_rule_of_another_stage_says_nothing_of_this_one(self):
+        found = compare(side(epoch__time=1, **WORK), side(epoch__time=1, **SHORT), self.MEANT).rows
+        assert outcome(found) == 3
+
+    def test_a_metric_that_cannot_be_compared_and_is_asked_for_by_name_says_so(self):
+        larger = {**WORK, "work__train__batches": 5}
+        asked = told(metrics=["train.step_time"], rules=self.MEANT.rules)
+        (row,) = compare(side(train__step_time=1, **WORK), side(train__step_time=1, **larger), asked).rows
+        assert (row.metric.name, row.verdict, row.folded) == ("train.step_time", "different_work", False)
+        assert outcome([row]) == 3
+
+
+class TestWhatWasLearnt:
+    def of(self, value, **more):
+        return side(
+            quality__test_accuracy=dict.fromkeys((1, 2), value), quality__test_loss={1: 0.3, 2: 0.3}, **more
+        )
+
+    def test_it_is_there_unasked_and_a_fall_warns(self):
+        found = rows(self.of(0.767, epoch__time=1), self.of(0.198, epoch__time=1))
+        row = found[CASE, ACCURACY]
+        assert (row.verdict, row.action, row.gates, row.spread) == ("regressed", "warn", False, 0)
+        assert found[CASE, LOSS].verdict == "equivalent"
+        assert outcome(list(found.values())) == 0
+
+    def test_a_rule_that_names_it_fails(self):
+        asked = told(rules=[rule({"regression": "fail"}, metric="quality.*")])
+        found = compare(self.of(0.767), self.of(0.198), asked).rows
+        assert outcome(found) == 1
+
+    def test_a_default_of_every_row_names_nothing(self):
+        asked = told(rules=[rule({"regression": "fail"})])
+        found = compare(self.of(0.767, epoch__time=1), self.of(0.198, epoch__time=1), asked).rows
+        assert outcome(found) == 0
+        assert {row.action for row in found if row.metric.name == ACCURACY} == {"warn"}
+
+    def test_who_asks_for_times_is_told_of_a_fall_and_of_nothing_else(self):
+        asked = told(metrics=[TIME])
+        found = compare(self.of(0.8, epoch__time=1), self.of(0.2, epoch__time=1), asked).rows
+        assert {row.metric.name for row in found} == {TIME, ACCURACY}
+
+    def test_a_metric_of_unknown_direction_moved_and_a_rule_tells_its_direction(self):
+        sides = [
+            side(quality__test_score=dict.fromkeys((1, 2), value), quality__test_loss={1: 1.0, 2: 1.0})
+            for value in (1.0, 2.0)
+        ]
+        found = rows(*sides)[CASE, "quality.test_score"]
+        assert (found.verdict, found.action) == ("moved", "warn")
+        for better, verdict in (("more", "improved"), ("less", "regressed")):
+            asked = told(rules=[rule({"better": better}, metric="quality.test_score")])
+            assert rows(*sides, asked)[CASE, "quality.test_score"].verdict == verdict
+
+    def test_values_below_zero_are_compared_as_others(self):
+        sides = [side(quality__test_loss=dict.fromkeys((1, 2), value)) for value in (-1.0, 1.0)]
+        row = only(*sides)
+        assert (row.verdict, row.ratio) == ("regressed", None)
+
+    def test_other_sides_of_an_axis_are_shown_and_gate_nothing(self):
+        base = side(
+            of={CASE: self.of(0.9).cases[CASE], OTHER: self.of(0.2).cases[CASE]},
+            axes={CASE: {"width": 1}, OTHER: {"width": 2}},
+        )
+        row = next(row for row in by_axis(base, "width", Asked()).rows if row.metric.name == ACCURACY)
+        assert (row.verdict, row.gates) == ("regressed", False)
 
 
 class TestWhereTheNumbersComeFrom:
@@ -227,9 +401,10 @@ class TestWhereTheNumbersComeFrom:
         base = side(count__ops=1, work__train__closure_evaluations=70)
         other = side(environment(**elsewhere), count__ops=2, work__train__closure_evaluations=71)
         found = rows(base, other)
-        for name in ("count.ops", "work.train.closure_evaluations"):
+        verdicts = {"count.ops": "regressed", "work.train.closure_evaluations": "different_work"}
+        for name, verdict in verdicts.items():
             row = found[CASE, name]
-            assert (row.verdict, row.gates) == ("regressed", gates)
+            assert (row.verdict, row.gates) == (verdict, gates)
             assert row.caveats == (() if gates else ("other_cpu",))
 
     def test_across_machines_times_are_shown_and_never_gate(self):
@@ -353,8 +528,8 @@ class TestStrangeValues:
         [(-1.0, -2.0), (-1.0, 1.0), (1.0, -1.0), (0.0, 1.0), (0.0, -1.0), (math.nan, 1.0)],
     )
     def test_what_has_no_ratio_is_not_measured_and_says_so(self, before, after):
-        asked = told(metrics=[LOSS])
-        row = only(side(quality__test_loss=before), side(quality__test_loss=after), asked)
+        asked = told(metrics=["train.data_share"])
+        row = only(side(train__data_share=before), side(train__data_share=after), asked)
         assert (row.verdict, row.ratio, row.gates) == ("not_measured", None, True)
         assert row.reason == f"no ratio can be made of {before:g} and {after:g}"
 
@@ -433,8 +608,8 @@ class TestByAxis:
 
     def test_values_that_have_no_ratio_are_left_out(self):
         cases = {
-            "s/a": case(epoch__time=1, quality__test_loss=-1),
-            "s/b": case(epoch__time=1, quality__test_loss=1),
+            "s/a": case(epoch__time=1, train__data_share=-1),
+            "s/b": case(epoch__time=1, train__data_share=1),
         }
         axes = {"s/a": {"width": 1}, "s/b": {"width": 2}}
         found = by_axis(side(of=cases, axes=axes), "width", Asked(metrics=["*"])).rows

@@ -70,6 +70,7 @@ class TestCounts:
     def test_the_operators_of_a_small_step_can_be_listed_by_hand(self):
         found = counts()
         assert found.steps == {"train": 2, "validate": 2, "test": 2}
+        assert found.samples == {"train": 8, "validate": 8, "test": 6}
         assert calls(found, "train", "forward") == {"t": 2, "addmm": 2}
         assert calls(found, "train", "loss") == {"_log_softmax": 2, "nll_loss_forward": 2}
         assert calls(found, "train", "zero_grad") == {}

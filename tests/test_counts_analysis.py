@@ -118,6 +118,10 @@ class TestTheMetricsOfCounts:
             "compute.intensity": 1.25,  # 50 FLOPs over 40 bytes
         }
 
+    def test_are_those_of_a_sample_where_samples_were_counted(self):
+        found = count_values(counts(samples={"train": 8, "validate": 4, "test": 4}))
+        assert found["compute.sample_flops"] == 12.5  # 100 FLOPs of two steps
+
     def test_say_how_many_operators_the_optimizer_dispatched(self):
         own = operator_count("aten.add", stage="train", phase="optimizer", calls=7)
         elsewhere = operator_count("aten.add", stage="validate", phase="optimizer", calls=9)

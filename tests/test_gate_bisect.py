@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
+from bench.analysis.comparable import Asked
 from bench.analysis.compare import Row
-from bench.analysis.comparing import Asked
 from bench.analysis.policy import Policy
 from bench.errors import UsageError
 from bench.gate.bisect import answer, halfway, history, slowest

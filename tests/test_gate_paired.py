@@ -9,7 +9,7 @@ from pathlib import Path
 import fakes
 import pytest
 
-from bench.analysis.comparing import Asked
+from bench.analysis.comparable import Asked
 from bench.analysis.policy import SIDE_BY_SIDE, THRESHOLDS
 from bench.analysis.side_by_side import Matched, SideBySide
 from bench.analysis.sides import CaseSide

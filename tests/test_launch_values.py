@@ -9,8 +9,8 @@ from bench.analysis.launch import (
     counted_steps,
     counting,
     launch_values,
-    same_work_each_epoch,
     steps,
+    uneven_stages,
     warmup,
 )
 from bench.measurement import PHASED, PHASES, STAGES, TIMED
@@ -348,13 +348,13 @@ def test_quality_is_that_of_the_last_epoch():
     ids=["samples", "batches", "optimizer steps"],
 )
 def test_an_epoch_that_did_other_work_is_seen(changes):
-    assert same_work_each_epoch(measurement(stages=(stage(epoch=1), stage(epoch=2))))
-    assert not same_work_each_epoch(measurement(stages=(stage(epoch=1), stage(epoch=2, **changes))))
+    assert uneven_stages(measurement(stages=(stage(epoch=1), stage(epoch=2)))) == []
+    assert uneven_stages(measurement(stages=(stage(epoch=1), stage(epoch=2, **changes)))) == ["train"]
 
 
 def test_steps_that_warm_up_left_out_to_find_a_scale_are_no_other_work():
-    assert same_work_each_epoch(measurement(stages=(stage(epoch=0, optimizer_steps=1), stage(epoch=1))))
-    assert not same_work_each_epoch(measurement(stages=(stage(epoch=0, samples=(4, 3)), stage(epoch=1))))
+    assert not uneven_stages(measurement(stages=(stage(epoch=0, optimizer_steps=1), stage(epoch=1))))
+    assert uneven_stages(measurement(stages=(stage(epoch=0, samples=(4, 3)), stage(epoch=1))))
 
 
 @pytest.mark.parametrize(("evaluations", "told"), [(0, None), (2, None), (3, 3.0)])
@@ -364,23 +364,50 @@ def test_evaluations_are_work_where_an_optimizer_asked_more_than_once_a_step(eva
     assert values.get("work.train.closure_evaluations") == told
 
 
-@pytest.mark.parametrize("left_out", [0, 4])
-def test_an_epoch_that_left_a_stage_out_is_seen(left_out):
-    done = [record for number, record in enumerate(stages(3)) if number != left_out]
-    assert not same_work_each_epoch(measurement(stages=tuple(done)))
+def epochs_with(number, validated, tested=()):
+    """So many epochs of training of 2 s, with a validation of 3 s and a test of 5 s in some of them."""
+    for epoch in range(number):
+        yield stage("train", epoch)
+        if epoch in validated:
+            yield stage("validate", epoch, (3.0,))
+        if epoch in tested:
+            yield stage("test", epoch, (5.0,))
 
 
-@pytest.mark.parametrize("ran", [{2}, {0, 1}], ids=["a test at the end", "validation before training"])
-def test_the_last_epoch_of_a_script_may_have_a_stage_more_or_less(ran):
-    done = [
-        one for one in stages(3) if one.stage == "train" or (one.stage == "validate" and one.epoch in ran)
-    ]
-    assert same_work_each_epoch(measurement(stages=tuple(done)))
+@pytest.mark.parametrize(
+    ("validated", "epoch_time"),
+    [
+        (range(5), 5.0),
+        ((), 2.0),
+        ((2, 4), 3.5),  # the mean of epochs, since a median would hold all of a validation or nothing
+        ((1, 3), 3.5),  # every second one, of those that count
+        ((2,), 2.75),  # the end of a fold
+    ],
+)
+def test_training_that_validates_now_and_then_did_the_same_work_each_epoch(validated, epoch_time):
+    record = measurement(stages=tuple(epochs_with(5, validated)))
+    assert uneven_stages(record) == []
+    assert launch_values(record)["epoch.time"] == epoch_time
+    assert launch_values(record)["train.step_time"] == 1.0
+
+
+def test_a_validation_that_differs_is_no_fault_of_training():
+    record = measurement(stages=(*epochs_with(4, (1,)), stage("validate", 3, (3.0, 3.0))))
+    assert uneven_stages(record) == ["validate"]
+
+
+@pytest.mark.parametrize(
+    "more", [{"validated": (4,)}, {"validated": range(4)}, {"validated": (), "tested": (4,)}]
+)
+def test_the_last_epoch_of_a_script_may_have_a_stage_more_or_less(more):
+    record = measurement(stages=tuple(epochs_with(5, **more)))
+    assert uneven_stages(record) == []
+    assert launch_values(record)["epoch.time"] == (5.0 if len(more["validated"]) == 4 else 2.0)
 
 
 def test_epochs_that_validated_in_pieces_of_the_same_sum_did_the_same_work():
     pieces = [stage("validate", epoch, (1.0,)) for epoch in (0, 0, 1, 1)]
-    assert same_work_each_epoch(measurement(stages=tuple(pieces)))
+    assert not uneven_stages(measurement(stages=tuple(pieces)))
 
 
 def test_energy_is_shared_by_all_samples_of_the_loop():

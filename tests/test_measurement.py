@@ -128,9 +128,9 @@ DESIGN = [
     ("compile.time*", "shown", False, "s", "less"),
     ("compile.cache_hits", "shown", False, "1", "more"),
     ("compile.cache_misses", "shown", False, "1", "less"),
-    ("quality.*_accuracy", "shown", False, "1", "more"),
+    ("quality.*_accuracy", "quality", False, "1", "more"),
     ("quality.time_to_loss", "shown", False, "s", "less"),
-    ("quality.*_loss", "shown", False, "1", "less"),
+    ("quality.*_loss", "quality", False, "1", "less"),
 ]
 
 
@@ -178,7 +178,28 @@ def test_whatever_a_launch_says_has_a_row_in_the_table():
     assert set(launch_values(everything)) - own <= set(METRICS)
 
 
-def test_a_metric_of_the_users_own_is_shown_and_has_no_direction():
-    found = metric("quality.test_f1")
+@pytest.mark.parametrize(
+    ("name", "better"),
+    [
+        ("f1", "more"),
+        ("top5_acc", "more"),
+        ("balanced-accuracy", "more"),
+        ("mAP", "more"),
+        ("IoU", "more"),
+        ("rmse", "less"),
+        ("word_error", "less"),
+        ("Perplexity", "less"),
+        ("score", ""),
+        ("accuracy_error", ""),  # its words contradict each other
+        ("places", ""),  # "acc" is not a word of it
+    ],
+)
+def test_a_metric_of_the_users_own_is_one_of_quality_and_its_name_may_tell_its_direction(name, better):
+    found = metric(f"quality.test_{name}")
+    assert (found.kind, found.gated, found.better, found.unit) == ("quality", False, better, "1")
+
+
+def test_what_is_neither_known_nor_of_quality_is_shown():
+    found = metric("train.of_my_own")
     assert (found.kind, found.gated, found.better, found.unit) == ("shown", False, "", "1")
     assert metric("epoch.time") is METRICS["epoch.time"]

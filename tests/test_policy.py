@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.analysis.policy import THRESHOLDS, Policy, Rule, policy
+from bench.analysis.policy import THRESHOLDS, Policy, Rule, directed, policy
 from bench.measurement import METRICS, metric
 
 OPS, TIME = METRICS["count.ops"], METRICS["epoch.time"]
@@ -27,12 +27,57 @@ class TestDefaults:
             ("count.ops", 0.0),
             ("count.allocations", 0.0),
             ("memory.peak_rss", 0.05),
-            ("quality.test_loss", 0.05),
-            ("quality.of_my_own", 0.05),
+            ("train.data_share", 0.05),
         ],
     )
     def test_each_class_has_the_largest_change_that_is_none(self, name, share):
         assert judged(of=metric(name)) == Policy(share)
+
+    @pytest.mark.parametrize(
+        ("name", "base", "tolerance"),
+        [
+            ("quality.test_loss", 2.0, 0.1),
+            ("quality.test_score", -2.0, 0.1),
+            ("quality.test_accuracy", 0.9, 0.02),
+            ("quality.test_accuracy", 0.1, 0.02),
+            ("quality.test_accuracy", 90.0, 1.8),  # of those that count in percent
+            ("quality.test_psnr", 30.0, 0.6),
+        ],
+    )
+    def test_what_was_learnt_has_a_tolerance_in_its_unit(self, name, base, tolerance):
+        assert judged(of=metric(name)).tolerance(base) == pytest.approx(tolerance)
+
+    def test_a_threshold_takes_its_place(self):
+        accuracy = metric("quality.test_accuracy")
+        assert judged(rule({"relative": 0.01}), of=accuracy).tolerance(0.5) == 0.005
+        assert judged(rule({"absolute": 0.1}), of=accuracy).tolerance(0.5) == 0.1
+
+    @pytest.mark.parametrize(
+        ("changes", "patterns", "regression"),
+        [
+            ({}, None, "warn"),
+            ({"regression": "fail"}, {}, "warn"),  # a default of every row
+            ({"regression": "fail"}, {"suite": "*"}, "warn"),
+            ({"regression": "ignore"}, {}, "ignore"),
+            ({"regression": "fail"}, {"metric": "quality.*"}, "fail"),
+            ({"absolute": 0.1}, {"metric": "quality.test_accuracy"}, "fail"),
+            ({"regression": "warn"}, {"metric": "quality.*"}, "warn"),
+        ],
+    )
+    def test_a_fall_warns_unless_a_rule_names_it(self, changes, patterns, regression):
+        rules = [] if patterns is None else [rule(changes, **patterns)]
+        assert judged(*rules, of=metric("quality.test_accuracy")).regression == regression
+
+    def test_a_pattern_of_quality_does_not_make_a_time_gate(self):
+        to_loss = metric("quality.time_to_loss")
+        assert not judged(rule({"regression": "fail"}, metric="quality.*"), of=to_loss).named
+        assert judged(rule({"regression": "fail"}, metric="quality.time_to_loss"), of=to_loss).named
+
+    def test_a_rule_gives_a_direction_to_what_has_none(self):
+        known, own = metric("quality.test_loss"), metric("quality.test_score")
+        more = judged(rule({"better": "more"}), of=own)
+        assert directed(own, more).better == "more"
+        assert directed(known, more).better == "less"
 
     def test_what_is_worse_fails_and_what_is_better_does_not_matter(self):
         assert (judged().regression, judged().improvement, judged().named) == ("fail", "ignore", False)

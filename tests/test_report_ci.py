@@ -385,6 +385,7 @@ class TestJson:
             "candidate": 0.001237, "unit": "s", "ratio": 1.031, "low": 1.01, "high": 1.052,
             "verdict": "regressed", "action": "fail", "gates": True, "decides": False, "relative": 0.01,
             "absolute": None, "smallest": 0.015, "reason": "", "caveats": ["unsettled"], "phase": "backward",
+            "spread": None, "folded": False,
         }  # fmt: skip
         assert (second["candidate"], second["ratio"], second["reason"]) == (None, None, "timeout: 60 s")
 

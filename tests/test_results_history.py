@@ -8,8 +8,9 @@ import statistics
 import pytest
 from fakes import environment, failure, measurement, stages
 
+from bench.analysis.comparable import BETWEEN_UNKNOWN
 from bench.analysis.compare import Between
-from bench.analysis.comparing import BETWEEN, BETWEEN_UNKNOWN
+from bench.analysis.comparing import BETWEEN
 from bench.analysis.sides import Side
 from bench.case import Case
 from bench.measurement import SEARCHED

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 from fakes import environment, failure, measurement, stages
 
+from bench.analysis.comparable import Asked
 from bench.analysis.compare import Between
-from bench.analysis.comparing import Asked, compare
+from bench.analysis.comparing import compare
 from bench.case import Case
 from bench.errors import ResultsError
 from bench.results import baselines

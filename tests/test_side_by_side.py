@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 
 import fakes
 import pytest
 
+from bench.analysis.comparable import Asked
 from bench.analysis.compare import outcome
-from bench.analysis.comparing import Asked
 from bench.analysis.policy import SIDE_BY_SIDE, THRESHOLDS, Rule
 from bench.analysis.side_by_side import Matched, SideBySide
 from bench.analysis.sides import CaseSide
@@ -197,24 +198,93 @@ class TestTimes:
 class TestOtherWork:
     HALF = fakes.stages(steps=(1.0,))
 
-    def test_there_is_no_verdict_on_times_and_no_more_pairs(self):
+    @pytest.mark.parametrize("less", [True, False])
+    def test_it_is_one_verdict_and_two_pairs_are_enough(self, less):
+        records = timed(), timed(stages=self.HALF)
         made = judge()
-        made.add(NAME, 1, (timed(), timed(stages=self.HALF)), True)
+        for number in (1, 2):
+            assert made.wants(NAME)
+            made.add(NAME, number, records if less else records[::-1], number == 1)
         assert not made.wants(NAME)
         rows = rows_of(made)
+        speaking = [row for row in rows.values() if row.verdict == "different_work" and not row.folded]
+        assert [row.metric.name for row in speaking] == ["work.train.samples"]
         for name in TIMES:
-            assert rows[name].verdict == "not_measured"
-            assert "different work (work.train.batches 2 and 1)" in rows[name].reason
-        assert rows["work.train.samples"].verdict == "improved"
+            assert (rows[name].verdict, rows[name].folded) == ("different_work", True)
         assert outcome(list(rows.values())) == 3
         assert outcome(list(rows.values()), allow_inconclusive=True) == 3
 
-    def test_more_work_fails(self):
+    def test_where_validation_alone_differs_training_is_measured_until_it_is_decided(self):
+        short = [one for one in fakes.stages() if one.stage != "validate"]
+        short += [
+            fakes.stage("validate", one.epoch, (1.0,)) for one in fakes.stages() if one.stage == "validate"
+        ]
         made = judge()
-        made.add(NAME, 1, (timed(stages=self.HALF), timed()), True)
+        for number in range(1, 15):
+            assert made.wants(NAME)
+            after = [dataclasses.replace(one, steps=tuple(1.2 * step for step in one.steps)) for one in short]
+            made.add(NAME, number, (timed(), timed(stages=tuple(after))), number % 2 == 0)
         rows = rows_of(made)
-        assert rows["work.train.samples"].verdict == "regressed"
+        assert rows["train.step_time"].verdict == "regressed"
+        assert rows["epoch.time"].verdict == rows["work.validate.samples"].verdict == "different_work"
         assert outcome(list(rows.values())) == 1
+
+    def test_sides_that_differ_in_an_axis_are_compared_by_the_sample(self):
+        cases = [Matched(NAME, CaseSide("fake", "cpu"), CaseSide("fake", "cpu"), intended=True)]
+        made = SideBySide(cases, ASKED)
+        larger = fakes.stages(steps=(1.0,), samples=(8,))
+        for number in range(1, 15):
+            made.add(NAME, number, (timed(), timed(stages=larger)), number % 2 == 0)
+        rows = rows_of(made)
+        assert rows["train.throughput"].verdict == rows["epoch.time"].verdict == "improved"
+        assert "train.step_time" not in rows
+        assert "different_work" not in {row.verdict for row in rows.values()}
+        assert outcome(list(rows.values())) == 0
+        assert "train.step_time" in made.by_sample[0].left_out
+
+
+def learns(accuracy, loss=0.5):
+    """A launch whose last test came to this."""
+    stages = [
+        dataclasses.replace(one, loss=loss, metrics={"accuracy": accuracy} if one.stage == "test" else {})
+        for one in fakes.stages()
+    ]
+    return timed(stages=tuple(stages))
+
+
+class TestQuality:
+    ACCURACY = "quality.test_accuracy"
+
+    def after(self, pairs, asked=ASKED, **options):
+        made = judge(asked=asked, **options)
+        for number, (base, candidate) in enumerate(pairs, start=1):
+            made.add(NAME, number, (learns(base), learns(candidate)), number % 2 == 0)
+        return made
+
+    def test_a_fall_is_seen_after_two_pairs_where_launches_end_alike(self):
+        row = rows_of(self.after([(0.767, 0.198)] * 2))[self.ACCURACY]
+        assert (row.verdict, row.action, row.gates) == ("regressed", "warn", False)
+
+    def test_one_pair_does_not_tell(self):
+        row = rows_of(self.after([(0.767, 0.198)]))[self.ACCURACY]
+        assert (row.verdict, row.caveats) == ("inconclusive", ("few_launches",))
+
+    def test_a_rule_that_names_it_is_waited_for_until_it_is_decided(self):
+        chance = random.Random(0)
+        gates = asked(rule("quality.*", regression="fail"), rule("epoch.time", regression="ignore"),
+                      rule("train.*", regression="ignore"), rule("memory.*", regression="ignore"))  # fmt: skip
+        noisy = [(0.9 + chance.gauss(0, 0.01), 0.5 + chance.gauss(0, 0.01)) for _ in range(14)]
+        assert self.after(noisy[:13], gates).wants(NAME)
+        decided = self.after(noisy, gates)
+        assert not decided.wants(NAME)
+        rows = rows_of(decided)
+        assert rows[self.ACCURACY].verdict == "regressed"
+        assert outcome(list(rows.values())) == 1
+        alike = self.after([(0.9, 0.5)] * 2, gates)
+        assert not alike.wants(NAME)
+
+    def test_it_takes_nothing_from_the_family_of_times(self):
+        assert self.after([(0.9, 0.9)] * 2).family == 3
 
 
 class TestFailures:
@@ -302,7 +372,8 @@ class TestWanting:
     def test_times_that_do_not_gate_are_waited_for_by_nobody(self):
         made = judge(asked=asked(rule("*", regression="ignore")))
         assert made.wants(NAME)  # its work is known from a pair
-        assert not measure(made, 1).wants(NAME)
+        assert measure(made, 1).wants(NAME)  # nor does one launch tell whether they end alike
+        assert not measure(made, 1, began=1).wants(NAME)
 
     def test_a_metric_that_is_asked_for_is_waited_for(self):
         made = measure(judge(asked=asked(metrics=["count.ops"])), 1)

@@ -270,7 +270,7 @@ class TestWhatCannotBeMeant:
             (
                 '[[rule]]\nzzz = "a"',
                 "[[rule]] 1: key zzz is not known; "
-                "write metric, suite, case, device, threshold, policy or improvement",
+                "write metric, suite, case, device, threshold, policy, improvement or better",
             ),
             (
                 '[default]\nmetric = "a"',
@@ -298,7 +298,7 @@ class TestWhatCannotBeMeant:
             ),
             (
                 '[[rule]]\nmetric = "a"',
-                "[[rule]] 1 says nothing of its rows; add threshold, policy or improvement",
+                "[[rule]] 1 says nothing of its rows; add threshold, policy, improvement or better",
             ),
             (
                 '[rule]\nmetric = "a"',
@@ -453,3 +453,50 @@ class TestRulesThatAreUsed:
 
     def test_an_empty_device_is_shown_as_one(self, place):
         assert "where there is (none); " in self.unused(place, [("a", "s", "c", "")], device="cpu")
+
+
+class TestQuality:
+    def test_a_rule_of_all_of_it_needs_none_to_hold_for(self, place, read):
+        """A loop need not tell its loss; the rule is one that is written for every project."""
+        for pattern in ("quality.*", "quality.*_loss"):
+            rules = read(f'[[rule]]\nmetric = "{pattern}"\npolicy = "fail"')
+            check_used(rules, [("epoch.time", "s", "s/a=1", "cpu")], place)
+
+    @pytest.mark.parametrize(
+        "selectors",
+        ['metric = "quality.test_acuracy"', 'metric = "quality.tset*"', 'metric = "quality.*"\ncase = "x"'],
+    )
+    def test_one_that_may_be_misspelt_is_refused(self, place, read, selectors):
+        rules = read(f'[[rule]]\n{selectors}\npolicy = "fail"')
+        with pytest.raises(UsageError, match="holds for nothing"):
+            check_used(rules, [("epoch.time", "s", "s/a=1", "cpu")], place)
+
+    def test_its_tolerance_may_be_a_plain_number(self, read):
+        (rule,) = read('[[rule]]\nmetric = "quality.*"\nthreshold = "0.02"')
+        assert dict(rule.changes) == {"absolute": 0.02}
+
+    def test_a_rule_may_tell_the_direction_of_a_metric_of_ones_own(self, read):
+        (rule,) = read('[[rule]]\nmetric = "quality.test_score"\nbetter = "more"')
+        assert dict(rule.changes) == {"better": "more"}
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            (
+                'metric = "quality.test_score"\nbetter = "up"',
+                '[[rule]] 1: better = "up" is no direction; write less or more',
+            ),
+            (
+                'metric = "quality.test_loss"\nbetter = "more"',
+                '[[rule]] 1: better = "more" cannot be said of quality.test_loss, of which less is better; '
+                "name a metric of your own",
+            ),
+            (
+                'metric = "quality.*"\nbetter = "more"',
+                '[[rule]] 1: better = "more" cannot be said of quality.train_loss, of which less is better; '
+                "name a metric of your own",
+            ),
+        ],
+    )
+    def test_what_has_one_is_not_turned_over(self, refused, text, message):
+        assert refused(f"[[rule]]\n{text}") == message

@@ -121,6 +121,7 @@ class TestLaunches:
             assert isinstance(record, Measurement), record
             counts = record.counts
             assert counts.steps == {"train": 2, "validate": 2}
+            assert counts.samples.keys() == counts.steps.keys()
             # Of a batch of 4: products of 3x4 and 4x2 forward; backward both again for weights, one for inputs.
             forward = 2 * 4 * (3 * 4 + 4 * 2)
             assert counts.totals["flops"] == 2 * (2 * forward + 2 * 4 * 4 * 2) + 2 * forward

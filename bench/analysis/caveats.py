@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..measurement import WARMUP_EPOCHS, Failure
 from .estimate import interval_rank
 from .guards import remarks
-from .launch import Launch, same_work_each_epoch
+from .launch import Launch, uneven_stages
 from .progress import target_loss
 from .stopping import width
 
@@ -30,7 +30,7 @@ CAVEATS = (
     "allocator_unpinned",  # pinning was asked for and did not take
     "compiled_late",  # torch.compile worked in the epochs that count
     "compile_cache_mixed",  # cold in some launches, warm in others
-    "work_differs",  # between epochs of one launch, or between launches
+    "work_differs",  # of a stage, between epochs of one launch or between launches
     "parameters_not_moved",  # by training
     "weights_moved_in_evaluation",
     "graph_unexpected",  # an autograd graph where the mode forbids one, or none where it records
@@ -80,7 +80,7 @@ def case_caveats(
             launch.measurement.conditions.get("allocator") == "unpinned" for launch in timed
         ),
         "work_differs": sum(
-            not same_work_each_epoch(launch.measurement) or done != work[0]
+            bool(uneven_stages(launch.measurement)) or done != work[0]
             for launch, done in zip(timed, work, strict=True)
         ),
         "compiled_late": sum(launch.values.get("compile.time_counted", 0) > 0 for launch in used),

@@ -20,10 +20,19 @@ from statistics import NormalDist
 from ..measurement import Metric
 from .estimate import coverage, interval_rank
 from .policy import Policy
+from .work import Difference
 
-VERDICTS = ("regressed", "improved", "inconclusive", "not_measured", "equivalent")
+VERDICTS = (
+    "regressed",
+    "moved",  # by more than launches differ, of a metric of which nobody knows which direction is better
+    "improved",
+    "different_work",
+    "inconclusive",
+    "not_measured",
+    "equivalent",
+)
 
-UNDECIDED = frozenset({"not_measured", "inconclusive"})
+UNDECIDED = frozenset({"different_work", "not_measured", "inconclusive"})
 
 FAMILY = 0.02  # false alarms of regressed and improved together, a comparison
 EQUIVALENCE = 0.05  # of each of the two one-sided tests, a row
@@ -127,7 +136,7 @@ def unpaired(base: Observed, candidate: Observed, better: str, between: Between)
     freedom. Satterthwaite's would be more, and alarm three times as often as they may with five runs: most of all
     where the few happen to lie close together.
     """
-    ratio = _worse(base.value, candidate.value, better)
+    ratio = worse(base.value, candidate.value, better)
     drift = 2 * between.deviation**2
     if base.error is None or candidate.error is None:
         return Change(ratio, math.sqrt(drift) if drift else None, between.freedom)
@@ -140,7 +149,7 @@ def paired(base: Mapping[int, float], candidate: Mapping[int, float], better: st
     The mean of the logarithms of the ratios with Student's t: what a round does to both cancels.
     """
     logs = [
-        math.log(_worse(base[number], candidate[number], better))
+        math.log(worse(base[number], candidate[number], better))
         for number in sorted(base.keys() & candidate.keys())
         if base[number] > 0 and candidate[number] > 0
     ]
@@ -150,8 +159,8 @@ def paired(base: Mapping[int, float], candidate: Mapping[int, float], better: st
     return Change(math.exp(statistics.fmean(logs)), error, len(logs) - 1)
 
 
-def _worse(base: float, candidate: float, better: str) -> float:
-    """r: above 1 where the candidate is worse."""
+def worse(base: float, candidate: float, better: str) -> float:
+    """r: above 1 where the candidate is worse; infinite from nothing on."""
     above, below = (base, candidate) if better == "more" else (candidate, base)
     if below:
         return above / below
@@ -180,7 +189,7 @@ def judge_exact(base: float, candidate: float, better: str, policy: Policy) -> s
     rise = base - candidate if better == "more" else candidate - base
     if not rise or (policy.absolute is not None and abs(rise) <= policy.absolute):
         return "equivalent"
-    ratio = _worse(base, candidate, better)
+    ratio = worse(base, candidate, better)
     beyond = ratio > 1 + policy.relative if rise > 0 else ratio < 1 / (1 + policy.relative)
     if policy.absolute is None and not beyond:
         return "equivalent"
@@ -216,7 +225,9 @@ class Row:
     `low` and `high` are the interval that is shown (95 %). `gates` is False where the row never sets the exit
     code; `undecided_gates` where only an inconclusive or missing verdict does not. `reason` says why nothing was
     measured; `smallest` is the smallest rise that could have been seen. `family` is the number of gated rows that
-    false alarms were controlled over, 0 where something else decided.
+    false alarms were controlled over, 0 where something else decided. `spread` is the largest difference between
+    launches of one side, in the metric's unit, where that decided. `work` is what the sides did unlike, of a row of
+    different work; one of these speaks for all of its case, and the others are `folded`.
     """
 
     suite: str
@@ -235,12 +246,20 @@ class Row:
     family: int = 0
     reason: str = ""
     caveats: tuple[str, ...] = ()
+    spread: float | None = None
+    work: tuple[Difference, ...] = ()
+    folded: bool = False
 
     @property
     def action(self) -> str:
-        """What the policy says of this verdict: one of ACTIONS; an undecided row has none."""
+        """What the policy says of this verdict: one of ACTIONS; an undecided row has none.
+
+        What moved is not known to have got worse, and never fails.
+        """
         if self.verdict == "regressed":
             return self.policy.regression
+        if self.verdict == "moved":
+            return "ignore" if self.policy.regression == "ignore" else "warn"
         return self.policy.improvement if self.verdict == "improved" else "ignore"
 
 
@@ -253,11 +272,11 @@ def outcome(rows: Sequence[Row], allow_inconclusive: bool = False) -> int:
 
 
 def undecided(rows: Sequence[Row], allow_inconclusive: bool = False) -> list[Row]:
-    """The gated rows that keep a comparison from being decided.
+    """The gated rows that keep a comparison from being decided; of these `allow_inconclusive` excuses noise alone.
 
     Where nothing else was decided, a time that could not be decided is all that there is.
     """
     gated = [row for row in rows if row.gates]
     decided = any(row.verdict not in UNDECIDED for row in gated)
-    open_ = {"not_measured"} if allow_inconclusive else UNDECIDED
+    open_ = UNDECIDED - {"inconclusive"} if allow_inconclusive else UNDECIDED
     return [row for row in gated if row.verdict in open_ and (row.undecided_gates or not decided)]

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
-import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..measurement import Metric, metric
+from ..measurement import Metric
 from .comparability import same_for_counts, same_for_machine_counts
+from .comparable import (
+    BETWEEN_UNKNOWN,
+    Asked,
+    BySample,
+    Pair,
+    Plan,
+    is_asked,
+    is_gated,
+    is_said,
+    is_wanted,
+    metric_of,
+    missing,
+    pairs_of,
+    plan,
+    policy_of,
+    ratio_of,
+)
 from .compare import (
     EXACT,
     SHOWN,
     Between,
     Change,
-    Observed,
     Row,
     has_ratio,
     judge,
@@ -24,128 +38,67 @@ from .compare import (
     paired,
     smallest_seen,
     unpaired,
+    worse,
 )
-from .policy import SIDE_BY_SIDE, THRESHOLDS, Policy, Rule, policy
-from .sides import FOREIGN_METRICS, CaseSide, Side
+from .learnt import Learnt, learnt, repeats, verdicts
+from .policy import SIDE_BY_SIDE
+from .sides import CaseSide, Side
+
+Key = tuple[str, str]  # case and metric
 
 # The standard deviation of the logarithm between runs of the same code, where no earlier runs tell: measured on a
 # shared machine with two processors (docs/methodology.md).
 BETWEEN = {"pinned": Between(0.05), "system": Between(0.15)}
-BETWEEN_UNKNOWN = Between(0.15)
 BETWEEN_MEMORY = Between(0.01)
 LEARNT_FROM = 5  # runs, at the least
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What is compared, and how: `metrics` are names or patterns (none: those that gate), `rules` the thresholds.
-
-    `standards` are the largest changes that are none, by the class of a metric. `across` compares machines that are
-    not alike; `between` gives the deviation between runs of a case.
-    """
-
-    metrics: Sequence[str] = ()
-    rules: Sequence[Rule] = ()
-    across: bool = False
-    between: Callable[[str], Between] = lambda _: BETWEEN_UNKNOWN
-    standards: Mapping[str, float] = field(default_factory=lambda: THRESHOLDS)
-
-
 @dataclass
 class Compared:
-    """All rows, and the cases that one side alone has."""
+    """All rows, the cases that one side alone has, and those whose sides are meant to do other work."""
 
     rows: list[Row]
     only_base: list[str] = field(default_factory=list)
     only_candidate: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One case x metric that both sides have a value for."""
-
-    case: str
-    base: CaseSide
-    candidate: CaseSide
-    metric: Metric
-    policy: Policy
-    before: Observed
-    after: Observed
+    by_sample: list[BySample] = field(default_factory=list)
 
 
 def compare(base: Side, candidate: Side, asked: Asked) -> Compared:
     """The rows of all cases that the baseline has, in its order."""
-    found: list[Row | Pair] = []
-    for case, side in base.cases.items():
-        if side.observed:
-            found += _of_case(case, side, candidate.cases.get(case), asked)
-    pairs = [one for one in found if isinstance(one, Pair)]
-    family = sum(one.metric.kind not in EXACT and is_gated(one.metric, one.policy) for one in pairs)
-    judges = _Judge(base, candidate, asked, family)
+    plans = [
+        _plan(case, side, candidate.cases.get(case), asked)
+        for case, side in base.cases.items()
+        if side.observed
+    ]
+    pairs = list(pairs_of(plans))
+    family = sum(is_timed(one.metric) and is_gated(one.metric, one.policy) for one in pairs)
+    judges = _Judge(base, candidate, asked, family, said_of_quality(pairs))
+    rows = [judges.row(one) for plan in plans for one in plan.found]
     return Compared(
-        rows=[one if isinstance(one, Row) else judges.row(one) for one in found],
+        rows=[row for row in rows if is_said(row, asked)],
         only_base=[case for case in base.cases if case not in candidate.cases],
         only_candidate=[
             case
             for case, side in candidate.cases.items()
             if case not in base.cases or (side.observed and not base.cases[case].observed)
         ],
+        by_sample=[plan.by_sample for plan in plans if plan.by_sample is not None],
     )
 
 
-def _of_case(case: str, base: CaseSide, candidate: CaseSide | None, asked: Asked) -> Iterator[Row | Pair]:
-    wanted = [name for name in base.observed if is_wanted(name, case, base, asked)]
-    if candidate is None or not candidate.observed:
-        why = (candidate.failure if candidate is not None else "") or "the candidate does not have the case"
-        # One row says it, and one that gates: the first metric may be one that is to be ignored.
-        gating = [name for name in wanted if is_gated(metric_of(name), policy_of(name, case, base, asked))]
-        for name in (gating or wanted)[:1]:
-            yield missing(case, base, name, asked, why)
-        return
-    differing = work_that_differs(base, candidate)
-    for name in wanted:
-        if name not in candidate.observed:
-            yield missing(case, base, name, asked, "the candidate has no value")
-        elif differing and metric_of(name).kind == "time":
-            yield missing(case, base, name, asked, f"the sides did different work ({differing})", candidate)
-        elif why := incomparable(metric_of(name), base.observed[name], candidate.observed[name]):
-            yield missing(case, base, name, asked, why, candidate)
-        else:
-            yield Pair(
-                *(case, base, candidate, metric_of(name), policy_of(name, case, base, asked)),
-                *(base.observed[name], candidate.observed[name]),
-            )
+def _plan(case: str, base: CaseSide, candidate: CaseSide | None, asked: Asked) -> Plan:
+    if candidate is not None and candidate.observed:
+        return plan(case, base, candidate, asked)
+    why = (candidate.failure if candidate is not None else "") or "the candidate does not have the case"
+    # One row says it, and one that gates: the first metric may be one that is to be ignored.
+    wanted = [name for name in base.observed if is_wanted(name, case, base, asked) and is_asked(name, asked)]
+    gating = [name for name in wanted if is_gated(metric_of(name), policy_of(name, case, base, asked))]
+    return Plan([missing(case, base, name, asked, why) for name in (gating or wanted)[:1]])
 
 
-def incomparable(metric: Metric, before: Observed, after: Observed) -> str:
-    """Why two values cannot be held against each other; empty where they can."""
-    if metric.kind in EXACT or has_ratio(before.value, after.value):
-        return ""
-    return f"no ratio can be made of {before.value:g} and {after.value:g}"
-
-
-def is_wanted(name: str, case: str, side: CaseSide, asked: Asked) -> bool:
-    if asked.metrics:
-        return _is_asked(name, asked)
-    return metric_of(name).gated or policy_of(name, case, side, asked).named
-
-
-def _is_asked(name: str, asked: Asked) -> bool:
-    return any(name == pattern or fnmatch.fnmatchcase(name, pattern) for pattern in asked.metrics)
-
-
-def metric_of(name: str) -> Metric:
-    return FOREIGN_METRICS.get(name) or metric(name)
-
-
-def policy_of(name: str, case: str, side: CaseSide, asked: Asked) -> Policy:
-    found = policy(metric_of(name), side.suite, case, side.device, asked.rules, asked.standards)
-    # A metric that the user asks for by name gates.
-    return dataclasses.replace(found, named=found.named or name in asked.metrics)
-
-
-def is_gated(metric: Metric, policy: Policy) -> bool:
-    return (metric.gated or policy.named) and policy.regression != "ignore"
+def is_timed(metric: Metric) -> bool:
+    """Whether a metric is judged by the interval of its ratio: a time, memory, and what is made of them."""
+    return metric.kind not in (*EXACT, "quality")
 
 
 def drifts(metric: Metric) -> bool:
@@ -156,52 +109,31 @@ def drifts(metric: Metric) -> bool:
     return metric.kind == "time" or metric.unit in ("s", "FLOP/s") or metric.name == "compute.mfu"
 
 
-def work_that_differs(base: CaseSide, candidate: CaseSide) -> str:
-    """The first count of work in which two sides of a case differ; empty where they did the same."""
-    for name, seen in base.observed.items():
-        other = candidate.observed.get(name)
-        if name.startswith("work.") and other is not None and other.value != seen.value:
-            return f"{name} {seen.value:g} and {other.value:g}"
-    return ""
-
-
-def missing(
-    case: str, base: CaseSide, name: str, asked: Asked, why: str, candidate: CaseSide | None = None
-) -> Row:
-    kind, rule = metric_of(name), policy_of(name, case, base, asked)
-    after = candidate.observed[name].value if candidate is not None else None
-    return Row(
-        suite=base.suite,
-        case=case,
-        metric=kind,
-        base=base.observed[name].value,
-        candidate=after,
-        ratio=None,
-        low=None,
-        high=None,
-        verdict="not_measured",
-        policy=rule,
-        gates=is_gated(kind, rule) or bool(asked.metrics),
-        undecided_gates=True,
-        reason=why,
-        caveats=base.caveats,
-    )
-
-
 class _Judge:
     """Judges pairs in the light of where the two sides come from."""
 
-    def __init__(self, base: Side, candidate: Side, asked: Asked, family: int) -> None:
-        self._asked, self._family = asked, family
+    def __init__(
+        self,
+        base: Side,
+        candidate: Side,
+        asked: Asked,
+        family: int,
+        quality: Mapping[Key, tuple[Learnt | None, str]],
+    ) -> None:
+        self._asked, self._family, self._quality = asked, family, quality
         first, second = base.environment, candidate.environment
         self._known = first is not None and second is not None
         self._counts = first is None or second is None or same_for_counts(first, second)
         self._machine = first is None or second is None or same_for_machine_counts(first, second)
         self._rounding = self._machine and (first is None or second is None or first.cpu == second.cpu)
 
-    def row(self, pair: Pair) -> Row:
+    def row(self, pair: Row | Pair) -> Row:
+        if isinstance(pair, Row):
+            return self._other_work(pair) if pair.work else pair
         if pair.metric.kind in EXACT:
             return self._exact(pair)
+        if pair.metric.kind == "quality":
+            return quality_row(pair, *self._quality[pair.case, pair.metric.name])
         change = unpaired(pair.before, pair.after, pair.metric.better or "less", self._between(pair))
         verdict = judge(change, pair.policy.threshold(pair.before.value), self._family)
         caveats = caveats_of(pair)
@@ -220,13 +152,21 @@ class _Judge:
         return self._asked.between(pair.case) if drifts(pair.metric) else Between(0.0)
 
     def _exact(self, pair: Pair) -> Row:
-        comparable = self._counts
-        if follows_rounding(pair.base) or follows_rounding(pair.candidate):
-            comparable &= self._rounding
-        elif pair.metric.kind == "machine":
-            comparable &= self._machine
-        caveats = () if comparable else ("other_software",) if not self._counts else ("other_cpu",)
-        return exact(pair, comparable and is_gated(pair.metric, pair.policy), caveats)
+        rounds = follows_rounding(pair.base) or follows_rounding(pair.candidate)
+        caveats = self._unlike(rounds, pair.metric)
+        return exact(pair, not caveats and is_gated(pair.metric, pair.policy), caveats)
+
+    def _other_work(self, row: Row) -> Row:
+        rounds = all(one.what == "closure_evaluations" for one in row.work)
+        caveats = self._unlike(rounds, row.metric)
+        return dataclasses.replace(row, gates=row.gates and not caveats, caveats=(*row.caveats, *caveats))
+
+    def _unlike(self, rounds: bool, metric: Metric) -> tuple[str, ...]:
+        """Why a count says nothing here; empty where it does. `rounds`: it depends on how sums are rounded."""
+        if not self._counts:
+            return ("other_software",)
+        comparable = self._rounding if rounds else self._machine or metric.kind != "machine"
+        return () if comparable else ("other_cpu",)
 
 
 def follows_rounding(side: CaseSide) -> bool:
@@ -247,7 +187,7 @@ def exact(pair: Pair, gates: bool, caveats: tuple[str, ...] = ()) -> Row:
         metric=pair.metric,
         base=before,
         candidate=after,
-        ratio=_ratio(before, after),
+        ratio=ratio_of(before, after),
         low=None,
         high=None,
         verdict=judge_exact(before, after, pair.metric.better, pair.policy),
@@ -285,16 +225,56 @@ def caveats_of(pair: Pair) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*pair.base.caveats, *pair.candidate.caveats]))
 
 
-def _ratio(base: float, candidate: float) -> float:
-    if base:
-        return candidate / base
-    return 1.0 if not candidate else math.inf
+def said_of_quality(pairs: Iterable[Pair]) -> dict[Key, tuple[Learnt | None, str]]:
+    """By case and metric, what launches of two sides say of what was learnt, and the verdict."""
+    found = {
+        (one.case, one.metric.name): learnt(
+            one.before,
+            one.after,
+            one.policy.tolerance(one.before.value),
+            one.metric.better,
+            repeats(one.base) and repeats(one.candidate),
+        )
+        for one in pairs
+        if one.metric.kind == "quality"
+    }
+    said = verdicts(found)
+    return {key: (one, said[key]) for key, one in found.items()}
+
+
+def quality_row(pair: Pair, found: Learnt | None, verdict: str) -> Row:
+    """The row of what was learnt."""
+    before, after = pair.before.value, pair.after.value
+    better = pair.metric.better or "less"
+    # Who trained on more is no better for it; a fall is said whatever it comes from.
+    spoilt = verdict == "improved" and any(one.stage == "train" for one in pair.work)
+    return Row(
+        suite=pair.base.suite,
+        case=pair.case,
+        metric=pair.metric,
+        base=before,
+        candidate=after,
+        ratio=worse(before, after, better) if has_ratio(before, after) else None,
+        low=None,
+        high=None,
+        verdict="different_work" if spoilt else verdict,
+        policy=pair.policy,
+        gates=is_gated(pair.metric, pair.policy) and not spoilt,
+        undecided_gates=True,
+        work=pair.work if spoilt else (),
+        folded=spoilt,
+        spread=None if found is None else found.spread,
+        # What makes times doubtful is no reason to doubt it.
+        caveats=("few_launches",) if found is None else (),
+    )
 
 
 def are_exact(side: Side, metrics: Sequence[str]) -> bool:
     """Whether these names and patterns are of exact metrics alone, as this side has them."""
     asked = Asked(metrics)
-    found = [name for case in side.cases.values() for name in case.observed if _is_asked(name, asked)]
+    found = [
+        name for case in side.cases.values() for name in case.observed if metrics and is_asked(name, asked)
+    ]
     return bool(found) and all(metric_of(name).kind in EXACT for name in found)
 
 
@@ -310,27 +290,34 @@ def by_axis(side: Side, axis: str, asked: Asked) -> Compared:
         if axis in axes and case in side.cases and side.cases[case].observed:
             rest = tuple((name, value) for name, value in axes.items() if name != axis)
             alike.setdefault((side.cases[case].suite, *rest), []).append(case)
-    pairs = [
-        Pair(
+    plans = [
+        plan(
             *(f"{other} against {axis}={side.axes[cases[0]][axis]}", side.cases[cases[0]], side.cases[other]),
-            *(metric_of(name), policy_of(name, other, side.cases[other], asked)),
-            *(side.cases[cases[0]].observed[name], side.cases[other].observed[name]),
+            *(asked, True),
         )
         for cases in alike.values()
         for other in cases[1:]
-        for name in side.cases[cases[0]].observed
-        if name in side.cases[other].observed and is_wanted(name, other, side.cases[other], asked)
-        if not incomparable(
-            metric_of(name), side.cases[cases[0]].observed[name], side.cases[other].observed[name]
-        )
     ]
-    return Compared([_within(pair, len(pairs)) for pair in pairs])
+    pairs = list(pairs_of(plans))
+    quality, family = said_of_quality(pairs), sum(is_timed(one.metric) for one in pairs)
+    rows = [
+        dataclasses.replace(one, gates=False) if isinstance(one, Row) else _within(one, family, quality)
+        for one in (found for plan in plans for found in plan.found)
+        if isinstance(one, Pair) or one.work
+    ]
+    return Compared(
+        [row for row in rows if is_said(row, asked)],
+        by_sample=[plan.by_sample for plan in plans if plan.by_sample is not None],
+    )
 
 
-def _within(pair: Pair, family: int) -> Row:
+def _within(pair: Pair, family: int, quality: Mapping[Key, tuple[Learnt | None, str]]) -> Row:
     better = pair.metric.better or "less"
     if pair.metric.kind in EXACT:
         return exact(pair, gates=False)
+    if pair.metric.kind == "quality":
+        row = quality_row(pair, *quality[pair.case, pair.metric.name])
+        return dataclasses.replace(row, gates=False)
     found = paired(pair.before.launches, pair.after.launches, better)
     change = found or unpaired(pair.before, pair.after, better, Between(0.0))
     verdict = judge(change, SIDE_BY_SIDE, family)

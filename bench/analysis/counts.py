@@ -31,6 +31,11 @@ def count_values(counts: Counts) -> dict[str, float]:
         values["count.optimizer_ops"] = float(spent)
     if work is not None:
         values["compute.step_flops"] = work.flops
+        stage = main_stage(counts)
+        if samples := counts.samples.get(stage):
+            # Of whole numbers, so that it is exact.
+            flops = sum(one.flops for one in counts.operators if one.stage == stage)
+            values["compute.sample_flops"] = flops / samples
         if work.bytes:
             values["compute.intensity"] = work.flops / work.bytes
     return values

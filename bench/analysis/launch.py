@@ -1,13 +1,14 @@
 """What one launch says: its raw record as metric -> value. The unit of all statistics is this value.
 
 Only what comes after warm-up enters times and phases. A step time is the median over full batches;
-`epoch.time` is the median over epochs of their stages' sum; throughput is all samples over all time.
+`epoch.time` is the median over epochs of their stages' sum (the mean, where a stage comes and goes); throughput is all
+samples over all time.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..measurement import PHASED, STAGES, TIMED, WARMUP_EPOCHS, Measurement, Peak, StageRecord
@@ -176,7 +177,8 @@ def _times(by_stage: Mapping[str, list[StageRecord]], start: Warmup) -> dict[str
         for record in counted:
             epochs[record.epoch] = epochs.get(record.epoch, 0.0) + record.wall
     if epochs:
-        values["epoch.time"] = statistics.median(epochs.values())
+        middle = statistics.fmean if _comes_and_goes(by_stage, epochs) else statistics.median
+        values["epoch.time"] = middle(epochs.values())
     steps = counted_steps(by_stage["train"], start)
     if steps:
         values["train.step_time"] = statistics.median(steps)
@@ -187,8 +189,19 @@ def _times(by_stage: Mapping[str, list[StageRecord]], start: Warmup) -> dict[str
     return values
 
 
+def _comes_and_goes(by_stage: Mapping[str, list[StageRecord]], counted: Collection[int]) -> bool:
+    """Whether a stage runs in some epochs only, such as a validation in every second one.
+
+    A median of epochs would hold all of it, or nothing. One that the last epoch alone has, or alone has not, is a test
+    at the end, or a validation before training.
+    """
+    epochs, last = set(counted), max(counted)
+    ran = ({record.epoch for record in records} & epochs for records in by_stage.values())
+    return any(of and of not in (epochs, {last}, epochs - {last}) for of in ran)
+
+
 def _work(by_stage: Mapping[str, list[StageRecord]]) -> dict[str, float]:
-    """Work of one epoch: of the last one, since each must do the same (see `same_work_each_epoch`)."""
+    """Work of one epoch: of the last one, since each must do the same (see `uneven_stages`)."""
     values = {}
     for stage, records in by_stage.items():
         if not records:
@@ -205,27 +218,27 @@ def _work(by_stage: Mapping[str, list[StageRecord]]) -> dict[str, float]:
     return values
 
 
-def same_work_each_epoch(measurement: Measurement) -> bool:
-    """True where every epoch ran as many batches and samples, and every one after warm-up as many optimizer steps.
+def uneven_stages(measurement: Measurement) -> list[str]:
+    """The stages with other batches or samples in one epoch than in another, or other optimizer steps after warm-up.
 
-    In the first one a GradScaler leaves out steps until it has found its scale. Of a script the last epoch may have a
-    stage more, such as a test at the end, or one less, where each begins with a validation.
+    Each is judged by itself, over the epochs in which it ran: a script may validate in every second one, or by folds.
+    In the first epoch a GradScaler leaves out steps until it has found its scale.
     """
     read: dict[str, dict[int, list[int]]] = {}
-    stepped: dict[int, int] = {}
+    stepped: dict[str, dict[int, int]] = {}
     for record in measurement.stages:
         done = read.setdefault(record.stage, {}).setdefault(record.epoch, [0, 0])
         done[0] += len(record.samples)
         done[1] += sum(record.samples)
         if record.epoch >= WARMUP_EPOCHS:
-            stepped[record.epoch] = stepped.get(record.epoch, 0) + record.optimizer_steps
-    epochs = {record.epoch for record in measurement.stages}
-    last = max(epochs, default=0)
-    same = all(
-        set(ran) in (epochs, {last}, epochs - {last}) and all(done == ran[max(ran)] for done in ran.values())
-        for ran in read.values()
-    )
-    return same and len(set(stepped.values())) <= 1
+            steps = stepped.setdefault(record.stage, {})
+            steps[record.epoch] = steps.get(record.epoch, 0) + record.optimizer_steps
+    return [
+        stage
+        for stage, ran in read.items()
+        if any(done != ran[max(ran)] for done in ran.values())
+        or len(set(stepped.get(stage, {}).values())) > 1
+    ]
 
 
 def _energy(measurement: Measurement) -> dict[str, float]:

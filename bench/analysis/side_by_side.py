@@ -1,8 +1,8 @@
 """Verdicts on two sides whose launches are measured in pairs, as the pairs come in.
 
-Counts first, which are exact. Of each gated time and memory the pairs are looked at as `analysis/sequential.py` says;
-a case that all of them are decided of wants no more pairs. Where the two sides did different work, there is no
-verdict on their times, and no more pairs either.
+Counts first, which are exact. Of each gated time and memory the pairs are looked at as `analysis/sequential.py` says,
+and of what was learnt as `analysis/learnt.py` does; a case that all of them are decided of wants no more pairs. Where
+the two sides did different work, there is no verdict on what that spoils, and no more pairs for its sake either.
 """
 
 from __future__ import annotations
@@ -14,28 +14,33 @@ from dataclasses import dataclass, field
 
 from ..case import MOST_PAIRS
 from ..measurement import COUNTED, METRICS, Failure, Measurement
-from .compare import EXACT, Observed, Row
-from .comparing import (
+from .comparable import (
     Asked,
+    BySample,
     Pair,
-    caveats_of,
-    exact,
-    incomparable,
+    Plan,
+    is_asked,
     is_gated,
+    is_said,
     is_wanted,
     metric_of,
     missing,
+    plan,
     policy_of,
-    work_that_differs,
 )
+from .compare import EXACT, Observed, Row
+from .comparing import caveats_of, exact, is_timed, quality_row
 from .guards import contamination
 from .launch import launch_values
+from .learnt import Learnt, learnt, repeats
+from .learnt import verdicts as verdicts_of_quality
 from .policy import Policy
 from .sequential import Finding, Pairs, find, looks_at, verdicts
 from .sides import CaseSide, Side
 
 _NOTABLE = 0.01  # a share: a slot effect above it is worth a word
 _MOST_FAILURES = 2  # of one case, where something of it was measured before
+_FEWEST = 2  # pairs of a case: with one, nobody knows whether its launches end alike
 
 Record = Measurement | Failure
 Key = tuple[str, str]  # case and metric
@@ -43,11 +48,15 @@ Key = tuple[str, str]  # case and metric
 
 @dataclass
 class Matched:
-    """A case that both sides have: `name` in the table, and what each side says of it."""
+    """A case that both sides have: `name` in the table, and what each side says of it.
+
+    `intended` is True where they differ in an axis, so that other work is no surprise.
+    """
 
     name: str
     base: CaseSide
     candidate: CaseSide
+    intended: bool = False
     leads: dict[int, bool] = field(default_factory=dict)  # by pair, whether the base ran first
     failures: int = 0
     marked: int = 0  # pairs of which a launch was disturbed
@@ -71,6 +80,7 @@ class SideBySide:
         self._asked, self._most, self._counts_gate = asked, most, counts
         self._verdicts: dict[Key, str] = {}
         self._findings: dict[Key, Finding | None] = {}
+        self._learnt: dict[Key, Learnt | None] = {}
         self._ended = False
 
     def add(self, name: str, number: int, records: tuple[Record, Record], base_led: bool) -> None:
@@ -89,15 +99,33 @@ class SideBySide:
             return
         case.leads[number] = base_led
         case.marked += bool(contamination(base) or contamination(candidate))
-        if len(case.leads) in (number for number, _ in looks_at(len(case.leads))):
+        looks = [number for number, _ in looks_at(len(case.leads))]
+        if len(case.leads) in (_FEWEST, *looks):
             self._judge([case])
 
     def _judge(self, cases: Iterable[Matched]) -> None:
         """Looks at the pairs of these cases, and at what that means for the whole family."""
         for case in cases:
-            for metric in self._timed(case):
-                self._findings[case.name, metric] = self._find(case, metric)
-        self._verdicts = verdicts(self._findings, self.family)
+            for pair in self._plan(case).pairs:
+                key = case.name, pair.metric.name
+                if pair.metric.kind == "quality":
+                    self._learnt[key] = self._learn(case, pair)
+                elif is_timed(pair.metric):
+                    self._findings[key] = self._find(case, pair.metric.name)
+        self._verdicts = {**verdicts(self._findings, self.family), **verdicts_of_quality(self._learnt)}
+
+    def _plan(self, case: Matched) -> Plan:
+        return plan(case.name, case.base, case.candidate, self._asked, case.intended)
+
+    def _learn(self, case: Matched, pair: Pair) -> Learnt | None:
+        return learnt(
+            pair.before,
+            pair.after,
+            pair.policy.tolerance(pair.before.value),
+            pair.metric.better,
+            repeats(case.base) and repeats(case.candidate),
+            looks_at(len(case.leads), self._ended),
+        )
 
     def _find(self, case: Matched, name: str) -> Finding | None:
         sign = -1.0 if metric_of(name).better == "more" else 1.0
@@ -117,24 +145,19 @@ class SideBySide:
     def _policy(self, case: Matched, name: str) -> Policy:
         return policy_of(name, case.name, case.base, self._asked)
 
-    def _timed(self, case: Matched) -> list[str]:
-        """The metrics of a case that are judged by pairs."""
-        return [
-            name
-            for name in case.base.observed
-            if metric_of(name).kind not in EXACT
-            and is_wanted(name, case.name, case.base, self._asked)
-            and name in case.candidate.observed
-            and not incomparable(metric_of(name), case.base.observed[name], case.candidate.observed[name])
-        ]
-
-    def _gated(self, case: Matched) -> list[str]:
-        return [name for name in self._timed(case) if is_gated(metric_of(name), self._policy(case, name))]
+    def _gated(self, case: Matched) -> list[Pair]:
+        """What is not exact and gates."""
+        pairs = self._plan(case).pairs
+        return [one for one in pairs if one.metric.kind not in EXACT and is_gated(one.metric, one.policy)]
 
     @property
     def family(self) -> int:
         """How many gated rows there are, or will be: a case without a pair counts as the largest of the others."""
-        known = [len(self._gated(case)) for case in self.cases.values() if case.leads]
+        known = [
+            sum(is_timed(pair.metric) for pair in self._gated(case))
+            for case in self.cases.values()
+            if case.leads
+        ]
         return sum(known) + (len(self.cases) - len(known)) * max(known, default=2)
 
     def wants(self, name: str) -> bool:
@@ -142,12 +165,12 @@ class SideBySide:
         case = self.cases[name]
         if case.failures >= (_MOST_FAILURES if case.leads else 1):
             return False
-        if len(case.leads) >= self._most or work_that_differs(case.base, case.candidate):
+        if len(case.leads) >= self._most:
             return False
-        if not case.leads:
+        names = [pair.metric.name for pair in self._gated(case)]
+        if len(case.leads) < _FEWEST and (names or not self._asked.metrics):
             return True
-        gated = self._gated(case)
-        return any(self._verdicts.get((name, metric), "inconclusive") == "inconclusive" for metric in gated)
+        return any(self._verdicts.get((name, metric), "inconclusive") == "inconclusive" for metric in names)
 
     def pairs(self, name: str) -> int:
         return len(self.cases[name].leads)
@@ -183,24 +206,18 @@ class SideBySide:
             # Counts alone must not pass.
             missed = [name for name in METRICS if not name.startswith("count.")]
             yield from self._unmeasured(case, missed, "measuring ended before its first pair")
-        differing = work_that_differs(base, candidate)
-        for name in base.observed:
-            metric = metric_of(name)
-            if not is_wanted(name, case.name, base, self._asked):
-                continue
-            if name not in candidate.observed:
-                yield missing(case.name, base, name, self._asked, "the candidate has no value")
-            elif metric.kind == "time" and differing:
-                why = f"the sides did different work ({differing})"
-                yield missing(case.name, base, name, self._asked, why, candidate)
-            elif why := incomparable(metric, base.observed[name], candidate.observed[name]):
-                yield missing(case.name, base, name, self._asked, why, candidate)
-            else:
-                yield self._row(case, name)
+        for one in self._plan(case).found:
+            row = self._row(case, one) if isinstance(one, Pair) else one
+            if is_said(row, self._asked):
+                yield row
 
     def _unmeasured(self, case: Matched, names: Sequence[str], why: str) -> Iterator[Row]:
         """One row says why there is nothing: of a time that gates, else of what gates, if anything of these does."""
-        wanted = [name for name in names if is_wanted(name, case.name, case.base, self._asked)]
+        wanted = [
+            name
+            for name in names
+            if is_wanted(name, case.name, case.base, self._asked) and is_asked(name, self._asked)
+        ]
         gating = [name for name in wanted if is_gated(metric_of(name), self._policy(case, name))]
         timed = [name for name in gating if metric_of(name).kind == "time"]
         for name in (timed or gating or wanted or ["epoch.time"])[:1]:
@@ -209,14 +226,14 @@ class SideBySide:
             )
             yield missing(case.name, side, name, self._asked, why)
 
-    def _row(self, case: Matched, name: str) -> Row:
-        base, candidate = case.base.observed[name], case.candidate.observed[name]
-        pair = Pair(
-            case.name, case.base, case.candidate, metric_of(name), self._policy(case, name), base, candidate
-        )
+    def _row(self, case: Matched, pair: Pair) -> Row:
+        base, candidate, name = pair.before, pair.after, pair.metric.name
         gates = is_gated(pair.metric, pair.policy)
         if pair.metric.kind in EXACT:
             return exact(pair, gates and self._counts_gate, () if self._counts_gate else ("other_software",))
+        if pair.metric.kind == "quality":
+            verdict = self._verdicts.get((case.name, name), "inconclusive")
+            return quality_row(pair, self._learnt.get((case.name, name)), verdict)
         finding = self._findings.get((case.name, name))
         caveats = caveats_of(pair)
         if 2 * case.marked > len(case.leads):
@@ -238,6 +255,12 @@ class SideBySide:
             caveats=caveats,
             family=self.family,
         )
+
+    @property
+    def by_sample(self) -> list[BySample]:
+        """The cases whose sides are meant to do other work."""
+        plans = [self._plan(case) for case in self.cases.values() if case.leads]
+        return [one.by_sample for one in plans if one.by_sample is not None]
 
     def sides(self, base: str, candidate: str) -> tuple[Side, Side]:
         """Both sides under these names, as all comparisons have them."""

@@ -48,7 +48,7 @@ from .options import (
 from .pairing import pairing
 
 if TYPE_CHECKING:
-    from ..analysis.comparing import Asked
+    from ..analysis.comparable import Asked
     from ..analysis.policy import Rule
     from ..analysis.side_by_side import SideBySide
     from ..gate.session import Session
@@ -148,7 +148,7 @@ def ab(
 
 def side_by_side(metrics: Sequence[str], rules: Sequence[Rule]) -> Asked:
     """What is asked of launches that are measured in pairs: times are told apart from a percent on."""
-    from ..analysis.comparing import Asked
+    from ..analysis.comparable import Asked
     from ..analysis.policy import SIDE_BY_SIDE, THRESHOLDS
 
     return Asked(metrics, rules, standards={**THRESHOLDS, "time": SIDE_BY_SIDE})
@@ -189,6 +189,7 @@ def page_of(session: Session, judge: SideBySide, allow_inconclusive: bool) -> Pa
         exit_code=outcome(rows, allow_inconclusive),
         paired=True,
         allow_inconclusive=allow_inconclusive,
+        by_sample=judge.by_sample,
     )
 
 

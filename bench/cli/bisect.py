@@ -34,8 +34,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..analysis.comparable import Asked
     from ..analysis.compare import Row
-    from ..analysis.comparing import Asked
     from ..gate.session import Request
     from ..report.comparison import Page
 

@@ -30,8 +30,8 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..analysis.comparability import Difference
+    from ..analysis.comparable import Asked
     from ..analysis.compare import Row
-    from ..analysis.comparing import Asked
     from ..analysis.policy import Rule
     from ..analysis.sides import Side
     from ..report.comparison import Page
@@ -195,7 +195,8 @@ def rules_of(path: Path | None) -> tuple[Sequence[Rule], Path | None]:
 
 def within(side: Side, axis: str, metrics: Sequence[str], rules: Sequence[Rule], file: Path | None) -> Page:
     """The page of the values of an axis. Nothing of it fails a build: it is an answer, no gate."""
-    from ..analysis.comparing import Asked, by_axis
+    from ..analysis.comparable import Asked
+    from ..analysis.comparing import by_axis
     from ..report.comparison import Page
 
     there = sorted({name for axes in side.axes.values() for name in axes})
@@ -206,7 +207,18 @@ def within(side: Side, axis: str, metrics: Sequence[str], rules: Sequence[Rule],
     compared = by_axis(side, axis, asked)
     if not compared.rows:
         raise UsageError(f"no two cases of {side.name} differ in {axis!r} alone; there is nothing to compare")
-    return Page(f"{side.name}, {axis}", side.name, compared.rows, [], [], side.notes, {}, 0, paired=True)
+    return Page(
+        base=f"{side.name}, {axis}",
+        candidate=side.name,
+        rows=compared.rows,
+        only_base=[],
+        only_candidate=[],
+        notes=side.notes,
+        phases={},
+        exit_code=0,
+        paired=True,
+        by_sample=compared.by_sample,
+    )
 
 
 def between(
@@ -219,8 +231,8 @@ def between(
     allow_inconclusive: bool,
 ) -> Page:
     """The page of two sides that were measured at different times."""
+    from ..analysis.comparable import Asked
     from ..analysis.compare import outcome
-    from ..analysis.comparing import Asked
     from ..analysis.comparing import compare as compare_sides
     from ..report.comparison import Page
     from ..results.history import between_runs_of
@@ -242,6 +254,7 @@ def between(
         exit_code=outcome(compared.rows, allow_inconclusive),
         paired=False,
         allow_inconclusive=allow_inconclusive,
+        by_sample=compared.by_sample,
     )
 
 
@@ -285,11 +298,18 @@ def check_asked(first: Side, asked: Asked, file: Path | None) -> None:
 
 
 def phases(first: Side, second: Side, rows: Sequence[Row]) -> dict[tuple[str, str], str]:
-    """For each time that changed, the phase that changed most."""
+    """For each time that changed, the phase that changed most; steps of unlike size have unlike phases."""
     from ..analysis.attribution import moved_phase
+    from ..analysis.work import Work
+    from ..measurement import STAGES
 
     found = {}
     for row in rows:
+        if row.case not in first.cases or row.case not in second.cases:
+            continue
+        work = Work(first.cases[row.case].observed, second.cases[row.case].observed)
+        if any(map(work.steps_differ, STAGES)):
+            continue
         if row.verdict in ("regressed", "improved") and row.metric.kind == "time":
             said = moved_phase(first.cases[row.case], second.cases[row.case], row.metric.name)
             if said:
@@ -338,7 +358,7 @@ def say(page: Page, form: str, everything: bool) -> None:
         print(surfaces.markdown(page), end="")
     elif form == "csv":
         print(surfaces.as_csv(page), end="")
-        for note in page.notes:
+        for note in page.remarks:
             print(plain(f"bench: {note}"), file=sys.stderr)
     else:
         from ..report.comparison import table

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from ..measurement import Failure
+from ..report.learnt import from_to
+from ..report.other_work import work_said
 from ..report.units import percent, plain
 from .progress import LINE_EVERY, clock_time, failure_line
 
@@ -71,7 +73,7 @@ class Verdicts:
         for name in [name for name in self._open if self._judge.pairs(name) and not self._judge.wants(name)]:
             self._open.remove(name)
             if not self._quiet:
-                said = "; ".join(map(said_of, filter(_is_time, self._judge.rows_of(name))))
+                said = "; ".join(map(said_of, filter(_is_said, self._judge.rows_of(name))))
                 self._say(f"after {self._judge.pairs(name)} pairs: {name}: {said}")
 
     def _say(self, line: str) -> None:
@@ -79,12 +81,20 @@ class Verdicts:
         print(plain(line), file=self._out, flush=True)
 
 
-def _is_time(row: Row) -> bool:
-    return row.metric.kind == "time"
+def _is_said(row: Row) -> bool:
+    """A time, what the sides did unlike, and what was learnt where it changed."""
+    if row.folded:
+        return False
+    fell = row.metric.kind == "quality" and row.verdict in ("regressed", "moved")
+    return fell or bool(row.work) or row.metric.kind == "time"
 
 
 def said_of(row: Row) -> str:
-    """'train.step_time regressed, 1.052 (1.031 to 1.074)'."""
+    """'train.step_time regressed, 1.052 (1.031 to 1.074)'; of other work what differs, of quality both values."""
+    if row.work:
+        return f"different work, {work_said(row.work)}"
+    if row.metric.kind == "quality":
+        return f"{row.metric.name} {row.verdict}, {from_to(row)}"
     if row.ratio is None or row.low is None or row.high is None:
         return f"{row.metric.name} {row.verdict.replace('_', ' ')}"
     seen = f", sees from {percent(row.smallest)}" if row.verdict == "inconclusive" and row.smallest else ""

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..analysis.comparable import Asked
 from ..analysis.compare import Row
-from ..analysis.comparing import Asked
 from ..errors import UsageError
 from .trees import Repository, git, run_git
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..analysis.comparing import Asked
+from ..analysis.comparable import Asked
 from ..analysis.launch import launch_values
 from ..measurement import TIMED, Failure, Measurement
 from ..runner import Job, Watch, launch
@@ -21,7 +21,7 @@ from .paired import measure
 from .session import Session
 
 GATED = ("epoch.time", "train.step_time")
-_WORST = ("regressed", "improved", "not_measured", "inconclusive")
+_WORST = ("regressed", "improved", "different_work", "not_measured", "inconclusive")
 _CALIBRATION = 3  # launches that tell how long a step takes
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import __version__
 from ..analysis.comparability import differences_for_counts
-from ..analysis.comparing import Asked
+from ..analysis.comparable import Asked
 from ..analysis.side_by_side import Matched, SideBySide
 from ..analysis.sides import CaseSide
 from ..case import MOST_PAIRS, AxisValue, Case, Conditions, Schedule
@@ -85,7 +85,12 @@ class Session:
     def judge(self, asked: Asked, names: Sequence[str] | None = None) -> SideBySide:
         """The judge of all matched cases, or of these."""
         matched = [
-            Matched(name, CaseSide(base.suite, base.device), CaseSide(candidate.suite, candidate.device))
+            Matched(
+                name,
+                CaseSide(base.suite, base.device),
+                CaseSide(candidate.suite, candidate.device),
+                intended=base.id != candidate.id,
+            )
             for name, (base, candidate) in self.matching.pairs.items()
             if names is None or name in names
         ]

@@ -16,7 +16,7 @@ from .detail import (
     Profile,
 )
 from .environment import Device, Environment, Peak
-from .metrics import METRICS, Metric, metric
+from .metrics import METRICS, QUALITY, Metric, direction, metric
 from .record import (
     COUNTED,
     FAILURES,
@@ -40,6 +40,7 @@ __all__ = [
     "PHASED",
     "PHASES",
     "PROFILED",
+    "QUALITY",
     "REMAINDER",
     "SEARCHED",
     "STACKED",
@@ -60,5 +61,6 @@ __all__ = [
     "Peak",
     "Profile",
     "StageRecord",
+    "direction",
     "metric",
 ]

@@ -125,7 +125,8 @@ class AutogradGraph:
 class Counts:
     """What is exact: `totals` by the name that METRICS has them under, behind "count.".
 
-    They are over a few steps of training, one validation and one test: `steps` has their number by stage.
+    They are over a few steps of training, one validation and one test: `steps` has their number by stage, `samples`
+    the rows of data in them (empty in journals of earlier versions).
     `unknown` names operators that compute but have no FLOP formula: the FLOPs are a lower bound then.
     """
 
@@ -135,9 +136,11 @@ class Counts:
     unknown: tuple[str, ...] = ()
     timeline: MemoryTimeline | None = None
     graph: AutogradGraph | None = None
+    samples: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _refuse_negative("a number of steps", self.steps.values())
+        _refuse_negative("a number of samples", self.samples.values())
         _refuse_negative("a total", self.totals.values())
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,14 +13,15 @@ from .record import PHASES, STAGES
 class Metric:
     """What a metric is.
 
-    `kind` is its class in the sense of the gate: time, exact, machine (exact on one kind of machine),
-    memory or shown. `better` is the direction of improvement; `gated` says whether it gates by default.
+    `kind` is its class in the sense of the gate: time, exact, machine (exact on one kind of machine), memory, quality
+    (what the model has learnt) or shown. `better` is the direction of improvement; `gated` says whether it gates by
+    default.
     """
 
     name: str
     unit: str
     kind: str
-    better: str  # "less", "more" or "" where neither is
+    better: str  # "less", "more" or "" where neither is, or is not known
     gated: bool
     meaning: str
 
@@ -91,21 +93,46 @@ METRICS: Mapping[str, Metric] = _table(
     ("compile.cache_hits", "1", "shown", "more", False, "graphs that inductor's cache held"),
     ("compile.cache_misses", "1", "shown", "less", False, "graphs that it did not hold: none where it is warm"),
     ("compute.step_flops", "FLOP", "shown", "", False, "FLOPs of a train step, or of an evaluation step"),
+    ("compute.sample_flops", "FLOP", "exact", "less", False, "FLOPs of that step by its samples"),
     ("compute.intensity", "FLOP/B", "shown", "", False, "FLOPs of that step over the bytes its operators touch"),
     ("compute.flops_rate", "FLOP/s", "shown", "more", False, "FLOPs of that step over its time"),
     ("compute.mfu", "1", "shown", "more", False, "that rate over the device's peak"),
-    ("quality.train_loss", "1", "shown", "less", False, "mean loss over the last epoch's training data"),
-    ("quality.validate_loss", "1", "shown", "less", False, "mean loss of the last validation"),
-    ("quality.test_loss", "1", "shown", "less", False, "mean loss of the last test"),
-    ("quality.test_accuracy", "1", "shown", "more", False, "share of the test data classified right"),
+    ("quality.train_loss", "1", "quality", "less", False, "mean loss over the last epoch's training data"),
+    ("quality.validate_loss", "1", "quality", "less", False, "mean loss of the last validation"),
+    ("quality.test_loss", "1", "quality", "less", False, "mean loss of the last test"),
+    ("quality.test_accuracy", "1", "quality", "more", False, "share of the test data classified right"),
     ("quality.time_to_loss", "s", "shown", "less", False, "training until the validation loss is at target_loss"),
 )  # fmt: skip
 
 
+QUALITY = "quality."
+
+# Which direction is better of a metric of the task's own, by the words of its name; of what is not among them a rule of
+# thresholds.toml says it.
+_LESS = frozenset(
+    "loss error err mse mae rmse mape nll perplexity ppl wer cer fid bpc bpb brier ece kl divergence distance "
+    "residual".split()
+)
+_MORE = frozenset(
+    "accuracy acc top1 top5 f1 precision recall auc auroc auprc ap map iou miou dice jaccard r2 bleu rouge psnr ssim "
+    "kappa mcc sensitivity specificity correct reward".split()
+)
+
+
+def direction(name: str) -> str:
+    """Which direction is better of a metric of this name: "less", "more", or "" where its words do not tell."""
+    words = set(re.findall(r"[a-z]+[0-9]*", name.lower()))
+    less, more = bool(words & _LESS), bool(words & _MORE)
+    return "" if less == more else "less" if less else "more"
+
+
 def metric(name: str) -> Metric:
-    """The row of METRICS; a metric of the user's own task, or a phase of its own, is a shown one."""
+    """The row of METRICS; a metric of the user's own task is one of quality, a phase of its own a shown one."""
     if name in METRICS:
         return METRICS[name]
     if ".phase." in name:
         return Metric(name, "s", "shown", "less", False, "a phase of the task's own, mean over the steps")
+    if name.startswith(QUALITY):
+        better = direction(name.removeprefix(QUALITY))
+        return Metric(name, "1", "quality", better, False, "a metric of the task's own")
     return Metric(name, "1", "shown", "", False, "a metric of the task's own")

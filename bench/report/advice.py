@@ -22,7 +22,7 @@ _PLAIN = {
     "epochs, or batches of one size",
     "compile_cache_mixed": "the cache of torch.compile was cold in some launches and warm in others: compile.time is "
     "the median over both; run again for a warm one, or with TORCHINDUCTOR_FORCE_DISABLE_CACHES=1 for a cold one",
-    "work_differs": "its epochs or launches did not do the same work: times are not comparable",
+    "work_differs": "a stage did not do the same work in each epoch or launch: its times are not comparable",
     "parameters_not_moved": "training moved no parameter: check the optimizer and the learning rate",
     "weights_moved_in_evaluation": "evaluation changed weights or statistics: is a module left in training mode?",
     "graph_unexpected": "autograd recorded a graph where the mode forbids one, or none where it should",

@@ -35,6 +35,8 @@ from .comparison import (
     weight,
     word,
 )
+from .learnt import is_quality, listed
+from .other_work import REMEDY, different_work, remedy, work_said
 from .units import one_line
 
 MOST_CHARACTERS = 60_000  # of a comment; GitHub refuses more than 65,536
@@ -42,6 +44,7 @@ MOST_ANNOTATIONS = 10  # of one kind in a step; GitHub drops the others without 
 
 _LONGEST_NAME = 160  # characters, where there is a whole page to share
 _LONGEST_SENTENCE = 400
+_LONGEST_RULE = 4_000
 _CLOSING = 1_000  # characters that are kept for what ends a page: its tags, and what was left out
 
 _URGENT = ("case", "metric", "base", "candidate", "change", "verdict", "phase")
@@ -64,7 +67,15 @@ def markdown(page: Page) -> str:
     if urgent:
         sheet.add("", *_head(_URGENT[first:]))
         sheet.add_rows((_cells(_facts(page, row, names), _URGENT[first:]) for row in urgent), "such rows")
-    remarks = [*_one_sided(page), *map(_said, [*outvoted(rows), *reasons(rows), *page.notes])]
+    if unlike := different_work(rows):
+        sheet.add("")
+        sheet.add_rows((f"- {_said(line)}" for line in unlike), "such cases")
+    if rule := remedy(page.rows, _LONGEST_RULE):
+        sheet.add("", f"{_said(REMEDY)}:", "", "<pre>", *map(_entities, rule), "</pre>")
+    remarks = [
+        *_one_sided(page),
+        *map(_said, [*outvoted(rows), *reasons(rows), *page.remarks]),
+    ]
     if rest or remarks:
         sheet.add("", f"<details><summary>{counted(rest, page.is_gate) or 'remarks'}</summary>", "")
         sheet.add_rows((f"- {remark}" for remark in remarks), "remarks")
@@ -76,7 +87,12 @@ def markdown(page: Page) -> str:
 
 
 def _is_urgent(page: Page, row: Row) -> bool:
-    """Whether the row stands open: what fails or warns; without a gate, whatever is worse."""
+    """Whether the row stands open: what fails or warns, and what was learnt where it changed.
+
+    Without a gate, whatever is worse.
+    """
+    if is_quality(row) and row.verdict in ("regressed", "moved", "improved"):
+        return True
     return bool(weight(row)) or (row.verdict == "regressed" and not page.is_gate)
 
 
@@ -178,12 +194,22 @@ def markdown_error(message: str) -> str:
 
 
 def annotations(page: Page) -> Iterator[str]:
-    """GitHub's orders to mark a run: errors for what fails it, warnings for what warns or was not decided."""
-    rows = ordered(page.rows)
+    """GitHub's orders to mark a run: errors for what fails it, warnings for what warns or was not decided.
+
+    What was learnt, and is as it was, is one notice.
+    """
+    rows = [row for row in ordered(page.rows) if not row.folded]
     failing = [row for row in rows if weight(row) == "fail"]
     warning = [row for row in rows if weight(row) == "warn" or _open(row)]
     yield from _annotated(page, "error", failing)
     yield from _annotated(page, "warning", warning)
+    same = [row for row in rows if is_quality(row) and row.verdict == "equivalent"]
+    if same:
+        cases = len({row.case for row in same})
+        whose = same[0].case if cases == 1 else f"{cases} cases"
+        yield annotation(
+            "notice", "quality as before", f"{whose}: {shortened(listed(same), _LONGEST_SENTENCE)}"
+        )
 
 
 def _open(row: Row) -> bool:
@@ -195,7 +221,9 @@ def _annotated(page: Page, level: str, rows: Sequence[Row]) -> Iterator[str]:
     """The last one that is shown counts those that are not."""
     shown = rows if len(rows) <= MOST_ANNOTATIONS else rows[: MOST_ANNOTATIONS - 1]
     for row in shown:
-        yield annotation(level, f"{row.metric.name} {judged(row)}", _message(page, row))
+        rule = remedy([row], _LONGEST_RULE) if row.work else []
+        message = "\n".join([_message(page, row), *([f"{REMEDY}:"] if rule else []), *rule])
+        yield annotation(level, f"{row.metric.name} {judged(row)}", message)
     if len(rows) > len(shown):
         more = counted(rows[len(shown) :])
         yield annotation(level, "and more", f"{len(rows) - len(shown):,} more rows: {more}")
@@ -217,7 +245,9 @@ def _escaped(text: str, *also: str) -> str:
 def _message(page: Page, row: Row) -> str:
     """A row in a sentence, not escaped yet."""
     facts = [f"{row.case}: {row.metric.name} {judged(row)}"]
-    if row.verdict != "not_measured":
+    if row.work:
+        facts.append(work_said(row.work))
+    elif row.verdict != "not_measured":
         facts.append(f"{change(row)}, {' to '.join(sides(row))}")
     if row.verdict == "inconclusive" and sees(row):
         facts.append(f"a rise from {sees(row)} would have been seen")
@@ -237,8 +267,8 @@ def junit(page: Page) -> str:
     root = ET.Element("testsuites", name="Epochbench")
     for suite, rows in by_suite.items():
         root.append(_test_suite(page, suite, rows))
-    if page.notes and by_suite:
-        ET.SubElement(root[-1], "system-out").text = _xml_lines(page.notes)
+    if page.remarks and by_suite:
+        ET.SubElement(root[-1], "system-out").text = _xml_lines(page.remarks)
     return _document(root)
 
 
@@ -278,17 +308,19 @@ def _test(page: Page, row: Row) -> ET.Element:
     if tag:
         made.append(ET.Element(tag, type=row.verdict, message=_xml(_message(page, row))))
     lines = [f"{name}={'' if value is None else value}" for name, value in _numbers(row).items()]
+    if row.work and not row.folded:
+        lines += [work_said(row.work), *remedy([row])]  # the rule is of several lines
     ET.SubElement(made, "system-out").text = _xml_lines(lines)
     return made
 
 
 def _result(page: Page, row: Row) -> str:
     """The element that says how a test ended; a passed one has none."""
-    if weight(row) == "fail":
+    if weight(row) == "fail" and not row.work:
         return "failure"
-    if decides(page, row):
+    if decides(page, row) or (row.work and row.gates):
         return "error"
-    return "skipped" if row.verdict in ("inconclusive", "not_measured") else ""
+    return "skipped" if row.verdict in ("inconclusive", "not_measured", "different_work") else ""
 
 
 def _numbers(row: Row) -> dict[str, Any]:
@@ -330,11 +362,12 @@ def as_json(page: Page) -> str:
         "candidate": page.candidate,
         "paired": page.paired,
         "exit_code": page.exit_code,
-        "counts": {name: sum(row.verdict == name for row in rows) for name in ORDER},
+        "counts": {name: sum(row.verdict == name and not row.folded for row in rows) for name in ORDER},
         "rows": [_as_data(page, row) for row in rows],
         "only_base": list(page.only_base),
         "only_candidate": list(page.only_candidate),
-        "notes": list(page.notes),
+        "notes": page.remarks,
+        "remedy": "\n".join(remedy(page.rows)),
     }
     return f"{_harmless(data)}\n"
 
@@ -352,7 +385,9 @@ def _as_data(page: Page, row: Row) -> dict[str, Any]:
         "relative": _finite(row.policy.relative),
         "absolute": _finite(row.policy.absolute),
         "smallest": _finite(row.smallest),
-        "reason": row.reason,
+        "spread": _finite(row.spread),
+        "folded": row.folded,
+        "reason": row.reason or work_said(row.work),
         "caveats": list(row.caveats),
         "phase": page.phase(row),
     }
@@ -371,6 +406,7 @@ def _harmless(data: dict[str, Any]) -> str:
 _COLUMNS = (
     "verdict", "suite", "case", "metric", "better", "unit", "base", "candidate", "ratio", "low", "high",
     "smallest", "action", "gates", "decides", "relative", "absolute", "caveats", "phase", "reason",
+    "spread", "folded",
 )  # fmt: skip
 
 

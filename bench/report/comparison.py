@@ -15,18 +15,23 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..analysis.comparable import BySample
 from ..analysis.compare import EXACT, Row, undecided
+from .learnt import as_before, fell_or_moved
 from .lines import Lines
+from .other_work import REMEDY, by_the_sample, different_work, remedy, speaks
 from .units import NOTHING, digits, percent, plain, quantity, scale
 
 # What matters first stands first.
-ORDER = ("regressed", "improved", "not_measured", "inconclusive", "equivalent")
+ORDER = ("different_work", "regressed", "moved", "improved", "not_measured", "inconclusive", "equivalent")
 _WEIGHTS = ("fail", "warn", "")
 _UNLIKE = frozenset({"other_machine", "other_software", "other_cpu"})
 
 _STYLES = {
     "regressed": "bold red",
+    "moved": "bold yellow",
     "improved": "green",
+    "different_work": "bold red",
     "not_measured": "yellow",
     "inconclusive": "yellow",
     "equivalent": "dim",
@@ -43,7 +48,8 @@ _LONGEST = 200  # characters of a text in a table
 class Page:
     """What all surfaces say of one comparison. Every text in it may be the user's own.
 
-    `phases` has, by case and metric, a short sentence on the phase that moved; `notes` are remarks of one line.
+    `phases` has, by case and metric, a short sentence on the phase that moved; `notes` are remarks of one line;
+    `by_sample` the cases whose sides are meant to do other work.
     """
 
     base: str
@@ -56,6 +62,12 @@ class Page:
     exit_code: int
     paired: bool
     allow_inconclusive: bool = False
+    by_sample: Sequence[BySample] = ()
+
+    @property
+    def remarks(self) -> list[str]:
+        """All notes, the cases that are compared by the sample before the others."""
+        return [*by_the_sample(self.by_sample), *self.notes]
 
     @property
     def is_gate(self) -> bool:
@@ -79,27 +91,34 @@ def _table(page: Page, everything: bool) -> Iterator[RenderableType]:
     yield Text(verdict(page), style="bold")
     yield Text(plain(f"base {page.base}, candidate {page.candidate}: {how(page)}"), style="dim")
     rows = [row for row in ordered(page.rows) if not page.is_gone(row)]
-    shown = [row for row in rows if everything or row.verdict != "equivalent"]
+    shown = [row for row in rows if everything or not (row.folded or row.verdict == "equivalent")]
     same, names = told_apart(rows)
     if shown:
         yield from (Text(plain(f"{whose}: {parts}"), style="dim") for whose, parts in same.items())
         yield Text()
         yield _rows(shown, names, page.is_gate)
-    yield from (Text(plain(line)) for line in _below(page, rows, len(rows) - len(shown)))
+    yield from (Text(line) for line in map(plain, _below(page, rows, everything)))
 
 
 def verdict(page: Page) -> str:
-    """One line: 'Failed: 2 regressed (1 warn), 1 improved, 10 equivalent'."""
+    """One line: 'Passed; quality fell (quality.test_accuracy 0.767 to 0.198): 1 regressed (1 warn), 10 equivalent'."""
+    quality = fell_or_moved(page.rows)
     if not page.is_gate:
-        return counted(page.rows, gate=False)
+        return ": ".join(filter(None, (quality, counted(page.rows, gate=False))))
     outcome = _OUTCOMES.get(page.exit_code, f"Exit code {page.exit_code}")
-    return f"{outcome}: {counted(page.rows) or 'nothing to compare'}"
+    said = "; ".join(filter(None, (outcome, quality)))
+    return f"{said}: {counted(page.rows) or 'nothing to compare'}"
 
 
 def counted(rows: Iterable[Row], gate: bool = True) -> str:
-    """How many rows of each verdict, and in a gate how many of these do not do what one expects of it."""
+    """How many rows of each verdict, and in a gate how many of these do not do what one expects of it.
+
+    Of a case that did different work there is one.
+    """
     by_verdict: dict[str, list[Row]] = {name: [] for name in ORDER}
     for row in rows:
+        if row.folded:
+            continue
         by_verdict.setdefault(row.verdict, []).append(row)
     return ", ".join(
         f"{len(of)} {word(name)}{_but(of) if gate else ''}" for name, of in by_verdict.items() if of
@@ -116,9 +135,9 @@ def _but(rows: Sequence[Row]) -> str:
 
 
 def _against_the_verdict(row: Row) -> str:
-    """One expects that what regressed fails a build, and that nothing else does."""
+    """One expects that what regressed, or did different work, fails a build, and that nothing else does."""
     does = weight(row)
-    if row.verdict == "regressed":
+    if row.verdict in ("regressed", "different_work") and not row.folded:
         return {"fail": "", "warn": "warn"}.get(does, "not gated")
     return does
 
@@ -137,9 +156,12 @@ def weight(row: Row) -> str:
 
     The policy of a row that does not gate may still read 'fail', which then means nothing.
     """
-    if row.action == "warn":
+    if row.folded:
+        return ""
+    action = row.policy.regression if row.verdict == "different_work" else row.action
+    if action == "warn":
         return "warn"
-    return "fail" if row.action == "fail" and row.gates else ""
+    return "fail" if action == "fail" and row.gates else ""
 
 
 def decides(page: Page, row: Row) -> bool:
@@ -226,8 +248,10 @@ def _value(value: float | None, unit: str, factor: float, label: str) -> str:
 
 
 def change(row: Row) -> str:
-    """Of the metric itself: '+3.1 % (+1.0 to +5.2 %)', or the difference of a count: '+12 operators'."""
-    if row.metric.kind in EXACT:
+    """Of the metric itself: '+3.1 % (+1.0 to +5.2 %)', or a difference: '+12 operators', '-0.569' of an accuracy."""
+    if row.work and not speaks(row):
+        return "not compared"
+    if row.metric.kind in EXACT or row.metric.kind == "quality":
         return _difference(row)
     ratio, low, high = (_of_the_metric(row, end) for end in (row.ratio, row.low, row.high))
     if row.metric.better == "more":
@@ -272,6 +296,8 @@ def _difference(row: Row) -> str:
     more = known[1] - known[0]
     if not more:
         return "none"
+    if row.metric.kind == "quality":
+        return f"{'+' if more > 0 else '-'}{digits(abs(more))}"
     return f"{'+' if more > 0 else '-'}{quantity(abs(more), row.metric.unit)} {_counted_things(row)}".rstrip()
 
 
@@ -328,10 +354,17 @@ def _rows(rows: Sequence[Row], names: Mapping[tuple[str, str], str], gate: bool)
     return made
 
 
-def _below(page: Page, rows: Sequence[Row], folded: int) -> Iterator[str]:
+def _below(page: Page, rows: Sequence[Row], everything: bool) -> Iterator[str]:
     """What the table does not hold, a line each."""
-    if folded:
-        yield f"{folded} row{'s' if folded > 1 else ''} equivalent"
+    yield from different_work(rows)
+    if rule := remedy(page.rows):
+        yield f"{REMEDY}:"
+        yield from (f"    {line}" for line in rule)
+    if not everything:
+        same = sum(row.verdict == "equivalent" for row in rows)
+        if same:
+            yield f"{same} row{'s' if same > 1 else ''} equivalent"
+        yield from as_before(rows)
     for row in rows:
         if page.phase(row):
             yield f"{row.case}, {row.metric.name}: {page.phase(row)}"
@@ -339,7 +372,7 @@ def _below(page: Page, rows: Sequence[Row], folded: int) -> Iterator[str]:
     yield from reasons(rows)
     yield from (f"only in the base: {case}" for case in page.only_base)
     yield from (f"only in the candidate, which does not gate: {case}" for case in page.only_candidate)
-    yield from page.notes
+    yield from page.remarks
 
 
 def outvoted(rows: Iterable[Row]) -> list[str]:

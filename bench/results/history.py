@@ -9,8 +9,9 @@ from pathlib import Path
 from statistics import median
 
 from ..analysis.comparability import differences
+from ..analysis.comparable import BETWEEN_UNKNOWN
 from ..analysis.compare import Between
-from ..analysis.comparing import BETWEEN_UNKNOWN, between_runs, standard_between
+from ..analysis.comparing import between_runs, standard_between
 from ..analysis.sides import Side
 from ..errors import ResultsError
 from ..measurement import SEARCHED

@@ -103,7 +103,8 @@ class Counter(Observer):
     """Plugs the counts of operators, of autograd's nodes and of what it saves into the loop."""
 
     def __init__(self, task: Task | None, operators: Operators) -> None:
-        self.steps: dict[str, int] = {}  # by stage
+        self.steps: dict[str, int] = {}  # by stage, as the samples
+        self.samples: dict[str, int] = {}
         self.nodes = 0
         self.saved_bytes = 0
         self._operators = operators
@@ -145,6 +146,7 @@ class Counter(Observer):
         self._saved.clear()
         stage = self._open[-1]
         self.steps[stage] = self.steps.get(stage, 0) + 1
+        self.samples[stage] = self.samples.get(stage, 0) + samples
         if not self._evaluated and loss is not None:
             self._add_graph(loss)
         self._evaluated = False
@@ -205,6 +207,7 @@ def gathered(
         operators=found,
         unknown=tuple(sorted(operators.unknown)),
         graph=graphs[0] if graphs else None,
+        samples=counter.samples,
     )
 
 

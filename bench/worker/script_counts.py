@@ -32,6 +32,7 @@ class ScriptCounter(Counter):
             self._operators.assign(TRAIN, "other")
             self._operators.forget(TRAIN)
             self.steps.pop(TRAIN)
+            self.samples.pop(TRAIN)
             self.nodes = self.saved_bytes = 0
 
 

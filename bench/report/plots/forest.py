@@ -23,7 +23,9 @@ from .style import COLOURS, FAINT, INK, QUIET, SMALL, Look
 # A marker and a colour for each verdict; regressed points to where worse is.
 _LOOKS: Mapping[str, Look] = {
     "regressed": Look(COLOURS[1], marker=">", dash=""),
+    "moved": Look(COLOURS[3], marker="d", dash=""),
     "improved": Look(COLOURS[0], marker="<", dash=""),
+    "different_work": Look(COLOURS[5], marker="X", dash=""),
     "not_measured": Look(QUIET, marker="x", dash=""),
     "inconclusive": Look(COLOURS[4], marker="D", dash=""),
     "equivalent": Look(COLOURS[2], marker="o", dash=""),

@@ -1,0 +1,118 @@
+"""How good the gate is on what models have learnt: falls that are planted, and alarms where nothing fell.
+
+    python -m benchmarks.quality [SESSIONS]
+
+Five small tasks (`learning.py`), each launch a fresh process, judged as `bench ab` judges them after three pairs: with
+a fall planted, as identical code in SESSIONS sessions (30), and with the same sums taken in another order. All launches
+begin from the same seed, as those of every command do. Then one task whose launches each begin elsewhere: launches
+of it, and of it spoilt, are dealt at random into 2,000 sessions of 14 pairs.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Sequence
+
+from bench.analysis.compare import Row
+from bench.analysis.side_by_side import Matched, SideBySide
+from bench.analysis.sides import CaseSide
+from bench.case import Case, Schedule
+from bench.cli.ab import side_by_side
+from bench.measurement import TIMED, Measurement
+from bench.nursery import Workers
+from bench.runner import Job, Plan, describe, launch
+from benchmarks import learning, workload
+
+PAIRS = 3
+ORDERS = 10  # sessions of sums in another order
+POOL, DEALT, PAIRS_DEALT = 60, 2_000, 14
+UNSEEDED = "dropout"
+
+
+def main() -> None:
+    sessions = int(sys.argv[1]) if len(sys.argv) > 1 else 30
+    with workload.workers(threads=1) as workers:
+        (listing,) = describe(workers, [learning.FILE], {})
+        plan = Plan(listing.expansion.cases, {listing.name: listing.file}, Schedule())
+        by_name = {(case["task"], case["change"], case["seeded"]): case for case in plan.cases}
+        tasks = list(learning.SPOILT)
+
+        def session(task: str, change: str) -> list[Row]:
+            sides = by_name[task, "none", True], by_name[task, change, True]
+            return judged([measured(workers, plan, sides) for _ in range(PAIRS)])
+
+        print("planted: verdicts, and the metric of the test")
+        found = 0
+        for task in tasks:
+            rows = session(task, "spoilt")
+            found += bool(falls(rows))
+            print(f"  {task:10} {learning.SPOILT[task]:36} {said(rows)}")
+        print(f"  reported in {found} of {len(tasks)}")
+        for change, number in (("none", sessions), ("reordered", ORDERS)):
+            made = [session(tasks[one % len(tasks)], change) for one in range(number)]
+            alarms, largest = sum(bool(falls(rows)) for rows in made), max(map(moved, made))
+            print(f"{change}: {alarms} of {number} sessions alarmed; the most that anything moved was {largest:.2g} "
+                  f"of its tolerance")  # fmt: skip
+        pools = {
+            change: [
+                launched(workers, plan, by_name[UNSEEDED, change, False], number) for number in range(POOL)
+            ]
+            for change in ("none", "spoilt")
+        }
+    for change in ("none", "spoilt"):
+        alarms = sum(bool(falls(judged(deal(pools, change, number)))) for number in range(DEALT))
+        print(f"{UNSEEDED}, launches that differ, {change}: {alarms} of {DEALT} sessions report a fall")
+
+
+def launched(workers: Workers, plan: Plan, case: Case, number: int) -> Measurement:
+    record = launch(workers, plan, Job(case, TIMED, number + 1, 1))
+    assert isinstance(record, Measurement), record
+    return record
+
+
+def measured(workers: Workers, plan: Plan, sides: tuple[Case, Case]) -> tuple[Measurement, Measurement]:
+    return launched(workers, plan, sides[0], 0), launched(workers, plan, sides[1], 0)
+
+
+def judged(pairs: Sequence[tuple[Measurement, Measurement]]) -> list[Row]:
+    """The rows of quality of one case, of whose sides nobody has said that they differ."""
+    case = Matched("case", CaseSide("learning", "cpu"), CaseSide("learning", "cpu"))
+    judge = SideBySide([case], side_by_side(["quality.*"], ()))
+    for number, pair in enumerate(pairs, start=1):
+        judge.add("case", number, pair, number % 2 == 0)
+    return [row for row in judge.end() if row.metric.kind == "quality"]
+
+
+def falls(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.verdict == "regressed"]
+
+
+def moved(rows: Sequence[Row]) -> float:
+    """The largest change, by the tolerance of its row."""
+    return max(
+        abs(row.candidate - row.base) / row.policy.tolerance(row.base)
+        for row in rows
+        if row.base is not None and row.candidate is not None
+    )
+
+
+def said(rows: Sequence[Row]) -> str:
+    (tested,) = (row for row in rows if row.metric.name in ("quality.test_accuracy", "quality.test_r2"))
+    fell = ", ".join(row.metric.name.removeprefix("quality.") for row in falls(rows))
+    return f"{tested.metric.name} {tested.base:.3f} to {tested.candidate:.3f} {tested.verdict}; fell: {fell}"
+
+
+def deal(
+    pools: dict[str, list[Measurement]], change: str, seed: int
+) -> list[tuple[Measurement, Measurement]]:
+    """A session: of identical code both sides are of one pool, and no launch is on both."""
+    chance = random.Random(seed)
+    if change == "none":
+        drawn = chance.sample(pools["none"], 2 * PAIRS_DEALT)
+        return list(zip(drawn[:PAIRS_DEALT], drawn[PAIRS_DEALT:], strict=True))
+    return [(chance.choice(pools["none"]), one) for one in chance.sample(pools["spoilt"], PAIRS_DEALT)]
+
+
+if __name__ == "__main__":
+    main()
