@@ -1,15 +1,18 @@
 """A batch taken apart: its inputs and targets, how many samples it has, and the same batch on another device.
 
-A batch is a pair (inputs, targets). Where its parts have names, as in a dict, the one of TARGETS that there is holds
-the targets. This file imports torch and nothing of Epochbench, as the loop does that it serves.
+A batch is a pair (inputs, targets). Where its parts have names, as in a dict, the one of TARGETS that it has is its
+targets, and the model is called with the others. This file imports torch and nothing of Epochbench, as what is
+measured does not know what measures.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
@@ -18,6 +21,111 @@ TARGETS = ("labels", "label", "targets", "target", "y")  # names by which a part
 
 # The least share of the samples of a pass that a collate function keeps: one that drops broken files drops few.
 _KEPT = 0.9
+
+
+class Keywords(dict[str, Any]):
+    """Inputs that have names, with which the model is called: `model(**inputs)`."""
+
+
+def parts_of(batch: Any) -> tuple[Any, Any] | None:
+    """The inputs and the targets of a batch; None where it is not clear which they are.
+
+    Of a tuple or list of two they are its parts. Where parts have names the targets are the one of TARGETS; inputs
+    are what is left, several as Keywords. Of an object that is no container (a batch of PyTorch Geometric, say) the
+    inputs are the object itself.
+    """
+    named = names_in(batch)
+    if named is not None:
+        targets = [name for name in TARGETS if name in named]
+        if len(targets) == 1 and len(named) > 1:
+            inputs = {name: value for name, value in named.items() if name != targets[0]}
+            return next(iter(inputs.values())) if len(inputs) == 1 else Keywords(inputs), named[targets[0]]
+        if targets:
+            return None
+    if isinstance(batch, tuple | list):
+        texts = all(isinstance(part, str | bytes) for part in batch)
+        return (batch[0], batch[1]) if len(batch) == 2 and not texts else None
+    if named is not None or isinstance(batch, Tensor | str | bytes) or hasattr(batch, "shape"):
+        return None  # rows of data are no parts
+    held = [value for name in TARGETS if (value := getattr(batch, name, None)) is not None]
+    return (batch, held[0]) if len(held) == 1 else None
+
+
+def description(batch: Any) -> str:
+    """What a batch is, in words for an error: its type, and its parts with their names and shapes."""
+    named = names_in(batch)
+    if named is not None:
+        parts = ", ".join(f"{name}: {_shape(value)}" for name, value in named.items())
+        return f"{_a(type(batch).__name__)} with {parts}" if parts else f"an empty {type(batch).__name__}"
+    if isinstance(batch, tuple | list) and _has_parts(batch):
+        parts = ", ".join(map(_shape, batch[:_TOLD])) + (", ..." if len(batch) > _TOLD else "")
+        return f"{_a(type(batch).__name__)} of {len(batch)}: {parts}"
+    return _a(_shape(batch))
+
+
+_TOLD = 6  # parts of a batch that an error tells of
+
+
+def _shape(value: Any) -> str:
+    """The type of a part of a batch, with its shape or its length."""
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    if isinstance(value, Tensor) and value.is_nested:
+        return f"nested Tensor of {value.size(0)}"
+    if isinstance(shape := getattr(value, "shape", None), tuple):
+        return f"{name} of shape {tuple(shape)}"
+    return f"{name} of {len(value)}" if isinstance(value, tuple | list | Mapping) else name
+
+
+def _a(what: str) -> str:
+    return what if what == "None" else f"{'an' if what[:1].lower() in 'aeiou' else 'a'} {what}"
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """A batch on the device, of the type that it had: by a `.to` of its own, or else all that it holds.
+
+    What knows no `.to` stays as it is. A `.to` that returns None has moved its batch in place.
+    """
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if callable(own := getattr(batch, "to", None)) and not isinstance(batch, type):
+        there = own(device)
+        return batch if there is None else there
+    return _with_each(batch, lambda value: to_device(value, device))
+
+
+def detached(outputs: Any) -> Any:
+    """What a model gave, off the autograd graph, of the type that it had."""
+    if isinstance(outputs, Tensor) or callable(getattr(outputs, "detach", None)):
+        return outputs.detach()
+    return _with_each(outputs, detached)
+
+
+def _with_each(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A tuple, list, mapping or dataclass with all that it holds changed; itself where nothing did, or it is none."""
+    if isinstance(value, tuple | list):
+        changed = list(map(change, value))
+        if all(new is old for new, old in zip(changed, value, strict=True)):
+            return value
+        return type(value)(*changed) if hasattr(value, "_fields") else type(value)(changed)
+    named = names_in(value)
+    if named is None:
+        return value
+    differing = {name: new for name, old in named.items() if (new := change(old)) is not old}
+    if not differing:
+        return value
+    if not isinstance(value, Mapping):
+        made = copy.copy(value)
+        for name, new in differing.items():
+            object.__setattr__(made, name, new)  # also where it is frozen
+        return made
+    if not isinstance(value, MutableMapping):
+        return {**value, **differing}
+    made = copy.copy(value)  # with the attributes of its class
+    for name, new in differing.items():
+        made[name] = new
+    return made
 
 
 def samples_in(batch: Any, sizes: Collection[int] = ()) -> int | None:

@@ -12,8 +12,9 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
 from bench import tasks, training
+from bench.batches import to_device
 from bench.case import Case
-from bench.training import Observer, fit, rows, to_device
+from bench.training import Observer, fit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -411,15 +412,7 @@ def test_the_loop_does_not_know_what_measures_it():
         elif isinstance(node, ast.ImportFrom):
             imported.add("." * node.level + (node.module or ""))
     assert "torch" in imported
-    assert not [name for name in imported if name.startswith(("bench", "."))]
-
-
-@pytest.mark.parametrize(
-    "targets",
-    [torch.zeros(7), {"labels": torch.zeros(7, 3)}, (torch.zeros(7), torch.zeros(7, 2)), [{"boxes": 1}] * 7],
-)
-def test_rows_of_data_are_counted_whatever_shape_the_targets_have(targets):
-    assert rows(targets) == 7
+    assert [name for name in imported if name.startswith(("bench", "."))] == [".batches"]
 
 
 # -- accumulation, clipping, scaling, closures --
