@@ -45,9 +45,9 @@ def parts_of(batch: Any) -> tuple[Any, Any] | None:
     if isinstance(batch, tuple | list):
         texts = all(isinstance(part, str | bytes) for part in batch)
         return (batch[0], batch[1]) if len(batch) == 2 and not texts else None
-    if named is not None or isinstance(batch, Tensor | str | bytes) or hasattr(batch, "shape"):
+    if named is not None or isinstance(batch, Tensor | str | bytes) or hasattr(type(batch), "shape"):
         return None  # rows of data are no parts
-    held = [value for name in TARGETS if (value := getattr(batch, name, None)) is not None]
+    held = [value for name in TARGETS if (value := _attribute(batch, name)) is not None]
     return (batch, held[0]) if len(held) == 1 else None
 
 
@@ -73,7 +73,7 @@ def _shape(value: Any) -> str:
     name = type(value).__name__
     if isinstance(value, Tensor) and value.is_nested:
         return f"nested Tensor of {value.size(0)}"
-    if isinstance(shape := getattr(value, "shape", None), tuple):
+    if isinstance(shape := _attribute(value, "shape"), tuple):
         return f"{name} of shape {tuple(shape)}"
     return f"{name} of {len(value)}" if isinstance(value, tuple | list | Mapping) else name
 
@@ -89,15 +89,15 @@ def to_device(batch: Any, device: torch.device) -> Any:
     """
     if isinstance(batch, Tensor):
         return batch.to(device, non_blocking=True)
-    if callable(own := getattr(batch, "to", None)) and not isinstance(batch, type):
-        there = own(device)
+    if callable(getattr(type(batch), "to", None)):  # of its class: to some mappings each name is an attribute
+        there = batch.to(device)
         return batch if there is None else there
     return _with_each(batch, lambda value: to_device(value, device))
 
 
 def detached(outputs: Any) -> Any:
     """What a model gave, off the autograd graph, of the type that it had."""
-    if isinstance(outputs, Tensor) or callable(getattr(outputs, "detach", None)):
+    if isinstance(outputs, Tensor) or callable(getattr(type(outputs), "detach", None)):
         return outputs.detach()
     return _with_each(outputs, detached)
 
@@ -176,7 +176,7 @@ def _told_by(part: Any) -> Iterator[set[int]]:
         if part:
             inside = [one for element in part for one in _told_by(element)]
             yield {len(part)} | (set[int].intersection(*inside) if inside else set())
-    elif isinstance(shape := getattr(part, "shape", None), tuple):  # an array of NumPy, say
+    elif isinstance(shape := _attribute(part, "shape"), tuple):  # an array of NumPy, say
         if shape:
             yield {int(shape[0])}
     else:
@@ -198,11 +198,11 @@ def names_in(batch: Any) -> Mapping[str, Any] | None:
 
 def sizes_of(loader: Any) -> tuple[int, ...]:
     """How many samples its batches have, as far as a loader tells: a full one, then a last one that is not full."""
-    size = getattr(loader, "batch_size", None)
+    size = _attribute(loader, "batch_size")
     if not isinstance(size, int) or size < 1:
         return ()
-    samples = _length(getattr(loader, "sampler", None))
-    rest = 0 if samples is None or getattr(loader, "drop_last", False) else samples % size
+    samples = _length(_attribute(loader, "sampler"))
+    rest = 0 if samples is None or _attribute(loader, "drop_last") else samples % size
     return (size, rest) if rest else (size,)
 
 
@@ -235,6 +235,14 @@ def agrees(loader: Any, samples: Sequence[int]) -> bool | None:
             return None
         expected, found = loader.batch_size, samples[0]
     return expected * _KEPT <= found <= expected
+
+
+def _attribute(value: Any, name: str) -> Any:
+    """An attribute, None where there is none: user code, some of which raises a KeyError there."""
+    try:
+        return getattr(value, name, None)
+    except Exception:
+        return None
 
 
 def _length(what: Any) -> int | None:

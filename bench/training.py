@@ -128,7 +128,7 @@ class Task:
         if inspect.unwrap(self.step) is not forward_and_loss:
             return batch, None
         raise ValueError(
-            f"a batch is (inputs, targets), or has one part named {' or '.join(TARGETS)}; this one is "
+            f"a batch is (inputs, targets), or has names of which one is {', '.join(TARGETS[:-1])} or {TARGETS[-1]}; this one is "
             f"{description(batch)}: give the loader a collate_fn that returns a pair, or the Task a step of its own"
         )
 
@@ -138,7 +138,7 @@ class Task:
         Raises ValueError where that cannot be told, and where `samples` returns no whole number.
         """
         if self.samples is None:
-            found = samples_in((inputs, targets), sizes)
+            found = samples_in(inputs if targets is None else (inputs, targets), sizes)
             if found is not None:
                 return found
             raise ValueError(
