@@ -128,8 +128,9 @@ class Task:
         if inspect.unwrap(self.step) is not forward_and_loss:
             return batch, None
         raise ValueError(
-            f"a batch is (inputs, targets), or has names of which one is {', '.join(TARGETS[:-1])} or {TARGETS[-1]}; this one is "
-            f"{description(batch)}: give the loader a collate_fn that returns a pair, or the Task a step of its own"
+            f"a batch is (inputs, targets), or a dict of which one key is {', '.join(TARGETS[:-1])} or {TARGETS[-1]}; "
+            f"this one is {description(batch)}: give the loader a collate_fn that returns a pair, or the Task a step "
+            f"of its own"
         )
 
     def samples_of(self, inputs: Any, targets: Any, sizes: Collection[int] = ()) -> int:

@@ -44,9 +44,9 @@ def saving(counter: Keeps) -> Iterator[None]:
         finally:
             hooks.__enter__()
 
-    graph.disable_saved_tensors_hooks = without_ours
+    graph.disable_saved_tensors_hooks = without_ours  # type: ignore[assignment]
     try:
         with hooks:
             yield
     finally:
-        graph.disable_saved_tensors_hooks = plain
+        graph.disable_saved_tensors_hooks = plain  # type: ignore[assignment]
