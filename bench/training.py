@@ -4,14 +4,15 @@ For each epoch: train over the batches (forward, loss, zero_grad, backward, opti
 let the validation loss adjust the learning rate; test with metrics on data never seen. Losses and metrics
 gather on the device and are read at the end of a stage, so that nothing waits inside it.
 
-This file imports torch and nothing of Epochbench: what is measured does not know what measures. Whoever
-wants to look plugs an `Observer` into the loop.
+This file imports torch, and of Epochbench nothing but what takes a batch apart: what is measured does not know
+what measures. Whoever wants to look plugs an `Observer` into the loop.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Iterable, Mapping
+import operator
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -22,8 +23,10 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from .batches import TARGETS, Keywords, description, detached, parts_of, samples_in, sizes_of, to_device
+
 Lap = Callable[[str], None]
-Metric = Callable[[Tensor, Tensor], Tensor]
+Metric = Callable[[Any, Any], Tensor]
 T = TypeVar("T")
 Steps = Generator[None, None, T]  # a stage that pauses after each step, and returns what it came to
 
@@ -47,22 +50,26 @@ class Observer:
         """An optimizer that asks for its loss again and again (LBFGS) has been given it, and its gradients."""
 
     def step(self, samples: int, loss: Tensor) -> None:
-        """One step over `samples` rows of data has ended."""
+        """One step over so many samples has ended."""
 
     def end(self, stage: str, loss: float, metrics: Mapping[str, float]) -> None:
         """The stage has ended with this mean loss and these metrics."""
 
 
-def forward_and_loss(task: Task, inputs: Any, targets: Any, lap: Lap) -> tuple[Tensor, Tensor]:
+def forward_and_loss(task: Task, inputs: Any, targets: Any, lap: Lap) -> tuple[Any, Tensor]:
     """The step of most tasks: outputs of the model, and their loss against the targets."""
-    outputs = task.model(inputs)
+    outputs = task.model(**inputs) if isinstance(inputs, Keywords) else task.model(inputs)
     lap("forward")
     return outputs, task.loss(outputs, targets)
 
 
 @dataclass
 class Task:
-    """What is trained: model, loss, optimizer, and three loaders of (inputs, targets).
+    """What is trained: model, loss, optimizer, and three loaders of batches: pairs (inputs, targets).
+
+    A batch whose parts have names, such as a dict, is one too where one part is called "labels", "label", "targets",
+    "target" or "y": the others are the inputs, and the model is called with them, by their names if there are
+    several. Targets may be None. Without `validate_loader` or `test_loader` an epoch is without that stage.
 
     `scheduler` is stepped after each validation, a ReduceLROnPlateau with the validation loss; with
     `scheduler_interval` "step" after each step of the optimizer instead. The optimizer steps after every
@@ -70,7 +77,9 @@ class Task:
     norm is clipped to `clip_grad_norm`. `scaler` scales the loss, as float16 needs it. `metrics`
     maps names to functions of (outputs, targets) that give the mean over a batch; they run in the test
     stage. `step` may be replaced where the loss is not `loss(model(inputs), targets)`: it returns
-    (outputs, loss), and calls `lap("forward")` once the outputs are there. `setup` and `teardown` run
+    (outputs, loss), and calls `lap("forward")` once the outputs are there; a batch that is no pair it is given
+    whole, as its inputs, with None as targets. `samples` is a function of (inputs, targets) that says how many
+    samples a batch has, where their shapes do not tell. `setup` and `teardown` run
     before and after the loop, outside every clock. Raises ValueError for what cannot go together.
     """
 
@@ -78,11 +87,11 @@ class Task:
     loss: Callable[..., Tensor]
     optimizer: Optimizer
     train_loader: Iterable[Any]
-    validate_loader: Iterable[Any]
-    test_loader: Iterable[Any]
+    validate_loader: Iterable[Any] | None
+    test_loader: Iterable[Any] | None
     scheduler: LRScheduler | ReduceLROnPlateau | None = None
     metrics: Mapping[str, Metric] = field(default_factory=dict)
-    step: Callable[[Task, Any, Any, Lap], tuple[Tensor, Tensor]] = forward_and_loss
+    step: Callable[[Task, Any, Any, Lap], tuple[Any, Tensor]] = forward_and_loss
     setup: Callable[[], None] | None = None
     teardown: Callable[[], None] | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -90,6 +99,7 @@ class Task:
     accumulation_steps: int = 1
     clip_grad_norm: float | None = None
     scaler: GradScaler | None = None
+    samples: Callable[[Any, Any], int] | None = None
 
     def __post_init__(self) -> None:
         if self.scheduler_interval not in ("validation", "step"):
@@ -102,6 +112,45 @@ class Task:
             raise ValueError(
                 f"{type(self.optimizer).__name__} needs a closure: accumulation_steps and scaler have none"
             )
+        if self.train_loader is None:
+            raise ValueError("train_loader is None; only validate_loader and test_loader may be left out so")
+        if self.validate_loader is None and self.scheduler is not None and self.scheduler_interval != "step":
+            raise ValueError(
+                "the scheduler is stepped after each validation, and there is no validate_loader; "
+                "give one, or scheduler_interval='step'"
+            )
+
+    def pair(self, batch: Any) -> tuple[Any, Any]:
+        """The inputs and the targets of a batch. Raises ValueError where it is not clear which they are."""
+        pair = parts_of(batch)
+        if pair is not None:
+            return pair
+        if inspect.unwrap(self.step) is not forward_and_loss:
+            return batch, None
+        raise ValueError(
+            f"a batch is (inputs, targets), or a dict of which one key is {', '.join(TARGETS[:-1])} or {TARGETS[-1]}; "
+            f"this one is {description(batch)}: give the loader a collate_fn that returns a pair, or the Task a step "
+            f"of its own"
+        )
+
+    def samples_of(self, inputs: Any, targets: Any, sizes: Collection[int] = ()) -> int:
+        """How many samples a batch has, of a loader whose batches have these `sizes`.
+
+        Raises ValueError where that cannot be told, and where `samples` returns no whole number.
+        """
+        if self.samples is None:
+            found = samples_in(inputs if targets is None else (inputs, targets), sizes)
+            if found is not None:
+                return found
+            raise ValueError(
+                f"how many samples a batch has cannot be told from inputs, {description(inputs)}, and targets, "
+                f"{description(targets)}: say it, Task(samples=lambda inputs, targets: ...)"
+            )
+        said = self.samples(inputs, targets)
+        try:
+            return operator.index(said)
+        except TypeError:
+            raise ValueError(f"Task.samples returned {said!r}, which is no whole number") from None
 
 
 @dataclass(frozen=True)
@@ -110,7 +159,7 @@ class Epoch:
 
     train_loss: float | None
     validate_loss: float | None
-    test_loss: float
+    test_loss: float | None
     metrics: Mapping[str, float]
 
 
@@ -133,8 +182,15 @@ def fit(
     """The whole loop; under an evaluation mode its validation and test passes alone.
 
     With `validate_every` the validation takes place inside the train stage, after every so many steps of
-    an epoch, instead of at its end. Raises ValueError where an epoch has fewer steps than that.
+    an epoch, instead of at its end. Raises ValueError where an epoch has fewer steps than that, and where the
+    loader of all that is wanted is missing.
     """
+    if mode != "train" and task.validate_loader is None and task.test_loader is None:
+        raise ValueError(
+            f"mode {mode!r} only evaluates, and there is neither a validate_loader nor a test_loader"
+        )
+    if task.validate_loader is None and validate_every is not None and mode == "train":
+        raise ValueError(f"validate_every={validate_every}, but there is no validate_loader")
     observer = observer or Observer()
     gradients = GRADIENTS[mode]
     history = []
@@ -142,11 +198,14 @@ def fit(
         observer.epoch(number)
         train_loss: float | None = None
         validate_loss: float | None = None
+        test_loss: float | None = None
+        metrics: Mapping[str, float] = {}
         if mode == "train":
             train_loss, validate_loss = train(task, observer, validate_every)
-        if validate_every is None or mode != "train":
+        if task.validate_loader is not None and (validate_every is None or mode != "train"):
             validate_loss = validate(task, observer, gradients, adjust=mode == "train")
-        test_loss, metrics = test(task, observer, gradients)
+        if task.test_loader is not None:
+            test_loss, metrics = test(task, observer, gradients)
         history.append(Epoch(train_loss, validate_loss, test_loss, metrics))
     return history
 
@@ -163,17 +222,17 @@ def train_steps(
     lap = observer.lap
     observer.begin("train")
     task.model.train()
-    total, seen, validate_loss = torch.zeros((), device=task.device), 0, None
-    number, has_closure = 0, needs_closure(type(task.optimizer))
+    total, seen, validate_loss = empty_sum(task.device), 0, None
+    number, has_closure, sizes = 0, needs_closure(type(task.optimizer)), sizes_of(task.train_loader)
     lap("other")
-    for number, (inputs, targets) in enumerate(task.train_loader, start=1):
+    for number, (inputs, targets) in enumerate(map(task.pair, task.train_loader), start=1):
         lap("data")
         inputs, targets = to_device(inputs, task.device), to_device(targets, task.device)
         lap("transfer")
         if has_closure:
             loss = minimize(task, inputs, targets, observer)
         else:
-            _, loss = task.step(task, inputs, targets, lap)
+            _, loss = outputs_and_loss(task, inputs, targets, lap)
             lap("loss")
             if (number - 1) % task.accumulation_steps == 0:
                 task.optimizer.zero_grad()
@@ -182,7 +241,7 @@ def train_steps(
             lap("backward")
             if number % task.accumulation_steps == 0:
                 update(task, lap)
-        samples = rows(targets)
+        samples = task.samples_of(inputs, targets, sizes)
         total += loss.detach() * samples
         seen += samples
         lap("metrics")
@@ -194,6 +253,7 @@ def train_steps(
         yield
     lap("data")
     if number % task.accumulation_steps:
+        weigh_up(task, number % task.accumulation_steps)
         update(task, lap)
     if validate_every is not None and validate_loss is None:
         raise ValueError(f"validate_every={validate_every}, but an epoch has fewer steps than that")
@@ -210,6 +270,36 @@ def backward(task: Task, loss: Tensor) -> None:
     if task.scaler is not None:
         loss = task.scaler.scale(loss)
     loss.backward()
+
+
+def outputs_and_loss(task: Task, inputs: Any, targets: Any, lap: Lap) -> tuple[Any, Tensor]:
+    """What the step of the task comes to. Raises ValueError for a loss that is not one number of torch."""
+    made = task.step(task, inputs, targets, lap)
+    if not isinstance(made, tuple | list) or len(made) != 2:
+        raise ValueError(f"Task.step returned {description(made)}, not a pair (outputs, loss)")
+    outputs, loss = made
+    if not isinstance(loss, Tensor):
+        raise ValueError(f"the loss is {description(loss)}, not a tensor of one number, as torch returns it")
+    return outputs, one_number(loss, "the loss")
+
+
+def one_number(value: Any, what: str) -> Any:
+    """A tensor of one number as one without dimensions; what is none as it is. Raises ValueError for one of more."""
+    if not isinstance(value, Tensor) or not value.dim():
+        return value
+    if value.numel() != 1:
+        raise ValueError(
+            f"{what} is {description(value)}, and should be one number: take its mean over the batch"
+        )
+    return value.reshape(())
+
+
+def weigh_up(task: Task, batches: int) -> None:
+    """Makes the gradients of fewer batches than were to be gathered their mean: each was divided by more."""
+    for group in task.optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                parameter.grad.mul_(task.accumulation_steps / batches)
 
 
 def update(task: Task, lap: Lap) -> None:
@@ -236,7 +326,7 @@ def minimize(task: Task, inputs: Any, targets: Any, observer: Observer) -> Tenso
 
     def closure() -> Tensor:
         lap("optimizer")  # what it did since it asked before
-        _, loss = task.step(task, inputs, targets, lap)
+        _, loss = outputs_and_loss(task, inputs, targets, lap)
         lap("loss")
         task.optimizer.zero_grad()
         lap("zero_grad")
@@ -271,6 +361,7 @@ def validate(
 ) -> float:
     """The loss on the validation data, by which the scheduler then adjusts the learning rate."""
     scheduler = task.scheduler if adjust and task.scheduler_interval == "validation" else None
+    assert task.validate_loader is not None  # whoever calls has looked
     steps = evaluate_steps(task, "validate", task.validate_loader, observer, gradients, {}, scheduler)
     loss, _ = to_the_end(steps)
     return loss
@@ -280,6 +371,7 @@ def test(
     task: Task, observer: Observer, gradients: Callable[[], Any] = torch.no_grad
 ) -> tuple[float, dict[str, float]]:
     """The loss and the metrics on data that neither training nor validation has seen."""
+    assert task.test_loader is not None
     return to_the_end(evaluate_steps(task, "test", task.test_loader, observer, gradients, task.metrics))
 
 
@@ -300,20 +392,21 @@ def evaluate_steps(
     observer.begin(stage)
     task.model.eval()
     with gradients():
-        total, seen = torch.zeros((), device=task.device), 0
-        sums = {name: torch.zeros((), device=task.device) for name in metrics}
+        total, seen, sizes = empty_sum(task.device), 0, sizes_of(loader)
+        sums = {name: empty_sum(task.device) for name in metrics}
         lap("other")
-        for inputs, targets in loader:
+        for inputs, targets in map(task.pair, loader):
             lap("data")
             inputs, targets = to_device(inputs, task.device), to_device(targets, task.device)
             lap("transfer")
-            outputs, loss = task.step(task, inputs, targets, lap)
+            outputs, loss = outputs_and_loss(task, inputs, targets, lap)
             lap("loss")
-            samples = rows(targets)
+            samples = task.samples_of(inputs, targets, sizes)
             total += loss.detach() * samples
             seen += samples
             for name, metric in metrics.items():
-                sums[name] += metric(outputs.detach(), targets) * samples
+                value = one_number(metric(detached(outputs), targets), f"metric {name!r}")
+                sums[name] += value * samples
             lap("metrics")
             observer.step(samples, loss)
             yield
@@ -341,15 +434,9 @@ def to_the_end(stage: Steps[T]) -> T:
             return result
 
 
-def rows(targets: Any) -> int:
-    """How many rows of data a batch has: the length of its targets, or of their first part."""
-    if isinstance(targets, Tensor):
-        return len(targets)
-    if isinstance(targets, Mapping):
-        return rows(next(iter(targets.values())))
-    if isinstance(targets, tuple | list) and isinstance(targets[0], Tensor):
-        return len(targets[0])
-    return len(targets)
+def empty_sum(device: torch.device) -> Tensor:
+    """What a sum begins from. In bfloat16, which may be the default, it would soon take no more."""
+    return torch.zeros((), dtype=torch.promote_types(torch.get_default_dtype(), torch.float32), device=device)
 
 
 def mean_of(total: Tensor, samples: int, stage: str) -> float:
@@ -357,15 +444,3 @@ def mean_of(total: Tensor, samples: int, stage: str) -> float:
     if samples == 0:
         raise ValueError(f"the {stage} loader gave no batch; give it data, or check drop_last")
     return float(total) / samples
-
-
-def to_device(batch: Any, device: torch.device) -> Any:
-    """A batch on the device: what knows `.to`, alone or in a tuple, list or mapping; the rest as it is."""
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if isinstance(batch, Mapping):
-        return {name: to_device(value, device) for name, value in batch.items()}
-    if isinstance(batch, tuple | list):
-        moved = [to_device(value, device) for value in batch]
-        return type(batch)(*moved) if hasattr(batch, "_fields") else type(batch)(moved)
-    return batch.to(device) if hasattr(batch, "to") else batch

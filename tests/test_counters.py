@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import sys
 from collections import Counter as Tally
+from functools import partial
 
 import pytest
 import torch
@@ -51,6 +52,13 @@ def under(optimizer, **options):
         )
 
     return build
+
+
+def accumulating(together, momentum):
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=momentum)
+    return small_task(model=model, optimizer=optimizer, accumulation_steps=together)
 
 
 def calls(found, stage, phase):
@@ -157,6 +165,91 @@ class TestCounts:
         found = counts("eval", validate_loader=own_data(8), test_loader=own_data(8))
         assert found.totals["autograd_nodes"] == 4 * 6
         assert found.totals["saved_bytes"] == 4 * (4 * 3 * FLOAT + 4 * 2 * FLOAT + 4 * LONG + FLOAT)
+
+    @pytest.mark.parametrize("keeps_graph", [False, True])
+    def test_batches_and_outputs_of_other_shapes_are_counted_as_those_of_a_pair(self, keeps_graph):
+        def named():
+            loaders = {
+                f"{stage}_loader": [{"x": x, "labels": y} for x, y in batches(12, 4, seed=1)]
+                for stage in ("train", "validate", "test")
+            }
+            return small_task(**loaders)
+
+        def paired():
+            loaders = {f"{stage}_loader": batches(12, 4, seed=1) for stage in ("train", "validate", "test")}
+            return small_task(**loaders)
+
+        plain = counts(build=paired)
+        found = counts(build=named, keeps_graph=keeps_graph)
+        assert found.totals == plain.totals
+        assert set(found.operators) == set(plain.operators)
+
+    @pytest.mark.parametrize("keeps_graph", [False, True])
+    def test_a_batch_that_is_no_pair_is_refused_as_it_is_where_time_is_taken(self, keeps_graph):
+        with pytest.raises(ValueError, match="a batch is "):
+            counts(train_loader=[torch.zeros(2, 3)] * 3, keeps_graph=keeps_graph)
+
+    @pytest.mark.parametrize(("together", "steps"), [(1, 2), (2, 2), (3, 3), (4, 4)])
+    def test_of_accumulated_batches_whole_groups_are_counted(self, together, steps):
+        alone, found = counts(), counts(accumulation_steps=together)
+        assert found.steps["train"] == steps
+        # Each group has one step of the optimizer, which is that of a batch alone.
+        assert calls(found, "train", "optimizer") == {"add_": 2 * steps // together}
+        assert calls(alone, "train", "optimizer") == {"add_": 2 * 2}
+
+    @pytest.mark.parametrize("together", [2, 3])
+    def test_the_state_that_the_first_group_makes_is_allocated_by_no_counted_step(self, together):
+        def of_momentum(together):
+            """What momentum adds to the allocations of a step of the optimizer."""
+            without, with_state = (
+                counts(build=partial(accumulating, together, momentum)) for momentum in (0.0, 0.9)
+            )
+            assert with_state.totals["optimizer_state_bytes"] == 8 * FLOAT
+            steps = with_state.steps["train"] / together
+            return [
+                (with_state.totals[name] - without.totals[name]) / steps
+                for name in ("allocations", "allocated_bytes")
+            ]
+
+        assert of_momentum(together) == of_momentum(1)
+
+    def test_a_stage_without_a_loader_is_not_counted(self):
+        found = counts(validate_loader=None, test_loader=None)
+        assert found.steps == {"train": 2}
+        assert found.totals["peak_live_bytes"] > 0
+
+    def test_functions_of_torch_func_are_counted_but_for_what_they_keep(self):
+        def per_sample(task, inputs, targets, lap):
+            def loss_of(weight, x, y):
+                return nn.functional.cross_entropy((x @ weight.T)[None], y[None])
+
+            grads = torch.func.vmap(torch.func.grad(loss_of), (None, 0, 0))(
+                task.model.weight, inputs, targets
+            )
+            outputs, loss = forward_and_loss(task, inputs, targets, lap)
+            return outputs, loss + grads.square().mean()
+
+        found = counts(step=per_sample)
+        assert found.steps == {"train": 2, "validate": 2, "test": 2}
+        assert found.totals["flops"] > counts().totals["flops"]
+        assert "saved_bytes" not in found.totals
+
+    def test_a_functional_call_hides_nothing(self):
+        def functional(task, inputs, targets, lap):
+            outputs = torch.func.functional_call(task.model, dict(task.model.named_parameters()), (inputs,))
+            lap("forward")
+            return outputs, task.loss(outputs, targets)
+
+        assert counts(step=functional).totals["saved_bytes"] == counts().totals["saved_bytes"]
+
+    def test_hooks_of_the_users_own_stay_in_the_way_of_torch_func(self):
+        def hooked(task, inputs, targets, lap):
+            with saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor):
+                torch.func.grad(torch.sum)(inputs)
+            return forward_and_loss(task, inputs, targets, lap)
+
+        with pytest.raises(RuntimeError, match="saved tensor hooks"):
+            counts(step=hooked)
 
     def test_what_user_code_raises_comes_through(self):
         def build():

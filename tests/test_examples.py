@@ -34,6 +34,10 @@ SCRIPTS = {
 }
 
 
+# Suites, with an axis of their own and its values.
+SUITES = {"own_suite": ("rank", {4, 64}), "dict_batches": ("accumulation_steps", {1, 4})}
+
+
 def python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """A process of this interpreter that finds `bench` in this checkout, and has no network to look for models in."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
@@ -49,7 +53,14 @@ def needs(*packages: str) -> None:
 def test_all_are_told_of_and_tried():
     written = {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".ipynb")}
     told = set(re.findall(r"\[`([\w.]+)`\]", (EXAMPLES / "README.md").read_text()))
-    assert written == told == {*(f"{name}.py" for name in SCRIPTS), "own_suite.py", "notebook.ipynb"}
+    assert (
+        written
+        == told
+        == {
+            *(f"{name}.py" for name in (*SCRIPTS, *SUITES)),
+            "notebook.ipynb",
+        }
+    )
 
 
 @takes_long("runs an example")
@@ -105,15 +116,21 @@ def test_two_lines_are_all_that_the_script_of_an_endless_loop_was_given():
 
 
 @takes_long("runs an example")
-def test_the_suite_is_measured(tmp_path):
-    suite = str(EXAMPLES / "own_suite.py")
+@pytest.mark.parametrize("name", SUITES)
+def test_the_suite_is_measured(name, tmp_path):
+    axis, values = SUITES[name]
+    suite = str(EXAMPLES / f"{name}.py")
     done = python("-m", "bench", "run", suite, *ONCE, "--axis", "epochs=2", "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     tables = bench.read(tmp_path / "out")
-    assert set(tables.summary["rank"]) == {4, 64}
-    done = python("-m", "bench", "compare", "out", "--by", "rank", cwd=tmp_path)
+    assert set(tables.summary[axis].dropna()) == values
+    records = read_journal(tmp_path / "out" / "journal.jsonl")
+    assert records.failures == []
+    assert {record.kind for record in records.measurements} == {COUNTED, PROFILED, TIMED}
+    assert all(all(record.checks.values()) for record in records.measurements)
+    done = python("-m", "bench", "compare", "out", "--by", axis, cwd=tmp_path)
     assert done.returncode in (0, 1, 3), done.stderr
-    assert "rank" in done.stdout
+    assert axis.replace("_", " ") in done.stdout.replace("_", " ")
 
 
 @takes_long("runs a notebook")

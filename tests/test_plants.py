@@ -33,6 +33,13 @@ class TestAWait:
         fit(task, 3)
         assert len(waited) == 3 * validations
 
+    def test_in_a_stage_that_the_task_lacks_it_is_refused(self):
+        with pytest.raises(ValueError, match="the task has no validate_loader"):
+            plants.add(
+                small_task(validate_loader=None),
+                {"kind": "wait", "stage": "validate", "every": 1, "seconds": 0.5},
+            )
+
     def test_the_loader_is_what_it_was_to_all_who_ask(self):
         batches = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.zeros(6, 3)), batch_size=2)
         slowed = plants.Slowed(batches, 1, lambda: None)

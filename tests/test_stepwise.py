@@ -198,3 +198,32 @@ def test_the_allocator_is_pinned_where_that_is_asked_for_and_takes(monkeypatch, 
     monkeypatch.setattr(allocator, "pin", lambda: takes)
     with stepwise.prepared(suite(), case(), pins=pins, warms_up=False) as step:
         assert step.conditions == {"threads": 1, "allocator": named, "torch": torch.__version__}
+
+
+@pytest.mark.parametrize("mode", ["train", "no_grad"])
+def test_a_batch_with_names_is_stepped_over_with_its_samples(mode):
+    def make():
+        loaders = {
+            f"{stage}_loader": [{"x": x, "labels": y} for x, y in batches(12, 4)]
+            for stage in ("train", "validate", "test")
+        }
+        return small_task(**loaders)
+
+    with stepwise.prepared(suite(make), case(mode)) as step:
+        step()
+        assert step.samples == 4
+
+
+def test_without_a_test_stage_a_step_of_evaluation_is_one_of_the_validation():
+    with stepwise.prepared(suite(lambda: small_task(test_loader=None)), case("no_grad")) as step:
+        step()
+        assert step.samples == 4
+
+
+def test_without_either_it_is_said():
+    neither = suite(lambda: small_task(validate_loader=None, test_loader=None))
+    with (
+        pytest.raises(UsageError, match="give the Task a test_loader or a validate_loader"),
+        stepwise.prepared(neither, case("no_grad"), warms_up=False),
+    ):
+        pass

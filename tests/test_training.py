@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import ast
 import copy
+import dataclasses
 import inspect
-from collections import namedtuple
+from collections import UserDict, namedtuple
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
 from bench import tasks, training
 from bench.case import Case
-from bench.training import Observer, fit, rows, to_device
+from bench.training import Observer, fit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -307,60 +308,6 @@ def test_a_replaced_step_is_used_in_every_stage():
 Pair = namedtuple("Pair", "left right")
 
 
-class Moving:
-    """Something of a user's own that knows how to move."""
-
-    def __init__(self, device="cpu"):
-        self.device = torch.device(device)
-
-    def to(self, device):
-        return Moving(device)
-
-
-META = torch.device("meta")  # a device of shapes without data: every machine has it
-
-
-@pytest.mark.parametrize(
-    "batch",
-    [
-        torch.zeros(2),
-        Moving(),
-        (torch.zeros(2), Moving()),
-        [torch.zeros(2), torch.zeros(3)],
-        {"image": torch.zeros(2), "mask": torch.zeros(3)},
-        Pair(torch.zeros(2), torch.zeros(3)),
-        {"pair": Pair(torch.zeros(1), [torch.zeros(2), (torch.zeros(3),)])},
-    ],
-    ids=["tensor", "own", "tuple", "list", "dict", "namedtuple", "nested"],
-)
-def test_a_batch_moves_whole_and_keeps_its_shape(batch):
-    def leaves(value):
-        if isinstance(value, dict):
-            return [leaf for part in value.values() for leaf in leaves(part)]
-        return (
-            [leaf for part in value for leaf in leaves(part)] if isinstance(value, tuple | list) else [value]
-        )
-
-    def outline(value):
-        if isinstance(value, dict):
-            return {name: outline(part) for name, part in value.items()}
-        parts = [outline(part) for part in value] if isinstance(value, tuple | list) else []
-        return (type(value), parts)
-
-    moved = to_device(batch, META)
-    assert [leaf.device for leaf in leaves(moved)] == [META] * len(leaves(batch))
-    assert outline(moved) == outline(batch)
-
-
-@pytest.mark.parametrize("value", ["text", 7, None])
-def test_what_cannot_move_stays_as_it_is(value):
-    assert to_device({"note": value}, META) == {"note": value}
-
-
-def test_a_named_tuple_keeps_its_names():
-    assert to_device(Pair(torch.zeros(2), 1), META).left.device == META
-
-
 @pytest.mark.parametrize("kind", ["dict", "tuple", "namedtuple"])
 def test_the_loop_trains_on_nested_inputs(kind):
     wrap = {
@@ -411,15 +358,294 @@ def test_the_loop_does_not_know_what_measures_it():
         elif isinstance(node, ast.ImportFrom):
             imported.add("." * node.level + (node.module or ""))
     assert "torch" in imported
-    assert not [name for name in imported if name.startswith(("bench", "."))]
+    assert [name for name in imported if name.startswith(("bench", "."))] == [".batches"]
+
+
+# -- batches, outputs and losses of other shapes --
+
+
+def pairs_as(change, **parts):
+    """A small task whose batches are what `change` makes of inputs and targets."""
+    loaders = {
+        f"{stage}_loader": [change(inputs, targets) for inputs, targets in batches(size, 4, seed=seed)]
+        for seed, (stage, size) in enumerate([("train", 12), ("validate", 8), ("test", 6)], start=1)
+    }
+    return small_task(**{**loaders, **parts})
+
+
+@dataclasses.dataclass
+class Rows:
+    x: torch.Tensor
+    y: torch.Tensor
+
+
+class Scored(UserDict):
+    """Outputs as models of Transformers have them: a mapping whose values are attributes too."""
+
+    def __getattr__(self, name):
+        return self.data[name]
+
+
+class ByName(nn.Linear):
+    def forward(self, ids, mask):
+        return super().forward(ids * mask)
+
+
+def samples_of(task):
+    story = Story()
+    fit(task, epochs=1, observer=story)
+    return sum(int(event.split()[-1]) for event in story.told if event.startswith("step of"))
+
+
+SAMPLES = 12 + 8 + 6
 
 
 @pytest.mark.parametrize(
-    "targets",
-    [torch.zeros(7), {"labels": torch.zeros(7, 3)}, (torch.zeros(7), torch.zeros(7, 2)), [{"boxes": 1}] * 7],
+    "change",
+    [
+        lambda x, y: [x, y],
+        lambda x, y: {"x": x, "labels": y},
+        lambda x, y: {"target": y, "image": x},
+        lambda x, y: UserDict({"x": x, "y": y}),
+        lambda x, y: Rows(x, y),
+    ],
+    ids=["list", "dict", "any order", "mapping", "dataclass"],
 )
-def test_rows_of_data_are_counted_whatever_shape_the_targets_have(targets):
-    assert rows(targets) == 7
+def test_a_batch_with_one_obvious_target_is_the_pair_that_it_holds(change):
+    expected, found = fit(small_task(), epochs=2), fit(pairs_as(change), epochs=2)
+    assert found == expected
+    assert samples_of(pairs_as(change)) == SAMPLES
+
+
+def test_several_inputs_that_have_names_are_given_by_them():
+    def change(x, y):
+        return {"mask": torch.ones_like(x), "labels": y, "ids": x}
+
+    torch.manual_seed(0)
+    found = fit(pairs_as(change, model=ByName(3, 2)), epochs=2)
+    assert [epoch.train_loss for epoch in found] == [
+        epoch.train_loss for epoch in fit(small_task(), epochs=2)
+    ]
+
+
+def test_inputs_of_a_pair_that_have_names_are_given_as_they_are():
+    class Whole(nn.Linear):
+        def forward(self, inputs):
+            return super().forward(inputs["x"])
+
+    torch.manual_seed(0)
+    assert samples_of(pairs_as(lambda x, y: ({"x": x}, y), model=Whole(3, 2))) == SAMPLES
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda x, y: (x, y, 1.0), "a tuple of 3: Tensor of shape (4, 3), Tensor of shape (4,), float"),
+        (lambda x, y: x[:2], "a Tensor of shape (2, 3)"),
+        (lambda x, y: {"x": x, "z": y}, "a dict with x: Tensor of shape (4, 3), z: Tensor of shape (4,)"),
+        (lambda x, y: {"x": x, "y": y, "label": y}, "a dict with x: Tensor of shape (4, 3), y: "),
+        (lambda x, y: {"y": y}, "a dict with y: Tensor of shape (4,)"),
+    ],
+    ids=["three parts", "rows in twos", "no target", "two targets", "targets alone"],
+)
+def test_a_batch_that_is_no_pair_is_refused_with_what_it_was_and_the_remedy(change, says):
+    with pytest.raises(ValueError, match="a batch is ") as refused:
+        fit(pairs_as(change), epochs=1)
+    (line,) = str(refused.value).splitlines()
+    assert says in line
+    assert "collate_fn that returns a pair" in line
+    assert "step of its own" in line
+
+
+def test_a_step_of_ones_own_is_given_a_batch_that_is_no_pair_whole():
+    def step(task, inputs, targets, lap):
+        x, y, weights = inputs
+        assert targets is None
+        outputs = task.model(x)
+        lap("forward")
+        return outputs, (nn.functional.cross_entropy(outputs, y, reduction="none") * weights).mean()
+
+    expected = fit(small_task(), epochs=2)
+    found = fit(pairs_as(lambda x, y: (x, y, torch.ones(len(y))), step=step), epochs=2)
+    assert [epoch.train_loss for epoch in found] == pytest.approx([epoch.train_loss for epoch in expected])
+
+
+def test_no_targets_are_targets_if_the_loss_takes_them():
+    task = pairs_as(lambda x, y: (x, None), loss=lambda outputs, _: outputs.square().mean())
+    first, *_, last = fit(task, epochs=3)
+    assert last.train_loss < first.train_loss
+    assert samples_of(task) == SAMPLES
+
+
+@pytest.mark.parametrize(
+    ("change", "target"),
+    [
+        (lambda y: [torch.full((5,), int(one)) for one in y], lambda t: torch.stack([one[0] for one in t])),
+        (lambda y: [{"label": one} for one in y], lambda t: torch.stack([one["label"] for one in t])),
+        (lambda y: [str(int(one)) for one in y], lambda t: torch.tensor([int(one) for one in t])),
+    ],
+    ids=["tensors", "metadata", "text"],
+)
+def test_the_mean_loss_is_weighted_by_samples_whatever_targets_are(change, target):
+    def loss(outputs, targets):
+        return nn.functional.cross_entropy(outputs, target(targets))
+
+    sizes = {"train_loader": batches(10, 4, seed=1)}  # 4, 4 and 2
+    plain = small_task(**sizes)
+    sizes = {"train_loader": [(x, change(y)) for x, y in plain.train_loader]}
+    found = pairs_as(lambda x, y: (x, change(y)), loss=loss, **sizes)
+    assert [e.train_loss for e in fit(found, epochs=2)] == [e.train_loss for e in fit(plain, epochs=2)]
+
+
+def test_samples_that_cannot_be_told_are_asked_for():
+    def places(x, y):  # a target for each place of a sequence, all in one row
+        return x, torch.zeros(len(y) * 3)
+
+    parts = {
+        "model": nn.Identity(),
+        "loss": lambda outputs, targets: (outputs.flatten() - targets).square().mean(),
+    }
+    parts["optimizer"] = torch.optim.SGD([nn.Parameter(torch.zeros(1))])
+    with pytest.raises(
+        ValueError, match=r"cannot be told from inputs, a Tensor of shape \(4, 3\), and targets, a "
+    ):
+        fit(pairs_as(places, **parts), epochs=1, mode="no_grad")
+    story = Story()
+    fit(
+        pairs_as(places, **parts, samples=lambda inputs, targets: len(inputs)),
+        epochs=1,
+        mode="no_grad",
+        observer=story,
+    )
+    assert [event for event in story.told if event.startswith("step of")] == ["step of 4"] * 3 + ["step of 2"]
+
+
+def test_samples_are_a_whole_number():
+    with pytest.raises(ValueError, match=r"Task.samples returned 4.0, which is no whole number"):
+        fit(small_task(samples=lambda inputs, targets: float(len(targets))), epochs=1)
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [
+        lambda scores, inputs: (scores, inputs),
+        lambda scores, inputs: [scores, {"inputs": inputs}],
+        lambda scores, inputs: {"scores": scores},
+        lambda scores, inputs: Scored(scores=scores, inputs=inputs),
+        lambda scores, inputs: Pair(scores, None),
+        lambda scores, inputs: Rows(scores, inputs),
+    ],
+    ids=["tuple", "list", "dict", "mapping", "namedtuple", "dataclass"],
+)
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_metrics_are_given_outputs_as_the_model_gave_them_off_the_graph(pack, mode):
+    kept, given = [], []
+
+    class Packing(nn.Linear):
+        def forward(self, inputs):
+            kept.append(pack(super().forward(inputs), inputs))
+            return kept[-1]
+
+    def scores(outputs):
+        if isinstance(outputs, Rows):
+            return outputs.x
+        return next(iter(outputs.values())) if isinstance(outputs, dict | UserDict) else outputs[0]
+
+    def right(outputs, targets):
+        given.append(outputs)
+        return accuracy(scores(outputs), targets)
+
+    torch.manual_seed(0)
+    task = small_task(
+        model=Packing(3, 2),
+        loss=lambda outputs, targets: nn.functional.cross_entropy(scores(outputs), targets),
+        metrics={"accuracy": right},
+    )
+    expected = fit(small_task(metrics={"accuracy": accuracy}), epochs=1, mode=mode)
+    assert fit(task, epochs=1, mode=mode) == expected
+    assert [type(outputs) for outputs in given] == [type(kept[-1])] * len(given)
+    assert not any(scores(outputs).requires_grad for outputs in given)
+    assert scores(kept[-1]).requires_grad is (mode == "eval")
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 1)])
+def test_a_loss_or_a_metric_of_one_number_is_one(shape):
+    task = small_task(
+        loss=lambda outputs, targets: nn.functional.cross_entropy(outputs, targets).reshape(shape),
+        metrics={"accuracy": lambda outputs, targets: accuracy(outputs, targets).reshape(shape)},
+    )
+    assert fit(task, epochs=2) == fit(small_task(metrics={"accuracy": accuracy}), epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        (
+            {"loss": nn.CrossEntropyLoss(reduction="none")},
+            r"the loss is a Tensor of shape \(4,\), and should be one number: take its mean",
+        ),
+        ({"loss": lambda outputs, targets: 1.0}, "the loss is a float, not a tensor"),
+        ({"loss": lambda outputs, targets: {"a": outputs.sum()}}, "the loss is a dict with a: Tensor"),
+        ({"step": lambda task, inputs, *_: task.model(inputs)}, "Task.step returned a Tensor of shape"),
+        (
+            {"metrics": {"right": lambda outputs, targets: outputs.argmax(dim=1) == targets}},
+            r"metric 'right' is a Tensor of shape \(4,\), and should be one number",
+        ),
+    ],
+    ids=["one a sample", "number", "several", "step", "metric"],
+)
+@pytest.mark.parametrize("mode", ["train", "no_grad"])
+def test_what_is_no_number_is_refused_in_one_line(parts, says, mode):
+    with pytest.raises(ValueError, match=says):
+        fit(small_task(**parts), epochs=1, mode=mode)
+
+
+def test_a_default_of_bfloat16_makes_no_coarse_sums():
+    """Sums of 8 bits take no more losses once they are a few hundred times as large as each."""
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        task = small_task(
+            train_loader=[(torch.zeros(4, 3), torch.zeros(4))] * 700,
+            loss=lambda outputs, targets: outputs.sum() * 0 + 1.0,
+            metrics={"one": lambda outputs, targets: torch.ones(())},
+        )
+        (epoch,) = fit(task, epochs=1)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert epoch.train_loss == 1.0
+    assert epoch.metrics == {"one": 1.0}
+
+
+# -- stages without a loader --
+
+
+def test_a_stage_without_a_loader_is_not_there():
+    story = Story()
+    (epoch,) = fit(small_task(validate_loader=None, test_loader=None), epochs=1, observer=story)
+    assert [event for event in story.stages if event.startswith("begin")] == ["begin train"]
+    assert (epoch.validate_loss, epoch.test_loss, epoch.metrics) == (None, None, {})
+    assert epoch.train_loss is not None
+
+
+@pytest.mark.parametrize("missing", ["validate", "test"])
+def test_an_evaluation_mode_goes_over_the_stage_that_there_is(missing):
+    story = Story()
+    fit(small_task(**{f"{missing}_loader": None}), epochs=1, mode="no_grad", observer=story)
+    (there,) = {"validate", "test"} - {missing}
+    assert [event for event in story.stages if event.startswith("begin")] == [f"begin {there}"]
+
+
+def test_what_needs_a_loader_that_is_missing_says_so():
+    with pytest.raises(ValueError, match="train_loader is None"):
+        small_task(train_loader=None)
+    with pytest.raises(ValueError, match="neither a validate_loader nor a test_loader"):
+        fit(small_task(validate_loader=None, test_loader=None), epochs=1, mode="no_grad")
+    with pytest.raises(ValueError, match="validate_every=2, but there is no validate_loader"):
+        fit(small_task(validate_loader=None), epochs=1, validate_every=2)
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters())
+    with pytest.raises(ValueError, match="no validate_loader; give one, or scheduler_interval='step'"):
+        small_task(model=model, optimizer=optimizer, validate_loader=None, scheduler=StepLR(optimizer, 1))
 
 
 # -- accumulation, clipping, scaling, closures --
@@ -457,6 +683,23 @@ def test_what_is_left_at_the_end_of_an_epoch_is_a_step_too():
         *("zero_grad", "backward", "backward", "optimizer"),
         *("zero_grad", "backward", "optimizer"),
     ]
+
+
+@pytest.mark.parametrize(
+    "scaler", [None, torch.amp.GradScaler("cpu", init_scale=4.0)], ids=["plain", "scaled"]
+)
+@pytest.mark.parametrize("clip", [None, 0.01])
+def test_what_is_left_at_the_end_of_an_epoch_is_a_mean_too(scaler, clip):
+    data = batches(20, 4, seed=1)  # five batches: a group of three, and two
+    together = [tuple(torch.cat(part) for part in zip(*group, strict=True)) for group in (data[:3], data[3:])]
+    parts = {"clip_grad_norm": clip, "scaler": scaler}
+    found = small_task(train_loader=iter(data), accumulation_steps=3, **parts)  # nobody knows how many come
+    expected = small_task(train_loader=together, **parts)
+    seen, wanted = gradients_at_each_step(found), gradients_at_each_step(expected)
+    fit(found, epochs=1)
+    fit(expected, epochs=1)
+    assert len(seen) == len(wanted) == 2
+    torch.testing.assert_close(seen, wanted)
 
 
 def test_the_norm_of_the_gradients_is_clipped_before_each_step():

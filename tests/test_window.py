@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 from fakes import batches, small_task
+from torch.utils.data import DataLoader
 
+from bench.batches import sizes_of
 from bench.training import fit
 from bench.worker.window import Window, windowed
 
@@ -62,6 +64,28 @@ class TestWindowed:
         short = windowed(small_task(), 2, 1, 5)
         loaders = (short.train_loader, short.validate_loader, short.test_loader)
         assert [len(list(loader)) for loader in loaders] == [2, 1, 5]
+
+    def test_a_stage_that_the_task_lacks_is_still_not_there(self):
+        short = windowed(small_task(validate_loader=None, test_loader=None), 2, 2, 2)
+        assert (short.validate_loader, short.test_loader) == (None, None)
+
+    def test_what_the_task_says_of_samples_tells_which_batches_are_full(self):
+        rows = [(x.unsqueeze(0), y.unsqueeze(0)) for x, y in batches(10, 4)]  # of 4, 4 and 2, in one
+        task = small_task(train_loader=rows, samples=lambda inputs, targets: inputs.shape[1])
+        given = list(windowed(task, 3).train_loader)
+        assert [inputs.shape[1] for inputs, _ in given] == [4, 4, 4]
+
+    def test_the_sizes_of_its_loader_still_tell_where_parts_do_not_agree(self):
+        data = [(torch.zeros(3), torch.zeros(()))] * 10
+        loader = DataLoader(
+            data, 4, collate_fn=lambda some: (torch.zeros(9, len(some)), torch.zeros(len(some)))
+        )
+        task = small_task(train_loader=loader)
+        short = windowed(task, 2)
+        assert [task.samples_of(*batch, sizes_of(short.train_loader)) for batch in short.train_loader] == [
+            4,
+            4,
+        ]
 
     def test_the_original_keeps_its_loaders_and_shares_the_rest(self):
         task = small_task()

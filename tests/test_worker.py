@@ -20,7 +20,7 @@ from bench.runner import Job, Plan, describe, launch, probe, slug
 from bench.worker.suites import third_party
 
 SUITES = Path(__file__).parent / "suites"
-SMALL, DEEDS = str(SUITES / "small.py"), str(SUITES / "deeds.py")
+SMALL, DEEDS, BATCHES = (str(SUITES / f"{name}.py") for name in ("small", "deeds", "batches"))
 
 
 def plan_of(workers: Workers, file: str, overrides=None, **schedule) -> Plan:
@@ -176,6 +176,55 @@ class TestDeeds:
         case = Case("deeds", {"device": "cpu", "epochs": 2, "deed": "prints"})
         (log,) = workers.logs.glob(f"{slug(case.id)}.*.log")
         assert log.read_text().count("y") >= 3_000_000
+
+
+@pytest.fixture(scope="module")
+def kinds(workers):
+    """One launch of each kind of batch, by its name."""
+    return {record.case["given"]: record for record in run(workers, plan_of(workers, BATCHES, launches=1))}
+
+
+class TestBatches:
+    @pytest.mark.parametrize("kind", ["pair", "dict", "keywords", "text", "metadata", "no target"])
+    def test_what_can_be_understood_is_measured_with_all_of_its_samples(self, kinds, kind):
+        record = kinds[kind]
+        assert isinstance(record, Measurement), record
+        assert {stage.samples for stage in record.stages} == {(16, 16, 8)}
+        assert record.checks["samples_as_the_loader_says"]
+        assert all(record.checks.values())
+
+    def test_the_loss_is_the_same_however_the_batch_comes(self, kinds):
+        losses = {kind: [stage.loss for stage in kinds[kind].stages[:2]] for kind in ("pair", "dict", "text")}
+        assert losses["pair"] == losses["dict"] == losses["text"]
+
+    def test_a_stage_without_a_loader_has_no_record(self, kinds):
+        assert [stage.stage for stage in kinds["pair"].stages] == ["train", "validate"] * 2
+
+    def test_samples_that_are_not_those_of_the_data_are_seen(self, kinds):
+        assert {stage.samples for stage in kinds["halved"].stages} == {(8, 8, 4)}
+        assert kinds["halved"].checks["samples_as_the_loader_says"] is False
+
+    def test_what_the_task_itself_says_is_not_doubted(self, kinds):
+        assert {stage.samples for stage in kinds["said"].stages} == {(8, 8, 4)}
+        assert "samples_as_the_loader_says" not in kinds["said"].checks
+
+    def test_where_parts_do_not_agree_the_loader_decides(self, kinds):
+        assert {stage.samples for stage in kinds["unclear"].stages} == {(16, 16, 8)}
+
+    @pytest.mark.parametrize(
+        ("kind", "words"),
+        [
+            ("three", "a tuple of 3: Tensor of shape (16, 8), Tensor of shape (16,), float"),
+            ("rows", "a Tensor of shape (16, 8)"),
+        ],
+    )
+    def test_what_cannot_fails_with_one_line_that_says_what_it_was_and_what_helps(self, kinds, kind, words):
+        record = kinds[kind]
+        assert isinstance(record, Failure), record
+        assert record.failure == "error"
+        assert "a batch is (inputs, targets)" in record.message
+        assert words in record.message
+        assert "collate_fn" in record.message
 
 
 class TestForkSafety:

@@ -33,6 +33,7 @@ CAVEATS = (
     "work_differs",  # of a stage, between epochs of one launch or between launches
     "parameters_not_moved",  # by training
     "weights_moved_in_evaluation",
+    "samples_unlike_data",  # a pass had other samples than its loader has: rows of batches may be no samples
     "graph_unexpected",  # an autograd graph where the mode forbids one, or none where it records
     "flops_lower_bound",  # operators that compute, without a formula
     "device_not_profiled",
@@ -44,6 +45,7 @@ CAVEATS = (
 _CHECKS = {
     "parameters_moved_in_training": "parameters_not_moved",
     "weights_kept_in_evaluation": "weights_moved_in_evaluation",
+    "samples_as_the_loader_says": "samples_unlike_data",
     "graph_as_the_mode_says": "graph_unexpected",
 }
 

@@ -25,6 +25,9 @@ _PLAIN = {
     "work_differs": "a stage did not do the same work in each epoch or launch: its times are not comparable",
     "parameters_not_moved": "training moved no parameter: check the optimizer and the learning rate",
     "weights_moved_in_evaluation": "evaluation changed weights or statistics: is a module left in training mode?",
+    "samples_unlike_data": "the batches of an epoch have more or fewer samples than the data set gives, so that "
+    "throughput and mean losses may be wrong: give Task(samples=function of a batch), in a script "
+    "bench.watch(loader, samples=...)",
     "graph_unexpected": "autograd recorded a graph where the mode forbids one, or none where it should",
     "other_device": "the script's model lay on another device than the row says: name its device with --axis "
     "device=NAME, which the script is given as --device=NAME",

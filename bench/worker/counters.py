@@ -9,12 +9,12 @@ validation and test.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -27,6 +27,7 @@ from . import compiled
 from .device_counts import device_counts
 from .flops import computes, formula
 from .memory import MemoryTrace, held, storage, tensors_in
+from .saved import saving
 from .window import windowed
 
 TRAIN_STEPS = 2  # that are counted
@@ -107,6 +108,7 @@ class Counter(Observer):
         self.samples: dict[str, int] = {}
         self.nodes = 0
         self.saved_bytes = 0
+        self.misses_saved = False
         self._operators = operators
         # In this step. Unlike an address, which is used again, a weak reference stands for one storage only.
         self._saved: set[StorageWeakRef] = set()
@@ -167,7 +169,9 @@ def count(build: Callable[[], Task], case: Case, keeps_graph: bool = False) -> C
         task = build()
         with_one_worker(task)
         memory.watch(task)
-        window = windowed(task, TRAIN_STEPS + 1, EVALUATION_STEPS, EVALUATION_STEPS)
+        window = windowed(
+            task, task.accumulation_steps + train_steps(task), EVALUATION_STEPS, EVALUATION_STEPS
+        )
         if keeps_graph:  # now: to the second pass a look at what a node keeps would be an operator
             window = telling(window, graphs)
         fit(window, 1, case.mode, observer=memory)
@@ -175,10 +179,15 @@ def count(build: Callable[[], Task], case: Case, keeps_graph: bool = False) -> C
     asked = device_counts(memory.trace(), memory.made) if task.device.type == "cuda" else {}
     operators = Operators()
     counter = Counter(task, operators)
-    with saved_tensors_hooks(counter.save, lambda tensor: tensor), operators:
-        fit(windowed(task, TRAIN_STEPS), 1, case.mode, observer=counter)
+    with saving(counter), operators:
+        fit(windowed(task, train_steps(task)), 1, case.mode, observer=counter)
     found = gathered(operators, counter, task.model, [task.optimizer], {**measured.totals, **asked}, graphs)
     return dataclasses.replace(found, timeline=measured.timeline)
+
+
+def train_steps(task: Task) -> int:
+    """How many train steps are counted: whole groups of accumulated batches, each with its step of the optimizer."""
+    return -(-TRAIN_STEPS // task.accumulation_steps) * task.accumulation_steps
 
 
 def gathered(
@@ -198,7 +207,7 @@ def gathered(
             "ops": sum(one.calls for one in found),
             "flops": sum(one.flops for one in found),
             "autograd_nodes": counter.nodes,
-            "saved_bytes": counter.saved_bytes,
+            **({} if counter.misses_saved else {"saved_bytes": counter.saved_bytes}),
             "parameter_bytes": held(tensors_in(list(model.parameters()))),
             **({"optimizer_state_bytes": held(tensors_in(states))} if optimizers else {}),
             **totals,
@@ -222,11 +231,13 @@ def telling(task: Task, graphs: list[AutogradGraph]) -> Task:
     """The task with a step that notes the graph of the first loss that has one."""
     plain = task.step
 
-    def step(task: Task, inputs: Any, targets: Any, lap: Lap) -> tuple[Tensor, Tensor]:
-        outputs, loss = plain(task, inputs, targets, lap)
-        if not graphs and loss.grad_fn is not None:
+    @functools.wraps(plain)
+    def step(task: Task, inputs: Any, targets: Any, lap: Lap) -> tuple[Any, Tensor]:
+        made = plain(task, inputs, targets, lap)
+        loss = made[1] if isinstance(made, tuple | list) and len(made) == 2 else None  # else the loop says so
+        if not graphs and isinstance(loss, Tensor) and loss.grad_fn is not None:
             graphs.append(drawn(loss.grad_fn))
-        return outputs, loss
+        return made
 
     return dataclasses.replace(task, step=step)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..training import rows
+from ..batches import samples_in
 
 
 @dataclass
@@ -122,17 +122,5 @@ def rows_of(inputs: Iterable[Any]) -> int:
 
 
 def samples_of(batch: Any) -> int:
-    """How many rows a batch has: those of its last part that tells it, or of the batch itself; 0 where none does."""
-    parts: Iterable[Any] = [batch]
-    if isinstance(batch, tuple | list):
-        parts = [*reversed(batch), batch]
-    elif not isinstance(batch, Tensor | Mapping) and not hasattr(batch, "__len__"):
-        parts = list(getattr(batch, "__dict__", {}).values())
-    for part in parts:
-        if isinstance(part, str | bytes):
-            continue
-        try:
-            return rows(part)
-        except (TypeError, IndexError, StopIteration, KeyError):
-            continue  # a number, say
-    return 0
+    """How many samples a batch has; 0 where it does not tell."""
+    return samples_in(batch) or 0

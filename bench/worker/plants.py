@@ -28,6 +28,10 @@ def add(task: Task, plant: Mapping[str, Any]) -> None:
         add_layer(task)
     elif plant["kind"] == "wait":
         name = f"{plant['stage']}_loader"
+        if getattr(task, name) is None:
+            raise ValueError(f"a wait has no place: the task has no {name}")
+        if getattr(task, name) is None:
+            raise ValueError(f"the task has no {name}, before whose batches a wait could be planted")
         setattr(
             task, name, Slowed(getattr(task, name), plant["every"], waiter(task.device, plant["seconds"]))
         )

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
 from torch.optim import Optimizer
 
 from ..measurement import AutogradGraph, Counts
 from .counters import EVALUATION_STEPS, TRAIN_STEPS, Counter, Operators, drawn, gathered
 from .recorder import TRAIN, Recorder
+from .saved import saving
 
 
 class ScriptCounter(Counter):
@@ -58,7 +58,7 @@ def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
 
     @contextmanager
     def looking() -> Iterator[None]:
-        with saved_tensors_hooks(counter.save, lambda tensor: tensor), operators:
+        with saving(counter), operators:
             yield
 
     recorder = Recorder(

@@ -17,6 +17,7 @@ from typing import Any
 import numpy
 import torch
 
+from ..batches import agrees
 from ..case import Case, Conditions
 from ..errors import BenchError
 from ..measurement import COUNTED, PHASED, SEARCHED, STACKED, TIMED, Failure, Measurement, StageRecord
@@ -187,11 +188,20 @@ def timed(
         clock=timer.name,
         stages=tuple(meter.stages),
         memory=peaks,
-        checks=meter.checks,
+        checks={**meter.checks, **samples_checked(task, meter.stages)},
         costs=costs_of_loop(request, began, built, ended),
         **seen,
     )
     return measurement, (loop_began, loop_ended)
+
+
+def samples_checked(task: Task, stages: Iterable[StageRecord]) -> dict[str, bool]:
+    """Whether each stage had the samples that its loader says, where one says it and the task does not."""
+    if task.samples is not None:
+        return {}
+    found = [agrees(getattr(task, f"{record.stage}_loader"), record.samples) for record in stages]
+    known = [holds for holds in found if holds is not None]
+    return {"samples_as_the_loader_says": all(known)} if known else {}
 
 
 def apart(
@@ -293,9 +303,11 @@ def samples_of(task: Task, trains: bool) -> int | None:
     there = suites.length_of(task.train_loader)
     if trains or there is None:
         return there
-    evaluated = [suites.length_of(loader) for loader in (task.validate_loader, task.test_loader)]
+    evaluated = [
+        suites.length_of(loader) for loader in (task.validate_loader, task.test_loader) if loader is not None
+    ]
     known = [length for length in evaluated if length is not None]
-    return min(there, max(known)) if len(known) == len(evaluated) else None
+    return min(there, max(known)) if known and len(known) == len(evaluated) else None
 
 
 def check_finite(stages: Iterable[StageRecord]) -> None:

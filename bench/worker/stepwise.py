@@ -23,7 +23,7 @@ from . import allocator, compiled
 from .meters import device_synchronizer
 from .session import Diverged, build
 from .suites import check_sizes
-from .window import Window, windowed
+from .window import window, windowed
 
 _SEED = 0  # that of `bench run`
 _ENDLESS = 2**62  # steps: a loader begins again whenever it ends
@@ -42,7 +42,8 @@ class _Last(Observer):
 class Stepper:
     """Each call is one step over a full batch, the next of the loader, and ends when the device is done with it.
 
-    A step of training under the mode `train`, else one of the test stage, with autograd as the mode has it.
+    A step of training under the mode `train`, else one of the test stage (of the validation where there is no test),
+    with autograd as the mode has it.
     """
 
     def __init__(self, task: Task, case: Case, pinned: bool) -> None:
@@ -57,10 +58,15 @@ class Stepper:
         if case.mode == "train":
             self._steps = train_steps(windowed(task, train=_ENDLESS), self._last)
         else:
-            test = Window(task.test_loader, _ENDLESS)
-            self._steps = evaluate_steps(
-                task, "test", test, self._last, GRADIENTS[case.mode], metrics=task.metrics
-            )
+            stage, loader, metrics = "test", task.test_loader, task.metrics
+            if loader is None:
+                stage, loader, metrics = "validate", task.validate_loader, {}
+            if loader is None:
+                raise UsageError(
+                    f"mode {case.mode!r} evaluates: give the Task a test_loader or a validate_loader"
+                )
+            endless = window(task, loader, _ENDLESS)
+            self._steps = evaluate_steps(task, stage, endless, self._last, GRADIENTS[case.mode], metrics)
 
     def __call__(self) -> None:
         try:

@@ -8,20 +8,18 @@ from typing import Any
 
 from torch.optim.lr_scheduler import OneCycleLR
 
-from ..training import Task, rows
+from ..batches import samples_in, sizes_of
+from ..training import Task
 
 
 class Window:
     """The first `steps` full batches of a loader, from its beginning again where it has fewer.
 
-    A batch is full that has as many rows as the first one; `size` tells how many it has.
+    A batch is full that has as many samples as the first one; `size` tells how many it has.
     """
 
     def __init__(
-        self,
-        loader: Iterable[Any],
-        steps: int,
-        size: Callable[[Any], int] = lambda batch: rows(batch[1]),
+        self, loader: Iterable[Any], steps: int, size: Callable[[Any], int | None] = samples_in
     ) -> None:
         self._loader = loader
         self._steps = steps
@@ -42,9 +40,20 @@ class Window:
             if left == before:
                 return  # an empty loader: the loop says so
 
+    def __getattr__(self, name: str) -> Any:
+        if name == "_loader":
+            raise AttributeError(name)  # it is being copied, and has none yet
+        return getattr(self._loader, name)
+
+
+def window(task: Task, loader: Iterable[Any], steps: int) -> Window:
+    """The window of a loader of this task."""
+    sizes = sizes_of(loader)
+    return Window(loader, steps, lambda batch: task.samples_of(*task.pair(batch), sizes))
+
 
 def windowed(task: Task, train: int, validate: int | None = None, test: int | None = None) -> Task:
-    """The task with so many steps a stage; None leaves a stage whole.
+    """The task with so many steps a stage; None leaves a stage whole, and one that the task lacks is still not there.
 
     A one-cycle schedule may be stepped no further than its end, which might come before that of the window.
     """
@@ -52,6 +61,8 @@ def windowed(task: Task, train: int, validate: int | None = None, test: int | No
         task.scheduler.total_steps += train
     steps = {"train_loader": train, "validate_loader": validate, "test_loader": test}
     loaders: dict[str, Any] = {
-        name: Window(getattr(task, name), number) for name, number in steps.items() if number is not None
+        name: window(task, loader, number)
+        for name, number in steps.items()
+        if number is not None and (loader := getattr(task, name)) is not None
     }
     return dataclasses.replace(task, **loaders)
