@@ -70,7 +70,8 @@ class Case:
     axes: Mapping[str, AxisValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "axes", MappingProxyType(dict(self.axes)))
+        axes = {name: plain_value(value) for name, value in self.axes.items()}
+        object.__setattr__(self, "axes", MappingProxyType(axes))
         for name, value in self.axes.items():
             check_value(name, value)
 
@@ -190,6 +191,17 @@ def spell(value: AxisValue) -> str:
         short = f"{value:g}"
         return short if float(short) == value else repr(value)  # two values never share a name
     return value if isinstance(value, str) else str(value)
+
+
+def plain_value(value: Any) -> Any:
+    """A member of an enumeration, a number of numpy's, text of a class of its own: the plain value that it is.
+
+    That is what JSON makes of it on the way to a launch. What is no axis value stays as it is, to be refused.
+    """
+    for kind, plainly in ((str, str.__str__), (int, int.__int__), (float, float.__float__)):
+        if isinstance(value, kind) and not isinstance(value, bool):
+            return plainly(value)
+    return value
 
 
 def check_value(axis: str, value: object) -> None:

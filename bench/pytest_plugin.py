@@ -21,6 +21,8 @@ import pytest
 from . import __version__
 from .case import ALLOCATORS, MAX, AxisValue, Case, spell
 from .errors import BenchError, UsageError
+from .paths import is_own
+from .raised import one_line
 from .report.units import plain
 from .suite import Suite
 
@@ -170,8 +172,6 @@ def cases(suite: Suite) -> list[Case]:
     except UsageError:
         raise
     except Exception as problem:
-        from .worker.suites import one_line
-
         raise UsageError(f"suite {suite.name!r} cannot be expanded: {one_line(problem)}") from None
 
 
@@ -201,11 +201,9 @@ class CaseTest(pytest.Function):
         self, excinfo: pytest.ExceptionInfo[BaseException]
     ) -> Any:
         """What Epochbench says on purpose, alone; of anything else the frames from the user's own code on."""
-        from .worker.suites import FOREIGN
-
         if isinstance(excinfo.value, BenchError):
             return plain(str(excinfo.value))
-        own = [entry.path for entry in excinfo.traceback if not str(entry.path).startswith(FOREIGN)]
+        own = [entry.path for entry in excinfo.traceback if is_own(str(entry.path))]
         if own and not self.config.getoption("fulltrace"):
             excinfo.traceback = excinfo.traceback.cut(path=own[0])
         return super().repr_failure(excinfo)

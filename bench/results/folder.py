@@ -16,6 +16,7 @@ from typing import Any
 from ..case import Case
 from ..errors import ResultsError, UsageError
 from ..measurement import Environment
+from ..paths import is_in
 
 RESULTS = Path("results")
 _GO_WITHOUT = "restore it, or remove it and go without what it says"
@@ -204,5 +205,4 @@ def _git(*arguments: str) -> str:
 
 def shown(path: Path) -> str:
     """A path as it is shown: relative where it lies below the working directory."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative
+    return os.path.relpath(path) if is_in(os.path.abspath(path), [os.getcwd()]) else str(path)
