@@ -204,6 +204,9 @@ def plain_value(value: Any) -> Any:
     return value
 
 
+_LIMIT = 1 << 1024  # from here on no float is as large, and Python does not spell what is much larger
+
+
 def check_value(axis: str, value: object) -> None:
     """Raises UsageError where no case can have this value on this axis."""
     if value is not None and not isinstance(value, str | int | float | bool):
@@ -216,6 +219,8 @@ def check_value(axis: str, value: object) -> None:
         )
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"axis {axis!r}: {value!r} is not a finite number")
+    if isinstance(value, int) and abs(value) >= _LIMIT:
+        raise UsageError(f"axis {axis!r}: a whole number of {value.bit_length()} bits; use a smaller one")
     if axis == "mode" and value not in MODES:
         raise UsageError(f"unknown mode {value!r}; there are {', '.join(MODES)}")
     if axis == "batch_size" and value != MAX:
@@ -290,6 +295,8 @@ class Schedule:
             raise UsageError(f"time-budget must be above 0 seconds, not {self.time_budget:g}")
         if not self.timeout > 0:
             raise UsageError(f"timeout must be above 0 seconds, not {self.timeout:g}")
+        if not 0 <= self.seed < 2**32:  # what numpy takes
+            raise UsageError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}")
 
     @property
     def most(self) -> int:

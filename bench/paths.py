@@ -28,8 +28,12 @@ def is_in(path: str, folders: Iterable[str]) -> bool:
 
 
 def is_own(file: str) -> bool:
-    """Whether a file of code is the user's: neither the interpreter's, an installed package's, nor Epochbench's."""
-    return bool(file) and not file.startswith("<") and not is_in(file, FOREIGN)
+    """Whether a file of code is the user's: neither the interpreter's, an installed package's, nor Epochbench's.
+
+    A path is absolute, as Python has those of modules; `<string>` and `numpy/random/mtrand.pyx`, which a compiled
+    package names, are no files here.
+    """
+    return os.path.isabs(file) and not is_in(file, FOREIGN)
 
 
 def file_name(text: str) -> str:

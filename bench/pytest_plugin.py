@@ -7,6 +7,7 @@ door runs user code in its own process. Torch is imported only once a suite need
 from __future__ import annotations
 
 import ast
+import contextlib
 import fnmatch
 import os
 import re
@@ -93,13 +94,13 @@ def holds_suite(path: Path) -> bool:
     It calls `bench.Suite` at its top level, or a function of its own that does.
     """
     try:
-        source = path.read_text(encoding="utf-8")
-    except (OSError, ValueError):
+        source = path.read_bytes()  # its encoding is for Python to find: a cookie may name it
+    except OSError:
         return False
     try:
         statements = ast.parse(source).body
-    except (SyntaxError, ValueError):
-        return re.search(r"\bbench\b", source) is not None and re.search(r"\bSuite\b", source) is not None
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return re.search(rb"\bbench\b", source) is not None and re.search(rb"\bSuite\b", source) is not None
     makers: set[str] = set()
     for statement in statements:
         match statement:
@@ -147,7 +148,8 @@ class SuiteFile(pytest.Module):
 
         loaded = self.config.stash[_LOADED]
         if self.path not in loaded:
-            found = suites.load(self.path)
+            with as_script(self.path):
+                found = suites.load(self.path)
             loaded[self.path] = sys.modules[suites.module_name(self.path)], found
         suites.check_names([(str(path), suite) for path, (_, found) in loaded.items() for suite in found])
         return loaded[self.path]
@@ -182,7 +184,7 @@ class CaseTest(pytest.Function):
     def of(cls, parent: SuiteFile, suite: Suite, case: Case) -> CaseTest:
         """The test of this case, a child of its file."""
         test = cls.from_parent(
-            parent, name=plain(case.id), callobj=timed(suite, case, parent.config, parent.path.parent)
+            parent, name=plain(case.id), callobj=timed(suite, case, parent.config, parent.path)
         )
         kind = case.device.partition(":")[0]
         register(parent.config, kind)
@@ -216,10 +218,21 @@ class Parameters(dict[str, AxisValue]):
         return None
 
 
-def timed(suite: Suite, case: Case, config: pytest.Config, folder: Path) -> Callable[[Any], None]:
+@contextlib.contextmanager
+def as_script(file: Path) -> Iterator[None]:
+    """What reads a command line finds the file alone on it, and not the words that pytest was given."""
+    before = sys.argv
+    sys.argv = [str(file)]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+def timed(suite: Suite, case: Case, config: pytest.Config, file: Path) -> Callable[[Any], None]:
     """The function of a test: one step of the case, again and again, as pytest-benchmark is told to.
 
-    `folder` is that of the suite, whose `build` may import what lies there.
+    `file` is that of the suite, whose `build` may import what lies beside it.
     """
 
     def run(benchmark: Any) -> None:
@@ -227,11 +240,14 @@ def timed(suite: Suite, case: Case, config: pytest.Config, folder: Path) -> Call
 
         if case.seeks_largest:
             pytest.skip(f"batch_size={MAX}: bench run alone looks for the largest that fits")
-        suites.prefer(folder)
+        suites.prefer(file.parent)
         pins = config.getini(ALLOCATOR) == "pinned"
         benchmark.params, benchmark.param = Parameters(case.used), case.label
         try:
-            with stepwise.prepared(suite, case, pins, warms_up=benchmark.enabled) as step:
+            with (
+                as_script(file),
+                stepwise.prepared(suite, case, pins, warms_up=benchmark.enabled) as step,
+            ):
                 benchmark.group = case.suite
                 benchmark.extra_info |= described(case, step.conditions)
                 benchmark(step)

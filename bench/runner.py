@@ -9,6 +9,7 @@ rounds before: that is how a run that was cut off goes on as if it had not been.
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
 import signal
 import time
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .case import COUNT_THREADS, Apart, AxisValue, Case, Conditions, Schedule
-from .errors import SuiteError
+from .errors import SuiteError, UsageError
 from .logs import last_line
 from .machine.telemetry import Readings
 from .measurement import (
@@ -141,12 +142,13 @@ def suite_files(paths: Sequence[Path] | None) -> list[str]:
     """The suite files that these paths name: a folder stands for its .py files. Raises SuiteError."""
     files: list[str] = []
     for path in paths or [Path("suites")]:
-        if path.is_dir():
+        # os.path says False, where Path raises, of text that is too long to be a path.
+        if os.path.isdir(path):
             found = sorted(file for file in path.glob("*.py") if not file.name.startswith("_"))
             if not found:
                 raise SuiteError(f"folder {path} holds no suite file (*.py)")
             files += [str(file.resolve()) for file in found]
-        elif path.is_file():
+        elif os.path.isfile(path):
             files.append(str(path.resolve()))
         else:
             raise SuiteError(f"suite file {path} does not exist; name a .py file, or a folder of them")
@@ -192,9 +194,18 @@ def describe_script(script: Script, axes: Mapping[str, Sequence[AxisValue]]) -> 
 
 
 def ask_environment(workers: Asks, seed: int) -> Environment:
-    """What the machine and software are, as a launch finds them."""
+    """What the machine and software are, as a launch finds them. Raises UsageError where a process dies of them."""
     request = {"do": "environment", "conditions": workers.conditions.to_json(), "seed": seed}
-    found = workers.ask(request, "environment.log")["environment"]
+    try:
+        found = workers.ask(request, "environment.log")["environment"]
+    except (Died, TimedOut) as end:
+        why = str(end) if isinstance(end, TimedOut) else _ending(end)
+        settings = workers.conditions
+        raise UsageError(
+            f"torch cannot be set up in a process of its own with {settings.threads} threads and the {settings.allocator} "
+            f"allocator: {why}; try --threads 1, or --allocator system",
+            end.log,
+        ) from None
     # Asking may have shown that fork is not sound.
     return Environment.from_json({**found, "start_method": workers.conditions.start_method})
 

@@ -38,7 +38,7 @@ def test_a_folder_beside_one_that_is_not_the_users_is_theirs(folder):
     assert is_own(os.path.join(f"{folder}marks", "workload.py"))
 
 
-@pytest.mark.parametrize("file", ["", "<string>", "<frozen runpy>"])
+@pytest.mark.parametrize("file", ["", "<string>", "<frozen runpy>", "numpy/random/mtrand.pyx"])
 def test_what_has_no_file_is_not_the_users(file):
     assert not is_own(file)
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..case import Case
+from ..case import Case, is_text
 from ..errors import ResultsError, UsageError
 from ..measurement import Environment
 from ..paths import is_in
@@ -115,6 +115,8 @@ def create(now: datetime, out: Path | None = None, root: Path = RESULTS) -> RunF
     Raises ResultsError where it cannot be made or written to.
     """
     path = out if out is not None else root / run_name(now, git_commit(), socket.gethostname())
+    if not is_text(str(path)):
+        raise ResultsError(f"{str(path)!r} is no text that tables can name; name another folder with --out")
     try:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise ResultsError(f"{path} exists and is not an empty folder; name another with --out")
