@@ -70,7 +70,8 @@ class Case:
     axes: Mapping[str, AxisValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "axes", MappingProxyType(dict(self.axes)))
+        axes = {name: plain_value(value) for name, value in self.axes.items()}
+        object.__setattr__(self, "axes", MappingProxyType(axes))
         for name, value in self.axes.items():
             check_value(name, value)
 
@@ -192,6 +193,20 @@ def spell(value: AxisValue) -> str:
     return value if isinstance(value, str) else str(value)
 
 
+def plain_value(value: Any) -> Any:
+    """A member of an enumeration, a number of numpy's, text of a class of its own: the plain value that it is.
+
+    That is what JSON makes of it on the way to a launch. What is no axis value stays as it is, to be refused.
+    """
+    for kind, plainly in ((str, str.__str__), (int, int.__int__), (float, float.__float__)):
+        if isinstance(value, kind) and not isinstance(value, bool):
+            return plainly(value)
+    return value
+
+
+_LIMIT = 1 << 1024  # from here on no float is as large, and Python does not spell what is much larger
+
+
 def check_value(axis: str, value: object) -> None:
     """Raises UsageError where no case can have this value on this axis."""
     if value is not None and not isinstance(value, str | int | float | bool):
@@ -204,6 +219,8 @@ def check_value(axis: str, value: object) -> None:
         )
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"axis {axis!r}: {value!r} is not a finite number")
+    if isinstance(value, int) and abs(value) >= _LIMIT:
+        raise UsageError(f"axis {axis!r}: a whole number of {value.bit_length()} bits; use a smaller one")
     if axis == "mode" and value not in MODES:
         raise UsageError(f"unknown mode {value!r}; there are {', '.join(MODES)}")
     if axis == "batch_size" and value != MAX:
@@ -278,6 +295,8 @@ class Schedule:
             raise UsageError(f"time-budget must be above 0 seconds, not {self.time_budget:g}")
         if not self.timeout > 0:
             raise UsageError(f"timeout must be above 0 seconds, not {self.timeout:g}")
+        if not 0 <= self.seed < 2**32:  # what numpy takes
+            raise UsageError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}")
 
     @property
     def most(self) -> int:

@@ -7,6 +7,7 @@ door runs user code in its own process. Torch is imported only once a suite need
 from __future__ import annotations
 
 import ast
+import contextlib
 import fnmatch
 import os
 import re
@@ -22,6 +23,8 @@ from . import __version__
 from .alias import OTHER, OWN, somebody_elses
 from .case import ALLOCATORS, MAX, AxisValue, Case, spell
 from .errors import BenchError, UsageError
+from .paths import is_own
+from .raised import one_line
 from .report.units import plain
 from .suite import Suite
 
@@ -93,14 +96,14 @@ def holds_suite(path: Path) -> bool:
     where that is a package or module of somebody else's.
     """
     try:
-        source = path.read_text(encoding="utf-8")
-    except (OSError, ValueError):
+        source = path.read_bytes()  # its encoding is for Python to find: a cookie may name it
+    except OSError:
         return False
     try:
         statements = ast.parse(source).body
-    except (SyntaxError, ValueError):
-        return all(re.search(rf"\b({word})\b", source) for word in (f"{OWN}|{OTHER}", "Suite"))
-    theirs = re.search(rf"\b{OTHER}\b", source) and somebody_elses([str(path.parent), ""])
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return all(re.search(rf"\b({word})\b".encode(), source) for word in (f"{OWN}|{OTHER}", "Suite"))
+    theirs = re.search(rf"\b{OTHER}\b".encode(), source) and somebody_elses([str(path.parent), ""])
     names = (OWN,) if theirs else (OWN, OTHER)
     doors = {door for name in names for door in (name, f"{name}.suite")}
     makers: set[str] = set()
@@ -149,7 +152,8 @@ class SuiteFile(pytest.Module):
 
         loaded = self.config.stash[_LOADED]
         if self.path not in loaded:
-            found = suites.load(self.path)
+            with as_script(self.path):
+                found = suites.load(self.path)
             loaded[self.path] = sys.modules[suites.module_name(self.path)], found
         suites.check_names([(str(path), suite) for path, (_, found) in loaded.items() for suite in found])
         return loaded[self.path]
@@ -174,8 +178,6 @@ def cases(suite: Suite) -> list[Case]:
     except UsageError:
         raise
     except Exception as problem:
-        from .worker.suites import one_line
-
         raise UsageError(f"suite {suite.name!r} cannot be expanded: {one_line(problem)}") from None
 
 
@@ -186,7 +188,7 @@ class CaseTest(pytest.Function):
     def of(cls, parent: SuiteFile, suite: Suite, case: Case) -> CaseTest:
         """The test of this case, a child of its file."""
         test = cls.from_parent(
-            parent, name=plain(case.id), callobj=timed(suite, case, parent.config, parent.path.parent)
+            parent, name=plain(case.id), callobj=timed(suite, case, parent.config, parent.path)
         )
         kind = case.device.partition(":")[0]
         register(parent.config, kind)
@@ -205,11 +207,9 @@ class CaseTest(pytest.Function):
         self, excinfo: pytest.ExceptionInfo[BaseException]
     ) -> Any:
         """What Epochbench says on purpose, alone; of anything else the frames from the user's own code on."""
-        from .worker.suites import FOREIGN
-
         if isinstance(excinfo.value, BenchError):
             return plain(str(excinfo.value))
-        own = [entry.path for entry in excinfo.traceback if not str(entry.path).startswith(FOREIGN)]
+        own = [entry.path for entry in excinfo.traceback if is_own(str(entry.path))]
         if own and not self.config.getoption("fulltrace"):
             excinfo.traceback = excinfo.traceback.cut(path=own[0])
         return super().repr_failure(excinfo)
@@ -222,10 +222,21 @@ class Parameters(dict[str, AxisValue]):
         return None
 
 
-def timed(suite: Suite, case: Case, config: pytest.Config, folder: Path) -> Callable[[Any], None]:
+@contextlib.contextmanager
+def as_script(file: Path) -> Iterator[None]:
+    """What reads a command line finds the file alone on it, and not the words that pytest was given."""
+    before = sys.argv
+    sys.argv = [str(file)]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+def timed(suite: Suite, case: Case, config: pytest.Config, file: Path) -> Callable[[Any], None]:
     """The function of a test: one step of the case, again and again, as pytest-benchmark is told to.
 
-    `folder` is that of the suite, whose `build` may import what lies there.
+    `file` is that of the suite, whose `build` may import what lies beside it.
     """
 
     def run(benchmark: Any) -> None:
@@ -233,11 +244,14 @@ def timed(suite: Suite, case: Case, config: pytest.Config, folder: Path) -> Call
 
         if case.seeks_largest:
             pytest.skip(f"batch_size={MAX}: bench run alone looks for the largest that fits")
-        suites.prefer(folder)
+        suites.prefer(file.parent)
         pins = config.getini(ALLOCATOR) == "pinned"
         benchmark.params, benchmark.param = Parameters(case.used), case.label
         try:
-            with stepwise.prepared(suite, case, pins, warms_up=benchmark.enabled) as step:
+            with (
+                as_script(file),
+                stepwise.prepared(suite, case, pins, warms_up=benchmark.enabled) as step,
+            ):
                 benchmark.group = case.suite
                 benchmark.extra_info |= described(case, step.conditions)
                 benchmark(step)

@@ -9,10 +9,10 @@ rounds before: that is how a run that was cut off goes on as if it had not been.
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
 import signal
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .case import COUNT_THREADS, Apart, AxisValue, Case, Conditions, Schedule
-from .errors import SuiteError
+from .errors import SuiteError, UsageError
 from .logs import last_line
 from .machine.telemetry import Readings
 from .measurement import (
@@ -35,6 +35,7 @@ from .measurement import (
     Measurement,
 )
 from .nursery import Died, TimedOut
+from .paths import file_name
 from .script import Script, column
 from .suite import Expansion
 
@@ -141,12 +142,13 @@ def suite_files(paths: Sequence[Path] | None) -> list[str]:
     """The suite files that these paths name: a folder stands for its .py files. Raises SuiteError."""
     files: list[str] = []
     for path in paths or [Path("suites")]:
-        if path.is_dir():
+        # os.path says False, where Path raises, of text that is too long to be a path.
+        if os.path.isdir(path):
             found = sorted(file for file in path.glob("*.py") if not file.name.startswith("_"))
             if not found:
                 raise SuiteError(f"folder {path} holds no suite file (*.py)")
             files += [str(file.resolve()) for file in found]
-        elif path.is_file():
+        elif os.path.isfile(path):
             files.append(str(path.resolve()))
         else:
             raise SuiteError(f"suite file {path} does not exist; name a .py file, or a folder of them")
@@ -156,13 +158,33 @@ def suite_files(paths: Sequence[Path] | None) -> list[str]:
 def describe(
     workers: Asks, files: Sequence[str], overrides: Mapping[str, Sequence[AxisValue]]
 ) -> list[SuiteListing]:
-    """The suites of these files, expanded for this machine. Raises UsageError as the worker worded it."""
+    """The suites of these files, expanded for this machine.
+
+    Raises UsageError as the worker worded it, and SuiteError for a file that ended the process which read it.
+    """
     request = {"do": "describe", "files": list(files), "overrides": dict(overrides)}
-    answer = workers.ask(request, "describe.log")
+    try:
+        answer = workers.ask(request, "describe.log")
+    except (Died, TimedOut) as end:
+        if len(files) > 1:
+            for file in files:  # which of them it was
+                describe(workers, [file], overrides)
+        raise _unread(files, end) from None
     return [
         SuiteListing(suite["name"], suite["file"], Expansion.from_json(suite), tuple(suite["columns"]))
         for suite in answer["suites"]
     ]
+
+
+def _unread(files: Sequence[str], end: Died | TimedOut) -> SuiteError:
+    """What the end of the process that read suite files amounts to."""
+    what = f"suite file {files[0]}" if len(files) == 1 else f"suite files {', '.join(files)}"
+    if isinstance(end, TimedOut):
+        why = f"{what} was not read: {end}; what takes long belongs into build, which runs when a case is measured"
+    else:
+        why = f"{what} ended the process that reads it ({_ending(end)}); it must import without that"
+    last = last_line(end.log)
+    return SuiteError(f"{why}; the last line it printed: {last}" if last else why, end.log)
 
 
 def describe_script(script: Script, axes: Mapping[str, Sequence[AxisValue]]) -> list[SuiteListing]:
@@ -172,9 +194,18 @@ def describe_script(script: Script, axes: Mapping[str, Sequence[AxisValue]]) -> 
 
 
 def ask_environment(workers: Asks, seed: int) -> Environment:
-    """What the machine and software are, as a launch finds them."""
+    """What the machine and software are, as a launch finds them. Raises UsageError where a process dies of them."""
     request = {"do": "environment", "conditions": workers.conditions.to_json(), "seed": seed}
-    found = workers.ask(request, "environment.log")["environment"]
+    try:
+        found = workers.ask(request, "environment.log")["environment"]
+    except (Died, TimedOut) as end:
+        why = str(end) if isinstance(end, TimedOut) else _ending(end)
+        settings = workers.conditions
+        raise UsageError(
+            f"torch cannot be set up in a process of its own with {settings.threads} threads and the {settings.allocator} "
+            f"allocator: {why}; try --threads 1, or --allocator system",
+            end.log,
+        ) from None
     # Asking may have shown that fork is not sound.
     return Environment.from_json({**found, "start_method": workers.conditions.start_method})
 
@@ -299,7 +330,7 @@ def launch(
     `threads` are those of the workers, or of all counts launches, if not given.
     """
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
-    log = f"{slug(job.case.id)}.{job.kind}.{job.round}.log"
+    log = f"{file_name(job.case.id)}.{job.kind}.{job.round}.log"
     request = {
         "do": "launch",
         "case": job.case.to_json(),
@@ -376,9 +407,15 @@ def _fate(end: Died | TimedOut, timeout: float) -> tuple[str, str]:
         return "timeout", f"no result within {timeout:g} s, killed; give it longer with --timeout{said}"
     if end.starved and end.status == -signal.SIGKILL:
         return "out_of_memory", _STARVED
-    if end.status < 0:
-        return "crash", f"killed by {_signal_name(-end.status)}"
-    return "crash", f"ended with exit code {end.status} and no result"
+    return "crash", _ending(end) if end.status < 0 else f"{_ending(end)} and no result"
+
+
+def _ending(end: Died) -> str:
+    if end.starved and end.status == -signal.SIGKILL:
+        return _STARVED
+    return (
+        f"killed by {_signal_name(-end.status)}" if end.status < 0 else f"ended with exit code {end.status}"
+    )
 
 
 def _signal_name(number: int) -> str:
@@ -386,14 +423,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"  # a real-time one has no name
-
-
-def file_name(text: str) -> str:
-    """Text as a file name that no other text has."""
-    plain = slug(text)[:100]
-    return plain if plain == text else f"{plain}-{zlib.crc32(text.encode()):08x}"
-
-
-def slug(text: str) -> str:
-    """Text as a file name: what is neither letter, digit, '-', '_', '=' nor '.' becomes '-'."""
-    return "".join(c if c.isalnum() or c in "-_=." else "-" for c in text)[:150]

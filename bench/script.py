@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -83,8 +84,8 @@ class Script:
 
 def script(path: Path, arguments: Sequence[str], axes: Sequence[str]) -> Script:
     """The script of a command line, `axes` as --axis names them. Raises UsageError for one that there is not."""
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
+    if not os.path.isfile(path):  # where Path raises of text that is too long to be a path
+        what = "is a folder" if os.path.isdir(path) else "does not exist"
         raise SuiteError(f"script {path} {what}; name a Python file: --script train.py")
     if path.suffix != ".py":
         raise SuiteError(f"script {path} is no Python file; its name ends in .py")

@@ -10,10 +10,12 @@ import itertools
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
-from .case import DEFAULTS, RESERVED, AxisValue, Case, check_value, spell, unused_axes
+from .case import DEFAULTS, RESERVED, AxisValue, Case, check_value, plain_value, spell, unused_axes
 from .errors import SuiteError, UsageError
+from .raised import detail_of, one_line, where
 
 AVAILABLE = "available"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -44,9 +46,18 @@ class Suite:
             raise SuiteError(f"suite name {self.name!r}: use letters, digits, '-', '_' and '.'")
         if not callable(self.build):
             raise SuiteError(f"suite {self.name!r}: build must be a function of a case")
+        if self.exclude is not None and not callable(self.exclude):
+            raise SuiteError(f"suite {self.name!r}: exclude must be a function of a case, or None")
+        for name in ("axes", "choices"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise SuiteError(f"suite {self.name!r}: {name} maps the name of an axis to its values")
+        # Read once: a generator would be over, and a list of the user's may change.
+        axes = {axis: _read(values) for axis, values in self.axes.items()}
+        object.__setattr__(self, "axes", MappingProxyType(axes))
+        object.__setattr__(self, "columns", _read(self.columns))
         for axis, values in self.axes.items():
             self._check_axis(axis, values)
-        if isinstance(self.columns, str) or not all(isinstance(name, str) for name in self.columns):
+        if not isinstance(self.columns, tuple) or not all(isinstance(name, str) for name in self.columns):
             raise SuiteError(
                 f"suite {self.name!r}: columns is a list of metrics, such as ['train.step_time']"
             )
@@ -61,7 +72,7 @@ class Suite:
             if axis == "device" and values == AVAILABLE:
                 return
             raise SuiteError(f"{where}: give a list of values, such as [{values!r}]")
-        if not isinstance(values, Iterable) or not list(values):
+        if not isinstance(values, tuple) or not values:
             raise SuiteError(f"{where}: give a list with at least one value")
         for value in values:
             try:
@@ -154,7 +165,25 @@ class Suite:
     def _exclusion(self, case: Case, devices: Sequence[str]) -> str | None:
         if case.device not in devices:
             return _why_not(case.device, devices)
-        return self.exclude(case) if self.exclude is not None else None
+        if self.exclude is None:
+            return None
+        try:
+            reason = self.exclude(case)
+        except UsageError:
+            raise
+        except (Exception, SystemExit) as problem:
+            raise SuiteError(
+                f"suite {self.name!r}: exclude raised {one_line(problem)} at {where(problem) or 'a place unknown'} "
+                f"for {case.id}",
+                detail_of(problem),
+            ) from None
+        if reason is None or reason is False:  # as `case.batch_size > 512 and "too large"` has it
+            return None
+        if not isinstance(reason, str):
+            raise SuiteError(
+                f"suite {self.name!r}: exclude gave {reason!r:.60} for {case.id}; return the reason as text, or None"
+            )
+        return reason
 
 
 @dataclass
@@ -180,6 +209,13 @@ class Expansion:
             collapsed={(mode, tuple(axes)): count for mode, axes, count in data["collapsed"]},
             excluded=[(case, reason) for case, reason in data["excluded"]],
         )
+
+
+def _read(values: Any) -> Any:
+    """What can be gone through, as a tuple of plain values; anything else, text among it, as it is."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        return values
+    return tuple(map(plain_value, values))
 
 
 def _full_name(device: AxisValue, devices: Sequence[str]) -> AxisValue:

@@ -18,8 +18,8 @@ HOUSE = ROOT / "bench"
 
 # A room imports from the floors below its own, the ground floor first. `bench` is the front door.
 FLOORS = (
-    ("errors", "alias"),
-    ("case", "signals", "logs"),
+    ("errors", "alias", "paths"),
+    ("case", "signals", "logs", "raised"),
     ("suite", "measurement"),
     ("selection", "analysis", "script"),
     ("readers", "thresholds"),
@@ -40,8 +40,8 @@ SEES = {
     "watch": (),  # it runs in the user's scripts
     "tasks": ("errors", "case", "training"),
     "worker": (
-        *("errors", "alias", "case", "logs", "suite", "script", "measurement", "batches", "training", "watch"),
-        "tasks",
+        *("errors", "alias", "paths", "case", "logs", "raised", "suite", "script", "measurement", "batches"),
+        *("training", "watch", "tasks"),
     ),
     "templates": ("bench", "training"),  # what `bench init` writes: a suite, as users write one
     "bench": (
@@ -56,7 +56,7 @@ SEES = {
     "as_bench": ("alias",),  # what is installed as the package `bench`
     "__main__": ("cli",),
     # The other door: it runs user code in its own process, through the rooms that do.
-    "pytest_plugin": ("bench", "errors", "alias", "case", "suite", "worker", "report"),
+    "pytest_plugin": ("bench", "errors", "alias", "paths", "case", "raised", "suite", "worker", "report"),
 }
 
 # Who alone imports a module; `batches` knows nothing else, and `training` nothing else but `batches`.

@@ -72,7 +72,7 @@ UNUSABLE = {
     "Suite(name='a', build=print)": "holds no suite; make one",
     "a = Suite(name='a', build=print, axes={'mode': ['fast']})": "unknown mode 'fast'; there are train, eval",
     "a = Suite(name='a', build=print, axes={'device': ['cpu']}, exclude=lambda case: 1 / 0)": (
-        "suite 'a' cannot be expanded: ZeroDivisionError: division by zero"
+        "suite 'a': exclude raised ZeroDivisionError: division by zero at "
     ),
     "b = Suite(name='tiny', build=print)": "two suites are named 'tiny'",
 }
@@ -384,7 +384,7 @@ def test_warm_up_is_left_out_where_nothing_is_timed(enabled, calls):
         return small_task(step=lambda *given: made.append(1) or forward_and_loss(*given))
 
     suite, fixture = Suite(name="mine", build=build), Fixture(enabled)
-    timed(suite, Case("mine"), Config(), Path(__file__).parent)(fixture)
+    timed(suite, Case("mine"), Config(), Path(__file__))(fixture)
     assert len(made) == calls, "three batches to train on, two to validate, two to test, and the step"
     assert len(fixture.steps) == 1
     assert (fixture.group, fixture.extra_info["allocator"]) == ("mine", "unpinned")
@@ -439,10 +439,33 @@ def test_a_class_of_their_own_bench_makes_none(tmp_path, monkeypatch, text, thei
     assert holds_suite(place) is holds
 
 
-def test_what_cannot_be_read_holds_none(tmp_path):
-    (tmp_path / "latin.py").write_bytes(b"# \xe9\nfrom bench import Suite\nSuite()")
-    assert not holds_suite(tmp_path / "latin.py")
+@pytest.mark.parametrize("cookie", ["# coding: latin-1\n", ""])
+def test_the_encoding_of_a_file_is_for_python_to_say(tmp_path, cookie):
+    """Without a cookie this is a syntax error: it is collected, so that it is said."""
+    place = tmp_path / "latin.py"
+    place.write_bytes(f"{cookie}from bench import Suite\nSuite(name='caf\xe9')".encode("latin-1"))
+    assert holds_suite(place)
+
+
+def test_what_is_not_there_holds_none(tmp_path):
     assert not holds_suite(tmp_path / "gone.py")
+    (tmp_path / "folder.py").mkdir()
+    assert not holds_suite(tmp_path / "folder.py")
+
+
+READS_A_COMMAND_LINE = """
+import argparse
+parser = argparse.ArgumentParser()
+parser.add_argument("--width", type=int, default=3)
+WIDTH = parser.parse_args().width
+from bench import Suite
+suite = Suite(name="worded", build=print, axes={"device": ["cpu"], "width": [WIDTH]})
+"""
+
+
+def test_a_suite_that_reads_a_command_line_does_not_find_that_of_pytest(project):
+    project.write("suites/worded.py", READS_A_COMMAND_LINE)
+    assert "suites/worded.py::worded/device=cpu/width=3" in project.collected()
 
 
 def test_the_tests_of_this_repository_are_no_suites(tmp_path):

@@ -10,7 +10,7 @@ from bench.case import COUNT_THREADS, Apart, Case, Conditions, Schedule
 from bench.machine.telemetry import Readings
 from bench.measurement import COUNTED, PHASED, PROFILED, STACKED, TIMED, Failure, Measurement
 from bench.nursery import Died, TimedOut
-from bench.runner import Job, Plan, launch, run, slug
+from bench.runner import Job, Plan, launch, run
 
 CASES = [Case("story", {"device": "cpu", "width": width}) for width in (1, 2, 3, 4)]
 ON_DEVICE = Case("story", {"device": "cuda:0", "width": 1})
@@ -254,8 +254,3 @@ class TestTelemetry:
         record = launch(Told({CASES[0].id: [Died(-9)]}), plan(), Job(CASES[0], TIMED, 1, 1), watcher)
         assert watcher.seen == [4711, None]
         assert record.telemetry == {"rss_peak": 5.0}
-
-
-def test_a_slug_is_a_file_name():
-    assert slug("a/b=c: d*") == "a-b=c--d-"
-    assert len(slug("x" * 1000)) == 150

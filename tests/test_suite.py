@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import enum
 import json
 import runpy
 from pathlib import Path
@@ -114,6 +115,69 @@ def test_an_optimizer_that_is_excluded_takes_no_evaluation_case_with_it(order):
         "mine/device=cpu/optimizer=adam/mode=train",
     ]
     assert expansion.excluded == [("mine/device=cpu/optimizer=sgd/mode=train", "no sgd here")]
+
+
+@pytest.mark.parametrize(
+    ("exclude", "says"),
+    [
+        (lambda case: 1 / 0, "exclude raised ZeroDivisionError: division by zero at"),
+        (lambda case: case["nothing"], "exclude raised KeyError"),
+        (lambda case: exit(3), "exclude raised SystemExit: 3 at"),
+        (lambda case: case.batch_size > 16, "exclude gave True for mine/device=cpu/batch_size=32/"),
+        (lambda case: 0, "exclude gave 0 for"),
+    ],
+)
+def test_an_exclude_that_fails_is_named_with_its_line_and_the_case(exclude, says):
+    with pytest.raises(SuiteError) as found:
+        suite(exclude=exclude).expand()
+    assert "suite 'mine': " in str(found.value)
+    assert says in str(found.value)
+    assert "mine/device=cpu/batch_size=32/optimizer=sgd" in str(found.value)
+    if "raised" in says:
+        assert f"{__file__}:{exclude.__code__.co_firstlineno}" in str(found.value)
+        assert "Traceback" in found.value.detail
+
+
+def test_an_exclude_that_says_what_it_means_in_its_own_words_is_left_alone():
+    def exclude(case):
+        raise UsageError("torch is too old")
+
+    with pytest.raises(UsageError, match="^torch is too old$"):
+        suite(exclude=exclude).expand()
+
+
+@pytest.mark.parametrize("nothing", [None, False])
+def test_no_reason_excludes_nothing(nothing):
+    """`case.batch_size > 512 and "too large"` gives False."""
+    assert len(suite(exclude=lambda case: nothing).expand().cases) == 4
+
+
+def test_values_are_read_once_and_kept():
+    """A generator is over after the first look; a list of the user's may change later."""
+    rates = [0.1, 0.2]
+    once = suite(axes={"learning_rate": rates, "width": (n for n in (1, 2))}, columns=(c for c in ["x"]))
+    rates.clear()
+    assert len(once.expand().cases) == len(once.expand().cases) == 4
+    assert list(once.columns) == ["x"]
+
+
+class Colour(enum.StrEnum):
+    RED = "red"
+
+
+class Width(enum.IntEnum):
+    WIDE = 512
+
+
+def test_a_value_of_a_type_of_its_own_is_the_plain_one_from_the_beginning():
+    """A launch gets what JSON has made of it: `exclude` must not see anything else, and no method of it runs."""
+    seen = []
+    expansion = suite(
+        axes={"colour": [Colour.RED], "width": [Width.WIDE]},
+        exclude=lambda case: seen.append([type(value) for value in case.axes.values()]),
+    ).expand()
+    assert ids(expansion) == ["mine/device=cpu/colour=red/width=512"]
+    assert seen == [[str, str, int]]
 
 
 def test_no_combination_is_lost_without_a_word():

@@ -20,7 +20,7 @@ from bench.training import forward_and_loss
 from bench.worker import traces
 from bench.worker.marks import NAME, OUTSIDE, Mark
 from bench.worker.profiler import Wishes, profiled
-from bench.worker.suites import FOREIGN
+from bench.paths import HARNESS
 from bench.worker.traces import TooLarge, cleaned, folded, nameless, ranges, write
 
 HERE = {"ph": "X", "pid": 1, "tid": 1}
@@ -204,7 +204,7 @@ class TestFolded:
         "own",
         [
             "bench/training.py(129): train",
-            f"{FOREIGN[-1]}/training.py(9): evaluate",
+            f"{HARNESS}/training.py(9): evaluate",
             "ProfilerStep#8",
             f"{NAME}77",
         ],
@@ -221,7 +221,7 @@ class TestFolded:
             "torch/autograd/profiler.py(700): __enter__",
             "torch/profiler/profiler.py(800): step",
             "bench/worker/marks.py(50): mark",
-            f"{FOREIGN[-1]}/worker/marks.py(50): mark",
+            f"{HARNESS}/worker/marks.py(50): mark",
             "bench/worker/profiler.py(70): step",
         ],
     )
@@ -402,7 +402,7 @@ class TestStacks:
         assert any(re.match(r"train;backward;.*aten::mm", line) for line in lines)
 
     @pytest.mark.parametrize(
-        "own", ["bench/", FOREIGN[-1], "profiler.py", NAME, "ProfilerStep", "_record_function", " at 0x"]
+        "own", ["bench/", HARNESS, "profiler.py", NAME, "ProfilerStep", "_record_function", " at 0x"]
     )
     def test_neither_epochbench_nor_the_profiler_is_in_them(self, lines, own):
         assert not [line for line in lines if own in line]

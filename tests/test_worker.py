@@ -16,7 +16,8 @@ from bench.cli.options import conditions
 from bench.errors import UsageError
 from bench.measurement import TIMED, Failure, Measurement
 from bench.nursery import Refused, Workers
-from bench.runner import Job, Plan, describe, launch, probe, slug
+from bench.paths import file_name
+from bench.runner import Job, Plan, describe, launch, probe
 from bench.worker.suites import third_party
 
 SUITES = Path(__file__).parent / "suites"
@@ -174,7 +175,7 @@ class TestDeeds:
     def test_what_user_code_prints_goes_to_the_log_of_its_launch(self, deeds, workers):
         assert deeds  # the launches that wrote it
         case = Case("deeds", {"device": "cpu", "epochs": 2, "deed": "prints"})
-        (log,) = workers.logs.glob(f"{slug(case.id)}.*.log")
+        (log,) = workers.logs.glob(f"{file_name(case.id)}.*.log")
         assert log.read_text().count("y") >= 3_000_000
 
 

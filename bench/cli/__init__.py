@@ -16,7 +16,7 @@ import typer
 
 from ..errors import HarnessFault, Interrupted, UsageError
 from ..report.units import plain
-from . import ab, bisect, compare, doctor, init, inspect, listing, profile, run, selftest
+from . import ab, bisect, compare, doctor, init, inspect, listing, profile, run, selftest, streams
 
 USAGE, FAULT, INTERRUPTED = 2, 70, 130
 
@@ -48,9 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def exit_code(arguments: list[str]) -> int:
     """Runs a command; whatever it raises becomes one line on standard error and an exit code."""
-    debug = "--debug" in arguments
+    streams.open_all()
+    with streams.lossy_errors():
+        return _exit_code(arguments, debug="--debug" in arguments)
+
+
+def _exit_code(arguments: list[str], debug: bool) -> int:
     try:
-        return int(app(arguments, standalone_mode=False) or 0)
+        code = int(app(arguments, standalone_mode=False) or 0)
+        sys.stdout.flush()  # here, where an output that takes no more can still be said
+        return code
     except UsageError as problem:
         return _say(str(problem), USAGE, problem.detail if debug else "")
     except Interrupted as stop:
@@ -58,12 +65,17 @@ def exit_code(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone (`bench list | head`): nothing is left to say, nor to flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
+        return _unread()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # which typer makes a 1 of, the code of a regression
+            return _unread()
+        raise
     except HarnessFault as fault:
         return _say(_report(str(fault)), FAULT, fault.detail if debug else "")
     except Exception as problem:
+        if isinstance(problem, OSError) and problem.filename is None and (refused := streams.refused()):
+            streams.write_nowhere()
+            return _say(f"standard output cannot be written: {refused}; give it a place that has room", USAGE)
         # typer's own errors (a misspelt flag) know how to word themselves; their class is not public.
         worded = getattr(problem, "format_message", None)
         if worded is not None:
@@ -73,6 +85,12 @@ def exit_code(arguments: list[str]) -> int:
         return _say(
             _report(f"{type(problem).__name__}: {problem}"), FAULT, traceback.format_exc() if debug else ""
         )
+
+
+def _unread() -> int:
+    """Whoever read our output has gone (`bench list | head`): nothing is left to say, nor to flush."""
+    streams.write_nowhere()
+    return 0
 
 
 def _report(what: str) -> str:

@@ -12,9 +12,9 @@ import typer
 from ..case import Apart, Schedule
 from ..errors import UsageError
 from ..nursery import Workers
+from ..paths import file_name
 from ..report.units import plain, plain_json
 from ..results import folder as folders
-from ..runner import file_name
 from ..signals import stoppable
 from .measuring import Wishes, finish, into_folder, lock, planned
 from .options import (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -221,7 +222,7 @@ def _new_folder(place: Path | None, kind: str) -> Path:
     """The folder of the A/B, with that of each side in it."""
     named = folders.run_name(datetime.now(UTC), folders.git_commit(), socket.gethostname())
     top = place if place is not None else folders.RESULTS / f"{named}-{kind}"
-    if top.exists() and (not top.is_dir() or any(top.iterdir())):
+    if os.path.lexists(top) and (not os.path.isdir(top) or os.listdir(top)):
         raise UsageError(f"{top} exists and is not an empty folder; name another with --out")
     for name in NAMES:
         folders.create(datetime.now(UTC), top / name)
@@ -271,7 +272,7 @@ def _cases(side: Side, files: Sequence[str], request: Request) -> list[Case]:
 def _cases_of_script(side: Side, script: Script, request: Request) -> list[Case]:
     """The cases of a script as the tree of a side has it; none where that has no such file."""
     path = Path(side.tree.path(script.path))
-    if not path.is_file():
+    if not os.path.isfile(path):
         return []
     side.plan.script = dataclasses.replace(script, path=str(path)).with_axes(side.version.axes)
     axes = {column(name): values for name, values in request.overrides.items()}

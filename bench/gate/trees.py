@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..paths import is_in
 
 _MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 
@@ -32,8 +33,10 @@ class Tree:
 
     def path(self, file: str) -> str:
         """A file of the user's tree as this one has it; what lies elsewhere is the same on both sides."""
-        relative = os.path.relpath(os.path.realpath(file), self.home)
-        return file if relative.startswith("..") else str(self.root / relative)
+        real = os.path.realpath(file)
+        if not is_in(real, [str(self.home)]):
+            return file
+        return os.path.normpath(self.root / os.path.relpath(real, self.home))
 
     def to_json(self, other: Tree) -> dict[str, Any]:
         """As a worker is told of it: code of the `other` side, or of the user's tree, must not come in."""

@@ -48,7 +48,7 @@ def told_apart(arguments: Sequence[str]) -> tuple[list[Version], list[Path]]:
         version = parse(text)
         if version is not None:
             sides.append(version)
-        elif _LOOKS_LIKE_A_SIDE.match(text) and not Path(text).exists():
+        elif _LOOKS_LIKE_A_SIDE.match(text) and not os.path.exists(text):
             raise UsageError(
                 f"{text!r} is neither a side nor a suite; a side is ref=REV, worktree, python=PATH, env:NAME=VALUE "
                 f"or set:AXIS=VALUE"

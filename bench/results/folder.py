@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..case import Case
+from ..case import Case, is_text
 from ..errors import ResultsError, UsageError
 from ..measurement import Environment
+from ..paths import is_in
 
 RESULTS = Path("results")
 _GO_WITHOUT = "restore it, or remove it and go without what it says"
@@ -114,6 +115,8 @@ def create(now: datetime, out: Path | None = None, root: Path = RESULTS) -> RunF
     Raises ResultsError where it cannot be made or written to.
     """
     path = out if out is not None else root / run_name(now, git_commit(), socket.gethostname())
+    if not is_text(str(path)):
+        raise ResultsError(f"{str(path)!r} is no text that tables can name; name another folder with --out")
     try:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise ResultsError(f"{path} exists and is not an empty folder; name another with --out")
@@ -204,5 +207,4 @@ def _git(*arguments: str) -> str:
 
 def shown(path: Path) -> str:
     """A path as it is shown: relative where it lies below the working directory."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative
+    return os.path.relpath(path) if is_in(os.path.abspath(path), [os.getcwd()]) else str(path)

@@ -23,13 +23,13 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..case import Case, Conditions
 from ..errors import UsageError
+from ..raised import detail_of, one_line, where
 from ..script import Script
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # prctl.h
@@ -171,13 +171,25 @@ class Nursery:
         except UsageError as problem:
             message = {"usage": str(problem), "detail": problem.detail}
         except BaseException as problem:
-            message = {"fault": f"{type(problem).__name__}: {problem}", "detail": traceback.format_exc()}
+            message = blamed(problem)
         self.send({"id": request["id"], **message})
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
             except (OSError, ValueError, AttributeError):
                 pass  # the user's code closed it
+
+
+def blamed(problem: BaseException) -> dict[str, Any]:
+    """What is said of an exception: the user's mistake where their code raised it, else a fault of our own.
+
+    Nothing of Epochbench raises what is no Exception, such as KeyboardInterrupt: Ctrl-C does not reach this process.
+    """
+    said, place = one_line(problem), where(problem)
+    if place or not isinstance(problem, Exception):
+        message = f"the code of a suite raised {said}{f' at {place}' if place else ''} (--debug shows the traceback)"
+        return {"usage": message, "detail": detail_of(problem)}
+    return {"fault": said, "detail": detail_of(problem)}
 
 
 def preload(modules: list[str]) -> dict[str, list[str]]:
@@ -306,6 +318,7 @@ def reap_descendants() -> None:
 def main() -> None:
     """Serves the two descriptors that the parent gave: requests, answers; and keeps its scratch folder."""
     requests, answers, scratch = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    del sys.argv[1:]  # arguments of ours, which a suite that reads a command line is not to find
     nursery = Nursery(requests, answers, scratch)
     signal.signal(signal.SIGTERM, nursery.stop)
     tell_me_when_parent_dies(signal.SIGTERM)

@@ -7,7 +7,6 @@ import os
 import runpy
 import sys
 import time
-import traceback
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -36,7 +35,7 @@ from .meters import (
 )
 from .recorder import Enough, Recorder, ScriptError
 from .script_counts import count
-from .suites import own_files, refuse_mistaken_name, third_party
+from .suites import log_traceback, own_files, refuse_mistaken_name, third_party
 
 
 def run(script: Script, case: Case, recorder: Recorder, log: str = "") -> None:
@@ -196,9 +195,9 @@ def probe(script: Script, case: Case) -> dict[str, list[str]]:
     before = set(sys.modules)
     try:
         run(script, case, Recorder(Observer(), window=lambda _: 1, keeps_losses=False))
-    except (Exception, SystemExit) as problem:
+    except BaseException as problem:  # KeyboardInterrupt too: here it is the script that raises it
         refuse_mistaken_name(script.path, problem)
-        traceback.print_exc()
+        log_traceback()
     new = [name for name in sys.modules if name not in before]
     return {"modules": third_party(new), "sources": sorted({script.path, *own_files(new)})}
 

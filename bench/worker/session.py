@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import multiprocessing
 import os
 import random
 import sys
 import time
-import traceback
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from ..batches import agrees
 from ..case import Case, Conditions
 from ..errors import BenchError
 from ..measurement import COUNTED, PHASED, SEARCHED, STACKED, TIMED, Failure, Measurement, StageRecord
+from ..raised import detail_of, one_line, text_of, where
 from ..script import Script
 from ..suite import Suite
 from ..training import Task, fit
@@ -93,10 +94,23 @@ def launch(request: Mapping[str, Any]) -> dict[str, Any]:
         measurement, loop = measure(case, request, place)
         if request["kind"] != SEARCHED:  # which asks what fits, not what is learnt
             check_finite(measurement.stages)
-        return {"measurement": measurement.to_json(), "loop": loop}
-    except (Exception, SystemExit) as problem:
+        return {"measurement": reported(measurement), "loop": loop}
+    except BaseException as problem:  # KeyboardInterrupt too: here it is the user's code that raises it
         log = script.log_end(request["log"]) if "script" in request else ""
         return {"failure": failure(problem, place, request["suite_file"], log).to_json()}
+
+
+def reported(measurement: Measurement) -> dict[str, Any]:
+    """The measurement as JSON. Raises TypeError where what user code put into it cannot be kept."""
+    try:
+        told: dict[str, Any] = json.loads(json.dumps(measurement.to_json()))
+        Measurement.from_json(told)
+    except (TypeError, ValueError) as problem:
+        raise TypeError(
+            f"what was measured cannot be kept: {text_of(problem)}; names of metrics must be text, and losses and "
+            f"metrics numbers"
+        ) from None
+    return told
 
 
 def measure(
@@ -322,12 +336,12 @@ def check_finite(stages: Iterable[StageRecord]) -> None:
 
 def failure(problem: BaseException, place: Mapping[str, Any], suite_file: str, log: str = "") -> Failure:
     """What a launch reports when its own code raised; `log` is the end of what it has printed."""
-    told = "".join(traceback.format_exception(problem))
+    told = detail_of(problem)
     return Failure(
         **place,
         failure=kind_of(problem),
-        message=str(problem) if isinstance(problem, Diverged | ScriptError) else suites.one_line(problem),
-        where=user_frame(problem, suite_file),
+        message=text_of(problem) if isinstance(problem, Diverged | ScriptError) else one_line(problem),
+        where=where(problem, suite_file),
         detail=f"{told}\nThe end of its log:\n{log}" if log else told,
     )
 
@@ -336,21 +350,7 @@ def kind_of(problem: BaseException) -> str:
     """Which of FAILURES an exception is."""
     if isinstance(problem, Diverged):
         return "diverged"
-    starved = any(words in str(problem) for words in ("can't allocate memory", "std::bad_alloc"))
+    starved = any(words in text_of(problem) for words in ("can't allocate memory", "std::bad_alloc"))
     if isinstance(problem, MemoryError | torch.OutOfMemoryError) or starved:
         return "out_of_memory"
     return "unsupported" if isinstance(problem, NotImplementedError) else "error"
-
-
-def user_frame(problem: BaseException, suite_file: str) -> str:
-    """The innermost frame that is the user's own, as file:line; empty where there is none.
-
-    The user's own is what lies in neither the interpreter, an installed package, nor Epochbench.
-    """
-    frames = traceback.extract_tb(problem.__traceback__)
-    own = [
-        frame
-        for frame in frames
-        if frame.filename == suite_file or not frame.filename.startswith((*suites.FOREIGN, "<"))
-    ]
-    return f"{own[-1].filename}:{own[-1].lineno}" if own else ""

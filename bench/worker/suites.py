@@ -7,30 +7,27 @@ import itertools
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import alias
 from ..case import AxisValue, Case
 from ..errors import SuiteError, UsageError
+from ..paths import HARNESS, is_in, is_own
+from ..raised import detail_of, one_line
 from ..suite import Suite
-
-# What lies here is not the user's own code.
-FOREIGN = (
-    *(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-    str(Path(__file__).parents[1]),
-)
 
 
 def load(path: Path) -> list[Suite]:
     """The suites of a file, in the order of its names. Raises SuiteError for a file that holds none.
 
     The folder of the file and the working directory are importable while it loads and afterwards, as they
-    are for a script.
+    are for a script; what reads a command line finds the file alone on it.
     """
     prefer(path.parent)
     alias.install()
+    sys.argv = [str(path)]
     spec = importlib.util.spec_from_file_location(module_name(path), path)
     if spec is None or spec.loader is None:
         raise SuiteError(f"{path} is not a Python file; a suite file ends in .py")
@@ -42,12 +39,12 @@ def load(path: Path) -> list[Suite]:
         raise SuiteError(f"{path}: {problem}", traceback.format_exc()) from None
     except (Exception, SystemExit) as problem:
         refuse_mistaken_name(path, problem)
-        summary = one_line(problem)
         raise SuiteError(
-            f"suite file {path} does not import: {summary} (--debug shows the traceback)",
-            traceback.format_exc(),
+            f"suite file {path} does not import: {one_line(problem)} (--debug shows the traceback)",
+            detail_of(problem),
         ) from None
-    suites = {id(value): value for value in vars(module).values() if isinstance(value, Suite)}
+    # By its type: some objects raise where isinstance asks for their class.
+    suites = {id(value): value for value in vars(module).values() if issubclass(type(value), Suite)}
     if not suites:
         raise SuiteError(
             f"{path} holds no suite; make one: suite = Suite(name=..., build=..., axes=...); a training script is "
@@ -73,8 +70,8 @@ def prefer(folder: Path) -> None:
     others = _folders - {folder}
     if not others:
         return  # as in every launch, whose start this is a part of
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
+    for name in list(sys.modules):
+        file = file_of(name)
         if file and _folder_of(name, Path(file)) in others:
             top = folder / name.partition(".")[0]
             if top.with_suffix(".py").is_file() or (top / "__init__.py").is_file():
@@ -95,13 +92,7 @@ def module_name(path: Path) -> str:
 def refuse_mistaken_name(path: Path | str, problem: BaseException) -> None:
     """Raises SuiteError where a file looked for Epochbench in a `bench` that is somebody else's."""
     if said := alias.advice(problem):
-        raise SuiteError(f"{path}: {said}", traceback.format_exc()) from None
-
-
-def one_line(problem: BaseException) -> str:
-    """An exception as one line: its type and the first line of its message."""
-    lines = str(problem).strip().splitlines()
-    return f"{type(problem).__name__}: {lines[0]}" if lines else type(problem).__name__
+        raise SuiteError(f"{path}: {said}", detail_of(problem)) from None
 
 
 def describe(paths: Sequence[str], overrides: Mapping[str, Sequence[AxisValue]]) -> list[dict[str, Any]]:
@@ -139,8 +130,14 @@ def check_names(loaded: Sequence[tuple[str, Suite]]) -> None:
 
 
 def find(path: str, name: str) -> Suite:
-    """The suite of this name in this file."""
-    return next(suite for suite in load(Path(path)) if suite.name == name)
+    """The suite of this name in this file. Raises SuiteError where it is no longer there."""
+    for suite in load(Path(path)):
+        if suite.name == name:
+            return suite
+    raise SuiteError(
+        f"{path} no longer holds the suite {name!r}; leave the file as it is while it is measured, and give suites "
+        f"names that are the same in every process"
+    )
 
 
 def probe(path: str, cases: Sequence[Case]) -> dict[str, list[str]]:
@@ -151,6 +148,8 @@ def probe(path: str, cases: Sequence[Case]) -> dict[str, list[str]]:
     Raises UsageError for what the user can mend (an unknown name, a batch larger than the data). Any
     other error is left to the launches, where it costs its own case and no other.
     """
+    from ..training import Task  # torch: where a suite is built, and not where it is described
+
     before = set(sys.modules)
     suite = find(path, cases[0].suite)
     for case in cases:
@@ -158,11 +157,12 @@ def probe(path: str, cases: Sequence[Case]) -> dict[str, list[str]]:
             task = suite.build(case)
         except UsageError:
             raise
-        except (Exception, SystemExit) as problem:
+        except BaseException as problem:  # whatever user code raises
             refuse_mistaken_name(path, problem)
-            traceback.print_exc()
+            log_traceback()
             continue
-        check_sizes(case, task)
+        if isinstance(task, Task):
+            check_sizes(case, task)
     new = [name for name in sys.modules if name not in before]
     return {"modules": third_party(new), "sources": own_files(new)}
 
@@ -176,9 +176,9 @@ def check_sizes(case: Case, task: Any) -> None:
             f"{samples} samples; choose at most {samples}"
         )
     every = case.validate_every
-    if every is not None and case.mode == "train" and isinstance(task.train_loader, Sized):
-        steps = len(task.train_loader)
-        if steps < every:
+    if every is not None and case.mode == "train":
+        steps = size_of(task.train_loader)
+        if steps is not None and steps < every:
             raise UsageError(
                 f"validate_every {every} is more than the {steps} steps of an epoch at batch_size "
                 f"{case.batch_size}; choose at most {steps}, or 'epoch'"
@@ -187,14 +187,31 @@ def check_sizes(case: Case, task: Any) -> None:
 
 def length_of(loader: Any) -> int | None:
     """How many samples the data set of a loader has; None where it has no length."""
-    dataset = getattr(loader, "dataset", None)
-    return len(dataset) if isinstance(dataset, Sized) else None
+    try:
+        return size_of(getattr(loader, "dataset", None))
+    except Exception:  # of a loader of the user's own
+        return None
+
+
+def log_traceback() -> None:
+    """Writes the exception that is being handled to the log, unless user code has closed that."""
+    try:
+        traceback.print_exc()
+    except Exception:
+        pass
+
+
+def size_of(thing: Any) -> int | None:
+    """Its length; None where it has none, or raises: a chain of iterable data sets has a length in name only."""
+    try:
+        return len(thing)
+    except Exception:
+        return None
 
 
 def own_files(names: Iterable[str]) -> list[str]:
     """The files of those modules that are neither the interpreter's, installed packages, nor Epochbench's."""
-    files = (getattr(sys.modules.get(name), "__file__", None) for name in names)
-    return sorted(file for file in files if file and not file.startswith((*FOREIGN, "<")))
+    return sorted(file for file in map(file_of, names) if is_own(file))
 
 
 def third_party(names: Iterable[str]) -> list[str]:
@@ -203,11 +220,15 @@ def third_party(names: Iterable[str]) -> list[str]:
     They stay in the order in which their imports began: in another one modules that import each other may
     find halves (inductor then lacks what it registers while it is imported).
     """
-    roots = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
-    bench = str(Path(__file__).parents[1])
-    found = []
-    for name in names:
-        origin = getattr(sys.modules.get(name), "__file__", None)
-        if origin and origin.startswith(roots) and not origin.startswith(bench):
-            found.append(name)
-    return found
+    roots = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    origins = {name: file_of(name) for name in names}
+    return [name for name, origin in origins.items() if is_in(origin, roots) and not is_in(origin, [HARNESS])]
+
+
+def file_of(name: str) -> str:
+    """The file of a module that was imported; empty where it has none, or does not say."""
+    try:
+        file = getattr(sys.modules.get(name), "__file__", None)
+    except Exception:  # a module may be any object, which imports what is asked of it
+        return ""
+    return file if isinstance(file, str) else ""

@@ -18,14 +18,14 @@ from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..paths import HARNESS
 from .marks import Mark, number_of
-from .suites import FOREIGN
 
 if TYPE_CHECKING:
     from .profiler import Wishes
 
 # Frames of Epochbench, which stand between every two of the user's.
-_UNSHOWN = ("bench/", FOREIGN[-1])
+_UNSHOWN = ("bench/", HARNESS + os.sep)
 # Frames of the profiler and of what puts its marks: what they call is no more the user's than they are.
 _SILENT = re.compile(
     r"torch/autograd/profiler\.py|torch/profiler/|(.*/)?bench/worker/(marks|profiler)\.py\(\d+\): "

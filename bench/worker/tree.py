@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from .suites import FOREIGN
+from ..paths import FOREIGN, HARNESS, is_in
+from .suites import file_of
 
-_HARNESS = os.path.realpath(Path(__file__).parents[1])
+_HARNESS = os.path.realpath(HARNESS)
 _INSTALLED = tuple(os.path.realpath(sysconfig.get_path(name)) for name in ("purelib", "platlib"))
 _NOT_OWN = (*(os.path.realpath(path) for path in FOREIGN), *_INSTALLED, _HARNESS)
 _PLAINLY_NOT_OWN = tuple(path.rstrip(os.sep) + os.sep for path in FOREIGN)
@@ -32,9 +33,9 @@ def enter(tree: Mapping[str, Any]) -> None:
 def _moved(entry: str, tree: Mapping[str, Any]) -> str:
     """The entry of a search path as the tree has it; installed packages and Epochbench stay where they are."""
     real = os.path.realpath(entry) if entry else entry
-    if not real or _is_in(real, _NOT_OWN) or _is_in(_HARNESS, [real]):
+    if not real or is_in(real, _NOT_OWN) or is_in(_HARNESS, [real]):
         return entry
-    if not _is_in(real, [tree["home"]]):
+    if not is_in(real, [tree["home"]]):
         return entry
     return os.path.normpath(os.path.join(tree["root"], os.path.relpath(real, tree["home"])))
 
@@ -45,19 +46,19 @@ def prove(tree: Mapping[str, Any]) -> None:
     That is one that lies in another tree, or an installed copy: the wrong code would be measured.
     """
     own = provided(Path(tree["root"]))
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if not isinstance(file, str):
+    for name in list(sys.modules):
+        file = file_of(name)
+        if not file:
             continue
         # To resolve the paths of all that torch brings would take a quarter of a second.
         if file.startswith(_PLAINLY_NOT_OWN) and name.partition(".")[0] not in own:
             continue
         real = os.path.realpath(file)
-        if _is_in(real, [_HARNESS]):
+        if is_in(real, [_HARNESS]):
             continue
-        installed_copy = _is_in(real, _INSTALLED) and name.partition(".")[0] in own
+        installed_copy = is_in(real, _INSTALLED) and name.partition(".")[0] in own
         elsewhere = (
-            not _is_in(real, _NOT_OWN) and not _is_in(real, [tree["root"]]) and _is_in(real, tree["others"])
+            not is_in(real, _NOT_OWN) and not is_in(real, [tree["root"]]) and is_in(real, tree["others"])
         )
         if installed_copy or elsewhere:
             raise UsageError(
@@ -71,7 +72,3 @@ def provided(root: Path) -> set[str]:
     places = [place for place in (root, root / "src") if place.is_dir()]
     modules = {file.stem for place in places for file in place.glob("*.py")}
     return modules | {file.parent.name for place in places for file in place.glob("*/__init__.py")}
-
-
-def _is_in(path: str, folders: Any) -> bool:
-    return any(path == folder or path.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)

@@ -1,0 +1,65 @@
+"""Standard streams as a shell may give them: closed, full, or read by nobody any more."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import Any, TextIO, cast
+
+
+def open_all() -> None:
+    """Streams that the shell has closed (`>&-`) read and write nothing.
+
+    Left closed, their numbers would go to the next files that are opened, and what is printed into those.
+    """
+    for number, mode, name in ((0, "r", "stdin"), (1, "w", "stdout"), (2, "w", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            if nothing != number:
+                os.dup2(nothing, number)
+                os.close(nothing)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
+class Lossy:
+    """A stream that loses what it cannot write: progress on a full disk must not end what is being measured."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def lossy_errors() -> contextlib.AbstractContextManager[Any]:
+    """Standard error loses what it cannot write, as long as this is entered."""
+    return contextlib.redirect_stderr(cast(TextIO, Lossy(sys.stderr)))
+
+
+def refused() -> str:
+    """Why standard output takes nothing, not even a line feed; empty where it does."""
+    try:
+        print(flush=True)
+    except OSError as problem:
+        return problem.strerror or type(problem).__name__
+    return ""
+
+
+def write_nowhere() -> None:
+    """Turns standard output away, with what it has not taken yet."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.close(nothing)
