@@ -7,7 +7,9 @@ could not be decided, or a budget ended before each case had a launch.
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import platform
 import sys
 import traceback
 from collections.abc import Sequence
@@ -50,6 +52,7 @@ def exit_code(arguments: list[str]) -> int:
     """Runs a command; whatever it raises becomes one line on standard error and an exit code."""
     debug = "--debug" in arguments
     try:
+        _check_system()
         return int(app(arguments, standalone_mode=False) or 0)
     except UsageError as problem:
         return _say(str(problem), USAGE, problem.detail if debug else "")
@@ -72,6 +75,14 @@ def exit_code(arguments: list[str]) -> int:
             return _say(f"{worded().rstrip('.') or 'no command is named'}{hint}", USAGE)
         return _say(
             _report(f"{type(problem).__name__}: {problem}"), FAULT, traceback.format_exc() if debug else ""
+        )
+
+
+def _check_system() -> None:
+    """Raises UsageError where the system has no file locks as POSIX has them, nor forks and process groups."""
+    if importlib.util.find_spec("fcntl") is None:
+        raise UsageError(
+            f"Epochbench runs on Linux and macOS, and this is {platform.system()}; on Windows it runs inside WSL"
         )
 
 
