@@ -1,4 +1,4 @@
-# Epochbench. `make bench` measures, `make test` tests; both set everything up by themselves.
+# Epochbench. `make bench` measures, `make test` tests; each sets up by itself what it needs.
 #
 #   PYTHON=python3   use this interpreter as it is, with no install (a GPU machine with its own packages)
 
@@ -7,11 +7,14 @@ MAKEFLAGS += --no-print-directory
 
 ifdef PYTHON
   PY := $(PYTHON)
-  READY :=
+  MEASURING :=
+  TESTING :=
   BESIDE := # one test after the other: they may share a GPU
 else
   PY := .venv/bin/python
-  READY := .venv/.ready
+  # What is installed: the 60 packages that measuring needs, or as many again, which tests and examples need too.
+  MEASURING := .venv/.measuring
+  TESTING := .venv/.testing
   # A process for each processor. What a class or a module makes once for its tests is made by one of them.
   BESIDE := --numprocesses logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 endif
@@ -25,7 +28,7 @@ ARGS ?=
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-bench: $(READY) ## Measure the vision suite: tables and pictures in results/
+bench: $(MEASURING) ## Measure the vision suite: tables and pictures in results/
 	$(PY) -m bench run $(SUITE) $(ARGS)
 
 # What `make regress` compares with: a name in results/baselines/.
@@ -38,7 +41,7 @@ EXACT := run $(GATED) --launches 1 --repeats 0 --no-profile --quiet
 SIDE ?=
 AB ?= suites/vision.py -k "batch_size=64 and optimizer=adam" --pairs 20 --time-budget 90s --allow-inconclusive
 
-regress: $(READY) ## Gate the exact metrics against the kept baseline, and the times against the merge base
+regress: $(MEASURING) ## Gate the exact metrics against the kept baseline, and the times against the merge base
 	rm -rf build/regress
 	$(PY) -m bench $(EXACT) --out build/regress
 	$(PY) -m bench compare $(BASELINE) build/regress --metric 'count.*' --metric 'work.*' $(ARGS)
@@ -46,23 +49,23 @@ regress: $(READY) ## Gate the exact metrics against the kept baseline, and the t
 	then $(PY) -m bench ab $(SIDE) $(AB); \
 	else echo "times are not compared: there is no commit before this one"; fi
 
-baseline: $(READY) ## Renew that baseline, as after an upgrade of torch
+baseline: $(MEASURING) ## Renew that baseline, as after an upgrade of torch
 	rm -rf build/baseline
 	$(PY) -m bench $(EXACT) --out build/baseline
 	$(PY) -m bench baseline save $(BASELINE) build/baseline
 
-test: $(READY) ## Run the tests
+test: $(TESTING) ## Run the tests
 	$(PY) -m pytest -q $(BESIDE)
 
-test-long: $(READY) ## Run the long tests: whole runs, the examples, 10,000 damaged files
+test-long: $(TESTING) ## Run the long tests: whole runs, the examples, 10,000 damaged files
 	TEST_EXAMPLES=long $(PY) -m pytest -q -m long $(BESIDE)
 
-lint: $(READY) ## Check style and types: ruff, mypy
+lint: $(TESTING) ## Check style and types: ruff, mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-coverage: $(READY) ## Run the tests and show which lines of bench/ they reach, worker processes included
+coverage: $(TESTING) ## Run the tests and show which lines of bench/ they reach, worker processes included
 	$(PY) -m coverage erase
 	$(PY) -m coverage run -m pytest -q $(BESIDE)
 	-$(PY) -m coverage combine -q # a process that was killed leaves a file that cannot be read
@@ -76,9 +79,15 @@ clean: ## Remove the virtual environment, caches and runs (baselines stay)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find results -mindepth 1 -maxdepth 1 ! -name baselines -exec rm -rf {} + 2>/dev/null || true
 
-# Made anew by itself when the dependencies change. The pins are what CI installs.
-.venv/.ready: pyproject.toml constraints.txt
+# Both are made anew by themselves when the dependencies change. The pins are what CI installs.
+INSTALL := .venv/bin/python -m pip install --quiet --constraint constraints.txt --editable
+
+.venv/.measuring: pyproject.toml constraints.txt
 	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Epochbench needs Python 3.11 or later; use make PYTHON=...")'
 	test -x .venv/bin/python || python3 -m venv .venv
-	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) .
+	touch $@
+
+.venv/.testing: .venv/.measuring
+	$(INSTALL) '.[dev]'
 	touch $@

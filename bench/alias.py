@@ -88,7 +88,7 @@ class _Finder(MetaPathFinder):
             return None
         if is_own(parent):
             return _own(name)
-        if isinstance(parent.__spec__ and parent.__spec__.loader, _Beside):
+        if isinstance(getattr(getattr(parent, "__spec__", None), "loader", None), _Beside):
             return PathFinder.find_spec(name, path) or _own(name)
         return None
 
@@ -104,7 +104,7 @@ def install() -> None:
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
     for name in [name for name in sys.modules if name == OTHER or name.startswith(f"{OTHER}.")]:
-        if sys.modules[name] is None or is_own(sys.modules[name]):
+        if is_own(sys.modules[name]):
             del sys.modules[name]
 
 
@@ -119,9 +119,13 @@ def take_over() -> None:
     spec.loader.exec_module(module)
 
 
-def is_own(module: ModuleType) -> bool:
-    """Whether a module, under whatever name, is one of Epochbench."""
-    return f"{module.__name__}.".startswith(f"{OWN}.")
+def is_own(module: object) -> bool:
+    """Whether a module, under whatever name, is one of Epochbench; a program may put any object among the modules."""
+    try:
+        name = getattr(module, "__name__", "")
+    except Exception:
+        return False
+    return f"{name}.".startswith(f"{OWN}.")
 
 
 def somebody_elses(first: Sequence[str] = ()) -> ModuleSpec | None:

@@ -169,12 +169,15 @@ class SuiteFile(pytest.Module):
 def cases(suite: Suite) -> list[Case]:
     """The cases of a suite on this machine. Raises UsageError, also where its own `exclude` fails."""
     devices = ["cpu"]
+    absent: Callable[[str], str] | None = None
     if suite.needs_devices({}):
-        from .worker.environment import available_devices  # torch: only where it must be
+        from .worker.devices import absence  # torch: only where it must be
+        from .worker.environment import available_devices
 
         devices = available_devices()
+        absent = absence(devices)
     try:
-        return suite.expand(devices).cases
+        return suite.expand(devices, absent=absent).cases
     except UsageError:
         raise
     except Exception as problem:

@@ -96,10 +96,12 @@ class Suite:
         self,
         devices: Sequence[str] = ("cpu",),
         overrides: Mapping[str, Sequence[AxisValue]] | None = None,
+        absent: Callable[[str], str] | None = None,
     ) -> Expansion:
         """All cases of the matrix, in the order of its axes; the last axis varies fastest.
 
-        `devices` are those of this machine; `overrides` replaces the values of an axis. Raises
+        `devices` are those of this machine; `overrides` replaces the values of an axis; `absent`
+        says why a device is not among them. Raises
         UsageError for an override of an axis that the suite does not have, for a value that no case
         can have, and for a device that this machine does not have.
         """
@@ -119,7 +121,7 @@ class Suite:
             for value in values:
                 self.check(axis, value)
                 if axis == "device" and _full_name(value, devices) not in devices:
-                    raise UsageError(_why_not(str(value), devices))
+                    raise UsageError(_why_not(str(value), devices, absent))
             matrix[axis] = list(values)
         matrix["device"] = [_full_name(device, devices) for device in matrix["device"]]
 
@@ -129,7 +131,7 @@ class Suite:
         kept: set[str] = set()
         for values in itertools.product(*matrix.values()):
             case = Case(self.name, dict(zip(matrix, values, strict=True)))
-            reason = self._exclusion(case, devices)
+            reason = self._exclusion(case, devices, absent)
             if case.id in kept or case.id in excluded:
                 unused = unused_axes(case.mode) & matrix.keys()
                 key = (case.mode, tuple(axis for axis in matrix if axis in unused))
@@ -162,9 +164,11 @@ class Suite:
                 f"suite {self.name!r} has no case of {axis}={spell(value)}: {'; '.join(reasons)}"
             )
 
-    def _exclusion(self, case: Case, devices: Sequence[str]) -> str | None:
+    def _exclusion(
+        self, case: Case, devices: Sequence[str], absent: Callable[[str], str] | None
+    ) -> str | None:
         if case.device not in devices:
-            return _why_not(case.device, devices)
+            return _why_not(case.device, devices, absent)
         if self.exclude is None:
             return None
         try:
@@ -224,8 +228,9 @@ def _full_name(device: AxisValue, devices: Sequence[str]) -> AxisValue:
     return first if device not in devices and first in devices else device
 
 
-def _why_not(device: str, devices: Sequence[str]) -> str:
-    return f"this machine has no device {device!r}, it has {', '.join(devices)}"
+def _why_not(device: str, devices: Sequence[str], absent: Callable[[str], str] | None) -> str:
+    reason = f": {absent(device)}" if absent is not None else ""
+    return f"this machine has no device {device!r}, it has {', '.join(devices)}{reason}"
 
 
 def parse_axis(text: str) -> tuple[str, list[AxisValue]]:

@@ -256,3 +256,8 @@ class TestAdvice:
     def test_nothing_is_said_where_it_is_ours(self):
         problem = ImportError("cannot import name 'Suite' from 'bench'", name="bench")
         assert alias.advice(problem) == ""
+
+
+@pytest.mark.parametrize("module", [None, 7, type("Odd", (), {"__getattr__": lambda self, name: 1 / 0})()])
+def test_any_object_may_be_among_the_modules(module):
+    assert not alias.is_own(module)

@@ -275,6 +275,34 @@ class TestWorkflow:
         commit("work")
         assert run(*command).startswith("bench ab suites --time-budget")
 
+        # A checkout without the history, as that action makes it by itself: before and after main was fetched.
+        top = run("git", "rev-parse", "--show-toplevel")
+        run("git", "checkout", "-qb", "work")
+        commit("more work")
+        run("git", "checkout", "-q", "main")
+        commit("others' work")
+        clone = (
+            "git",
+            "clone",
+            "-q",
+            "--depth",
+            "1",
+            "--branch",
+            "work",
+            f"file://{top}",
+            tmp_path / "shallow",
+        )
+        run(*map(str, clone))
+        for fetched in (False, True):
+            if fetched:
+                fetch = ("fetch", "-q", "--depth", "1", "origin", "main:refs/remotes/origin/main")
+                run("git", "-C", str(tmp_path / "shallow"), *fetch)
+            done = subprocess.run(command, cwd=tmp_path / "shallow", capture_output=True, text=True)
+            assert done.returncode == 2
+            assert done.stdout == (
+                "::error::there is no history up to origin/main: give actions/checkout fetch-depth: 0\n"
+            )
+
 
 class TestWhatIsThere:
     def test_twice_is_harmless(self, mine):
@@ -344,15 +372,7 @@ class TestHints:
 
     def test_the_top_of_one_needs_no_such_word(self, mine):
         (mine / ".git").mkdir()
-        said = init(mine).out
-        assert "GitHub" not in said
-        assert "add it to .gitignore" in said
-
-    @pytest.mark.parametrize(("top", "line"), [(".", "/results/"), (".", "results/"), ("..", "results/")])
-    def test_runs_that_git_ignores_need_none_either(self, mine, top, line):
-        (mine / top / ".git").mkdir()
-        put(mine / top, ".gitignore", f"{line}\n")
-        assert "gitignore" not in init(mine).out
+        assert "GitHub" not in init(mine).out
 
     @pytest.mark.parametrize(
         ("pyproject", "there", "said"),
@@ -370,6 +390,86 @@ class TestHints:
         for path in there:
             put(mine, path)
         assert ("setuptools looks for" in init(mine).out) is said
+
+
+LINES = "/results/* and !/results/baselines/"
+
+
+class TestWhatGitIgnores:
+    """With git itself: runs are not for it, baselines are."""
+
+    @pytest.fixture(autouse=True)
+    def plain_git(self, monkeypatch):
+        for name in [name for name in os.environ if name.startswith("GIT_")]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+        monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+
+    def added(self, place) -> list[str]:
+        """What `git add` takes of results/, once a run and a baseline are there."""
+        run, baseline = "results/20260101-1a2b3c4-host/journal.jsonl", "results/baselines/main/summary.csv"
+        for path in (run, baseline):
+            put(place, path, "1")
+        subprocess.run(["git", "add", "-A"], cwd=place, check=True)
+        listed = ["git", "ls-files", "--", "results"]
+        done = subprocess.run(listed, cwd=place, check=True, capture_output=True, text=True)
+        assert set(done.stdout.split()) <= {run, baseline}
+        return done.stdout.split()
+
+    def repository(self, place, ignored=None):
+        subprocess.run(["git", "init", "-q", "."], cwd=place, check=True)
+        if ignored is not None:
+            put(place, ".gitignore", ignored)
+
+    @pytest.mark.parametrize("below", [False, True])
+    def test_where_nothing_is_ignored_yet_the_lines_are_written(self, tmp_path, mine, below):
+        self.repository(tmp_path if below else mine)
+        assert "wrote .gitignore" in init(mine).out
+        assert self.added(mine) == ["results/baselines/main/summary.csv"]
+        assert "baselines" not in init(mine).out
+
+    def test_a_file_that_is_there_is_not_changed_and_the_lines_are_said(self, mine):
+        self.repository(mine, "*.pyc\n")
+        said = init(mine).out
+        assert f"runs go to results/, for git to ignore but for baselines; add to .gitignore: {LINES}" in said
+        assert (mine / ".gitignore").read_text() == "*.pyc\n"
+        put(mine, ".gitignore", "\n".join(["*.pyc", *LINES.split(" and ")]))
+        assert self.added(mine) == ["results/baselines/main/summary.csv"]
+        assert "gitignore" not in init(mine).out.replace(".gitignore is there", "")
+
+    @pytest.mark.parametrize("line", ["results/", "/results/", "results", "**/results/**"])
+    def test_a_line_that_ignores_baselines_too_is_named(self, mine, line):
+        self.repository(mine, f"*.pyc\n{line}\n")
+        said = init(mine).out
+        assert (
+            f"git would not add baselines (.gitignore:2: {line}): in place of that line write: {LINES}"
+            in said
+        )
+        assert self.added(mine) == []
+        put(mine, ".gitignore", "\n".join(LINES.split(" and ")))
+        assert self.added(mine) == ["results/baselines/main/summary.csv"]
+
+    def test_so_is_one_that_ignores_tables(self, mine):
+        self.repository(mine, "*.csv\n/results/*\n!/results/baselines/\n")
+        remedy = "!/results/baselines/**"
+        assert f"git would not add baselines (.gitignore:1: *.csv): add: {remedy}\n" in init(mine).out
+        put(mine, ".gitignore", f"{(mine / '.gitignore').read_text()}{remedy}\n")
+        assert self.added(mine) == ["results/baselines/main/summary.csv"]
+
+    def test_one_of_a_folder_above_is_found(self, tmp_path, mine):
+        self.repository(tmp_path, "results/\n")
+        assert "git would not add baselines (.gitignore:1: results/)" in init(mine).out.replace("../", "")
+        assert not (mine / ".gitignore").exists()
+
+    def test_outside_of_a_repository_nothing_is_said(self, mine):
+        assert "gitignore" not in init(mine).out
+        assert set(files(mine)) == set(WRITTEN)
+
+    def test_nor_where_there_is_no_git(self, mine, monkeypatch):
+        (mine / ".git").mkdir()
+        monkeypatch.setenv("PATH", "")
+        assert "wrote .gitignore" in init(mine).out
+        assert "would not add" not in init(mine).out
 
 
 class TestNames:

@@ -213,9 +213,22 @@ class TestWhereWorkLeft:
         with pytest.raises(UsageError, match="HEAD has no commit before it; name a side"):
             Repository(tmp_path).merge_base()
 
+    def test_nor_is_there_a_main_branch_in_a_checkout_of_one_commit(self, home, tmp_path):
+        git(tmp_path, "clone", "-q", "--depth", "1", f"file://{home}", "shallow")
+        git(tmp_path / "shallow", "checkout", "-q", "--detach")
+        git(tmp_path / "shallow", "branch", "-D", "main")
+        git(tmp_path / "shallow", "remote", "remove", "origin")
+        with pytest.raises(
+            UsageError, match=r"there is no main branch .*; this clone is shallow, fetch all of it"
+        ):
+            Repository(tmp_path / "shallow").merge_base()
+
     def test_nor_has_that_of_a_shallow_clone(self, home, tmp_path):
         git(tmp_path, "clone", "-q", "--depth", "1", f"file://{home}", "shallow")
-        with pytest.raises(UsageError, match=r"HEAD has no commit before it; .* or fetch the history"):
+        with pytest.raises(
+            UsageError,
+            match=r"HEAD has no commit before it; .*; this clone is shallow, fetch all",
+        ):
             Repository(tmp_path / "shallow").merge_base()
 
     def test_without_a_commit_in_common_the_remedy_is_said(self, home):

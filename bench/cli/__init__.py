@@ -7,7 +7,9 @@ could not be decided, or a budget ended before each case had a launch.
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import platform
 import sys
 import traceback
 from collections.abc import Sequence
@@ -55,6 +57,7 @@ def exit_code(arguments: list[str]) -> int:
 
 def _exit_code(arguments: list[str], debug: bool) -> int:
     try:
+        _check_system()
         code = int(app(arguments, standalone_mode=False) or 0)
         sys.stdout.flush()  # here, where an output that takes no more can still be said
         return code
@@ -91,6 +94,14 @@ def _unread() -> int:
     """Whoever read our output has gone (`bench list | head`): nothing is left to say, nor to flush."""
     streams.write_nowhere()
     return 0
+
+
+def _check_system() -> None:
+    """Raises UsageError where the system has no file locks as POSIX has them, nor forks and process groups."""
+    if importlib.util.find_spec("fcntl") is None:
+        raise UsageError(
+            f"Epochbench runs on Linux and macOS, and this is {platform.system()}; on Windows it runs inside WSL"
+        )
 
 
 def _report(what: str) -> str:

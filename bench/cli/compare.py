@@ -15,6 +15,7 @@ import typer
 
 from ..errors import UsageError
 from ..report.units import plain
+from .ignoring import about_baseline
 from .options import (
     FORMATS,
     AllowInconclusive,
@@ -431,6 +432,8 @@ def save(
     from ..results.folder import shown
 
     print(f"kept: {shown(baselines.save(name, run))}")
+    if ignored := about_baseline(Path.cwd(), name):
+        print(plain(ignored))
     return 0
 
 

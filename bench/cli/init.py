@@ -18,11 +18,13 @@ import typer
 from .. import __version__
 from ..errors import UsageError
 from ..report.units import plain
+from .ignoring import LINES, about_baseline, ignores_runs
 from .options import Debug
 from .own_model import OwnModel, find_model
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 WORKFLOW = ".github/workflows/bench.yml"
+GITIGNORE = ".gitignore"
 
 _MAKEFILES = ("GNUmakefile", "makefile", "Makefile")  # in the order in which make looks for them
 _TARGET = re.compile(r"^(?:[^\s:#=]+[ \t]+)*bench(?:[ \t]+[^\s:#=]+)*[ \t]*:{1,2}(?![:=])", re.MULTILINE)
@@ -64,6 +66,9 @@ def init(
         WORKFLOW: "workflow.yml",
         make: "bench.mk",
     }
+    top = _top(folder)
+    if top is not None and not os.path.lexists(folder / GITIGNORE) and not ignores_runs(folder):
+        files[GITIGNORE] = "gitignore"
     new = []
     for path, template in files.items():
         if _written(folder, path, filled(template, words)):
@@ -77,7 +82,7 @@ def init(
                 f"{WORKFLOW} installs {requirement}: if your package index has none, name its address there"
             )
         )
-    for hint in _hints(folder, project, make):
+    for hint in _hints(folder, top, project, make):
         print(plain(hint))
     if suite in new and model is not None:
         print(plain(f"your model: {model.module}.{model.name} goes into {suite}, where it says 1"))
@@ -240,7 +245,13 @@ def _why(place: Path, problem: OSError) -> str:
     return f"{problem.strerror}; make room, mend the rights of its folder, or name another project"
 
 
-def _hints(folder: Path, project: Mapping[str, Any], make: str) -> Iterator[str]:
+def _top(folder: Path) -> Path | None:
+    """The top of the repository that a folder lies in; None where it lies in none."""
+    here = folder.resolve()
+    return next((one for one in (here, *here.parents) if (one / ".git").exists()), None)
+
+
+def _hints(folder: Path, top: Path | None, project: Mapping[str, Any], make: str) -> Iterator[str]:
     """What is to be changed in files that are not ours to change."""
     makefile, here = _makefile(folder), folder.resolve()
     if make == "bench.mk" and not _INCLUDED.search(_text(folder / makefile)):
@@ -250,12 +261,12 @@ def _hints(folder: Path, project: Mapping[str, Any], make: str) -> Iterator[str]
             "setuptools looks for the packages of this project, and would take suites for one: name them in "
             'pyproject.toml: [tool.setuptools] packages = ["..."]'
         )
-    top = next((one for one in (here, *here.parents) if (one / ".git").exists()), None)
     if top is None:
         return
-    between = [here, *here.parents][: len(here.relative_to(top).parts) + 1]
-    if not any("results" in _text(one / ".gitignore") for one in between):
-        yield "runs go to results/: add it to .gitignore"
+    if not ignores_runs(folder):
+        yield f"runs go to results/, for git to ignore but for baselines; add to {GITIGNORE}: {LINES}"
+    elif said := about_baseline(folder):
+        yield said
     if top != here:
         below = here.relative_to(top)
         yield (

@@ -75,10 +75,13 @@ class Repository:
         """The whole name of a commit. Raises UsageError, with what to do, where there is none."""
         found = self._has(ref)
         if not found:
-            shallow = self._git("rev-parse", "--is-shallow-repository") == "true"
-            fetch = "; this clone is shallow, fetch all of it: git fetch --unshallow" if shallow else ""
-            raise UsageError(f"ref={ref}: git knows no such commit, branch or tag{fetch}")
+            raise UsageError(f"ref={ref}: git knows no such commit, branch or tag{self._fetch()}")
         return found
+
+    def _fetch(self) -> str:
+        """What to do where something is missing because the clone has no history; empty where it has."""
+        shallow = self._git("rev-parse", "--is-shallow-repository") == "true"
+        return "; this clone is shallow, fetch all of it: git fetch --unshallow" if shallow else ""
 
     def merge_base(self) -> str:
         """Where the work at hand left the main branch; on the main branch itself, the commit before.
@@ -89,7 +92,9 @@ class Repository:
         names = (f"origin/{asked}", asked, *_MAIN) if asked else _MAIN
         main = next((name for name in names if self._has(name)), None)
         if main is None:
-            raise UsageError(f"there is no main branch ({', '.join(_MAIN)}); name a side, such as ref=HEAD~1")
+            raise UsageError(
+                f"there is no main branch ({', '.join(names)}); name a side, such as ref=HEAD~1{self._fetch()}"
+            )
         head = self.commit("HEAD")
         try:
             base = self._git("merge-base", main, "HEAD")
@@ -101,7 +106,7 @@ class Repository:
             base = self._has("HEAD~1")
             if not base:
                 raise UsageError(
-                    "HEAD has no commit before it; name a side, such as ref=v1.0, or fetch the history"
+                    f"HEAD has no commit before it; name a side, such as ref=v1.0{self._fetch()}"
                 )
         return base
 

@@ -6,7 +6,7 @@ however its holder dies. Beside it lies a note of who holds it; the note alone m
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import os
 import tempfile
@@ -18,6 +18,9 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..signals import interruptible
+
+with contextlib.suppress(ModuleNotFoundError):  # Windows: the command line says that it is not supported
+    import fcntl
 
 VARIABLE = "EPOCHBENCH_LOCK"  # another path for the lock file
 _ASK_EVERY = 0.5  # seconds: a waiting run must not disturb the one it waits for

@@ -7,7 +7,7 @@ import itertools
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,16 +103,19 @@ def describe(paths: Sequence[str], overrides: Mapping[str, Sequence[AxisValue]])
     loaded = [(path, suite) for path in paths for suite in load(Path(path))]
     check_names(loaded)
     devices: list[str] = ["cpu"]
+    absent: Callable[[str], str] | None = None
     if any(suite.needs_devices(overrides) for _, suite in loaded):
-        from .environment import available_devices  # torch: only where it must be
+        from .devices import absence  # torch: only where it must be
+        from .environment import available_devices
 
         devices = available_devices()
+        absent = absence(devices)
     return [
         {
             "name": suite.name,
             "file": path,
             "columns": list(suite.columns),
-            **suite.expand(devices, overrides).to_json(),
+            **suite.expand(devices, overrides, absent).to_json(),
         }
         for path, suite in loaded
     ]

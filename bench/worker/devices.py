@@ -1,0 +1,114 @@
+"""Why a device that was asked for is not there, by what torch says of itself and of the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+KINDS = ("cpu", "cuda", "mps", "xpu")  # those that a user can have from torch alone
+
+# What people call a device, and what torch does.
+_CALLED = {
+    **dict.fromkeys(("gpu", "nvidia", "nvgpu", "rocm", "amd", "hip"), "cuda"),
+    **dict.fromkeys(("metal", "apple"), "mps"),
+    **dict.fromkeys(("intel", "sycl"), "xpu"),
+    "tpu": "xla",
+}
+# What hides cards from a process: of NVIDIA's and AMD's runtime, and of Intel's.
+_HIDES = {
+    "cuda": ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
+    "xpu": ("ZE_AFFINITY_MASK", "ONEAPI_DEVICE_SELECTOR"),
+}
+_INSTALL = "https://pytorch.org/get-started/locally"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What decides which devices there are.
+
+    `built_for` has by kind what the installed torch was built for, such as "CUDA 13.0" for cuda; `invalid` is what
+    torch says of the name itself, empty where it is one of its names; `variables` is the environment.
+    """
+
+    version: str
+    system: str
+    built_for: Mapping[str, str]
+    devices: Sequence[str]
+    invalid: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+def facts(device: str, devices: Sequence[str]) -> Facts:
+    """Those of this torch and this machine, for a device that was asked for."""
+    built_for = {}
+    if torch.backends.cuda.is_built():
+        hip = torch.version.hip
+        built_for["cuda"] = f"ROCm {hip}" if hip else f"CUDA {torch.version.cuda}"
+    if torch.backends.mps.is_built():
+        built_for["mps"] = "MPS"
+    if xpu := getattr(torch.version, "xpu", None):
+        built_for["xpu"] = f"XPU {xpu}"
+    try:
+        torch.device(device)
+        invalid = ""
+    except RuntimeError as problem:
+        invalid = str(problem).strip().splitlines()[0]
+    return Facts(torch.__version__, platform.system(), built_for, devices, invalid, os.environ)
+
+
+def absence(devices: Sequence[str]) -> Callable[[str], str]:
+    """Why a device is not among those that there are, as `Suite.expand` asks."""
+    return lambda device: why_absent(device, facts(device, devices))
+
+
+def why_absent(device: str, facts: Facts) -> str:
+    """Why this device, which is none of those that there are, is not there, with what helps where anything does."""
+    kind = device.partition(":")[0]
+    if facts.invalid:
+        return _no_name(device, kind)
+    there = [one for one in facts.devices if one.partition(":")[0] == kind]
+    if kind == "cpu":
+        return "all processors together are one device; write cpu"
+    if there:
+        return f"torch sees {len(there)} of this kind, numbered from 0{_hidden(kind, facts, 'shows it these only')}"
+    if kind == "meta":
+        return "tensors there hold no data, so that there is nothing to measure"
+    if kind not in KINDS:
+        return "torch alone has no such device: it comes with a package of its maker's, which makes it the accelerator"
+    if kind == "mps" and facts.system != "Darwin":
+        return f"mps is the GPU of a Mac, and this is {facts.system}"
+    if kind not in facts.built_for:
+        what = {"cuda": "CUDA", "mps": "MPS", "xpu": "XPU"}[kind]
+        return (
+            f"the installed torch {facts.version} was built without {what}; install one that was: {_INSTALL}"
+        )
+    built = f"torch {facts.version} was built for {facts.built_for[kind]}, but"
+    if kind == "mps":
+        return f"{built} this Mac has no GPU that it can use, or macOS is older than 14"
+    if hidden := _hidden(kind, facts, "hides them"):
+        return f"{built} sees no card{hidden}"
+    tool = {"cuda": "rocm-smi" if "ROCm" in facts.built_for[kind] else "nvidia-smi", "xpu": "xpu-smi"}[kind]
+    return f"{built} sees no card; `{tool}` says whether card and driver are there"
+
+
+def _no_name(device: str, kind: str) -> str:
+    """Of a name that torch cannot read."""
+    name = kind.strip().lower()
+    if name in _CALLED:
+        right = _CALLED[name]
+        if right not in KINDS:
+            return f"torch calls it {right}, and has it with the package torch_{right} only"
+        return f"{kind} is no device name of torch, which calls it {right}; write {device.replace(kind, right, 1)}"
+    if name in KINDS:
+        return f"write {name} or, to tell several apart, {name}:0, {name}:1" if name != "cpu" else "write cpu"
+    return f"{kind or 'nothing'} is no device name of torch; there are {', '.join(KINDS)}"
+
+
+def _hidden(kind: str, facts: Facts, does: str) -> str:
+    """The variables that hide cards, as they are set."""
+    found = [f"{name}={facts.variables[name]!r}" for name in _HIDES.get(kind, ()) if name in facts.variables]
+    return f": {' and '.join(found)} {does}" if found else ""

@@ -1,0 +1,132 @@
+"""Why a device is not there: with facts of machines that are not at hand, and with those of this one."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+import torch
+
+from bench import cli
+from bench.errors import UsageError
+from bench.suite import Suite
+from bench.worker.devices import KINDS, Facts, absence, facts, why_absent
+
+CPU = Facts("2.9.0+cpu", "Linux", {}, ["cpu"])
+CUDA = Facts("2.9.0+cu130", "Linux", {"cuda": "CUDA 13.0"}, ["cpu"])
+ROCM = Facts("2.9.0+rocm6", "Linux", {"cuda": "ROCm 6.4"}, ["cpu"])
+INTEL = Facts("2.9.0+xpu", "Linux", {"xpu": "XPU 20250101"}, ["cpu"])
+MAC = Facts("2.9.0", "Darwin", {"mps": "MPS"}, ["cpu"])
+CARDS = dataclasses.replace(CUDA, devices=["cpu", "cuda:0", "cuda:1"])
+
+
+def hiding(machine, **variables):
+    return dataclasses.replace(machine, variables=variables)
+
+
+@pytest.mark.parametrize(
+    ("device", "machine", "said"),
+    [
+        ("cuda", CPU, "the installed torch 2.9.0+cpu was built without CUDA; install one that was: https://"),
+        ("cuda:0", MAC, "was built without CUDA"),
+        (
+            "cuda",
+            CUDA,
+            "torch 2.9.0+cu130 was built for CUDA 13.0, but sees no card; `nvidia-smi` says whether",
+        ),
+        ("cuda", ROCM, "was built for ROCm 6.4, but sees no card; `rocm-smi` says"),
+        ("cuda", hiding(CUDA, CUDA_VISIBLE_DEVICES=""), "sees no card: CUDA_VISIBLE_DEVICES='' hides them"),
+        (
+            "cuda:1",
+            hiding(CUDA, CUDA_VISIBLE_DEVICES="-1"),
+            "sees no card: CUDA_VISIBLE_DEVICES='-1' hides them",
+        ),
+        ("cuda", hiding(ROCM, HIP_VISIBLE_DEVICES="9"), "sees no card: HIP_VISIBLE_DEVICES='9' hides them"),
+        ("cuda:7", CARDS, "torch sees 2 of this kind, numbered from 0"),
+        (
+            "cuda:2",
+            hiding(CARDS, CUDA_VISIBLE_DEVICES="2,3"),
+            "torch sees 2 of this kind, numbered from 0: CUDA_VISIBLE_DEVICES='2,3' shows it these only",
+        ),
+        ("mps", CUDA, "mps is the GPU of a Mac, and this is Linux"),
+        ("mps", dataclasses.replace(CPU, system="Darwin"), "was built without MPS"),
+        ("mps", MAC, "was built for MPS, but this Mac has no GPU that it can use, or macOS is older than 14"),
+        ("xpu", CUDA, "was built without XPU; install one that was"),
+        ("xpu:0", INTEL, "was built for XPU 20250101, but sees no card; `xpu-smi` says"),
+        ("xpu", hiding(INTEL, ZE_AFFINITY_MASK="4"), "sees no card: ZE_AFFINITY_MASK='4' hides them"),
+        ("cpu:1", CUDA, "all processors together are one device; write cpu"),
+        ("meta", CUDA, "tensors there hold no data"),
+        ("hpu", CUDA, "torch alone has no such device"),
+    ],
+)
+def test_what_is_said_of_a_machine(device, machine, said):
+    assert said in why_absent(device, machine)
+
+
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ("gpu", "gpu is no device name of torch, which calls it cuda; write cuda"),
+        ("gpu:1", "write cuda:1"),
+        ("GPU", "GPU is no device name of torch, which calls it cuda; write cuda"),
+        ("metal", "which calls it mps; write mps"),
+        ("tpu:9", "torch calls it xla, and has it with the package torch_xla only"),
+        ("CUDA:0", "write cuda or, to tell several apart, cuda:0, cuda:1"),
+        ("cuda:x", "write cuda or, to tell several apart, cuda:0, cuda:1"),
+        ("abacus", "abacus is no device name of torch; there are cpu, cuda, mps, xpu"),
+    ],
+)
+def test_what_is_no_name_of_torch(device, said):
+    here = facts(device, ["cpu"])
+    assert here.invalid, "torch itself says so"
+    assert said in why_absent(device, here)
+
+
+class TestThisMachine:
+    def test_the_facts_are_torchs_own(self):
+        here = facts("cuda", ["cpu"])
+        assert (here.version, here.invalid) == (torch.__version__, "")
+        assert ("cuda" in here.built_for) == torch.backends.cuda.is_built()
+        assert ("mps" in here.built_for) == torch.backends.mps.is_built()
+
+    def test_whatever_is_not_there_has_a_reason(self):
+        for kind in KINDS:
+            assert why_absent(f"{kind}:99", facts(f"{kind}:99", ["cpu"]))
+
+    @pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a card")
+    @pytest.mark.parametrize(
+        ("visible", "said"), [(None, "sees no card; `"), ("", "CUDA_VISIBLE_DEVICES='' hides")]
+    )
+    def test_a_build_for_cuda_without_a_card_says_so(self, monkeypatch, visible, said):
+        if not torch.backends.cuda.is_built():
+            pytest.skip("this torch is built without CUDA")
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if visible is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert said in absence(["cpu"])("cuda:0")
+
+
+class TestSuites:
+    def suite(self, devices):
+        return Suite(name="mine", build=print, axes={"device": devices, "epochs": [2]})
+
+    def test_a_flag_is_refused_with_the_reason(self):
+        said = r"^this machine has no device 'gpu', it has cpu: gpu is no device name of torch, which calls it cuda"
+        with pytest.raises(UsageError, match=said):
+            self.suite(["cpu"]).expand(["cpu"], {"device": ["gpu"]}, absence(["cpu"]))
+
+    def test_what_a_suite_declares_is_excluded_with_it(self):
+        made = self.suite(["cpu", "gpu:1"]).expand(["cpu"], absent=absence(["cpu"]))
+        ((case, reason),) = made.excluded
+        assert (case, len(made.cases)) == ("mine/device=gpu:1/epochs=2", 1)
+        assert reason.endswith("which calls it cuda; write cuda:1")
+
+    def test_the_command_says_it_in_one_line(self, tmp_path, monkeypatch, capfd):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "own.py").write_text(
+            "from bench import Suite\nsuite = Suite(name='own', build=print, axes={})"
+        )
+        assert cli.exit_code(["list", "own.py", "--axis", "device=gpu"]) == 2
+        (line,) = capfd.readouterr().err.splitlines()
+        assert re.search(r"no device 'gpu', it has .*: gpu is no device name of torch", line)
