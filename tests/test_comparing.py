@@ -343,6 +343,18 @@ class TestWhatWasLearnt:
         row = only(*sides)
         assert (row.verdict, row.ratio) == ("regressed", None)
 
+    def test_on_another_machine_it_gates_nothing(self):
+        asked = told(across=True, rules=[rule({"regression": "fail"}, metric="quality.*")])
+        row = next(
+            row for row in compare(self.of(0.9), self.of(0.2), asked).rows if row.metric.name == ACCURACY
+        )
+        assert (row.verdict, row.gates, row.caveats) == ("regressed", False, ("other_machine",))
+
+    def test_few_launches_that_differ_say_so(self):
+        sides = (side(quality__test_loss={1: value, 2: value + 0.1}) for value in (1.0, 2.0))
+        row = only(*sides)
+        assert (row.verdict, row.caveats) == ("inconclusive", ("few_launches",))
+
     def test_other_sides_of_an_axis_are_shown_and_gate_nothing(self):
         base = side(
             of={CASE: self.of(0.9).cases[CASE], OTHER: self.of(0.2).cases[CASE]},

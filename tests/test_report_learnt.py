@@ -12,7 +12,7 @@ from test_report_comparison import text_of as told
 from bench.analysis.policy import Policy
 from bench.report.ci import annotations, as_csv, as_json, junit, markdown
 from bench.report.comparison import change, verdict
-from bench.report.learnt import as_before, fell_or_moved, from_to
+from bench.report.learnt import as_before, fell_or_moved, from_to, spreads
 
 WARN = Policy(0.02, regression="warn", least=0.02)
 
@@ -107,6 +107,14 @@ class TestWithoutAFall:
     def test_what_rose_stands_open(self):
         opened, _, _ = markdown(page(row(), learnt("improved", 0.5, 0.9))).partition("<details>")
         assert "+0.400 | improved" in opened
+
+
+def test_how_much_launches_differ_is_said_where_it_matters():
+    noisy = learnt("inconclusive", 0.9, 0.85, spread=0.0712)
+    line = f"quality, launches of one side differ: test_accuracy by 0.0712: {CASE}"
+    assert spreads([noisy, learnt(spread=0.5), FALL]) == [line]
+    assert line in told(page(noisy), width=200)
+    assert "differ&#58; test_accuracy by 0.0712" in markdown(page(noisy))
 
 
 @pytest.mark.parametrize(

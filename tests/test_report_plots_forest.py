@@ -11,6 +11,7 @@ from matplotlib.image import imread
 from test_report_comparison import CASE, HOSTILE, OTHER, count, gone, row
 
 from bench.analysis.policy import Policy
+from bench.analysis.work import Difference
 from bench.report.plots import forest, sheet, style
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -189,3 +190,15 @@ def test_a_verdict_that_is_not_known_is_drawn_all_the_same(said):
 def test_no_text_of_a_user_breaks_it(said, text):
     there = said(row("regressed", case=text, suite=text), row(name=text), title=text, where=text)
     assert all(letter.isprintable() for line in there for letter in line)
+
+
+def test_different_work_is_said_though_it_cannot_be_drawn(said):
+    work = (Difference("train", "samples", 1437, 1408),)
+    facts = {"ratio": None, "low": None, "high": None, "work": work}
+    unlike = [
+        row("different_work", "work.train.samples", case=f"s/a={number}", **facts) for number in range(4)
+    ]
+    texts = " ".join(said(row(), *unlike, row("different_work", "epoch.time", folded=True, **facts)))
+    assert texts.count("Different work: train: samples 1,437 to 1,408.") == 2
+    assert "Different work in 2 more cases." in texts
+    assert "Not drawn, without a ratio: 5 rows." in texts

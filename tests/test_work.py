@@ -104,6 +104,12 @@ class TestDifferences:
         assert between().by_the_sample == ()
         assert between(train=(5, 320, 5)).by_the_sample == ("train.throughput", "compute.sample_flops")
 
+    def test_counts_of_training_are_not_held_against_those_of_an_evaluation(self):
+        evaluated = {name: seen for name, seen in SIDE.items() if not name.startswith("work.train")}
+        assert Work(SIDE, evaluated).window_differs
+        assert Work(SIDE, evaluated).needs_samples("count.ops")
+        assert not Work({}, SIDE).window_differs  # which counts no work
+
     def test_without_training_evaluations_are_compared_by_the_sample(self):
         first, second = work(test=(2, 128)), work(test=(4, 128))
         assert Work(first, second).by_the_sample == ("test.throughput", "compute.sample_flops")

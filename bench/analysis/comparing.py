@@ -51,6 +51,7 @@ Key = tuple[str, str]  # case and metric
 BETWEEN = {"pinned": Between(0.05), "system": Between(0.15)}
 BETWEEN_MEMORY = Between(0.01)
 LEARNT_FROM = 5  # runs, at the least
+_ENOUGH = 6  # launches of a side: of fewer that differ among themselves no rank sum is rare enough
 
 
 @dataclass
@@ -133,7 +134,10 @@ class _Judge:
         if pair.metric.kind in EXACT:
             return self._exact(pair)
         if pair.metric.kind == "quality":
-            return quality_row(pair, *self._quality[pair.case, pair.metric.name])
+            row = quality_row(pair, *self._quality[pair.case, pair.metric.name])
+            if not self._asked.across:
+                return row
+            return dataclasses.replace(row, gates=False, caveats=("other_machine", *row.caveats))
         change = unpaired(pair.before, pair.after, pair.metric.better or "less", self._between(pair))
         verdict = judge(change, pair.policy.threshold(pair.before.value), self._family)
         caveats = caveats_of(pair)
@@ -246,6 +250,7 @@ def quality_row(pair: Pair, found: Learnt | None, verdict: str) -> Row:
     """The row of what was learnt."""
     before, after = pair.before.value, pair.after.value
     better = pair.metric.better or "less"
+    launches = min(len(seen.launches) for seen in (pair.before, pair.after))
     # Who trained on more is no better for it; a fall is said whatever it comes from.
     spoilt = verdict == "improved" and any(one.stage == "train" for one in pair.work)
     return Row(
@@ -265,7 +270,7 @@ def quality_row(pair: Pair, found: Learnt | None, verdict: str) -> Row:
         folded=spoilt,
         spread=None if found is None else found.spread,
         # What makes times doubtful is no reason to doubt it.
-        caveats=("few_launches",) if found is None else (),
+        caveats=("few_launches",) if verdict == "inconclusive" and 0 < launches < _ENOUGH else (),
     )
 
 

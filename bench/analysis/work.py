@@ -71,7 +71,8 @@ class Work:
     def window_differs(self) -> bool:
         """Whether the steps that counts are of are unlike: a few of training, all of each evaluation."""
         evaluated = any(self.differs(stage, "samples", "batches") for stage in ("validate", "test"))
-        return evaluated or self.steps_differ("train")
+        trained = _has(self.before, "train") == _has(self.after, "train")
+        return bool(self.differences) and (evaluated or not trained or self.steps_differ("train"))
 
     def spoils(self, metric: str, stages: Collection[str] = STAGES) -> bool:
         """Whether the work of these stages, where it differs, keeps a metric from being compared."""

@@ -35,7 +35,7 @@ from .comparison import (
     weight,
     word,
 )
-from .learnt import is_quality, listed
+from .learnt import is_quality, listed, spreads
 from .other_work import REMEDY, different_work, remedy, work_said
 from .units import one_line
 
@@ -74,7 +74,7 @@ def markdown(page: Page) -> str:
         sheet.add("", f"{_said(REMEDY)}:", "", "<pre>", *map(_entities, rule), "</pre>")
     remarks = [
         *_one_sided(page),
-        *map(_said, [*outvoted(rows), *reasons(rows), *page.remarks]),
+        *map(_said, [*spreads(rows), *outvoted(rows), *reasons(rows), *page.remarks]),
     ]
     if rest or remarks:
         sheet.add("", f"<details><summary>{counted(rest, page.is_gate) or 'remarks'}</summary>", "")

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from ..analysis.comparable import BySample
 from ..analysis.compare import EXACT, Row, undecided
-from .learnt import as_before, fell_or_moved
+from .learnt import as_before, fell_or_moved, spreads
 from .lines import Lines
 from .other_work import REMEDY, by_the_sample, different_work, remedy, speaks
 from .units import NOTHING, digits, percent, plain, quantity, scale
@@ -368,6 +368,7 @@ def _below(page: Page, rows: Sequence[Row], everything: bool) -> Iterator[str]:
     for row in rows:
         if page.phase(row):
             yield f"{row.case}, {row.metric.name}: {page.phase(row)}"
+    yield from spreads(rows)
     yield from outvoted(rows)
     yield from reasons(rows)
     yield from (f"only in the base: {case}" for case in page.only_base)

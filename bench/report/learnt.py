@@ -51,6 +51,16 @@ def as_before(rows: Iterable[Row]) -> list[str]:
     return lines
 
 
+def spreads(rows: Iterable[Row]) -> list[str]:
+    """A line for each case whose launches did not end alike, where that matters: by how much those of one side differ."""
+    by_case: dict[str, list[str]] = {}
+    for row in filter(is_quality, rows):
+        if row.spread and row.verdict != "equivalent":
+            name = row.metric.name.removeprefix(QUALITY)
+            by_case.setdefault(row.case, []).append(f"{name} by {digits(row.spread)}")
+    return [f"quality, launches of one side differ: {', '.join(of)}: {case}" for case, of in by_case.items()]
+
+
 def listed(rows: Sequence[Row]) -> str:
     """'test_accuracy 0.953 to 0.955, test_loss 0.14'."""
     return ", ".join(f"{row.metric.name.removeprefix(QUALITY)} {from_to(row)}" for row in rows)

@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 
 from ...analysis.compare import Row
 from ..comparison import ORDER, change, judged, ordered, told_apart, word
+from ..other_work import speaks, work_said
 from ..units import one_line
 from .labels import part
 from .lettering import fit, inches
@@ -40,6 +41,7 @@ _AXIS = 0.75  # what the numbers and the label of the axis take
 _TITLE, _WHERE = 8.2, 9.2
 _LABEL = 4.8  # the most that the label of a row takes
 _WORDS = 2.6  # the most that the words to the right take
+_MOST_UNLIKE = 2  # cases whose different work is spelt out
 # Percent from no change: what lies beyond the edge is drawn there. It lies between these two, where it leaves
 # room for all rows: one that doubled must not flatten the others.
 _NEAREST, _FARTHEST = 2.0, 50.0
@@ -88,6 +90,10 @@ def _notes(
     notes.append("Lines: 95 % interval. To the right: the change of the metric itself.")
     if any(_held(end, edge) != end for row in shown for end in _ends(row)):
         notes.append("Open arrows: beyond the edge.")
+    unlike = [row for row in rows if speaks(row)]
+    notes += [f"Different work: {one_line(work_said(row.work))}." for row in unlike[:_MOST_UNLIKE]]
+    if len(unlike) > _MOST_UNLIKE:
+        notes.append(f"Different work in {len(unlike) - _MOST_UNLIKE} more cases.")
     missing = len(rows) - len(found)
     if missing:
         notes.append(f"Not drawn, without a ratio: {missing} row{'s' if missing > 1 else ''}.")
