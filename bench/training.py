@@ -411,8 +411,7 @@ def evaluate_steps(
             total += loss.detach() * samples
             seen += samples
             for name, metric in metrics.items():
-                value = one_number(metric(detached(outputs), targets), f"metric {name!r}")
-                sums[name] += value * samples
+                sums[name] += one_number(metric(detached(outputs), targets), f"metric {name!r}") * samples
             lap("metrics")
             observer.step(samples, loss)
             yield
