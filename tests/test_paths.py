@@ -64,7 +64,9 @@ class TestFileName:
     def test_two_texts_never_share_one(self, one, other):
         assert file_name(one).lower() != file_name(other).lower()
 
-    @pytest.mark.parametrize("text", ["模" * 60, "🙂" * 200, "x" * 5000, "../../etc", "a\0b", ".hidden", "", "."])
+    @pytest.mark.parametrize(
+        "text", ["模" * 60, "🙂" * 200, "x" * 5000, "../../etc", "a\0b", ".hidden", "", "."]
+    )
     def test_it_can_be_made(self, text, tmp_path):
         (tmp_path / f"flame-{file_name(text)}.profile.12.log").write_text("")
         assert not file_name(text).startswith(".")

@@ -224,7 +224,7 @@ class TestFailures:
         assert record.failure == failure
         assert words in record.message
         if isinstance(end, Exception):
-            assert record.detail.startswith("logs/story-device=cpu-width=1.timed.1")
+            assert record.detail.startswith("logs/story-device=cpu-width=1-")
 
 
 class Watcher:
@@ -254,4 +254,3 @@ class TestTelemetry:
         record = launch(Told({CASES[0].id: [Died(-9)]}), plan(), Job(CASES[0], TIMED, 1, 1), watcher)
         assert watcher.seen == [4711, None]
         assert record.telemetry == {"rss_peak": 5.0}
-

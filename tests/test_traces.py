@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from bench.paths import HARNESS
 from bench.training import forward_and_loss
 from bench.worker import traces
 from bench.worker.marks import NAME, OUTSIDE, Mark
 from bench.worker.profiler import Wishes, profiled
-from bench.paths import HARNESS
 from bench.worker.traces import TooLarge, cleaned, folded, nameless, ranges, write
 
 HERE = {"ph": "X", "pid": 1, "tid": 1}

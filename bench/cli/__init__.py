@@ -7,7 +7,6 @@ could not be decided, or a budget ended before each case had a launch.
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence

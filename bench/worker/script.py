@@ -196,7 +196,7 @@ def probe(script: Script, case: Case) -> dict[str, list[str]]:
     except BaseException:  # KeyboardInterrupt too: here it is the script that raises it
         log_traceback()
     new = [name for name in sys.modules if name not in before]
-    return {"modules": third_party(new), "sources": sorted({script.path, *own_files(new)})}
+    return {"modules": third_party(new), "sources": sorted({script.path, *own_files(new)}), "idle": []}
 
 
 def log_end(log: str) -> str:
