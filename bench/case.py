@@ -53,6 +53,10 @@ TRAINING_AXES = frozenset(
 )
 
 
+# What the framework itself goes by: read in every suite.
+FRAMEWORK_AXES = frozenset("device mode epochs validate_every target_loss".split())
+
+
 def unused_axes(mode: AxisValue) -> frozenset[str]:
     """The axes that the mode does not use, and that therefore do not tell two of its cases apart."""
     return frozenset() if mode == "train" else TRAINING_AXES
@@ -198,10 +202,11 @@ def plain_value(value: Any) -> Any:
 
     That is what JSON makes of it on the way to a launch. What is no axis value stays as it is, to be refused.
     """
-    for kind, plainly in ((str, str.__str__), (int, int.__int__), (float, float.__float__)):
-        if isinstance(value, kind) and not isinstance(value, bool):
-            return plainly(value)
-    return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int.__int__(value)
+    return float.__float__(value) if isinstance(value, float) else value
 
 
 _LIMIT = 1 << 1024  # from here on no float is as large, and Python does not spell what is much larger

@@ -12,6 +12,7 @@ import fnmatch
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +26,7 @@ from .case import ALLOCATORS, MAX, AxisValue, Case, spell
 from .errors import BenchError, UsageError
 from .paths import is_own
 from .raised import one_line
+from .report.advice import Settings, advice
 from .report.units import plain
 from .suite import Suite
 
@@ -260,6 +262,9 @@ def timed(suite: Suite, case: Case, config: pytest.Config, file: Path) -> Callab
                 benchmark(step)
                 benchmark.extra_info["work.samples"] = step.samples
                 step.check_finite()
+                if step.unread:
+                    words = advice("axis_not_read", Settings(unread=step.unread))
+                    warnings.warn(plain(f"{case.id}: {words}"), stacklevel=1)
         except BaseException:
             benchmark.has_error = True  # the times of a case that fails are not kept, whenever it does
             raise

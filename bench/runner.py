@@ -13,7 +13,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,6 +95,7 @@ class Plan:
     traces: Path | None = None  # the folder that profiles put their files into
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # suite name -> what its table shows
     script: Script | None = None  # what the cases are of, in place of suites
+    idle: dict[str, list[str]] = field(default_factory=dict)  # suite name -> axes that change nothing
     plant: Mapping[str, Any] | None = None  # work added to each launch, as worker/plants.py names it
     room: int | None = None  # bytes that a launch may take which tries a batch size on the CPU
 
@@ -202,20 +203,21 @@ def ask_environment(workers: Asks, seed: int) -> Environment:
         why = str(end) if isinstance(end, TimedOut) else _ending(end)
         settings = workers.conditions
         raise UsageError(
-            f"torch cannot be set up in a process of its own with {settings.threads} threads and the {settings.allocator} "
-            f"allocator: {why}; try --threads 1, or --allocator system",
+            f"torch cannot be set up in a process of its own with {settings.threads} threads and the "
+            f"{settings.allocator} allocator: {why}; try --threads 1, or --allocator system",
             end.log,
         ) from None
     # Asking may have shown that fork is not sound.
     return Environment.from_json({**found, "start_method": workers.conditions.start_method})
 
 
-def probe(workers: Asks, plan: Plan, download: bool = False) -> set[str]:
+def probe(workers: Asks, plan: Plan, download: bool = False, asked: Collection[str] = ()) -> set[str]:
     """Builds one case for each data set and model before anything is measured: the largest batch of each.
 
     Returns the files of the user's own code that building them loaded. Raises UsageError for a name or a
-    size that cannot be had; the workers learn which modules to import beforehand. A batch size that is still to be
-    found is 1 here.
+    size that cannot be had, and for an axis that the command has `asked` for and that a suite does not read; the
+    workers learn which modules to import beforehand, the plan which axes change nothing. A batch size that is still to
+    be found is 1 here.
     """
     sources = {plan.files[case.suite] for case in plan.cases}
     for suite in dict.fromkeys(case.suite for case in plan.cases):
@@ -227,6 +229,8 @@ def probe(workers: Asks, plan: Plan, download: bool = False) -> set[str]:
             "do": "probe",
             "suite_file": plan.files[suite],
             "cases": [case.to_json() for case in largest.values()],
+            "asked": list(asked),
+            "others": [case.to_json() for case in cases] if asked else [],
             "conditions": workers.conditions.to_json(),
             "download": download,
             **plan.told(),
@@ -237,6 +241,7 @@ def probe(workers: Asks, plan: Plan, download: bool = False) -> set[str]:
             continue  # the launches will tell, each for its own case
         workers.learn(answer["modules"])
         sources |= set(answer["sources"])
+        plan.idle[suite] = answer["idle"]
     return sources
 
 
@@ -338,6 +343,7 @@ def launch(
         "round": job.round,
         "position": job.position,
         "suite_file": plan.files[job.case.suite],
+        "idle": plan.idle.get(job.case.suite, []),
         "conditions": _conditions(workers, job, threads).to_json(),
         "seed": plan.schedule.seed,
         **_wishes(plan, job),

@@ -172,7 +172,7 @@ class Suite:
         if self.exclude is None:
             return None
         try:
-            reason = self.exclude(case)
+            reason: Any = self.exclude(case)
         except UsageError:
             raise
         except (Exception, SystemExit) as problem:

@@ -153,6 +153,26 @@ class TestFailures:
         assert "Traceback" in capfd.readouterr().err
 
 
+MADE = "from bench import Suite\nsuite = Suite(name={name!r}, build=print, {more})\n"
+FIXED = """
+from bench import Suite
+
+
+def build(case):
+    import torch
+    from bench.training import Task
+
+    case.batch_size, case.get("width")
+    rows = torch.utils.data.TensorDataset(torch.randn(64, 3), torch.randint(2, (64,)))
+    loader = torch.utils.data.DataLoader(rows, 8)
+    model = torch.nn.Linear(3, 2)
+    return Task(model, torch.nn.CrossEntropyLoss(), torch.optim.SGD(model.parameters()), loader, loader, loader)
+
+
+suite = Suite(name="fixed", build=build, axes={"device": ["cpu"], "epochs": [2], "width": [1]})
+"""
+
+
 BAD = {
     "no such suite": (["list", "nosuch.py"], "suite file nosuch.py does not exist"),
     "an empty folder": (["list", "empty"], "holds no suite file"),
@@ -161,6 +181,53 @@ BAD = {
         "does not import: ModuleNotFoundError: No module named 'nowhere'",
     ),
     "exits at import": (["list", "leaves.py"], "does not import: SystemExit: 7"),
+    "raises no exception at import": (
+        ["list", "interrupts.py"],
+        "the code of a suite raised KeyboardInterrupt at ",
+    ),
+    "ends the process at import": (
+        ["list", SMALL, "dies.py"],
+        "dies.py ended the process that reads it (ended with exit code 3)",
+    ),
+    "an exclude that raises": (
+        ["run", "excludes.py"],
+        "suite 'excludes': exclude raised ZeroDivisionError: division by zero at ",
+    ),
+    "an exclude that is no function": (["list", "excludes_not.py"], "exclude must be a function of a case"),
+    "an axis that is not read": (
+        ["run", "fixed.py", "--axis", "width=1,2", "--axis", "optimizer=sgd"],
+        "suite 'fixed' does not read axis 'optimizer', so that each value would measure the same thing",
+    ),
+    "an axis that is of other data": (
+        ["run", SMALL, "--axis", "image_size=64"],
+        "suite 'small' has no axis 'image_size'",
+    ),
+    "a batch size that no batch follows": (
+        ["run", "fixed.py", "--axis", "batch_size=32"],
+        "suite 'fixed' reads batch_size, but makes the same batches whatever it is; give it to the loader",
+    ),
+    "a profile of an axis that is not read": (
+        ["profile", "fixed.py", "--axis", "model=mlp"],
+        "suite 'fixed' does not read axis 'model'",
+    ),
+    "a selftest with one": (
+        ["selftest", "fixed.py", "--axis", "model=mlp"],
+        "suite 'fixed' does not read axis 'model'",
+    ),
+    "a side with one": (
+        ["ab", "worktree", "set:model=mlp", "fixed.py"],
+        "suite 'fixed' does not read axis 'model'",
+    ),
+    "a path too long": (["list", "x" * 5000], "does not exist; name a .py file"),
+    "a script too long": (["run", "--script", "x" * 300], "does not exist; name a Python file"),
+    "a folder too long": (["run", SMALL, "--out", "x" * 300], "cannot be written: File name too long"),
+    "a folder too long for two sides": (
+        ["ab", "worktree", "env:A=1", SMALL, "--out", "x" * 300],
+        "cannot be written: File name too long",
+    ),
+    "a folder that is no text": (["run", SMALL, "--out", "\udcff"], "is no text that tables can name"),
+    "a seed below zero": (["run", SMALL, "--seed", "-1"], "seed must be from 0 to 4294967295, not -1"),
+    "a number that nobody can write": (["list", "huge.py"], "axis 'width': a whole number of"),
     "no suite inside": (["list", "plain.py"], "holds no suite"),
     "names that clash": (["list", SMALL, "again.py"], "two suites are named 'small'"),
     "unknown axis": (["list", SMALL, "--axis", "colour=red"], "has no axis 'colour'"),
@@ -223,6 +290,12 @@ class TestBadInput:
         Path("leaves.py").write_text("import sys\nsys.exit(7)\n")
         Path("plain.py").write_text("x = 1\n")
         Path("again.py").write_text(Path(SMALL).read_text())
+        Path("interrupts.py").write_text("raise KeyboardInterrupt\n")
+        Path("dies.py").write_text("import os\nos._exit(3)\n")
+        Path("excludes.py").write_text(MADE.format(name="excludes", more="exclude=lambda case: 1 / 0"))
+        Path("excludes_not.py").write_text(MADE.format(name="excludes", more="exclude='never'"))
+        Path("huge.py").write_text(MADE.format(name="huge", more="axes={'width': [10**5000]}"))
+        Path("fixed.py").write_text(FIXED)
         arguments, words = BAD[what]
         assert cli.exit_code(arguments) == 2
         printed = capfd.readouterr()

@@ -224,7 +224,7 @@ class TestFailures:
         assert record.failure == failure
         assert words in record.message
         if isinstance(end, Exception):
-            assert record.detail.startswith("logs/story-device=cpu-width=1.timed.1")
+            assert record.detail.startswith("logs/story-device=cpu-width=1-")
 
 
 class Watcher:

@@ -142,7 +142,7 @@ def test_an_exclude_that_says_what_it_means_in_its_own_words_is_left_alone():
     def exclude(case):
         raise UsageError("torch is too old")
 
-    with pytest.raises(UsageError, match="^torch is too old$"):
+    with pytest.raises(UsageError, match=r"^torch is too old$"):
         suite(exclude=exclude).expand()
 
 

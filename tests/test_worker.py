@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import long_only, takes_long
@@ -16,9 +18,9 @@ from bench.cli.options import conditions
 from bench.errors import UsageError
 from bench.measurement import TIMED, Failure, Measurement
 from bench.nursery import Refused, Workers
-from bench.paths import file_name
+from bench.paths import HARNESS, file_name
 from bench.runner import Job, Plan, describe, launch, probe
-from bench.worker.suites import third_party
+from bench.worker.suites import own_files, third_party
 
 SUITES = Path(__file__).parent / "suites"
 SMALL, DEEDS, BATCHES = (str(SUITES / f"{name}.py") for name in ("small", "deeds", "batches"))
@@ -296,6 +298,134 @@ class TestConditions:
             (record,) = run(workers, plan)
         assert record.conditions["threads"] == 1
         assert record.conditions["cpus"] == list(conditions().cpus)
+
+
+AWKWARD = str(SUITES / "awkward.py")
+SAID = {
+    "KeyboardInterrupt": "KeyboardInterrupt",
+    "GeneratorExit": "GeneratorExit",
+    "Own": "Own: <exception str() failed>",
+    "nothing is built": "TypeError: build of suite 'awkward' returned a NoneType",
+    "a metric": "KeyboardInterrupt",
+    "a metric without a name": "TypeError: what was measured cannot be kept: 'metrics' of a StageRecord",
+    "a metric with a name of parts": "TypeError: what was measured cannot be kept: keys must be str",
+    "a loader": "KeyboardInterrupt",
+    "a loader that stops": "RuntimeError: generator raised StopIteration",
+    "setup": "SystemExit: 3",
+    "no validation": "ValueError: validate_loader is None; a task has three loaders",
+}
+MEASURED = {
+    "a chain without a length": 128,
+    "a loader without a length": 64,
+    "warnings": 64,
+}
+
+
+@pytest.fixture(scope="module")
+def awkward(workers):
+    plan = plan_of(workers, AWKWARD, launches=1)
+    probe(workers, plan)
+    # The steps of an epoch are counted where validation is asked for in the midst of it.
+    chained = plan_of(workers, AWKWARD, {"raises": ["a chain without a length"], "validate_every": [2]})
+    probe(workers, chained, asked=["raises"])
+    return {record.case["raises"]: record for record in run(workers, plan)}
+
+
+class TestAwkwardCode:
+    """Whatever user code raises, and wherever: a row that says so, or the numbers. Never a fault of ours."""
+
+    def test_there_is_one_of_each(self, awkward):
+        assert awkward.keys() == SAID.keys() | MEASURED.keys()
+
+    @pytest.mark.parametrize("how", SAID)
+    def test_what_was_raised_is_said_with_its_line(self, awkward, how):
+        record = awkward[how]
+        assert isinstance(record, Failure), record
+        assert (record.failure, record.message[: len(SAID[how])]) == ("error", SAID[how])
+        if "cannot be kept" not in record.message and "NoneType, not" not in record.message:
+            assert record.where.startswith(f"{AWKWARD}:")
+
+    @pytest.mark.parametrize("how", MEASURED)
+    def test_a_size_that_raises_costs_nothing(self, awkward, how):
+        record = awkward[how]
+        assert isinstance(record, Measurement), record
+        (train, _) = (stage for stage in record.stages if stage.stage == "train")
+        assert sum(train.samples) == MEASURED[how]
+
+    def test_nothing_is_said_of_axes_that_are_read(self, awkward):
+        assert all("unread" not in awkward[how].conditions for how in MEASURED)
+
+
+UNREAD = """
+from bench import Suite
+
+
+def build(case):
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+    from bench.training import Task
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(3, 2)
+
+        def forward(self, inputs):
+            case["late"]
+            return self.layer(inputs)
+
+    class Rows(TensorDataset):
+        def __getitem__(self, index):
+            case["in_a_worker"]
+            return super().__getitem__(index)
+
+    rows = Rows(torch.randn(64, 3), torch.randint(2, (64,)))
+    size = 8 if case["fixed"] else case.batch_size
+    loader = DataLoader(rows, size, num_workers=1)
+    case.batch_size
+    model = Net()
+    return Task(model, torch.nn.CrossEntropyLoss(), torch.optim.SGD(model.parameters()), loader, loader, loader)
+
+
+AXES = {"device": ["cpu"], "epochs": [2], "batch_size": [16], "late": [1], "in_a_worker": [1]}
+kept = Suite(name="kept", build=build, axes={**AXES, "fixed": [False], "never": [1]})
+fixed = Suite(name="fixed", build=build, axes={**AXES, "fixed": [True]})
+"""
+
+
+@pytest.fixture(scope="module")
+def unread(workers, tmp_path_factory):
+    file = tmp_path_factory.mktemp("unread") / "unread.py"
+    file.write_text(UNREAD)
+    listings = describe(workers, [str(file)], {})
+    cases = [case for one in listings for case in one.expansion.cases]
+    plan = Plan(cases, {one.name: one.file for one in listings}, Schedule(launches=1))
+    # Whoever keeps the case may ask it for anything later: a flag is not refused.
+    probe(workers, plan, asked=["late", "in_a_worker", "never"])
+    return {record.case.suite: record for record in run(workers, plan)}
+
+
+class TestAxesThatAreNotRead:
+    def test_one_that_is_declared_and_that_nobody_reads_to_the_end_is_told_with_the_launch(self, unread):
+        assert unread["kept"].conditions["unread"] == ["never"]
+
+    def test_so_is_a_batch_size_that_no_batch_follows(self, unread):
+        assert unread["fixed"].conditions["unread"] == ["batch_size"]
+
+
+def test_the_users_own_files_are_those_of_folders_that_begin_with_our_name(monkeypatch):
+    """`benchmarks/` lies beside `bench/` in many a repository, this one among them."""
+    mine = str(Path(HARNESS).parent / "benchmarks" / "workload.py")
+    for name, file in (("mine", mine), ("ours", f"{HARNESS}/case.py"), ("none", None), ("odd", 3)):
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(__file__=file))
+
+    class Lazy:
+        def __getattr__(self, name):
+            raise RuntimeError("not set up yet")
+
+    monkeypatch.setitem(sys.modules, "lazy", Lazy())
+    assert own_files(["mine", "ours", "none", "odd", "lazy", "gone", "json", "pytest"]) == [mine]
+    assert third_party(["mine", "ours", "none", "odd", "lazy", "gone", "json", "pytest"]) == ["pytest"]
 
 
 def test_modules_to_import_beforehand_stay_in_the_order_in_which_they_were_imported():

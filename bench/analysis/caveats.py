@@ -25,6 +25,7 @@ CAVEATS = (
     "coarse_clock",  # too coarse for the step
     "clock_changed",  # of the processors or of the device
     "gpu_power_capped",
+    "axis_not_read",  # by the suite: its values measure the same thing under different names
     "spawned",  # forking was not sound, or not wanted
     "other_device",  # a script's model lay on another device than its case says
     "allocator_unpinned",  # pinning was asked for and did not take
@@ -76,6 +77,7 @@ def case_caveats(
         "unsettled": len(used) if wide else 0,
         "launches_failed": len(failures),
         "contaminated": sum(bool(launch.disturbed) for launch in used),
+        "axis_not_read": sum(bool(unread(launch)) for launch in timed),
         "spawned": sum(launch.measurement.conditions.get("start_method") == "spawn" for launch in timed),
         "other_device": sum(_elsewhere(launch) for launch in timed),
         "allocator_unpinned": sum(
@@ -109,6 +111,11 @@ def case_caveats(
         count = remarked.count(name)
         found[name] = count if 2 * count >= len(used) else 0
     return [Caveat(name, found[name]) for name in CAVEATS if found.get(name)]
+
+
+def unread(launch: Launch) -> tuple[str, ...]:
+    """The axes that nothing in the launch has read."""
+    return tuple(launch.measurement.conditions.get("unread", ()))
 
 
 def _elsewhere(launch: Launch) -> bool:

@@ -8,7 +8,6 @@ could not be decided, or a budget ended before each case had a launch.
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
 import sys
 import traceback

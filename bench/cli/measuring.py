@@ -122,7 +122,7 @@ class Measuring:
 
     def prepare(self) -> None:
         """Tries what is to be measured, and writes down what it is; or sees that it is what it was before."""
-        code = probe(self.workers, self.plan, self.wishes.download)
+        code = probe(self.workers, self.plan, self.wishes.download, self.request.overrides)
         environment = ask_environment(self.workers, self.plan.schedule.seed)
         if self.wishes.before is not None:
             resuming.check_code(code, self.wishes.before)

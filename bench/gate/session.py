@@ -165,7 +165,7 @@ def opened(
             for number, side in enumerate(sides):
                 chosen = dict.fromkeys(pair[number] for pair in matching.pairs.values())
                 side.plan.cases = list(chosen)
-                probe(side.workers, side.plan, request.download)
+                probe(side.workers, side.plan, request.download, {**request.overrides, **side.version.axes})
             environments = tuple(ask_environment(side.workers, request.schedule.seed) for side in sides)
         except BaseException:
             folders.discard(top)

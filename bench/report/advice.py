@@ -53,6 +53,7 @@ class Settings:
     max_launches: int = 20
     has_budget: bool = False
     governor: str = ""
+    unread: tuple[str, ...] = ()  # axes that launches had no use for
 
 
 def advice(caveat: str, settings: Settings) -> str:
@@ -98,11 +99,21 @@ def _clock_changed(settings: Settings) -> str:
     return "the clock changed during launches: see bench doctor for what holds it steady here"
 
 
+def _axis_not_read(settings: Settings) -> str:
+    names = ", ".join(settings.unread)
+    which = f" ({names})" if names else ""
+    return (
+        f"the suite does not use an axis that it declares{which}, so that cases which differ in that alone measure the "
+        f"same thing: let build ask the case for it, or take it out of the suite"
+    )
+
+
 _KNOWING: dict[str, Callable[[Settings], str]] = {
     "unsettled": _unsettled,
     "contaminated": _contaminated,
     "machine_busy": _machine_busy,
     "page_faults": _page_faults,
     "clock_changed": _clock_changed,
+    "axis_not_read": _axis_not_read,
 }
 CAVEATS = (*_PLAIN, *_KNOWING)

@@ -231,6 +231,7 @@ def settings(tables: Tables) -> Settings:
     if tables.environment is not None:
         machine = tables.environment
         known = {"threads": machine.threads, "allocator": machine.allocator, "governor": machine.governor}
+    known["unread"] = tuple(tables.unread)
     schedule = tables.plan.get("schedule")
     if isinstance(schedule, Mapping):
         most = schedule.get("max_launches") or schedule.get("launches")  # alone it is exact

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..analysis.caveats import case_caveats
+from ..analysis.caveats import case_caveats, unread
 from ..analysis.estimate import estimate
 from ..analysis.largest import Search, searches
 from ..analysis.launch import Launch, analysed, steps
@@ -70,7 +70,8 @@ class Tables:
     `epochs`: one row per launch that trained x validation, and x test metric of each epoch. `batch_search`: one
     row per batch size that was tried, of each case with batch_size=max; no other table knows of these launches.
     `searches` has them as they were searched; `apart` by case what is no table: timelines, graphs, traces;
-    `trained` how far the launches of a trained case came, and when. Axes are columns; an axis that a case does
+    `trained` how far the launches of a trained case came, and when; `unread` names axes that launches had no use for.
+    Axes are columns; an axis that a case does
     not use is empty. Times are seconds, sizes bytes.
     """
 
@@ -86,6 +87,7 @@ class Tables:
     searches: Sequence[Search] = ()
     apart: Mapping[str, Apart] = field(default_factory=dict)
     trained: Mapping[str, Trained] = field(default_factory=dict)
+    unread: Sequence[str] = ()
     environment: Environment | None = None
     plan: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -185,6 +187,7 @@ def build(
         trained={
             case.id: found for case in cases if (found := _trained(case, launches[case.id])) is not None
         },
+        unread=sorted({axis for made in launches.values() for launch in made for axis in unread(launch)}),
         environment=environment,
         plan=plan or {},
         notes=records.notes,

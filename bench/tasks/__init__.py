@@ -46,7 +46,7 @@ def build(case: Case) -> Task:
     for axis, values in CHOICES.items():
         if case.get(axis) not in values:
             raise UsageError(f"unknown {axis} {case.get(axis)!r}; there are {', '.join(map(spell, values))}")
-    data = datasets.load(case.get("dataset"), case.get("image_size"), case.get("images"))
+    data = datasets.of(case)
     model = models.build(case.get("model"), data.shape, losses.outputs(case.loss, data.classes))
     precision.prepare(case, model)
     optimizer = optimizers.build(case, model)

@@ -49,6 +49,13 @@ class Data:
     classes: int
 
 
+def of(case: Case) -> Data:
+    """The data set of a case, which is asked for no axis that this data set has no use for."""
+    name = case.get("dataset")
+    own = ("image_size", "images") if name == "fake-images" else ()
+    return load(name, **{axis: case.get(axis) for axis in own})
+
+
 def load(name: str, image_size: int | None = None, images: int | None = None) -> Data:
     """The data set of this name. `image_size` (pixels) and `images` (how many) are those of fake-images.
 

@@ -53,7 +53,8 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
                 from . import script
 
                 return dict(script.probe(Script.from_json(request["script"]), cases[0]))
-            return dict(suites.probe(request["suite_file"], cases))
+            others = [Case.from_json(case) for case in request["others"]]
+            return dict(suites.probe(request["suite_file"], cases, request["asked"], others))
         case "environment":
             from . import session
 

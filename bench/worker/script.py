@@ -199,7 +199,7 @@ def probe(script: Script, case: Case) -> dict[str, list[str]]:
         refuse_mistaken_name(script.path, problem)
         log_traceback()
     new = [name for name in sys.modules if name not in before]
-    return {"modules": third_party(new), "sources": sorted({script.path, *own_files(new)})}
+    return {"modules": third_party(new), "sources": sorted({script.path, *own_files(new)}), "idle": []}
 
 
 def log_end(log: str) -> str:

@@ -30,6 +30,7 @@ from .ceiling import ceiling
 from .environment import environment, usable_cpus
 from .guards import AfterWarmup
 from .meters import NANO, MemoryMeter, Meter, device_synchronizer, device_timer
+from .reads import Reads
 from .recorder import ScriptError
 from .window import windowed
 
@@ -171,7 +172,8 @@ def timed(
     memory = MemoryMeter(device)
     memory.start()
     began = time.perf_counter_ns()
-    task = build(suite, case, device)
+    reads = Reads(case)
+    task = build(suite, reads.case(), device)
     if "plant" in request:
         plants.add(task, request["plant"])
     built = time.perf_counter_ns()
@@ -197,6 +199,9 @@ def timed(
     peaks = memory.peaks()
     if task.teardown is not None:
         task.teardown()
+    unread = [*reads.unread, *(axis for axis in request["idle"] if axis in case.used)]
+    if unread:
+        place = {**place, "conditions": {**place["conditions"], "unread": list(dict.fromkeys(unread))}}
     measurement = Measurement(
         **place,
         clock=timer.name,

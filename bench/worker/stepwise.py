@@ -21,6 +21,7 @@ from ..suite import Suite
 from ..training import GRADIENTS, Observer, Steps, Task, evaluate_steps, fit, train_steps
 from . import allocator, compiled
 from .meters import device_synchronizer
+from .reads import Reads
 from .session import Diverged, build
 from .suites import check_sizes
 from .window import window, windowed
@@ -46,7 +47,8 @@ class Stepper:
     with autograd as the mode has it.
     """
 
-    def __init__(self, task: Task, case: Case, pinned: bool) -> None:
+    def __init__(self, task: Task, case: Case, pinned: bool, reads: Reads) -> None:
+        self._reads = reads
         self.conditions = {
             "threads": torch.get_num_threads(),
             "allocator": "pinned" if pinned else "unpinned",
@@ -80,6 +82,11 @@ class Stepper:
         """Rows of data in the last step."""
         return self._last.samples
 
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """The axes of the case that nothing has read so far, and that therefore change nothing."""
+        return self._reads.unread
+
     def check_finite(self) -> None:
         """Raises Diverged where the last loss is no finite number."""
         loss = math.nan if self._last.loss is None else float(self._last.loss)
@@ -105,12 +112,13 @@ def prepared(suite: Suite, case: Case, pins: bool = False, warms_up: bool = True
         random.seed(_SEED)
         numpy.random.seed(_SEED)
         torch.manual_seed(_SEED)
-        task = build(suite, case, device)
+        reads = Reads(case)
+        task = build(suite, reads.case(), device)
         try:
             check_sizes(case, task)
             if warms_up:
                 fit(task, 1, case.mode, case.validate_every)
-            with contextlib.closing(Stepper(task, case, pinned)) as stepper:
+            with contextlib.closing(Stepper(task, case, pinned, reads)) as stepper:
                 yield stepper
         finally:
             if task.teardown is not None:

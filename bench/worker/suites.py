@@ -7,7 +7,7 @@ import itertools
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,21 +143,29 @@ def find(path: str, name: str) -> Suite:
     )
 
 
-def probe(path: str, cases: Sequence[Case]) -> dict[str, list[str]]:
+def probe(
+    path: str, cases: Sequence[Case], asked: Collection[str] = (), others: Sequence[Case] = ()
+) -> dict[str, list[str]]:
     """Builds these cases of one suite once, before anything is measured.
 
-    Returns the third-party `modules` that they need, and the `sources`: the files of the user's own code.
+    Returns the third-party `modules` that they need, the `sources`, which are the files of the user's own code, and
+    the axes that change nothing although they are read (`idle`): a batch size that no batch follows.
 
-    Raises UsageError for what the user can mend (an unknown name, a batch larger than the data). Any
-    other error is left to the launches, where it costs its own case and no other.
+    Raises UsageError for what the user can mend (an unknown name, a batch larger than the data, an axis that flags
+    have `asked` for and no case reads, these or the `others` of the suite). Any other error is left to the launches,
+    where it costs its own case and no other.
     """
-    from ..training import Task  # torch: where a suite is built, and not where it is described
+    # Torch: where a suite is built, and not where it is described.
+    from ..training import Task
+    from .reads import Probe, follows_batch_size
 
     before = set(sys.modules)
     suite = find(path, cases[0].suite)
+    reading = Probe(suite.name, suite.build)
+    idle: list[str] = []
     for case in cases:
         try:
-            task = suite.build(case)
+            task = reading.build(case)
         except UsageError:
             raise
         except BaseException as problem:  # whatever user code raises
@@ -166,8 +174,17 @@ def probe(path: str, cases: Sequence[Case]) -> dict[str, list[str]]:
             continue
         if isinstance(task, Task):
             check_sizes(case, task)
+            if "batch_size" in reading.read & case.axes.keys() and not idle:
+                idle = [] if follows_batch_size(suite.build, case, task) else ["batch_size"]
+        del task  # it may hold the case
+    reading.refuse_unread(asked, cases, others)
+    if idle and "batch_size" in asked:
+        raise UsageError(
+            f"suite {suite.name!r} reads batch_size, but makes the same batches whatever it is; give it to the loader, "
+            f"or leave the axis out of the command"
+        )
     new = [name for name in sys.modules if name not in before]
-    return {"modules": third_party(new), "sources": own_files(new)}
+    return {"modules": third_party(new), "sources": own_files(new), "idle": idle}
 
 
 def check_sizes(case: Case, task: Any) -> None:
