@@ -18,7 +18,7 @@ HOUSE = ROOT / "bench"
 
 # A room imports from the floors below its own, the ground floor first. `bench` is the front door.
 FLOORS = (
-    ("errors",),
+    ("errors", "counting"),
     ("case", "signals", "logs"),
     ("suite", "measurement"),
     ("selection", "analysis", "script"),
@@ -37,13 +37,24 @@ FLOORS = (
 SEES = {
     "training": (),
     "watch": (),  # it runs in the user's scripts
-    "tasks": ("errors", "case", "training"),
-    "worker": ("errors", "case", "logs", "suite", "script", "measurement", "training", "watch", "tasks"),
+    "tasks": ("errors", "counting", "case", "training"),
+    "worker": (
+        "errors",
+        "counting",
+        "case",
+        "logs",
+        "suite",
+        "script",
+        "measurement",
+        "training",
+        "watch",
+        "tasks",
+    ),
     "templates": ("bench", "training"),  # what `bench init` writes: a suite, as users write one
     "bench": ("errors", "case", "suite", "measurement", "results", "watch"),  # the front door opens fast
     "__main__": ("cli",),
     # The other door: it runs user code in its own process, through the rooms that do.
-    "pytest_plugin": ("bench", "errors", "case", "suite", "worker", "report"),
+    "pytest_plugin": ("bench", "errors", "counting", "case", "suite", "worker", "report"),
 }
 
 # Who alone imports a module; `training` knows nothing else.

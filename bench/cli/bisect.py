@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..case import MOST_PAIRS, Schedule
+from ..counting import counted
 from ..signals import stoppable
 from .ab import measured, page_of, side_by_side
 from .measuring import Wishes, command, lock
@@ -97,7 +98,7 @@ def bisect(
             history.tell(answer)
         found = history.found
         if not found.parent:
-            print(f"undecided: one of {len(found.commits)} commits, the others were skipped")
+            print(f"undecided: one of {counted(len(found.commits), 'commit')}, the others were skipped")
             for subject in found.subjects:
                 print(f"  {subject}")
             return UNDECIDED

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..counting import counted
 from ..errors import ResultsError, UsageError
 from ..report.units import plain, plain_json
 from ..results import folder as folders
 from .options import MOST_OPERATORS, Debug, Json, Run
+from .screen import print_pages
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from ..results.tables import Tables
 
 RunOrTable = Annotated[
@@ -115,7 +114,8 @@ def rebuild_tables(run: Run = "latest", debug: Debug = False) -> int:
     tables.write(folder, made)
     _say_notes(made)
     print(
-        f"{len(made.summary)} rows, {len(made.failures)} failures: {folders.shown(folder.path)}/summary.csv"
+        f"{counted(len(made.summary), 'row')}, {counted(len(made.failures), 'failure')}: "
+        f"{folders.shown(folder.path)}/summary.csv"
     )
     return 0
 
@@ -156,15 +156,6 @@ def print_profiles(tables: Tables, most: int) -> None:
     from ..report.profile import profiles
 
     print_pages(profiles(tables, most))
-
-
-def print_pages(pages: Iterable[RenderableType]) -> None:
-    """On the terminal: as wide as it is, or 160 columns where the output is none."""
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    for page in pages:
-        console.print(page)
 
 
 def _say_notes(tables: Tables) -> None:

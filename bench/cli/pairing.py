@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from ..counting import counted
 from ..measurement import Failure
 from ..report.units import percent, plain
 from .progress import LINE_EVERY, clock_time, failure_line
@@ -53,10 +54,8 @@ class Verdicts:
         if self._quiet or now - self._said < LINE_EVERY:
             return
         what = f"pair {pair}" if pair else "counts"
-        decided = self._all - len(self._open)
-        self._say(
-            f"{what}, {decided} of {self._all} cases decided, {clock_time(now - self._began)} elapsed: {name}"
-        )
+        decided = f"{self._all - len(self._open)} of {counted(self._all, 'case')} decided"
+        self._say(f"{what}, {decided}, {clock_time(now - self._began)} elapsed: {name}")
 
     def end(self, launched: Launched) -> None:
         if isinstance(launched.record, Failure):
@@ -72,7 +71,7 @@ class Verdicts:
             self._open.remove(name)
             if not self._quiet:
                 said = "; ".join(map(said_of, filter(_is_time, self._judge.rows_of(name))))
-                self._say(f"after {self._judge.pairs(name)} pairs: {name}: {said}")
+                self._say(f"after {counted(self._judge.pairs(name), 'pair')}: {name}: {said}")
 
     def _say(self, line: str) -> None:
         self._said = self._clock()

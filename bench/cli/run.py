@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..case import Apart
+from ..counting import counted
 from ..nursery import Workers
 from ..report.units import plain, plain_json
 from ..results import folder as folders
@@ -20,7 +21,6 @@ from ..results.history import launch_seconds
 from ..runner import Plan
 from ..signals import stoppable
 from . import resume as resuming
-from .listing import counted
 from .measuring import Measuring, Wishes, finish, into_folder, lock, planned
 from .options import (
     Allocator,
@@ -184,7 +184,7 @@ def outcome(plan: Plan, tables: Tables) -> int:
     missing = [case.id for case in plan.cases if case.id not in measured]
     if missing:
         print(
-            f"bench: the time budget ended before {len(missing)} of {len(plan.cases)} cases had a launch; "
+            f"bench: the time budget ended before {len(missing)} of {counted(len(plan.cases), 'case')} had a launch; "
             f"go on with --resume, give it longer with --time-budget, or fewer cases with -k",
             file=sys.stderr,
         )
@@ -221,7 +221,7 @@ def say_plan(plan: Plan, as_json: bool) -> int:
     more = f" (up to {most} a case until it is settled)" if most > plan.schedule.launches else ""
     print(
         f"{counted(len(plan.cases), 'case')}, {counted(plan.launches, 'launch', 'launches')}{more}, "
-        f"about {expected / 60:.1f} minutes ({seen} of {len(plan.cases)} cases were measured here before; "
+        f"about {expected / 60:.1f} minutes ({seen} of them measured here before; "
         f"others are taken as {_UNKNOWN_LAUNCH:g} s)"
     )
     return 0

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ..analysis.compare import Row
+from ..counting import counted as things
 from .comparison import (
     ORDER,
     Page,
@@ -28,13 +29,13 @@ from .comparison import (
     outvoted,
     reasons,
     sees,
-    shortened,
     sides,
     told_apart,
     verdict,
     weight,
     word,
 )
+from .layout import shortened
 from .units import one_line
 
 MOST_CHARACTERS = 60_000  # of a comment; GitHub refuses more than 65,536
@@ -198,7 +199,7 @@ def _annotated(page: Page, level: str, rows: Sequence[Row]) -> Iterator[str]:
         yield annotation(level, f"{row.metric.name} {judged(row)}", _message(page, row))
     if len(rows) > len(shown):
         more = counted(rows[len(shown) :])
-        yield annotation(level, "and more", f"{len(rows) - len(shown):,} more rows: {more}")
+        yield annotation(level, "and more", f"{things(len(rows) - len(shown), 'more row')}: {more}")
 
 
 def annotation(level: str, title: str, message: str) -> str:

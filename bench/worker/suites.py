@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..case import AxisValue, Case
+from ..counting import counted
 from ..errors import SuiteError, UsageError
 from ..suite import Suite
 
@@ -163,14 +164,14 @@ def check_sizes(case: Case, task: Any) -> None:
     if "batch_size" in case.axes and samples is not None and samples < case.batch_size:
         raise UsageError(
             f"batch_size {case.batch_size} is larger than the training data of {case.suite!r}, "
-            f"{samples} samples; choose at most {samples}"
+            f"{counted(samples, 'sample')}; choose at most {samples}"
         )
     every = case.validate_every
     if every is not None and case.mode == "train" and isinstance(task.train_loader, Sized):
         steps = len(task.train_loader)
         if steps < every:
             raise UsageError(
-                f"validate_every {every} is more than the {steps} steps of an epoch at batch_size "
+                f"validate_every {every} is more than the {counted(steps, 'step')} of an epoch at batch_size "
                 f"{case.batch_size}; choose at most {steps}, or 'epoch'"
             )
 

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ...analysis.compare import Row
+from ...counting import counted
 from ..comparison import ORDER, change, judged, ordered, told_apart, word
 from ..units import one_line
 from .labels import part
@@ -88,7 +89,7 @@ def _notes(
         notes.append("Open arrows: beyond the edge.")
     missing = len(rows) - len(found)
     if missing:
-        notes.append(f"Not drawn, without a ratio: {missing} row{'s' if missing > 1 else ''}.")
+        notes.append(f"Not drawn, without a ratio: {counted(missing, 'row')}.")
     return notes
 
 
