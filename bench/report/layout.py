@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -21,20 +22,20 @@ KEPT = 0  # the priority of a column without which a row says nothing
 TEXT, LIST = " ", ", "  # where a cell may fold: between words, or between the items of a list
 
 _GAP = 2  # blanks between two columns
-_COMFORTABLE = 28  # cells: a text is folded to this before a column is left out for its sake
+_COMFORTABLE = 20  # cells: a text is folded to this before a column is left out for its sake
 _SHORTEST = 24  # cells that are left of a name at the least: of a kernel it begins with what it does
 _SEAM = re.compile(r"(?<=[/=,_.\-])")  # where a word may be broken that is wider than the terminal
 _CUT = "…"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Column:
     """A column of texts, all of which may be the user's own.
 
     A `head` folds between its words, or where it says so by line breaks. `priority` says when the column is left out:
     the largest first, KEPT never. `unit` stands below the head. `folds` is TEXT or
-    LIST where a cell may take several lines; else it never does. One that `shrinks` loses the middle of its cells
-    before another is left out. `name` is what the column is called where it is named
+    LIST where a cell may take several lines; else it never does. One that `shrinks` loses the middle of its cells, as
+    long as those that differ do so still, before another is left out. `name` is what the column is called where it is named
     without being shown, if its head alone does not tell; `styles` has a style for each cell.
     """
 
@@ -60,16 +61,18 @@ class Column:
         """Whether it says the same of all of several rows."""
         return len(self.cells) > 1 and bool(self.cells[0]) and len(set(self.cells)) == 1
 
-    @property
+    @cached_property
     def natural(self) -> int:
         """The width in which each cell is one line; a head folds between its words."""
         return max(_widest(self.cells), self._head_width)
 
-    @property
+    @cached_property
     def least(self) -> int:
         """The width below which a word would be split."""
         if self.shrinks:
-            return min(self.natural, max(self._head_width, _SHORTEST))
+            return next(
+                filter(self._tells_apart, range(max(self._head_width, _SHORTEST), self.natural)), self.natural
+            )
         if not self.folds:
             return self.natural
         return max(
@@ -83,6 +86,10 @@ class Column:
     @property
     def _head_width(self) -> int:
         return _widest([*(self.head.split("\n" if "\n" in self.head else None)), self.unit])
+
+    def _tells_apart(self, width: int) -> bool:
+        """Whether what is cut to this width still differs where the whole differs."""
+        return len({shortened(cell, width) for cell in self.cells}) == len(set(self.cells))
 
     def lines(self, row: int, width: int) -> list[str]:
         """A cell in this width."""
@@ -110,36 +117,30 @@ class Arrangement:
 
 def arrange(columns: Sequence[Column], width: int) -> Arrangement | None:
     """The table of so many cells a line that moves and leaves out the least; None where only blocks of lines fit."""
-    shown = list(columns)
-    above: list[Column] = []
-    left_out: list[Column] = []
-    places = {id(column): number for number, column in enumerate(columns)}
-
-    def place(column: Column) -> int:
-        return places[id(column)]
-
-    def least_important(of: Iterable[Column]) -> list[Column]:
-        return sorted(of, key=lambda column: (-column.priority, -place(column)))
-
-    for column in least_important(column for column in columns if column.is_constant):
-        if _total(one.natural for one in shown) <= width or len(shown) == 1:
+    by_importance = sorted(columns, key=lambda column: column.priority)
+    moved: list[Column] = []
+    for column in (column for column in reversed(by_importance) if column.is_constant):
+        there = [one for one in columns if one not in moved]
+        if _total(one.natural for one in there) <= width or len(there) == 1:
             break
-        shown.remove(column)
-        above.append(column)
-    alone = bool(columns) and len(columns[0].cells) == 1  # a single row is read as easily as a block of lines
-    if not alone:
-        for column in least_important(column for column in shown if column.priority > KEPT):
-            if _total(one.comfortable for one in shown) <= width or len(shown) == 1:
-                break
-            shown.remove(column)
-            left_out.append(column)
-    return _widths(shown, sorted(above, key=place), sorted(left_out, key=place), width)
+        moved.append(column)
+    there = [one for one in columns if one not in moved]
+    shown = [
+        one for one in there if one.priority == KEPT or len(one.cells) == 1
+    ]  # one row is a block just as well
+    for column in by_importance:
+        if column in there and column not in shown:
+            if not shown or _total(one.comfortable for one in [*shown, column]) <= width:
+                shown.append(column)
+    widths = _widths([one for one in there if one in shown], width)
+    if widths is None:
+        return None
+    above, left_out = ([one for one in columns if one in part] for part in (moved, set(there) - set(shown)))
+    return Arrangement(widths, above, left_out)
 
 
-def _widths(
-    shown: list[Column], above: list[Column], left_out: list[Column], width: int
-) -> Arrangement | None:
-    """Every column gets its comfortable width, or its least; what is left over goes to those that fold."""
+def _widths(shown: list[Column], width: int) -> list[tuple[Column, int]] | None:
+    """Every column gets its comfortable width, or its least; what is left over goes to those that fold or shrink."""
     widths = [column.comfortable for column in shown]
     if _total(widths) > width:
         widths = [column.least for column in shown]
@@ -150,7 +151,7 @@ def _widths(
         more = min(spare, column.natural - widths[place])
         widths[place] += more
         spare -= more
-    return Arrangement(list(zip(shown, widths, strict=True)), above, left_out)
+    return list(zip(shown, widths, strict=True))
 
 
 @dataclass(frozen=True)
@@ -184,10 +185,9 @@ class Grid:
             yield from self._blocks(columns, width)
             return
         yield from _table(arranged)
-        if arranged.left_out:
-            names = ", ".join(column.name for column in arranged.left_out)
-            where = " or ".join(filter(None, [self.elsewhere, "a wider terminal"]))
-            yield Words(f"not shown at this width: {names}; {where} has them", "dim")
+        cut = [column for column, width in arranged.shown if column.shrinks and width < column.natural]
+        yield from self._note("cut", (column.name for column in cut), "them whole")
+        yield from self._note("not shown", (column.name for column in arranged.left_out), "them")
 
     def _blocks(self, columns: Sequence[Column], width: int) -> Iterator[Text | Words]:
         cut = []
@@ -202,10 +202,13 @@ class Grid:
                 yield from lines
                 if not whole:
                     cut.append(column.name)
-        if cut:
-            names = ", ".join(dict.fromkeys(cut))
+        yield from self._note("cut", cut, "them whole")
+
+    def _note(self, what: str, names: Iterable[str], them: str) -> Iterator[Words]:
+        """One line on what a wider terminal would have shown."""
+        if named := ", ".join(dict.fromkeys(names)):
             where = " or ".join(filter(None, [self.elsewhere, "a wider terminal"]))
-            yield Words(f"cut at this width: {names}; {where} has them whole", "dim")
+            yield Words(f"{what} at this width: {named}; {where} has {them}", "dim")
 
 
 def _pair(column: Column, value: str, style: str, width: int) -> tuple[list[Text], bool]:

@@ -93,7 +93,10 @@ def _table(group: Group, varying: Sequence[str], head: Sequence[RenderableType])
     accuracy = [_number(row.accuracy) for row in rows]
     in_time = [_number(row.accuracy_in_time) for row in rows]
     columns = [
-        *(Column(axis.replace("_", " "), [_spelled(row.case, axis) for row in rows]) for axis in varying),
+        *(
+            Column(axis.replace("_", " "), [_spelled(row.case, axis) for row in rows], shrinks=True)
+            for axis in varying
+        ),
         add(f"loss after\n{after}", [_number(row.loss) for row in rows], KEPT),
         add("accuracy then", accuracy, 3, name=f"accuracy after {after}"),
         add("training", times, 2, unit),

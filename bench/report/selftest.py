@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from .layout import KEPT, Column, Grid
+from .layout import KEPT, TEXT, Column, Grid
 from .units import NOTHING, percent
 
 
@@ -43,7 +43,7 @@ def table(scores: Sequence[Score]) -> Grid:
     }
     return Grid(
         [
-            Column("what was planted", [one.arm for one in scores]),
+            Column("what was planted", [one.arm for one in scores], folds=TEXT),
             *(
                 Column(head, cells, _PRIORITIES[head], right=True, name=_NAMES.get(head, ""))
                 for head, cells in columns.items()

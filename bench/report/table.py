@@ -186,7 +186,8 @@ class Page:
         self._has_metric = False
         self._head = Words(setting(tables), lead=suite)
         self._columns = [
-            Column(axis.replace("_", " "), [_spell(value) for value in self._cases[axis]]) for axis in varying
+            Column(axis.replace("_", " "), [_spell(value) for value in self._cases[axis]], shrinks=True)
+            for axis in varying
         ]
 
     def add_metric(
