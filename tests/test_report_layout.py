@@ -124,10 +124,25 @@ class TestWhatGives:
         ]
 
     def test_what_matters_least_is_left_out_and_named(self):
-        assert self.named(35) == (["optimizer", "step"], ["launches"], ["memory", "caveats"])
-        lines = printed(Grid(self.ALL), 35)
-        assert " ".join(lines[-3:]) == (
-            "not shown at this width: memory, caveats; --json or a wider terminal has them"
+        assert self.named(35) == (["optimizer", "step", "memory"], ["launches"], ["caveats"])
+        assert self.named(20) == (["optimizer", "step"], ["launches"], ["memory", "caveats"])
+        lines = printed(Grid(self.ALL), 40)
+        assert " ".join(lines[-2:]) == "not shown at this width: caveats; --json or a wider terminal has them"
+
+    def test_what_still_fits_is_shown_though_a_wider_column_that_matters_more_does_not(self):
+        wide = column("x" * 30, "y" * 30, head="wide", priority=1)
+        found = arrange((self.CASE, wide, self.MEMORY), 30)
+        assert ([one.name for one, _ in found.shown], found.left_out) == (["optimizer", "memory"], [wide])
+
+    def test_names_that_differ_do_so_still_when_they_are_cut(self):
+        names = [f"{'a' * 20}{number}{'b' * 39}" for number in (1, 2)]
+        lines = printed(Grid([column(*names, head="label", shrinks=True), self.STEP]), 55)
+        assert [line.split()[0] for line in lines[2:4]] == [shortened(name, 49) for name in names]
+        assert lines[4].startswith("cut at this width: label; ")
+        assert len(set(lines[2:4])) == 2
+        narrow = printed(Grid([column(*names, head="label", shrinks=True), self.STEP]), 40)
+        assert narrow[:3] == ["label:", f"  {shortened(names[0], 38)}", "step: 1.25 ms"], (
+            "then rows are blocks"
         )
 
     def test_where_not_even_the_rest_fits_each_row_is_a_block_with_everything(self):

@@ -16,7 +16,7 @@ from rich.console import RenderableType
 
 from ..analysis.compare import EXACT, Row, undecided
 from ..counting import counted as things
-from .layout import KEPT, LIST, Column, Grid, Words, shortened
+from .layout import KEPT, LIST, TEXT, Column, Grid, Words, shortened
 from .lines import Lines
 from .units import NOTHING, digits, percent, quantity, scale
 
@@ -310,11 +310,11 @@ def _rows(
 
     return Grid(
         [
-            column("case", (names[row.suite, row.case] for row in rows), folds=LIST),
+            column("case", (names[row.suite, row.case] for row in rows), folds=TEXT),
             column("metric", (row.metric.name for row in rows)),
             column("base", (sides(row)[0] for row in rows), 3, right=True),
             column("candidate", (sides(row)[1] for row in rows), 2, right=True),
-            column("change", (one for one, _, _ in changes), styles=styles),
+            column("change", (one for one, _, _ in changes), folds=TEXT, styles=styles),
             column("95 % interval", (rest.removesuffix(")") for *_, rest in changes), 1, styles=styles),
             column("verdict", (judged(row, gate) for row in rows), styles=styles),
             column("sees from", map(sees, rows), 5, right=True),

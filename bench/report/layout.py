@@ -32,11 +32,11 @@ _CUT = "…"
 class Column:
     """A column of texts, all of which may be the user's own.
 
-    A `head` folds between its words, or where it says so by line breaks. `priority` says when the column is left out:
-    the largest first, KEPT never. `unit` stands below the head. `folds` is TEXT or
-    LIST where a cell may take several lines; else it never does. One that `shrinks` loses the middle of its cells, as
-    long as those that differ do so still, before another is left out. `name` is what the column is called where it is named
-    without being shown, if its head alone does not tell; `styles` has a style for each cell.
+    A `head` folds between its words, or where it says so by line breaks; `unit` stands below it. `priority` says when
+    the column is left out: the largest first, KEPT never. `folds` is TEXT or LIST where a cell may take several lines;
+    else it never does. One that `shrinks` loses the middle of its cells, as long as those that differ do so still,
+    before another is left out. `name` is what the column is called where it is named without being shown, if its head
+    alone does not tell; `styles` has a style for each cell.
     """
 
     head: str
@@ -125,13 +125,12 @@ def arrange(columns: Sequence[Column], width: int) -> Arrangement | None:
             break
         moved.append(column)
     there = [one for one in columns if one not in moved]
-    shown = [
-        one for one in there if one.priority == KEPT or len(one.cells) == 1
-    ]  # one row is a block just as well
+    # A single row reads as well as a block: before anything of it is left out, it becomes one.
+    shown = [one for one in there if one.priority == KEPT or len(one.cells) == 1]
     for column in by_importance:
-        if column in there and column not in shown:
-            if not shown or _total(one.comfortable for one in [*shown, column]) <= width:
-                shown.append(column)
+        fits = not shown or _total(one.comfortable for one in [*shown, column]) <= width
+        if fits and column in there and column not in shown:
+            shown.append(column)
     widths = _widths([one for one in there if one in shown], width)
     if widths is None:
         return None
