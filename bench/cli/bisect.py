@@ -81,7 +81,7 @@ def bisect(
         labels={"command": command()},
     )
     asked = side_by_side(metric or [], ())
-    wishes = Wishes({}, wait=not no_wait, quiet=quiet, began=time.monotonic())
+    wishes = Wishes({}, wait=not no_wait, quiet=quiet, began=time.monotonic(), debug=debug)
     with stoppable(), lock(wishes), bisection.history(Repository(), good, bad) as history:
         page = compared(good, bad, request, asked, wishes)
         whole = bisection.slowest(page.rows)

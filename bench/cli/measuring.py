@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 class Wishes:
     """What a verb was asked for besides what is measured.
 
-    `began` is when it was, on time.monotonic; `before` is the run that it goes on with.
+    `began` is when it was, on time.monotonic; `before` is the run that it goes on with; `debug` shows the tracebacks of
+    launches that fail.
     """
 
     labels: Mapping[str, str]
@@ -52,6 +53,7 @@ class Wishes:
     quiet: bool = False
     began: float = field(default_factory=time.monotonic)
     before: Earlier | None = None
+    debug: bool = False
 
 
 def planned(workers: Workers, request: Request, quiet: bool) -> Plan:
@@ -179,7 +181,7 @@ class Measuring:
         done = [] if before is None else [record for record in before.records if record.kind != SEARCHED]
         rule = StopRule(plan.schedule)
         telemetry = watching(plan.cases)
-        bar = progress(plan, rule, self.wishes.quiet, len(done))
+        bar = progress(plan, rule, self.wishes.quiet, len(done), self.wishes.debug)
         launched = time.monotonic()
 
         def begin(job: Job) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from ..counting import counted
 from ..measurement import Failure
 from ..report.units import percent, plain
-from .progress import LINE_EVERY, clock_time, failure_line
+from .progress import LINE_EVERY, Failures, clock_time
 
 if TYPE_CHECKING:
     from ..analysis.compare import Row
@@ -27,10 +27,10 @@ class Progress(Protocol):
     def close(self) -> None: ...
 
 
-def pairing(session: Session, judge: SideBySide, quiet: bool) -> Progress:
+def pairing(session: Session, judge: SideBySide, quiet: bool, debug: bool = False) -> Progress:
     """Lines on standard error; of a quiet command the failures alone."""
     names = list(session.matching.pairs)
-    return Verdicts(judge, names, sys.stderr, quiet)
+    return Verdicts(judge, names, sys.stderr, quiet, told=Failures(debug))
 
 
 class Verdicts:
@@ -43,7 +43,9 @@ class Verdicts:
         out: TextIO,
         quiet: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        told: Failures | None = None,
     ) -> None:
+        self._told = told or Failures()
         self._judge, self._open, self._all = judge, list(names), len(names)
         self._out, self._quiet, self._clock = out, quiet, clock
         self._began = clock()
@@ -59,7 +61,7 @@ class Verdicts:
 
     def end(self, launched: Launched) -> None:
         if isinstance(launched.record, Failure):
-            self._say(f"{('base', 'candidate')[launched.side]}: {failure_line(launched.record)}")
+            self._print(self._told.said(launched.record, f"{('base', 'candidate')[launched.side]}: "))
         # The judge hears of a pair once both launches are back: what was decided before this one is said now.
         self._verdicts()
 
@@ -74,8 +76,11 @@ class Verdicts:
                 self._say(f"after {counted(self._judge.pairs(name), 'pair')}: {name}: {said}")
 
     def _say(self, line: str) -> None:
+        self._print(plain(line))
+
+    def _print(self, lines: str) -> None:
         self._said = self._clock()
-        print(plain(line), file=self._out, flush=True)
+        print(lines, file=self._out, flush=True)
 
 
 def _is_time(row: Row) -> bool:

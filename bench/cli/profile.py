@@ -119,7 +119,7 @@ def profile_suites(
         memory_limit=None if memory_limit is None else size(memory_limit),
         script=its,
     )
-    wishes = Wishes({"name": name, "note": note}, out, download, not no_wait, quiet, began)
+    wishes = Wishes({"name": name, "note": note}, out, download, not no_wait, quiet, began, debug=debug)
     with stoppable(), lock(wishes), Workers(request.conditions) as workers:
         plan = planned(workers, request, quiet)
         ended = into_folder(workers, plan, request, wishes)

@@ -142,7 +142,7 @@ def run_suites(
         if time_budget is not None:
             budgeted = dataclasses.replace(request.schedule, time_budget=seconds(time_budget))
             request = dataclasses.replace(request, schedule=budgeted)
-    wishes = Wishes({"name": name, "note": note}, out, download, not no_wait, quiet, began, before)
+    wishes = Wishes({"name": name, "note": note}, out, download, not no_wait, quiet, began, before, debug)
     with stoppable(), nullcontext() if dry_run else lock(wishes), Workers(request.conditions) as workers:
         plan = planned(workers, request, quiet)
         if before is not None:
