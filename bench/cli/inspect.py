@@ -14,6 +14,7 @@ from ..errors import ResultsError, UsageError
 from ..report.units import plain, plain_json
 from ..results import folder as folders
 from .options import MOST_OPERATORS, Debug, Json, Run
+from .progress import Failures
 from .screen import print_pages
 
 if TYPE_CHECKING:
@@ -75,7 +76,19 @@ def show(
         print_tables(made, metric)
         if not metric and made.steps.empty and not made.ops.empty:  # it was made by bench profile, or so
             print_profiles(made, MOST_OPERATORS)
+    if debug and len(made.failures):
+        say_tracebacks(run)
     return 0
+
+
+def say_tracebacks(run: str) -> None:
+    """On standard error each failure of a run with its traceback, which the journal alone holds."""
+    from ..results.journal import read_journal
+
+    told = Failures(debug=True)
+    for said in dict.fromkeys(map(told.said, read_journal(folders.find(run).journal).failures)):
+        if "\n" in said:  # without a traceback it is in the table already
+            print(said, file=sys.stderr)
 
 
 def show_quality(run: str, metric: list[str] | None, target: float | None, as_json: bool) -> int:
@@ -127,9 +140,12 @@ def plot(run: Run = "latest", debug: Debug = False) -> int:
 
     folder = _run_folder(run, "plot")
     made = tables.read(folder.path)
-    for path in plots.draw(made, folder.plots):
+    drawn = plots.draw(made, folder.plots)
+    for path in drawn:
         if path.suffix == ".png":
             print(folders.shown(path))
+    if not drawn:
+        print(f"bench: {folders.shown(folder.path)} holds nothing to draw", file=sys.stderr)
     return 0
 
 

@@ -201,6 +201,23 @@ class Measuring:
             telemetry.close()
 
 
+def say_places(folder: folders.RunFolder, tables: Tables) -> None:
+    """Where tables, traces and pictures lie, as far as there are any."""
+    from ..results.tables import files_with_rows
+
+    place = folders.shown(folder.path)
+    if files := files_with_rows(tables):
+        print(f"tables: {place}/{', '.join(files)}")
+    if _has_files(folder.traces):
+        print(f"traces: {place}/traces/ (open them in https://ui.perfetto.dev or chrome://tracing)")
+    if _has_files(folder.plots):
+        print(f"pictures: {place}/plots/")
+
+
+def _has_files(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
 def watching(cases: Iterable[Case]) -> Telemetry:
     """Watches launches of these cases from outside, and the cards that they run on."""
     cards = {case.device.partition(":")[2] or "0" for case in cases if case.device.startswith("cuda")}

@@ -16,7 +16,7 @@ from ..report.units import plain, plain_json
 from ..results import folder as folders
 from ..runner import file_name
 from ..signals import stoppable
-from .measuring import Wishes, finish, into_folder, lock, planned
+from .measuring import Wishes, finish, into_folder, lock, planned, say_places
 from .options import (
     MOST_OPERATORS,
     Allocator,
@@ -155,11 +155,8 @@ def say(folder: folders.RunFolder, tables: Tables, most: int) -> None:
     print_profiles(tables, most)
     for search in tables.searches:
         print(plain(searched(search)))
-    place = folders.shown(folder.path)
     for case, apart in tables.apart.items():
         for one in (apart.profile, apart.stacks):
             if one is not None and one.omitted:
                 print(plain(f"bench: no trace of {case}: {one.omitted}"), file=sys.stderr)
-    print(f"tables: {place}/ops.parquet, counts.csv, summary.csv")
-    print(f"traces: {place}/traces/ (open them in https://ui.perfetto.dev or chrome://tracing)")
-    print(f"pictures: {place}/plots/")
+    say_places(folder, tables)

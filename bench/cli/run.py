@@ -21,7 +21,7 @@ from ..results.history import launch_seconds
 from ..runner import Plan
 from ..signals import stoppable
 from . import resume as resuming
-from .measuring import Measuring, Wishes, finish, into_folder, lock, planned
+from .measuring import Measuring, Wishes, finish, into_folder, lock, planned, say_places
 from .options import (
     Allocator,
     Axis,
@@ -167,8 +167,7 @@ def say_results(ended: Measuring, tables: Tables, cases: int) -> None:
     place = folders.shown(ended.folder.path)
     if ended.apart:
         print(f"counts and profiles took {ended.apart / cases:.2f} s a case, apart from timing")
-    print(f"tables: {place}/summary.csv (.parquet), phases.csv, steps.parquet")
-    print(f"pictures: {place}/plots/")
+    say_places(ended.folder, tables)
     if ended.stop:
         print(
             f"stopped early; what was measured is kept, go on with: bench run --resume {place}",
