@@ -18,7 +18,7 @@ HOUSE = ROOT / "bench"
 
 # A room imports from the floors below its own, the ground floor first. `bench` is the front door.
 FLOORS = (
-    ("errors", "alias", "paths"),
+    ("errors", "alias", "counting", "paths"),
     ("case", "signals", "logs", "raised"),
     ("suite", "measurement"),
     ("selection", "analysis", "script"),
@@ -38,10 +38,10 @@ SEES = {
     "batches": (),
     "training": ("batches",),
     "watch": (),  # it runs in the user's scripts
-    "tasks": ("errors", "case", "training"),
+    "tasks": ("errors", "counting", "case", "training"),
     "worker": (
-        *("errors", "alias", "paths", "case", "logs", "raised", "suite", "script", "measurement", "batches"),
-        *("training", "watch", "tasks"),
+        *("errors", "alias", "counting", "paths", "case", "logs", "raised", "suite", "script", "measurement"),
+        *("batches", "training", "watch", "tasks"),
     ),
     "templates": ("bench", "training"),  # what `bench init` writes: a suite, as users write one
     "bench": (
@@ -56,7 +56,9 @@ SEES = {
     "as_bench": ("alias",),  # what is installed as the package `bench`
     "__main__": ("cli",),
     # The other door: it runs user code in its own process, through the rooms that do.
-    "pytest_plugin": ("bench", "errors", "alias", "paths", "case", "raised", "suite", "worker", "report"),
+    "pytest_plugin": (
+        *("bench", "errors", "alias", "counting", "paths", "case", "raised", "suite", "worker", "report"),
+    ),
 }
 
 # Who alone imports a module; `batches` knows nothing else, and `training` nothing else but `batches`.

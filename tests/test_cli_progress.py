@@ -13,9 +13,10 @@ from rich.console import Console
 
 from bench.analysis.largest import Search, Try
 from bench.analysis.stopping import StopRule
-from bench.case import Case, Schedule
+from bench.case import Apart, Case, Schedule
 from bench.cli.progress import (
     Bar,
+    Failures,
     Lines,
     Outlook,
     Silent,
@@ -26,7 +27,7 @@ from bench.cli.progress import (
     searching,
     waiting,
 )
-from bench.measurement import PHASED, TIMED
+from bench.measurement import COUNTED, PHASED, PROFILED, TIMED
 from bench.runner import Job, Plan
 
 CASES = [Case("s", {"device": "cpu", "width": width}) for width in (1, 2, 3)]
@@ -104,18 +105,18 @@ class TestOutlook:
         for _ in range(6):
             one.launch()
             assert one.outlook.total == 6
-        assert one.outlook.settled == "1 of 1 cases done"
+        assert one.outlook.cases == "1 of 1 case done"
 
     def test_cases_that_need_no_more_are_counted_though_they_failed(self, going):
-        said = [going.outlook.settled]
+        said = [going.outlook.cases]
         for case in (*CASES, *CASES[:1]):
             going.launch(case)
-        said.append(going.outlook.settled)
+        said.append(going.outlook.cases)
         going.launch(CASES[1])
         going.fail(CASES[2])
-        said.append(going.outlook.settled)
+        said.append(going.outlook.cases)
         going.fail(CASES[2])
-        said.append(going.outlook.settled)
+        said.append(going.outlook.cases)
         assert said == [f"{done} of 3 cases done" for done in (0, 1, 2, 3)]
 
     def test_a_case_that_fails_at_once_is_launched_no_more(self, going):
@@ -172,6 +173,56 @@ class TestOutlook:
             one.rule.add(measurement(case=case))
         one.launch(CASES[2], seconds=10.0)
         assert (one.outlook.done, one.outlook.total, one.outlook.left) == (6, 6, 0.0)
+
+
+class TestLaunchesApart:
+    """Those for counts and profiles: a case is not done before it has had them."""
+
+    COUNTS = Plan(CASES[:1], {"s": "s.py"}, Schedule(launches=0), Apart(counts=True, profile=True))
+
+    def test_a_case_is_done_when_its_last_launch_of_any_kind_is(self):
+        one = Run(self.COUNTS)
+        said = [(one.outlook.done, one.outlook.total, one.outlook.cases)]
+        for kind in (COUNTED, PROFILED):
+            one.end(one.outlook, measurement(case=CASES[0], kind=kind, stages=()))
+            said.append((one.outlook.done, one.outlook.total, one.outlook.cases))
+        assert said == [(0, 2, "0 of 1 case done"), (1, 2, "0 of 1 case done"), (2, 2, "1 of 1 case done")]
+
+
+class TestFailures:
+    """What --debug adds: the traceback of the user's own step."""
+
+    TRACED = failure(
+        detail='Traceback (most recent call last):\n  File "mine.py", line 7\n    step()\nValueError'
+    )
+
+    def test_a_failure_is_a_line_without_it(self):
+        assert Failures().said(self.TRACED) == SAID
+
+    def test_its_traceback_stands_below_once(self):
+        told = Failures(debug=True)
+        lines = told.said(self.TRACED).splitlines()
+        assert lines[0] == SAID
+        assert lines[1:] == [
+            "    Traceback (most recent call last):",
+            '      File "mine.py", line 7',
+            "        step()",
+            "    ValueError",
+        ]
+        assert told.said(self.TRACED) == SAID, "the next launch fails alike"
+        assert told.said(dataclasses.replace(self.TRACED, message="another"), "base: ").count("\n") == 4
+
+    def test_no_line_of_it_is_an_order(self):
+        text = Failures(debug=True).said(failure(detail="::error::no\n\x1b[31mred\n  ##[error]x"))
+        assert text.splitlines()[1:] == ["    : :error::no", "    \\x1b[31mred", "      # #[error]x"]
+
+    @pytest.mark.parametrize(("quiet", "terminal"), [(True, False), (False, False), (False, True)])
+    def test_every_kind_of_progress_says_it(self, monkeypatch, quiet, terminal):
+        monkeypatch.setattr(sys, "stderr", screen := Terminal() if terminal else io.StringIO())
+        shown = progress(PLAN, StopRule(PLAN.schedule), quiet, debug=True)
+        shown.end(self.TRACED)
+        shown.close()
+        assert "Traceback (most recent call last):" in screen.getvalue()
 
 
 class TestLines:
@@ -300,11 +351,9 @@ class TestBar:
         monkeypatch.setattr(sys, "stderr", screen)
         self.run()
         seen = screen.getvalue()
-        assert "round 2" in seen
-        assert "2/5" in seen
-        assert "1 of 3 cases done" in seen
+        assert "2 of 5 launches, 1 of 3 cases done" in seen
         assert "s cpu 1" in seen
-        assert "eta 0:30" in seen
+        assert "0:30 left" in seen
         assert "no [bold]such[/bold] [/thing] (suites/mine.py:7)" in seen
         assert seen.count("\x1b[?25l") == seen.count("\x1b[?25h") == 1, "the cursor is given back"
 
@@ -352,11 +401,9 @@ class TestBar:
         line = shown(bar, width)
         bar.close()
         assert len(line.splitlines()) == 1
-        assert "round 12 " in line
-        assert f" 124/{124 + 34 * 20 - 1} " in line
-        assert " 0 of 34 cases done " in line
+        assert f" 124 of {124 + 34 * 20 - 1} launches, 0 of 34 cases done " in line
         assert re.search(r" done \d:\d\d:\d\d ", line), "the time that has passed"
-        assert " eta 5:39:30 " in line
+        assert " 5:39:30 left " in line
         assert re.search(r"[━╸╺]{5}", line), "the bar itself"
         assert ("vision cpu 64 inference_mode" if width == 120 else "vision cpu") in line
 
@@ -369,8 +416,10 @@ class TestBar:
         one.end(bar, measurement(case=CASES[2]), 3.0)
         after = shown(bar, width)
         bar.close()
-        assert re.fullmatch(r"round 0 ━+ 0/6 0 of 3 cases done \d:\d\d:\d\d eta -:-- starting *", before)
-        assert re.fullmatch(r"round 1 [━╸╺]+ 1/6 0 of 3 cases done \d:\d\d:\d\d eta 0:15 s cpu 3 *", after)
+        assert re.fullmatch(r"━+ 0 of 6 launches, 0 of 3 cases done \d:\d\d:\d\d +starting *", before)
+        assert re.fullmatch(
+            r"[━╸╺]+ 1 of 6 launches, 0 of 3 cases done \d:\d\d:\d\d 0:15 left s cpu 3 *", after
+        )
 
     def test_a_run_that_goes_on_says_no_total_before_the_rule_has_heard_of_its_earlier_part(self, shown):
         one = Run(before=4)
@@ -381,9 +430,9 @@ class TestBar:
         bar.begin(job(2, case=CASES[1]))
         after = shown(bar, 80)
         bar.close()
-        assert " 4/? " in before
+        assert " 4 launches made " in before
         assert "cases" not in before
-        assert " 4/6 1 of 3 cases done " in after
+        assert " 4 of 6 launches, 1 of 3 cases done " in after
 
 
 class TestChoice:

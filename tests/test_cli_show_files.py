@@ -10,6 +10,7 @@ from fakes import CASE, failure, measurement
 
 from bench import cli
 from bench.case import Case
+from bench.cli.measuring import say_places
 from bench.results.folder import RunFolder
 from bench.results.journal import Journal, Records
 from bench.results.tables import build, write
@@ -57,6 +58,73 @@ def refused(capsys, *arguments: str) -> str:
     assert printed.out == ""
     assert len(printed.err.splitlines()) == 1
     return printed.err.rstrip("\n")
+
+
+def test_debug_shows_the_tracebacks_that_the_journal_holds(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = RunFolder(Path("mine"))
+    folder.path.mkdir()
+    journal = Journal(folder.journal)
+    for record in (
+        measurement(),
+        *(failure(round=round, detail="Traceback:\n  step()\nValueError") for round in (2, 3)),
+        failure(round=4, message="another", detail=""),
+    ):
+        journal.append(record)
+    journal.close()
+    assert cli.exit_code(["show", "mine"]) == 0
+    assert "step()" not in "".join(capsys.readouterr())
+    assert cli.exit_code(["show", "mine", "--debug", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["failures"], "what a program reads stays as it is"
+    lines = printed.err.splitlines()
+    assert lines[0].startswith(f"error: {CASE.id}: ValueError")
+    assert lines[1:] == ["    Traceback:", "      step()", "    ValueError"]
+
+
+class TestPlacesOfARun:
+    """No line announces what is not there."""
+
+    def places(self, capsys, *records, files=()) -> list[str]:
+        gathered = Records()
+        for record in records:
+            gathered.add(record)
+        folder = RunFolder(Path("mine"))
+        for place in (folder.plots, folder.traces):
+            place.mkdir(parents=True)
+        for file in files:
+            (folder.path / file).write_text("x")
+        say_places(folder, build(gathered))
+        return capsys.readouterr().out.splitlines()
+
+    @pytest.fixture(autouse=True)
+    def here(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+
+    def test_of_a_run_that_failed_altogether_the_failures_alone_are_named(self, capsys):
+        assert self.places(capsys, failure()) == ["tables: mine/failures.csv"]
+
+    def test_of_one_that_measured_all_that_it_has_is_named(self, capsys):
+        tables, traces, pictures = self.places(
+            capsys, measurement(), files=("plots/phases.png", "traces/a.json.gz")
+        )
+        assert tables.startswith("tables: mine/summary.csv, summary.parquet, steps.parquet, ")
+        assert "failures" not in tables
+        assert traces.startswith("traces: mine/traces/ ")
+        assert pictures == "pictures: mine/plots/"
+
+    def test_without_a_record_nothing_is(self, capsys):
+        assert self.places(capsys) == []
+
+    def test_plot_says_that_there_is_nothing_to_draw(self, capsys):
+        folder = RunFolder(Path("mine"))
+        folder.plots.mkdir(parents=True)
+        journal = Journal(folder.journal)
+        journal.append(failure())
+        journal.close()
+        assert cli.exit_code(["plot", "mine"]) == 0
+        printed = capsys.readouterr()
+        assert (printed.out, printed.err) == ("", "bench: mine holds nothing to draw\n")
 
 
 class TestShow:

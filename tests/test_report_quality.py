@@ -67,7 +67,7 @@ class TestTheTable:
 
     def test_the_head_says_what_does_not_vary_the_target_and_the_clock(self):
         text = shown(*LAUNCHES)
-        assert "s  time to quality  A processor + A card, 4 threads" in text
+        assert "s  time to quality: A processor + A card, 4 threads" in text
         assert "every case: device=cpu, batch_size=64, mode=train" in text
         assert "target: a validation loss of 0.250, which half of the configurations reach" in text
         assert "medians over 2 launches a case" in text

@@ -62,7 +62,7 @@ def cells(text: str, head: str) -> list[str]:
     top = next(number for number in range(table, len(lines)) if head in lines[number])
     end = lines[top].index(head) + len(head)
     below = lines[top + 1 : lines.index("", top)]
-    return [re.split(r"\s{2,}", line[:end])[-1].strip() for line in below]
+    return [re.split(r"\s{2,}", line.ljust(end)[:end])[-1].strip() for line in below]
 
 
 class TestValues:
@@ -93,10 +93,10 @@ class TestValues:
         assert cells(text, "reveals") == ["from", "5.1 %", ""], "about twice the half interval"
 
     def test_how_many_launches_were_disturbed_is_said_where_any_was(self):
-        assert "dis-" not in shown(*launches(TRAIN, guards=guards()))
+        assert "contaminated" not in shown(*launches(TRAIN, guards=guards()))
         disturbed = measurement(case=TRAIN, round=7, guards=DISTURBED)
         text = shown(*launches(TRAIN), disturbed, disturbed, *launches(LARGE))
-        assert cells(text, "dis-") == ["turbed", "2", ""]
+        assert cells(text, "contaminated") == ["2", ""]
         assert cells(text, "launches") == ["6", "6"], "they do not count"
 
     def test_what_a_case_does_not_have_is_blank(self):
@@ -133,7 +133,7 @@ class TestValues:
         device = Case("s", {"device": "cuda:0", "batch_size": 64, "optimizer": "adam", "mode": "train"})
         memory = {"peak_rss": 2**20, "peak_allocated": 3 * 2**30, "peak_reserved": 2**32}
         text = shown(*launches(TRAIN), *launches(device, memory=memory))
-        assert cells(text, "device memory") == ["GiB", "", "3.00"]
+        assert cells(text, "device") == ["memory", "GiB", "", "3.00"]
 
 
 class TestHead:
@@ -141,7 +141,7 @@ class TestHead:
         text = shown(*launches(TRAIN), *launches(LARGE))
         lines = text.splitlines()
         assert lines[1] == "every case: device=cpu, optimizer=adam, mode=train"
-        assert lines[4].startswith("batch size")
+        assert [line.split()[0] for line in lines[3:5]] == ["batch", "size"]
         assert [line.split()[0] for line in lines[5:7]] == ["64", "256"]
         assert text.count("adam") == 1
 

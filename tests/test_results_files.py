@@ -372,11 +372,11 @@ BAD_TEXT = {
     ),
     "columns without end": (
         (HEAD[:-1] + ",x" * 2000 + "\n").encode(),
-        f"has 1 rows and 2007 columns: no summary is so large; {ANEW}",
+        f"has 1 row and 2,007 columns: no summary is so large; {ANEW}",
     ),
     "axes without end": (
         (HEAD + "s,s" + "".join(f"/a{n}=1" for n in range(2000)) + ",m,s,1,6,\n").encode(),
-        f"has 1 rows and 2000 columns: no summary is so large; {ANEW}",
+        f"has 1 row and 2,000 columns: no summary is so large; {ANEW}",
     ),
     "Parquet by another name": (b"PAR1\0\0\0PAR1", f"holds NUL bytes: it is damaged, or no CSV; {ANEW}"),
 }
@@ -485,7 +485,7 @@ class TestBadParquet:
         table = pa.table({name: pa.nulls(2 * 10**6) for name in NEEDED})
         parquet.write_table(table, tmp_path / "x.parquet")
         assert (tmp_path / "x.parquet").stat().st_size < 20_000
-        assert "has 2000000 rows and 5 columns: no summary is so large" in refused(tmp_path / "x.parquet")
+        assert "has 2,000,000 rows and 5 columns: no summary is so large" in refused(tmp_path / "x.parquet")
 
     def test_an_encrypted_file_is_named(self, frame, tmp_path):
         encryption = pytest.importorskip("pyarrow.parquet.encryption")

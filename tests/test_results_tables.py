@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import math
+import re
+from pathlib import Path
 from statistics import fmean, median
 
 import pandas as pd
@@ -16,7 +19,7 @@ from bench.errors import ResultsError
 from bench.measurement import METRICS, PHASED, SEARCHED, STAGES
 from bench.results.folder import RunFolder
 from bench.results.journal import Journal, Records
-from bench.results.tables import SUMMARY_COLUMNS, as_json, build, choose, read, write
+from bench.results.tables import FILES, SUMMARY_COLUMNS, as_json, build, choose, read, write
 from bench.suite import RESERVED
 
 TRAIN = Case("main", {"device": "cpu", "batch_size": 64, "optimizer": "adam", "mode": "train", "width": 8})
@@ -661,3 +664,65 @@ class TestBatchSearch:
         assert [(row["batch_size"], row["fits"], row["memory"]) for row in rows] == [
             *[(16, True, None), (32, True, 2**20), (48, False, None)]
         ]
+
+
+PAGE = (Path(__file__).parents[1] / "docs" / "tables.md").read_text(encoding="utf-8")
+
+
+def section(name: str) -> str:
+    """What the page of the tables says below a heading."""
+    _, found, rest = PAGE.partition(f"\n## {name}\n")
+    assert found, f"no section {name}"
+    return rest.partition("\n## ")[0]
+
+
+def names_in(text: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", text)
+
+
+def documented_metrics() -> list[str]:
+    """Patterns of the metrics that the page names: `.validate_loss` goes on from the name before it."""
+    found: list[str] = []
+    for row in section("Metrics").splitlines():
+        if row.startswith("| `"):
+            for name in names_in(row.split("|")[1]):
+                whole = name if not name.startswith(".") else found[-1].rpartition(".")[0] + name
+                found.append(re.sub(r"<\w+>", "*", whole))
+    return found
+
+
+class TestThePageOfTheTables:
+    """docs/tables.md, against what a run writes."""
+
+    def test_every_table_and_its_files_are_named_as_they_are(self):
+        rows = [row.split("|") for row in PAGE.splitlines() if re.match(r"\| `\w+` \| `", row)]
+        assert {names_in(row[1])[0]: tuple(names_in(row[2])) for row in rows if "." in row[2]} == {
+            **FILES,
+            "batch_search": ("batch_search.csv", "batch_size=max"),
+        }
+
+    def test_a_run_writes_these_files_and_no_others(self, tmp_path):
+        write(RunFolder(tmp_path), tables_of(launch(TRAIN), *TestBatchSearch.TRIES))
+        assert {path.name for path in tmp_path.iterdir()} == {
+            file for files in FILES.values() for file in files
+        }
+
+    @pytest.mark.parametrize("table", FILES)
+    def test_every_column_is_explained(self, tables, table):
+        frame = getattr(tables, table)
+        columns = set(frame.columns) - {"suite", "case", *tables.axes}
+        assert columns <= set(names_in(section(table)))
+
+    def test_every_metric_is_explained(self):
+        patterns = [
+            *documented_metrics(),
+            "*.phase.*",
+            "count.cop*.*_to_*",
+        ]  # of phases and directions, one each
+        missing = [name for name in METRICS if not any(fnmatch.fnmatchcase(name, one) for one in patterns)]
+        assert missing == []
+
+    @pytest.mark.parametrize("pattern", documented_metrics())
+    def test_every_name_of_a_metric_there_is_one(self, pattern):
+        own = pattern.startswith(("count.copies.", "train.phase."))  # by direction; of phases, for one
+        assert own or fnmatch.filter(METRICS, pattern), f"{pattern} is no metric"

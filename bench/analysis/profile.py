@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..counting import counted
 from ..measurement import AutogradGraph, OperatorTime, Profile
 
 
@@ -55,7 +56,7 @@ def _row(name: str, rows: list[OperatorTime], kind: str, whole: float) -> TopRow
 
 def _rest(rows: list[TopRow]) -> TopRow:
     return TopRow(
-        operator=f"{len(rows)} other{'s' if len(rows) > 1 else ''}",
+        operator=counted(len(rows), "other"),
         calls=sum(row.calls for row in rows),
         self_time=sum(row.self_time for row in rows),
         total_time=0.0,

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..case import MOST_PAIRS
+from ..counting import counted
 from ..measurement import COUNTED, METRICS, Failure, Measurement
 from .comparable import (
     Asked,
@@ -273,7 +274,9 @@ class SideBySide:
         pairs = [len(case.leads) for case in self.cases.values()]
         few, many = min(pairs, default=0), max(pairs, default=0)
         said = [
-            f"{few} pairs of launches a case" if few == many else f"{few} to {many} pairs of launches a case"
+            f"{counted(few, 'pair')} of launches a case"
+            if few == many
+            else f"{few} to {many} pairs of launches a case"
         ]
         slots = [one.slot for one in self._findings.values() if one is not None]
         if (

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import typer
 
 from ..errors import HarnessFault, Interrupted, UsageError
-from ..report.units import plain
+from ..report.units import plain, plain_lines
 from . import ab, bisect, compare, doctor, init, inspect, listing, profile, run, selftest, streams
 
 USAGE, FAULT, INTERRUPTED = 2, 70, 130
@@ -112,6 +112,6 @@ def _report(what: str) -> str:
 
 def _say(message: str, code: int, detail: str = "") -> int:
     if detail:
-        print(detail.rstrip(), file=sys.stderr)
+        print(plain_lines(detail), file=sys.stderr)
     print(plain(f"bench: {message}"), file=sys.stderr)
     return code

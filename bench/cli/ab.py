@@ -100,7 +100,7 @@ def ab(
 ) -> int:
     """Measure two versions side by side, launch by launch; exit 1 where something regressed."""
     began = time.monotonic()
-    wishes = Wishes({"name": name, "note": note}, out, download, not no_wait, quiet, began)
+    wishes = Wishes({"name": name, "note": note}, out, download, not no_wait, quiet, began, debug=debug)
     log = sys.stdout if form == "table" else sys.stderr
     try:
         if form not in FORMATS:
@@ -158,7 +158,7 @@ def measured(session: Session, asked: Asked, wishes: Wishes) -> tuple[SideBySide
     """The judge, told of all pairs; and the exit code of a signal that ended it early, else 0."""
     judge = session.judge(asked)
     telemetry = watching(session.cases)
-    progress = pairing(session, judge, wishes.quiet)
+    progress = pairing(session, judge, wishes.quiet, wishes.debug)
     stop = 0
     try:
         for one in session.measure(judge, telemetry, progress.begin, wishes.began):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..case import MOST_PAIRS, Schedule
+from ..counting import counted
 from ..signals import stoppable
 from .ab import measured, page_of, side_by_side
 from .measuring import Wishes, command, lock
@@ -80,7 +81,7 @@ def bisect(
         labels={"command": command()},
     )
     asked = side_by_side(metric or [], ())
-    wishes = Wishes({}, wait=not no_wait, quiet=quiet, began=time.monotonic())
+    wishes = Wishes({}, wait=not no_wait, quiet=quiet, began=time.monotonic(), debug=debug)
     with stoppable(), lock(wishes), bisection.history(Repository(), good, bad) as history:
         page = compared(good, bad, request, asked, wishes)
         whole = bisection.slowest(page.rows)
@@ -97,7 +98,7 @@ def bisect(
             history.tell(answer)
         found = history.found
         if not found.parent:
-            print(f"undecided: one of {len(found.commits)} commits, the others were skipped")
+            print(f"undecided: one of {counted(len(found.commits), 'commit')}, the others were skipped")
             for subject in found.subjects:
                 print(f"  {subject}")
             return UNDECIDED

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from ..counting import counted
 from ..errors import UsageError
 from ..report.units import plain
 from .ignoring import about_baseline
@@ -28,6 +29,7 @@ from .options import (
     Run,
     Thresholds,
 )
+from .screen import print_pages
 
 if TYPE_CHECKING:
     from ..analysis.comparability import Difference
@@ -181,7 +183,7 @@ def selected(side: Side, keyword: str | None, may_be_empty: bool = False) -> Sid
     takes = parse(keyword)
     cases = {name: case for name, case in side.cases.items() if takes(_Case(name, side.axes.get(name, {})))}
     if not cases and not may_be_empty:
-        raise UsageError(f"-k {keyword!r} matches none of the {len(side.cases)} cases of {side.name}")
+        raise UsageError(f"-k {keyword!r} matches none of {counted(len(side.cases), 'case')} of {side.name}")
     axes = {name: values for name, values in side.axes.items() if name in cases}
     return dataclasses.replace(side, cases=cases, axes=axes)
 
@@ -363,7 +365,6 @@ def say(page: Page, form: str, everything: bool) -> None:
             print(plain(f"bench: {note}"), file=sys.stderr)
     else:
         from ..report.comparison import table
-        from .inspect import print_pages
 
         print_pages(table(page, everything))
 

@@ -18,6 +18,7 @@ from ..signals import stoppable
 from .measuring import say_waiting
 from .options import Debug, Json, conditions, seconds
 from .progress import waiting
+from .screen import print_pages
 
 _MOST_CARDS = 16
 
@@ -67,8 +68,6 @@ def measure(standard: Conditions, duration: float, no_wait: bool) -> list[Noise]
 
 
 def show(findings: Sequence[Finding] = (), noise: Sequence[Noise] = ()) -> None:
-    from rich.console import Console
-
     from ..report.checkup import page
 
-    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(page(findings, noise))
+    print_pages([page(findings, noise)])

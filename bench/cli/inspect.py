@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..counting import counted
 from ..errors import ResultsError, UsageError
 from ..report.units import plain, plain_json
 from ..results import folder as folders
 from .options import MOST_OPERATORS, Debug, Json, Run
+from .progress import Failures
+from .screen import print_pages
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from ..results.tables import Tables
 
 RunOrTable = Annotated[
@@ -76,7 +76,19 @@ def show(
         print_tables(made, metric)
         if not metric and made.steps.empty and not made.ops.empty:  # it was made by bench profile, or so
             print_profiles(made, MOST_OPERATORS)
+    if debug and len(made.failures):
+        say_tracebacks(run)
     return 0
+
+
+def say_tracebacks(run: str) -> None:
+    """On standard error each failure of a run with its traceback, which the journal alone holds."""
+    from ..results.journal import read_journal
+
+    told = Failures(debug=True)
+    for said in dict.fromkeys(map(told.said, read_journal(folders.find(run).journal).failures)):
+        if "\n" in said:  # without a traceback it is in the table already
+            print(said, file=sys.stderr)
 
 
 def show_quality(run: str, metric: list[str] | None, target: float | None, as_json: bool) -> int:
@@ -115,7 +127,8 @@ def rebuild_tables(run: Run = "latest", debug: Debug = False) -> int:
     tables.write(folder, made)
     _say_notes(made)
     print(
-        f"{len(made.summary)} rows, {len(made.failures)} failures: {folders.shown(folder.path)}/summary.csv"
+        f"{counted(len(made.summary), 'row')}, {counted(len(made.failures), 'failure')}: "
+        f"{folders.shown(folder.path)}/summary.csv"
     )
     return 0
 
@@ -127,9 +140,12 @@ def plot(run: Run = "latest", debug: Debug = False) -> int:
 
     folder = _run_folder(run, "plot")
     made = tables.read(folder.path)
-    for path in plots.draw(made, folder.plots):
+    drawn = plots.draw(made, folder.plots)
+    for path in drawn:
         if path.suffix == ".png":
             print(folders.shown(path))
+    if not drawn:
+        print(f"bench: {folders.shown(folder.path)} holds nothing to draw", file=sys.stderr)
     return 0
 
 
@@ -156,15 +172,6 @@ def print_profiles(tables: Tables, most: int) -> None:
     from ..report.profile import profiles
 
     print_pages(profiles(tables, most))
-
-
-def print_pages(pages: Iterable[RenderableType]) -> None:
-    """On the terminal: as wide as it is, or 160 columns where the output is none."""
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    for page in pages:
-        console.print(page)
 
 
 def _say_notes(tables: Tables) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from ..case import Case, spell
+from ..counting import counted
 from ..errors import UsageError
 from ..nursery import Workers
 from ..report.units import plain, plain_json
@@ -60,14 +61,14 @@ def select(listings: Sequence[SuiteListing], keyword: str | None) -> list[Case]:
         for axis, value in case.used.items():
             values.setdefault(axis, {})[spell(value)] = None
     there = "; ".join(f"{axis}: {', '.join(found)}" for axis, found in values.items())
-    raise UsageError(f"-k {keyword!r} matches none of the {len(cases)} cases; there are {there}")
+    raise UsageError(f"-k {keyword!r} matches none of {counted(len(cases), 'case')}; there are {there}")
 
 
 def dropped(listing: SuiteListing) -> Iterator[str]:
     """What became of the combinations that are no cases."""
     for (mode, axes), count in listing.expansion.collapsed.items():
         why = f"{', '.join(axes)} is not used under mode={mode}" if axes else "the same case again"
-        yield f"# {listing.name}: {count} combinations collapsed: {why}"
+        yield f"# {listing.name}: {counted(count, 'combination')} collapsed: {why}"
     for case, reason in listing.expansion.excluded:
         yield f"# {case} excluded: {reason}"
 
@@ -83,8 +84,3 @@ def listing_json(listing: SuiteListing, chosen: Collection[Case]) -> dict[str, A
         ],
         "excluded": [{"id": case, "reason": reason} for case, reason in listing.expansion.excluded],
     }
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """`1 case`, `2 cases`."""
-    return f"{number} {one if number == 1 else many or one + 's'}"

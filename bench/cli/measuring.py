@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 class Wishes:
     """What a verb was asked for besides what is measured.
 
-    `began` is when it was, on time.monotonic; `before` is the run that it goes on with.
+    `began` is when it was, on time.monotonic; `before` is the run that it goes on with; `debug` shows the tracebacks of
+    launches that fail.
     """
 
     labels: Mapping[str, str]
@@ -52,6 +53,7 @@ class Wishes:
     quiet: bool = False
     began: float = field(default_factory=time.monotonic)
     before: Earlier | None = None
+    debug: bool = False
 
 
 def planned(workers: Workers, request: Request, quiet: bool) -> Plan:
@@ -179,7 +181,7 @@ class Measuring:
         done = [] if before is None else [record for record in before.records if record.kind != SEARCHED]
         rule = StopRule(plan.schedule)
         telemetry = watching(plan.cases)
-        bar = progress(plan, rule, self.wishes.quiet, len(done))
+        bar = progress(plan, rule, self.wishes.quiet, len(done), self.wishes.debug)
         launched = time.monotonic()
 
         def begin(job: Job) -> None:
@@ -197,6 +199,23 @@ class Measuring:
         finally:
             bar.close()
             telemetry.close()
+
+
+def say_places(folder: folders.RunFolder, tables: Tables) -> None:
+    """Where tables, traces and pictures lie, as far as there are any."""
+    from ..results.tables import files_with_rows
+
+    place = folders.shown(folder.path)
+    if files := files_with_rows(tables):
+        print(f"tables: {place}/{', '.join(files)}")
+    if _has_files(folder.traces):
+        print(f"traces: {place}/traces/ (open them in https://ui.perfetto.dev or chrome://tracing)")
+    if _has_files(folder.plots):
+        print(f"pictures: {place}/plots/")
+
+
+def _has_files(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def watching(cases: Iterable[Case]) -> Telemetry:

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from ..counting import counted
 from ..measurement import Failure
 from ..report.learnt import from_to
 from ..report.other_work import work_said
 from ..report.units import percent, plain
-from .progress import LINE_EVERY, clock_time, failure_line
+from .progress import LINE_EVERY, Failures, clock_time
 
 if TYPE_CHECKING:
     from ..analysis.compare import Row
@@ -28,10 +29,10 @@ class Progress(Protocol):
     def close(self) -> None: ...
 
 
-def pairing(session: Session, judge: SideBySide, quiet: bool) -> Progress:
+def pairing(session: Session, judge: SideBySide, quiet: bool, debug: bool = False) -> Progress:
     """Lines on standard error; of a quiet command the failures alone."""
     names = list(session.matching.pairs)
-    return Verdicts(judge, names, sys.stderr, quiet)
+    return Verdicts(judge, names, sys.stderr, quiet, told=Failures(debug))
 
 
 class Verdicts:
@@ -44,7 +45,9 @@ class Verdicts:
         out: TextIO,
         quiet: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        told: Failures | None = None,
     ) -> None:
+        self._told = told or Failures()
         self._judge, self._open, self._all = judge, list(names), len(names)
         self._out, self._quiet, self._clock = out, quiet, clock
         self._began = clock()
@@ -55,14 +58,12 @@ class Verdicts:
         if self._quiet or now - self._said < LINE_EVERY:
             return
         what = f"pair {pair}" if pair else "counts"
-        decided = self._all - len(self._open)
-        self._say(
-            f"{what}, {decided} of {self._all} cases decided, {clock_time(now - self._began)} elapsed: {name}"
-        )
+        decided = f"{self._all - len(self._open)} of {counted(self._all, 'case')} decided"
+        self._say(f"{what}, {decided}, {clock_time(now - self._began)} elapsed: {name}")
 
     def end(self, launched: Launched) -> None:
         if isinstance(launched.record, Failure):
-            self._say(f"{('base', 'candidate')[launched.side]}: {failure_line(launched.record)}")
+            self._print(self._told.said(launched.record, f"{('base', 'candidate')[launched.side]}: "))
         # The judge hears of a pair once both launches are back: what was decided before this one is said now.
         self._verdicts()
 
@@ -74,11 +75,14 @@ class Verdicts:
             self._open.remove(name)
             if not self._quiet:
                 said = "; ".join(map(said_of, filter(_is_said, self._judge.rows_of(name))))
-                self._say(f"after {self._judge.pairs(name)} pairs: {name}: {said}")
+                self._say(f"after {counted(self._judge.pairs(name), 'pair')}: {name}: {said}")
 
     def _say(self, line: str) -> None:
+        self._print(plain(line))
+
+    def _print(self, lines: str) -> None:
         self._said = self._clock()
-        print(plain(line), file=self._out, flush=True)
+        print(lines, file=self._out, flush=True)
 
 
 def _is_said(row: Row) -> bool:

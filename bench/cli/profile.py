@@ -16,7 +16,7 @@ from ..paths import file_name
 from ..report.units import plain, plain_json
 from ..results import folder as folders
 from ..signals import stoppable
-from .measuring import Wishes, finish, into_folder, lock, planned
+from .measuring import Wishes, finish, into_folder, lock, planned, say_places
 from .options import (
     MOST_OPERATORS,
     Allocator,
@@ -119,7 +119,7 @@ def profile_suites(
         memory_limit=None if memory_limit is None else size(memory_limit),
         script=its,
     )
-    wishes = Wishes({"name": name, "note": note}, out, download, not no_wait, quiet, began)
+    wishes = Wishes({"name": name, "note": note}, out, download, not no_wait, quiet, began, debug=debug)
     with stoppable(), lock(wishes), Workers(request.conditions) as workers:
         plan = planned(workers, request, quiet)
         ended = into_folder(workers, plan, request, wishes)
@@ -155,11 +155,8 @@ def say(folder: folders.RunFolder, tables: Tables, most: int) -> None:
     print_profiles(tables, most)
     for search in tables.searches:
         print(plain(searched(search)))
-    place = folders.shown(folder.path)
     for case, apart in tables.apart.items():
         for one in (apart.profile, apart.stacks):
             if one is not None and one.omitted:
                 print(plain(f"bench: no trace of {case}: {one.omitted}"), file=sys.stderr)
-    print(f"tables: {place}/ops.parquet, counts.csv, summary.csv")
-    print(f"traces: {place}/traces/ (open them in https://ui.perfetto.dev or chrome://tracing)")
-    print(f"pictures: {place}/plots/")
+    say_places(folder, tables)

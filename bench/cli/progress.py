@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TextIO
 
 from ..analysis.largest import Search
 from ..analysis.stopping import StopRule
+from ..counting import counted
 from ..measurement import TIMED, Failure
-from ..report.units import plain
+from ..report.units import plain, plain_lines
 from ..runner import Job, Plan, Record
 
 LINE_EVERY = 10.0  # seconds between two plain lines within a round: signs of life that do not fill a log
@@ -25,12 +28,33 @@ class Progress(Protocol):
     def close(self) -> None: ...
 
 
-def progress(plan: Plan, rule: StopRule, quiet: bool, done: int = 0) -> Progress:
-    """The kind of progress that fits where standard error goes; `done` launches were made before."""
+def progress(plan: Plan, rule: StopRule, quiet: bool, done: int = 0, debug: bool = False) -> Progress:
+    """The kind of progress that fits where standard error goes; `done` launches were made before.
+
+    With `debug` the traceback of a failure stands below it.
+    """
+    told = Failures(debug)
     if quiet:
-        return Silent()
+        return Silent(told)
     outlook = Outlook(plan, rule, done)
-    return Bar(outlook) if sys.stderr.isatty() else Lines(outlook, sys.stderr)
+    return Bar(outlook, told) if sys.stderr.isatty() else Lines(outlook, sys.stderr, told=told)
+
+
+class Failures:
+    """How failures are said: a line each, and where tracebacks are asked for, each once: launches repeat them."""
+
+    def __init__(self, debug: bool = False) -> None:
+        self._debug = debug
+        self._told: set[tuple[str, str, str]] = set()
+
+    def said(self, failure: Failure, whose: str = "") -> str:
+        """The line of a failure; `whose` stands before it."""
+        line = f"{whose}{failure_line(failure)}"
+        which = (failure.case.id, failure.message, failure.where)
+        if not self._debug or not failure.detail or which in self._told:
+            return line
+        self._told.add(which)
+        return f"{line}\n{textwrap.indent(plain_lines(failure.detail), '    ')}"
 
 
 class Outlook:
@@ -41,12 +65,14 @@ class Outlook:
     ) -> None:
         self._plan, self._rule, self._before, self._clock = plan, rule, before, clock
         self._began = clock()
-        self._apart = 0
+        # How many launches apart from timing each case is still to have; a run that goes on has had most of them.
+        self._apart = Counter() if before else Counter(case for case, _ in plan.launches_apart)
         self.launches = 0  # made in this part of the run
 
     def end(self, record: Record) -> None:
         self.launches += 1
-        self._apart += record.kind != TIMED
+        if record.kind != TIMED:
+            self._apart[record.case] -= 1
 
     @property
     def done(self) -> int:
@@ -55,14 +81,14 @@ class Outlook:
     @property
     def total(self) -> int:
         """Launches, as far as can be said now."""
-        apart = 0 if self._before else max(0, len(self._plan.launches_apart) - self._apart)
+        apart = sum(max(0, number) for number in self._apart.values())
         return self.done + apart + sum(self._rule.remaining(case) for case in self._plan.cases)
 
     @property
-    def settled(self) -> str:
-        """How many cases need no more."""
-        ended = sum(not self._rule.wants(case) for case in self._plan.cases)
-        return f"{ended} of {len(self._plan.cases)} cases done"
+    def cases(self) -> str:
+        """How many cases need no more launches of any kind."""
+        ended = sum(not self._rule.wants(case) and self._apart[case] <= 0 for case in self._plan.cases)
+        return f"{ended} of {counted(len(self._plan.cases), 'case')} done"
 
     @property
     def elapsed(self) -> float:
@@ -116,11 +142,14 @@ def search_line(search: Search, size: int) -> str:
 class Silent:
     """Nothing but the failures."""
 
+    def __init__(self, told: Failures | None = None) -> None:
+        self._told = told or Failures()
+
     def begin(self, job: Job) -> None: ...
 
     def end(self, record: Record) -> None:
         if isinstance(record, Failure):
-            print(failure_line(record), file=sys.stderr)
+            print(self._told.said(record), file=sys.stderr)
 
     def close(self) -> None: ...
 
@@ -128,8 +157,15 @@ class Silent:
 class Lines:
     """A line when a round begins, every ten seconds in a long one, and for every failure."""
 
-    def __init__(self, outlook: Outlook, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        outlook: Outlook,
+        out: TextIO,
+        clock: Callable[[], float] = time.monotonic,
+        told: Failures | None = None,
+    ) -> None:
         self._outlook, self._out, self._clock = outlook, out, clock
+        self._told = told or Failures()
         self._said: tuple[int, float] = (0, float("-inf"))
 
     def begin(self, job: Job) -> None:
@@ -140,7 +176,7 @@ class Lines:
         outlook = self._outlook
         left = "" if outlook.left is None else f", about {clock_time(outlook.left)} left"
         line = (
-            f"round {job.round}, launch {outlook.done + 1} of about {outlook.total}, {outlook.settled}, "
+            f"round {job.round}, launch {outlook.done + 1} of about {outlook.total}, {outlook.cases}, "
             f"{clock_time(outlook.elapsed)} elapsed{left}: {job.case.label}"
         )
         print(plain(line), file=self._out, flush=True)
@@ -148,28 +184,27 @@ class Lines:
     def end(self, record: Record) -> None:
         self._outlook.end(record)
         if isinstance(record, Failure):
-            print(failure_line(record), file=self._out, flush=True)
+            print(self._told.said(record), file=self._out, flush=True)
 
     def close(self) -> None: ...
 
 
 class Bar:
-    """A bar with the case, the round, the time that has passed and the time that is left."""
+    """A bar with launches and cases, the time that has passed and the time that is left, the round and the case."""
 
-    def __init__(self, outlook: Outlook) -> None:
+    def __init__(self, outlook: Outlook, told: Failures | None = None) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
         from rich.table import Column
 
-        self._outlook = outlook
+        self._outlook, self._told = outlook, told or Failures()
         self._bar = RichProgress(
-            TextColumn("round {task.fields[round]}"),
-            BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=10)),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[settled]}"),
+            BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=6)),
+            TextColumn("{task.fields[launches]}"),
+            TextColumn("{task.fields[cases]}"),
             TimeElapsedColumn(),
-            TextColumn("eta {task.fields[left]}"),
+            TextColumn("{task.fields[left]}"),
             TextColumn("{task.fields[case]}", markup=False, table_column=Column(ratio=2, no_wrap=True)),
             console=Console(stderr=True),
             transient=True,
@@ -177,23 +212,35 @@ class Bar:
         )
         state = self._state()
         if outlook.done:  # the rule is told of an earlier part as the run goes through it
-            state |= {"total": None, "settled": ""}
-        self._task = self._bar.add_task("launches", round=0, case="starting", **state)
+            state |= {
+                "total": None,
+                "launches": f"{counted(outlook.done, 'launch', 'launches')} made",
+                "cases": "",
+            }
+        self._task = self._bar.add_task("launches", case="starting", **state)
         self._bar.start()
 
     def _state(self) -> dict[str, Any]:
         outlook = self._outlook
-        left = "-:--" if outlook.left is None else clock_time(outlook.left)
-        return {"completed": outlook.done, "total": outlook.total, "settled": outlook.settled, "left": left}
+        left = "" if outlook.left is None else f"{clock_time(outlook.left)} left"
+        launches = f"{outlook.done} of {counted(outlook.total, 'launch', 'launches')},"
+        return {
+            "completed": outlook.done,
+            "total": outlook.total,
+            "launches": launches,
+            "cases": outlook.cases,
+            "left": left,
+        }
 
     def begin(self, job: Job) -> None:
-        self._bar.update(self._task, round=job.round, case=plain(job.case.label), **self._state())
+        self._bar.update(self._task, case=plain(job.case.label), **self._state())
 
     def end(self, record: Record) -> None:
         self._outlook.end(record)
         self._bar.update(self._task, **self._state())
         if isinstance(record, Failure):
-            self._bar.console.print(failure_line(record), style="red", markup=False, highlight=False)
+            said = self._told.said(record)
+            self._bar.console.print(said, style="red", markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         self._bar.stop()

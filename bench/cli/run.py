@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..case import Apart
+from ..counting import counted
 from ..nursery import Workers
 from ..report.units import plain, plain_json
 from ..results import folder as folders
@@ -20,8 +21,7 @@ from ..results.history import launch_seconds
 from ..runner import Plan
 from ..signals import stoppable
 from . import resume as resuming
-from .listing import counted
-from .measuring import Measuring, Wishes, finish, into_folder, lock, planned
+from .measuring import Measuring, Wishes, finish, into_folder, lock, planned, say_places
 from .options import (
     Allocator,
     Axis,
@@ -142,7 +142,7 @@ def run_suites(
         if time_budget is not None:
             budgeted = dataclasses.replace(request.schedule, time_budget=seconds(time_budget))
             request = dataclasses.replace(request, schedule=budgeted)
-    wishes = Wishes({"name": name, "note": note}, out, download, not no_wait, quiet, began, before)
+    wishes = Wishes({"name": name, "note": note}, out, download, not no_wait, quiet, began, before, debug)
     with stoppable(), nullcontext() if dry_run else lock(wishes), Workers(request.conditions) as workers:
         plan = planned(workers, request, quiet)
         if before is not None:
@@ -167,8 +167,7 @@ def say_results(ended: Measuring, tables: Tables, cases: int) -> None:
     place = folders.shown(ended.folder.path)
     if ended.apart:
         print(f"counts and profiles took {ended.apart / cases:.2f} s a case, apart from timing")
-    print(f"tables: {place}/summary.csv (.parquet), phases.csv, steps.parquet")
-    print(f"pictures: {place}/plots/")
+    say_places(ended.folder, tables)
     if ended.stop:
         print(
             f"stopped early; what was measured is kept, go on with: bench run --resume {place}",
@@ -184,7 +183,7 @@ def outcome(plan: Plan, tables: Tables) -> int:
     missing = [case.id for case in plan.cases if case.id not in measured]
     if missing:
         print(
-            f"bench: the time budget ended before {len(missing)} of {len(plan.cases)} cases had a launch; "
+            f"bench: the time budget ended before {len(missing)} of {counted(len(plan.cases), 'case')} had a launch; "
             f"go on with --resume, give it longer with --time-budget, or fewer cases with -k",
             file=sys.stderr,
         )
@@ -221,7 +220,7 @@ def say_plan(plan: Plan, as_json: bool) -> int:
     more = f" (up to {most} a case until it is settled)" if most > plan.schedule.launches else ""
     print(
         f"{counted(len(plan.cases), 'case')}, {counted(plan.launches, 'launch', 'launches')}{more}, "
-        f"about {expected / 60:.1f} minutes ({seen} of {len(plan.cases)} cases were measured here before; "
+        f"about {expected / 60:.1f} minutes ({seen} of them measured here before; "
         f"others are taken as {_UNKNOWN_LAUNCH:g} s)"
     )
     return 0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..case import MOST_PAIRS, Schedule
+from ..counting import counted
 from ..errors import Interrupted, UsageError
 from ..results import folder as folders
 from ..signals import stoppable
@@ -35,6 +36,7 @@ from .options import (
     overrides,
     seconds,
 )
+from .screen import print_pages
 
 if TYPE_CHECKING:
     from ..gate.selftest import Decision
@@ -110,11 +112,9 @@ def selftest(
     if as_json:
         print(json.dumps([dataclasses.asdict(score) for score in gate.scores(made)], indent=2))
     else:
-        from rich.console import Console
-
         from ..report.selftest import table
 
-        Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(table(gate.scores(made)))
+        print_pages([table(gate.scores(made))])
         print(f"kept: {folders.shown(session.place)}/selftest.json")
     return stop
 
@@ -125,4 +125,4 @@ def said_of(decision: Decision, number: int, of: int) -> str:
         f"{name} {verdict} {decision.ratios.get(name, float('nan')):.3f}"
         for name, verdict in decision.verdicts.items()
     )
-    return f"{number} of {of}: {decision.arm}: {rows}; {decision.pairs} pairs, {decision.seconds:.1f} s"
+    return f"{number} of {of}: {decision.arm}: {rows}; {counted(decision.pairs, 'pair')}, {decision.seconds:.1f} s"

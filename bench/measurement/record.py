@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..case import MAX, Case
+from ..counting import counted
 from .detail import Counts, Profile
 from .reading import checked, shallow
 
@@ -63,7 +64,9 @@ class StageRecord:
         if self.stage not in STAGES:
             raise ValueError(f"unknown stage {self.stage!r}; there are {', '.join(STAGES)}")
         if len(self.steps) != len(self.samples):
-            raise ValueError(f"{len(self.steps)} steps and {len(self.samples)} numbers of samples")
+            raise ValueError(
+                f"{counted(len(self.steps), 'step')} and {counted(len(self.samples), 'number')} of samples"
+            )
 
     @property
     def full(self) -> list[bool]:

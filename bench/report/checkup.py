@@ -10,11 +10,11 @@ from textwrap import wrap
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
+from ..counting import counted
 from ..machine.doctor import Finding, Noise
+from .layout import KEPT, TEXT, Column, Grid, Words
 from .units import NOTHING, quantity
 
 _DEEP = "    "
@@ -27,53 +27,51 @@ def page(findings: Sequence[Finding], noise: Sequence[Noise] = ()) -> Renderable
     """A row for each finding, the remedies under it, and a row of noise for each device."""
     parts: list[RenderableType] = []
     if findings:
-        parts += [_found(findings), Text(_tally(findings), style="bold"), Text()]
+        parts += [_found(findings), Words(_tally(findings), "bold"), Text()]
     parts += _remedies([finding for finding in findings if finding.remedy])
     if noise:
         parts += [_noise(noise), Text()]
     return Group(*parts)
 
 
-def _table() -> Table:
-    return Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-
-
 def _found(findings: Sequence[Finding]) -> RenderableType:
-    table = _table()
-    table.add_column("check", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("found", overflow="fold")
-    for finding in findings:
-        style = _STYLES.get(finding.state, "")
-        quiet = "dim" if finding.state == "unknown" else ""
-        table.add_row(
-            Text(finding.name, style=quiet),
-            Text(finding.state, style=style),
-            Text(finding.found, style=quiet),
-        )
-    return Group(table, Text())
+    quiet = ["dim" if finding.state == "unknown" else "" for finding in findings]
+    return Group(
+        Grid(
+            [
+                Column("check", [finding.name for finding in findings], styles=quiet),
+                Column(
+                    "state",
+                    [finding.state for finding in findings],
+                    styles=[_STYLES.get(finding.state, "") for finding in findings],
+                ),
+                Column("found", [finding.found for finding in findings], folds=TEXT, styles=quiet),
+            ],
+            every="check",
+        ),
+        Text(),
+    )
 
 
 def _tally(findings: Sequence[Finding]) -> str:
     """How many there are of each state, the worst first: `1 warning, 2 notices, 12 ok, 3 unknown`."""
     states = [finding.state for finding in findings]
-    counted = []
+    found = []
     for state, many in (("warning", "warnings"), ("notice", "notices"), ("ok", "ok"), ("unknown", "unknown")):
         number = states.count(state)
         if number:
-            counted.append(f"{number} {state if number == 1 else many}")
-    return ", ".join(counted)
+            found.append(counted(number, state, many))
+    return ", ".join(found)
 
 
 def _remedies(findings: Sequence[Finding]) -> Iterator[RenderableType]:
     """The names of what was found, and under each what to do, in words and commands."""
     for name, named in groupby(findings, key=lambda finding: finding.name):
-        yield Text(name, style="bold")
+        yield Words(name, "bold")
         for finding in named:
             for number, piece in enumerate(finding.remedy.split("`")):
                 if piece.strip():
-                    words = Padding(Text(piece.strip()), (0, 0, 0, 2))
-                    yield Command(piece.strip()) if number % 2 else words
+                    yield Command(piece.strip()) if number % 2 else Words(piece.strip(), indent=2)
         yield Text()
 
 
@@ -97,43 +95,49 @@ class Command:
 
 
 def _noise(noise: Sequence[Noise]) -> RenderableType:
-    table = _table()
-    table.add_column("device", overflow="fold")
-    for head in (
-        "launches",
-        "CV between\nlaunches",
-        "pairs",
-        "ratio A/A,\n95 % interval",
-        "six a side\nreveal",
-        "contaminated",
-    ):
-        table.add_column(head, justify="right", overflow="fold")
-    for row in noise:
-        table.add_row(
-            row.device,
-            f"{row.launches:,}",
-            _percent(row.variation),
-            f"{row.pairs:,}",
-            f"{_ratio(row.pair_low)} to {_ratio(row.pair_high)}",
-            _percent(row.reveals),
-            f"{row.contaminated:,}",
-        )
-    words = Text(
+    columns = {
+        "launches": [f"{row.launches:,}" for row in noise],
+        "CV between\nlaunches": [_percent(row.variation) for row in noise],
+        "pairs": [f"{row.pairs:,}" for row in noise],
+        "ratio A/A,\n95 % interval": [f"{_ratio(row.pair_low)} to {_ratio(row.pair_high)}" for row in noise],
+        "six a side\nreveal": [_percent(row.reveals) for row in noise],
+        "contaminated": [f"{row.contaminated:,}" for row in noise],
+    }
+    grid = Grid(
+        [
+            Column("device", [row.device for row in noise]),
+            *(Column(head, cells, _PRIORITIES[head], right=True) for head, cells in columns.items()),
+        ],
+        [Words("Measured noise", "bold")],
+        "device",
+    )
+    words = Words(
         "Launches of one and the same case: the ratio between two sides should be 1. A change smaller than "
         "what six launches a side reveal is lost in the noise.",
-        style="dim",
+        "dim",
     )
-    return Group(Text("Measured noise", style="bold"), Text(), table, Text(), words, *_disturbed(noise))
+    return Group(grid, Text(), words, *_disturbed(noise))
+
+
+_PRIORITIES = {
+    "launches": 3,
+    "CV between\nlaunches": 2,
+    "pairs": 5,
+    "ratio A/A,\n95 % interval": 1,
+    "six a side\nreveal": KEPT,
+    "contaminated": 4,
+}
 
 
 def _disturbed(noise: Sequence[Noise]) -> Iterator[RenderableType]:
     """Says of each device whose launches were disturbed for the most part what its row is worth."""
     for row in noise:
         if row.contaminated * 2 > row.launches:
-            yield Text(
-                f"{row.device}: {row.contaminated:,} of {row.launches:,} launches were disturbed by other work, so "
-                "that these figures tell of that work as well. Measure again when the machine is quiet.",
-                style="yellow",
+            of = counted(row.launches, "launch", "launches")
+            yield Words(
+                f"{row.device}: {row.contaminated:,} of {of} were disturbed by other work, so that these figures tell "
+                f"of that work as well. Measure again when the machine is quiet.",
+                "yellow",
             )
 
 

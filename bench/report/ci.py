@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ..analysis.compare import Row
+from ..counting import counted as things
 from .comparison import (
     ORDER,
     Page,
@@ -28,13 +29,13 @@ from .comparison import (
     outvoted,
     reasons,
     sees,
-    shortened,
     sides,
     told_apart,
     verdict,
     weight,
     word,
 )
+from .layout import shortened
 from .learnt import is_quality, listed, spreads
 from .other_work import REMEDY, different_work, remedy, work_said
 from .units import one_line
@@ -226,7 +227,7 @@ def _annotated(page: Page, level: str, rows: Sequence[Row]) -> Iterator[str]:
         yield annotation(level, f"{row.metric.name} {judged(row)}", message)
     if len(rows) > len(shown):
         more = counted(rows[len(shown) :])
-        yield annotation(level, "and more", f"{len(rows) - len(shown):,} more rows: {more}")
+        yield annotation(level, "and more", f"{things(len(rows) - len(shown), 'more row')}: {more}")
 
 
 def annotation(level: str, title: str, message: str) -> str:

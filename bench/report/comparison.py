@@ -10,17 +10,18 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from ..analysis.comparable import BySample
 from ..analysis.compare import EXACT, Row, undecided
+from ..counting import counted as things
+from .layout import KEPT, LIST, TEXT, Column, Grid, Words, shortened
 from .learnt import as_before, fell_or_moved, spreads
 from .lines import Lines
 from .other_work import REMEDY, by_the_sample, different_work, remedy, speaks
-from .units import NOTHING, digits, percent, plain, quantity, scale
+from .units import NOTHING, digits, percent, quantity, scale
 
 # What matters first stands first.
 ORDER = ("different_work", "regressed", "moved", "improved", "not_measured", "inconclusive", "equivalent")
@@ -88,16 +89,19 @@ def table(page: Page, everything: bool) -> Iterator[RenderableType]:
 
 
 def _table(page: Page, everything: bool) -> Iterator[RenderableType]:
-    yield Text(verdict(page), style="bold")
-    yield Text(plain(f"base {page.base}, candidate {page.candidate}: {how(page)}"), style="dim")
     rows = [row for row in ordered(page.rows) if not page.is_gone(row)]
     shown = [row for row in rows if everything or not (row.folded or row.verdict == "equivalent")]
     same, names = told_apart(rows)
+    head = [
+        Words(verdict(page), "bold"),
+        Words(f"base {page.base}, candidate {page.candidate}: {how(page)}", "dim"),
+        *(Words(f"{whose}: {parts}", "dim") for whose, parts in same.items() if shown),
+    ]
     if shown:
-        yield from (Text(plain(f"{whose}: {parts}"), style="dim") for whose, parts in same.items())
-        yield Text()
-        yield _rows(shown, names, page.is_gate)
-    yield from (Text(line) for line in map(plain, _below(page, rows, everything)))
+        yield _rows(shown, names, page.is_gate, head)
+    else:
+        yield from head
+    yield from map(Words, _below(page, rows, everything))
 
 
 def verdict(page: Page) -> str:
@@ -323,35 +327,31 @@ def judged(row: Row, gate: bool = True) -> str:
     return f"{word(row.verdict)} ({remark})" if remark else word(row.verdict)
 
 
-def _rows(rows: Sequence[Row], names: Mapping[tuple[str, str], str], gate: bool) -> Table:
-    """A column that would be empty all over is left out."""
-    columns = {
-        "case": [names[row.suite, row.case] for row in rows],
-        "metric": [row.metric.name for row in rows],
-        "base": [sides(row)[0] for row in rows],
-        "candidate": [sides(row)[1] for row in rows],
-        "change": [change(row) for row in rows],
-        "verdict": [judged(row, gate) for row in rows],
-        "sees\nfrom": [sees(row) for row in rows],
-        "caveats": [", ".join(map(word, row.caveats)) for row in rows],
-    }
-    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    there = {head: cells for head, cells in columns.items() if any(cells)}
-    for head in there:
-        right = head in ("base", "candidate", "sees\nfrom")
-        made.add_column(Text(head), justify="right" if right else "left", overflow="fold")
-    for number, row in enumerate(rows):
-        style = _STYLES.get(row.verdict, "")
-        made.add_row(
-            *(
-                Text(
-                    plain(shortened(cells[number], _LONGEST)),
-                    style=style if head in ("change", "verdict") else "",
-                )
-                for head, cells in there.items()
-            )
-        )
-    return made
+def _rows(
+    rows: Sequence[Row], names: Mapping[tuple[str, str], str], gate: bool, head: Sequence[RenderableType]
+) -> Grid:
+    """The rows as a table; where it is narrow, both values go before the change does."""
+    styles = [_STYLES.get(row.verdict, "") for row in rows]
+    changes = [change(row).partition(" (") for row in rows]
+
+    def column(head: str, cells: Iterable[str], priority: int = KEPT, **how: Any) -> Column:
+        return Column(head, [shortened(cell, _LONGEST) for cell in cells], priority, **how)
+
+    return Grid(
+        [
+            column("case", (names[row.suite, row.case] for row in rows), folds=TEXT),
+            column("metric", (row.metric.name for row in rows)),
+            column("base", (sides(row)[0] for row in rows), 3, right=True),
+            column("candidate", (sides(row)[1] for row in rows), 2, right=True),
+            column("change", (one for one, _, _ in changes), folds=TEXT, styles=styles),
+            column("95 % interval", (rest.removesuffix(")") for *_, rest in changes), 1, styles=styles),
+            column("verdict", (judged(row, gate) for row in rows), styles=styles),
+            column("sees from", map(sees, rows), 5, right=True),
+            column("caveats", (LIST.join(map(word, row.caveats)) for row in rows), 4, folds=LIST),
+        ],
+        head,
+        elsewhere="--format json",
+    )
 
 
 def _below(page: Page, rows: Sequence[Row], everything: bool) -> Iterator[str]:
@@ -363,7 +363,7 @@ def _below(page: Page, rows: Sequence[Row], everything: bool) -> Iterator[str]:
     if not everything:
         same = sum(row.verdict == "equivalent" for row in rows)
         if same:
-            yield f"{same} row{'s' if same > 1 else ''} equivalent"
+            yield f"{things(same, 'row')} equivalent"
         yield from as_before(rows)
     for row in rows:
         if page.phase(row):
@@ -383,13 +383,9 @@ def outvoted(rows: Iterable[Row]) -> list[str]:
         return []
     family = max(row.family for row in found)
     return [
-        f"{_many(len(found), 'row lies', 'rows lie')} outside their 95 % interval but not outside the one that "
-        f"{_many(family, 'gated row calls', 'gated rows call')} for: inconclusive"
+        f"{things(len(found), 'row lies', 'rows lie')} outside their 95 % interval but not outside the one that "
+        f"{things(family, 'gated row calls', 'gated rows call')} for: inconclusive"
     ]
-
-
-def _many(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
 
 
 def _says_more(row: Row) -> bool:
@@ -408,13 +404,6 @@ def reasons(rows: Iterable[Row]) -> list[str]:
         if row.reason:
             found.setdefault((row.case, row.reason), []).append(row.metric.name)
     return [
-        f"{case}, {names[0] if len(names) == 1 else f'{len(names)} metrics'}: {reason}"
+        f"{case}, {names[0] if len(names) == 1 else things(len(names), 'metric')}: {reason}"
         for (case, reason), names in found.items()
     ]
-
-
-def shortened(text: str, most: int) -> str:
-    """No more than so many characters; the middle goes, since ends tell apart."""
-    if len(text) <= most:
-        return text
-    return f"{text[: most // 2]}…{text[len(text) - (most - 1) // 2 :]}"

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ..analysis.profile import GraphRow, TopRow, graph_rows, top
+from ..counting import counted
 from ..measurement import AutogradGraph, Counts, Profile
+from .layout import Column, Grid, Words
 from .lines import Lines
-from .units import percent, plain, quantity
+from .units import percent, quantity
 
 if TYPE_CHECKING:
     from ..results.tables import Tables
@@ -23,11 +24,11 @@ _MOST_GRAPH_ROWS = 12
 def profiles(tables: Tables, most: int) -> Iterator[RenderableType]:
     """A page a case: as far as it was profiled and counted."""
     for case, apart in tables.apart.items():
-        parts: list[RenderableType] = [Text(plain(case), style="bold")]
+        parts: list[RenderableType] = [Words(case, "bold")]
         if apart.counts is not None:
-            parts.append(Text(plain(_counted(apart.counts))))
+            parts.append(Words(_counted(apart.counts)))
         if apart.profile is not None:
-            parts += [Text(_cost(apart.profile)), *_tops(apart.profile, most)]
+            parts += [Words(_cost(apart.profile)), *_tops(apart.profile, most)]
         if apart.counts is not None and apart.counts.graph is not None:
             parts += _graph(apart.counts.graph)
         if len(parts) > 1:
@@ -39,7 +40,8 @@ def _counted(counts: Counts) -> str:
     said = [f"{label} {quantity(counts.totals.get(name), unit)}" for name, label, unit in _SAID]
     bound = f"; no FLOP formula for {', '.join(counts.unknown)}: a lower bound" if counts.unknown else ""
     window = ", ".join(f"{steps} {stage}" for stage, steps in counts.steps.items()) or "no"
-    return f"counted over {window} steps: {', '.join(said)}{bound}"
+    many = "step" if sum(counts.steps.values()) == 1 else "steps"
+    return f"counted over {window} {many}: {', '.join(said)}{bound}"
 
 
 _SAID = (
@@ -71,42 +73,35 @@ def _tops(profile: Profile, most: int) -> Iterator[RenderableType]:
             yield _table(head, [*rows, *([rest] if rest is not None else [])])
 
 
-def _table(head: str, rows: list[TopRow]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in ("self time", "share", "calls"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column(head, overflow="fold")
-    table.add_column(
-        "mostly in", no_wrap=True, max_width=32
-    )  # a phase of the task's own may be called anything
-    for row in rows:
-        table.add_row(
-            quantity(row.self_time, "s"),
-            percent(row.share),
-            f"{row.calls:,}",
-            Text(plain(row.operator)),
-            Text(plain(row.where), style="dim"),
-        )
-    return table
+def _table(head: str, rows: list[TopRow]) -> Grid:
+    return Grid(
+        [
+            Column("self time", [quantity(row.self_time, "s") for row in rows], right=True),
+            Column("share", [percent(row.share) for row in rows], 1, right=True),
+            Column("calls", [f"{row.calls:,}" for row in rows], 3, right=True),
+            Column(head, [row.operator for row in rows], shrinks=True),  # kernels have names of 300 letters
+            Column("mostly in", [row.where for row in rows], 2, shrinks=True, styles=["dim"] * len(rows)),
+        ],
+        elsewhere="ops.parquet",
+    )
 
 
 def _graph(graph: AutogradGraph) -> Iterator[RenderableType]:
     rows = graph_rows(graph)
     saved = sum(row.saved for row in rows)
     yield Text()
-    yield Text(f"autograd graph of one step: {len(graph.nodes)} nodes keep {quantity(saved, 'B')}")
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in ("keep", "nodes"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("function")
-    for row in rows[:_MOST_GRAPH_ROWS]:
-        _add_graph_row(table, row)
-    if len(rows) > _MOST_GRAPH_ROWS:
-        rest = rows[_MOST_GRAPH_ROWS:]
-        name = f"{len(rest)} other{'s' if len(rest) > 1 else ''}"
-        _add_graph_row(table, GraphRow(name, sum(r.nodes for r in rest), sum(r.saved for r in rest)))
-    yield table
-
-
-def _add_graph_row(table: Table, row: GraphRow) -> None:
-    table.add_row(quantity(row.saved, "B") if row.saved else "", f"{row.nodes:,}", Text(plain(row.name)))
+    yield Words(
+        f"autograd graph of one step: {counted(len(graph.nodes), 'node keeps', 'nodes keep')} {quantity(saved, 'B')}"
+    )
+    shown, rest = rows[:_MOST_GRAPH_ROWS], rows[_MOST_GRAPH_ROWS:]
+    if rest:
+        name = counted(len(rest), "other")
+        shown = [*shown, GraphRow(name, sum(row.nodes for row in rest), sum(row.saved for row in rest))]
+    yield Grid(
+        [
+            Column("keep", [quantity(row.saved, "B") if row.saved else "" for row in shown], right=True),
+            Column("nodes", [f"{row.nodes:,}" for row in shown], 1, right=True),
+            Column("function", [row.name for row in shown], shrinks=True),
+        ],
+        elsewhere="",
+    )

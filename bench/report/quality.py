@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Group as Lot
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ..analysis.quality import ASKED, AXIS, HALF, Group, Row
 from ..case import Case, columns, spell
+from ..counting import counted
+from .layout import KEPT, LIST, Column, Grid, Words
 from .lines import Lines
 from .table import setting
-from .units import NOTHING, digits, plain, quantity, scale
+from .units import NOTHING, digits, quantity, scale
 
 if TYPE_CHECKING:
     from ..results.tables import Tables
@@ -38,9 +39,9 @@ def pages(tables: Tables, groups: Sequence[Group]) -> Iterator[RenderableType]:
     """A table a group, with its sentences; then what no launch of came so far."""
     for group in groups:
         varying = varying_axes([row.case for row in group.rows])
-        parts: list[RenderableType] = [_head(tables, group, varying), Text(), _table(group, varying), Text()]
-        yield Lines(Lot(*parts, *(Text(plain(line), style="yellow") for line in sentences(group, varying))))
-    yield from (Lines(Text(plain(line), style="red")) for line in _missing(tables))
+        said = (Words(line, "yellow") for line in sentences(group, varying))
+        yield Lines(Lot(_table(group, varying, [*_head(tables, group)]), Text(), *said))
+    yield from (Lines(Words(line, "red")) for line in _missing(tables))
 
 
 def varying_axes(cases: Sequence[Case]) -> list[str]:
@@ -63,57 +64,53 @@ def _name(case: Case, varying: Sequence[str]) -> str:
     return ", ".join(parts) or "the only configuration"
 
 
-def _head(tables: Tables, group: Group, varying: Sequence[str]) -> Text:
-    first = group.rows[0].case
-    constant = ", ".join(
-        f"{axis}={spell(value)}" for axis, value in first.used.items() if axis not in varying
-    )
+def _head(tables: Tables, group: Group) -> Iterator[Words]:
     numbers = sorted({row.launches for row in group.rows})
-    launches = " to ".join(str(number) for number in dict.fromkeys((numbers[0], numbers[-1])))
-    lines = [
-        f"every case: {constant}" if constant else "",
-        f"target: a validation loss of {_number(group.target)}, {_SOURCES[group.target_from]}",
-        f"loss is that of validation, accuracy that of the test; medians over {launches} "
-        f"launch{'' if numbers == [1] else 'es'} a case",
-        CLOCK[0].lower() + CLOCK[1:].rstrip("."),
-    ]
-    title = (
-        Text(plain(group.suite), style="bold") + Text("  time to quality  ") + Text(plain(setting(tables)))
+    launches = counted(numbers[-1], "launch", "launches")
+    if numbers[0] != numbers[-1]:
+        launches = f"{numbers[0]} to {launches}"
+    yield Words(f"time to quality: {setting(tables)}", lead=group.suite)
+    yield Words(f"target: a validation loss of {_number(group.target)}, {_SOURCES[group.target_from]}", "dim")
+    yield Words(
+        f"loss is that of validation, accuracy that of the test; medians over {launches} a case",
+        "dim",
     )
-    return Text("\n").join([title, *(Text(plain(line), style="dim") for line in lines if line)])
+    yield Words(CLOCK[0].lower() + CLOCK[1:].rstrip("."), "dim")
 
 
-def _table(group: Group, varying: Sequence[str]) -> Table:
+def _table(group: Group, varying: Sequence[str], head: Sequence[RenderableType]) -> Grid:
     rows = group.rows
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    cells: list[list[str]] = []
+    after, within, target = _epochs(group.epochs), quantity(group.seconds, "s"), _number(group.target)
+    constant = [f"{axis}={spell(value)}" for axis, value in rows[0].case.used.items() if axis not in varying]
 
-    def add(head: str, column: Sequence[str], justify: Any = "right") -> None:
-        table.add_column(Text(head), justify=justify, overflow="fold")
-        cells.append(list(column))
+    def add(head: str, cells: Sequence[str], priority: int, unit: str = "", name: str = "") -> Column:
+        there = cells if any(cell != NOTHING for cell in cells) else []
+        return Column(head, there, priority, unit, right=True, name=name)
 
-    for axis in varying:
-        column = [plain(_spelled(row.case, axis)) for row in rows]
-        add(plain(axis.replace("_", " ")), column, "left")
-    has_accuracy = any(row.accuracy is not None for row in rows)
-    add(f"loss after\n{_epochs(group.epochs)}", [_number(row.loss) for row in rows])
-    if has_accuracy:
-        add("accuracy\nthen", [_number(row.accuracy) for row in rows])
-    add(*_times("training", [row.seconds for row in rows]))
-    add(f"loss within\n{quantity(group.seconds, 's')}", [_number(row.loss_in_time) for row in rows])
-    if has_accuracy:
-        add("accuracy\nthen", [_number(row.accuracy_in_time) for row in rows])
-    head, times = _times(f"to loss {_number(group.target)}", [row.time_to_target for row in rows])
-    add(head, [_to_target(row, time) for row, time in zip(rows, times, strict=True)])
-    for line in zip(*cells, strict=True):
-        table.add_row(*(Text(cell) for cell in line))
-    return table
+    times, unit = _times([row.seconds for row in rows])
+    to_target, target_unit = _times([row.time_to_target for row in rows])
+    reached = [_to_target(row, time) for row, time in zip(rows, to_target, strict=True)]
+    accuracy = [_number(row.accuracy) for row in rows]
+    in_time = [_number(row.accuracy_in_time) for row in rows]
+    columns = [
+        *(
+            Column(axis.replace("_", " "), [_spelled(row.case, axis) for row in rows], shrinks=True)
+            for axis in varying
+        ),
+        add(f"loss after\n{after}", [_number(row.loss) for row in rows], KEPT),
+        add("accuracy then", accuracy, 3, name=f"accuracy after {after}"),
+        add("training", times, 2, unit),
+        add(f"loss within\n{within}", [_number(row.loss_in_time) for row in rows], 1),
+        add("accuracy then", in_time, 4, name=f"accuracy within {within}"),
+        add(f"to loss\n{target}", reached, KEPT, target_unit),
+    ]
+    return Grid(columns, head, "case", LIST.join(constant))
 
 
-def _times(head: str, seconds: Sequence[float | None]) -> tuple[str, list[str]]:
-    """A column of times in one unit: its head and its cells."""
+def _times(seconds: Sequence[float | None]) -> tuple[list[str], str]:
+    """The cells of a column of times, and their unit."""
     factor, unit = scale(seconds, "s")
-    return f"{head}\n{unit}", [_number(None if time is None else time * factor) for time in seconds]
+    return [_number(None if time is None else time * factor) for time in seconds], unit
 
 
 def _to_target(row: Row, time: str) -> str:
@@ -127,7 +124,7 @@ def _number(value: float | None) -> str:
 
 
 def _epochs(number: int) -> str:
-    return f"{number} epoch{'' if number == 1 else 's'}"
+    return counted(number, "epoch")
 
 
 def sentences(group: Group, varying: Sequence[str]) -> list[str]:

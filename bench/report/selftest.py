@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from rich.table import Table
-
+from .layout import KEPT, TEXT, Column, Grid
 from .units import NOTHING, percent
 
 
@@ -31,21 +30,39 @@ class Score(Protocol):
     def pairs(self) -> float: ...
 
 
-def table(scores: Sequence[Score]) -> Table:
+def table(scores: Sequence[Score]) -> Grid:
     """A row for each kind of decision: how often a change was called, and how far its size was off."""
-    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    made.add_column("what was planted")
-    for head in ("called", "of", "share (95 %)", "estimate off by", "pairs", "s a decision"):
-        made.add_column(head, justify="right")
-    for one in scores:
-        off = NOTHING if one.bias is None else f"{'-' if one.bias < 0 else '+'}{percent(abs(one.bias))}"
-        made.add_row(
-            one.arm,
-            str(one.found),
-            str(one.decisions),
-            f"{one.found / one.decisions:.0%} ({one.low:.0%} to {one.high:.0%})",
-            off,
-            f"{one.pairs:.0f}",
-            f"{one.seconds:.1f}",
-        )
-    return made
+    columns = {
+        "called": [str(one.found) for one in scores],
+        "of": [str(one.decisions) for one in scores],
+        "share": [f"{one.found / one.decisions:.0%}" for one in scores],
+        "95 % interval": [f"{one.low:.0%} to {one.high:.0%}" for one in scores],
+        "estimate off by": [_off(one.bias) for one in scores],
+        "pairs": [f"{one.pairs:.0f}" for one in scores],
+        "s a decision": [f"{one.seconds:.1f}" for one in scores],
+    }
+    return Grid(
+        [
+            Column("what was planted", [one.arm for one in scores], folds=TEXT),
+            *(
+                Column(head, cells, _PRIORITIES[head], right=True, name=_NAMES.get(head, ""))
+                for head, cells in columns.items()
+            ),
+        ]
+    )
+
+
+_PRIORITIES = {
+    "called": KEPT,
+    "of": KEPT,
+    "share": 1,
+    "95 % interval": 2,
+    "estimate off by": 3,
+    "pairs": 4,
+    "s a decision": 5,
+}
+_NAMES = {"of": "of so many decisions", "s a decision": "seconds a decision"}
+
+
+def _off(bias: float | None) -> str:
+    return NOTHING if bias is None else f"{'-' if bias < 0 else '+'}{percent(abs(bias))}"

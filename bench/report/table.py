@@ -5,20 +5,22 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ..analysis import largest
 from ..analysis.caveats import CAVEATS
 from ..case import DEFAULTS, spell
+from ..counting import counted
 from ..measurement import Environment
 from .advice import Settings, advice
+from .layout import KEPT, LIST, Column, Grid, Words
 from .lines import Lines
-from .units import digits, interval, percent, plain, quantity, scale
+from .units import digits, interval, percent, quantity, scale
 
 if TYPE_CHECKING:
     from ..results.tables import Tables
@@ -36,32 +38,45 @@ _OVERVIEW = (
 )
 # Those where none of them was measured, as with --launches 0.
 _EXACT = ("count.ops", "count.flops", "count.saved_bytes", "count.peak_live_bytes")
-# Heads that are shorter than the names.
-_HEADS = {
-    "train.step_time": "step",
-    "train.step_mean": "mean\nstep",
-    "train.throughput": "train",
-    "validate.throughput": "validate",
-    "test.throughput": "test",
-    "epoch.time": "epoch",
-    "memory.peak_allocated": "device memory",
-    "memory.peak_rss": "memory",
-    "quality.test_accuracy": "accuracy",
-    "quality.train_loss": "train\nloss",
-    "quality.validate_loss": "validate\nloss",
-    "train.data_share": "data\nshare",
-    "train.optimizer_share": "optimizer\nshare",
-    "train.phase.optimizer": "optimizer",
-    "count.ops": "operators",
-    "count.flops": "FLOPs",
-    "count.saved_bytes": "kept for\nbackward",
-    "count.peak_live_bytes": "peak of live\ntensors",
-    "count.optimizer_ops": "optimizer\noperators",
-    "count.optimizer_state_bytes": "optimizer\nstate",
-    "work.train.closure_evaluations": "closure\nevaluations",
-    "compile.time": "compile",
-    "compile.cache_misses": "cache\nmisses",
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """How a metric stands in a table: a head that is shorter than its name, and when it is left out."""
+
+    head: str
+    priority: int
+
+
+_OTHER = 4  # the priority of a metric that stands nowhere below: a suite's own column, a task's own metric
+_METRICS = {
+    "train.step_time": _Shown("step", KEPT),
+    "epoch.time": _Shown("epoch", KEPT),
+    "train.throughput": _Shown("train", 2),
+    "validate.throughput": _Shown("validate", 6),
+    "test.throughput": _Shown("test", 7),
+    "train.step_mean": _Shown("mean step", 4),
+    "train.data_share": _Shown("data share", 3),
+    "train.optimizer_share": _Shown("optimizer share", 3),
+    "train.phase.optimizer": _Shown("optimizer", 2),
+    "memory.peak_allocated": _Shown("device memory", 3),
+    "memory.peak_rss": _Shown("memory", 3),
+    "quality.test_accuracy": _Shown("accuracy", 1),
+    "quality.train_loss": _Shown("train loss", 2),
+    "quality.validate_loss": _Shown("validate loss", 2),
+    "count.ops": _Shown("operators", KEPT),
+    "count.flops": _Shown("FLOPs", 1),
+    "count.saved_bytes": _Shown("kept for backward", 2),
+    "count.peak_live_bytes": _Shown("peak of live tensors", 2),
+    "count.optimizer_ops": _Shown("optimizer operators", 4),
+    "count.optimizer_state_bytes": _Shown("optimizer state", 3),
+    "work.train.closure_evaluations": _Shown("closure evaluations", 6),
+    "compile.time": _Shown("compile", 3),
+    "compile.cache_misses": _Shown("cache misses", 7),
 }
+# Those of the columns that are no metrics. Caveats stay longest: they say which of the other numbers to doubt.
+_CAVEATS, _INTERVAL, _LAUNCHES, _SMALLEST, _CONTAMINATED = 1, 5, 8, 9, 10
+
 _MOST_WITH_INTERVAL = 4  # metrics side by side: with more, intervals would push values off the screen
 _WITH_INTERVAL = ("train.step_time", "epoch.time")
 _CHANGE_OF = "epoch.time"  # every case has it, whatever its mode
@@ -80,12 +95,12 @@ def overview(tables: Tables) -> Iterator[RenderableType]:
         page = Page(tables, str(suite), rows)
         wanted = columns(tables, str(suite))
         for name in wanted if rows["metric"].isin(wanted).any() else _EXACT:
-            page.add_metric(name, head(name), with_interval=name in _WITH_INTERVAL)
+            page.add_metric(name, head(name), priority(name), with_interval=name in _WITH_INTERVAL)
         page.add_smallest_change(_CHANGE_OF)
         page.add_launches()
         yield Lines(page.render())
     if tables.searches:
-        yield Lines(Text("\n").join([*(Text(plain(searched(one))) for one in tables.searches), Text()]))
+        yield Lines(Group(*(Words(searched(one)) for one in tables.searches), Text()))
     yield from map(Lines, _failures(tables))
 
 
@@ -97,14 +112,23 @@ def columns(tables: Tables, suite: str) -> Sequence[str]:
 
 
 def head(name: str) -> str:
-    """The head of a metric's column: its name, folded, where there is no shorter one."""
-    return _HEADS.get(name, name.replace(".", "\n"))
+    """The head of a metric's column: the words of its name, where there is no shorter one."""
+    return _METRICS[name].head if name in _METRICS else _folding(name)
+
+
+def _folding(name: str) -> str:
+    """The name of a metric as a head, which folds at its points."""
+    return name.replace(".", "\n")
+
+
+def priority(name: str) -> int:
+    """When the column of a metric is left out."""
+    return _METRICS[name].priority if name in _METRICS else _OTHER
 
 
 def searched(search: largest.Search) -> str:
     """What a search for the largest batch has come to, on one line."""
-    number = len(search.tries)
-    tried = f"{number} launch{'es' if number != 1 else ''} tried"
+    tried = f"{counted(len(search.tries), 'launch', 'launches')} tried"
     head = f"largest batch of {search.case.id}"
     if search.next is not None:
         fits = f"{search.batch_size} fits" if search.fitting else "none fits so far"
@@ -144,8 +168,9 @@ def metrics(tables: Tables) -> Iterator[RenderableType]:
     for suite, rows in tables.summary.groupby("suite", sort=False):
         page = Page(tables, str(suite), rows)
         names = list(dict.fromkeys(rows["metric"]))
-        for name in names:
-            page.add_metric(name, name.replace(".", "\n"), with_interval=len(names) <= _MOST_WITH_INTERVAL)
+        for place, name in enumerate(names):  # the first stays longest
+            with_interval = len(names) <= _MOST_WITH_INTERVAL
+            page.add_metric(name, _folding(name), min(place, _LAUNCHES), with_interval, full_name=name)
         page.add_launches()
         yield Lines(page.render())
 
@@ -157,25 +182,18 @@ class Page:
         self._rows = rows
         self._settings = settings(tables)
         self._cases = rows.drop_duplicates("case").set_index("case")
-        constant, varying = _axes(self._cases, tables.axes)
-        self._head = Text("\n").join(
-            [
-                Text(plain(suite), style="bold") + Text(f"  {plain(setting(tables))}"),
-                *([Text(plain(f"every case: {constant}"), style="dim")] if constant else []),
-            ]
-        )
-        self._table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        self._columns: list[list[str]] = []
-        for axis in varying:
-            self._add(axis.replace("_", " "), [_spell(value) for value in self._cases[axis]], justify="left")
+        self._constant, varying = _axes(self._cases, tables.axes)
+        self._has_metric = False
+        self._head = Words(setting(tables), lead=suite)
+        self._columns = [
+            Column(axis.replace("_", " "), [_spell(value) for value in self._cases[axis]], shrinks=True)
+            for axis in varying
+        ]
 
-    def _add(self, head: str, cells: Sequence[str], justify: Any = "right") -> None:
-        shown = "\n".join(map(plain, head.split("\n")))
-        self._table.add_column(Text(shown), justify=justify, overflow="fold")
-        self._columns.append(list(cells))
-
-    def add_metric(self, name: str, head: str, with_interval: bool) -> None:
-        """A column of values in one unit, and one of half intervals as shares of them."""
+    def add_metric(
+        self, name: str, head: str, priority: int, with_interval: bool, full_name: str = ""
+    ) -> None:
+        """A column of values in one unit, and one of half intervals as shares of them. The first is always shown."""
         found = self._rows[self._rows["metric"] == name].set_index("case").reindex(self._cases.index)
         if found["value"].isna().all():
             return
@@ -184,45 +202,41 @@ class Page:
         cells = [_number(value, factor, unit) for value in found["value"]]
         if name.endswith("_share"):
             cells = ["" if pd.isna(value) else percent(value) for value in found["value"]]
-        self._add(f"{head}\n{label}".rstrip(), cells)
+        stays = KEPT if not self._has_metric else priority
+        self._has_metric = True
+        self._columns.append(Column(head, cells, stays, label, right=True, name=full_name))
         if with_interval and found["ci_low"].notna().any():
             bounds = zip(found["ci_low"], found["ci_high"], found["value"], strict=True)
-            self._add("95 %\ninterval", ["" if pd.isna(value[2]) else interval(*value) for value in bounds])
+            half = ["" if pd.isna(value[2]) else interval(*value) for value in bounds]
+            of = f"95 % interval of {full_name or head}"
+            self._columns.append(Column("95 % interval", half, _INTERVAL, right=True, name=of))
 
     def add_smallest_change(self, name: str) -> None:
         """The smallest change of a metric that two rows like this one would reveal."""
         found = self._rows[self._rows["metric"] == name].set_index("case").reindex(self._cases.index)
-        if found["smallest_change"].notna().any():
-            self._add(
-                "reveals\nfrom",
-                ["" if pd.isna(value) else percent(value) for value in found["smallest_change"]],
-            )
+        smallest = ["" if pd.isna(value) else percent(value) for value in found["smallest_change"]]
+        self._columns.append(Column("reveals from", smallest, _SMALLEST, right=True))
 
     def add_launches(self) -> None:
-        """How many launches stand behind a row, and how many were disturbed; its caveats by name."""
+        """How many launches stand behind a row, and how many were contaminated; its caveats by name."""
         counts = self._rows.groupby("case", sort=False)["launches"].max()
-        self._add(
-            "launches", ["" if pd.isna(counts[case]) else str(counts[case]) for case in self._cases.index]
-        )
-        disturbed = self._cases["contaminated"].fillna(0).astype(int)
-        if disturbed.any():
-            self._add("dis-\nturbed", [str(count or "") for count in disturbed])
-        caveats = self._cases["caveats"].fillna("")
-        if caveats.any():
-            self._add(
-                "caveats", [text.replace(";", ", ").replace("_", " ") for text in caveats], justify="left"
-            )
+        launches = ["" if pd.isna(counts[case]) else str(counts[case]) for case in self._cases.index]
+        contaminated = [str(count or "") for count in self._cases["contaminated"].fillna(0).astype(int)]
+        caveats = [text.replace(";", LIST).replace("_", " ") for text in self._cases["caveats"].fillna("")]
+        self._columns += [
+            Column("launches", launches, _LAUNCHES, right=True),
+            Column("contaminated", contaminated, _CONTAMINATED, right=True),
+            Column("caveats", caveats, _CAVEATS, folds=LIST),
+        ]
 
     def render(self) -> RenderableType:
-        for cells in zip(*self._columns, strict=True):
-            self._table.add_row(*(Text(plain(cell)) for cell in cells))
         named = {name for text in self._cases["caveats"].dropna() for name in text.split(";") if name}
         notes = [
-            Text(f"{name.replace('_', ' ')}: {advice(name, self._settings)}", style="yellow")
+            Words(f"{name.replace('_', ' ')}: {advice(name, self._settings)}", "yellow")
             for name in CAVEATS
             if name in named
         ]
-        return Group(self._head, Text(), self._table, Text(), *notes)
+        return Group(Grid(self._columns, [self._head], "case", self._constant), Text(), *notes)
 
 
 def settings(tables: Tables) -> Settings:
@@ -249,7 +263,7 @@ def setting(tables: Tables) -> str:
     machine = tables.environment
     facts = [str(tables.plan.get("name") or "")]
     if machine is not None:
-        facts += [device_name(machine), f"{machine.threads} threads", f"{machine.allocator} allocator"]
+        facts += [device_name(machine), counted(machine.threads, "thread"), f"{machine.allocator} allocator"]
         facts += [f"torch {machine.torch}"]
     facts.append(str(tables.plan.get("started", ""))[:10])
     return ", ".join(fact for fact in facts if fact)
@@ -288,4 +302,4 @@ def _number(value: float, factor: float, unit: str) -> str:
 def _failures(tables: Tables) -> Iterator[RenderableType]:
     for row in tables.failures.drop_duplicates(["case", "failure", "message"]).to_dict("records"):
         where = f" ({row['where']})" if row["where"] else ""
-        yield Text(plain(f"{row['failure']}: {row['case']}: {row['message']}{where}"), style="red")
+        yield Words(f"{row['failure']}: {row['case']}: {row['message']}{where}", "red")

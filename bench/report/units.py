@@ -105,6 +105,12 @@ def plain(text: str) -> str:
     return f": {line[1:]}" if line.startswith("::") else line
 
 
+def plain_lines(text: str) -> str:
+    """Lines of which none is an order; each keeps its indentation, as a traceback needs it."""
+    lines = text.expandtabs().splitlines()
+    return "\n".join(" " * (len(line) - len(line.lstrip())) + plain(line) for line in lines).rstrip()
+
+
 def plain_json(text: str) -> str:
     """JSON that is no order either: the letters stand in its texts only, where they may be written otherwise."""
     return text.replace("##[", "#\\u0023[")

@@ -21,6 +21,7 @@ import pandas as pd
 
 from ..analysis.compare import EXACT
 from ..case import spell
+from ..counting import counted
 from ..errors import ResultsError
 from ..measurement import METRICS, metric
 from .journal import Records
@@ -306,7 +307,9 @@ def _csv(path: Path, data: bytes) -> _Grid:
         torn = len(cells) < named and number == numbers[-1] and not text.endswith(("\n", "\r"))
         if torn or len(cells) < least or any(map(str.strip, cells[len(names) :])):
             raise _error(
-                path, f"is damaged: row {number} has {len(cells)} cells and the head has {len(names)}", _ANEW
+                path,
+                f"is damaged: row {number} has {counted(len(cells), 'cell')} and the head has {len(names)}",
+                _ANEW,
             )
         cells += [""] * (len(names) - len(cells))
     grid = _Grid(path, names, {name: [row[i] for row in rows] for i, name in enumerate(names)}, numbers)
@@ -365,7 +368,11 @@ def _is_plain(kind: Any) -> bool:
 
 def _check_size(path: Path, rows: int, columns: int) -> None:
     if rows > _MOST_ROWS or columns > _MOST_COLUMNS:
-        raise _error(path, f"has {rows} rows and {columns} columns: no summary is so large", _ANEW)
+        raise _error(
+            path,
+            f"has {counted(rows, 'row')} and {counted(columns, 'column')}: no summary is so large",
+            _ANEW,
+        )
 
 
 def _error(path: Path, what: str, remedy: str) -> ResultsError:

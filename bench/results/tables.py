@@ -44,6 +44,19 @@ FAILURE_COLUMNS = ["kind", "round", "failure", "message", "where"]
 EPOCH_COLUMNS = ["round", "counted", "epoch", "seconds", "metric", "value"]
 SEARCH_COLUMNS = ["fits", "throughput", "memory", "failure", "message"]
 
+# The files of each table in the folder of a run.
+FILES = {
+    "summary": ("summary.csv", "summary.parquet"),
+    "steps": ("steps.parquet",),
+    "phases": ("phases.csv",),
+    "epochs": ("epochs.csv",),
+    "launches": ("launches.parquet",),
+    "failures": ("failures.csv",),
+    "counts": ("counts.csv",),
+    "ops": ("ops.parquet",),
+    "batch_search": ("batch_search.csv",),  # written where there was a search
+}
+
 # Columns of numbers even where no row has one, so that every run has the same types.
 _NUMBERS = {
     "value": "float64",
@@ -399,23 +412,22 @@ def _speller(values: Sequence[AxisValue]) -> Callable[[AxisValue], AxisValue]:
 def write(folder: RunFolder, tables: Tables) -> None:
     """The tables as files of the run folder. Raises ResultsError where they cannot be written."""
     try:
-        tables.summary.to_csv(folder.table("summary.csv"), index=False)
-        tables.summary.to_parquet(folder.table("summary.parquet"), index=False)
-        tables.steps.to_parquet(folder.table("steps.parquet"), index=False)
-        tables.phases.to_csv(folder.table("phases.csv"), index=False)
-        tables.epochs.to_csv(folder.table("epochs.csv"), index=False)
-        tables.failures.to_csv(folder.table("failures.csv"), index=False)
-        tables.counts.to_csv(folder.table("counts.csv"), index=False)
-        tables.ops.to_parquet(folder.table("ops.parquet"), index=False)
-        tables.launches.to_parquet(folder.table("launches.parquet"), index=False)
-        if len(tables.batch_search):
-            tables.batch_search.to_csv(folder.table("batch_search.csv"), index=False)
+        for table, files in FILES.items():
+            frame: pd.DataFrame = getattr(tables, table)
+            for file in files if len(frame) or table != "batch_search" else ():
+                save = frame.to_csv if file.endswith(".csv") else frame.to_parquet
+                save(folder.table(file), index=False)
     except OSError as problem:
         why = os.strerror(problem.errno) if problem.errno else str(problem)  # pandas raises some without
         raise ResultsError(
             f"the tables cannot be written to {folder.path}: {why}; the journal is complete, "
             f"make room and run: bench tables {folder.path}"
         ) from None
+
+
+def files_with_rows(tables: Tables) -> list[str]:
+    """The files of the tables that say something."""
+    return [file for table, files in FILES.items() if len(getattr(tables, table)) for file in files]
 
 
 def choose(tables: Tables, patterns: Sequence[str]) -> Tables:

@@ -13,6 +13,7 @@ from typing import Any
 
 from .. import alias
 from ..case import AxisValue, Case
+from ..counting import counted
 from ..errors import SuiteError, UsageError
 from ..paths import HARNESS, is_in, is_own
 from ..raised import detail_of, one_line
@@ -193,14 +194,14 @@ def check_sizes(case: Case, task: Any) -> None:
     if "batch_size" in case.axes and samples is not None and samples < case.batch_size:
         raise UsageError(
             f"batch_size {case.batch_size} is larger than the training data of {case.suite!r}, "
-            f"{samples} samples; choose at most {samples}"
+            f"{counted(samples, 'sample')}; choose at most {samples}"
         )
     every = case.validate_every
     if every is not None and case.mode == "train":
         steps = size_of(task.train_loader)
         if steps is not None and steps < every:
             raise UsageError(
-                f"validate_every {every} is more than the {steps} steps of an epoch at batch_size "
+                f"validate_every {every} is more than the {counted(steps, 'step')} of an epoch at batch_size "
                 f"{case.batch_size}; choose at most {steps}, or 'epoch'"
             )
 

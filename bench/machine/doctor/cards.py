@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 
+from ...counting import counted
 from ..gpu import GpuState
-from .finding import Finding, count, notice, ok, warning
+from .finding import Finding, notice, ok, warning
 from .scene import Scene
 
 _COOL = 10.0  # degrees: a loop that starts heats a card by more
@@ -29,7 +30,7 @@ def _disturbing(card: GpuState) -> list[Finding]:
     others = sorted(set(card.processes or ()) - {os.getpid()})
     if others:
         pids = ", ".join(map(str, others[:4])) + (", ..." if len(others) > 4 else "")
-        told = f"{count(len(others), 'other process', 'other processes')} on the card (pid {pids})"
+        told = f"{counted(len(others), 'other process', 'other processes')} on the card (pid {pids})"
         found.append(warning(told, "End what else uses the card, or choose another; see: `nvidia-smi`"))
     if card.throttled:
         told = f"slowed down now: {', '.join(sorted(card.throttled)).replace('_', ' ')}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from .finding import Finding, count, notice, ok, unknown, warning
+from ...counting import counted
+from .finding import Finding, notice, ok, unknown, warning
 from .scene import CPU, Scene
 
 _FOLLOWS_LOAD = frozenset({"ondemand", "conservative", "schedutil", "interactive"})
@@ -28,7 +29,7 @@ def governor(scene: Scene) -> Finding:
         return unknown("the kernel does not set the clock here: firmware or a hypervisor does")
     driver = scene.read(f"{CPU}/cpu{scene.online[0]}/cpufreq/scaling_driver").replace("-", "_")
     follows = _FOLLOWS_LOAD | ({"powersave"} if driver in _OWN_POWERSAVE else set())
-    found = ", ".join(f"{name} on {count(number, 'processor')}" for name, number in used.items())
+    found = ", ".join(f"{name} on {counted(number, 'processor')}" for name, number in used.items())
     found += f" ({driver})" if driver else ""
     remedy = "Until the next boot: `sudo cpupower frequency-set -g performance`"
     if follows & set(used):

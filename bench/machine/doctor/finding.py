@@ -37,8 +37,3 @@ def warning(found: str, remedy: str) -> Finding:
 
 def unknown(found: str = "the kernel does not tell") -> Finding:
     return Finding("", "unknown", found)
-
-
-def count(number: int, one: str, many: str = "") -> str:
-    """A number of things, in words: `1 processor`, `2 processors`."""
-    return f"{number} {one if number == 1 else many or one + 's'}"

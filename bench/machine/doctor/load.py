@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .finding import Finding, count, notice, ok, unknown, warning
+from ...counting import counted
+from .finding import Finding, notice, ok, unknown, warning
 from .scene import Scene
 
 _BUSY = 0.5  # load: a process that runs half of the time
@@ -24,7 +25,7 @@ def busy(scene: Scene) -> Finding:
     if average is None and waited is None:
         return unknown("the system does not tell")
     processors = len(scene.online)
-    told = [f"{average:.2f} on {count(processors, 'processor')}"] if average is not None else []
+    told = [f"{average:.2f} on {counted(processors, 'processor')}"] if average is not None else []
     told += [f"processes waited {waited:.1f} % of the last 10 s"] if waited is not None else []
     found, average, waited = ", ".join(told), average or 0.0, waited or 0.0
     if average < _BUSY and waited < _WAITING:

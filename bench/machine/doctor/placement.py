@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ...counting import counted
 from ..kernel import members
-from .finding import Finding, count, notice, ok, unknown, warning
+from .finding import Finding, notice, ok, unknown, warning
 from .scene import CPU, Scene
 
 
@@ -85,7 +86,7 @@ def quota(scene: Scene) -> Finding:
 def threads(scene: Scene) -> Finding:
     """Threads asked for, against processors and quota."""
     asked, cores, limit = scene.conditions.threads, len(scene.cpus), scene.quota
-    found = f"{count(asked, 'thread')} on {count(cores, 'processor')}"
+    found = f"{counted(asked, 'thread')} on {counted(cores, 'processor')}"
     if asked > cores:
         return warning(f"{found}: they wait for each other", f"Give --threads {cores}.")
     if limit is not None and asked > limit.processors:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
+from ...counting import counted
 from ...measurement import AutogradGraph, GraphNode
 from ..units import one_line, quantity
 from .lettering import fit
@@ -45,7 +46,8 @@ def draw_case(page: Page, case: Shown) -> Figure | None:
     saved = quantity(sum(node.saved for node in graph.nodes), "B")
     notes = [
         f"{one_line(case.id)}.",
-        f"{len(graph.nodes)} nodes keep {saved} for the backward pass; what several keep counts at each.",
+        f"{counted(len(graph.nodes), 'node keeps', 'nodes keep')} {saved} for the backward pass; "
+        "what several keep counts at each.",
         "The loss is at the top; arrows go the way of the backward pass.",
     ]
     keys = {

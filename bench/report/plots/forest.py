@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ...analysis.compare import Row
+from ...counting import counted
 from ..comparison import ORDER, change, judged, ordered, told_apart, word
 from ..other_work import speaks, work_said
 from ..units import one_line
@@ -96,7 +97,7 @@ def _notes(
         notes.append(f"Different work in {len(unlike) - _MOST_UNLIKE} more cases.")
     missing = len(rows) - len(found)
     if missing:
-        notes.append(f"Not drawn, without a ratio: {missing} row{'s' if missing > 1 else ''}.")
+        notes.append(f"Not drawn, without a ratio: {counted(missing, 'row')}.")
     return notes
 
 

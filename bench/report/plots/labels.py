@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ...case import DEFAULTS, spell, unused_axes
+from ...counting import counted
 from ...measurement import Environment
 from ...results.tables import Tables
 from .lettering import fit
@@ -91,7 +92,7 @@ def _machine(environment: Environment, device: str) -> str:
     kind, _, index = device.partition(":")
     asked = (kind, index or "0")
     cards = [card.name for card in environment.devices if (card.kind, str(card.index)) == asked]
-    threads = f"{environment.threads} thread{'s' if environment.threads != 1 else ''}"
+    threads = f"{counted(environment.threads, 'thread')}"
     return ", ".join([*cards, environment.cpu, threads])
 
 

@@ -1,0 +1,8 @@
+"""Numbers of things in words."""
+
+from __future__ import annotations
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 case`, `2 cases`, `1,234 launches`; `many` where it is more than an s behind `one`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -1,0 +1,361 @@
+"""Tables and sentences that fit: no line is wider than the terminal, no word and no number is split over lines.
+
+Where a table is too wide, this happens in order, as far as needed: columns that say the same in every row move to
+a line above it; texts and lists fold between their parts; the least important columns are left out and named below;
+and where not even those fit that a row cannot do without, each row becomes a block of lines, `name: value`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.text import Text
+
+from .units import plain
+
+KEPT = 0  # the priority of a column without which a row says nothing
+TEXT, LIST = " ", ", "  # where a cell may fold: between words, or between the items of a list
+
+_GAP = 2  # blanks between two columns
+_COMFORTABLE = 20  # cells: a text is folded to this before a column is left out for its sake
+_SHORTEST = 24  # cells that are left of a name at the least: of a kernel it begins with what it does
+_SEAM = re.compile(r"(?<=[/=,_.\-])")  # where a word may be broken that is wider than the terminal
+_CUT = "…"
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """A column of texts, all of which may be the user's own.
+
+    A `head` folds between its words, or where it says so by line breaks; `unit` stands below it. `priority` says when
+    the column is left out: the largest first, KEPT never. `folds` is TEXT or LIST where a cell may take several lines;
+    else it never does. One that `shrinks` loses the middle of its cells, as long as those that differ do so still,
+    before another is left out. `name` is what the column is called where it is named without being shown, if its head
+    alone does not tell; `styles` has a style for each cell.
+    """
+
+    head: str
+    cells: Sequence[str]
+    priority: int = KEPT
+    unit: str = ""
+    right: bool = False
+    folds: str = ""
+    shrinks: bool = False
+    name: str = ""
+    styles: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        own = object.__setattr__
+        own(self, "name", plain(self.name or self.head.replace("\n", " ")))
+        own(self, "head", "\n".join(map(plain, self.head.split("\n"))))
+        own(self, "unit", plain(self.unit))
+        own(self, "cells", tuple(map(plain, self.cells)))
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it says the same of all of several rows."""
+        return len(self.cells) > 1 and bool(self.cells[0]) and len(set(self.cells)) == 1
+
+    @cached_property
+    def natural(self) -> int:
+        """The width in which each cell is one line; a head folds between its words."""
+        return max(_widest(self.cells), self._head_width)
+
+    @cached_property
+    def least(self) -> int:
+        """The width below which a word would be split."""
+        if self.shrinks:
+            return next(
+                filter(self._tells_apart, range(max(self._head_width, _SHORTEST), self.natural)), self.natural
+            )
+        if not self.folds:
+            return self.natural
+        return max(
+            self._head_width, _widest(part for cell in self.cells for part in _parts(cell, self.folds))
+        )
+
+    @property
+    def comfortable(self) -> int:
+        return min(self.natural, max(self.least, _COMFORTABLE))
+
+    @property
+    def _head_width(self) -> int:
+        return _widest([*(self.head.split("\n" if "\n" in self.head else None)), self.unit])
+
+    def _tells_apart(self, width: int) -> bool:
+        """Whether what is cut to this width still differs where the whole differs."""
+        return len({shortened(cell, width) for cell in self.cells}) == len(set(self.cells))
+
+    def lines(self, row: int, width: int) -> list[str]:
+        """A cell in this width."""
+        if self.shrinks:
+            return [shortened(self.cells[row], width)]
+        return fold(self.cells[row], width, self.folds)
+
+    def head_lines(self, width: int) -> list[str]:
+        lines = self.head.split("\n") if "\n" in self.head else fold(self.head, width, TEXT)
+        return [*lines, self.unit] if self.unit else lines
+
+    def said(self, cell: str) -> str:
+        """A cell with its unit, where it stands alone."""
+        return f"{cell} {self.unit}".rstrip()
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """What becomes of the columns of a table: shown, each in its width; said once above it; left out."""
+
+    shown: list[tuple[Column, int]]
+    above: list[Column] = field(default_factory=list)
+    left_out: list[Column] = field(default_factory=list)
+
+
+def arrange(columns: Sequence[Column], width: int) -> Arrangement | None:
+    """The table of so many cells a line that moves and leaves out the least; None where only blocks of lines fit."""
+    by_importance = sorted(columns, key=lambda column: column.priority)
+    moved: list[Column] = []
+    for column in (column for column in reversed(by_importance) if column.is_constant):
+        there = [one for one in columns if one not in moved]
+        if _total(one.natural for one in there) <= width or len(there) == 1:
+            break
+        moved.append(column)
+    there = [one for one in columns if one not in moved]
+    # A single row reads as well as a block: before anything of it is left out, it becomes one.
+    shown = [one for one in there if one.priority == KEPT or len(one.cells) == 1]
+    for column in by_importance:
+        fits = not shown or _total(one.comfortable for one in [*shown, column]) <= width
+        if fits and column in there and column not in shown:
+            shown.append(column)
+    widths = _widths([one for one in there if one in shown], width)
+    if widths is None:
+        return None
+    above, left_out = ([one for one in columns if one in part] for part in (moved, set(there) - set(shown)))
+    return Arrangement(widths, above, left_out)
+
+
+def _widths(shown: list[Column], width: int) -> list[tuple[Column, int]] | None:
+    """Every column gets its comfortable width, or its least; what is left over goes to those that fold or shrink."""
+    widths = [column.comfortable for column in shown]
+    if _total(widths) > width:
+        widths = [column.least for column in shown]
+    spare = width - _total(widths)
+    if spare < 0:
+        return None
+    for place, column in enumerate(shown):
+        more = min(spare, column.natural - widths[place])
+        widths[place] += more
+        spare -= more
+    return list(zip(shown, widths, strict=True))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as wide as where it is printed.
+
+    `head` stands above it. `every` is what one row stands for, `constant` what is true of all of them and no column;
+    `elsewhere` names the flag or the file that has what is left out, if there is one.
+    """
+
+    columns: Sequence[Column]
+    head: Sequence[RenderableType] = ()
+    every: str = "row"
+    constant: str = ""
+    elsewhere: str = "--json"
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width
+        columns = [column for column in self.columns if any(column.cells)]
+        arranged = arrange(columns, width)
+        above = arranged.above if arranged is not None else []
+        said = [self.constant, ", ".join(f"{column.name} {column.said(column.cells[0])}" for column in above)]
+        yield from self.head
+        if any(said):
+            yield Words(f"every {self.every}: {'; '.join(filter(None, said))}", "dim")
+        if not columns:
+            return
+        if any(said) or self.head:
+            yield Text()
+        if arranged is None:
+            yield from self._blocks(columns, width)
+            return
+        yield from _table(arranged)
+        cut = [column for column, width in arranged.shown if column.shrinks and width < column.natural]
+        yield from self._note("cut", (column.name for column in cut), "them whole")
+        yield from self._note("not shown", (column.name for column in arranged.left_out), "them")
+
+    def _blocks(self, columns: Sequence[Column], width: int) -> Iterator[Text | Words]:
+        cut = []
+        for row in range(len(columns[0].cells)):
+            if row:
+                yield Text()
+            for column in columns:
+                if not (cell := column.cells[row]):
+                    continue
+                style = column.styles[row] if column.styles else ""
+                lines, whole = _pair(column, column.said(cell), style, width)
+                yield from lines
+                if not whole:
+                    cut.append(column.name)
+        yield from self._note("cut", cut, "them whole")
+
+    def _note(self, what: str, names: Iterable[str], them: str) -> Iterator[Words]:
+        """One line on what a wider terminal would have shown."""
+        if named := ", ".join(dict.fromkeys(names)):
+            where = " or ".join(filter(None, [self.elsewhere, "a wider terminal"]))
+            yield Words(f"{what} at this width: {named}; {where} has {them}", "dim")
+
+
+def _pair(column: Column, value: str, style: str, width: int) -> tuple[list[Text], bool]:
+    """`name: value` as lines, the value below its name where it does not fit beside; and whether it is whole."""
+    name = f"{column.name}:"
+    if cell_len(name) + 1 + cell_len(value) <= width:
+        return [_line([(name, "bold"), (f" {value}", style)])], True
+    lines = [_line([(line, "bold")]) for line in broken(name, width)]
+    room = max(1, width - _GAP)
+    indent = " " * min(_GAP, width - room)
+    if column.folds:
+        return [*lines, *(_line([(indent + line, style)]) for line in broken(value, room))], True
+    return [*lines, _line([(indent + shortened(value, room), style)])], cell_len(value) <= room
+
+
+def _table(arranged: Arrangement) -> Iterator[Text]:
+    heads = [column.head_lines(width) for column, width in arranged.shown]
+    most = max(map(len, heads))
+    columns = [
+        (column, width, [""] * (most - len(head)) + head)
+        for (column, width), head in zip(arranged.shown, heads, strict=True)
+    ]
+    yield from _row([(lines, width, column.right, "bold") for column, width, lines in columns])
+    for row in range(len(arranged.shown[0][0].cells)):
+        yield from _row(
+            [
+                (
+                    column.lines(row, width),
+                    width,
+                    column.right,
+                    column.styles[row] if column.styles else "",
+                )
+                for column, width in arranged.shown
+            ]
+        )
+
+
+def _row(cells: Sequence[tuple[list[str], int, bool, str]]) -> Iterator[Text]:
+    """The lines of a row: of each cell its lines, its width, whether it stands to the right, its style."""
+    for number in range(max(len(lines) for lines, *_ in cells)):
+        parts: list[tuple[str, str]] = []
+        blanks = 0
+        for lines, width, right, style in cells:
+            text = lines[number] if number < len(lines) else ""
+            space = width - cell_len(text)
+            if text:
+                parts += [(" " * (blanks + (space if right else 0)), ""), (text, style)]
+                blanks = 0 if right else space
+            else:
+                blanks += space
+            blanks += _GAP
+        yield _line(parts)
+
+
+@dataclass(frozen=True)
+class Words:
+    """A sentence, folded between its words; `lead` stands before it in bold. Both may be the user's own."""
+
+    text: str
+    style: str = ""
+    lead: str = ""
+    indent: int = 0
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lead = plain(self.lead)
+        whole = f"{lead}  {plain(self.text)}" if lead else plain(self.text)
+        indent = min(self.indent, max(0, options.max_width - 1))
+        for number, line in enumerate(broken(whole, options.max_width - indent)):
+            bold = len(lead) if not number and line.startswith(lead) else 0
+            yield _line([(" " * indent, ""), (line[:bold], "bold"), (line[bold:], self.style)])
+
+
+def fold(text: str, width: int, at: str) -> list[str]:
+    """The lines of a text that folds between words (TEXT) or between items (LIST); one where it does not."""
+    if not at or cell_len(text) <= width:
+        return [text]
+    return _filled(_parts(text, at), width)
+
+
+def broken(text: str, width: int) -> list[str]:
+    """The lines of a sentence; a word that is wider than all of them is broken, at a seam if it has one."""
+    width = max(1, width)
+    if cell_len(text) <= width:
+        return [text]
+    return _filled((piece for word in _parts(text, TEXT) for piece in _pieces(word, width)), width)
+
+
+def shortened(text: str, most: int) -> str:
+    """No more than so many cells; the middle goes, since ends tell apart."""
+    if cell_len(text) <= most:
+        return text
+    behind = (most - 1) // 2
+    return f"{_begin(text, most - 1 - behind)}{_CUT}{_begin(text[::-1], behind)[::-1]}"
+
+
+def _filled(parts: Iterable[str], width: int) -> list[str]:
+    """Lines of as many parts as fit."""
+    lines = [""]
+    for part in parts:
+        if not lines[-1]:
+            lines[-1] = part
+        elif cell_len(lines[-1]) + 1 + cell_len(part) <= width:
+            lines[-1] += f" {part}"
+        else:
+            lines.append(part)
+    return lines
+
+
+def _pieces(word: str, width: int) -> Iterator[str]:
+    """A word that is too wide, in as large pieces as fit."""
+    while cell_len(word) > width:
+        begin = ""
+        for part in _SEAM.split(word):
+            if cell_len(begin + part) > width:
+                break
+            begin += part
+        begin = begin or _begin(word, width) or word[0]
+        word = word[len(begin) :]
+        yield begin
+    yield word
+
+
+def _begin(text: str, width: int) -> str:
+    """As many of the first letters as fit."""
+    end = 0
+    while end < len(text) and cell_len(text[: end + 1]) <= width:
+        end += 1
+    return text[:end]
+
+
+def _parts(text: str, at: str) -> list[str]:
+    """What must not be split. A word at the begin of a line may be read as an order, so that none begins with '::'."""
+    parts = text.split() if at == TEXT else [f"{item}," for item in text.split(LIST)]
+    if at == LIST:
+        parts[-1] = parts[-1][:-1]
+    return [f": {part[1:]}" if part.startswith("::") else part for part in parts]
+
+
+def _widest(texts: Iterable[str]) -> int:
+    return max(map(cell_len, texts), default=0)
+
+
+def _total(widths: Iterable[int]) -> int:
+    """The width of a line with columns of these widths."""
+    found = list(widths)
+    return sum(found) + _GAP * (len(found) - 1)
+
+
+def _line(parts: Iterable[tuple[str, str]]) -> Text:
+    """One line as it is: nothing wraps it again."""
+    return Text.assemble(*((text, style) for text, style in parts if text), no_wrap=True, overflow="ignore")
