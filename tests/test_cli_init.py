@@ -113,6 +113,7 @@ class TestAnEmptyFolder:
         place, _ = begun
         assert made(place, "bench") == "bench run suites"
         assert made(place, "bench", "BENCH_ARGS=-k train") == "bench run suites -k train"
+        assert made(place, "bench", "BENCH=python3 -m epochbench") == "python3 -m epochbench run suites"
 
     def test_the_folder_may_be_named(self, tmp_path, mine):
         done = bench(tmp_path, "init", "mine")
