@@ -184,8 +184,6 @@ class TestPytestBenchmark:
     @pytest.mark.parametrize(
         ("keys", "value", "why"),
         [
-            (("benchmarks",), [], "benchmarks is empty"),
-            (("benchmarks", 1), 5, "benchmarks[1] is a number and no table"),
             (("benchmarks", 1, "stats"), GONE, "benchmarks[1] has no 'stats'"),
             (("benchmarks", 1, "stats"), [], "benchmarks[1].stats is a list and no table"),
             (("benchmarks", 1, "stats", "median"), GONE, "benchmarks[1].stats has no 'median'"),
@@ -203,6 +201,21 @@ class TestPytestBenchmark:
                 "benchmarks[1].stats.median is 1.0, and the median of the rounds beside it is "
                 "7.887699757702648e-06",
             ),
+        ],
+    )
+    def test_a_benchmark_that_cannot_be_read_is_left_out_by_name_and_the_others_stand(
+        self, place, keys, value, why
+    ):
+        found = read_foreign(save(place, edited(PYTEST, keys, value)))
+        assert set(found.cases) == {"test_sums.py::test_sum[100]", "test_sums.py::test_sorting"}
+        assert found.unread == {"test_sums.py::test_sum[1000]": why}
+        assert found.nameless == []
+
+    @pytest.mark.parametrize(
+        ("keys", "value", "why"),
+        [
+            (("benchmarks", 1), 5, "benchmarks[1] is a number and no table"),
+            (("benchmarks", 1), None, "benchmarks[1] is null and no table"),
             (("benchmarks", 1, "fullname"), GONE, "benchmarks[1] has no 'fullname'"),
             (("benchmarks", 1, "fullname"), " ", "benchmarks[1].fullname is ' ' and must be a text"),
             (("benchmarks", 1, "fullname"), 7, "benchmarks[1].fullname is 7 and must be a text"),
@@ -216,18 +229,46 @@ class TestPytestBenchmark:
                 "\ud800",
                 "benchmarks[1].fullname is '\\ud800', which no terminal can show",
             ),
-            (
-                ("benchmarks", 1, "fullname"),
-                "test_sums.py::test_sorting",
-                "it has benchmark 'test_sums.py::test_sorting' twice",
-            ),
-            (("benchmarks", 1, "params"), [1], "benchmarks[1].params is a list and no table"),
-            (("version",), 5, "version is 5 and must be a text"),
         ],
     )
-    def test_what_it_never_writes_is_refused(self, place, keys, value, why):
-        message = refused(save(place, edited(PYTEST, keys, value)))
-        assert message == f"is no result that can be read: {why}{PYTEST_ANEW}"
+    def test_one_without_a_name_is_left_out_too(self, place, keys, value, why):
+        found = read_foreign(save(place, edited(PYTEST, keys, value)))
+        assert len(found.cases) == 2
+        assert (found.unread, found.nameless) == ({}, [why])
+
+    def test_of_a_name_that_is_there_twice_nobody_knows_which_is_meant(self, place):
+        document = edited(PYTEST, ("benchmarks", 1, "fullname"), "test_sums.py::test_sorting")
+        found = read_foreign(save(place, document))
+        assert set(found.cases) == {"test_sums.py::test_sum[100]"}
+        assert found.unread == {
+            "test_sums.py::test_sorting": "benchmarks[1] and benchmarks[2] have the same name"
+        }
+
+    @pytest.mark.parametrize(
+        ("keys", "value"),
+        [
+            (("benchmarks", 1, "params"), [1]),
+            (("benchmarks", 1, "extra_info"), 5),
+            (("benchmarks", 1, "group"), {}),
+            (("benchmarks", 1, "news"), {"of": ["tomorrow"]}),
+            (("version",), 5),
+            (("machine_info",), "x"),
+        ],
+    )
+    def test_what_no_value_depends_on_may_be_anything(self, place, keys, value):
+        assert values(read_foreign(save(place, edited(PYTEST, keys, value)))) == values(read_foreign(PYTEST))
+
+    def test_where_none_can_be_read_the_file_is_refused_in_a_line(self, place):
+        document = edited(PYTEST, ("benchmarks", 0, "stats"), None)
+        for benchmark in document["benchmarks"]:
+            benchmark["stats"] = None
+        assert refused(save(place, document)) == (
+            f"is no result that can be read: benchmarks[0] has no 'stats' (nor can 2 other benchmarks){PYTEST_ANEW}"
+        )
+
+    def test_without_any_it_is_refused(self, place):
+        message = refused(save(place, edited(PYTEST, ("benchmarks",), [])))
+        assert message == f"is no result that can be read: benchmarks is empty{PYTEST_ANEW}"
 
 
 class TestPyperf:
@@ -289,7 +330,7 @@ class TestPyperf:
             (("version",), GONE, "it has no 'version'"),
             (("version",), "2.0", "version is '2.0', and only formats 1.0 and 6 can be read"),
             (("version",), 6.0, "version is 6.0, and only formats 1.0 and 6 can be read"),
-            (("metadata",), [], "metadata is a list and no table"),
+            (("metadata",), [], "the name of benchmarks[0] is '' and must be a text"),
             (("metadata", "name"), GONE, "the name of benchmarks[0] is '' and must be a text"),
             (
                 ("metadata", "name"),
@@ -330,9 +371,25 @@ class TestPyperf:
         document = edited(SUITE, ("benchmarks", 1, "metadata", "perf_version"), "2.9.0")
         assert read_foreign(save(place, document)).version == ""
 
-    def test_a_name_twice_is_refused(self, place):
+    def test_one_that_cannot_be_read_is_left_out_by_name_and_the_others_stand(self, place):
+        document = edited(SUITE, ("benchmarks", 0, "runs"), [])
+        name = document["benchmarks"][0]["metadata"]["name"]
+        found = read_foreign(save(place, document))
+        assert found.unread == {name: "benchmarks[0].runs is empty"}
+        assert set(found.cases) == set(read_foreign(SUITE).cases) - {name}
+
+    def test_a_unit_of_its_own_is_read_of_no_benchmark_but_that(self, place):
+        document = edited(SUITE, ("benchmarks", 1, "metadata", "unit"), "tag")
+        found = read_foreign(save(place, document))
+        (why,) = found.unread.values()
+        assert why == "benchmarks[1] has values in 'tag', and only second, byte, integer can be read"
+        assert len(found.cases) == 2
+
+    def test_of_a_name_that_is_there_twice_nobody_knows_which_is_meant(self, place):
         document = edited(SUITE, ("benchmarks", 2, "metadata", "name"), "sorted")
-        assert "it has benchmark 'sorted' twice; " in refused(save(place, document))
+        found = read_foreign(save(place, document))
+        assert set(found.unread) == {"sorted"}
+        assert "sorted" not in found.cases
 
 
 @pytest.mark.parametrize(
@@ -361,7 +418,9 @@ class TestNumbers:
         ],
     )
     def test_that_nothing_can_have_measured_are_refused(self, place, original, keys, where, written, why):
-        place.write_text(json.dumps(edited(original, keys, "HERE")).replace('"HERE"', written))
+        document = edited(original, keys, "HERE")
+        document["benchmarks"] = document["benchmarks"][:1]
+        place.write_text(json.dumps(document).replace('"HERE"', written))
         message = refused(place)
         assert message.startswith(f"is no result that can be read: {where} is ")
         assert why in message
@@ -444,6 +503,16 @@ class TestOtherFiles:
             place = tmp_path / f"{number}.csv"
             place.write_bytes(original.read_bytes())
             assert read_foreign(place) == read_foreign(original)
+
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+    def test_what_windows_saves_is_read(self, place, encoding):
+        text = PYTEST.read_text()
+        place.write_bytes((text if encoding != "utf-16-le" else f"\ufeff{text}").encode(encoding))
+        assert read_foreign(place) == read_foreign(PYTEST)
+
+    def test_utf_16_that_was_cut_short_is_refused(self, place):
+        place.write_bytes(PYTEST.read_text().encode("utf-16")[:-1])
+        assert refused(place).startswith("is no UTF-16 text, from byte ")
 
     def test_packed_or_with_a_mark_in_front_it_is_the_same(self, place):
         place.write_bytes(gzip.compress(b"\xef\xbb\xbf" + PYTEST.read_bytes()))

@@ -76,6 +76,14 @@ def refused(path) -> str:
     return message.removeprefix(f"{path} ")
 
 
+def left_out(path) -> list[str]:
+    """What the notes say of the rows that are left out of this file."""
+    begin = f"left out of {path}: "
+    notes = read_summary(path).notes
+    assert all(note.startswith(begin) and len(note.splitlines()) == 1 for note in notes)
+    return [note.removeprefix(begin) for note in notes]
+
+
 class TestAsWritten:
     @pytest.mark.parametrize("name", ["summary.csv", "summary.parquet"])
     def test_every_row_and_column_comes_back_with_its_type(self, written, name):
@@ -266,7 +274,7 @@ class TestFromASpreadsheet:
 
     def test_a_point_beside_decimal_commas_is_no_decimal_point(self, place):
         place.write_text("suite;case;metric;unit;value\ns;s;m;s;0,5\ns;s;n;s;1.234\n")
-        assert refused(place) == "row 3, column 'value': '1.234' is no number; mend it there"
+        assert left_out(place) == ["row 3, column 'value': '1.234' is no number"]
 
     def test_a_decimal_comma_where_commas_separate_is_none(self, place):
         place.write_text('suite,case,metric,unit,value\ns,s,m,s,"0,5"\n')
@@ -281,7 +289,10 @@ BAD_TEXT = {
     "blanks": (b" \n\n ", f"is empty; {ANEW}"),
     "separators": (b",,,\n,,,\n", f"is empty; {ANEW}"),
     "a mark alone": (b"\xef\xbb\xbf", f"is empty; {ANEW}"),
-    "another encoding": (HEAD.encode("utf-16"), f"is no UTF-8 text, from byte 0 on; save it so, or {ANEW}"),
+    "another encoding": (
+        HEAD.encode("utf-16")[:-1],
+        f"is no UTF-16 text, from byte {2 * len(HEAD)} on; save it so, or {ANEW}",
+    ),
     "a broken letter": (
         (HEAD + "s,s\xe9,m,s,1\n").encode("latin-1"),
         f"is no UTF-8 text, from byte {len(HEAD) + 3} on; save it so, or {ANEW}",
@@ -303,8 +314,8 @@ BAD_TEXT = {
         "has 2 columns 'ci_low'; keep one of them",
     ),
     "a value of text": (
-        (HEAD + ROW + "s,s/a=2,m,s,fast,6,\n").encode(),
-        "row 3, column 'value': 'fast' is no number; mend it there",
+        (HEAD + "s,s/a=2,m,s,fast,6,\n").encode(),
+        "row 2, column 'value': 'fast' is no number; mend it there",
     ),
     "a fault of a spreadsheet": (
         (HEAD + "s,s,m,s,#DIV/0!,6,\n").encode(),
@@ -335,8 +346,8 @@ BAD_TEXT = {
         f"row 2, column 'launches': '{10**30}' is no count; mend it there",
     ),
     "a row without a case": (
-        (HEAD + ROW + "s, ,m,s,1,6,\n").encode(),
-        "row 3, column 'case': ' ' must not be empty; mend it there",
+        (HEAD + "s, ,m,s,1,6,\n").encode(),
+        "row 2, column 'case': ' ' must not be empty; mend it there",
     ),
     "a row twice": (
         (HEAD + ROW + "\n" + ROW).encode(),
@@ -382,6 +393,63 @@ BAD_TEXT = {
 }
 
 
+BAD_ROWS = {
+    "a value of text": ("s,s/a=2,m,s,fast,6,\n", "row 3, column 'value': 'fast' is no number"),
+    "no case": ("s, ,m,s,1,6,\n", "row 3, column 'case': ' ' must not be empty"),
+    "half a launch": ("s,s/a=2,m,s,1,6.5,\n", "row 3, column 'launches': '6.5' is no count"),
+    "another unit": (
+        "s,s/a=2,epoch.time,ms,1,6,\n",
+        "row 3, column 'unit': 'ms' is not the unit of epoch.time, which is 's'",
+    ),
+    "a count below zero": (
+        "s,s/a=2,count.ops,1,-1,6,\n",
+        "row 3, column 'value': '-1' is no count, as count.ops is",
+    ),
+}
+
+
+class TestARowThatCannotBeRead:
+    @pytest.mark.parametrize("what", BAD_ROWS)
+    def test_it_is_left_out_and_the_others_stand(self, place, what):
+        row, why = BAD_ROWS[what]
+        place.write_text(HEAD + ROW + row + "s,s/a=3,m,s,2.5,6,\n")
+        assert [found["value"] for found in rows_of(read_summary(place))] == [1.5, 2.5]
+        assert left_out(place) == [why]
+
+    def test_a_row_that_is_there_twice_is_neither(self, place):
+        place.write_text(HEAD + ROW + "s,s/a=3,m,s,2.5,6,\n" + ROW)
+        assert [found["value"] for found in rows_of(read_summary(place))] == [2.5]
+        assert left_out(place) == ["has metric 'm' of case 's/a=1' twice, in rows 2 and 4"]
+
+    def test_no_more_lines_are_said_than_are_read(self, place):
+        place.write_text(HEAD + ROW + "".join(f"s,s/a={n},m,s,fast,6,\n" for n in range(2, 25)))
+        said = left_out(place)
+        assert len(said) == 11
+        assert said[-1] == "13 other rows"
+
+    def test_where_no_row_can_be_read_the_first_says_why(self, place):
+        place.write_text(HEAD + "s,s/a=2,m,s,fast,6,\ns,s/a=3,m,s,slow,6,\n")
+        assert refused(place) == (
+            "row 2, column 'value': 'fast' is no number; so it is with 1 other row; mend it there"
+        )
+
+    def test_the_kept_rows_have_their_own_axes(self, place):
+        place.write_text(HEAD + "s,s/b=2,m,s,fast,6,\n" + ROW)
+        assert read_summary(place).axes == ["a"]
+
+    def test_parquet_has_rows_of_its_own_too(self, written, tmp_path):
+        frame = written[0].summary.copy()
+        frame["value"] = ["fast", *map(str, frame["value"][1:])]
+        frame.to_parquet(tmp_path / "x.parquet")
+        assert len(read_summary(tmp_path / "x.parquet").summary) == len(frame) - 1
+        assert left_out(tmp_path / "x.parquet") == ["row 1, column 'value': 'fast' is no number"]
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+    def test_the_encodings_of_spreadsheets_are_read(self, written, place, encoding):
+        place.write_bytes(text_of(written).encode(encoding))
+        assert rows_of(read_summary(place)) == rows_of(written[0])
+
+
 class TestBadText:
     @pytest.mark.parametrize("what", BAD_TEXT)
     def test_it_is_one_line_with_the_path_the_place_and_the_remedy(self, place, what):
@@ -393,7 +461,7 @@ class TestBadText:
 
     def test_a_row_is_numbered_as_a_spreadsheet_does_it(self, place):
         place.write_text(HEAD + '"s","s/note=two\nlines",m,s,1,6,\n' + "\n" + "s,s,m,s,fast,6,\n")
-        assert refused(place).startswith("row 4, column 'value': 'fast'")
+        assert left_out(place) == ["row 4, column 'value': 'fast' is no number"]
 
     def test_a_file_cut_off_in_a_row_is_refused_and_behind_one_is_the_rows_before(self, written, place):
         lines = text_of(written).splitlines(keepends=True)
@@ -455,7 +523,6 @@ class TestBadParquet:
             ("value", lambda n: pd.date_range("2026-01-01", periods=n), "holds timestamp["),
             ("case", lambda n: [["a"]] * n, "holds list<"),
             ("mode", lambda n: [["a"]] * n, "holds list<"),
-            ("value", lambda n: ["1.5"] * (n - 1) + ["fast"], "column 'value': 'fast' is no number"),
             ("value", lambda n: [True] * n, "row 1, column 'value': True is no number"),
             ("metric", lambda n: list(range(n)), "row 1, column 'metric': 0 is no text"),
             ("case", lambda n: [None] * n, "row 1, column 'case': None must not be empty"),

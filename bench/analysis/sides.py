@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..measurement import Environment, Metric
 from .compare import Observed
+
+PYTEST_BENCHMARK = "pytest-benchmark"  # the kind of a side that its JSON is
 
 # What other tools measure, each by its unit; a case of theirs has one of them.
 FOREIGN_METRICS: Mapping[str, Metric] = {
@@ -43,3 +46,30 @@ class Side:
     folder: str = ""
     notes: list[str] = field(default_factory=list)
     axes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def aligned(base: Side, candidate: Side) -> Side:
+    r"""The candidate with its tests called as the base calls them: pytest on Windows writes `tests\t.py::a`.
+
+    Only what tests of pytest-benchmark differ in by the strokes of their path has one name; what the candidate has
+    under both names keeps them.
+    """
+    if not base.kind == candidate.kind == PYTEST_BENCHMARK:
+        return candidate
+    known = {_posix(name): name for name in base.cases}
+    names = {}
+    for name in candidate.cases:
+        other = known.get(_posix(name), name)
+        names[name] = name if name in base.cases or other in candidate.cases else other
+    if len(set(names.values())) < len(names):
+        return candidate
+    return dataclasses.replace(
+        candidate,
+        cases={names[name]: case for name, case in candidate.cases.items()},
+        axes={names[name]: axes for name, axes in candidate.axes.items()},
+    )
+
+
+def _posix(name: str) -> str:
+    path, test, rest = name.partition("::")
+    return path.replace("\\", "/") + test + rest

@@ -6,7 +6,7 @@ import dataclasses
 import fnmatch
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -151,14 +151,16 @@ def page_of(
     allow_inconclusive: bool,
 ) -> Page | NotComparable:
     """What came of comparing what these words name."""
+    from ..analysis.sides import aligned
     from ..results.sides import read_side
 
-    first = selected(read_side(base), keyword)
+    whole = read_side(base)
+    first = selected(whole, keyword)
     rules, file = rules_of(thresholds)
     if by is not None:
         return within(first, by, metrics, rules, file)
     assert candidate is not None
-    second = selected(read_side(candidate), keyword, may_be_empty=True)
+    second = selected(aligned(whole, read_side(candidate)), keyword, may_be_empty=True)
     check_common(first, second)
     different = not_alike(first, second, metrics)
     if different and across is None:
@@ -183,7 +185,9 @@ def selected(side: Side, keyword: str | None, may_be_empty: bool = False) -> Sid
     takes = parse(keyword)
     cases = {name: case for name, case in side.cases.items() if takes(_Case(name, side.axes.get(name, {})))}
     if not cases and not may_be_empty:
-        raise UsageError(f"-k {keyword!r} matches none of {counted(len(side.cases), 'case')} of {side.name}")
+        raise UsageError(
+            f"-k {keyword!r} matches none of the {counted(len(side.cases), 'case')} of {side.name}"
+        )
     axes = {name: values for name, values in side.axes.items() if name in cases}
     return dataclasses.replace(side, cases=cases, axes=axes)
 
@@ -243,7 +247,7 @@ def between(
     asked = Asked(metrics, rules, across, between_runs_of(first, second))
     compared = compare_sides(first, second, asked)
     check_asked(first, asked, file)
-    notes = [*first.notes, *second.notes]
+    notes = [*first.notes, *second.notes, *unread(first, second)]
     if across and not any(row.gates for row in compared.rows):
         notes.append(NOTHING_GATES)
     return Page(
@@ -259,6 +263,25 @@ def between(
         allow_inconclusive=allow_inconclusive,
         by_sample=compared.by_sample,
     )
+
+
+def unread(first: Side, second: Side) -> Iterator[str]:
+    """Why there is nothing of a case in a file, where no row of the comparison says it."""
+    from ..results.sides import MOST_SAID
+
+    for side, other in ((first, None), (second, first)):
+        found = {
+            name: case.failure
+            for name, case in side.cases.items()
+            if not side.folder  # failures of a run have rows of their own
+            and case.failure
+            and not (other is not None and name in other.cases and other.cases[name].observed)
+        }
+        yield from (
+            f"not measured in {side.name}: {name}: {why}" for name, why in [*found.items()][:MOST_SAID]
+        )
+        if len(found) > MOST_SAID:
+            yield f"not measured in {side.name}: {counted(len(found) - MOST_SAID, 'other case')}"
 
 
 def check_common(first: Side, second: Side) -> None:

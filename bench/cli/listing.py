@@ -61,7 +61,7 @@ def select(listings: Sequence[SuiteListing], keyword: str | None) -> list[Case]:
         for axis, value in case.used.items():
             values.setdefault(axis, {})[spell(value)] = None
     there = "; ".join(f"{axis}: {', '.join(found)}" for axis, found in values.items())
-    raise UsageError(f"-k {keyword!r} matches none of {counted(len(cases), 'case')}; there are {there}")
+    raise UsageError(f"-k {keyword!r} matches none of the {counted(len(cases), 'case')}; there are {there}")
 
 
 def dropped(listing: SuiteListing) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Result files of other tools: pytest-benchmark's and pyperf's JSON, so that the gate judges them too.
 
 Which tool wrote a file, its content tells and never its name. Who reads it trusts nothing in it: anybody may
-have edited it. Nothing in it is run, and no file is read beyond a bound.
+have edited it. Nothing in it is run, and no file is read beyond a bound. A benchmark that cannot be read is left out
+with the reason; the others stand.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ import stat
 import statistics
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..case import Case
+from ..counting import counted
 from ..errors import ResultsError
 from . import pyperf, pytest_benchmark
+from .text import decoded, undecodable
 
 _GZIP = b"\x1f\x8b"
 _MOST_BYTES = 128 * 2**20  # a gzip file of a few KiB can claim gigabytes
@@ -48,11 +51,24 @@ class ForeignCase:
 
 @dataclass(frozen=True)
 class Foreign:
-    """A result file of another tool; `version` is the tool's own, empty where the file does not say."""
+    """A result file of another tool; `version` is the tool's own, empty where the file does not say.
+
+    `unread` says of each benchmark that cannot be read why; `nameless` does of those that have not even a name.
+    """
 
     tool: str
     version: str
     cases: Mapping[str, ForeignCase]
+    unread: Mapping[str, str] = field(default_factory=dict)
+    nameless: Sequence[str] = ()
+
+
+class Wrong(ResultsError):
+    """Something in a document is not what the tool writes; `why` says where and what."""
+
+    def __init__(self, path: Path, why: str, anew: str) -> None:
+        super().__init__(f"{path} is no result that can be read: {why}; {anew}")
+        self.why = why
 
 
 @dataclass(frozen=True)
@@ -64,11 +80,9 @@ class Place:
     where: str
     value: Any
 
-    def wrong(self, why: str) -> ResultsError:
+    def wrong(self, why: str) -> Wrong:
         """The error that this value is, on one line."""
-        return ResultsError(
-            f"{self.path} is no result that can be read: {self.where or 'it'} {why}; {self.anew}"
-        )
+        return Wrong(self.path, f"{self.where or 'it'} {why}", self.anew)
 
     def has(self, key: str) -> bool:
         """Whether the table has this key with something behind it: null stands for nothing."""
@@ -116,23 +130,33 @@ class Place:
             raise self.wrong(f"is {_shown(number)}, which nothing measured can be")
         return float(number)
 
-    def texts(self, prefix: str = "") -> dict[str, str]:
-        """A table as texts, for metadata: what is no text is written as JSON."""
+    def texts(self, key: str, prefix: str = "") -> dict[str, str]:
+        """The table under a key as texts, for metadata: what is no text is written as JSON. Empty where it is no table.
+
+        No value depends on metadata, so that what is wrong with it is no reason to leave one out.
+        """
+        found = self.table().get(key)
         return {
             _whole_text(f"{prefix}{key}"): _whole_text(value) if isinstance(value, str) else json.dumps(value)
-            for key, value in self.table().items()
+            for key, value in (found.items() if isinstance(found, dict) else ())
             if value is not None
         }
 
 
 @dataclass(frozen=True)
 class _Tool:
-    """How the files of one tool are known and read, and how its user gets a new one."""
+    """How the files of one tool are known and read, and how its user gets a new one.
+
+    `called` and `read` are given the document and one of its benchmarks: its name; its unit, its values, its metadata,
+    and its case where it is one of a suite. Both raise Wrong.
+    """
 
     name: str
     wrote: Callable[[Mapping[str, Any]], bool]
     version: Callable[[Place], str]
-    cases: Callable[[Place], Iterator[tuple[str, str, tuple[float, ...], dict[str, str], Case | None]]]
+    benchmarks: Callable[[Place], list[Place]]
+    called: Callable[[Place, Place], str]
+    read: Callable[[Place, Place], tuple[str, tuple[float, ...], dict[str, str], Case | None]]
     anew: str
 
 
@@ -141,21 +165,25 @@ _TOOLS = (
         "pytest-benchmark",
         pytest_benchmark.wrote,
         pytest_benchmark.version,
-        pytest_benchmark.cases,
+        pytest_benchmark.benchmarks,
+        pytest_benchmark.called,
+        pytest_benchmark.read,
         "write it anew with: pytest --benchmark-json=FILE",
     ),
     _Tool(
         "pyperf",
         pyperf.wrote,
         pyperf.version,
-        pyperf.cases,
+        pyperf.benchmarks,
+        pyperf.called,
+        pyperf.read,
         "write it anew with pyperf's option: -o FILE",
     ),
 )
 
 
 def read_foreign(path: Path) -> Foreign:
-    """The results in this file. Raises ResultsError for what is none, or holds something that none holds."""
+    """The results in this file. Raises ResultsError for what is none, or of which no benchmark can be read."""
     document = _document(path, _plain(path, _bytes(path)))
     for tool in _TOOLS:
         if tool.wrote(document):
@@ -165,13 +193,33 @@ def read_foreign(path: Path) -> Foreign:
 
 
 def _read(tool: _Tool, document: Place) -> Foreign:
-    """The cases of a file, each name once."""
+    """The cases of a file. One that is there twice is not read: which of both is meant, nobody can say."""
     found: dict[str, ForeignCase] = {}
-    for name, unit, values, metadata, case in tool.cases(document):
-        if name in found:
-            raise document.wrong(f"has benchmark {_shown(name)} twice")
-        found[name] = ForeignCase(name, unit, statistics.median(values), values, metadata, case)
-    return Foreign(tool.name, tool.version(document), found)
+    unread: dict[str, str] = {}
+    nameless: list[str] = []
+    places: dict[str, str] = {}
+    for row in tool.benchmarks(document):
+        try:
+            name = tool.called(document, row)
+        except Wrong as problem:
+            nameless.append(problem.why)
+            continue
+        if name in places:
+            unread[name] = f"{places[name]} and {row.where} have the same name"
+            found.pop(name, None)
+            continue
+        places[name] = row.where
+        try:
+            unit, values, metadata, case = tool.read(document, row)
+        except Wrong as problem:
+            unread[name] = problem.why
+        else:
+            found[name] = ForeignCase(name, unit, statistics.median(values), values, metadata, case)
+    if not found:
+        first, *more = [*nameless, *unread.values()]
+        besides = f" (nor can {counted(len(more), 'other benchmark')})" if more else ""
+        raise Wrong(document.path, f"{first}{besides}", document.anew)
+    return Foreign(tool.name, tool.version(document), found, unread, nameless)
 
 
 def _bytes(path: Path) -> bytes:
@@ -211,9 +259,9 @@ def _document(path: Path, data: bytes) -> dict[str, Any]:
     if not data.strip():
         raise _error(path, "is empty")
     try:
-        document = json.loads(data.decode("utf-8-sig"), parse_int=_whole)
+        document = json.loads(decoded(data), parse_int=_whole)
     except UnicodeDecodeError as problem:
-        raise _error(path, f"is no UTF-8 text, from byte {problem.start} on") from None
+        raise _error(path, undecodable(data, problem)) from None
     except json.JSONDecodeError as problem:
         place = f"line {problem.lineno}, column {problem.colno}"
         raise _error(path, f"is no JSON, or cut short: {problem.msg} at {place}") from None

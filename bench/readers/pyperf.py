@@ -7,7 +7,7 @@ Metadata that all runs or all benchmarks share is written once, further out.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,25 +29,32 @@ def wrote(document: Mapping[str, Any]) -> bool:
 
 def version(document: Place) -> str:
     """The version of pyperf, which is metadata; empty where runs of several were joined."""
-    shared = _metadata(document, {})
-    found = {_metadata(benchmark, shared).get("perf_version", "") for benchmark in _benchmarks(document)}
+    rows = [row for row in benchmarks(document) if isinstance(row.value, dict)]
+    found = {_metadata(document, row).get("perf_version", "") for row in rows}
     return found.pop() if len(found) == 1 else ""
 
 
-def cases(document: Place) -> Iterator[tuple[str, str, tuple[float, ...], dict[str, str], None]]:
-    """Of each benchmark its name, its unit, its values and its metadata; none is a case of a suite."""
+def benchmarks(document: Place) -> list[Place]:
+    """The benchmarks of a document in a format that can be read."""
     _check_format(document)
-    shared = _metadata(document, {})
-    for benchmark in _benchmarks(document):
-        runs = benchmark.part("runs").items()
-        metadata = _metadata(benchmark, shared)
-        # Where there is one run only, or where runs differ, the name stands there.
-        each = [_metadata(run, metadata) for run in runs]
-        name, unit = _agreed(benchmark, each, "name", ""), _agreed(benchmark, each, "unit", "second")
-        replace(benchmark, where=f"the name of {benchmark.where}", value=name).text()  # or an error
-        if unit not in _UNITS:
-            raise benchmark.wrong(f"has values in {unit!r:.40}, and only {', '.join(_UNITS)} can be read")
-        yield name, _UNITS[unit], _values(benchmark, runs), metadata, None
+    return document.part("benchmarks").items()
+
+
+def called(document: Place, benchmark: Place) -> str:
+    """The name of a benchmark: where there is one run only, or where runs differ, the runs have it."""
+    name = _metadata(document, benchmark).get("name", "")
+    if isinstance(runs := benchmark.table().get("runs"), list) and runs:
+        name = _agreed(benchmark, _each(document, benchmark), "name", "")
+    return replace(benchmark, where=f"the name of {benchmark.where}", value=name).text()  # or an error
+
+
+def read(document: Place, benchmark: Place) -> tuple[str, tuple[float, ...], dict[str, str], None]:
+    """Of a benchmark its unit, its values and its metadata; none is a case of a suite."""
+    runs = benchmark.part("runs").items()
+    unit = _agreed(benchmark, _each(document, benchmark), "unit", "second")
+    if unit not in _UNITS:
+        raise benchmark.wrong(f"has values in {unit!r:.40}, and only {', '.join(_UNITS)} can be read")
+    return _UNITS[unit], _values(benchmark, runs), _metadata(document, benchmark), None
 
 
 def _check_format(document: Place) -> None:
@@ -59,13 +66,19 @@ def _check_format(document: Place) -> None:
         )
 
 
-def _benchmarks(document: Place) -> list[Place]:
-    return document.part("benchmarks").items()
+def _metadata(document: Place, benchmark: Place) -> dict[str, str]:
+    """Metadata of a benchmark with what stands further out, which it may overrule."""
+    return {**document.texts("metadata"), **benchmark.texts("metadata")}
 
 
-def _metadata(place: Place, outer: Mapping[str, str]) -> dict[str, str]:
-    """Metadata of a place with what stands further out, which it may overrule."""
-    return {**outer, **(place.part("metadata").texts() if place.has("metadata") else {})}
+def _each(document: Place, benchmark: Place) -> list[dict[str, str]]:
+    """The metadata of each run of a benchmark."""
+    outer = _metadata(document, benchmark)
+    return [
+        {**outer, **run.texts("metadata")}
+        for run in benchmark.part("runs").items()
+        if isinstance(run.value, dict)
+    ]
 
 
 def _agreed(benchmark: Place, runs: list[dict[str, str]], key: str, otherwise: str) -> str:

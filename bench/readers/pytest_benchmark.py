@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..case import Case
@@ -24,27 +24,31 @@ def wrote(document: Mapping[str, Any]) -> bool:
 
 
 def version(document: Place) -> str:
-    """The version of pytest-benchmark."""
-    return document.part("version").text() if document.has("version") else ""
+    """The version of pytest-benchmark, where it is a text."""
+    said = document.table().get("version")
+    return said if isinstance(said, str) else ""
 
 
-def cases(document: Place) -> Iterator[tuple[str, str, tuple[float, ...], dict[str, str], Case | None]]:
-    """Of each benchmark its name, its unit, its values, its metadata, and its case where it is one of ours."""
-    for benchmark in document.part("benchmarks").items():
-        case = _case(benchmark)
-        # All rounds run in one process, so that their median is one value: they say nothing of other processes.
-        yield (
-            benchmark.part("fullname").text() if case is None else case.id,
-            "s",
-            (_median(benchmark.part("stats")),),
-            _metadata(benchmark),
-            case,
-        )
+def benchmarks(document: Place) -> list[Place]:
+    return document.part("benchmarks").items()
+
+
+def called(_document: Place, benchmark: Place) -> str:
+    """What a benchmark is called: as its case where it is one of a suite."""
+    case = _case(benchmark)
+    return benchmark.part("fullname").text() if case is None else case.id
+
+
+def read(_document: Place, benchmark: Place) -> tuple[str, tuple[float, ...], dict[str, str], Case | None]:
+    """Of a benchmark its unit, its values, its metadata, and its case where it is one of ours."""
+    # All rounds run in one process, so that their median is one value: they say nothing of other processes.
+    return "s", (_median(benchmark.part("stats")),), _metadata(benchmark), _case(benchmark)
 
 
 def _case(benchmark: Place) -> Case | None:
     """The case of a suite that a test of Epochbench's own plugin measured."""
-    if not benchmark.has("extra_info") or not benchmark.part("extra_info").has("epochbench"):
+    notes = benchmark.table().get("extra_info")
+    if not isinstance(notes, dict) or notes.get("epochbench") is None:
         return None
     said = benchmark.part("extra_info")
     axes = [axis.text() for axis in said.part("axes").items()]
@@ -72,10 +76,8 @@ def _median(stats: Place) -> float:
 
 def _metadata(benchmark: Place) -> dict[str, str]:
     """Parameters of the test and what it noted itself, apart by a prefix: both may use a name."""
-    found: dict[str, str] = {}
-    if benchmark.has("group"):
-        found["group"] = benchmark.part("group").text()
+    group = benchmark.table().get("group")
+    found = {"group": group} if isinstance(group, str) else {}
     for key in ("params", "extra_info"):
-        if benchmark.has(key):
-            found |= benchmark.part(key).texts(prefix=f"{key}.")
+        found |= benchmark.texts(key, prefix=f"{key}.")
     return found

@@ -24,6 +24,7 @@ from ..case import spell
 from ..counting import counted
 from ..errors import ResultsError
 from ..measurement import METRICS, metric
+from ..readers.text import decoded, undecodable
 from .journal import Records
 from .tables import SUMMARY_COLUMNS, Tables, build
 
@@ -36,6 +37,7 @@ _NUMBER = re.compile(
 )  # float() takes more: 1_000, and the digits of every script
 _LIMIT = 2**63  # what a whole number must be below to have a column of numbers
 _MOST_ROWS, _MOST_COLUMNS = 10**6, 1000  # a file of a few bytes can claim any number of empty cells
+_MOST_SAID = 10  # lines on rows that are left out
 _ANEW = "write it anew from its run with: bench tables RUN"
 
 
@@ -50,10 +52,31 @@ class _Grid:
     comma: bool = False  # decimals are written with one
     strange: dict[str, str] = field(default_factory=dict)  # columns that hold neither text nor numbers
 
-    def wrong(self, place: int, name: str, why: str) -> ResultsError:
-        """What is wrong with a cell, in words."""
+    faults: dict[int, tuple[str, str]] = field(
+        default_factory=dict
+    )  # what is wrong with a row, and the remedy
+
+    def wrong(self, place: int, name: str, why: str) -> None:
+        """Notes what is wrong with a cell: its row is left out."""
         cell = _short(repr(self.cells[name][place]), 60)
-        return _error(self.path, f"row {self.rows[place]}, column {name!r}: {cell} {why}", "mend it there")
+        fault = f"row {self.rows[place]}, column {name!r}: {cell} {why}"
+        self.faults.setdefault(place, (fault, "mend it there"))
+
+    def kept(self) -> list[int]:
+        """The places of the rows without a fault. Raises ResultsError where all rows have one."""
+        if self.faults and len(self.faults) == len(self.rows):
+            (first, remedy), *more = dict.fromkeys(self.faults[place] for place in sorted(self.faults))
+            besides = f"; so it is with {counted(len(more), 'other row')}" if more else ""
+            raise _error(self.path, f"{first}{besides}", remedy)
+        return [place for place in range(len(self.rows)) if place not in self.faults]
+
+    def notes(self) -> list[str]:
+        """A line for each fault, as far as there are not too many."""
+        found = list(dict.fromkeys(fault for _, (fault, _) in sorted(self.faults.items())))
+        lines = [f"left out of {self.path}: {fault}" for fault in found[:_MOST_SAID]]
+        if len(found) > _MOST_SAID:
+            lines.append(f"left out of {self.path}: {counted(len(found) - _MOST_SAID, 'other row')}")
+        return lines
 
 
 def is_table(text: str) -> bool:
@@ -70,8 +93,8 @@ def is_foreign(text: str) -> bool:
 def read_summary(path: Path) -> Tables:
     """The summary that lies in this CSV or Parquet file, as the only table of a run that has rows.
 
-    Columns that it lacks are empty, all but `NEEDED`. Raises ResultsError where the file cannot be read, or
-    holds something that no summary holds.
+    Columns that it lacks are empty, all but `NEEDED`. A row that holds something that no summary holds is left out and
+    stands in the notes. Raises ResultsError where the file cannot be read, or no row of it.
     """
     reader = {".csv": _csv, ".parquet": _parquet}.get(path.suffix.lower())
     if reader is None:
@@ -87,8 +110,8 @@ def read_summary(path: Path) -> Tables:
         ) from None
     if not data.strip():
         raise _error(path, "is empty", _ANEW)
-    empty = build(Records())
-    return dataclasses.replace(empty, summary=_summary(reader(path, data), empty.summary.dtypes))
+    empty, grid = build(Records()), reader(path, data)
+    return dataclasses.replace(empty, summary=_summary(grid, empty.summary.dtypes), notes=grid.notes())
 
 
 def _summary(grid: _Grid, types: pd.Series[Any]) -> pd.DataFrame:
@@ -103,8 +126,12 @@ def _summary(grid: _Grid, types: pd.Series[Any]) -> pd.DataFrame:
             columns[name] = _texts(grid, name)
         else:
             columns[name] = _numbers(grid, name, whole=types[name] != "float64")
-    _refuse_repeated_rows(grid, columns["case"], columns["metric"])
+    _check_repeated_rows(grid, columns["case"], columns["metric"])
     _check_values(grid, columns)
+    kept = grid.kept()
+    columns = {name: [cells[place] for place in kept] for name, cells in columns.items()}
+    cells = {name: [of[place] for place in kept] for name, of in grid.cells.items()}
+    grid = dataclasses.replace(grid, cells=cells, rows=[grid.rows[place] for place in kept], faults={})
     ids = {case: _spelled(case) for case in columns["case"]}
     axes = _axes(grid, [ids[case] for case in columns["case"]])
     series = axes | {
@@ -128,24 +155,30 @@ def _check_column(grid: _Grid, name: str) -> None:
         raise _error(grid.path, f"has {grid.names.count(name)} columns {name!r}", "keep one of them")
 
 
-def _refuse_repeated_rows(grid: _Grid, cases: Sequence[str], metrics: Sequence[str]) -> None:
+def _check_repeated_rows(grid: _Grid, cases: Sequence[str], metrics: Sequence[str]) -> None:
+    """Of a row that is there twice both are left out: which is meant, nobody can say."""
     seen: dict[tuple[str, str], int] = {}
-    for number, key in zip(grid.rows, zip(cases, metrics, strict=True), strict=True):
-        if key in seen:
-            what = f"has metric {_short(key[1], 60)!r} of case {_short(key[0], 200)!r} twice"
-            raise _error(grid.path, f"{what}, in rows {seen[key]} and {number}", "keep one of them")
-        seen[key] = number
+    for place, key in enumerate(zip(cases, metrics, strict=True)):
+        if place in grid.faults or key not in seen:
+            seen.setdefault(key, place)
+            continue
+        what = f"has metric {_short(key[1], 60)!r} of case {_short(key[0], 200)!r} twice"
+        fault = f"{what}, in rows {grid.rows[seen[key]]} and {grid.rows[place]}", "keep one of them"
+        grid.faults.setdefault(seen[key], fault)
+        grid.faults[place] = fault
 
 
 def _check_values(grid: _Grid, columns: Mapping[str, Sequence[Any]]) -> None:
     """Refuses what no metric of ours can be: one in another unit, and a count below zero."""
     for place, name in enumerate(columns["metric"]):
+        if place in grid.faults:
+            continue
         of = metric(name)
         if (name in METRICS or of.unit != "1") and columns["unit"][place] != of.unit:
-            raise grid.wrong(place, "unit", f"is not the unit of {_short(name, 60)}, which is {of.unit!r}")
+            grid.wrong(place, "unit", f"is not the unit of {_short(name, 60)}, which is {of.unit!r}")
         value = columns["value"][place]
         if of.kind in EXACT and value is not None and value < 0:
-            raise grid.wrong(place, "value", f"is no count, as {_short(name, 60)} is")
+            grid.wrong(place, "value", f"is no count, as {_short(name, 60)} is")
 
 
 def _texts(grid: _Grid, name: str) -> list[str]:
@@ -153,13 +186,14 @@ def _texts(grid: _Grid, name: str) -> list[str]:
     cells = grid.cells.get(name)
     if cells is None:
         return [""] * len(grid.rows)
-    for place, cell in enumerate(cells):
-        if _is_empty(cell):
-            if name in NEEDED:
-                raise grid.wrong(place, name, "must not be empty")
+    found = ["" if _is_empty(cell) else cell for cell in cells]
+    for place, cell in enumerate(found):
+        if cell == "" and name in NEEDED:
+            grid.wrong(place, name, "must not be empty")
         elif not isinstance(cell, str):
-            raise grid.wrong(place, name, "is no text")
-    return ["" if _is_empty(cell) else cell for cell in cells]
+            grid.wrong(place, name, "is no text")
+            found[place] = ""
+    return found
 
 
 def _numbers(grid: _Grid, name: str, whole: bool) -> list[float | None]:
@@ -171,11 +205,12 @@ def _numbers(grid: _Grid, name: str, whole: bool) -> list[float | None]:
     for place, cell in enumerate(cells):
         number = None if _is_empty(cell) else _number(cell, grid.comma)
         if number is None and not _is_empty(cell):
-            raise grid.wrong(place, name, "is no number")
+            grid.wrong(place, name, "is no number")
         if whole and number is not None:
             number = _whole(number)
             if number is None or number < 0:
-                raise grid.wrong(place, name, "is no count")
+                grid.wrong(place, name, "is no count")
+                number = None
         found.append(number)
     return found
 
@@ -278,11 +313,9 @@ def _whole(number: float) -> int | None:
 def _csv(path: Path, data: bytes) -> _Grid:
     """The cells of comma, semicolon or tab separated text, as a spreadsheet may have saved it."""
     try:
-        text = data.decode("utf-8-sig")
+        text = decoded(data)
     except UnicodeDecodeError as problem:
-        raise _error(
-            path, f"is no UTF-8 text, from byte {problem.start} on", f"save it so, or {_ANEW}"
-        ) from None
+        raise _error(path, undecodable(data, problem), f"save it so, or {_ANEW}") from None
     if "\0" in text:
         raise _error(path, "holds NUL bytes: it is damaged, or no CSV", _ANEW)
     head = text.lstrip().partition("\n")[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,14 @@ import pandas as pd
 from ..analysis.compare import Observed, interval_error
 from ..analysis.sides import FOREIGN_METRICS, CaseSide, Side
 from ..case import DEFAULTS
+from ..counting import counted
 from ..errors import ResultsError
 from ..measurement import Environment
 from . import baselines, files, tables
 from .folder import RunFolder, find
 
 _LAUNCH_COLUMNS = ["case", "counted", "round", "metric", "value"]
+MOST_SAID = 10  # lines on what of a file cannot be read; a broken exporter has a fault in every row
 _NAMES = {one.unit: name for name, one in FOREIGN_METRICS.items()}
 
 _Launches = Mapping[tuple[str, str], Mapping[int, float]]  # by case and metric, the values by their round
@@ -29,11 +31,15 @@ def read_side(text: str) -> Side:
         return _foreign(text)
     if files.is_table(text):
         made = files.read_summary(Path(text))
-        return _checked(_of_summary(text, "table", made.summary, {}, None))
+        side = _of_summary(text, "table", made.summary, {}, None)
+        side.notes = made.notes
+        return _checked(side)
     saved = baselines.find_baseline(text)
     if saved is not None:
         made = files.read_summary(saved.table("summary.csv"))
-        return _checked(_of_summary(text, "baseline", made.summary, {}, saved.environment()))
+        side = _of_summary(text, "baseline", made.summary, {}, saved.environment())
+        side.notes = made.notes
+        return _checked(side)
     folder = _run(text)
     found = _written(folder)
     if found is None:
@@ -142,7 +148,7 @@ def _foreign(text: str) -> Side:
     from ..readers import read_foreign
 
     read = read_foreign(Path(text))
-    side = Side(text, read.tool, {})
+    side = Side(text, read.tool, {}, notes=[*_capped(text, read.nameless)])
     for name, found in read.cases.items():
         launches = dict(enumerate(found.values, start=1))
         observed = Observed.of(launches) if launches else Observed(found.value, {}, None)
@@ -150,4 +156,13 @@ def _foreign(text: str) -> Side:
         side.cases[name] = CaseSide(suite, device, {_NAMES[found.unit]: observed})
         if found.case is not None:
             side.axes[name] = found.case.used
+    for name, why in read.unread.items():
+        side.cases[name] = CaseSide(read.tool, "cpu", failure=why)
     return side
+
+
+def _capped(text: str, nameless: Sequence[str]) -> Iterator[str]:
+    """A line for each benchmark that has no name to be missed by."""
+    yield from (f"left out of {text}: {why}" for why in nameless[:MOST_SAID])
+    if len(nameless) > MOST_SAID:
+        yield f"left out of {text}: {counted(len(nameless) - MOST_SAID, 'other benchmark')} without a name"
