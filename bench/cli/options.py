@@ -74,7 +74,7 @@ MemoryLimit = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
-        help="What each launch may take, such as 2GiB, that looks for batch_size=max on the CPU.",
+        help="The memory, as the table has it, that a launch may take which looks for batch_size=max on the CPU: 2GiB.",
         show_default="80 % of what is free",
     ),
 ]
