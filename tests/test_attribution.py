@@ -15,7 +15,9 @@ def side(batches=BATCHES, **milliseconds):
     """A case whose phases take so long a step; train__backward is train.phase.backward."""
     phases = {name.replace("__", ".phase."): ms / 1e3 for name, ms in milliseconds.items()}
     work = {f"work.{stage}.batches": float(steps) for stage, steps in batches.items()}
-    return CaseSide("s", "cpu", {name: Observed(value, {}, None) for name, value in {**phases, **work}.items()})
+    return CaseSide(
+        "s", "cpu", {name: Observed(value, {}, None) for name, value in {**phases, **work}.items()}
+    )
 
 
 BASE = side(train__forward=1, train__backward=2, validate__forward=1, test__forward=1)
@@ -48,7 +50,9 @@ def test_an_evaluation_that_takes_more_of_the_epoch_is_named_for_it():
 
 def test_each_side_weighs_by_its_own_steps():
     """Half of the batches, each twice as long, are no change of an epoch; what takes as long for each is a fall."""
-    halved = side({**BATCHES, "train": 50}, train__forward=2, train__backward=2, validate__forward=1, test__forward=1)
+    halved = side(
+        {**BATCHES, "train": 50}, train__forward=2, train__backward=2, validate__forward=1, test__forward=1
+    )
     assert moved_phase(BASE, halved, "epoch.time") == "train.backward -100 ms an epoch"
 
 

@@ -52,5 +52,7 @@ def _phases(side: CaseSide, stage: str) -> dict[str, float]:
     """By phase of a stage, its seconds by the step."""
     prefix = f"{stage}.phase."
     return {
-        name.removeprefix(prefix): seen.value for name, seen in side.observed.items() if name.startswith(prefix)
+        name.removeprefix(prefix): seen.value
+        for name, seen in side.observed.items()
+        if name.startswith(prefix)
     }

@@ -317,7 +317,9 @@ def failure(problem: BaseException, place: Mapping[str, Any], suite_file: str, l
     return Failure(
         **place,
         failure=kind_of(problem),
-        message=str(problem) if isinstance(problem, Diverged | ScriptError | AboveRoom) else suites.one_line(problem),
+        message=str(problem)
+        if isinstance(problem, Diverged | ScriptError | AboveRoom)
+        else suites.one_line(problem),
         where=user_frame(problem, suite_file),
         detail=f"{told}\nThe end of its log:\n{log}" if log else told,
     )
