@@ -154,7 +154,7 @@ class TestRealLaunches:
         assert all(one.memory <= ROOM for one in found.fitting)
 
     def test_a_limit_means_the_memory_of_the_table_and_not_what_is_asked_for_in_advance(self, workers):
-        """The pinned allocator asks for 256 MiB in advance; 16 MiB a sample are five in 100 MiB, with what else there is."""
+        """The pinned allocator asks for 256 MiB in advance; 16 MiB a sample are five in 100 MiB."""
         found = self.searched(workers, "takes memory", 100 * MIB)
         assert 2 <= found.batch_size <= 6
         assert all(one.memory <= 100 * MIB for one in found.fitting)

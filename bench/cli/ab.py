@@ -15,7 +15,7 @@ from ..errors import Interrupted, UsageError
 from ..results import folder as folders
 from ..signals import stoppable
 from .compare import check_asked, ci, phases, rules_of, say, write, write_error
-from .measuring import Wishes, command, lock, watching
+from .measuring import Wishes, command, lock, say_distrust, watching
 from .options import (
     FORMATS,
     Allocator,
@@ -131,6 +131,7 @@ def ab(
         )
         asked = side_by_side(metric or [], rules)
         with stoppable(), lock(wishes), opened(resolve(versions), request, out) as session:
+            say_distrust()
             judge, stop = measured(session, asked, wishes)
         page = page_of(session, judge, allow_inconclusive)
         keep(session, page)

@@ -19,7 +19,8 @@ from pathlib import Path
 from ..analysis.compare import Row
 from ..analysis.comparing import Asked
 from ..errors import UsageError
-from .trees import Repository, git, run_git
+from ..git import git, run_git
+from .trees import Repository
 
 _FOUND = re.compile(r"^([0-9a-f]{40,64}) is the first '?bad'? commit", re.MULTILINE)
 _ONLY_SKIPPED = 2  # how git bisect ends where all that is left was skipped (git-bisect(1))

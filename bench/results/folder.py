@@ -6,7 +6,6 @@ import json
 import os
 import re
 import socket
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,11 +14,13 @@ from typing import Any
 
 from ..case import Case
 from ..errors import ResultsError, UsageError
+from ..git import git
 from ..measurement import Environment
 
 RESULTS = Path("results")
 _GO_WITHOUT = "restore it, or remove it and go without what it says"
 _TIME = "%Y%m%dT%H%M%S"
+_GIT_SECONDS = 20.0
 _STAMP = re.compile(r"\d{8}T\d{6}-")
 _LATEST = re.compile(r"latest(?:~(\d+))?")
 
@@ -190,16 +191,13 @@ def _there_is(root: Path) -> str:
 
 def git_commit() -> str:
     """The commit of the working directory, `+` behind it where the tree has changes; empty without git."""
+    here = Path.cwd()
     try:
-        commit = _git("rev-parse", "--short", "HEAD")
-        return commit + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
+        commit = git(here, "rev-parse", "--short", "HEAD", timeout=_GIT_SECONDS)
+        changed = git(here, "status", "--porcelain", "--untracked-files=no", timeout=_GIT_SECONDS)
+    except UsageError:
         return ""
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=20)
-    return done.stdout.strip()
+    return commit + ("+" if changed else "")
 
 
 def shown(path: Path) -> str:
