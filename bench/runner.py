@@ -35,8 +35,8 @@ from .measurement import (
     Measurement,
 )
 from .nursery import Died, TimedOut
-from .script import Script, column
-from .suite import Expansion
+from .script import Script
+from .suite import Expansion, column
 
 Record = Measurement | Failure
 

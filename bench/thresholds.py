@@ -20,6 +20,7 @@ from .analysis.policy import ACTIONS, Rule
 from .analysis.sides import FOREIGN_METRICS
 from .errors import UsageError
 from .measurement import METRICS, Metric, metric
+from .suite import column
 
 SELECTORS = ("metric", "suite", "case", "device")
 
@@ -160,7 +161,7 @@ class _Table:
             raise self.wrong(key, f"is {_kind(pattern)}", "write a pattern in quotes")
         if not pattern.strip():
             raise self.wrong(key, "matches nothing", 'write a pattern, such as "*", or leave it out')
-        return pattern
+        return "/".join(map(_as_in_an_id, pattern.split("/"))) if key == "case" else pattern
 
     def _changes(self, pattern: str) -> dict[str, float | str]:
         """What the rule changes of a policy, by the names that a policy has for it."""
@@ -277,6 +278,12 @@ def _refuse_contradictions(path: Path, rules: Sequence[Rule]) -> None:
 
 def _saying(rule: Rule, key: str) -> dict[str, float | str]:
     return {name: rule.changes[name] for name in SAYS[key] if name in rule.changes}
+
+
+def _as_in_an_id(part: str) -> str:
+    """A part of a pattern for ids of cases, its axis called as it is there: `batch_size=64` for `batch-size=64`."""
+    axis, equals, value = part.partition("=")
+    return f"{column(axis)}={value}" if equals and "[" not in axis else part
 
 
 def _selectors(rule: Rule) -> dict[str, str]:

@@ -365,7 +365,7 @@ class TestAnAxis:
         assert "holds for nothing in this comparison" in err
 
     def test_its_values_are_held_against_the_first_and_fail_no_build(self, gate):
-        code, out, _ = gate("results/base", "--by", "width", "--metric", "count.flops")
+        code, out, _ = gate("results/base", "--by", "arg:--width", "--metric", "count.flops")
         assert code == 0
         assert "1 regressed" in out
         assert "measured side by side" in out

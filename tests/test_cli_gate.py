@@ -61,8 +61,8 @@ class TestBisect:
         whole, step, found, parent = done.out.splitlines()
         assert whole.startswith("HEAD~1 against HEAD~3: loop/device=cpu/")
         assert (": bad, " in step, "commit 3" in step) == (True, True)
-        assert found.startswith("the first commit with more is") and found.endswith("commit 3")
-        assert "count.ops" in parent and " (+" in parent
+        assert (found[:28], found[-8:]) == ("the first commit with more i", "commit 3")
+        assert ("count.ops" in parent, " (+" in parent) == (True, True)
 
     def test_an_exact_metric_that_did_not_rise_is_said(self, history):
         done = bench(history, "bisect", "HEAD~1", "HEAD", "suites", "--metric", "work.*", "--threads", "1")

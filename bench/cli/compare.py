@@ -15,6 +15,7 @@ import typer
 
 from ..errors import UsageError
 from ..report.units import plain
+from ..suite import column
 from .options import (
     FORMATS,
     AllowInconclusive,
@@ -199,6 +200,8 @@ def within(side: Side, axis: str, metrics: Sequence[str], rules: Sequence[Rule],
     from ..report.comparison import Page
 
     there = sorted({name for axes in side.axes.values() for name in axes})
+    if axis not in there:
+        axis = column(axis)  # as --axis gave it
     if axis not in there:
         raise UsageError(f"{side.name} has no axis {axis!r}; it has {', '.join(there) or 'none'}")
     asked = Asked(metrics, rules)

@@ -32,8 +32,9 @@ from ..runner import (
     probe,
     suite_files,
 )
-from ..script import Script, column
+from ..script import Script
 from ..selection import parse
+from ..suite import ARGUMENT, VARIABLE, column
 from .matching import Matching, match
 from .paired import Guest, Launched, Side, Sides, measure
 from .trees import Repository, Tree, build, without_git
@@ -145,7 +146,7 @@ def opened(
                     suite_files(request.suites)  # says what is wrong
                 listed = [_cases(side, files, request) for side, files in zip(sides, found, strict=True)]
             matching = match(
-                listed[0], listed[1], list(dict.fromkeys(a for one in versions for a in one.axes))
+                listed[0], listed[1], list(dict.fromkeys(axis for one in versions for axis in one.columns))
             )
             if not any(listed):
                 raise UsageError(
@@ -259,7 +260,12 @@ def _cases(side: Side, files: Sequence[str], request: Request) -> list[Case]:
     """The cases of a side, as its own suites declare them. Raises UsageError where a batch size is not known yet."""
     if not files:
         return []
-    overrides = {**request.overrides, **{name: [value] for name, value in side.version.axes.items()}}
+    for name in side.version.axes:
+        if name.startswith((VARIABLE, ARGUMENT)):
+            raise UsageError(
+                f"set:{name}: env: and arg: name the options of a script; a suite's axis has neither"
+            )
+    overrides = {**request.overrides, **{name: [value] for name, value in side.version.columns.items()}}
     return _listed(side, describe(side.workers, files, overrides), request)
 
 
@@ -270,7 +276,7 @@ def _cases_of_script(side: Side, script: Script, request: Request) -> list[Case]
         return []
     side.plan.script = dataclasses.replace(script, path=str(path)).with_axes(side.version.axes)
     axes = {column(name): values for name, values in request.overrides.items()}
-    axes |= {name: [value] for name, value in side.version.axes.items()}
+    axes |= {name: [value] for name, value in side.version.columns.items()}
     return _listed(side, describe_script(side.plan.script, axes), request)
 
 

@@ -140,8 +140,8 @@ class Repository:
         for name in pointers:
             if (self.top / name).is_file() and not _is_pointer(self.top / name):
                 raise UsageError(
-                    f"ref={ref}: {name} is a pointer of git-lfs there, where your tree has what it stands for; fetch it: "
-                    f"git lfs fetch origin {ref}"
+                    f"ref={ref}: {name} is a pointer of git-lfs there, where your tree has what it stands for; "
+                    f"fetch it: git lfs fetch origin {ref}"
                 )
 
     @contextlib.contextmanager
