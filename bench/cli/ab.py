@@ -14,7 +14,7 @@ from ..case import MOST_PAIRS, Schedule
 from ..errors import Interrupted, UsageError
 from ..results import folder as folders
 from ..signals import stoppable
-from .compare import check_asked, ci, phases, rules_of, say, write, write_error
+from .compare import check_asked, ci, on_actions, phases, rules_of, say, write, write_error
 from .measuring import Wishes, command, lock, say_distrust, watching
 from .options import (
     FORMATS,
@@ -190,6 +190,7 @@ def page_of(session: Session, judge: SideBySide, allow_inconclusive: bool) -> Pa
         exit_code=outcome(rows, allow_inconclusive),
         paired=True,
         allow_inconclusive=allow_inconclusive,
+        places=session.places if on_actions() else {},
     )
 
 

@@ -245,7 +245,23 @@ def between(
         exit_code=outcome(compared.rows, allow_inconclusive),
         paired=False,
         allow_inconclusive=allow_inconclusive,
+        places=places_of(second) if on_actions() else {},
     )
+
+
+def places_of(side: Side) -> Mapping[str, tuple[str, int]]:
+    """By suite of a run where in the repository at hand it is declared."""
+    from ..gate.places import places
+    from ..git import git
+    from ..results.folder import RunFolder
+
+    files = RunFolder(Path(side.folder)).plan().get("files") if side.folder else None
+    if not isinstance(files, dict) or not all(isinstance(file, str) for file in files.values()):
+        return {}
+    try:
+        return places(files, Path(git(Path.cwd(), "rev-parse", "--show-toplevel")))
+    except UsageError:
+        return {}
 
 
 def check_common(first: Side, second: Side) -> None:
@@ -364,7 +380,7 @@ def tell_github(annotations: Iterable[str], markdown: str, log: TextIO) -> None:
 
     Actions reads annotations from both streams: they go to the `log`, which is not the one that a program reads.
     """
-    if os.environ.get("GITHUB_ACTIONS") != "true":
+    if not on_actions():
         return
     for line in annotations:
         print(line, file=log)
@@ -376,6 +392,11 @@ def tell_github(annotations: Iterable[str], markdown: str, log: TextIO) -> None:
         except OSError as problem:
             line = f"bench: the step summary {summary} cannot be written: {problem.strerror}"
             print(plain(line), file=sys.stderr)
+
+
+def on_actions() -> bool:
+    """Whether this is a step of GitHub Actions."""
+    return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
 def write_error(junit: Path, kind: str, message: str) -> None:

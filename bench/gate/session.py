@@ -37,6 +37,7 @@ from ..selection import parse
 from ..suite import ARGUMENT, VARIABLE, column
 from .matching import Matching, match
 from .paired import Guest, Launched, Side, Sides, measure
+from .places import Place, below, changed_in, places
 from .trees import Repository, Tree, build, without_git
 from .versions import NOW, Version
 
@@ -65,13 +66,16 @@ class Request:
 
 @dataclass
 class Session:
-    """Both sides, ready to be measured into `place`; `environments` are theirs."""
+    """Both sides, ready to be measured into `place`; `environments` are theirs, `sources` the files of the user's own
+    code that the candidate has loaded.
+    """
 
     place: Path
     sides: Sides
     matching: Matching
     environments: tuple[Environment, Environment]
     request: Request
+    sources: frozenset[str] = frozenset()
 
     @property
     def same_for_counts(self) -> bool:
@@ -82,6 +86,17 @@ class Session:
     def cases(self) -> list[Case]:
         """Those of both sides that are measured."""
         return [case for pair in self.matching.pairs.values() for case in pair]
+
+    @property
+    def places(self) -> Mapping[str, Place]:
+        """By suite where in the candidate's code its verdicts belong."""
+        base, candidate = self.sides
+        root = candidate.tree.root
+        changed = None
+        if base.version.ref:
+            own = [below(file, root) for file in self.sources | set(candidate.plan.files.values())]
+            changed = changed_in(root, base.version.ref, candidate.version.ref, own)
+        return places(candidate.plan.files, root, changed)
 
     def judge(self, asked: Asked, names: Sequence[str] | None = None) -> SideBySide:
         """The judge of all matched cases, or of these."""
@@ -160,14 +175,17 @@ def opened(
             for number, side in enumerate(sides):
                 chosen = dict.fromkeys(pair[number] for pair in matching.pairs.values())
                 side.plan.cases = list(chosen)
-                probe(side.workers, side.plan, request.download)
+                code = probe(side.workers, side.plan, request.download)
             environments = tuple(ask_environment(side.workers, request.schedule.seed) for side in sides)
         except BaseException:
             folders.discard(top)
             raise
         for name, side, environment in zip(NAMES, sides, environments, strict=True):
             _write_plan(folders.RunFolder(top / name), side, environment, request)
-        yield Session(top, sides, matching, (environments[0], environments[1]), request)
+        both = environments[0], environments[1]
+        yield Session(
+            top, sides, matching, both, request, frozenset(code)
+        )  # of the candidate, which came last
 
 
 def _trees(stack: contextlib.ExitStack, versions: tuple[Version, Version]) -> list[Tree]:

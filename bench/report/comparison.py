@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -43,7 +43,8 @@ _LONGEST = 200  # characters of a text in a table
 class Page:
     """What all surfaces say of one comparison. Every text in it may be the user's own.
 
-    `phases` has, by case and metric, a short sentence on the phase that moved; `notes` are remarks of one line.
+    `phases` has, by case and metric, a short sentence on the phase that moved; `notes` are remarks of one line;
+    `places` has by suite the file, as the repository has it, and the line that its rows are about, where that is known.
     """
 
     base: str
@@ -56,6 +57,7 @@ class Page:
     exit_code: int
     paired: bool
     allow_inconclusive: bool = False
+    places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
     @property
     def is_gate(self) -> bool:
