@@ -19,7 +19,7 @@ from typing import Any
 from .analysis.policy import ACTIONS, Rule
 from .analysis.sides import FOREIGN_METRICS
 from .errors import UsageError
-from .measurement import METRICS, Metric, metric
+from .measurement import METRICS, PER_STEP, Metric, metric
 from .suite import column
 
 SELECTORS = ("metric", "suite", "case", "device")
@@ -227,6 +227,7 @@ class _Table:
         """What one of the unit is, and in which unit of a metric."""
         if not unit:
             return 1, "1"
+        unit = unit.removesuffix(PER_STEP)  # a count of a step may be written with or without it
         if unit not in _UNITS:
             raise self.wrong(
                 "threshold", f"has no known unit, {unit!r:.40}", meant(unit, _UNITS, _write("s", "B", "1"))
@@ -236,7 +237,7 @@ class _Table:
     def _check_unit(self, pattern: str, unit: str, whole: bool) -> None:
         """An absolute threshold is of one unit, and so must be all metrics that it is for."""
         metrics = _matched(pattern)
-        units = list(dict.fromkeys(row.unit for row in metrics))
+        units = list(dict.fromkeys(row.unit.removesuffix(PER_STEP) for row in metrics))
         if len(units) > 1:
             whose = f"metric = {_shown(pattern)} matches" if pattern else "it is for all"
             raise self.wrong(

@@ -343,8 +343,8 @@ class TestSurfaces:
     def test_no_name_of_a_case_is_an_order(self, gate, tmp_path, monkeypatch, name):
         monkeypatch.setenv("GITHUB_ACTIONS", "true")
         quoted = name.replace('"', '""')
-        base = table(tmp_path / "base.csv", f's,"{quoted}",count.ops,1,1,,,1')
-        after = table(tmp_path / "after.csv", f's,"{quoted}",count.ops,1,2,,,1')
+        base = table(tmp_path / "base.csv", f's,"{quoted}",count.ops,1/step,1,,,1')
+        after = table(tmp_path / "after.csv", f's,"{quoted}",count.ops,1/step,2,,,1')
         for form in FORMATS:
             code, out, err = gate(base, after, "--format", form, "--junit", tmp_path / "report.xml")
             assert code == 1
@@ -563,7 +563,7 @@ class TestDamage:
 
 
 def test_sides_without_a_case_in_common_are_said_in_one_line(gate, tmp_path):
-    other = table(tmp_path / "other.csv", "s,s/a=1,count.ops,1,1,,,1")
+    other = table(tmp_path / "other.csv", "s,s/a=1,count.ops,1/step,1,,,1")
     code, out, err = gate("results/base", other)
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert f"have no case in common: the first has 2, such as {CASE}, the second 1, such as s/a=1;" in err

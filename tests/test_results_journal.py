@@ -253,7 +253,7 @@ class TestRead:
         assert (read.guards, read.telemetry) == ({}, {})
 
     def test_what_was_begun_by_the_first_version_goes_on_in_this_one(self, path):
-        path.write_bytes(line_of(RECORDS[0]).replace(b'"schema": 2', b'"schema": 1') + b"\n")
+        path.write_bytes(line_of(RECORDS[0]).replace(f'"schema": {SCHEMA}'.encode(), b'"schema": 1') + b"\n")
         journal = Journal(path)
         journal.append(RECORDS[2])
         journal.close()

@@ -211,7 +211,7 @@ class TestATable:
     @pytest.mark.parametrize("value", ["", "nan", "inf", "-inf"])
     def test_what_is_no_number_is_no_value(self, here, value):
         Path("mine.csv").write_text(
-            f"suite,case,metric,unit,value\ns,s,epoch.time,s,{value}\ns,s,count.ops,1,3\n"
+            f"suite,case,metric,unit,value\ns,s,epoch.time,s,{value}\ns,s,count.ops,1/step,3\n"
         )
         assert cases(read_side("mine.csv")) == {"s": {"count.ops": 3}}
 

@@ -94,7 +94,7 @@ def compare(base: Side, candidate: Side, asked: Asked) -> Compared:
 
 
 def _of_case(case: str, base: CaseSide, candidate: CaseSide | None, asked: Asked) -> Iterator[Row | Pair]:
-    wanted = [name for name in base.observed if is_wanted(name, case, base, asked)]
+    wanted = [name for name in {**base.observed, **base.withheld} if is_wanted(name, case, base, asked)]
     if candidate is None or not candidate.observed:
         why = (candidate.failure if candidate is not None else "") or "the candidate does not have the case"
         # One row says it, and one that gates: the first metric may be one that is to be ignored.
@@ -104,7 +104,9 @@ def _of_case(case: str, base: CaseSide, candidate: CaseSide | None, asked: Asked
         return
     differing = work_that_differs(base, candidate)
     for name in wanted:
-        if name not in candidate.observed:
+        if why := base.withheld.get(name) or candidate.withheld.get(name, ""):
+            yield missing(case, base, name, asked, why)
+        elif name not in candidate.observed:
             yield missing(case, base, name, asked, "the candidate has no value")
         elif differing and metric_of(name).kind == "time":
             yield missing(case, base, name, asked, f"the sides did different work ({differing})", candidate)
@@ -174,7 +176,7 @@ def missing(
         suite=base.suite,
         case=case,
         metric=kind,
-        base=base.observed[name].value,
+        base=base.observed[name].value if name in base.observed else None,
         candidate=after,
         ratio=None,
         low=None,
@@ -240,7 +242,12 @@ def follows_rounding(side: CaseSide) -> bool:
 def exact(pair: Pair, gates: bool, caveats: tuple[str, ...] = ()) -> Row:
     """The row of a count. What makes times doubtful is no reason to doubt it."""
     before, after = pair.before.value, pair.after.value
-    known = [name for name in caveats_of(pair) if pair.metric.name == f"count.{name.partition('_')[0]}"]
+    counted = pair.metric.name.rpartition(".")[2]
+    known = [
+        name
+        for name in caveats_of(pair)
+        if pair.metric.name.startswith("count.") and name.startswith(f"{counted}_")
+    ]
     return Row(
         suite=pair.base.suite,
         case=pair.case,

@@ -282,7 +282,7 @@ def check_metrics(side: Side, patterns: Sequence[str]) -> None:
     """Raises UsageError for a pattern that matches no metric of a side."""
     from ..thresholds import meant, some
 
-    there = sorted({name for case in side.cases.values() for name in case.observed})
+    there = sorted({name for case in side.cases.values() for name in {**case.observed, **case.withheld}})
     for pattern in patterns:
         if pattern not in there and not fnmatch.filter(there, pattern):
             remedy = meant(pattern, there, f"it has {some(there)}")
@@ -298,7 +298,7 @@ def check_asked(first: Side, asked: Asked, file: Path | None) -> None:
         rows = [
             (name, case.suite, case_id, case.device)
             for case_id, case in first.cases.items()
-            for name in case.observed
+            for name in {**case.observed, **case.withheld}
         ]
         check_used(asked.rules, rows, file)
 

@@ -16,8 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..analysis.compare import EXACT, Row, undecided
+from ..measurement import STAGES
 from .lines import Lines
-from .units import NOTHING, digits, percent, plain, quantity, scale
+from .units import NOTHING, counts, digits, exactly, percent, plain, quantity, scale
 
 # What matters first stands first.
 ORDER = ("regressed", "improved", "not_measured", "inconclusive", "equivalent")
@@ -222,8 +223,8 @@ def _value(value: float | None, unit: str, factor: float, label: str) -> str:
         return NOTHING
     if not math.isfinite(value):
         return "infinite"
-    if unit == "1" and float(value).is_integer():
-        return quantity(value, unit)  # counts are compared exactly, so they are shown exactly
+    if exact := exactly(float(value), unit):
+        return exact
     return f"{digits(value * factor)} {label}".rstrip()
 
 
@@ -274,16 +275,19 @@ def _difference(row: Row) -> str:
     more = known[1] - known[0]
     if not more:
         return "none"
-    return f"{'+' if more > 0 else '-'}{quantity(abs(more), row.metric.unit)} {_counted_things(row)}".rstrip()
+    unit = row.metric.unit
+    amount = exactly(float(abs(more)), unit) or quantity(abs(more), "1" if counts(unit) else unit)
+    return f"{'+' if more > 0 else '-'}{amount} {_counted_things(row)}".rstrip()
 
 
 def _counted_things(row: Row) -> str:
     """What a count counts, from its name: its unit says no more than that it is one."""
-    if row.metric.unit != "1":
+    if not counts(row.metric.unit):
         return ""
     _, *names = row.metric.name.split(".")
-    names = names[1:] if row.metric.name.startswith("work.") else names  # the stage
-    return word(" ".join("operators" if name == "ops" else name for name in names))
+    names = names[1:] if names[0] in STAGES else names
+    things = word(" ".join("operators" if name == "ops" else name for name in names))
+    return things if row.metric.unit == "1" else f"{things} a step"
 
 
 def sees(row: Row) -> str:

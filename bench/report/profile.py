@@ -9,8 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..analysis.counts import count_values, main_stage
 from ..analysis.profile import GraphRow, TopRow, graph_rows, top
-from ..measurement import AutogradGraph, Counts, Profile
+from ..measurement import PER_STEP, AutogradGraph, Counts, Profile, metric
 from .lines import Lines
 from .units import percent, plain, quantity
 
@@ -35,18 +36,25 @@ def profiles(tables: Tables, most: int) -> Iterator[RenderableType]:
 
 
 def _counted(counts: Counts) -> str:
-    """The totals that most readers ask for, in words."""
-    said = [f"{label} {quantity(counts.totals.get(name), unit)}" for name, label, unit in _SAID]
+    """What most readers ask for, in words: of a step of the stage that the case is about."""
+    values = count_values(counts)
+    if not counts.steps:
+        return "counted over no steps"
+    said = [
+        f"{label} {quantity(values[name], metric(name).unit.removesuffix(PER_STEP))}"
+        for name, label in _SAID
+        if name in values
+    ]
     bound = f"; no FLOP formula for {', '.join(counts.unknown)}: a lower bound" if counts.unknown else ""
     window = ", ".join(f"{steps} {stage}" for stage, steps in counts.steps.items()) or "no"
-    return f"counted over {window} steps: {', '.join(said)}{bound}"
+    return f"counted over {window} steps; {main_stage(counts)} step: {', '.join(said)}{bound}"
 
 
 _SAID = (
-    ("ops", "operators", "1"),
-    ("flops", "FLOPs", "FLOP"),
-    ("saved_bytes", "kept for backward", "B"),
-    ("peak_live_bytes", "peak of live tensors", "B"),
+    ("count.ops", "operators"),
+    ("count.flops", "FLOPs"),
+    ("count.saved_bytes", "kept for backward"),
+    ("count.peak_live_bytes", "peak of live tensors"),
 )
 
 
@@ -56,10 +64,11 @@ def _cost(profile: Profile) -> str:
         return "profiled"
     ratio = profile.profiled_step / profile.plain_step
     device = profile.device
+    window = f"{', '.join(f'{steps} {stage}' for stage, steps in profile.steps.items())} steps"
     idle = f"; device idle {percent(device['idle_share'])}" if "idle_share" in device else ""
     return (
         f"profiled step {quantity(profile.profiled_step, 's')}, plain step {quantity(profile.plain_step, 's')}: "
-        f"profiling makes it {ratio:.2f} times as long; times below are of the profiled loop{idle}"
+        f"profiling makes it {ratio:.2f} times as long; times below are of the profiled loop, over {window}{idle}"
     )
 
 

@@ -13,10 +13,14 @@ from ..analysis.compare import Observed, interval_error
 from ..analysis.sides import FOREIGN_METRICS, CaseSide, Side
 from ..case import DEFAULTS
 from ..errors import ResultsError
-from ..measurement import Environment
+from ..measurement import Environment, metric
 from . import baselines, files, tables
 from .folder import RunFolder, find
 
+_ADDED_UP = (
+    "an earlier version, which added counts up over several steps where they now are of one: measure it again, or "
+    "renew the baseline with: bench baseline save NAME RUN"
+)
 _LAUNCH_COLUMNS = ["case", "counted", "round", "metric", "value"]
 _NAMES = {one.unit: name for name, one in FOREIGN_METRICS.items()}
 
@@ -113,6 +117,9 @@ def _of_summary(
             side.cases[case] = CaseSide(str(row["suite"]), _device(row), caveats=caveats)
             side.axes[case] = _axes(row, axes)
         if pd.isna(row["value"]) or not math.isfinite(row["value"]):
+            continue
+        if row["unit"] != (known := metric(row["metric"])).unit and row["unit"] == files.older_unit(known):
+            side.cases[case].withheld[row["metric"]] = f"{name} is of {_ADDED_UP}"
             continue
         made = launches.get((case, row["metric"]))
         observed = Observed.of(made) if made else Observed(float(row["value"]), {}, _error(row))
