@@ -170,7 +170,7 @@ class TestWhatIsCaught:
         [
             ("operator", ["count.ops", "count.autograd_nodes", "count.saved_bytes", "count.allocations"]),
             *long_only(
-                ("graph", ["count.autograd_nodes", "count.saved_bytes"]),
+                ("graph", ["count.validate.autograd_nodes", "count.test.saved_bytes"]),
                 ("zeros", ["count.ops"]),
                 ("state", ["count.ops", "count.optimizer_state_bytes"]),
             ),

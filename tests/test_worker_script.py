@@ -12,8 +12,8 @@ import pytest
 
 import bench
 from bench import runner
-from bench.analysis.stopping import StopRule
 from bench.analysis.counts import count_values
+from bench.analysis.stopping import StopRule
 from bench.case import Apart, Case, Schedule
 from bench.cli import exit_code
 from bench.cli.options import conditions
