@@ -464,7 +464,9 @@ class TestWhatIsWithheld:
     @pytest.mark.parametrize("whose", ["base", "candidate", "both"])
     def test_it_is_not_measured_with_its_reason_and_leaves_a_gate_undecided(self, whose):
         base, candidate = (
-            side(epoch__time=known(1, 0.001), **({} if whose in (name, "both") else {"count__saved_bytes": 5}))
+            side(
+                epoch__time=known(1, 0.001), **({} if whose in (name, "both") else {"count__saved_bytes": 5})
+            )
             for name in ("base", "candidate")
         )
         for name, one in (("base", base), ("candidate", candidate)):

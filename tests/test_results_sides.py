@@ -225,7 +225,9 @@ class TestATable:
         )
         found = read_side("old.csv").cases["s"]
         assert set(found.observed) == {"count.parameter_bytes"}
-        assert found.withheld[metric].startswith("old.csv is of an earlier version, which added counts up over")
+        assert found.withheld[metric].startswith(
+            "old.csv is of an earlier version, which added counts up over"
+        )
         assert "bench baseline save" in found.withheld[metric]
 
     def test_a_case_of_which_the_device_is_not_told_ran_on_the_usual_one(self, here):

@@ -15,8 +15,9 @@ import typer
 from ..case import MOST_PAIRS, Schedule
 from ..errors import UsageError
 from ..signals import stoppable
-from .ab import measured, page_of, side_by_side
+from .ab import measured, page_of
 from .compare import check_metrics
+from .kept import side_by_side
 from .measuring import Wishes, command, lock
 from .options import (
     Allocator,

@@ -47,7 +47,8 @@ AnySide = Annotated[
     str,
     typer.Argument(
         metavar="BASE",
-        help="A run, a baseline, a summary.csv or .parquet, or JSON of pytest-benchmark or pyperf.",
+        help="A run, a baseline, a summary.csv or .parquet, or JSON of pytest-benchmark or pyperf; or alone, the "
+        "folder that bench ab kept.",
     ),
 ]
 
@@ -63,7 +64,10 @@ def register(app: typer.Typer) -> None:
 def compare(
     base: AnySide,
     candidate: Annotated[
-        str | None, typer.Argument(metavar="CAND", help="The same, of what is new. Not with --by.")
+        str | None,
+        typer.Argument(
+            metavar="CAND", help="The same, of what is new. Not with --by, nor for what bench ab kept."
+        ),
     ] = None,
     by: Annotated[
         str | None,
@@ -89,7 +93,7 @@ def compare(
     """Compare two runs, or the values of an axis within one; exit 1 where something regressed."""
     log = sys.stdout if form == "table" else sys.stderr
     try:
-        check_flags(candidate, by, across, allow_inconclusive, form, plot)
+        check_flags(base, candidate, by, across, allow_inconclusive, form, plot)
         page = page_of(base, candidate, by, metric or [], keyword, thresholds, across, allow_inconclusive)
         if not isinstance(page, NotComparable):
             say(page, form, everything)
@@ -106,6 +110,7 @@ def compare(
 
 
 def check_flags(
+    base: str,
     candidate: str | None,
     by: str | None,
     across: str | None,
@@ -118,8 +123,17 @@ def check_flags(
         raise UsageError(f"unknown format {form!r}; there are {', '.join(FORMATS)}")
     if across not in (None, "machines"):
         raise UsageError(f"--across {across!r} is unknown; there is --across machines")
-    if (candidate is None) == (by is None):
+    if candidate is not None and by is not None:
         raise UsageError("name two sides to compare, or one and --by AXIS")
+    session = candidate is None and by is None
+    if session and session_of(base) is None:
+        raise UsageError(
+            f"name two sides to compare, or one and --by AXIS; {base} is nothing that bench ab has kept"
+        )
+    if session and across is not None:
+        raise UsageError(
+            "--across has no meaning for what bench ab has kept: both sides are of one machine; leave it out"
+        )
     for flag, given in (("--across", across), ("--allow-inconclusive", allow_inconclusive)):
         if by is not None and given:
             raise UsageError(
@@ -127,6 +141,20 @@ def check_flags(
             )
     if plot == "":
         raise UsageError("--plot names no folder; name one, such as plots")
+
+
+def session_of(text: str) -> Path | None:
+    """The folder of what `bench ab` has kept that a user means; None for anything else."""
+    from ..results.files import is_foreign, is_table
+    from ..results.folder import find, is_session
+
+    if is_foreign(text) or is_table(text):
+        return None
+    try:
+        folder = find(text, sessions=True).path
+    except UsageError:
+        return None
+    return folder if is_session(folder) else None
 
 
 @dataclass(frozen=True)
@@ -151,7 +179,12 @@ def page_of(
     """What came of comparing what these words name."""
     from ..results.sides import read_side
 
-    first = selected(read_side(base), keyword)
+    session = session_of(base) if candidate is None and by is None else None
+    if session is not None:
+        from .kept import page_of_session
+
+        return page_of_session(session, metrics, keyword, thresholds, allow_inconclusive)
+    first = selected(read_side(base, sessions=by is not None), keyword)
     rules, file = rules_of(thresholds)
     if by is not None:
         return within(first, by, metrics, rules, file)

@@ -15,7 +15,7 @@ from ..case import MOST_PAIRS, Schedule
 from ..errors import Interrupted, UsageError
 from ..results import folder as folders
 from ..signals import stoppable
-from .ab import side_by_side
+from .kept import side_by_side
 from .measuring import Wishes, command, lock, say_distrust, watching
 from .options import (
     Allocator,

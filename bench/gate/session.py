@@ -21,6 +21,7 @@ from ..errors import SuiteError, UsageError
 from ..measurement import Environment
 from ..nursery import Interpreter, Workers
 from ..results import folder as folders
+from ..results import session as kept
 from ..results.journal import Journal
 from ..runner import (
     Plan,
@@ -40,8 +41,6 @@ from .paired import Guest, Launched, Side, Sides, measure
 from .places import Place, below, changed_in, places
 from .trees import Repository, Tree, build, without_git
 from .versions import NOW, Version
-
-NAMES = ("base", "candidate")
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ class Session:
         with contextlib.ExitStack() as stack:
             journals = [
                 stack.enter_context(contextlib.closing(Journal(folders.RunFolder(self.place / name).journal)))
-                for name in NAMES
+                for name in folders.SIDES
             ]
             for one in measure(self.sides, self.matching.pairs, judge, watch, announce, began=began):
                 journals[one.side].append(one.record)
@@ -180,12 +179,26 @@ def opened(
         except BaseException:
             folders.discard(top)
             raise
-        for name, side, environment in zip(NAMES, sides, environments, strict=True):
+        for name, side, environment in zip(folders.SIDES, sides, environments, strict=True):
             _write_plan(folders.RunFolder(top / name), side, environment, request)
-        both = environments[0], environments[1]
-        yield Session(
-            top, sides, matching, both, request, frozenset(code)
-        )  # of the candidate, which came last
+        session = Session(
+            top,
+            sides,
+            matching,
+            (environments[0], environments[1]),
+            request,
+            frozenset(code),  # of the candidate, which came last
+        )
+        if kind == "ab":
+            kept.write(
+                top,
+                matching.pairs,
+                only_base=list(matching.only_base),
+                only_candidate=list(matching.only_candidate),
+                pairs=request.pairs,
+                counts=session.same_for_counts,
+            )
+        yield session
 
 
 def _trees(stack: contextlib.ExitStack, versions: tuple[Version, Version]) -> list[Tree]:
@@ -237,7 +250,7 @@ def _new_folder(place: Path | None, kind: str) -> Path:
     top = place if place is not None else folders.RESULTS / f"{named}-{kind}"
     if top.exists() and (not top.is_dir() or any(top.iterdir())):
         raise UsageError(f"{top} exists and is not an empty folder; name another with --out")
-    for name in NAMES:
+    for name in folders.SIDES:
         folders.create(datetime.now(UTC), top / name)
     return top
 
@@ -256,7 +269,7 @@ def _sides(
             Guest(
                 hosts[number],
                 trees[number].to_json(trees[1 - number]),
-                (top / NAMES[number] / "logs").resolve(),
+                (top / folders.SIDES[number] / "logs").resolve(),
             ),
             Plan([], {}, request.schedule),
         )

@@ -292,7 +292,7 @@ def _counted_things(row: Row) -> str:
 
 def sees(row: Row) -> str:
     """The smallest rise that could have been seen; nothing where that is not known."""
-    if row.smallest is None or not math.isfinite(row.smallest):
+    if row.smallest is None or not row.smallest < _HUGE:
         return ""
     return percent(row.smallest)
 

@@ -27,8 +27,11 @@ _NAMES = {one.unit: name for name, one in FOREIGN_METRICS.items()}
 _Launches = Mapping[tuple[str, str], Mapping[int, float]]  # by case and metric, the values by their round
 
 
-def read_side(text: str) -> Side:
-    """The side that a user means. Raises ResultsError where there is none, or it cannot be read."""
+def read_side(text: str, sessions: bool = False) -> Side:
+    """The side that a user means; with `sessions` what `bench ab` has kept is one, with the axis `side`.
+
+    Raises ResultsError where there is none, or it cannot be read.
+    """
     if files.is_foreign(text):
         return _foreign(text)
     if files.is_table(text):
@@ -38,13 +41,16 @@ def read_side(text: str) -> Side:
     if saved is not None:
         made = files.read_summary(saved.table("summary.csv"))
         return _checked(_of_summary(text, "baseline", made.summary, {}, saved.environment()))
-    folder = _run(text)
-    found = _written(folder)
+    folder = _run(text, sessions)
+    found, environment = _written(folder), folder.environment()
     if found is None:
         made = tables.read(folder.path)
-        found = made.summary, _launches(made.launches), made.failures, made.notes
+        found, environment = (
+            (made.summary, _launches(made.launches), made.failures, made.notes),
+            made.environment,
+        )
     summary, launches, failures, notes = found
-    side = _of_summary(text, "run", summary, launches, folder.environment())
+    side = _of_summary(text, "run", summary, launches, environment)
     side.folder, side.notes = str(folder.path), notes
     axes = list(failures.columns[2 : failures.columns.get_loc("kind")])
     for row in failures.to_dict("records"):
@@ -54,10 +60,10 @@ def read_side(text: str) -> Side:
     return _checked(side)
 
 
-def _run(text: str) -> RunFolder:
+def _run(text: str, sessions: bool) -> RunFolder:
     """The run of this name. Where there is none, what baselines there are is said too."""
     try:
-        return find(text)
+        return find(text, sessions=sessions)
     except ResultsError as problem:
         there = ", ".join(baselines.names()) or "none"
         raise ResultsError(
