@@ -36,8 +36,8 @@ from .measurement import (
 )
 from .nursery import Died, TimedOut
 from .paths import file_name
-from .script import Script, column
-from .suite import Expansion
+from .script import Script
+from .suite import Expansion, column
 
 Record = Measurement | Failure
 

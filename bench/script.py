@@ -12,12 +12,10 @@ from typing import Any
 
 from .case import AxisValue, Case, spell
 from .errors import SuiteError, UsageError
-from .suite import AVAILABLE, Expansion, Suite
+from .suite import ARGUMENT, AVAILABLE, VARIABLE, Expansion, Suite, column
 
-_VARIABLE, _ARGUMENT = "env:", "arg:"
 # Of these a process takes notice once, before a script that is run in it could be given them.
 _EARLY = ("OMP_", "KMP_", "GOMP_", "MKL_", "MALLOC_", "GLIBC_TUNABLES", "LD_", "PYTHON")
-_IN_A_COLUMN = str.maketrans("-.", "__")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -55,21 +53,24 @@ class Script:
             *(
                 f"{argument(name)}={spell(case[axis])}"
                 for axis, name in self._given(case)
-                if not name.startswith(_VARIABLE)
+                if not name.startswith(VARIABLE)
             ),
         ]
 
     def variables(self, case: Case) -> dict[str, str]:
         """The variables of the environment of a case."""
         return {
-            name.removeprefix(_VARIABLE): spell(case[axis])
+            name.removeprefix(VARIABLE): spell(case[axis])
             for axis, name in self._given(case)
-            if name.startswith(_VARIABLE)
+            if name.startswith(VARIABLE)
         }
 
-    def with_axes(self, axes: Iterable[str]) -> Script:
-        """The script with further axes, that are called as their columns are."""
-        return dataclasses.replace(self, names={**{axis: axis for axis in axes}, **self.names})
+    def with_axes(self, axes: Iterable[str], flag: str = "set:") -> Script:
+        """The script with further axes, as `flag` names them; one that it has goes on being called as it is.
+
+        Raises UsageError as `named` does.
+        """
+        return dataclasses.replace(self, names={**named(list(axes), flag), **self.names})
 
     def _given(self, case: Case) -> list[tuple[str, str]]:
         return [(axis, self.names[axis]) for axis in case.axes if axis in self.names]
@@ -92,11 +93,13 @@ def script(path: Path, arguments: Sequence[str], axes: Sequence[str]) -> Script:
     return Script(str(path.resolve()), tuple(arguments), named(axes))
 
 
-def named(axes: Sequence[str]) -> dict[str, str]:
-    """Column -> name of each axis. Raises UsageError where two would be one, and for what would come too late."""
+def named(axes: Sequence[str], flag: str = "--axis ") -> dict[str, str]:
+    """Column -> name of each axis, as `flag` gave it. Raises UsageError where two would be one, and for what would come
+    too late.
+    """
     names: dict[str, str] = {}
     for name in axes:
-        variable = name.removeprefix(_VARIABLE)
+        variable = name.removeprefix(VARIABLE)
         if name != variable and variable.startswith(_EARLY):
             remedy = (
                 "--threads sets it"
@@ -104,13 +107,13 @@ def named(axes: Sequence[str]) -> dict[str, str]:
                 else f"set it before bench: {variable}=..."
             )
             raise UsageError(
-                f"--axis {name}: {variable} is read when the process starts or imports torch, which is before the "
+                f"{flag}{name}: {variable} is read when the process starts or imports torch, which is before the "
                 f"script begins; {remedy}"
             )
         axis = column(name)
         if axis in names:
             raise UsageError(
-                f"--axis {names[axis]} and --axis {name} would be one column, {axis}; give one of them"
+                f"{flag}{names[axis]} and {flag}{name} would be one column, {axis}; give one of them"
             )
         names[axis] = name
     return names
@@ -118,12 +121,7 @@ def named(axes: Sequence[str]) -> dict[str, str]:
 
 def argument(name: str) -> str:
     """How the command line of the script calls an axis: `--lr` for `lr`, `-b` for `arg:-b`."""
-    return name.removeprefix(_ARGUMENT) if name.startswith(_ARGUMENT) else f"--{name}"
-
-
-def column(name: str) -> str:
-    """How the tables call an axis: `batch_size` for `batch-size`, `b` for `arg:-b`, `WORKERS` for `env:WORKERS`."""
-    return name.removeprefix(_VARIABLE).removeprefix(_ARGUMENT).lstrip("-").translate(_IN_A_COLUMN)
+    return name.removeprefix(ARGUMENT) if name.startswith(ARGUMENT) else f"--{name}"
 
 
 def _never(case: Case) -> Any:

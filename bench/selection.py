@@ -3,7 +3,8 @@
     expression = term { "or" term } ;  term = factor { "and" factor } ;
     factor = "not" factor | "(" expression ")" | word
 
-A word with `=` matches a case that has exactly this axis value (`optimizer=adam` is not adamw); any other
+A word with `=` matches a case that has exactly this axis value (`optimizer=adam` is not adamw), the axis spelled as
+its column or as --axis gave it (`batch-size=64`, `arg:-b=64`); any other
 word matches where it is part of the case's id, as in pytest. Upper and lower case are the same.
 """
 
@@ -15,7 +16,7 @@ from typing import Protocol
 
 from .case import AxisValue, spell
 from .errors import UsageError
-from .suite import parse_value
+from .suite import column, parse_value
 
 
 class Selectable(Protocol):
@@ -92,5 +93,5 @@ def _word(word: str) -> Predicate:
         return lambda case: word in case.id.lower()
     wanted = (value, spell(parse_value(value)).lower())  # 1e-3 is 0.001
     return lambda case: any(
-        name.lower() == axis and spell(found).lower() in wanted for name, found in case.used.items()
+        name.lower() == column(axis) and spell(found).lower() in wanted for name, found in case.used.items()
     )

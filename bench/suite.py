@@ -241,6 +241,17 @@ def parse_axis(text: str) -> tuple[str, list[AxisValue]]:
     return name.strip(), [parse_value(value.strip()) for value in values.split(",")]
 
 
+VARIABLE, ARGUMENT = "env:", "arg:"  # before the name of a script's axis: of the environment; as it is given
+_IN_A_COLUMN = str.maketrans("-.", "__")
+
+
+def column(name: str) -> str:
+    """How tables and suites call an axis, however it is spelled: `batch_size` for `batch-size`, `b` for `arg:-b`,
+    `WORKERS` for `env:WORKERS`.
+    """
+    return name.removeprefix(VARIABLE).removeprefix(ARGUMENT).lstrip("-").translate(_IN_A_COLUMN)
+
+
 def parse_value(text: str) -> AxisValue:
     """Text of a flag as the value that it spells: the inverse of `case.spell`."""
     named: dict[str, AxisValue] = {"none": None, "true": True, "false": False}

@@ -19,7 +19,8 @@ from typing import Any
 from .analysis.policy import ACTIONS, Rule
 from .analysis.sides import FOREIGN_METRICS
 from .errors import UsageError
-from .measurement import METRICS, QUALITY, Metric, metric
+from .measurement import METRICS, PER_STEP, QUALITY, Metric, metric
+from .suite import column
 
 SELECTORS = ("metric", "suite", "case", "device")
 
@@ -174,7 +175,7 @@ class _Table:
             raise self.wrong(key, f"is {_kind(pattern)}", "write a pattern in quotes")
         if not pattern.strip():
             raise self.wrong(key, "matches nothing", 'write a pattern, such as "*", or leave it out')
-        return pattern
+        return "/".join(map(_as_in_an_id, pattern.split("/"))) if key == "case" else pattern
 
     def _changes(self, pattern: str) -> dict[str, float | str]:
         """What the rule changes of a policy, by the names that a policy has for it."""
@@ -256,6 +257,7 @@ class _Table:
         """What one of the unit is, and in which unit of a metric."""
         if not unit:
             return 1, "1"
+        unit = unit.removesuffix(PER_STEP)  # a count of a step may be written with or without it
         if unit not in _UNITS:
             raise self.wrong(
                 "threshold", f"has no known unit, {unit!r:.40}", meant(unit, _UNITS, _write("s", "B", "1"))
@@ -265,7 +267,7 @@ class _Table:
     def _check_unit(self, pattern: str, unit: str, whole: bool) -> None:
         """An absolute threshold is of one unit, and so must be all metrics that it is for."""
         metrics = _matched(pattern)
-        units = list(dict.fromkeys(row.unit for row in metrics))
+        units = list(dict.fromkeys(row.unit.removesuffix(PER_STEP) for row in metrics))
         if len(units) > 1:
             whose = f"metric = {_shown(pattern)} matches" if pattern else "it is for all"
             raise self.wrong(
@@ -310,6 +312,12 @@ def _refuse_contradictions(path: Path, rules: Sequence[Rule]) -> None:
 
 def _saying(rule: Rule, key: str) -> dict[str, float | str]:
     return {name: rule.changes[name] for name in SAYS[key] if name in rule.changes}
+
+
+def _as_in_an_id(part: str) -> str:
+    """A part of a pattern for ids of cases, its axis called as it is there: `batch_size=64` for `batch-size=64`."""
+    axis, equals, value = part.partition("=")
+    return f"{column(axis)}={value}" if equals and "[" not in axis else part
 
 
 def _selectors(rule: Rule) -> dict[str, str]:

@@ -102,12 +102,6 @@ class Task:
     samples: Callable[[Any, Any], int] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("train_loader", "validate_loader", "test_loader"):
-            if getattr(self, name) is None:
-                raise ValueError(
-                    f"{name} is None; a task has three loaders of (inputs, targets): where there is no data for one, "
-                    f"give it that of another"
-                )
         if self.scheduler_interval not in ("validation", "step"):
             raise ValueError(
                 f"scheduler_interval must be 'validation' or 'step', not {self.scheduler_interval!r}"

@@ -19,7 +19,7 @@ HOUSE = ROOT / "bench"
 # A room imports from the floors below its own, the ground floor first. `bench` is the front door.
 FLOORS = (
     ("errors", "alias", "counting", "paths"),
-    ("case", "signals", "logs", "raised"),
+    ("case", "signals", "logs", "raised", "git"),
     ("suite", "measurement"),
     ("selection", "analysis", "script"),
     ("readers", "thresholds"),

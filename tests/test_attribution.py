@@ -8,17 +8,22 @@ from bench.analysis.attribution import moved_phase
 from bench.analysis.compare import Observed
 from bench.analysis.sides import CaseSide
 
+BATCHES = {"train": 100, "validate": 5, "test": 5}
 
-def side(**milliseconds):
-    """A case whose phases take so long; train__backward is train.phase.backward."""
+
+def side(batches=BATCHES, **milliseconds):
+    """A case whose phases take so long a step; train__backward is train.phase.backward."""
     phases = {name.replace("__", ".phase."): ms / 1e3 for name, ms in milliseconds.items()}
-    return CaseSide("s", "cpu", {name: Observed(seconds, {}, None) for name, seconds in phases.items()})
+    work = {f"work.{stage}.batches": float(steps) for stage, steps in batches.items()}
+    return CaseSide(
+        "s", "cpu", {name: Observed(value, {}, None) for name, value in {**phases, **work}.items()}
+    )
 
 
 BASE = side(train__forward=1, train__backward=2, validate__forward=1, test__forward=1)
 
 
-@pytest.mark.parametrize("metric", ["train.step_time", "train.throughput", "train.step_mean", "epoch.time"])
+@pytest.mark.parametrize("metric", ["train.step_time", "train.throughput", "train.step_mean"])
 def test_the_one_that_moved_most_is_named_with_its_change(metric):
     after = side(train__forward=1.1, train__backward=3.2, validate__forward=1, test__forward=1)
     assert moved_phase(BASE, after, metric) == "train.backward +1.2 ms a step"
@@ -29,16 +34,46 @@ def test_of_a_fall_it_is_the_one_that_fell_most():
     assert moved_phase(BASE, after, "train.step_time") == "train.backward -1.25 ms a step"
 
 
-def test_the_epoch_looks_into_every_stage_and_a_stage_into_its_own():
-    after = side(train__forward=1.1, train__backward=2, validate__forward=3, test__forward=1)
-    assert moved_phase(BASE, after, "epoch.time") == "validate.forward +2 ms a step"
-    assert moved_phase(BASE, after, "train.step_time") == "train.forward +0.1 ms a step"
+def test_the_phases_of_an_epoch_weigh_by_their_steps():
+    """A hundred train steps at +1 ms are 100 ms of an epoch; five validation steps at +2 ms are 10 ms."""
+    after = side(train__forward=2, train__backward=2, validate__forward=3, test__forward=1)
+    assert moved_phase(BASE, after, "epoch.time") == "train.forward +100 ms an epoch"
+    assert moved_phase(BASE, after, "train.step_time") == "train.forward +1 ms a step"
+    assert moved_phase(BASE, after, "validate.throughput") == "validate.forward +2 ms a step"
     assert moved_phase(BASE, after, "test.throughput") == ""
 
 
-def test_a_phase_of_ones_own_is_one_too_and_one_that_a_side_lacks_is_none():
-    before, after = side(train__augment=1, train__forward=1), side(train__augment=2, train__new=90)
-    assert moved_phase(before, after, "train.step_time") == "train.augment +1 ms a step"
+def test_an_evaluation_that_takes_more_of_the_epoch_is_named_for_it():
+    after = side(train__forward=1.1, train__backward=2, validate__forward=4, test__forward=1)
+    assert moved_phase(BASE, after, "epoch.time") == "validate.forward +15 ms an epoch"
+
+
+def test_each_side_weighs_by_its_own_steps():
+    """Half of the batches, each twice as long, are no change of an epoch; what takes as long for each is a fall."""
+    halved = side(
+        {**BATCHES, "train": 50}, train__forward=2, train__backward=2, validate__forward=1, test__forward=1
+    )
+    assert moved_phase(BASE, halved, "epoch.time") == "train.backward -100 ms an epoch"
+
+
+def test_a_stage_whose_steps_are_not_known_says_nothing_of_an_epoch():
+    before = side({"train": 100}, train__forward=1, validate__forward=1)
+    after = side({"train": 100}, train__forward=1.1, validate__forward=90)
+    assert moved_phase(before, after, "epoch.time") == "train.forward +10 ms an epoch"
+    assert moved_phase(side({}, train__forward=1), side({}, train__forward=2), "epoch.time") == ""
+
+
+def test_a_phase_that_one_side_lacks_took_no_time_there():
+    before = side(train__augment=1, train__forward=1)
+    after = side(train__augment=2, train__forward=1, train__clip=3)
+    assert moved_phase(before, after, "train.step_time") == "train.clip +3 ms a step"
+    assert moved_phase(after, before, "train.step_time") == "train.clip -3 ms a step"
+
+
+def test_a_stage_that_one_side_did_not_measure_by_phase_is_left_out():
+    before, after = side(train__forward=1), side(train__forward=2, validate__forward=90)
+    assert moved_phase(before, after, "epoch.time") == "train.forward +100 ms an epoch"
+    assert moved_phase(before, after, "validate.throughput") == ""
 
 
 @pytest.mark.parametrize("metric", ["memory.peak_rss", "count.ops", "energy.per_sample", "time"])

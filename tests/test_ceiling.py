@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import resource
+import subprocess
 import sys
 
 import numpy
 import pytest
 import torch
 
-from bench.worker.ceiling import ceiling
+from bench.worker.ceiling import AboveRoom, ceiling, check
 from bench.worker.session import kind_of
 
 MIB = 2**20
@@ -36,3 +37,30 @@ def test_none_is_no_limit():
     before = resource.getrlimit(resource.RLIMIT_DATA)
     with ceiling(None):
         assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+PINNED = """
+from bench.worker.allocator import pin
+from bench.worker.ceiling import ceiling
+
+assert pin()
+with ceiling(20 * 2**20):
+    kept = [bytes(2**20) for _ in range(16)]
+    try:
+        bytearray(2**30)
+    except MemoryError:
+        print("stopped")
+"""
+
+
+def test_what_the_pinned_allocator_asks_for_in_advance_is_no_memory_that_is_taken():
+    done = subprocess.run([sys.executable, "-c", PINNED], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("stopped\n", "")
+
+
+def test_what_was_taken_is_held_against_the_room():
+    check(200 * MIB, 200 * MIB)
+    check(None, 2**50)
+    with pytest.raises(AboveRoom, match="it took 201 MiB, where it may take 200 MiB") as caught:
+        check(200 * MIB, 201 * MIB)
+    assert kind_of(caught.value) == "out_of_memory"

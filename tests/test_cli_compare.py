@@ -170,7 +170,7 @@ class TestWhatIsCaught:
         [
             ("operator", ["count.ops", "count.autograd_nodes", "count.saved_bytes", "count.allocations"]),
             *long_only(
-                ("graph", ["count.autograd_nodes", "count.saved_bytes"]),
+                ("graph", ["count.validate.autograd_nodes", "count.test.saved_bytes"]),
                 ("zeros", ["count.ops"]),
                 ("state", ["count.ops", "count.optimizer_state_bytes"]),
             ),
@@ -356,8 +356,8 @@ class TestSurfaces:
     def test_no_name_of_a_case_is_an_order(self, gate, tmp_path, monkeypatch, name):
         monkeypatch.setenv("GITHUB_ACTIONS", "true")
         quoted = name.replace('"', '""')
-        base = table(tmp_path / "base.csv", f's,"{quoted}",count.ops,1,1,,,1')
-        after = table(tmp_path / "after.csv", f's,"{quoted}",count.ops,1,2,,,1')
+        base = table(tmp_path / "base.csv", f's,"{quoted}",count.ops,1/step,1,,,1')
+        after = table(tmp_path / "after.csv", f's,"{quoted}",count.ops,1/step,2,,,1')
         for form in FORMATS:
             code, out, err = gate(base, after, "--format", form, "--junit", tmp_path / "report.xml")
             assert code == 1
@@ -378,7 +378,7 @@ class TestAnAxis:
         assert "holds for nothing in this comparison" in err
 
     def test_its_values_are_held_against_the_first_and_fail_no_build(self, gate):
-        code, out, _ = gate("results/base", "--by", "width", "--metric", "count.flops")
+        code, out, _ = gate("results/base", "--by", "arg:--width", "--metric", "count.flops")
         assert code == 0
         assert any("count.flops" in line and "regressed" in line for line in out.splitlines())
         assert "measured side by side" in out
@@ -576,7 +576,7 @@ class TestDamage:
 
 
 def test_sides_without_a_case_in_common_are_said_in_one_line(gate, tmp_path):
-    other = table(tmp_path / "other.csv", "s,s/a=1,count.ops,1,1,,,1")
+    other = table(tmp_path / "other.csv", "s,s/a=1,count.ops,1/step,1,,,1")
     code, out, err = gate("results/base", other)
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert f"have no case in common: the first has 2, such as {CASE}, the second 1, such as s/a=1;" in err

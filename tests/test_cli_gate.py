@@ -53,6 +53,36 @@ class TestBisect:
         done = bench(history, "bisect", "HEAD~2", "HEAD", "suites", "--pairs", "2", "--threads", "1")
         assert (done.code, "undecided" in done.out) == (3, True)
 
+    def test_an_exact_metric_takes_one_launch_a_commit(self, history):
+        done = bench(
+            history, "bisect", "HEAD~3", "HEAD~1", "suites", "--metric", "count.ops", "--threads", "1"
+        )
+        assert done.code == 0, done.err
+        whole, step, found, parent = done.out.splitlines()
+        assert whole.startswith("HEAD~1 against HEAD~3: loop/device=cpu/")
+        assert (": bad, " in step, "commit 3" in step) == (True, True)
+        assert (found[:28], found[-8:]) == ("the first commit with more i", "commit 3")
+        assert ("count.ops" in parent, " (+" in parent) == (True, True)
+
+    def test_an_exact_metric_that_did_not_rise_is_said(self, history):
+        done = bench(history, "bisect", "HEAD~1", "HEAD", "suites", "--metric", "work.*", "--threads", "1")
+        assert (done.code, done.out) == (3, "undecided: no work.* of HEAD is above that of HEAD~1\n")
+
+    @pytest.mark.parametrize(
+        ("metrics", "said"),
+        [
+            (["compute.step_flops"], "neither more nor less of it is worse"),
+            (["count.ops", "epoch.time"], "count.ops is exact and takes one launch a commit"),
+        ],
+    )
+    def test_metrics_that_cannot_be_bisected_are_refused_before_anything_is_measured(
+        self, history, metrics, said
+    ):
+        asked = [word for name in metrics for word in ("--metric", name)]
+        done = bench(history, "bisect", "HEAD~4", "HEAD", "suites", *asked)
+        assert (done.code, len(done.err.splitlines()), done.out) == (2, 1, "")
+        assert said in done.err
+
     def test_the_tree_is_as_it_was(self, history):
         assert git(history, "status", "--porcelain", "--untracked-files=no") == ""
         assert len(git(history, "worktree", "list").splitlines()) == 1

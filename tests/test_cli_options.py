@@ -104,6 +104,19 @@ class TestOverrides:
             "--axis batch_size is given twice; give its values once, joined by commas"
         )
 
+    def test_an_axis_of_a_suite_may_be_spelled_with_dashes(self):
+        assert overrides(["batch-size=64", "learning-rate=0.1"]) == {
+            "batch_size": [64],
+            "learning_rate": [0.1],
+        }
+        with pytest.raises(UsageError, match="--axis batch_size is given twice"):
+            overrides(["batch-size=64", "batch_size=32"])
+
+    @pytest.mark.parametrize("name", ["env:WORKERS", "arg:-b"])
+    def test_the_options_of_a_script_are_none_of_a_suite(self, name):
+        with pytest.raises(UsageError, match=f"--axis {name}: env: and arg: name the options of a script"):
+            overrides([f"{name}=1"])
+
     @pytest.mark.parametrize("text", ["batch_size", "=64", "batch_size=", "batch_size=1,,2", ""])
     def test_what_is_no_axis_is_named(self, text):
         with pytest.raises(UsageError, match=f"^--axis {text!r}: write it as name=value"):

@@ -196,12 +196,12 @@ class TestDifferentWork:
         assert (found[CASE, TIME].base, found[CASE, TIME].candidate) == (1, 0.5)
 
     def test_each_stage_is_judged_by_itself(self):
-        base = side(epoch__time=1, train__step_time=0.1, memory__peak_rss=5, count__ops=9, **WORK)
-        after = side(epoch__time=0.9, train__step_time=0.2, memory__peak_rss=5, count__ops=8, **SHORT)
+        base = side(epoch__time=1, train__step_time=0.1, memory__peak_rss=5, validate__throughput=9, **WORK)
+        after = side(epoch__time=0.9, train__step_time=0.2, memory__peak_rss=5, validate__throughput=8, **SHORT)
         found = rows(base, after)
         assert found[CASE, "train.step_time"].verdict == "regressed"
         assert found[CASE, "memory.peak_rss"].verdict == "equivalent"
-        assert {name for (_, name), row in found.items() if row.folded} == {"epoch.time", "count.ops"}
+        assert {name for (_, name), row in found.items() if row.folded} == {"epoch.time", "validate.throughput"}
         assert found[CASE, "work.validate.samples"].verdict == "different_work"
 
     def test_counts_of_the_same_steps_are_compared(self):
@@ -643,3 +643,24 @@ def test_verdicts_are_counted():
         side(epoch__time=1, count__ops=1, count__flops=2), side(epoch__time=1, count__ops=2), CALM
     )
     assert summary(found.rows) == {"equivalent": 1, "regressed": 1, "not_measured": 1}
+
+
+class TestWhatIsWithheld:
+    """A value that is there, but of another basis than the other side's: never compared, never passed over."""
+
+    @pytest.mark.parametrize("whose", ["base", "candidate", "both"])
+    def test_it_is_not_measured_with_its_reason_and_leaves_a_gate_undecided(self, whose):
+        base, candidate = (
+            side(
+                epoch__time=known(1, 0.001), **({} if whose in (name, "both") else {"count__saved_bytes": 5})
+            )
+            for name in ("base", "candidate")
+        )
+        for name, one in (("base", base), ("candidate", candidate)):
+            if whose in (name, "both"):
+                one.cases[CASE].withheld["count.saved_bytes"] = f"the {name} is of an earlier version"
+        found = rows(base, candidate)[CASE, "count.saved_bytes"]
+        assert found.base == (5 if whose == "candidate" else None)
+        assert (found.verdict, found.ratio, found.gates) == ("not_measured", None, True)
+        assert "is of an earlier version" in found.reason
+        assert outcome(list(rows(base, candidate).values()), allow_inconclusive=True) == 3

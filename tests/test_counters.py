@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader
 
 from bench import tasks
+from bench.analysis.counts import count_values
 from bench.case import Case
 from bench.training import fit, forward_and_loss
 from bench.worker import compiled
@@ -61,6 +62,11 @@ def accumulating(together, momentum):
     return small_task(model=model, optimizer=optimizer, accumulation_steps=together)
 
 
+def values(found):
+    """The counts as metrics, without "count."."""
+    return {name.removeprefix("count."): value for name, value in count_values(found).items()}
+
+
 def calls(found, stage, phase):
     tally = Tally()
     for one in found.operators:
@@ -78,14 +84,15 @@ class TestCounts:
     def test_the_operators_of_a_small_step_can_be_listed_by_hand(self):
         found = counts()
         assert found.steps == {"train": 2, "validate": 2, "test": 2}
-        assert found.samples == {"train": 8, "validate": 8, "test": 6}
+        assert found.samples == {"train": 8, "validate": 8, "test": 8}
         assert calls(found, "train", "forward") == {"t": 2, "addmm": 2}
         assert calls(found, "train", "loss") == {"_log_softmax": 2, "nll_loss_forward": 2}
         assert calls(found, "train", "zero_grad") == {}
         assert calls(found, "train", "optimizer") == {"add_": 2 * 2}  # steps, parameters
         assert calls(found, "validate", "forward") == {"t": 2, "addmm": 2}
         assert calls(found, "validate", "backward") == {}
-        assert found.totals["ops"] == sum(one.calls for one in found.operators)
+        of_training = sum(one.calls for one in found.operators if one.stage == "train")
+        assert values(found)["ops"] == of_training / 2
         assert found.unknown == ()
 
     @pytest.mark.parametrize(("workers", "left"), [(0, 0), (1, 1), (2, 1)])
@@ -102,8 +109,14 @@ class TestCounts:
 
     def test_its_operations_are_those_of_its_matrix_products(self):
         forward = 2 * 4 * 3 * 2  # rows, inputs, outputs
-        # Backward there is the gradient of the weights alone: the inputs want none. The last test batch has two rows.
-        assert counts().totals["flops"] == 2 * (forward + forward) + 2 * forward + 1.5 * forward
+        # Backward there is the gradient of the weights alone: the inputs want none. The last test batch, which has two
+        # rows, is no step that is counted.
+        found = values(counts())
+        assert (found["flops"], found["validate.flops"], found["test.flops"]) == (
+            2 * forward,
+            forward,
+            forward,
+        )
 
     def test_its_bytes_are_those_that_an_operator_reads_and_writes(self):
         found = counts()
@@ -118,11 +131,11 @@ class TestCounts:
 
     def test_its_graph_has_six_nodes_a_step(self):
         # nll_loss, log_softmax, addmm, the transposed weight, and two parameters
-        assert counts().totals["autograd_nodes"] == 2 * 6
+        assert values(counts())["autograd_nodes"] == 6
 
     def test_it_saves_the_inputs_the_scores_the_targets_and_the_total_weight(self):
         found = counts(train_loader=own_data())
-        assert found.totals["saved_bytes"] == 2 * (4 * 3 * FLOAT + 4 * 2 * FLOAT + 4 * LONG + FLOAT)
+        assert values(found)["saved_bytes"] == 4 * 3 * FLOAT + 4 * 2 * FLOAT + 4 * LONG + FLOAT
 
     def test_its_parameters_are_eight_numbers(self):
         assert counts().totals["parameter_bytes"] == (3 * 2 + 2) * FLOAT
@@ -143,12 +156,12 @@ class TestCounts:
     @pytest.mark.parametrize("mode", ["train", "eval", "no_grad", "inference_mode"])
     def test_two_counts_are_equal(self, mode):
         first, second = counts(mode), counts(mode)
-        assert first.totals == second.totals
+        assert (first.totals, first.per_step) == (second.totals, second.per_step)
         assert first.operators == second.operators
 
     def test_looking_at_the_graph_changes_no_count(self):
         plain, looked = counts(), counts(keeps_graph=True)
-        assert plain.totals == looked.totals
+        assert (plain.totals, plain.per_step) == (looked.totals, looked.per_step)
         assert plain.operators == looked.operators
         assert plain.graph is None
 
@@ -159,12 +172,31 @@ class TestCounts:
     def test_nothing_is_kept_for_a_backward_pass_that_cannot_come(self, mode):
         found = counts(mode)
         assert found.steps == {"validate": 2, "test": 2}
-        assert found.totals["autograd_nodes"] == found.totals["saved_bytes"] == 0
+        told = values(found)
+        assert told["autograd_nodes"] == told["saved_bytes"] == told["validate.saved_bytes"] == 0
 
     def test_evaluation_with_autograd_on_keeps_its_graph(self):
         found = counts("eval", validate_loader=own_data(8), test_loader=own_data(8))
-        assert found.totals["autograd_nodes"] == 4 * 6
-        assert found.totals["saved_bytes"] == 4 * (4 * 3 * FLOAT + 4 * 2 * FLOAT + 4 * LONG + FLOAT)
+        told = values(found)
+        kept = 4 * 3 * FLOAT + 4 * 2 * FLOAT + 4 * LONG + FLOAT
+        assert told["autograd_nodes"] == told["validate.autograd_nodes"] == 6
+        assert told["saved_bytes"] == told["validate.saved_bytes"] == kept
+
+    def test_what_is_kept_by_the_step_is_less_than_the_peak_whatever_the_mode_and_the_number_of_batches(self):
+        """In a step of each mode the same is kept: no mode counts more steps than another."""
+        wide = {name: own_data(40, 64) for name in ("train_loader", "validate_loader", "test_loader")}
+
+        def build():
+            torch.manual_seed(0)
+            model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            return small_task(model=model, optimizer=optimizer, **wide)
+
+        training, evaluating = (values(counts(mode, build=build)) for mode in ("train", "eval"))
+        assert training["saved_bytes"] == evaluating["saved_bytes"] == evaluating["validate.saved_bytes"] > 0
+        assert training["validate.saved_bytes"] == training["test.saved_bytes"] == 0
+        for told in (training, evaluating):
+            assert told["saved_bytes"] < told["peak_live_bytes"]
 
     @pytest.mark.parametrize("keeps_graph", [False, True])
     def test_batches_and_outputs_of_other_shapes_are_counted_as_those_of_a_pair(self, keeps_graph):
@@ -181,7 +213,7 @@ class TestCounts:
 
         plain = counts(build=paired)
         found = counts(build=named, keeps_graph=keeps_graph)
-        assert found.totals == plain.totals
+        assert values(found) == values(plain)
         assert set(found.operators) == set(plain.operators)
 
     @pytest.mark.parametrize("keeps_graph", [False, True])
@@ -205,9 +237,9 @@ class TestCounts:
                 counts(build=partial(accumulating, together, momentum)) for momentum in (0.0, 0.9)
             )
             assert with_state.totals["optimizer_state_bytes"] == 8 * FLOAT
-            steps = with_state.steps["train"] / together
+            # One of so many steps is one of the optimizer too.
             return [
-                (with_state.totals[name] - without.totals[name]) / steps
+                round((values(with_state)[name] - values(without)[name]) * together)
                 for name in ("allocations", "allocated_bytes")
             ]
 
@@ -231,8 +263,8 @@ class TestCounts:
 
         found = counts(step=per_sample)
         assert found.steps == {"train": 2, "validate": 2, "test": 2}
-        assert found.totals["flops"] > counts().totals["flops"]
-        assert "saved_bytes" not in found.totals
+        assert values(found)["flops"] > values(counts())["flops"]
+        assert "saved_bytes" not in values(found)
 
     def test_a_functional_call_hides_nothing(self):
         def functional(task, inputs, targets, lap):
@@ -240,7 +272,7 @@ class TestCounts:
             lap("forward")
             return outputs, task.loss(outputs, targets)
 
-        assert counts(step=functional).totals["saved_bytes"] == counts().totals["saved_bytes"]
+        assert values(counts(step=functional))["saved_bytes"] == values(counts())["saved_bytes"]
 
     def test_hooks_of_the_users_own_stay_in_the_way_of_torch_func(self):
         def hooked(task, inputs, targets, lap):
@@ -307,8 +339,10 @@ class TestPlantedChanges:
     def test_an_operator_more_in_the_forward_pass(self):
         before, after = counts(), counts(model=Doubled(3, 2))
         assert calls(after, "train", "forward") == {"t": 2, "addmm": 2, "mul": 2}
-        assert after.totals["ops"] == before.totals["ops"] + 6 + 2  # forward in six steps, backward in two
-        assert after.totals["flops"] == before.totals["flops"]
+        before, after = values(before), values(after)
+        assert after["ops"] == before["ops"] + 1 + 1  # forward and backward
+        assert after["test.ops"] == before["test.ops"] + 1
+        assert after["flops"] == before["flops"]
 
     def test_a_validation_that_turns_autograd_on(self):
         def step(task, inputs, targets, lap):
@@ -316,9 +350,10 @@ class TestPlantedChanges:
                 return forward_and_loss(task, inputs, targets, lap)
 
         before, after = counts(), counts(step=step)
-        assert before.totals["autograd_nodes"] == 2 * 6
-        assert after.totals["autograd_nodes"] == 6 * 6
-        assert after.totals["saved_bytes"] > before.totals["saved_bytes"]
+        before, after = values(before), values(after)
+        assert before["validate.autograd_nodes"] == before["validate.saved_bytes"] == 0
+        assert after["validate.autograd_nodes"] == after["autograd_nodes"] == before["autograd_nodes"] == 6
+        assert after["validate.saved_bytes"] > 0
 
     def test_gradients_that_are_set_to_zero_and_not_to_none(self):
         def build():
@@ -330,18 +365,17 @@ class TestPlantedChanges:
         before, after = counts(), counts(build=build)
         assert calls(before, "train", "zero_grad") == {}
         assert calls(after, "train", "zero_grad") != {}
-        assert after.totals["ops"] > before.totals["ops"]
+        assert values(after)["ops"] > values(before)["ops"]
 
     def test_an_optimizer_that_keeps_one_mean_more(self):
         before, after = (counts(build=under("Adam", amsgrad=more)) for more in (False, True))
         assert after.totals["optimizer_state_bytes"] - before.totals["optimizer_state_bytes"] == 8 * FLOAT
         assert after.totals["peak_live_bytes"] > before.totals["peak_live_bytes"]
 
-    def test_a_validation_set_of_half_the_size(self):
+    def test_the_size_of_a_data_set_is_no_count_of_a_step(self):
         before, after = counts(), counts(validate_loader=batches(4, 4, seed=2))
-        assert after.steps["validate"] == before.steps["validate"] / 2
-        assert after.totals["flops"] == before.totals["flops"] - 2 * 4 * 3 * 2
-        assert after.totals["ops"] < before.totals["ops"]
+        assert after.steps == before.steps
+        assert values(after)["validate.flops"] == values(before)["validate.flops"]
 
     def test_activations_that_are_made_again_instead_of_kept(self):
         def build(again):
@@ -356,8 +390,8 @@ class TestPlantedChanges:
             return make
 
         before, after, once_more = (counts(build=build(again)) for again in (False, True, True))
-        assert after.totals["flops"] > before.totals["flops"]
-        assert after.totals == once_more.totals
+        assert values(after)["flops"] > values(before)["flops"]
+        assert values(after) == values(once_more)
 
 
 class TestCountingAndTraining:
@@ -404,20 +438,23 @@ class TestCountingAndTraining:
             counter.save(kept[1:])
             counter.save(task.model.weight)
             counter.step(1, torch.ones(()))
-        assert counter.saved_bytes == 2 * 4 * FLOAT
+        assert counter.saved_bytes == {"train": 2 * 4 * FLOAT}
 
     def test_memory_that_is_given_back_and_used_again_counts_again(self):
         task = small_task()
         counter = Counter(task, Operators())
+        counter.save(torch.ones(4))  # in no stage
+        counter.begin("train")
         for _ in range(50):
             counter.save(torch.ones(4))
-        assert counter.saved_bytes == 50 * 4 * FLOAT
+        assert counter.saved_bytes == {"train": 50 * 4 * FLOAT}
 
     def test_what_is_saved_of_a_sparse_tensor_is_its_indices_and_values(self):
         task = small_task()
         counter = Counter(task, Operators())
+        counter.begin("test")
         counter.save(torch.eye(3).to_sparse())
-        assert counter.saved_bytes == 2 * 3 * LONG + 3 * FLOAT
+        assert counter.saved_bytes == {"test": 2 * 3 * LONG + 3 * FLOAT}
 
 
 class TestGraph:
@@ -562,7 +599,7 @@ class TestCompilation:
     def test_operators_are_counted_as_those_of_the_code(self, dynamo, mode):
         found, plain = counts(mode, build=compiling(Doubled)), counts(mode, model=Doubled(3, 2))
         assert found.operators == plain.operators
-        assert found.totals["flops"] == plain.totals["flops"] > 0
+        assert values(found)["flops"] == values(plain)["flops"] > 0
 
 
 @pytest.mark.cuda
@@ -578,5 +615,5 @@ def test_two_counts_on_a_card_are_equal(mode):
     case = Case("fake", {**CASE.axes, "mode": mode, "device": "cuda:0"})
     count(build, case)  # the libraries take their workspaces in the first
     first, second = (count(build, case) for _ in range(2))
-    assert first.totals == second.totals
+    assert (first.totals, first.per_step) == (second.totals, second.per_step)
     assert first.operators == second.operators

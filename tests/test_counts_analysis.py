@@ -10,7 +10,7 @@ from fakes import CASE, counts, measurement, operator_count, stage
 from bench.analysis.counts import count_values, family, main_stage, rates, step_work
 from bench.analysis.launch import analysed
 from bench.case import Case
-from bench.measurement import COUNTED, METRICS, Peak
+from bench.measurement import COUNTED, METRICS, OF_NO_STEP, Peak
 
 EVALUATION = Case("fake", {"device": "cpu", "batch_size": 4, "mode": "no_grad"})
 
@@ -108,11 +108,17 @@ class TestTheWorkOfAStep:
 
 
 class TestTheMetricsOfCounts:
-    def test_are_the_totals_and_what_a_step_does(self):
+    def test_are_those_of_a_step_of_each_stage_and_what_is_of_no_step(self):
         assert count_values(counts()) == {
-            "count.ops": 6,
-            "count.flops": 150,
-            "count.saved_bytes": 4864,
+            "count.ops": 2,  # four over two steps
+            "count.flops": 50,
+            "count.saved_bytes": 2432,
+            "count.validate.ops": 0,
+            "count.validate.flops": 0,
+            "count.validate.saved_bytes": 0,
+            "count.test.ops": 1,
+            "count.test.flops": 50,
+            "count.test.saved_bytes": 0,
             "count.peak_live_bytes": 184_320,
             "compute.step_flops": 50,
             "compute.intensity": 1.25,  # 50 FLOPs over 40 bytes
@@ -125,7 +131,7 @@ class TestTheMetricsOfCounts:
     def test_say_how_many_operators_the_optimizer_dispatched(self):
         own = operator_count("aten.add", stage="train", phase="optimizer", calls=7)
         elsewhere = operator_count("aten.add", stage="validate", phase="optimizer", calls=9)
-        assert count_values(counts(operators=(own, own, elsewhere)))["count.optimizer_ops"] == 14
+        assert count_values(counts(operators=(own, own, elsewhere)))["count.optimizer_ops"] == 7
 
     def test_are_all_known_metrics(self):
         assert set(count_values(counts())) <= set(METRICS)
@@ -135,9 +141,36 @@ class TestTheMetricsOfCounts:
         assert found["compute.step_flops"] == 50
         assert "compute.intensity" not in found
 
-    def test_are_the_totals_alone_where_no_operator_was_seen(self):
-        assert count_values(counts(totals={"ops": 0}, operators=())) == {"count.ops": 0}
-        assert count_values(counts(totals={}, operators=())) == {}
+    def test_of_an_evaluation_are_those_of_the_last_stage_and_of_the_other_under_its_name(self):
+        both = tuple(
+            operator_count(stage=name, calls=calls) for name, calls in (("test", 6), ("validate", 4))
+        )
+        kept = {"validate": {"saved_bytes": 7}, "test": {"saved_bytes": 8.5}}
+        found = count_values(
+            counts(steps={"validate": 2, "test": 2}, operators=both, per_step=kept, totals={})
+        )
+        assert (found["count.ops"], found["count.saved_bytes"]) == (3, 8.5)
+        assert (found["count.validate.ops"], found["count.validate.saved_bytes"]) == (2, 7)
+        assert not any(name.startswith(("count.test.", "count.train.")) for name in found)
+
+    def test_are_what_is_of_no_step_where_nothing_was_counted(self):
+        assert count_values(counts(steps={}, totals={"graphs": 2}, operators=())) == {"count.graphs": 2}
+
+    def test_of_an_earlier_version_are_only_what_can_be_told_by_the_step(self):
+        """It added up all that it saw, and went through whole evaluations."""
+        older = counts(totals={"ops": 6, "saved_bytes": 4864, "peak_live_bytes": 7}, per_step={})
+        found = count_values(older)
+        assert {name for name in found if name.startswith("count.")} == {
+            "count.ops",
+            "count.flops",
+            "count.peak_live_bytes",
+        }
+        assert found["count.ops"] == 2
+
+    def test_every_one_is_said_in_the_unit_of_a_step_or_is_of_none(self):
+        for name, one in METRICS.items():
+            if name.startswith("count."):
+                assert one.unit.endswith("/step") is (name.removeprefix("count.") not in OF_NO_STEP), name
 
 
 class TestRates:

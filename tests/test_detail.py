@@ -63,6 +63,7 @@ all_counts = st.builds(
     steps=names,
     totals=names,
     operators=st.lists(operator_counts, max_size=3).map(tuple),
+    per_step=st.dictionaries(texts, st.dictionaries(texts, st.floats(0, 1e9), max_size=2), max_size=2),
     unknown=st.lists(texts, max_size=2).map(tuple),
     timeline=st.none() | timelines(),
     graph=st.none() | graphs(),
@@ -162,7 +163,7 @@ class TestWrongTypes:
             for f in dataclasses.fields(record)
             if f.default is f.default_factory is dataclasses.MISSING
         ]
-        for name in set(needed) - {"device"}:
+        for name in set(needed) - {"device", "per_step"}:
             whole = dataclasses.asdict(record)
             del whole[name]
             with pytest.raises(WRONG):

@@ -29,7 +29,11 @@ def trace(*events: dict) -> list[dict]:
 
 
 def test_all_stretches_count_but_those_of_the_first_train_step_and_outside_the_loop():
-    assert counted_stretches(trace(), MARKS) == [(10.5, 15.5), (15.5, 20.5), (30.5, 40.5)]
+    assert counted_stretches(trace(), MARKS) == [
+        (10.5, 15.5, "train"),
+        (15.5, 20.5, "train"),
+        (30.5, 40.5, "validate"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -39,13 +43,18 @@ def test_a_launch_counts_where_the_host_asks_for_it(name):
     calls = [
         event(name, ts, "cuda_driver" if name.startswith("cu") else "cuda_runtime") for ts in (5, 12, 25, 39)
     ]
-    assert device_counts(trace(*calls), MARKS)["kernel_launches"] == 2
+    found = device_counts(trace(*calls), MARKS)
+    assert {stage: totals["kernel_launches"] for stage, totals in found.items()} == {
+        "train": 1,
+        "validate": 1,
+    }
 
 
 @pytest.mark.parametrize("name", ["cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize"])
 def test_a_wait_of_the_host_counts(name):
     found = device_counts(trace(event(name, 12, "cuda_runtime"), event(name, 0.2, "cuda_runtime")), MARKS)
-    assert found == {"kernel_launches": 0, "synchronizations": 1, "copies": 0, "copied_bytes": 0}
+    assert found["train"] == {"kernel_launches": 0, "synchronizations": 1, "copies": 0, "copied_bytes": 0}
+    assert set(found["validate"].values()) == {0}
 
 
 def test_a_copy_counts_by_its_call_however_late_the_device_made_it():
@@ -57,15 +66,22 @@ def test_a_copy_counts_by_its_call_however_late_the_device_made_it():
         event("cudaMemcpyAsync", 39, "cuda_runtime", correlation=9),
         event("Memcpy DtoH (Device -> Pageable)", 39, "gpu_memcpy", correlation=9, bytes=4),
     ]
+    nothing = {"kernel_launches": 0, "synchronizations": 0}
     assert device_counts(trace(*copies), MARKS) == {
-        "kernel_launches": 0,
-        "synchronizations": 0,
-        "copies": 2,
-        "copied_bytes": 104,
-        "copies.host_to_device": 1,
-        "copied_bytes.host_to_device": 100,
-        "copies.device_to_host": 1,
-        "copied_bytes.device_to_host": 4,
+        "train": {
+            **nothing,
+            "copies": 1,
+            "copied_bytes": 100,
+            "copies.host_to_device": 1,
+            "copied_bytes.host_to_device": 100,
+        },
+        "validate": {
+            **nothing,
+            "copies": 1,
+            "copied_bytes": 4,
+            "copies.device_to_host": 1,
+            "copied_bytes.device_to_host": 4,
+        },
     }
 
 
@@ -75,4 +91,5 @@ def test_what_the_loop_did_not_ask_for_counts_nothing():
         event("aten::mm", 13, "cpu_op"),
         event("gemm", 14, "kernel"),
     ]
-    assert set(device_counts(trace(*other), MARKS).values()) == {0}
+    found = device_counts(trace(*other), MARKS)
+    assert {count for totals in found.values() for count in totals.values()} == {0}

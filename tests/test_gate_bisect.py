@@ -131,3 +131,10 @@ class TestTheJudge:
         ]
         assert slowest(rows) == rows[1]
         assert slowest([dataclasses.replace(rows[0], verdict="equivalent")]) is None
+
+    def test_another_metric_is_followed_where_it_was_asked_for(self):
+        rows = [row(ratio=1.2, metric="memory.peak_rss")]
+        assert slowest(rows) is None
+        assert slowest(rows, ["memory.*"]) == rows[0]
+        asked = halfway(rows[0], Asked(standards={"time": 0.01, "memory": 0.05}))
+        assert asked.standards == {"time": 0.01, "memory": pytest.approx(0.1)}

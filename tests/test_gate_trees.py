@@ -202,6 +202,11 @@ class TestWhereWorkLeft:
         commit(home, "more")
         assert Repository(home).merge_base() == git(home, "rev-parse", "master")
 
+    def test_without_a_commit_there_is_none(self, tmp_path):
+        git(tmp_path, "init", "-q")
+        with pytest.raises(UsageError, match=r"the repository .* has no commit yet; make one: git commit"):
+            Repository(tmp_path).merge_base()
+
     def test_without_a_main_branch_a_side_is_to_be_named(self, home):
         git(home, "branch", "-m", "trunk")
         with pytest.raises(UsageError, match=r"there is no main branch \(origin/HEAD, .*\); name a side"):
@@ -321,8 +326,100 @@ class TestCheckedOut:
         assert left(tmp_path) == []
         assert len(git(home, "worktree", "list").splitlines()) == 1
 
+    @pytest.fixture
+    def with_library(self, home, tmp_path, monkeypatch):
+        """A repository with a submodule."""
+        for name, text in (("COUNT", "1"), ("KEY_0", "protocol.file.allow"), ("VALUE_0", "always")):
+            monkeypatch.setenv(f"GIT_CONFIG_{name}", text)
+        library = tmp_path / "library"
+        library.mkdir()
+        git(library, "init", "-q", "-b", "main")
+        commit(library, "a library")
+        git(home, "submodule", "--quiet", "add", str(library), "lib (old) one")
+        git(home, "commit", "-qm", "with a library")
+        return home
+
+    def test_a_submodule_of_any_name_comes_with_it(self, with_library):
+        with Repository(with_library).checked_out("HEAD") as tree:
+            assert (tree.root / "lib (old) one" / "code.py").read_text() == "a library"
+
+    def test_a_submodule_that_the_user_does_not_have_is_left_alone(self, with_library, tmp_path):
+        """To fetch it would write to the configuration that all worktrees share."""
+        git(tmp_path, "clone", "-q", str(with_library), "clone")
+        shutil.rmtree(tmp_path / "library")  # nor could it be fetched
+        before = (tmp_path / "clone/.git/config").read_bytes()
+        with Repository(tmp_path / "clone").checked_out("HEAD") as tree:
+            assert list((tree.root / "lib (old) one").iterdir()) == []
+        assert (tmp_path / "clone/.git/config").read_bytes() == before
+
+    def test_a_hook_of_the_users_that_fails_does_not_stop_it(self, home):
+        hook = home / ".git/hooks/post-checkout"
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text("#!/bin/sh\nexit 1\n")
+        hook.chmod(0o755)
+        with Repository(home).checked_out("HEAD~1") as tree:
+            assert (tree.root / "code.py").read_text() == "first"
+
+    def test_from_within_a_hook_it_is_the_same(self, home, tmp_path, monkeypatch):
+        (home / "code.py").write_text("changed")
+        monkeypatch.setenv("GIT_DIR", ".git")
+        monkeypatch.setenv("GIT_INDEX_FILE", str(home / ".git/next-index-1.lock"))
+        monkeypatch.chdir(home / "sub")
+        assert Repository().own().commit.endswith("+")
+        with Repository().checked_out("HEAD") as tree:
+            assert (tree.root / "sub/more.py").read_text() == "second"
+
+    def test_a_worktree_of_the_users_has_its_own(self, home, tmp_path):
+        git(home, "worktree", "add", "-q", "-b", "other", str(tmp_path / "their worktree"), "HEAD~1")
+        place = (tmp_path / "their worktree").resolve()
+        commit(place, "third")
+        own = Repository(place)
+        assert (own.top, own.own().commit) == (place, git(place, "rev-parse", "HEAD")[:9])
+        with own.checked_out("main") as tree:
+            assert (tree.root / "code.py").read_text() == "first"
+        assert len(git(home, "worktree", "list").splitlines()) == 2
+
+    def test_a_worktree_of_the_users_that_is_not_there_now_is_not_forgotten(self, home, tmp_path):
+        git(home, "worktree", "add", "-q", "--detach", str(tmp_path / "on a stick"))
+        (tmp_path / "on a stick").rename(tmp_path / "unplugged")
+        with Repository(home).checked_out("HEAD"):
+            pass
+        (tmp_path / "unplugged").rename(tmp_path / "on a stick")
+        assert git(tmp_path / "on a stick", "rev-parse", "HEAD") == git(home, "rev-parse", "HEAD")
+
+    def test_what_a_sparse_checkout_leaves_out_is_left_out_there_too(self, home):
+        git(home, "sparse-checkout", "set", "--no-cone", "/code.py")
+        with Repository(home).checked_out("HEAD") as tree:
+            assert sorted(path.name for path in tree.root.iterdir()) == [".git", "code.py"]
+
+    @pytest.mark.parametrize("name", ["a space", "ünïcode ", "two\nlines"])
+    def test_the_repository_may_be_called_anything(self, tmp_path, name):
+        place = tmp_path / name
+        place.mkdir()
+        git(place, "init", "-q", "-b", "main")
+        commit(place, "first")
+        with Repository(place).checked_out("HEAD") as tree:
+            assert (tree.home, (tree.root / "code.py").read_text()) == (place.resolve(), "first")
+
+    def test_a_pointer_of_git_lfs_is_no_file_that_the_user_has_whole(self, home, tmp_path):
+        (home / ".gitattributes").write_text("*.bin filter=lfs\n")
+        commit(home, "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 7\n", "data/weights.bin")
+        with Repository(home).checked_out("HEAD"):
+            pass  # the user has no more than that
+        (home / "data/weights.bin").write_text("weights")
+        with pytest.raises(
+            UsageError, match=r"data/weights.bin is a pointer of git-lfs there, .* git lfs fetch origin HEAD"
+        ):
+            Repository(home).checked_out("HEAD").__enter__()
+        assert left(tmp_path) == []
+
 
 class TestBuilding:
+    def test_it_runs_in_its_own_repository_though_a_hook_started_us(self, home, tmp_path, monkeypatch):
+        monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
+        build("git rev-parse --show-toplevel > where", Tree(home, home))
+        assert (home / "where").read_text() == f"{home}\n"
+
     def test_the_command_runs_in_the_tree(self, tmp_path):
         build("pwd > where && echo built", Tree(tmp_path, tmp_path))
         assert Path((tmp_path / "where").read_text().strip()).samefile(tmp_path)

@@ -33,10 +33,25 @@ class TestOneSide:
             ("set:scheduler=none", {"axes": {"scheduler": None}}),
             ("set:compile=true", {"axes": {"compile": True}}),
             ("set:model=a=b", {"axes": {"model": "a=b"}}),
+            ("set:batch-size=8", {"axes": {"batch-size": 8}}),
+            ("set:arg:-b=8", {"axes": {"arg:-b": 8}}),
+            ("set:arg:model.width=8", {"axes": {"arg:model.width": 8}}),
+            ("set:env:WORKERS=2", {"axes": {"env:WORKERS": 2}}),
         ],
     )
     def test_is_what_its_kind_says_and_keeps_its_text(self, text, parts):
         assert parse(text) == Version(text, **parts)
+
+    def test_an_axis_is_called_in_a_table_as_a_run_calls_it(self):
+        columns = [
+            parse(f"set:{name}=8").columns
+            for name in ("batch-size", "arg:-b", "arg:model.width", "env:WORKERS")
+        ]
+        assert columns == [{"batch_size": 8}, {"b": 8}, {"model_width": 8}, {"WORKERS": 8}]
+
+    def test_a_value_is_checked_however_its_axis_is_spelled(self):
+        with pytest.raises(UsageError, match="batch_size must be a whole number"):
+            parse("set:batch-size=0")
 
     @pytest.mark.parametrize(
         "text", ["suites", "suites/mine.py", "./worktree", "refs.py", "a=b.py", "env.py", "set"]

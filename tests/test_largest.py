@@ -25,7 +25,7 @@ from bench.runner import Plan, describe, probe
 SUITES = Path(__file__).parent / "suites"
 HUNGRY, SMALL = str(SUITES / "hungry.py"), str(SUITES / "small.py")
 MIB = 2**20
-ROOM = 600 * MIB  # the pinned allocator asks for 256 MiB in advance
+ROOM = 600 * MIB
 ONCE = ("--launches", "1", "--repeats", "0", "--no-profile", "--threads", "1")
 
 CASE = Case("story", {"device": "cpu", "batch_size": MAX, "width": 1})
@@ -151,6 +151,15 @@ class TestRealLaunches:
         assert {one.failure for one in found.failing} == {"out_of_memory"}
         assert found.tries[0].data == 100
         assert found.tries[0].memory > 16 * 16 * MIB
+        assert all(one.memory <= ROOM for one in found.fitting)
+
+    def test_a_limit_means_the_memory_of_the_table_and_not_what_is_asked_for_in_advance(self, workers):
+        """The pinned allocator asks for 256 MiB in advance; 16 MiB a sample are five in 100 MiB."""
+        found = self.searched(workers, "takes memory", 100 * MIB)
+        assert 2 <= found.batch_size <= 6
+        assert all(one.memory <= 100 * MIB for one in found.fitting)
+        assert {one.failure for one in found.failing} == {"out_of_memory"}
+        assert any("where it may take 100 MiB" in one.message for one in found.failing)
 
     def test_all_of_the_data_of_an_evaluation_fit(self, workers):
         found = self.searched(workers, "nothing", mode="no_grad")

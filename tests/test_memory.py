@@ -31,7 +31,13 @@ def traced(build=small_task, mode="train", device=CPU, **options):
 
 
 def totals(*arguments, **options):
-    return traced(*arguments, **options)[0].found().totals
+    return added_up(traced(*arguments, **options)[0].found())
+
+
+def added_up(found):
+    """The sums over the steps of all stages, and what is of no step."""
+    names = ("allocations", "allocated_bytes")
+    return {name: sum(of[name] for of in found.by_stage.values()) for name in names} | dict(found.totals)
 
 
 def reported(trace, device="cpu"):
@@ -87,7 +93,7 @@ class TestTotals:
     def test_the_first_step_of_training_and_what_was_before_it_do_not_count(self):
         trace, _ = traced(adam)
         everything = [size for size, _ in reported(trace) if size > 0]
-        found = trace.found().totals
+        found = added_up(trace.found())
         assert 0 < found["allocations"] < len(everything)
         assert 0 < found["allocated_bytes"] < sum(everything)
 
@@ -105,9 +111,11 @@ class TestTotals:
                 task = adam()
                 trace.watch(task)
                 fit(windowed(task, steps, 1, 1), 1, observer=trace)
-            return trace.found().totals["allocations"]
+            return trace.found().by_stage["train"]["allocations"], trace.counted_steps
 
-        assert allocations(3) - allocations(2) == allocations(4) - allocations(3) > 0
+        (two, _), (three, steps), (four, _) = map(allocations, (2, 3, 4))
+        assert three - two == four - three > 0
+        assert steps == {"train": 2, "validate": 1, "test": 1}
 
     def test_memory_from_before_the_trace_is_no_part_of_it(self):
         kept = [torch.ones(1000)]
@@ -122,7 +130,7 @@ class TestTotals:
         with MemoryTrace(CPU) as trace:
             pass
         found = trace.found()
-        assert found.totals == {"allocations": 0, "allocated_bytes": 0, "peak_live_bytes": 0}
+        assert (found.by_stage, found.totals) == ({}, {"peak_live_bytes": 0})
         assert found.timeline is None
 
     def test_a_task_that_cannot_be_built_leaves_the_profiler_free(self):
@@ -148,7 +156,7 @@ class TestTotals:
             return make
 
         lazy, plain = traced(build(nn.LazyLinear, 2))[0].found(), traced(build(nn.Linear, 3, 2))[0].found()
-        assert lazy.totals["allocations"] == plain.totals["allocations"]
+        assert lazy.by_stage == plain.by_stage
         assert lazy.timeline.bytes["parameters"] == plain.timeline.bytes["parameters"]
 
     def test_sparse_gradients_are_found(self):

@@ -191,6 +191,40 @@ class TestAnnotations:
         else:
             assert "more rows" not in warnings[-1]
 
+    def test_what_is_not_decided_and_need_not_be_is_one_notice(self):
+        rows = [
+            row("inconclusive", "epoch.time", smallest=0.021),
+            row("inconclusive", smallest=0.034),
+            row("inconclusive", case=OTHER, smallest=0.012),
+            row(name="epoch.time", case=OTHER),
+        ]
+        (line,) = annotations(page(*rows, allow_inconclusive=True))
+        assert line == (
+            "::notice title=not decided::3 inconclusive, which sets no exit code (epoch.time, train.step_time); "
+            "in each of them a rise from 3.4 %25 on would have been seen"
+        )
+
+    def test_what_was_not_measured_is_a_warning_whatever_is_allowed(self):
+        (line,) = annotations(page(gone(), row(case=OTHER), allow_inconclusive=True))
+        assert line.startswith("::warning title=train.step_time not measured::")
+
+    def test_where_nothing_at_all_was_decided_that_is_a_warning_although_it_is_allowed(self):
+        made = page(row("inconclusive", undecided_gates=False))
+        (line,) = annotations(made)
+        assert line.startswith("::warning title=train.step_time inconclusive::")
+
+    def test_between_runs_of_different_times_an_open_time_that_sets_no_exit_code_is_a_notice(self):
+        made = page(row("inconclusive", undecided_gates=False), row(case=OTHER))
+        (line,) = annotations(made)
+        assert line.startswith("::notice title=not decided::1 inconclusive, which sets no exit code")
+
+    def test_a_row_is_marked_where_its_suite_is(self):
+        places = {"s": ("benchmarks/mine, 50%.py", 12), "other": ("o.py", 1)}
+        (line,) = annotations(page(row("regressed"), places=places))
+        assert line.startswith(
+            "::error file=benchmarks/mine%2C 50%25.py,line=12,title=train.step_time regressed::"
+        )
+
     def test_percent_line_ends_and_in_titles_colons_and_commas_are_escaped(self):
         assert annotation("error", "50%: a, b", "50%: a, b") == "::error title=50%25%3A a%2C b::50%25: a, b"
         assert annotation("error", "a\nb", "%0A\r\n") == "::error title=a b::%250A%0D%0A"
@@ -201,7 +235,7 @@ class TestAnnotations:
             assert all(letter.isprintable() for letter in line)
             order, _, message = line[2:].partition("::")
             level, _, title = order.partition(" title=")
-            assert level in ("error", "warning")
+            assert level in ("error", "warning", "notice")
             assert "," not in title
             assert ":" not in title
             assert re.search("%(?!25|0A|0D|3A|2C)", order + message) is None

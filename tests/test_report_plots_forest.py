@@ -63,7 +63,7 @@ def test_a_row_says_its_case_its_metric_its_change_and_its_verdict(said):
     assert "batch 128: train.throughput" in there
     assert "+3.1 % (+1.0 to +5.2 %), regressed" in there
     assert "-3.0 % (-4.9 to -0.99 %), regressed (warn)" in there
-    assert "+12 operators, improved" in there
+    assert "+12 operators a step, improved" in there
     assert "change in the direction in which more is worse [%]" in there
     assert any("Every case: s, device=cpu." in text for text in there)
 

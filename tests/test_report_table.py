@@ -263,8 +263,8 @@ class TestCountsAlone:
 
     def test_what_was_counted_is_shown_where_nothing_was_timed(self):
         text = shown(self.COUNTED)
-        assert cells(text, "operators") == ["6"]
-        assert cells(text, "FLOPs") == ["FLOP", "150"]
+        assert cells(text, "operators") == ["a step", "2"]
+        assert cells(text, "FLOPs") == ["FLOP/step", "50.0"]
         assert cells(text, "tensors") == ["KiB", "180"]
 
     def test_beside_times_it_is_left_to_those_who_ask(self):

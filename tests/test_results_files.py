@@ -643,7 +643,7 @@ class TestUnits:
             ("epoch.time", "ms", "s"),
             ("train.phase.mine", "furlong", "s"),
             ("memory.peak_rss", "MiB", "B"),
-            ("count.ops", "k", "1"),
+            ("count.ops", "k", "1/step"),
         ],
     )
     def test_a_metric_in_another_unit_than_its_own_is_refused(self, place, name, found, wanted):

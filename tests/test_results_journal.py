@@ -6,10 +6,11 @@ import json
 import os
 
 import pytest
-from fakes import CASE, failure, fill, guards, measurement, stage
+from fakes import CASE, counts, failure, fill, guards, measurement, stage
 
 from bench.case import Case
 from bench.errors import ResultsError
+from bench.measurement import COUNTED
 from bench.results.journal import READABLE, SCHEMA, Journal, read_journal
 
 RECORDS = (
@@ -252,8 +253,20 @@ class TestRead:
         assert read == measurement(round=1, stages=(stage(),))
         assert (read.guards, read.telemetry) == ({}, {})
 
+    def test_counts_of_an_earlier_version_are_read_with_a_note_that_they_were_added_up(self, path):
+        record = measurement(kind=COUNTED, stages=(), counts=counts())
+        data = record.to_json()
+        del data["counts"]["per_step"]
+        path.write_bytes(json.dumps({"schema": 2, "measurement": data}).encode() + b"\n")
+        read = read_journal(path)
+        assert read.measurements[0].counts.per_step == {}
+        (note,) = read.notes
+        assert note.startswith(f"{path}: an earlier version added counts up over all steps")
+        path.write_bytes(line_of(record) + b"\n")
+        assert read_journal(path).notes == []
+
     def test_what_was_begun_by_the_first_version_goes_on_in_this_one(self, path):
-        path.write_bytes(line_of(RECORDS[0]).replace(b'"schema": 2', b'"schema": 1') + b"\n")
+        path.write_bytes(line_of(RECORDS[0]).replace(f'"schema": {SCHEMA}'.encode(), b'"schema": 1') + b"\n")
         journal = Journal(path)
         journal.append(RECORDS[2])
         journal.close()

@@ -212,9 +212,24 @@ class TestATable:
     @pytest.mark.parametrize("value", ["", "nan", "inf", "-inf"])
     def test_what_is_no_number_is_no_value(self, here, value):
         Path("mine.csv").write_text(
-            f"suite,case,metric,unit,value\ns,s,epoch.time,s,{value}\ns,s,count.ops,1,3\n"
+            f"suite,case,metric,unit,value\ns,s,epoch.time,s,{value}\ns,s,count.ops,1/step,3\n"
         )
         assert cases(read_side("mine.csv")) == {"s": {"count.ops": 3}}
+
+    @pytest.mark.parametrize(
+        ("metric", "unit"), [("count.saved_bytes", "B"), ("count.ops", "1"), ("count.flops", "FLOP")]
+    )
+    def test_a_count_over_several_steps_is_withheld_and_says_why(self, here, metric, unit):
+        """Its unit tells it from one of a step, with which it must not be compared."""
+        Path("old.csv").write_text(
+            f"suite,case,metric,unit,value\ns,s,{metric},{unit},3\ns,s,count.parameter_bytes,B,8\n"
+        )
+        found = read_side("old.csv").cases["s"]
+        assert set(found.observed) == {"count.parameter_bytes"}
+        assert found.withheld[metric].startswith(
+            "old.csv is of an earlier version, which added counts up over"
+        )
+        assert "bench baseline save" in found.withheld[metric]
 
     def test_a_case_of_which_the_device_is_not_told_ran_on_the_usual_one(self, here):
         Path("mine.csv").write_text("suite,case,metric,unit,value\ns,s,epoch.time,s,1\n")

@@ -70,9 +70,15 @@ class TestTheSummary:
     def test_has_every_count_once_and_without_an_interval(self, tables):
         found = rows(tables, "count.")
         assert found["value"].to_dict() == {
-            "count.ops": 6,
-            "count.flops": 150,
-            "count.saved_bytes": 4864,
+            "count.ops": 2,
+            "count.flops": 50,
+            "count.saved_bytes": 2432,
+            "count.validate.ops": 0,
+            "count.validate.flops": 0,
+            "count.validate.saved_bytes": 0,
+            "count.test.ops": 1,
+            "count.test.flops": 50,
+            "count.test.saved_bytes": 0,
             "count.peak_live_bytes": 184_320,
         }
         assert set(found["launches"]) == {1}

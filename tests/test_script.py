@@ -10,6 +10,7 @@ from bench.cli import exit_code
 from bench.errors import UsageError
 from bench.runner import describe_script
 from bench.script import Script, script
+from bench.suite import column
 
 
 @pytest.fixture
@@ -117,6 +118,38 @@ class TestBadInput:
         assert words in said
         assert len(said.splitlines()) == 1
 
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["set:env:OMP_NUM_THREADS=1"], "set:env:OMP_NUM_THREADS: OMP_NUM_THREADS is read when"),
+            (["set:a b=1"], "'a b' is no name of an axis"),
+        ],
+    )
+    def test_a_side_says_what_is_wrong_too(self, arguments, words, train, capfd):
+        assert exit_code(["ab", *arguments, "--script", "train.py"]) == 2
+        said = capfd.readouterr().err
+        assert words in said
+        assert len(said.splitlines()) == 1
+
     def test_what_is_behind_the_dashes_is_the_scripts_alone(self, train, capfd):
         assert exit_code(["run", "--script", "train.py", "--dry-run", "--json", "--", "--script", "-k"]) == 0
         assert json.loads(capfd.readouterr().out)["cases"] == ["train/device=cpu"]
+
+
+class TestSpelling:
+    """An option is called alike wherever a command names it."""
+
+    def test_a_side_names_an_option_as_an_axis_does(self, train):
+        plain = script(train, [], [])
+        for name, given in (
+            ("batch-size", "--batch-size=8"),
+            ("batch_size", "--batch_size=8"),
+            ("arg:-b", "-b=8"),
+            ("arg:model.width", "model.width=8"),
+        ):
+            (case,) = plain.expand({column(name): [8]}).cases
+            assert plain.with_axes([name]).command(case) == [given]
+
+    def test_what_an_axis_named_before_a_side_goes_on_being_called_so(self, train):
+        its = script(train, [], ["arg:-b", "env:WORKERS"]).with_axes(["b", "WORKERS"])
+        assert its.names == {"b": "arg:-b", "WORKERS": "env:WORKERS"}

@@ -37,6 +37,10 @@ ALL = [ADAM, ADAMW, CUDA, EVAL, PLAIN]
         ("learning_rate=0.001", [PLAIN]),
         ("learning_rate=1e-3", [PLAIN]),
         ("size=64", []),
+        # an axis as --axis may have spelled it
+        ("batch-size=64", [ADAM, ADAMW, EVAL]),
+        ("arg:--batch-size=64 and not mode=eval", [ADAM, ADAMW]),
+        ("env:amp=true", [PLAIN]),
         ("epochs=5", []),
         # not, and, or bind in this order
         ("not adam", [EVAL, PLAIN]),

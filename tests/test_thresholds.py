@@ -500,3 +500,19 @@ class TestQuality:
     )
     def test_what_has_one_is_not_turned_over(self, refused, text, message):
         assert refused(f"[[rule]]\n{text}") == message
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("vision/*batch-size=256*", "vision/*batch_size=256*"),
+        ("*/arg:-b=2/*", "*/b=2/*"),
+        ("*/env:WORKERS=2", "*/WORKERS=2"),
+        ("*/loss=cross-entropy/*", "*/loss=cross-entropy/*"),
+        ("*[a-c]=1*", "*[a-c]=1*"),
+        ("*cross-entropy*", "*cross-entropy*"),
+    ],
+)
+def test_an_axis_in_the_pattern_of_a_case_may_be_spelled_as_axis_gave_it(read, written, meant):
+    (rule,) = read(f'[[rule]]\ncase = "{written}"\npolicy = "warn"')
+    assert rule.case == meant

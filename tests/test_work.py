@@ -61,8 +61,7 @@ class TestSpoiling:
             ),
             (
                 {"validate": (1, 64, 0)},
-                {"epoch.time", "validate.throughput", "count.ops", "compute.step_flops", "quality.validate_loss",
-                 "energy.per_sample"},
+                {"epoch.time", "validate.throughput", "quality.validate_loss", "energy.per_sample"},
             ),
             ({"test": (2, 128, 1)}, {"epoch.time", "test.throughput", "energy.per_sample"}),
         ],
@@ -106,9 +105,16 @@ class TestDifferences:
 
     def test_counts_of_training_are_not_held_against_those_of_an_evaluation(self):
         evaluated = {name: seen for name, seen in SIDE.items() if not name.startswith("work.train")}
-        assert Work(SIDE, evaluated).window_differs
+        assert Work(SIDE, evaluated).counted_unlike("count.ops")
         assert Work(SIDE, evaluated).needs_samples("count.ops")
-        assert not Work({}, SIDE).window_differs  # which counts no work
+        assert not Work({}, SIDE).counted_unlike("count.ops")  # which counts no work
+
+    def test_counts_are_of_full_steps_of_their_stage(self):
+        both = between(validate=(4, 64, 0))  # in steps of another size
+        assert both.counted_unlike("count.validate.ops")
+        assert both.counted_unlike("count.peak_live_bytes")
+        assert not both.counted_unlike("count.ops")
+        assert not both.counted_unlike("count.test.ops")
 
     def test_without_training_evaluations_are_compared_by_the_sample(self):
         first, second = work(test=(2, 128)), work(test=(4, 128))

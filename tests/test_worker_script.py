@@ -12,6 +12,7 @@ import pytest
 
 import bench
 from bench import runner
+from bench.analysis.counts import count_values
 from bench.analysis.stopping import StopRule
 from bench.case import Apart, Case, Schedule
 from bench.cli import exit_code
@@ -124,9 +125,12 @@ class TestLaunches:
             assert counts.samples.keys() == counts.steps.keys()
             # Of a batch of 4: products of 3x4 and 4x2 forward; backward both again for weights, one for inputs.
             forward = 2 * 4 * (3 * 4 + 4 * 2)
-            assert counts.totals["flops"] == 2 * (2 * forward + 2 * 4 * 4 * 2) + 2 * forward
+            told = count_values(counts)
+            assert told["count.flops"] == 2 * forward + 2 * 4 * 4 * 2
+            assert told["count.validate.flops"] == forward
             assert counts.totals["parameter_bytes"] == 4 * (3 * 4 + 4 + 4 * 2 + 2)
-            assert counts.totals["autograd_nodes"] == 2 * len(counts.graph.nodes)
+            assert told["count.autograd_nodes"] == len(counts.graph.nodes)
+            assert told["count.validate.saved_bytes"] == 0 < told["count.saved_bytes"]
             assert any(node.saved for node in counts.graph.nodes)
             assert "peak_live_bytes" not in counts.totals
 

@@ -86,7 +86,7 @@ def plan(case: str, base: CaseSide, candidate: CaseSide, asked: Asked, intended:
     meant = [one for one in work.differences if one not in unsaid]
     stages = {one.stage for one in unsaid}
     made, left_out = Plan(), []
-    wanted = [name for name in base.observed if is_wanted(name, case, base, asked)]
+    wanted = [name for name in {**base.observed, **base.withheld} if is_wanted(name, case, base, asked)]
     instead = work.by_the_sample if meant and not asked.metrics else ()
     wanted += [name for name in instead if name in base.observed and name not in wanted]
     told = {one.metric for one in unsaid}
@@ -95,7 +95,9 @@ def plan(case: str, base: CaseSide, candidate: CaseSide, asked: Asked, intended:
     for name in wanted:
         if name in told:
             continue  # the row of the case says it
-        if work.spoils(name, stages):
+        if why := base.withheld.get(name) or candidate.withheld.get(name, ""):
+            made.found.append(missing(case, base, name, asked, why))
+        elif work.spoils(name, stages):
             made.found.append(folded(case, base, candidate, name, asked, unsaid))
         elif meant and (work.needs_samples(name) or _is_of_one_side(name, work)):
             if name in asked.metrics:

@@ -184,7 +184,12 @@ def follows_rounding(side: CaseSide) -> bool:
 def exact(pair: Pair, gates: bool, caveats: tuple[str, ...] = ()) -> Row:
     """The row of a count. What makes times doubtful is no reason to doubt it."""
     before, after = pair.before.value, pair.after.value
-    known = [name for name in caveats_of(pair) if pair.metric.name == f"count.{name.partition('_')[0]}"]
+    counted = pair.metric.name.rpartition(".")[2]
+    known = [
+        name
+        for name in caveats_of(pair)
+        if pair.metric.name.startswith("count.") and name.startswith(f"{counted}_")
+    ]
     return Row(
         suite=pair.base.suite,
         case=pair.case,

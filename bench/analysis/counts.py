@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..measurement import STAGES, Counts, OperatorCount, Peak
+from ..measurement import OF_NO_STEP, STAGES, Counts, OperatorCount, Peak
 
 # Families of operators by what their names hold; the first that fits.
 _FAMILIES = (
@@ -23,12 +23,19 @@ def family(operator: str) -> str:
 
 
 def count_values(counts: Counts) -> dict[str, float]:
-    """The metrics of a counts launch."""
-    work = step_work(counts)
-    values = {f"count.{name}": float(value) for name, value in counts.totals.items()}
+    """The metrics of a counts launch: what a step of the main stage did, and of each other stage under its name.
+
+    Stages are never added up: how many steps of each were counted says nothing of the loop.
+    """
+    work, main = step_work(counts), main_stage(counts)
+    values: dict[str, float] = {}
+    for stage in (main, *(one for one in STAGES if one != main)):
+        prefix = "count" if stage == main else f"count.{stage}"
+        values |= {f"{prefix}.{name}": value for name, value in _of_a_step(counts, stage).items()}
+    values |= {f"count.{name}": float(value) for name, value in counts.totals.items() if name in OF_NO_STEP}
     spent = sum(one.calls for one in counts.operators if (one.stage, one.phase) == ("train", "optimizer"))
-    if spent:
-        values["count.optimizer_ops"] = float(spent)
+    if spent and counts.steps.get("train"):
+        values["count.optimizer_ops"] = spent / counts.steps["train"]
     if work is not None:
         values["compute.step_flops"] = work.flops
         stage = main_stage(counts)
@@ -39,6 +46,22 @@ def count_values(counts: Counts) -> dict[str, float]:
         if work.bytes:
             values["compute.intensity"] = work.flops / work.bytes
     return values
+
+
+def _of_a_step(counts: Counts, stage: str) -> dict[str, float]:
+    """What one step of a stage did; nothing where none was counted.
+
+    Earlier versions counted whole evaluations, whose last batch may be a smaller one: no step of theirs is known.
+    """
+    steps = counts.steps.get(stage)
+    if not steps or (stage != "train" and stage not in counts.per_step):
+        return {}
+    operators = [one for one in counts.operators if one.stage == stage]
+    return {
+        "ops": sum(one.calls for one in operators) / steps,
+        "flops": sum(one.flops for one in operators) / steps,
+        **{name: float(value) for name, value in counts.per_step.get(stage, {}).items()},
+    }
 
 
 class StepWork:

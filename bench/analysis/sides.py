@@ -22,13 +22,17 @@ FOREIGN_METRICS: Mapping[str, Metric] = {
 
 @dataclass
 class CaseSide:
-    """What one side says of a case: `observed` by metric; `failure` says why there is nothing, if that is known."""
+    """What one side says of a case: `observed` by metric; `failure` says why there is nothing, if that is known.
+
+    `withheld` has by metric why a value that is there cannot be compared.
+    """
 
     suite: str
     device: str
     observed: dict[str, Observed] = field(default_factory=dict)
     caveats: tuple[str, ...] = ()
     failure: str = ""
+    withheld: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass

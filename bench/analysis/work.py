@@ -23,6 +23,10 @@ WHAT = ("samples", "batches", "optimizer_steps", "closure_evaluations")
 _OF_ANY_WORK = frozenset({"count.parameter_bytes", "count.optimizer_state_bytes", "compute.sample_flops"})
 
 
+# What the steps of all stages make together.
+_OF_ALL_STAGES = frozenset({"count.peak_live_bytes"})
+
+
 @dataclass(frozen=True)
 class Difference:
     """One count of work that is not the same; None where a side has none of it, such as no such stage."""
@@ -67,12 +71,25 @@ class Work:
         first, second = (_step_size(side, stage) for side in (self.before, self.after))
         return first is not None and second is not None and (first[1] <= second[0] or second[1] <= first[0])
 
-    @cached_property
-    def window_differs(self) -> bool:
-        """Whether the steps that counts are of are unlike: a few of training, all of each evaluation."""
-        evaluated = any(self.differs(stage, "samples", "batches") for stage in ("validate", "test"))
-        trained = _has(self.before, "train") == _has(self.after, "train")
-        return bool(self.differences) and (evaluated or not trained or self.steps_differ("train"))
+    def counted_unlike(self, metric: str) -> bool:
+        """Whether the full steps that a count is of are unlike: of its stage, or of any for what all make together."""
+        if not self.differences:
+            return False
+        if _has(self.before, "train") != _has(self.after, "train"):
+            return True
+        if metric in _OF_ALL_STAGES:
+            return any(map(self.steps_differ, STAGES))
+        stage = metric.split(".")[1]
+        return self.steps_differ(stage if stage in STAGES else self._main)
+
+    @property
+    def _main(self) -> str:
+        """The stage that counts are of which name none: training, or the last evaluation where there is none."""
+        return (
+            "train"
+            if _has(self.before, "train")
+            else next(s for s in reversed(STAGES) if _has(self.before, s))
+        )
 
     def spoils(self, metric: str, stages: Collection[str] = STAGES) -> bool:
         """Whether the work of these stages, where it differs, keeps a metric from being compared."""
@@ -88,7 +105,7 @@ class Work:
                 return "train" in unlike
             return stage in unlike and self.differs(stage, "samples")
         if of in ("count", "compute"):
-            return metric not in _OF_ANY_WORK and self.window_differs
+            return metric not in _OF_ANY_WORK and self.counted_unlike(metric)
         if of == "memory":
             return "train" in unlike or any(map(self.steps_differ, unlike))
         return of in ("epoch", "energy")
@@ -101,7 +118,7 @@ class Work:
         if stage in STAGES:
             return self.steps_differ(stage) and not metric.endswith(".throughput")
         if stage in ("count", "compute"):
-            return metric not in _OF_ANY_WORK and self.window_differs
+            return metric not in _OF_ANY_WORK and self.counted_unlike(metric)
         if stage == "epoch":
             return any(self.differs(one, "samples") for one in STAGES)
         return False

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +14,9 @@ from ..case import MOST_PAIRS, Schedule
 from ..errors import Interrupted, UsageError
 from ..results import folder as folders
 from ..signals import stoppable
-from .compare import check_asked, ci, phases, rules_of, say, write, write_error
-from .measuring import Wishes, command, lock, watching
+from .compare import check_asked, ci, on_actions, rules_of, say, write, write_error
+from .kept import gate_here, page_of_pairs, side_by_side
+from .measuring import Wishes, command, lock, say_distrust, watching
 from .options import (
     FORMATS,
     Allocator,
@@ -49,7 +50,6 @@ from .pairing import pairing
 
 if TYPE_CHECKING:
     from ..analysis.comparable import Asked
-    from ..analysis.policy import Rule
     from ..analysis.side_by_side import SideBySide
     from ..gate.session import Session
     from ..report.comparison import Page
@@ -131,6 +131,7 @@ def ab(
         )
         asked = side_by_side(metric or [], rules)
         with stoppable(), lock(wishes), opened(resolve(versions), request, out) as session:
+            say_distrust()
             judge, stop = measured(session, asked, wishes)
         page = page_of(session, judge, allow_inconclusive)
         keep(session, page)
@@ -144,14 +145,6 @@ def ab(
         raise
     ci(page, junit, log)
     return stop or page.exit_code
-
-
-def side_by_side(metrics: Sequence[str], rules: Sequence[Rule]) -> Asked:
-    """What is asked of launches that are measured in pairs: times are told apart from a percent on."""
-    from ..analysis.comparable import Asked
-    from ..analysis.policy import SIDE_BY_SIDE, THRESHOLDS
-
-    return Asked(metrics, rules, standards={**THRESHOLDS, "time": SIDE_BY_SIDE})
 
 
 def measured(session: Session, asked: Asked, wishes: Wishes) -> tuple[SideBySide, int]:
@@ -173,44 +166,19 @@ def measured(session: Session, asked: Asked, wishes: Wishes) -> tuple[SideBySide
 
 def page_of(session: Session, judge: SideBySide, allow_inconclusive: bool) -> Page:
     """All verdicts as the page that every surface says."""
-    from ..analysis.compare import outcome
-    from ..report.comparison import Page
-
-    rows = judge.end()
-    base, candidate = judge.sides(*(side.label for side in session.sides))
-    return Page(
-        base=base.name,
-        candidate=candidate.name,
-        rows=rows,
-        only_base=session.matching.only_base,
-        only_candidate=session.matching.only_candidate,
-        notes=[*judge.remarks(), *gate_here(session)],
-        phases=phases(base, candidate, rows),
-        exit_code=outcome(rows, allow_inconclusive),
-        paired=True,
-        allow_inconclusive=allow_inconclusive,
-        by_sample=judge.by_sample,
-    )
-
-
-def gate_here(session: Session) -> list[str]:
-    """How good the gate is on this machine, where a self-test has told."""
-    from ..gate.selftest import Decision, scores
-    from ..results import selftests
-
-    made = [Decision(**one) for one in selftests.latest(session.environments[1])]
-    said = [f"{one.arm}: {one.found} of {one.decisions} called" for one in scores(made)]
-    return [f"the gate on this machine, by bench selftest: {'; '.join(said)}"] if said else []
+    labels = session.sides[0].label, session.sides[1].label
+    only = session.matching.only_base, session.matching.only_candidate
+    page = page_of_pairs(judge, labels, only, gate_here(session.environments[1]), allow_inconclusive)
+    return dataclasses.replace(page, places=session.places if on_actions() else {})
 
 
 def keep(session: Session, page: Page) -> None:
     """Tables of each side, the verdicts and their picture, in the folder of the A/B."""
-    from ..gate.session import NAMES
     from ..report import ci as surfaces
     from ..report.plots import draw_comparison
     from ..results import tables
 
-    for name in NAMES:
+    for name in folders.SIDES:
         folder = folders.RunFolder(session.place / name)
         tables.write(folder, tables.read(folder.path))
     write(session.place / "comparison.json", surfaces.as_json(page), "--out")

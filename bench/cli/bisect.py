@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..case import MOST_PAIRS, Schedule
-from ..counting import counted
+from ..errors import UsageError
 from ..signals import stoppable
-from .ab import measured, page_of, side_by_side
+from .ab import measured, page_of
+from .compare import check_metrics
+from .kept import side_by_side
 from .measuring import Wishes, command, lock
 from .options import (
     Allocator,
@@ -37,7 +41,9 @@ from .options import (
 if TYPE_CHECKING:
     from ..analysis.comparable import Asked
     from ..analysis.compare import Row
-    from ..gate.session import Request
+    from ..gate.bisect import Found, History
+    from ..gate.session import Request, Session
+    from ..gate.values import Values
     from ..report.comparison import Page
 
 UNDECIDED = 3
@@ -65,11 +71,16 @@ def bisect(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
-    """Find the commit that made a case slower: exit 0 where it is found, 3 where that cannot be decided."""
+    """Find the commit that made a case slower: exit 0 where it is found, 3 where that cannot be decided.
+
+    With exact metrics (--metric 'count.*', 'work.*') one launch a commit decides.
+    """
     from ..gate import bisect as bisection
     from ..gate.session import Request
     from ..gate.trees import Repository
 
+    metrics = metric or []
+    one_launch = judged_by_one_launch(metrics)
     request = Request(
         suites=suites or [],
         keyword=keyword,
@@ -80,51 +91,183 @@ def bisect(
         pairs=pairs,
         labels={"command": command()},
     )
-    asked = side_by_side(metric or [], ())
-    wishes = Wishes({}, wait=not no_wait, quiet=quiet, began=time.monotonic(), debug=debug)
+    wishes = Wishes({}, wait=not no_wait, quiet=quiet, began=time.monotonic())
     with stoppable(), lock(wishes), bisection.history(Repository(), good, bad) as history:
-        page = compared(good, bad, request, asked, wishes)
-        whole = bisection.slowest(page.rows)
-        if whole is None:
-            print(f"undecided: no time of {bad} is known to be slower than that of {good}")
-            return UNDECIDED
-        print(f"{bad} against {good}: {said(whole)}")
-        asked = bisection.halfway(whole, asked)
-        while history.found is None:
-            commit, subject, left = history.commit, history.subject(history.commit), history.left
-            row = row_of(compared(good, commit, request, asked, wishes), whole)
-            answer = bisection.answer(row)
-            print(f"{left} left: {subject}: {answer}, {said(row)}", flush=True)
-            history.tell(answer)
-        found = history.found
-        if not found.parent:
-            print(f"undecided: one of {counted(len(found.commits), 'commit')}, the others were skipped")
-            for subject in found.subjects:
-                print(f"  {subject}")
-            return UNDECIDED
-        page = compared(
-            found.parent, found.commits[0], request, side_by_side([whole.metric.name], ()), wishes
+        if one_launch:
+            return by_value(history, good, bad, request, metrics)
+        return by_pairs(history, good, bad, request, metrics, wishes)
+
+
+def judged_by_one_launch(metrics: Sequence[str]) -> bool:
+    """Whether these metrics are exact. Raises UsageError for what no bisection can be about."""
+    from ..gate.values import are_exact, named
+    from ..measurement import METRICS
+
+    for pattern in metrics:
+        there = named(pattern)
+        if there and not any(METRICS[name].better for name in there):
+            raise UsageError(
+                f"--metric {pattern}: neither more nor less of it is worse, so that no commit is the bad one; name a "
+                f"metric with a direction, such as epoch.time or 'count.*'"
+            )
+    exact = [are_exact([pattern]) for pattern in metrics]
+    if any(exact) and not all(exact):
+        raise UsageError(
+            f"--metric {metrics[exact.index(True)]} is exact and takes one launch a commit, --metric "
+            f"{metrics[exact.index(False)]} takes pairs of them; bisect one after the other"
         )
+    return bool(exact) and all(exact)
+
+
+def by_pairs(
+    history: History, good: str, bad: str, request: Request, metrics: Sequence[str], wishes: Wishes
+) -> int:
+    """The bisection of what only pairs of launches tell, as times."""
+    from ..gate import bisect as bisection
+
+    asked = side_by_side(metrics, ())
+    page = compared(good, bad, request, asked, wishes)
+    whole = bisection.slowest(page.rows, metrics)
+    if whole is None:
+        what = f"no {' or '.join(metrics)}" if metrics else "no time"
+        print(
+            f"undecided: {what} of {bad} is known to be {'worse' if metrics else 'slower'} than that of {good}"
+        )
+        if rose := [] if metrics else exactly_worse(page.rows):
+            print(f"exact metrics rose, and can be bisected: --metric {' --metric '.join(rose)}")
+        return UNDECIDED
+    print(f"{bad} against {good}: {said(whole)}")
+    line = bisection.halfway(whole, asked)
+
+    def judge(commit: str) -> tuple[str, str]:
+        row = row_of(compared(good, commit, request, line, wishes), whole)
+        return bisection.answer(row), said(row)
+
+    found = searched(history, judge)
+    if not found.parent:
+        return say_skipped(found)
+    page = compared(found.parent, found.commits[0], request, side_by_side([whole.metric.name], ()), wishes)
     row = row_of(page, whole)
-    print(f"the first slow commit is {found.subjects[0]}")
+    print(f"the first {'slow' if whole.metric.kind == 'time' else 'bad'} commit is {found.subjects[0]}")
     print(f"against its parent: {said(row)}")
     if row is not None and page.phase(row):
         print(f"most of it in {page.phase(row)}")
     return 0
 
 
-def compared(base: str, candidate: str, request: Request, asked: Asked, wishes: Wishes) -> Page:
-    """The page of two commits. What was measured for it is not kept: a bisection answers one question."""
+def by_value(history: History, good: str, bad: str, request: Request, metrics: Sequence[str]) -> int:
+    """The bisection of what one launch tells exactly."""
+    from ..gate import values
+
+    found = {commit: values_of(commit, request, metrics) for commit in (good, bad)}
+    for commit, told in found.items():
+        check_told(commit, told, metrics)
+    rise = values.largest_rise(found[good], found[bad])
+    if rise is None:
+        print(f"undecided: no {' or '.join(metrics)} of {bad} is above that of {good}")
+        for (case, name), both in list(values.falls(found[good], found[bad]).items())[:1]:
+            print(f"it fell: {case}: {name} {' to '.join(shown(name, value) for value in both)}")
+        return UNDECIDED
+    print(f"{bad} against {good}: {rise.case}: {risen(rise.metric, rise.good, rise.bad)}")
+    known: dict[str, Values] = {}
+
+    def value_of(commit: str) -> tuple[float | None, str]:
+        if commit not in known:
+            known[commit] = values_of(commit, request, [rise.metric], rise.case)
+        value = known[commit].found.get((rise.case, rise.metric))
+        why = known[commit].failed.get(rise.case, "the case is not there")
+        return value, why if value is None else f"{rise.metric} {shown(rise.metric, value)}"
+
+    def judge(commit: str) -> tuple[str, str]:
+        value, words = value_of(commit)
+        return rise.answer(value), f"{rise.case}: {words}"
+
+    first = searched(history, judge)
+    if not first.parent:
+        return say_skipped(first)
+    print(f"the first commit with more is {first.subjects[0]}")
+    before, after = value_of(first.parent)[0], value_of(first.commits[0])[0]
+    if before is not None and after is not None:
+        print(f"against its parent: {rise.case}: {risen(rise.metric, before, after)}")
+    return 0
+
+
+def searched(history: History, judge: Callable[[str], tuple[str, str]]) -> Found:
+    """What git's bisection comes to, told of each commit what the judge says of it."""
+    while history.found is None:
+        commit, subject, left = history.commit, history.subject(history.commit), history.left
+        answer, why = judge(commit)
+        print(f"{left} left: {subject}: {answer}, {why}", flush=True)
+        history.tell(answer)
+    return history.found
+
+
+def say_skipped(found: Found) -> int:
+    print(f"undecided: one of {len(found.commits)} commits, the others were skipped")
+    for subject in found.subjects:
+        print(f"  {subject}")
+    return UNDECIDED
+
+
+@contextlib.contextmanager
+def session_of(base: str, candidate: str, request: Request) -> Iterator[Session]:
+    """Two commits, ready to be measured. What is measured is not kept: a bisection answers one question."""
     from ..gate.session import opened
     from ..gate.versions import Version
 
     versions = Version(f"ref={base}", ref=base), Version(f"ref={candidate}", ref=candidate)
-    with tempfile.TemporaryDirectory(prefix="epochbench-bisect-") as folder:
-        with opened(versions, request, Path(folder) / "ab") as session:
-            judge, stop = measured(session, asked, wishes)
+    with (
+        tempfile.TemporaryDirectory(prefix="epochbench-bisect-") as folder,
+        opened(versions, request, Path(folder) / "ab") as session,
+    ):
+        yield session
+
+
+def compared(base: str, candidate: str, request: Request, asked: Asked, wishes: Wishes) -> Page:
+    """The page of two commits. Raises UsageError for metrics that neither has."""
+    with session_of(base, candidate, request) as session:
+        judge, stop = measured(session, asked, wishes)
         if stop:
             sys.exit(stop)
-        return page_of(session, judge, allow_inconclusive=False)
+        page = page_of(session, judge, allow_inconclusive=False)
+        if all(map(judge.pairs, judge.cases)):
+            check_metrics(judge.sides(base, candidate)[0], asked.metrics)
+    return page
+
+
+def values_of(commit: str, request: Request, metrics: Sequence[str], case: str = "") -> Values:
+    """What one launch of each case of a commit says of these metrics, or of this case."""
+    from ..gate.values import measured as told
+
+    try:
+        with session_of(commit, commit, request) as session:
+            return told(session, metrics, [case] if case else [])
+    except UsageError as problem:
+        if not case:
+            raise
+        from ..gate.values import Values
+
+        return Values(failed={case: str(problem)})  # a commit that cannot be measured is skipped
+
+
+def check_told(commit: str, told: Values, metrics: Sequence[str]) -> None:
+    """Raises UsageError where a commit that is to be searched from says nothing of what was asked for."""
+    if told.found:
+        return
+    for case, why in told.failed.items():
+        raise UsageError(f"{commit} cannot be measured: {case}: {why}; name another commit")
+    raise UsageError(f"{commit} has no metric {' or '.join(metrics)}; bench show --json lists what a run has")
+
+
+def exactly_worse(rows: Sequence[Row]) -> list[str]:
+    """The exact metrics that regressed, as --metric names them."""
+    from ..analysis.compare import EXACT
+
+    return list(
+        dict.fromkeys(
+            row.metric.name for row in rows if row.metric.kind in EXACT and row.verdict == "regressed"
+        )
+    )
 
 
 def row_of(page: Page, like: Row) -> Row | None:
@@ -138,3 +281,18 @@ def said(row: Row | None) -> str:
     from .pairing import said_of
 
     return "the case is not there" if row is None else f"{row.case}: {said_of(row)}"
+
+
+def shown(metric: str, value: float) -> str:
+    from ..measurement import metric as metric_of
+    from ..report.units import quantity
+
+    return quantity(value, metric_of(metric).unit)
+
+
+def risen(metric: str, before: float, after: float) -> str:
+    """'count.ops 20 to 22 (+10 %)'."""
+    from ..report.units import percent
+
+    share = f" (+{percent(after / before - 1)})" if before else ""
+    return f"{metric} {shown(metric, before)} to {shown(metric, after)}{share}"

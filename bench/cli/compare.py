@@ -16,6 +16,7 @@ import typer
 from ..counting import counted
 from ..errors import UsageError
 from ..report.units import plain
+from ..suite import column
 from .ignoring import about_baseline
 from .options import (
     FORMATS,
@@ -49,7 +50,8 @@ AnySide = Annotated[
     str,
     typer.Argument(
         metavar="BASE",
-        help="A run, a baseline, a summary.csv or .parquet, or JSON of pytest-benchmark or pyperf.",
+        help="A run, a baseline, a summary.csv or .parquet, or JSON of pytest-benchmark or pyperf; or alone, the "
+        "folder that bench ab kept.",
     ),
 ]
 
@@ -65,7 +67,10 @@ def register(app: typer.Typer) -> None:
 def compare(
     base: AnySide,
     candidate: Annotated[
-        str | None, typer.Argument(metavar="CAND", help="The same, of what is new. Not with --by.")
+        str | None,
+        typer.Argument(
+            metavar="CAND", help="The same, of what is new. Not with --by, nor for what bench ab kept."
+        ),
     ] = None,
     by: Annotated[
         str | None,
@@ -91,7 +96,7 @@ def compare(
     """Compare two runs, or the values of an axis within one; exit 1 where something regressed."""
     log = sys.stdout if form == "table" else sys.stderr
     try:
-        check_flags(candidate, by, across, allow_inconclusive, form, plot)
+        check_flags(base, candidate, by, across, allow_inconclusive, form, plot)
         page = page_of(base, candidate, by, metric or [], keyword, thresholds, across, allow_inconclusive)
         if not isinstance(page, NotComparable):
             say(page, form, everything)
@@ -108,6 +113,7 @@ def compare(
 
 
 def check_flags(
+    base: str,
     candidate: str | None,
     by: str | None,
     across: str | None,
@@ -120,8 +126,17 @@ def check_flags(
         raise UsageError(f"unknown format {form!r}; there are {', '.join(FORMATS)}")
     if across not in (None, "machines"):
         raise UsageError(f"--across {across!r} is unknown; there is --across machines")
-    if (candidate is None) == (by is None):
+    if candidate is not None and by is not None:
         raise UsageError("name two sides to compare, or one and --by AXIS")
+    session = candidate is None and by is None
+    if session and session_of(base) is None:
+        raise UsageError(
+            f"name two sides to compare, or one and --by AXIS; {base} is nothing that bench ab has kept"
+        )
+    if session and across is not None:
+        raise UsageError(
+            "--across has no meaning for what bench ab has kept: both sides are of one machine; leave it out"
+        )
     for flag, given in (("--across", across), ("--allow-inconclusive", allow_inconclusive)):
         if by is not None and given:
             raise UsageError(
@@ -129,6 +144,20 @@ def check_flags(
             )
     if plot == "":
         raise UsageError("--plot names no folder; name one, such as plots")
+
+
+def session_of(text: str) -> Path | None:
+    """The folder of what `bench ab` has kept that a user means; None for anything else."""
+    from ..results.files import is_foreign, is_table
+    from ..results.folder import find, is_session
+
+    if is_foreign(text) or is_table(text):
+        return None
+    try:
+        folder = find(text, sessions=True).path
+    except UsageError:
+        return None
+    return folder if is_session(folder) else None
 
 
 @dataclass(frozen=True)
@@ -154,7 +183,12 @@ def page_of(
     from ..analysis.sides import aligned
     from ..results.sides import read_side
 
-    whole = read_side(base)
+    session = session_of(base) if candidate is None and by is None else None
+    if session is not None:
+        from .kept import page_of_session
+
+        return page_of_session(session, metrics, keyword, thresholds, allow_inconclusive)
+    whole = read_side(base, sessions=by is not None)
     first = selected(whole, keyword)
     rules, file = rules_of(thresholds)
     if by is not None:
@@ -207,6 +241,8 @@ def within(side: Side, axis: str, metrics: Sequence[str], rules: Sequence[Rule],
     from ..report.comparison import Page
 
     there = sorted({name for axes in side.axes.values() for name in axes})
+    if axis not in there:
+        axis = column(axis)  # as --axis gave it
     if axis not in there:
         raise UsageError(f"{side.name} has no axis {axis!r}; it has {', '.join(there) or 'none'}")
     asked = Asked(metrics, rules)
@@ -262,6 +298,7 @@ def between(
         paired=False,
         allow_inconclusive=allow_inconclusive,
         by_sample=compared.by_sample,
+        places=places_of(second) if on_actions() else {},
     )
 
 
@@ -284,6 +321,21 @@ def unread(first: Side, second: Side) -> Iterator[str]:
             yield f"not measured in {side.name}: {counted(len(found) - MOST_SAID, 'other case')}"
 
 
+def places_of(side: Side) -> Mapping[str, tuple[str, int]]:
+    """By suite of a run where in the repository at hand it is declared."""
+    from ..gate.places import places
+    from ..git import git
+    from ..results.folder import RunFolder
+
+    files = RunFolder(Path(side.folder)).plan().get("files") if side.folder else None
+    if not isinstance(files, dict) or not all(isinstance(file, str) for file in files.values()):
+        return {}
+    try:
+        return places(files, Path(git(Path.cwd(), "rev-parse", "--show-toplevel")))
+    except UsageError:
+        return {}
+
+
 def check_common(first: Side, second: Side) -> None:
     """Raises UsageError where the sides have no case in common."""
     if first.cases.keys() & second.cases.keys():
@@ -302,7 +354,7 @@ def check_metrics(side: Side, patterns: Sequence[str]) -> None:
     """Raises UsageError for a pattern that matches no metric of a side."""
     from ..thresholds import meant, some
 
-    there = sorted({name for case in side.cases.values() for name in case.observed})
+    there = sorted({name for case in side.cases.values() for name in {**case.observed, **case.withheld}})
     for pattern in patterns:
         if pattern not in there and not fnmatch.filter(there, pattern):
             remedy = meant(pattern, there, f"it has {some(there)}")
@@ -318,7 +370,7 @@ def check_asked(first: Side, asked: Asked, file: Path | None) -> None:
         rows = [
             (name, case.suite, case_id, case.device)
             for case_id, case in first.cases.items()
-            for name in case.observed
+            for name in {**case.observed, **case.withheld}
         ]
         check_used(asked.rules, rows, file)
 
@@ -406,7 +458,7 @@ def tell_github(annotations: Iterable[str], markdown: str, log: TextIO) -> None:
 
     Actions reads annotations from both streams: they go to the `log`, which is not the one that a program reads.
     """
-    if os.environ.get("GITHUB_ACTIONS") != "true":
+    if not on_actions():
         return
     for line in annotations:
         print(line, file=log)
@@ -418,6 +470,11 @@ def tell_github(annotations: Iterable[str], markdown: str, log: TextIO) -> None:
         except OSError as problem:
             line = f"bench: the step summary {summary} cannot be written: {problem.strerror}"
             print(plain(line), file=sys.stderr)
+
+
+def on_actions() -> bool:
+    """Whether this is a step of GitHub Actions."""
+    return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
 def write_error(junit: Path, kind: str, message: str) -> None:

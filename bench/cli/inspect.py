@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,7 +28,7 @@ RunOrTable = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="A run: its folder, a unique prefix of its name, latest, or latest~N; "
+        help="A run, or what bench ab kept: its folder, a unique prefix of its name, latest, or latest~N; "
         "or a summary.csv or summary.parquet alone.",
     ),
 ]
@@ -66,6 +70,8 @@ def show(
         raise UsageError("--target-loss is what --quality compares by; give --quality too")
     from ..results import files, tables
 
+    if (decided := decisions_of(run)) is not None:
+        return show_decisions(decided, as_json)
     made = files.read_summary(Path(run)) if files.is_table(run) else tables.read(run)
     if made.summary.empty and made.failures.empty:
         why = "".join(f"; {note}" for note in made.notes)
@@ -73,6 +79,7 @@ def show(
     if as_json:
         print(plain_json(tables.as_json(tables.choose(made, metric) if metric else made)))
     else:
+        say_what(run)
         print_tables(made, metric)
         if not metric and made.steps.empty and not made.ops.empty:  # it was made by bench profile, or so
             print_profiles(made, MOST_OPERATORS)
@@ -89,6 +96,64 @@ def say_tracebacks(run: str) -> None:
     for said in dict.fromkeys(map(told.said, read_journal(folders.find(run).journal).failures)):
         if "\n" in said:  # without a traceback it is in the table already
             print(said, file=sys.stderr)
+
+
+def decisions_of(run: str) -> list[Any] | None:
+    """What a self-test has decided, where the folder of one is named; None for anything else."""
+    path = Path(run) if os.path.isdir(run) else folders.RESULTS / run
+    if not os.path.isfile(path / folders.SELFTEST):
+        return None
+    from ..gate.selftest import Decision
+
+    try:
+        return [Decision(**one) for one in folders.RunFolder(path).read_json(folders.SELFTEST)["decisions"]]
+    except (KeyError, TypeError) as problem:
+        raise ResultsError(
+            f"{path / folders.SELFTEST} is damaged: {problem}; make it anew: bench selftest"
+        ) from None
+
+
+def show_decisions(decisions: list[Any], as_json: bool) -> int:
+    """Prints how good the gate was found to be."""
+    from ..gate.selftest import scores
+    from ..report.selftest import table
+
+    made = scores(decisions)
+    if as_json:
+        print(plain_json(json.dumps([dataclasses.asdict(score) for score in made], indent=2)))
+    else:
+        print_pages([table(made)])
+    return 0
+
+
+def say_what(run: str) -> None:
+    """Names what is shown where a reader may take it for something else: what `latest` is, and what is no timed run."""
+    from ..results import files
+
+    if files.is_table(run):
+        return
+    folder = folders.find(run, sessions=True)
+    name = folders.shown(folder.path)
+    what = _what(folder, name)
+    if run.startswith("latest"):
+        print(plain(f"{run} is {name}{what}"))
+    elif what:
+        print(plain(f"{name}{what}"))
+
+
+def _what(folder: folders.RunFolder, name: str) -> str:
+    """', a profile: ...'; nothing of a run whose loop was timed."""
+    if folders.is_session(folder.path):
+        base, candidate = (
+            folders.RunFolder(folder.path / side).plan().get("side", side) for side in folders.SIDES
+        )
+        return f", kept by bench ab: base {base}, candidate {candidate}; its verdicts: bench compare {name}"
+    plan = folder.plan()
+    schedule, apart = plan.get("schedule"), plan.get("apart")
+    if isinstance(schedule, Mapping) and schedule.get("launches") == 0:
+        profiled = isinstance(apart, Mapping) and bool(apart.get("profile"))
+        return f", {'a profile' if profiled else 'counts alone'}: no launch in it was timed"
+    return ""
 
 
 def show_quality(run: str, metric: list[str] | None, target: float | None, as_json: bool) -> int:
@@ -141,6 +206,10 @@ def plot(run: Run = "latest", debug: Debug = False) -> int:
     folder = _run_folder(run, "plot")
     made = tables.read(folder.path)
     drawn = plots.draw(made, folder.plots)
+    if folders.is_session(folder.path):
+        from .kept import page_of_session
+
+        drawn += plots.draw_comparison(page_of_session(folder.path, [], None, None, False), folder.plots)
     for path in drawn:
         if path.suffix == ".png":
             print(folders.shown(path))
@@ -155,7 +224,7 @@ def _run_folder(run: str, verb: str) -> folders.RunFolder:
 
     if files.is_table(run):
         raise ResultsError(f"{run} is a file; bench {verb} needs all of a run: name its folder")
-    return folders.find(run)
+    return folders.find(run, sessions=True)
 
 
 def print_tables(tables: Tables, metrics: list[str] | None = None) -> None:

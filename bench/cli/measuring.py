@@ -18,6 +18,7 @@ from ..analysis.largest import resolved, searches
 from ..analysis.stopping import StopRule
 from ..case import Case
 from ..errors import Interrupted, UsageError
+from ..git import distrust
 from ..largest import search
 from ..machine.gpu import open_gpus
 from ..machine.lock import one_at_a_time
@@ -78,6 +79,8 @@ def into_folder(workers: Workers, plan: Plan, request: Request, wishes: Wishes) 
     """Measures the plan into a new folder, or into that of the run that goes on."""
     before = wishes.before
     folder = before.folder if before is not None else folders.create(datetime.now(UTC), wishes.out)
+    if before is None:
+        say_distrust()
     workers.logs, plan.traces = folder.logs, folder.traces
     measuring = Measuring(workers, plan, request, wishes, folder)
     try:
@@ -89,6 +92,12 @@ def into_folder(workers: Workers, plan: Plan, request: Request, wishes: Wishes) 
         raise
     measuring.measure()
     return measuring
+
+
+def say_distrust() -> None:
+    """Says it where git does not tell the commit of a tree although there is one."""
+    if why := distrust(Path.cwd()):
+        print(plain(f"bench: the commit is not recorded: {why}"), file=sys.stderr)
 
 
 def command() -> str:

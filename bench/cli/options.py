@@ -16,7 +16,7 @@ from ..errors import UsageError
 from ..machine.processors import default_threads, usable_cores
 from ..runner import suite_files as suite_files
 from ..script import Script, script
-from ..suite import parse_axis
+from ..suite import ARGUMENT, VARIABLE, column, parse_axis
 
 Suites = Annotated[
     list[Path] | None,
@@ -74,7 +74,7 @@ MemoryLimit = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
-        help="What each launch may take, such as 2GiB, that looks for batch_size=max on the CPU.",
+        help="The memory, as the table has it, that a launch may take which looks for batch_size=max on the CPU: 2GiB.",
         show_default="80 % of what is free",
     ),
 ]
@@ -105,7 +105,20 @@ Build = Annotated[str, typer.Option("--build", metavar="CMD", help="Run this in 
 
 
 def overrides(axes: Sequence[str] | None) -> dict[str, list[AxisValue]]:
-    """The values that --axis gives, by axis. Raises UsageError for an axis that is given twice."""
+    """The values that --axis gives, by the axis of a suite. Raises UsageError for an axis that is given twice."""
+    given: dict[str, list[AxisValue]] = {}
+    for name, values in _as_given(axes).items():
+        if name.startswith((VARIABLE, ARGUMENT)):
+            raise UsageError(
+                f"--axis {name}: env: and arg: name the options of a script; a suite's axis has neither"
+            )
+        if column(name) in given:
+            raise UsageError(f"--axis {name} is given twice; give its values once, joined by commas")
+        given[column(name)] = values
+    return given
+
+
+def _as_given(axes: Sequence[str] | None) -> dict[str, list[AxisValue]]:
     given: dict[str, list[AxisValue]] = {}
     for text in axes or []:
         name, values = parse_axis(text)
@@ -142,16 +155,17 @@ def axes_and_script(
 
     Raises UsageError for a script beside suites, and for arguments of none.
     """
-    behind, values = script_arguments(context), overrides(axes)
+    behind = script_arguments(context)
     if path is None:
         if behind is not None:
             raise UsageError("arguments behind -- are a script's; name it: --script train.py -- ARGUMENTS")
-        return values, None
+        return overrides(axes), None
     if suites:
         raise UsageError(
             f"--script {path} and suites ({', '.join(map(str, suites))}) cannot be measured together; arguments of "
             f"the script stand behind --"
         )
+    values = _as_given(axes)
     return values, script(path, behind or (), list(values))
 
 

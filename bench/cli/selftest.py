@@ -16,8 +16,8 @@ from ..counting import counted
 from ..errors import Interrupted, UsageError
 from ..results import folder as folders
 from ..signals import stoppable
-from .ab import side_by_side
-from .measuring import Wishes, command, lock, watching
+from .kept import side_by_side
+from .measuring import Wishes, command, lock, say_distrust, watching
 from .options import (
     Allocator,
     Axis,
@@ -92,6 +92,7 @@ def selftest(
     stop = 0
     ends = None if time_budget is None else began + seconds(time_budget)
     with stoppable(), lock(wishes), opened((Version(NOW), Version(NOW)), request, out, "selftest") as session:
+        say_distrust()
         telemetry = watching(session.cases)
         try:
             wanted = gate.arms(decisions, plants)

@@ -1,8 +1,8 @@
-"""The commit that made a case slower, found by git's own bisection with the paired test as the judge of each step.
+"""The commit that made a case worse, found by git's own bisection with the paired test as the judge of each step.
 
 Each commit is held against the good one. It is bad if it is slower by more than half of what the bad one is: halfway
 between the two, so that an effect as large as the whole is as far from the line as none. What cannot be decided is
-skipped, as git skips it.
+skipped, as git skips it. Exact metrics need no test: `values.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from pathlib import Path
 from ..analysis.comparable import Asked
 from ..analysis.compare import Row
 from ..errors import UsageError
-from .trees import Repository, git, run_git
+from ..git import git, run_git
+from .trees import Repository
 
 _FOUND = re.compile(r"^([0-9a-f]{40,64}) is the first '?bad'? commit", re.MULTILINE)
 _ONLY_SKIPPED = 2  # how git bisect ends where all that is left was skipped (git-bisect(1))
@@ -35,9 +36,13 @@ class Found:
     parent: str = ""
 
 
-def slowest(rows: Sequence[Row]) -> Row | None:
-    """Of the gated times that regressed the one that did most; None where none did."""
-    worse = [row for row in rows if row.metric.kind == "time" and row.gates and row.verdict == "regressed"]
+def slowest(rows: Sequence[Row], asked: Sequence[str] = ()) -> Row | None:
+    """Of the gated times that regressed the one that did most, or of what was asked for; None where none did."""
+    worse = [
+        row
+        for row in rows
+        if row.gates and row.verdict == "regressed" and (row.metric.kind == "time" or asked)
+    ]
     return max(worse, key=lambda row: row.ratio or 0.0, default=None)
 
 
@@ -46,7 +51,7 @@ def halfway(row: Row, asked: Asked) -> Asked:
     assert row.ratio is not None
     half = (row.ratio - 1) / 2
     return dataclasses.replace(
-        asked, metrics=[row.metric.name], rules=(), standards={**asked.standards, "time": half}
+        asked, metrics=[row.metric.name], rules=(), standards={**asked.standards, row.metric.kind: half}
     )
 
 

@@ -22,6 +22,7 @@ from ..errors import SuiteError, UsageError
 from ..measurement import Environment
 from ..nursery import Interpreter, Workers
 from ..results import folder as folders
+from ..results import session as kept
 from ..results.journal import Journal
 from ..runner import (
     Plan,
@@ -33,14 +34,14 @@ from ..runner import (
     probe,
     suite_files,
 )
-from ..script import Script, column
+from ..script import Script
 from ..selection import parse
+from ..suite import ARGUMENT, VARIABLE, column
 from .matching import Matching, match
 from .paired import Guest, Launched, Side, Sides, measure
+from .places import Place, below, changed_in, places
 from .trees import Repository, Tree, build, without_git
 from .versions import NOW, Version
-
-NAMES = ("base", "candidate")
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,16 @@ class Request:
 
 @dataclass
 class Session:
-    """Both sides, ready to be measured into `place`; `environments` are theirs."""
+    """Both sides, ready to be measured into `place`; `environments` are theirs, `sources` the files of the user's own
+    code that the candidate has loaded.
+    """
 
     place: Path
     sides: Sides
     matching: Matching
     environments: tuple[Environment, Environment]
     request: Request
+    sources: frozenset[str] = frozenset()
 
     @property
     def same_for_counts(self) -> bool:
@@ -82,6 +86,17 @@ class Session:
     def cases(self) -> list[Case]:
         """Those of both sides that are measured."""
         return [case for pair in self.matching.pairs.values() for case in pair]
+
+    @property
+    def places(self) -> Mapping[str, Place]:
+        """By suite where in the candidate's code its verdicts belong."""
+        base, candidate = self.sides
+        root = candidate.tree.root
+        changed = None
+        if base.version.ref:
+            own = [below(file, root) for file in self.sources | set(candidate.plan.files.values())]
+            changed = changed_in(root, base.version.ref, candidate.version.ref, own)
+        return places(candidate.plan.files, root, changed)
 
     def judge(self, asked: Asked, names: Sequence[str] | None = None) -> SideBySide:
         """The judge of all matched cases, or of these."""
@@ -108,7 +123,7 @@ class Session:
         with contextlib.ExitStack() as stack:
             journals = [
                 stack.enter_context(contextlib.closing(Journal(folders.RunFolder(self.place / name).journal)))
-                for name in NAMES
+                for name in folders.SIDES
             ]
             for one in measure(self.sides, self.matching.pairs, judge, watch, announce, began=began):
                 journals[one.side].append(one.record)
@@ -151,7 +166,7 @@ def opened(
                     suite_files(request.suites)  # says what is wrong
                 listed = [_cases(side, files, request) for side, files in zip(sides, found, strict=True)]
             matching = match(
-                listed[0], listed[1], list(dict.fromkeys(a for one in versions for a in one.axes))
+                listed[0], listed[1], list(dict.fromkeys(axis for one in versions for axis in one.columns))
             )
             if not any(listed):
                 raise UsageError(
@@ -165,14 +180,32 @@ def opened(
             for number, side in enumerate(sides):
                 chosen = dict.fromkeys(pair[number] for pair in matching.pairs.values())
                 side.plan.cases = list(chosen)
-                probe(side.workers, side.plan, request.download, {**request.overrides, **side.version.axes})
+                overrides = {**request.overrides, **side.version.axes}
+                code = probe(side.workers, side.plan, request.download, overrides)
             environments = tuple(ask_environment(side.workers, request.schedule.seed) for side in sides)
         except BaseException:
             folders.discard(top)
             raise
-        for name, side, environment in zip(NAMES, sides, environments, strict=True):
+        for name, side, environment in zip(folders.SIDES, sides, environments, strict=True):
             _write_plan(folders.RunFolder(top / name), side, environment, request)
-        yield Session(top, sides, matching, (environments[0], environments[1]), request)
+        session = Session(
+            top,
+            sides,
+            matching,
+            (environments[0], environments[1]),
+            request,
+            frozenset(code),  # of the candidate, which came last
+        )
+        if kind == "ab":
+            kept.write(
+                top,
+                matching.pairs,
+                only_base=list(matching.only_base),
+                only_candidate=list(matching.only_candidate),
+                pairs=request.pairs,
+                counts=session.same_for_counts,
+            )
+        yield session
 
 
 def _trees(stack: contextlib.ExitStack, versions: tuple[Version, Version]) -> list[Tree]:
@@ -224,7 +257,7 @@ def _new_folder(place: Path | None, kind: str) -> Path:
     top = place if place is not None else folders.RESULTS / f"{named}-{kind}"
     if os.path.lexists(top) and (not os.path.isdir(top) or os.listdir(top)):
         raise UsageError(f"{top} exists and is not an empty folder; name another with --out")
-    for name in NAMES:
+    for name in folders.SIDES:
         folders.create(datetime.now(UTC), top / name)
     return top
 
@@ -243,7 +276,7 @@ def _sides(
             Guest(
                 hosts[number],
                 trees[number].to_json(trees[1 - number]),
-                (top / NAMES[number] / "logs").resolve(),
+                (top / folders.SIDES[number] / "logs").resolve(),
             ),
             Plan([], {}, request.schedule),
         )
@@ -265,7 +298,12 @@ def _cases(side: Side, files: Sequence[str], request: Request) -> list[Case]:
     """The cases of a side, as its own suites declare them. Raises UsageError where a batch size is not known yet."""
     if not files:
         return []
-    overrides = {**request.overrides, **{name: [value] for name, value in side.version.axes.items()}}
+    for name in side.version.axes:
+        if name.startswith((VARIABLE, ARGUMENT)):
+            raise UsageError(
+                f"set:{name}: env: and arg: name the options of a script; a suite's axis has neither"
+            )
+    overrides = {**request.overrides, **{name: [value] for name, value in side.version.columns.items()}}
     return _listed(side, describe(side.workers, files, overrides), request)
 
 
@@ -276,7 +314,7 @@ def _cases_of_script(side: Side, script: Script, request: Request) -> list[Case]
         return []
     side.plan.script = dataclasses.replace(script, path=str(path)).with_axes(side.version.axes)
     axes = {column(name): values for name, values in request.overrides.items()}
-    axes |= {name: [value] for name, value in side.version.axes.items()}
+    axes |= {name: [value] for name, value in side.version.columns.items()}
     return _listed(side, describe_script(side.plan.script, axes), request)
 
 

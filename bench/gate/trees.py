@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -13,8 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..git import environment, git
 from ..paths import is_in
 
+_PREFIX = "epochbench-tree-"
+_POINTER = (
+    b"version https://git-lfs.github.com/spec/"  # how what git-lfs puts in the place of a large file begins
+)
 _MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 
 
@@ -75,6 +81,10 @@ class Repository:
         """The whole name of a commit. Raises UsageError, with what to do, where there is none."""
         found = self._has(ref)
         if not found:
+            if not self._has("HEAD") and not self._git("for-each-ref", "--count=1"):
+                raise UsageError(
+                    f"ref={ref}: the repository {self.top} has no commit yet; make one: git commit"
+                )
             raise UsageError(f"ref={ref}: git knows no such commit, branch or tag{self._fetch()}")
         return found
 
@@ -90,12 +100,12 @@ class Repository:
         """
         asked = os.environ.get("GITHUB_BASE_REF")  # of a pull request on Actions
         names = (f"origin/{asked}", asked, *_MAIN) if asked else _MAIN
+        head = self.commit("HEAD")
         main = next((name for name in names if self._has(name)), None)
         if main is None:
             raise UsageError(
                 f"there is no main branch ({', '.join(names)}); name a side, such as ref=HEAD~1{self._fetch()}"
             )
-        head = self.commit("HEAD")
         try:
             base = self._git("merge-base", main, "HEAD")
         except UsageError:
@@ -110,18 +120,49 @@ class Repository:
                 )
         return base
 
+    def _forget_gone(self) -> None:
+        """Forgets what a killed command of ours has left behind; a worktree of the user's may be on a disk that comes
+        back.
+        """
+        for entry in self._git("worktree", "list", "--porcelain").splitlines():
+            place = entry.removeprefix("worktree ")
+            if place != entry and f"/{_PREFIX}" in place and not os.path.exists(place):
+                with contextlib.suppress(UsageError):
+                    self._git("worktree", "remove", "--force", "--force", place)
+
+    def _with_submodules(self, root: Path) -> None:
+        """Checks out the submodules that the user has: to fetch another would write to the user's configuration."""
+        if not (root / ".gitmodules").is_file():
+            return
+        # A line is a mark, the commit, the path, and perhaps a name in parentheses; '-' marks what is not there.
+        lines = git(self.top, "submodule", "status").splitlines()
+        there = [re.sub(r" \([^()]*\)$", "", line[1:]).partition(" ")[2] for line in lines if line[0] != "-"]
+        wanted = [path for path in there if (root / path).is_dir()]
+        if wanted:
+            git(root, "submodule", "update", "--init", "--recursive", "--", *wanted)
+
+    def _with_large_files(self, root: Path, ref: str) -> None:
+        """Raises UsageError where git-lfs has put a pointer in the place of what the user has whole."""
+        names = git(root, "ls-files", "-z", "--", ":(attr:filter=lfs)").split("\0")
+        pointers = [name for name in names if name and _is_pointer(root / name)]
+        for name in pointers:
+            if (self.top / name).is_file() and not _is_pointer(self.top / name):
+                raise UsageError(
+                    f"ref={ref}: {name} is a pointer of git-lfs there, where your tree has what it stands for; "
+                    f"fetch it: git lfs fetch origin {ref}"
+                )
+
     @contextlib.contextmanager
     def checked_out(self, ref: str) -> Iterator[Tree]:
         """A commit in a worktree of its own, as long as it is wanted. Raises UsageError where git cannot."""
         commit = self.commit(ref)
-        folder = Path(tempfile.mkdtemp(prefix="epochbench-tree-")).resolve()
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
         root = folder / "tree"
         try:
-            # What a killed command has left behind is forgotten.
-            self._git("worktree", "prune")
+            self._forget_gone()
             self._git("worktree", "add", "--detach", str(root), commit)
-            if (root / ".gitmodules").is_file():
-                git(root, "submodule", "update", "--init", "--recursive")
+            self._with_submodules(root)
+            self._with_large_files(root, ref)
             if not (root / self._place).is_dir():
                 raise UsageError(f"ref={ref}: it has no folder {self._place}, where the command was started")
             yield Tree(self.top, root, self._place, commit[:9])
@@ -129,6 +170,14 @@ class Repository:
             with contextlib.suppress(UsageError):
                 self._git("worktree", "remove", "--force", "--force", str(root))
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_pointer(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_POINTER)) == _POINTER
+    except OSError:
+        return False  # a link that leads nowhere, or a folder
 
 
 def without_git() -> Tree:
@@ -143,6 +192,7 @@ def build(command: str, tree: Tree) -> None:
         command,
         shell=True,
         cwd=tree.root,
+        env=environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -155,41 +205,3 @@ def build(command: str, tree: Tree) -> None:
             f"{said[-1] if said else 'it said nothing'}",
             "\n".join(said),
         )
-
-
-def git(place: Path, *arguments: str) -> str:
-    """What a command of git prints. Raises UsageError with git's own message."""
-    done = run_git(place, *arguments)
-    if done.returncode:
-        lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
-        raise UsageError(
-            f"git {arguments[0]}: {lines[-1] if lines else f'exit code {done.returncode}'}", done.stderr
-        )
-    return done.stdout.strip()
-
-
-# What git sets for its hooks: the repository is that of the folder, whoever started us.
-_OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY")
-
-
-def _environment() -> dict[str, str]:
-    """Of a command of git, whose messages are read."""
-    return {name: value for name, value in os.environ.items() if name not in _OF_HOOKS} | {"LC_ALL": "C"}
-
-
-def run_git(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command of git in a folder, whatever its end. Raises UsageError where there is no git."""
-    try:
-        return subprocess.run(
-            ["git", *arguments],
-            cwd=place,
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-        )
-    except OSError as problem:
-        raise UsageError(
-            f"git cannot be run: {problem.strerror}; install it, or name sides without ref="
-        ) from None

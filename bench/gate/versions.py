@@ -18,19 +18,19 @@ from pathlib import Path
 
 from ..case import AxisValue, check_value
 from ..errors import UsageError
-from ..suite import parse_value
+from ..suite import column, parse_value
 
 NOW = "worktree"
 _KIND = re.compile(r"(ref|python)=(.*)|(env|set):([^=]*)=(.*)", re.DOTALL)
 _WRITTEN = {"ref": "ref=REV", "python": "python=PATH", "set": "set:AXIS=VALUE"}
-_LOOKS_LIKE_A_SIDE = re.compile(r"[a-z]+(:[^=/.]+)?=")
-_AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LOOKS_LIKE_A_SIDE = re.compile(r"[a-z]+(:[^=/]+)?=")
+_AXIS = re.compile(r"(env:|arg:)?-*[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
 class Version:
     """One side. `text` is what the user typed; `ref` is empty for the code as it lies there, `python` for this
-    interpreter; `variables` and `axes` are set on top of what both sides share.
+    interpreter; `variables` and `axes` are set on top of what both sides share, the axes as --axis names them.
     """
 
     text: str
@@ -38,6 +38,11 @@ class Version:
     python: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
     axes: Mapping[str, AxisValue] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> dict[str, AxisValue]:
+        """The axes as suites and tables call them."""
+        return {column(name): value for name, value in self.axes.items()}
 
 
 def told_apart(arguments: Sequence[str]) -> tuple[list[Version], list[Path]]:
@@ -88,7 +93,7 @@ def parse(text: str) -> Version | None:
     if not _AXIS.fullmatch(name):
         raise UsageError(f"{text!r}: {name!r} is no name of an axis; write set:AXIS=VALUE")
     parsed = parse_value(value)
-    check_value(name, parsed)
+    check_value(column(name), parsed)
     return Version(text, axes={name: parsed})
 
 

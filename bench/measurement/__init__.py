@@ -16,7 +16,7 @@ from .detail import (
     Profile,
 )
 from .environment import Device, Environment, Peak
-from .metrics import METRICS, QUALITY, Metric, direction, metric
+from .metrics import METRICS, OF_NO_STEP, PER_STEP, QUALITY, Metric, direction, metric
 from .record import (
     COUNTED,
     FAILURES,
@@ -37,6 +37,8 @@ __all__ = [
     "COUNTED",
     "FAILURES",
     "METRICS",
+    "OF_NO_STEP",
+    "PER_STEP",
     "PHASED",
     "PHASES",
     "PROFILED",

@@ -123,16 +123,18 @@ class AutogradGraph:
 
 @dataclass(frozen=True)
 class Counts:
-    """What is exact: `totals` by the name that METRICS has them under, behind "count.".
+    """What is exact, by the names that METRICS has behind "count.".
 
-    They are over a few steps of training, one validation and one test: `steps` has their number by stage, `samples`
-    the rows of data in them (empty in journals of earlier versions).
-    `unknown` names operators that compute but have no FLOP formula: the FLOPs are a lower bound then.
+    `operators` are those of a few steps of each stage: `steps` has their number by stage, `samples` the rows of data
+    in them (empty in journals of earlier versions). `per_step` has by stage what one of its steps did, the mean over
+    those that were counted; `totals` what is of no step: what is held, the peak, the graphs of a compiler. `unknown`
+    names operators that compute but have no FLOP formula: the FLOPs are a lower bound then.
     """
 
     steps: Mapping[str, int]
     totals: Mapping[str, int]
     operators: tuple[OperatorCount, ...]
+    per_step: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
     timeline: MemoryTimeline | None = None
     graph: AutogradGraph | None = None
@@ -142,6 +144,8 @@ class Counts:
         _refuse_negative("a number of steps", self.steps.values())
         _refuse_negative("a number of samples", self.samples.values())
         _refuse_negative("a total", self.totals.values())
+        for values in self.per_step.values():
+            _refuse_negative("a count of a step", values.values())
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Counts:
@@ -149,6 +153,7 @@ class Counts:
         whole = {
             **data,
             "operators": tuple(map(OperatorCount.from_json, listed(data["operators"]))),
+            "per_step": {stage: named(values) for stage, values in named(data.get("per_step", {})).items()},
             "unknown": listed(data.get("unknown", ())),
             "timeline": None if timeline is None else MemoryTimeline.from_json(timeline),
             "graph": None if graph is None else AutogradGraph.from_json(graph),

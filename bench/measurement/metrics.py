@@ -31,15 +31,13 @@ def _table(*rows: tuple[str, str, str, str, bool, str]) -> dict[str, Metric]:
 
 
 # Exact counts: name, unit, class, meaning. What depends on the threads and the instruction set of the CPU is
-# exact on one kind of machine only.
-_COUNTS = (
+# exact on one kind of machine only. The first are of one step, of training or of evaluation ...
+PER_STEP = "/step"
+_OF_A_STEP = (
     ("ops", "1", "exact", "operators dispatched"),
-    ("optimizer_ops", "1", "exact", "operators dispatched by the optimizer"),
     ("flops", "FLOP", "exact", "floating-point operations, two for a multiplication with its addition"),
     ("autograd_nodes", "1", "exact", "nodes of the autograd graphs"),
     ("saved_bytes", "B", "exact", "bytes that autograd keeps for the backward pass"),
-    ("parameter_bytes", "B", "exact", "bytes of the parameters"),
-    ("optimizer_state_bytes", "B", "exact", "bytes of the optimizer's state"),
     ("kernel_launches", "1", "exact", "kernels launched on the device"),
     ("synchronizations", "1", "exact", "waits of the host for the device"),
     ("copies", "1", "exact", "copies to, from and on the device"),
@@ -50,13 +48,21 @@ _COUNTS = (
     ("copied_bytes.host_to_device", "B", "exact", "bytes of copies to the device"),
     ("copied_bytes.device_to_host", "B", "exact", "bytes of copies from the device"),
     ("copied_bytes.device_to_device", "B", "exact", "bytes of copies on the device"),
+    ("allocations", "1", "machine", "allocations of tensor memory"),
+    ("allocated_bytes", "B", "machine", "bytes of those allocations"),
+)
+# ... and these of none: what is held, the highest level, what a compiler made.
+_OF_NO_STEP = (
+    ("parameter_bytes", "B", "exact", "bytes of the parameters"),
+    ("optimizer_state_bytes", "B", "exact", "bytes of the optimizer's state"),
+    ("peak_live_bytes", "B", "machine", "the most bytes of tensors alive at once"),
     ("graphs", "1", "exact", "graphs that torch.compile made"),
     ("graph_breaks", "1", "exact", "places where torch.compile fell back to Python"),
     ("recompilations", "1", "exact", "graphs that torch.compile made again"),
-    ("allocations", "1", "machine", "allocations of tensor memory"),
-    ("allocated_bytes", "B", "machine", "bytes of those allocations"),
-    ("peak_live_bytes", "B", "machine", "the most bytes of tensors alive at once"),
 )
+_OPTIMIZER_OPS = ("optimizer_ops", "1", "exact", "operators dispatched by the optimizer")
+
+OF_NO_STEP = frozenset(name for name, *_ in _OF_NO_STEP)
 
 METRICS: Mapping[str, Metric] = _table(
     ("epoch.time", "s", "time", "less", True, "the stages of one counted epoch, all batches"),
@@ -74,8 +80,17 @@ METRICS: Mapping[str, Metric] = _table(
     # How often depends on the rounding of sums, and so on the kind of machine.
     ("work.train.closure_evaluations", "1", "machine", "less", True, "evaluations of the optimizer's closure"),
     *(
-        (f"count.{name}", unit, kind, "less", True, f"{meaning}, over the counted window")
-        for name, unit, kind, meaning in _COUNTS
+        (f"count.{name}", f"{unit}{PER_STEP}", kind, "less", True, f"{meaning}, a step of the main stage")
+        for name, unit, kind, meaning in (_OF_A_STEP[0], _OPTIMIZER_OPS, *_OF_A_STEP[1:])
+    ),
+    *(
+        (f"count.{name}", unit, kind, "less", True, f"{meaning}, of the counted launch")
+        for name, unit, kind, meaning in _OF_NO_STEP
+    ),
+    *(
+        (f"count.{stage}.{name}", f"{unit}{PER_STEP}", kind, "less", True, f"{meaning}, a {stage} step")
+        for stage in STAGES[1:]
+        for name, unit, kind, meaning in _OF_A_STEP
     ),
     ("energy.per_sample", "J/sample", "time", "less", False, "the device's energy over the loop, by its samples"),
     ("memory.peak_rss", "B", "memory", "less", True, "rise of resident memory over its level before the task"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import RenderableType
@@ -17,11 +17,12 @@ from rich.console import RenderableType
 from ..analysis.comparable import BySample
 from ..analysis.compare import EXACT, Row, undecided
 from ..counting import counted as things
+from ..measurement import STAGES
 from .layout import KEPT, LIST, TEXT, Column, Grid, Words, shortened
 from .learnt import as_before, fell_or_moved, spreads
 from .lines import Lines
 from .other_work import REMEDY, by_the_sample, different_work, remedy, speaks
-from .units import NOTHING, digits, percent, quantity, scale
+from .units import NOTHING, counts, digits, exactly, percent, quantity, scale
 
 # What matters first stands first.
 ORDER = ("different_work", "regressed", "moved", "improved", "not_measured", "inconclusive", "equivalent")
@@ -50,7 +51,8 @@ class Page:
     """What all surfaces say of one comparison. Every text in it may be the user's own.
 
     `phases` has, by case and metric, a short sentence on the phase that moved; `notes` are remarks of one line;
-    `by_sample` the cases whose sides are meant to do other work.
+    `by_sample` the cases whose sides are meant to do other work; `places` has by suite the file, as the repository
+    has it, and the line that its rows are about, where that is known.
     """
 
     base: str
@@ -64,6 +66,7 @@ class Page:
     paired: bool
     allow_inconclusive: bool = False
     by_sample: Sequence[BySample] = ()
+    places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
     @property
     def remarks(self) -> list[str]:
@@ -246,8 +249,8 @@ def _value(value: float | None, unit: str, factor: float, label: str) -> str:
         return NOTHING
     if not math.isfinite(value):
         return "infinite"
-    if unit == "1" and float(value).is_integer():
-        return quantity(value, unit)  # counts are compared exactly, so they are shown exactly
+    if exact := exactly(float(value), unit):
+        return exact
     return f"{digits(value * factor)} {label}".rstrip()
 
 
@@ -302,21 +305,24 @@ def _difference(row: Row) -> str:
         return "none"
     if row.metric.kind == "quality":
         return f"{'+' if more > 0 else '-'}{digits(abs(more))}"
-    return f"{'+' if more > 0 else '-'}{quantity(abs(more), row.metric.unit)} {_counted_things(row)}".rstrip()
+    unit = row.metric.unit
+    amount = exactly(float(abs(more)), unit) or quantity(abs(more), "1" if counts(unit) else unit)
+    return f"{'+' if more > 0 else '-'}{amount} {_counted_things(row)}".rstrip()
 
 
 def _counted_things(row: Row) -> str:
     """What a count counts, from its name: its unit says no more than that it is one."""
-    if row.metric.unit != "1":
+    if not counts(row.metric.unit):
         return ""
     _, *names = row.metric.name.split(".")
-    names = names[1:] if row.metric.name.startswith("work.") else names  # the stage
-    return word(" ".join("operators" if name == "ops" else name for name in names))
+    names = names[1:] if names[0] in STAGES else names
+    things = word(" ".join("operators" if name == "ops" else name for name in names))
+    return things if row.metric.unit == "1" else f"{things} a step"
 
 
 def sees(row: Row) -> str:
     """The smallest rise that could have been seen; nothing where that is not known."""
-    if row.smallest is None or not math.isfinite(row.smallest):
+    if row.smallest is None or not row.smallest < _HUGE:
         return ""
     return percent(row.smallest)
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ..analysis.counts import count_values, main_stage
 from ..analysis.profile import GraphRow, TopRow, graph_rows, top
 from ..counting import counted
-from ..measurement import AutogradGraph, Counts, Profile
+from ..measurement import PER_STEP, AutogradGraph, Counts, Profile, metric
 from .layout import Column, Grid, Words
 from .lines import Lines
 from .units import percent, quantity
@@ -36,19 +37,26 @@ def profiles(tables: Tables, most: int) -> Iterator[RenderableType]:
 
 
 def _counted(counts: Counts) -> str:
-    """The totals that most readers ask for, in words."""
-    said = [f"{label} {quantity(counts.totals.get(name), unit)}" for name, label, unit in _SAID]
+    """What most readers ask for, in words: of a step of the stage that the case is about."""
+    values = count_values(counts)
+    if not counts.steps:
+        return "counted over no steps"
+    said = [
+        f"{label} {quantity(values[name], metric(name).unit.removesuffix(PER_STEP))}"
+        for name, label in _SAID
+        if name in values
+    ]
     bound = f"; no FLOP formula for {', '.join(counts.unknown)}: a lower bound" if counts.unknown else ""
     window = ", ".join(f"{steps} {stage}" for stage, steps in counts.steps.items()) or "no"
     many = "step" if sum(counts.steps.values()) == 1 else "steps"
-    return f"counted over {window} {many}: {', '.join(said)}{bound}"
+    return f"counted over {window} {many}; {main_stage(counts)} step: {', '.join(said)}{bound}"
 
 
 _SAID = (
-    ("ops", "operators", "1"),
-    ("flops", "FLOPs", "FLOP"),
-    ("saved_bytes", "kept for backward", "B"),
-    ("peak_live_bytes", "peak of live tensors", "B"),
+    ("count.ops", "operators"),
+    ("count.flops", "FLOPs"),
+    ("count.saved_bytes", "kept for backward"),
+    ("count.peak_live_bytes", "peak of live tensors"),
 )
 
 
@@ -58,10 +66,11 @@ def _cost(profile: Profile) -> str:
         return "profiled"
     ratio = profile.profiled_step / profile.plain_step
     device = profile.device
+    window = f"{', '.join(f'{steps} {stage}' for stage, steps in profile.steps.items())} steps"
     idle = f"; device idle {percent(device['idle_share'])}" if "idle_share" in device else ""
     return (
         f"profiled step {quantity(profile.profiled_step, 's')}, plain step {quantity(profile.plain_step, 's')}: "
-        f"profiling makes it {ratio:.2f} times as long; times below are of the profiled loop{idle}"
+        f"profiling makes it {ratio:.2f} times as long; times below are of the profiled loop, over {window}{idle}"
     )
 
 

@@ -20,7 +20,7 @@ from ..measurement import Environment
 from .advice import Settings, advice
 from .layout import KEPT, LIST, Column, Grid, Words
 from .lines import Lines
-from .units import digits, interval, percent, quantity, scale
+from .units import counts, digits, exactly, interval, percent, scale
 
 if TYPE_CHECKING:
     from ..results.tables import Tables
@@ -198,7 +198,9 @@ class Page:
         if found["value"].isna().all():
             return
         unit = found["unit"].dropna().iloc[0]
-        factor, label = (1.0, "") if unit == "1" else scale(found["value"].dropna().tolist(), unit)
+        factor, label = scale(found["value"].dropna().tolist(), unit)
+        if counts(unit):
+            factor, label = 1.0, "" if unit == "1" else "a step"
         cells = [_number(value, factor, unit) for value in found["value"]]
         if name.endswith("_share"):
             cells = ["" if pd.isna(value) else percent(value) for value in found["value"]]
@@ -219,8 +221,8 @@ class Page:
 
     def add_launches(self) -> None:
         """How many launches stand behind a row, and how many were contaminated; its caveats by name."""
-        counts = self._rows.groupby("case", sort=False)["launches"].max()
-        launches = ["" if pd.isna(counts[case]) else str(counts[case]) for case in self._cases.index]
+        made = self._rows.groupby("case", sort=False)["launches"].max()
+        launches = ["" if pd.isna(made[case]) else str(made[case]) for case in self._cases.index]
         contaminated = [str(count or "") for count in self._cases["contaminated"].fillna(0).astype(int)]
         caveats = [text.replace(";", LIST).replace("_", " ") for text in self._cases["caveats"].fillna("")]
         self._columns += [
@@ -295,8 +297,7 @@ def _number(value: float, factor: float, unit: str) -> str:
         return ""
     if not math.isfinite(value):
         return str(value)
-    # Counts are compared exactly, so they are shown exactly.
-    return quantity(value, unit) if unit == "1" and value.is_integer() else digits(value * factor)
+    return exactly(value, unit) or digits(value * factor)
 
 
 def _failures(tables: Tables) -> Iterator[RenderableType]:

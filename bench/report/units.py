@@ -15,10 +15,10 @@ _LARGE = {step: prefix for step, prefix in _SI.items() if step >= 1}
 # Every other unit counts things, such as samples/s: there are no milli-samples, and a prefix stands apart.
 _PREFIXES = {
     "s": {step: prefix for step, prefix in _SI.items() if step <= 1},  # nobody reads kiloseconds
-    "B": _BINARY,
+    **dict.fromkeys(("B", "B/step"), _BINARY),
     "%": {1.0: ""},
     **dict.fromkeys(("J", "J/sample", "W", "Hz"), _SI),
-    **dict.fromkeys(("FLOP", "FLOP/s", "FLOP/B"), _LARGE),
+    **dict.fromkeys(("FLOP", "FLOP/s", "FLOP/B", "FLOP/step"), _LARGE),
 }
 _COUNTING = _LARGE
 
@@ -32,10 +32,29 @@ def quantity(value: float | None, unit: str) -> str:
     known = _known(value)
     if known is None:
         return NOTHING
+    if exact := exactly(known, unit):
+        return f"{exact} {_word(unit)}".rstrip()
     step, label = _prefix(abs(known), unit, _PLAIN_ALONE)
-    if known.is_integer() and (label == "B" or (unit == "1" and abs(known) < _EXACT)):
-        return f"{known:,.0f} {_word(unit)}".rstrip()
+    if known.is_integer() and step == 1 and unit in ("B", "B/step"):
+        return f"{known:,.0f} {_word(unit)}"
     return f"{digits(known / step)} {label}".rstrip()
+
+
+def counts(unit: str) -> bool:
+    """Whether values in this unit are numbers of things, alone or by the step."""
+    return unit in ("1", "1/step")
+
+
+def exactly(value: float, unit: str) -> str:
+    """A number of things digit for digit, since it is compared so; empty for any other value.
+
+    By the step it is the mean of a few of them, and may end in a half.
+    """
+    if not counts(unit) or abs(value) >= _EXACT:
+        return ""
+    if value.is_integer():
+        return f"{value:,.0f}"
+    return f"{value:,.1f}" if unit != "1" and (2 * value).is_integer() else ""
 
 
 def interval(low: float | None, high: float | None, value: float | None) -> str:
@@ -117,7 +136,7 @@ def plain_json(text: str) -> str:
 
 
 def _word(unit: str) -> str:
-    return "" if unit == "1" else unit
+    return {"1": "", "1/step": "a step"}.get(unit, unit)
 
 
 def _known(value: float | None) -> float | None:

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from ..errors import ResultsError
-from .folder import RESULTS, RunFolder, find, runs
+from .folder import RESULTS, RunFolder, find, is_session, runs
 
 BASELINES = RESULTS / "baselines"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -77,6 +77,8 @@ def find_baseline(text: str, root: Path = BASELINES) -> RunFolder | None:
     if text in names(root):
         return RunFolder(root / text)
     path = Path(text)
-    if os.path.isfile(path / "summary.csv") and not os.path.isfile(path / "journal.jsonl"):
+    if os.path.isfile(path / "summary.csv") and not (
+        os.path.isfile(path / "journal.jsonl") or is_session(path)
+    ):
         return RunFolder(path)
     return None

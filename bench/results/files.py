@@ -23,7 +23,7 @@ from ..analysis.compare import EXACT
 from ..case import spell
 from ..counting import counted
 from ..errors import ResultsError
-from ..measurement import METRICS, metric
+from ..measurement import METRICS, PER_STEP, Metric, metric
 from ..readers.text import decoded, undecodable
 from .journal import Records
 from .tables import SUMMARY_COLUMNS, Tables, build
@@ -174,11 +174,16 @@ def _check_values(grid: _Grid, columns: Mapping[str, Sequence[Any]]) -> None:
         if place in grid.faults:
             continue
         of = metric(name)
-        if (name in METRICS or of.unit != "1") and columns["unit"][place] != of.unit:
+        if (name in METRICS or of.unit != "1") and columns["unit"][place] not in (of.unit, older_unit(of)):
             grid.wrong(place, "unit", f"is not the unit of {_short(name, 60)}, which is {of.unit!r}")
         value = columns["value"][place]
         if of.kind in EXACT and value is not None and value < 0:
             grid.wrong(place, "value", f"is no count, as {_short(name, 60)} is")
+
+
+def older_unit(of: Metric) -> str:
+    """The unit of what an earlier version added up over several steps, where this one tells it by the step."""
+    return of.unit.removesuffix(PER_STEP)
 
 
 def _texts(grid: _Grid, name: str) -> list[str]:

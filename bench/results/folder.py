@@ -6,8 +6,7 @@ import json
 import os
 import re
 import socket
-import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +14,16 @@ from typing import Any
 
 from ..case import Case, is_text
 from ..errors import ResultsError, UsageError
+from ..git import git
 from ..measurement import Environment
 from ..paths import is_in
 
 RESULTS = Path("results")
+SIDES = ("base", "candidate")  # the folders of what two sides measured, in that of their session
+SELFTEST = "selftest.json"  # what a self-test has decided
 _GO_WITHOUT = "restore it, or remove it and go without what it says"
 _TIME = "%Y%m%dT%H%M%S"
+_GIT_SECONDS = 20.0
 _STAMP = re.compile(r"\d{8}T\d{6}-")
 _LATEST = re.compile(r"latest(?:~(\d+))?")
 
@@ -139,26 +142,32 @@ def discard(path: Path) -> None:
     path.rmdir()
 
 
-def find(text: str, root: Path = RESULTS) -> RunFolder:
+def find(text: str, root: Path = RESULTS, sessions: bool = False) -> RunFolder:
     """The run that a user means: a path, a unique prefix, `latest`, or `latest~N` for N runs before.
 
-    Raises ResultsError that says what there is.
+    With `sessions`, what `bench ab` has kept is one too; else it is two runs, one of which is to be named. Raises
+    ResultsError that says what there is.
     """
     path = Path(text)
     # os.path says False, where Path raises, of text that is too long to be a path.
     if os.path.isfile(path / "journal.jsonl"):
         return RunFolder(path)
+    if is_session(path):
+        return _session(path, sessions)
     if os.path.isdir(path):
-        raise ResultsError(f"{path} is not the folder of a run: it holds no journal.jsonl; {_there_is(root)}")
-    names = runs(root)
+        raise ResultsError(f"{path} is not the folder of a run: {_what_it_is(path)}; {_there_is(root)}")
+    names = _in_order(root, [*runs(root), *(sessions_in(root) if sessions else ())])
     if latest := _LATEST.fullmatch(text):
         back = int(latest[1] or 0)
         if back < len(names):
             return RunFolder(root / names[-1 - back])
         raise ResultsError(f"there is no run {text!r}; {_there_is(root)}")
     found = [name for name in names if name.startswith(text)]
+    if not found and not sessions:
+        found = [name for name in sessions_in(root) if name.startswith(text)]
     if len(found) == 1:
-        return RunFolder(root / found[0])
+        path = root / found[0]
+        return _session(path, sessions) if is_session(path) else RunFolder(path)
     if found:
         raise ResultsError(
             f"{text!r} begins the names of {len(found)} runs: {', '.join(found[:5])}; give more of it"
@@ -166,11 +175,46 @@ def find(text: str, root: Path = RESULTS) -> RunFolder:
     raise ResultsError(f"there is no run {text!r}; {_there_is(root)}")
 
 
+def is_session(path: Path) -> bool:
+    """Whether a folder is one that `bench ab` has kept: each side has a run's folder in it.
+
+    A self-test has such folders too, and keeps its decisions alone.
+    """
+    sides = all(os.path.isfile(path / side / "plan.json") for side in SIDES)
+    return sides and not os.path.isfile(path / SELFTEST)
+
+
+def _session(path: Path, wanted: bool) -> RunFolder:
+    if wanted:
+        return RunFolder(path)
+    raise ResultsError(
+        f"{path} has two sides, as bench ab keeps them; name one of them: {path / SIDES[0]} or {path / SIDES[1]}"
+    )
+
+
+def _what_it_is(path: Path) -> str:
+    """What a folder without a journal is, as far as its files tell."""
+    if os.path.isfile(path / SELFTEST):
+        return "bench selftest keeps its decisions there, which bench show shows"
+    if os.path.isfile(path / "plan.json"):
+        return "it was given up before its first launch and holds no journal.jsonl"
+    return "it holds no journal.jsonl"
+
+
 def runs(root: Path = RESULTS) -> list[str]:
     """The names of the runs in a results folder, oldest first."""
-    return sorted(
-        (path.parent.name for path in root.glob("*/journal.jsonl")), key=lambda name: _began(root / name)
-    )
+    return _in_order(root, (path.parent.name for path in root.glob("*/journal.jsonl")))
+
+
+def sessions_in(root: Path = RESULTS) -> list[str]:
+    """The names of what `bench ab` has kept in a results folder, oldest first; a self-test keeps no launches."""
+    there = (path.parent.parent.name for path in root.glob(f"*/{SIDES[0]}/journal.jsonl"))
+    return _in_order(root, (name for name in there if is_session(root / name)))
+
+
+def _in_order(root: Path, names: Iterable[str]) -> list[str]:
+    """Oldest first."""
+    return sorted(names, key=lambda name: _began(root / name))
 
 
 def _began(path: Path) -> tuple[str, str]:
@@ -178,7 +222,8 @@ def _began(path: Path) -> tuple[str, str]:
     if _STAMP.match(path.name):
         return path.name[:15], path.name
     try:
-        written = datetime.fromtimestamp((path / "journal.jsonl").stat().st_mtime, UTC)
+        place = path / SIDES[0] if is_session(path) else path
+        written = datetime.fromtimestamp((place / "journal.jsonl").stat().st_mtime, UTC)
     except OSError:
         return "", path.name  # it has just been removed
     return written.strftime(_TIME), path.name
@@ -193,16 +238,13 @@ def _there_is(root: Path) -> str:
 
 def git_commit() -> str:
     """The commit of the working directory, `+` behind it where the tree has changes; empty without git."""
+    here = Path.cwd()
     try:
-        commit = _git("rev-parse", "--short", "HEAD")
-        return commit + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
+        commit = git(here, "rev-parse", "--short", "HEAD", timeout=_GIT_SECONDS)
+        changed = git(here, "status", "--porcelain", "--untracked-files=no", timeout=_GIT_SECONDS)
+    except UsageError:
         return ""
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=20)
-    return done.stdout.strip()
+    return commit + ("+" if changed else "")
 
 
 def shown(path: Path) -> str:

@@ -11,8 +11,18 @@ from typing import Any
 from ..errors import ResultsError, UsageError
 from ..measurement import Failure, Measurement
 
-SCHEMA = 2
-READABLE = (1, SCHEMA)  # 1 knew neither guards nor telemetry
+SCHEMA = 3
+READABLE = (
+    1,
+    2,
+    SCHEMA,
+)  # 1 knew neither guards nor telemetry; 2 added counts up over the steps of all stages
+
+
+ADDED_UP = (
+    "an earlier version added counts up over all steps that it looked at, of which modes have unlike numbers; now "
+    "they are of one step, and what cannot be told so is left out: measure again"
+)
 
 
 class Journal:
@@ -82,12 +92,16 @@ def read_journal(path: Path) -> Records:
     except OSError as problem:
         raise ResultsError(f"{path} cannot be read: {problem.strerror}") from None
     records = Records()
+    added_up = False
     torn = lines.pop()  # what is whole ends in a line feed
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            records.add(_record(json.loads(line), path))
+            data = json.loads(line)
+            record = _record(data, path)
+            records.add(record)
+            added_up |= data["schema"] < 3 and isinstance(record, Measurement) and record.counts is not None
         except ResultsError:
             raise
         except (UsageError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -96,6 +110,8 @@ def read_journal(path: Path) -> Records:
         records.notes.append(
             f"{path}: line {len(lines) + 1} is torn: the run was cut off while writing it; it is left out"
         )
+    if added_up:
+        records.notes.append(f"{path}: {ADDED_UP}")
     return records
 
 

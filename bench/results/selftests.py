@@ -10,24 +10,22 @@ from typing import Any
 from ..analysis.comparability import differences
 from ..errors import ResultsError
 from ..measurement import Environment
-from .folder import RESULTS, RunFolder
-
-FILE = "selftest.json"
+from .folder import RESULTS, SELFTEST, RunFolder
 
 
 def write(place: Path, decisions: Iterable[Any], environment: Environment) -> None:
     """Whole or not at all; `decisions` are dataclasses. Raises ResultsError where the disk takes no more."""
     RunFolder(place).write_json(
-        FILE,
+        SELFTEST,
         {"decisions": [dataclasses.asdict(one) for one in decisions], "environment": environment.to_json()},
     )
 
 
 def latest(environment: Environment, root: Path = RESULTS) -> list[Mapping[str, Any]]:
     """The decisions of the latest self-test on a machine and software like this; none where there was none."""
-    for path in sorted(root.glob(f"*/{FILE}"), reverse=True):
+    for path in sorted(root.glob(f"*/{SELFTEST}"), reverse=True):
         try:
-            data = RunFolder(path.parent).read_json(FILE)
+            data = RunFolder(path.parent).read_json(SELFTEST)
             if not differences(Environment.from_json(data["environment"]), environment):
                 return list(data["decisions"])
         except (ResultsError, KeyError, TypeError, ValueError, AttributeError):

@@ -14,10 +14,14 @@ from ..analysis.sides import FOREIGN_METRICS, CaseSide, Side
 from ..case import DEFAULTS
 from ..counting import counted
 from ..errors import ResultsError
-from ..measurement import Environment
+from ..measurement import Environment, metric
 from . import baselines, files, tables
 from .folder import RunFolder, find
 
+_ADDED_UP = (
+    "an earlier version, which added counts up over several steps where they now are of one: measure it again, or "
+    "renew the baseline with: bench baseline save NAME RUN"
+)
 _LAUNCH_COLUMNS = ["case", "counted", "round", "metric", "value"]
 MOST_SAID = 10  # lines on what of a file cannot be read; a broken exporter has a fault in every row
 _NAMES = {one.unit: name for name, one in FOREIGN_METRICS.items()}
@@ -25,8 +29,11 @@ _NAMES = {one.unit: name for name, one in FOREIGN_METRICS.items()}
 _Launches = Mapping[tuple[str, str], Mapping[int, float]]  # by case and metric, the values by their round
 
 
-def read_side(text: str) -> Side:
-    """The side that a user means. Raises ResultsError where there is none, or it cannot be read."""
+def read_side(text: str, sessions: bool = False) -> Side:
+    """The side that a user means; with `sessions` what `bench ab` has kept is one, with the axis `side`.
+
+    Raises ResultsError where there is none, or it cannot be read.
+    """
     if files.is_foreign(text):
         return _foreign(text)
     if files.is_table(text):
@@ -40,13 +47,16 @@ def read_side(text: str) -> Side:
         side = _of_summary(text, "baseline", made.summary, {}, saved.environment())
         side.notes = made.notes
         return _checked(side)
-    folder = _run(text)
-    found = _written(folder)
+    folder = _run(text, sessions)
+    found, environment = _written(folder), folder.environment()
     if found is None:
         made = tables.read(folder.path)
-        found = made.summary, _launches(made.launches), made.failures, made.notes
+        found, environment = (
+            (made.summary, _launches(made.launches), made.failures, made.notes),
+            made.environment,
+        )
     summary, launches, failures, notes = found
-    side = _of_summary(text, "run", summary, launches, folder.environment())
+    side = _of_summary(text, "run", summary, launches, environment)
     side.folder, side.notes = str(folder.path), notes
     axes = list(failures.columns[2 : failures.columns.get_loc("kind")])
     for row in failures.to_dict("records"):
@@ -56,10 +66,10 @@ def read_side(text: str) -> Side:
     return _checked(side)
 
 
-def _run(text: str) -> RunFolder:
+def _run(text: str, sessions: bool) -> RunFolder:
     """The run of this name. Where there is none, what baselines there are is said too."""
     try:
-        return find(text)
+        return find(text, sessions=sessions)
     except ResultsError as problem:
         there = ", ".join(baselines.names()) or "none"
         raise ResultsError(
@@ -119,6 +129,9 @@ def _of_summary(
             side.cases[case] = CaseSide(str(row["suite"]), _device(row), caveats=caveats)
             side.axes[case] = _axes(row, axes)
         if pd.isna(row["value"]) or not math.isfinite(row["value"]):
+            continue
+        if row["unit"] != (known := metric(row["metric"])).unit and row["unit"] == files.older_unit(known):
+            side.cases[case].withheld[row["metric"]] = f"{name} is of {_ADDED_UP}"
             continue
         made = launches.get((case, row["metric"]))
         observed = Observed.of(made) if made else Observed(float(row["value"]), {}, _error(row))

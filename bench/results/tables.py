@@ -33,8 +33,9 @@ from .apart import (
     counted_operators,
     profiled_operators,
 )
-from .folder import RunFolder, find
+from .folder import RunFolder, find, is_session
 from .journal import Records, read_journal
+from .session import as_one
 
 SUMMARY_COLUMNS = [
     *("metric", "unit", "value", "ci_low", "ci_high", "smallest_change"),
@@ -114,10 +115,12 @@ class Tables:
 def read(run: str | Path) -> Tables:
     """The tables of a run, given as a path, a unique prefix, `latest` or `latest~N`.
 
-    They are rebuilt from the journal, so that a run that was cut off reads as far as it went. Raises
-    ResultsError where there is no such run.
+    They are rebuilt from the journal, so that a run that was cut off reads as far as it went. What `bench ab` has
+    kept is read as one run with the axis `side`. Raises ResultsError where there is no such run.
     """
-    folder = find(str(run))
+    folder = find(str(run), sessions=True)
+    if is_session(folder.path):
+        return build(*as_one(folder.path))
     return build(read_journal(folder.journal), folder.plan(), folder.environment())
 
 

@@ -2,8 +2,8 @@
 
 The loop runs twice over a window of batches. First under the memory profiler, from before the task is built:
 what is made in the first step (the optimizer's state) is there, and from the second on every step
-allocates the same. Then under a dispatch mode that sees every operator: a few train steps, one whole
-validation and test.
+allocates the same. Then under a dispatch mode that sees every operator. Both look at a few steps of each stage, and
+what adds up is told by the step: stages have unlike numbers of them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .saved import saving
 from .window import windowed
 
 TRAIN_STEPS = 2  # that are counted
-EVALUATION_STEPS = 2  # whose memory is counted: each allocates the same
+EVALUATION_STEPS = 2  # of validation, and as many of test
 
 _NO_TRAFFIC = frozenset(
     {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "detach", "alias"}
@@ -104,10 +104,10 @@ class Counter(Observer):
     """Plugs the counts of operators, of autograd's nodes and of what it saves into the loop."""
 
     def __init__(self, task: Task | None, operators: Operators) -> None:
-        self.steps: dict[str, int] = {}  # by stage, as the samples
+        self.steps: dict[str, int] = {}  # by stage, as all of these
         self.samples: dict[str, int] = {}
-        self.nodes = 0
-        self.saved_bytes = 0
+        self.nodes: dict[str, int] = {}
+        self.saved_bytes: dict[str, int] = {}
         self.misses_saved = False
         self._operators = operators
         # In this step. Unlike an address, which is used again, a weak reference stands for one storage only.
@@ -129,8 +129,12 @@ class Counter(Observer):
             place = StorageWeakRef(memory)
             if place not in self._saved and storage(part) not in self._lasting:
                 self._saved.add(place)
-                self.saved_bytes += memory.nbytes()
+                self._count(self.saved_bytes, memory.nbytes())
         return tensor
+
+    def _count(self, by_stage: dict[str, int], number: int) -> None:
+        if self._open:
+            by_stage[self._open[-1]] = by_stage.get(self._open[-1], 0) + number
 
     def begin(self, stage: str) -> None:
         if self._open:
@@ -155,7 +159,7 @@ class Counter(Observer):
 
     def _add_graph(self, loss: Tensor) -> None:
         if loss.grad_fn is not None:
-            self.nodes += len(nodes_of(loss.grad_fn))
+            self._count(self.nodes, len(nodes_of(loss.grad_fn)))
 
     def end(self, stage: str, loss: float | None, metrics: Mapping[str, float]) -> None:
         self._operators.assign(self._open.pop(), "other")
@@ -176,13 +180,43 @@ def count(build: Callable[[], Task], case: Case, keeps_graph: bool = False) -> C
             window = telling(window, graphs)
         fit(window, 1, case.mode, observer=memory)
     measured = memory.found()
-    asked = device_counts(memory.trace(), memory.made) if task.device.type == "cuda" else {}
+    parts = [measured.by_stage]
+    if task.device.type == "cuda":
+        parts.append(device_counts(memory.trace(), memory.made))
     operators = Operators()
     counter = Counter(task, operators)
     with saving(counter), operators:
-        fit(windowed(task, train_steps(task)), 1, case.mode, observer=counter)
-    found = gathered(operators, counter, task.model, [task.optimizer], {**measured.totals, **asked}, graphs)
-    return dataclasses.replace(found, timeline=measured.timeline)
+        window = windowed(task, train_steps(task), EVALUATION_STEPS, EVALUATION_STEPS)
+        fit(window, 1, case.mode, observer=counter)
+    found = gathered(operators, counter, task.model, [task.optimizer], graphs)
+    per_step = joined(found.per_step, *(by_step(part, memory.counted_steps) for part in parts))
+    return dataclasses.replace(
+        found, totals={**found.totals, **measured.totals}, per_step=per_step, timeline=measured.timeline
+    )
+
+
+def by_step(
+    by_stage: Mapping[str, Mapping[str, int]], steps: Mapping[str, int]
+) -> dict[str, dict[str, float]]:
+    """By stage what one step did, from what all of its counted steps did together."""
+    return {
+        stage: {name: _share(total, steps[stage]) for name, total in totals.items()}
+        for stage, totals in by_stage.items()
+        if steps.get(stage)
+    }
+
+
+def _share(total: int, steps: int) -> float:
+    return total // steps if total % steps == 0 else total / steps
+
+
+def joined(*parts: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """What several of them say of each stage."""
+    found: dict[str, dict[str, float]] = {}
+    for part in parts:
+        for stage, values in part.items():
+            found.setdefault(stage, {}).update(values)
+    return found
 
 
 def train_steps(task: Task) -> int:
@@ -195,25 +229,23 @@ def gathered(
     counter: Counter,
     model: nn.Module,
     optimizers: Sequence[Optimizer],
-    totals: Mapping[str, int],
     graphs: Sequence[AutogradGraph],
 ) -> Counts:
-    """All that was counted, the `totals` of others among it, with the first graph that was drawn."""
-    found = operators.counts()
+    """All that was counted, with the first graph that was drawn."""
+    seen = {"autograd_nodes": counter.nodes}
+    if not counter.misses_saved:
+        seen["saved_bytes"] = counter.saved_bytes
+    of_stages = {stage: {name: by.get(stage, 0) for name, by in seen.items()} for stage in counter.steps}
     states = [list(optimizer.state.values()) for optimizer in optimizers]
     return Counts(
         steps=counter.steps,
         totals={
-            "ops": sum(one.calls for one in found),
-            "flops": sum(one.flops for one in found),
-            "autograd_nodes": counter.nodes,
-            **({} if counter.misses_saved else {"saved_bytes": counter.saved_bytes}),
             "parameter_bytes": held(tensors_in(list(model.parameters()))),
             **({"optimizer_state_bytes": held(tensors_in(states))} if optimizers else {}),
-            **totals,
             **compiled.counts(),
         },
-        operators=found,
+        operators=operators.counts(),
+        per_step=by_step(of_stages, counter.steps),
         unknown=tuple(sorted(operators.unknown)),
         graph=graphs[0] if graphs else None,
         samples=counter.samples,

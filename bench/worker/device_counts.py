@@ -34,47 +34,52 @@ _WAITS = (
 _DIRECTIONS = {"HtoD": "host_to_device", "DtoH": "device_to_host", "DtoD": "device_to_device"}
 
 
-def device_counts(events: Iterable[Mapping[str, Any]], marks: Sequence[Mark]) -> dict[str, int]:
-    """The totals of the counted stretches, by the names of METRICS behind "count."."""
+def device_counts(events: Iterable[Mapping[str, Any]], marks: Sequence[Mark]) -> dict[str, dict[str, int]]:
+    """By stage the sums over its counted stretches, by the names of METRICS behind "count."."""
     events = [event for event in events if event.get("ph") == "X"]
     stretches = counted_stretches(events, marks)
-    starts = [start for start, _ in stretches]
-    totals = {"kernel_launches": 0, "synchronizations": 0, "copies": 0, "copied_bytes": 0}
-    calls = set()
+    starts = [start for start, _, _ in stretches]
+    found = {
+        stage: {"kernel_launches": 0, "synchronizations": 0, "copies": 0, "copied_bytes": 0}
+        for _, _, stage in stretches
+    }
+    calls: dict[Any, str] = {}  # in which stage
     for event in events:
         if event.get("cat") not in _CALLS:
             continue
         place = bisect_right(starts, event["ts"]) - 1
         if place < 0 or event["ts"] >= stretches[place][1]:
             continue
-        calls.add(event.get("args", {}).get("correlation"))
+        stage = stretches[place][2]
+        calls[event.get("args", {}).get("correlation")] = stage
         # A later version of a call has its number behind the name: cudaLaunchKernelExC_v11060.
         name = str(event.get("name")).partition("_v")[0]
-        totals["kernel_launches"] += name in _LAUNCHES
-        totals["synchronizations"] += name in _WAITS
+        found[stage]["kernel_launches"] += name in _LAUNCHES
+        found[stage]["synchronizations"] += name in _WAITS
     for event in events:
         told = event.get("args", {})
         if event.get("cat") != "gpu_memcpy" or told.get("correlation") not in calls:
             continue
+        totals = found[calls[told.get("correlation")]]
         size = int(told.get("bytes", 0))
         way = next((said for short, said in _DIRECTIONS.items() if short in str(event.get("name"))), None)
         for name in ("", *([f".{way}"] if way else [])):
             totals[f"copies{name}"] = totals.get(f"copies{name}", 0) + 1
             totals[f"copied_bytes{name}"] = totals.get(f"copied_bytes{name}", 0) + size
-    return totals
+    return found
 
 
 def counted_stretches(
     events: Iterable[Mapping[str, Any]], marks: Sequence[Mark]
-) -> list[tuple[float, float]]:
-    """Where in the trace the counted stretches of the loop begin and end, in its own unit of time."""
+) -> list[tuple[float, float, str]]:
+    """Where in the trace the counted stretches of the loop begin and end, in its own unit of time, and their stage."""
     cuts = sorted(
-        (event["ts"], event["ts"] + event["dur"], marks[number])
+        (event["ts"], event["ts"] + event["dur"], number)
         for event in events
         if event.get("cat") == "user_annotation" and (number := number_of(str(event.get("name")))) is not None
     )
-    found = []
-    for (_, start, _), (_, end, mark) in pairwise(cuts):
-        if mark.is_counted:
-            found.append((start, end))
-    return found
+    return [
+        (start, end, marks[number].stage)
+        for (_, start, _), (_, end, number) in pairwise(cuts)
+        if marks[number].is_counted
+    ]

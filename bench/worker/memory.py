@@ -65,8 +65,9 @@ class _Change:
 
 @dataclass(frozen=True)
 class MemoryFound:
-    """`totals` of the counted window, by the names of METRICS behind "count."."""
+    """By the names of METRICS behind "count.": by stage the sums over its counted steps, and `totals` of no step."""
 
+    by_stage: Mapping[str, Mapping[str, int]]
     totals: Mapping[str, int]
     timeline: MemoryTimeline | None
 
@@ -79,6 +80,7 @@ class MemoryTrace(Marks):
         self._device = device
         self._where: list[Mapping[int, str]] = []  # at each mark, what lies at which address
         self._task: Task | None = None
+        self._steps: dict[str, int] = {}  # by stage
         watched, _ = activities_for(device)
         self._profile = profile(activities=watched, profile_memory=True)
 
@@ -111,19 +113,32 @@ class MemoryTrace(Marks):
             **{storage(t): PARAMETERS for t in tensors_in([*parameters, *buffers])},
         }
 
+    def step(self, samples: int, loss: Tensor | None) -> None:
+        stage = self._open[-1][0]
+        self._steps[stage] = self._steps.get(stage, 0) + 1
+        super().step(samples, loss)
+
+    @property
+    def counted_steps(self) -> dict[str, int]:
+        """How many steps of each stage are counted: all but the first of training, or its first group of batches."""
+        return {
+            stage: number - (self.together if stage == "train" else 0)
+            for stage, number in self._steps.items()
+        }
+
     def found(self) -> MemoryFound:
-        """The totals of all steps but the first of training, and the timeline of the last step of the first stage."""
+        """The sums over the counted steps, and the timeline of the last step of the first stage."""
         changes, times = self._changes()
-        level = peak = allocations = allocated = 0
+        level = peak = 0
+        by_stage = {stage: {"allocations": 0, "allocated_bytes": 0} for stage in self._steps}
         for change in changes:
             level += change.bytes
             peak = max(peak, level)
             mark = self.made[change.mark] if change.mark < len(self.made) else OUTSIDE
-            if change.bytes > 0 and mark.is_counted:
-                allocations += 1
-                allocated += change.bytes
-        totals = {"allocations": allocations, "allocated_bytes": allocated, "peak_live_bytes": peak}
-        return MemoryFound(totals, self._timeline(changes, times))
+            if change.bytes > 0 and mark.is_counted and mark.stage in by_stage:
+                by_stage[mark.stage]["allocations"] += 1
+                by_stage[mark.stage]["allocated_bytes"] += change.bytes
+        return MemoryFound(by_stage, {"peak_live_bytes": peak}, self._timeline(changes, times))
 
     def _changes(self) -> tuple[list[_Change], list[int]]:
         """All changes in the order of time with what each block was for, and the time of each mark."""

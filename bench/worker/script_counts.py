@@ -33,7 +33,8 @@ class ScriptCounter(Counter):
             self._operators.forget(TRAIN)
             self.steps.pop(TRAIN)
             self.samples.pop(TRAIN)
-            self.nodes = self.saved_bytes = 0
+            self.nodes.pop(TRAIN, None)
+            self.saved_bytes.pop(TRAIN, None)
 
 
 def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
@@ -71,4 +72,4 @@ def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
         keeps_losses=False,
     )
     run(recorder)
-    return gathered(operators, counter, nn.ModuleList(models), list(optimizers.values()), {}, graphs)
+    return gathered(operators, counter, nn.ModuleList(models), list(optimizers.values()), graphs)

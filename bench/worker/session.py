@@ -26,7 +26,7 @@ from ..script import Script
 from ..suite import Suite
 from ..training import Task, fit
 from . import allocator, counters, plants, profiler, script, suites
-from .ceiling import ceiling
+from .ceiling import AboveRoom, ceiling, check
 from .environment import environment, usable_cpus
 from .guards import AfterWarmup
 from .meters import NANO, MemoryMeter, Meter, device_synchronizer, device_timer
@@ -277,12 +277,14 @@ def tried(
 ) -> Measurement:
     """A few steps over full batches: whether the batch size fits, what it takes and how fast it is.
 
-    On the CPU an allocation fails above the `room` that the request leaves, before the kernel kills something.
+    On the CPU the `room` that the request leaves is for what the table calls its memory: a launch that takes more
+    does not fit, and an allocation far above it fails, before the kernel kills something. Raises AboveRoom.
     """
+    room = request["room"] if device.type == "cpu" else None
     memory = MemoryMeter(device)
     memory.start()
     timer = device_timer(device, phases=False)
-    with ceiling(request["room"] if device.type == "cpu" else None):
+    with ceiling(room, torch.get_num_threads()):
         began = time.perf_counter_ns()
         task = build(suite, case, device)
         built = time.perf_counter_ns()
@@ -305,6 +307,7 @@ def tried(
         peaks = memory.peaks()
         if task.teardown is not None:
             task.teardown()
+    check(room, peaks["peak_rss"])
     return Measurement(
         **{**place, "conditions": {**place["conditions"], "data_samples": samples_of(task, trains)}},
         clock=timer.name,
@@ -345,7 +348,9 @@ def failure(problem: BaseException, place: Mapping[str, Any], suite_file: str, l
     return Failure(
         **place,
         failure=kind_of(problem),
-        message=text_of(problem) if isinstance(problem, Diverged | ScriptError) else one_line(problem),
+        message=text_of(problem)
+        if isinstance(problem, Diverged | ScriptError | AboveRoom)
+        else one_line(problem),
         where=where(problem, suite_file),
         detail=f"{told}\nThe end of its log:\n{log}" if log else told,
     )

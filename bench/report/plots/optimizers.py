@@ -28,7 +28,7 @@ def draw(page: Page) -> Figure | None:
     shown = cases[-MOST_ROWS:]
     panels: list[tuple[str, Callable[[Axes, Sequence[Shown]], None]]] = [("share of a step", _shares)]
     if all(_OPERATORS in case.values for case in shown):
-        panels += [("operators in the counted steps", _operators), ("optimizer state", _state)]
+        panels += [("operators a step", _operators), ("optimizer state", _state)]
     notes = [
         *left_out(len(shown), len(cases), "cases"),
         "Beside a share: what the optimizer takes of a mean step. Dots lie on scales of powers.",
