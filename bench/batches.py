@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import torch
@@ -55,15 +55,19 @@ def description(batch: Any) -> str:
     """What a batch is, in words for an error: its type, and its parts with their names and shapes."""
     named = names_in(batch)
     if named is not None:
-        parts = ", ".join(f"{name}: {_shape(value)}" for name, value in named.items())
+        parts = _listed(f"{name}: {_shape(value)}" for name, value in named.items())
         return f"{_a(type(batch).__name__)} with {parts}" if parts else f"an empty {type(batch).__name__}"
     if isinstance(batch, tuple | list) and _has_parts(batch):
-        parts = ", ".join(map(_shape, batch[:_TOLD])) + (", ..." if len(batch) > _TOLD else "")
-        return f"{_a(type(batch).__name__)} of {len(batch)}: {parts}"
+        return f"{_a(type(batch).__name__)} of {len(batch)}: {_listed(map(_shape, batch))}"
     return _a(_shape(batch))
 
 
 _TOLD = 6  # parts of a batch that an error tells of
+
+
+def _listed(parts: Iterable[str]) -> str:
+    told = list(parts)
+    return ", ".join(told[:_TOLD]) + (", ..." if len(told) > _TOLD else "")
 
 
 def _shape(value: Any) -> str:

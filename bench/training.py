@@ -108,6 +108,8 @@ class Task:
             )
         if self.accumulation_steps < 1:
             raise ValueError(f"accumulation_steps must be at least 1, not {self.accumulation_steps}")
+        if not callable(getattr(self.optimizer, "step", None)):
+            raise ValueError(f"the optimizer is {description(self.optimizer)}, which has no step")
         if needs_closure(type(self.optimizer)) and (self.accumulation_steps > 1 or self.scaler is not None):
             raise ValueError(
                 f"{type(self.optimizer).__name__} needs a closure: accumulation_steps and scaler have none"
@@ -136,7 +138,7 @@ class Task:
     def samples_of(self, inputs: Any, targets: Any, sizes: Collection[int] = ()) -> int:
         """How many samples a batch has, of a loader whose batches have these `sizes`.
 
-        Raises ValueError where that cannot be told, and where `samples` returns no whole number.
+        Raises ValueError where that cannot be told, and where `samples` returns no whole number from 1 on.
         """
         if self.samples is None:
             found = samples_in(inputs if targets is None else (inputs, targets), sizes)
@@ -148,9 +150,12 @@ class Task:
             )
         said = self.samples(inputs, targets)
         try:
-            return operator.index(said)
+            found = operator.index(said)
         except TypeError:
             raise ValueError(f"Task.samples returned {said!r}, which is no whole number") from None
+        if found < 1:
+            raise ValueError(f"Task.samples returned {found}; a batch has at least one sample")
+        return found
 
 
 @dataclass(frozen=True)

@@ -231,6 +231,10 @@ def test_of_an_object_with_targets_the_inputs_are_the_object():
         ((ROWS,), "a tuple of 1: Tensor of shape (7, 3)"),
         ((ROWS, TARGETS, "a text"), "a tuple of 3: Tensor of shape (7, 3), Tensor of shape (7,), str"),
         ([[1, 2]] * 9, "a list of 9: list of 2, list of 2, list of 2, list of 2, list of 2, list of 2, ..."),
+        (
+            {f"part{n}": n for n in range(9)},
+            "a dict with part0: int, part1: int, part2: int, part3: int, part4: ",
+        ),
         ({}, "an empty dict"),
         ({"x": ROWS}, "a dict with x: Tensor of shape (7, 3)"),
         ({"y": TARGETS}, "a dict with y: Tensor of shape (7,)"),

@@ -523,6 +523,8 @@ def test_samples_that_cannot_be_told_are_asked_for():
 def test_samples_are_a_whole_number():
     with pytest.raises(ValueError, match=r"Task.samples returned 4.0, which is no whole number"):
         fit(small_task(samples=lambda inputs, targets: float(len(targets))), epochs=1)
+    with pytest.raises(ValueError, match=r"Task.samples returned 0; a batch has at least one sample"):
+        fit(small_task(samples=lambda inputs, targets: 0), epochs=1)
 
 
 @pytest.mark.parametrize(
@@ -776,6 +778,12 @@ def test_an_optimizer_that_needs_a_closure_gets_one_and_every_evaluation_has_its
 def test_a_task_that_cannot_be_says_so_when_it_is_made(parts, says):
     with pytest.raises(ValueError, match=says):
         small_task(**parts)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", 0.1, [1]])
+def test_what_cannot_step_is_no_optimizer(optimizer):
+    with pytest.raises(ValueError, match=r"the optimizer is a \w+.*, which has no step"):
+        small_task(optimizer=optimizer)
 
 
 @pytest.mark.parametrize("parts", [{"accumulation_steps": 2}, {"scaler": torch.amp.GradScaler("cpu")}])
