@@ -92,6 +92,7 @@ ARISES = {
     "coarse_clock": Story(guarded(clock_resolution=2 * bounds.RESOLUTION), 3),
     "clock_changed": Story(guarded(frequency_low=2.4e9), 3),
     "gpu_power_capped": Story(guarded(gpu_power_capped=2 * bounds.GPU_THROTTLED), 3),
+    "axis_not_read": Story([*SOUND[:4], *[with_condition(unread=["optimizer"])] * 2], 2),
     "spawned": Story([*SOUND[:5], with_condition(start_method="spawn")], 1),
     "other_device": Story([*SOUND[:4], with_condition(device="cpu"), with_condition(device="cuda:0")], 1),
     "allocator_unpinned": Story([*SOUND[:4], *[with_condition(allocator="unpinned")] * 2], 2),

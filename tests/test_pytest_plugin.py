@@ -391,6 +391,16 @@ def test_warm_up_is_left_out_where_nothing_is_timed(enabled, calls):
     assert fixture.extra_info["work.samples"] == 4
 
 
+def test_an_axis_that_nothing_reads_is_warned_of():
+    def build(case):
+        return small_task() if case["read"] else None
+
+    suite = Suite(name="mine", build=build)
+    run = timed(suite, Case("mine", {"read": 1, "optimizer": "sgd"}), Config(), Path(__file__))
+    with pytest.warns(UserWarning, match=r"^mine/read=1/optimizer=sgd: .* declares \(optimizer\)"):
+        run(Fixture(False))
+
+
 @pytest.mark.parametrize(
     ("text", "holds"),
     [

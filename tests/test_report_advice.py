@@ -71,3 +71,9 @@ def test_a_clock_that_changes_under_performance_has_another_reason(governor):
     said = advice("clock_changed", Settings(governor=governor))
     assert "set the governor" not in said
     assert "bench doctor" in said
+
+
+def test_axes_that_are_not_read_are_named():
+    assert "an axis that it declares (model, width)" in advice(
+        "axis_not_read", Settings(unread=("model", "width"))
+    )

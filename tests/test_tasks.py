@@ -16,6 +16,7 @@ from bench.case import Case
 from bench.errors import UsageError
 from bench.tasks import datasets, models
 from bench.training import Task, fit
+from bench.worker.reads import Reads
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -304,3 +305,11 @@ def test_a_suite_is_declared_without_torch():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("dataset", "unread"), [("digits", ("image_size", "images")), ("fake-images", ())])
+def test_a_data_set_reads_no_axis_that_it_has_no_use_for(dataset, unread):
+    """Another size of image would else measure the same digits under another name."""
+    reads = Reads(Case("mine", {"dataset": dataset, "image_size": 8, "images": 10}))
+    datasets.of(reads.case())
+    assert reads.unread == unread

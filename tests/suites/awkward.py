@@ -109,9 +109,9 @@ def build(case):
 RAISES = (
     *BUILDING,
     *("nothing is built", "a metric", "a metric without a name", "a metric with a name of parts"),
-    *("a loader", "a loader that stops", "setup", "no validation"),
+    *("a loader", "a loader that stops", "setup"),
 )
-MEASURED = ("a chain without a length", "a loader without a length", "warnings")
+MEASURED = ("no validation", "a chain without a length", "a loader without a length", "warnings")
 
 suite = Suite(
     name="awkward",
