@@ -26,9 +26,11 @@ from .options import (
     NoWait,
     Pairs,
     Quiet,
+    Seed,
     Suites,
     Threads,
     Timeout,
+    Verb,
     conditions,
     overrides,
     seconds,
@@ -44,7 +46,7 @@ UNDECIDED = 3
 
 
 def register(app: typer.Typer) -> None:
-    app.command("bisect")(bisect)
+    app.command("bisect", cls=Verb)(bisect)
 
 
 def bisect(
@@ -57,7 +59,7 @@ def bisect(
     pairs: Pairs = MOST_PAIRS,
     build_command: Build = "",
     timeout: Timeout = "10m",
-    seed: Annotated[int, typer.Option(help="Seeds the order of the launches.")] = 0,
+    seed: Seed = 0,
     threads: Threads = None,
     allocator: Allocator = "pinned",
     data: Data = Path("data"),
