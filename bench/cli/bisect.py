@@ -35,6 +35,7 @@ from .options import (
     overrides,
     seconds,
 )
+from .screen import say
 
 if TYPE_CHECKING:
     from ..analysis.compare import Row
@@ -88,30 +89,30 @@ def bisect(
         page = compared(good, bad, request, asked, wishes)
         whole = bisection.slowest(page.rows)
         if whole is None:
-            print(f"undecided: no time of {bad} is known to be slower than that of {good}")
+            say(f"undecided: no time of {bad} is known to be slower than that of {good}")
             return UNDECIDED
-        print(f"{bad} against {good}: {said(whole)}")
+        say(f"{bad} against {good}: {said(whole)}")
         asked = bisection.halfway(whole, asked)
         while history.found is None:
             commit, subject, left = history.commit, history.subject(history.commit), history.left
             row = row_of(compared(good, commit, request, asked, wishes), whole)
             answer = bisection.answer(row)
-            print(f"{left} left: {subject}: {answer}, {said(row)}", flush=True)
+            say(f"{left} left: {subject}: {answer}, {said(row)}")
             history.tell(answer)
         found = history.found
         if not found.parent:
-            print(f"undecided: one of {counted(len(found.commits), 'commit')}, the others were skipped")
+            say(f"undecided: one of {counted(len(found.commits), 'commit')}, the others were skipped")
             for subject in found.subjects:
-                print(f"  {subject}")
+                say(f"  {subject}")
             return UNDECIDED
         page = compared(
             found.parent, found.commits[0], request, side_by_side([whole.metric.name], ()), wishes
         )
     row = row_of(page, whole)
-    print(f"the first slow commit is {found.subjects[0]}")
-    print(f"against its parent: {said(row)}")
+    say(f"the first slow commit is {found.subjects[0]}")
+    say(f"against its parent: {said(row)}")
     if row is not None and page.phase(row):
-        print(f"most of it in {page.phase(row)}")
+        say(f"most of it in {page.phase(row)}")
     return 0
 
 

@@ -38,7 +38,7 @@ from .options import (
     overrides,
     seconds,
 )
-from .screen import print_pages
+from .screen import print_pages, say
 
 if TYPE_CHECKING:
     from ..gate.selftest import Decision
@@ -106,7 +106,7 @@ def selftest(
                 made.append(one)
                 selftests.write(session.place, made, session.environments[0])
                 if not quiet:
-                    print(said_of(one, len(made), len(wanted)), file=sys.stderr, flush=True)
+                    say(said_of(one, len(made), len(wanted)), sys.stderr)
         except Interrupted as signal:
             stop = 128 + signal.signal_number
         finally:
