@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from rich.cells import cell_len
 
+from bench import cli
 from bench.case import Schedule
 from bench.cli.options import MOST_LAUNCHES, overrides, schedule, seconds, share, size, suite_files
 from bench.errors import SuiteError, UsageError
@@ -286,3 +291,46 @@ class TestSize:
     def test_no_memory_has_such_a_size(self, text):
         with pytest.raises(UsageError, match="is no size that memory can have"):
             size(text)
+
+
+def verbs(command: Any, name: str = "bench") -> Iterator[tuple[str, Any]]:
+    """Every command that can be called, by its words."""
+    inner = getattr(command, "commands", {})
+    if not inner:
+        yield name, command
+    for word, one in inner.items():
+        yield from verbs(one, f"{name} {word}")
+
+
+VERBS = dict(verbs(typer.main.get_command(cli.app)))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+class TestHelp:
+    def parameters(self, verb: str) -> list[Any]:
+        return VERBS[verb].get_params(typer.Context(VERBS[verb]))
+
+    def test_every_option_says_what_it_does_and_what_it_takes(self, verb):
+        for one in self.parameters(verb):
+            assert one.help, f"{one.name} has no help"
+            if one.param_type_name == "option" and one.name != "help":
+                assert one.metavar == "" if one.is_flag else one.metavar, f"{one.name} takes a {one.type}"
+
+    @pytest.mark.parametrize("width", [80, 120])
+    def test_its_help_fits(self, verb, width, monkeypatch, capsys):
+        monkeypatch.setenv("COLUMNS", str(width))
+        assert cli.exit_code([*verb.split()[1:], "--help"]) == 0
+        shown = capsys.readouterr().out
+        assert max(map(cell_len, shown.splitlines())) <= width
+        assert "<int>" not in shown
+        assert "<bool>" not in shown
+
+
+def test_an_option_means_one_thing_wherever_it_stands():
+    """One name, one metavar; what it does may differ, as --metric shows or compares."""
+    found: dict[str, set[str]] = {}
+    for verb in VERBS.values():
+        for one in verb.get_params(typer.Context(verb)):
+            if one.param_type_name == "option":
+                found.setdefault(one.opts[-1], set()).add(one.metavar or "")
+    assert {name: metavars for name, metavars in found.items() if len(metavars) > 1} == {}

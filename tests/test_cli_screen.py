@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.text import Text
 
-from bench.cli.screen import WITHOUT_TERMINAL, print_pages, width
+from bench.cli.screen import WITHOUT_TERMINAL, print_pages, say, width
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -50,3 +50,23 @@ def test_a_terminal_that_does_not_know_its_size_is_as_wide_as_a_pipe(monkeypatch
 def test_the_width_without_a_terminal_is_documented():
     said = " ".join(README.read_text(encoding="utf-8").split())
     assert re.search(rf"COLUMNS.{{0,80}}{WITHOUT_TERMINAL}", said)
+
+
+class TestLines:
+    LINE = "after 12 pairs: s/device=cpu/width=8: train.step_time regressed, 1.052 (1.031 to 1.074)"
+
+    def test_a_log_has_it_whole(self, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "40")
+        log = io.StringIO()
+        say(self.LINE, log)
+        assert log.getvalue() == f"{self.LINE}\n"
+
+    def test_a_terminal_has_it_folded_between_its_words(self, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "40")
+        screen = Terminal()
+        monkeypatch.setattr(screen, "isatty", lambda: True)
+        say(self.LINE, screen)
+        lines = screen.getvalue().splitlines()
+        assert " ".join(" ".join(lines).split()) == self.LINE
+        assert max(map(len, lines)) <= 40
+        assert all(line.startswith("  ") for line in lines[1:])

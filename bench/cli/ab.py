@@ -38,6 +38,7 @@ from .options import (
     Pairs,
     Quiet,
     ScriptFile,
+    Seed,
     Threads,
     Thresholds,
     Timeout,
@@ -64,9 +65,10 @@ def ab(
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[SIDE [SIDE]] [SUITE]...",
-            help="Sides: ref=REV, worktree, python=PATH, env:NAME=VALUE, set:AXIS=VALUE; base first. One is held "
-            "against what lies here now, none means where the work left the main branch. Suites: by default suites.",
+            metavar="SIDE|SUITE",
+            help="Two sides, the base first: ref=REV (a commit or branch), worktree (your files as they are), "
+            "python=PATH, env:NAME=VALUE or set:AXIS=VALUE. Of one side only, worktree is the other; of none, the "
+            "base is where your branch left the main branch. Then suites, as for run.",
         ),
     ] = None,
     keyword: Keyword = None,
@@ -76,13 +78,14 @@ def ab(
     thresholds: Thresholds = None,
     pairs: Pairs = MOST_PAIRS,
     time_budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="End after 90s, 5m, 1h, with what is known by then.")
+        str | None,
+        typer.Option(
+            metavar="TIME", help="End after this time, such as 5m or 1h, with what is known by then."
+        ),
     ] = None,
     build_command: Build = "",
     timeout: Timeout = "10m",
-    seed: Annotated[
-        int, typer.Option(help="Seeds the order of the launches, and torch in every launch.")
-    ] = 0,
+    seed: Seed = 0,
     threads: Threads = None,
     allocator: Allocator = "pinned",
     data: Data = Path("data"),

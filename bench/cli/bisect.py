@@ -30,13 +30,16 @@ from .options import (
     NoWait,
     Pairs,
     Quiet,
+    Seed,
     Suites,
     Threads,
     Timeout,
+    Verb,
     conditions,
     overrides,
     seconds,
 )
+from .screen import say
 
 if TYPE_CHECKING:
     from ..analysis.comparable import Asked
@@ -50,7 +53,7 @@ UNDECIDED = 3
 
 
 def register(app: typer.Typer) -> None:
-    app.command("bisect")(bisect)
+    app.command("bisect", cls=Verb)(bisect)
 
 
 def bisect(
@@ -63,7 +66,7 @@ def bisect(
     pairs: Pairs = MOST_PAIRS,
     build_command: Build = "",
     timeout: Timeout = "10m",
-    seed: Annotated[int, typer.Option(help="Seeds the order of the launches.")] = 0,
+    seed: Seed = 0,
     threads: Threads = None,
     allocator: Allocator = "pinned",
     data: Data = Path("data"),
@@ -130,13 +133,13 @@ def by_pairs(
     whole = bisection.slowest(page.rows, metrics)
     if whole is None:
         what = f"no {' or '.join(metrics)}" if metrics else "no time"
-        print(
+        say(
             f"undecided: {what} of {bad} is known to be {'worse' if metrics else 'slower'} than that of {good}"
         )
         if rose := [] if metrics else exactly_worse(page.rows):
-            print(f"exact metrics rose, and can be bisected: --metric {' --metric '.join(rose)}")
+            say(f"exact metrics rose, and can be bisected: --metric {' --metric '.join(rose)}")
         return UNDECIDED
-    print(f"{bad} against {good}: {said(whole)}")
+    say(f"{bad} against {good}: {said(whole)}")
     line = bisection.halfway(whole, asked)
 
     def judge(commit: str) -> tuple[str, str]:
@@ -148,10 +151,10 @@ def by_pairs(
         return say_skipped(found)
     page = compared(found.parent, found.commits[0], request, side_by_side([whole.metric.name], ()), wishes)
     row = row_of(page, whole)
-    print(f"the first {'slow' if whole.metric.kind == 'time' else 'bad'} commit is {found.subjects[0]}")
-    print(f"against its parent: {said(row)}")
+    say(f"the first {'slow' if whole.metric.kind == 'time' else 'bad'} commit is {found.subjects[0]}")
+    say(f"against its parent: {said(row)}")
     if row is not None and page.phase(row):
-        print(f"most of it in {page.phase(row)}")
+        say(f"most of it in {page.phase(row)}")
     return 0
 
 
@@ -164,11 +167,11 @@ def by_value(history: History, good: str, bad: str, request: Request, metrics: S
         check_told(commit, told, metrics)
     rise = values.largest_rise(found[good], found[bad])
     if rise is None:
-        print(f"undecided: no {' or '.join(metrics)} of {bad} is above that of {good}")
+        say(f"undecided: no {' or '.join(metrics)} of {bad} is above that of {good}")
         for (case, name), both in list(values.falls(found[good], found[bad]).items())[:1]:
-            print(f"it fell: {case}: {name} {' to '.join(shown(name, value) for value in both)}")
+            say(f"it fell: {case}: {name} {' to '.join(shown(name, value) for value in both)}")
         return UNDECIDED
-    print(f"{bad} against {good}: {rise.case}: {risen(rise.metric, rise.good, rise.bad)}")
+    say(f"{bad} against {good}: {rise.case}: {risen(rise.metric, rise.good, rise.bad)}")
     known: dict[str, Values] = {}
 
     def value_of(commit: str) -> tuple[float | None, str]:
@@ -185,10 +188,10 @@ def by_value(history: History, good: str, bad: str, request: Request, metrics: S
     first = searched(history, judge)
     if not first.parent:
         return say_skipped(first)
-    print(f"the first commit with more is {first.subjects[0]}")
+    say(f"the first commit with more is {first.subjects[0]}")
     before, after = value_of(first.parent)[0], value_of(first.commits[0])[0]
     if before is not None and after is not None:
-        print(f"against its parent: {rise.case}: {risen(rise.metric, before, after)}")
+        say(f"against its parent: {rise.case}: {risen(rise.metric, before, after)}")
     return 0
 
 
@@ -197,15 +200,15 @@ def searched(history: History, judge: Callable[[str], tuple[str, str]]) -> Found
     while history.found is None:
         commit, subject, left = history.commit, history.subject(history.commit), history.left
         answer, why = judge(commit)
-        print(f"{left} left: {subject}: {answer}, {why}", flush=True)
+        say(f"{left} left: {subject}: {answer}, {why}")
         history.tell(answer)
     return history.found
 
 
 def say_skipped(found: Found) -> int:
-    print(f"undecided: one of {len(found.commits)} commits, the others were skipped")
+    say(f"undecided: one of {len(found.commits)} commits, the others were skipped")
     for subject in found.subjects:
-        print(f"  {subject}")
+        say(f"  {subject}")
     return UNDECIDED
 
 

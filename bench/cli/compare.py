@@ -29,6 +29,7 @@ from .options import (
     Metrics,
     Run,
     Thresholds,
+    Verb,
 )
 from .screen import print_pages
 
@@ -50,17 +51,17 @@ AnySide = Annotated[
     str,
     typer.Argument(
         metavar="BASE",
-        help="A run, a baseline, a summary.csv or .parquet, or JSON of pytest-benchmark or pyperf; or alone, the "
-        "folder that bench ab kept.",
+        help="What to compare with: a run, a baseline, a summary.csv or .parquet, or JSON of pytest-benchmark or "
+        "pyperf; or alone, the folder that bench ab kept.",
     ),
 ]
 
 
 def register(app: typer.Typer) -> None:
-    app.command("compare")(compare)
-    baseline = typer.Typer(help="Keep runs to compare with.", no_args_is_help=True)
-    baseline.command("save")(save)
-    baseline.command("list")(list_baselines)
+    app.command("compare", cls=Verb)(compare)
+    baseline = typer.Typer(help="Keep runs to compare with later.", no_args_is_help=True)
+    baseline.command("save", cls=Verb)(save)
+    baseline.command("list", cls=Verb)(list_baselines)
     app.add_typer(baseline, name="baseline")
 
 
@@ -69,19 +70,20 @@ def compare(
     candidate: Annotated[
         str | None,
         typer.Argument(
-            metavar="CAND", help="The same, of what is new. Not with --by, nor for what bench ab kept."
+            metavar="CAND",
+            help="What is new, named in the same ways. Left out with --by, and for what bench ab kept.",
         ),
     ] = None,
     by: Annotated[
         str | None,
-        typer.Option(metavar="AXIS", help="Compare the values of an axis within one run, launch by launch."),
+        typer.Option(metavar="AXIS", help="Compare the values of an axis within one run, such as optimizer."),
     ] = None,
     metric: Metrics = None,
     keyword: Keyword = None,
     thresholds: Thresholds = None,
     across: Annotated[
         str | None,
-        typer.Option(metavar="machines", help="Compare what was measured on unlike machines anyway."),
+        typer.Option(metavar="machines", help="Compare runs of unlike machines or software anyway."),
     ] = None,
     allow_inconclusive: AllowInconclusive = False,
     everything: Everything = False,
@@ -89,7 +91,7 @@ def compare(
     junit: Junit = None,
     plot: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Draw the ratios with their intervals into this folder."),
+        typer.Option(metavar="DIR", help="Also draw the changes with their intervals, into this folder."),
     ] = None,
     debug: Debug = False,
 ) -> int:

@@ -16,7 +16,7 @@ from ..noise import probe_noise
 from ..nursery import Workers
 from ..signals import stoppable
 from .measuring import say_waiting
-from .options import Debug, Json, conditions, seconds
+from .options import Debug, Json, NoWait, Verb, conditions, seconds
 from .progress import waiting
 from .screen import print_pages
 
@@ -24,21 +24,19 @@ _MOST_CARDS = 16
 
 
 def register(app: typer.Typer) -> None:
-    app.command("doctor")(doctor)
+    app.command("doctor", cls=Verb)(doctor)
 
 
 def doctor(
     noise: Annotated[
         str,
-        typer.Option(metavar="TIME", help="How long to measure the noise of each device; 0 not to measure."),
+        typer.Option(metavar="TIME", help="Measure the noise of each device for so long; 0 skips it."),
     ] = "20s",
-    no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Leave where another run is measuring on this machine.")
-    ] = False,
+    no_wait: NoWait = False,
     json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Say what of this machine will disturb a measurement, with the remedy; measure its noise."""
+    """Say what on this machine disturbs measurements, with remedies, and measure its noise; changes nothing."""
     duration = seconds(noise)
     standard = conditions()
     findings = examine(standard, cards=[gpu.state() for gpu in open_gpus(range(_MOST_CARDS))])

@@ -19,7 +19,7 @@ from .. import __version__
 from ..errors import UsageError
 from ..report.units import plain
 from .ignoring import LINES, about_baseline, ignores_runs
-from .options import Debug
+from .options import Debug, Verb
 from .own_model import OwnModel, find_model
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -36,12 +36,12 @@ _NO_MODEL = ("from package.module import Model", "model = Model()")
 
 
 def register(app: typer.Typer) -> None:
-    app.command("init")(init)
+    app.command("init", cls=Verb)(init)
 
 
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="[FOLDER]", help="Where your project lies.", show_default="here")
+        Path, typer.Argument(metavar="FOLDER", help="The folder of your project.", show_default="here")
     ] = Path("."),
     debug: Debug = False,
 ) -> int:

@@ -17,7 +17,7 @@ from ..counting import counted
 from ..errors import ResultsError, UsageError
 from ..report.units import plain, plain_json
 from ..results import folder as folders
-from .options import MOST_OPERATORS, Debug, Json, Run
+from .options import MOST_OPERATORS, Debug, Json, Run, Verb
 from .progress import Failures
 from .screen import print_pages
 
@@ -28,16 +28,16 @@ RunOrTable = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="A run, or what bench ab kept: its folder, a unique prefix of its name, latest, or latest~N; "
-        "or a summary.csv or summary.parquet alone.",
+        help="A run, or what bench ab kept: its folder, the beginning of its name, latest, or latest~1 for the one "
+        "before; or a summary.csv or summary.parquet alone.",
     ),
 ]
 
 
 def register(app: typer.Typer) -> None:
-    app.command("show")(show)
-    app.command("tables")(rebuild_tables)
-    app.command("plot")(plot)
+    app.command("show", cls=Verb)(show)
+    app.command("tables", cls=Verb)(rebuild_tables)
+    app.command("plot", cls=Verb)(plot)
 
 
 def show(
@@ -50,20 +50,22 @@ def show(
     ] = None,
     quality: Annotated[
         bool,
-        typer.Option("--quality", help="Show which configuration is good soonest: loss by time of training."),
+        typer.Option(
+            "--quality", help="Show loss and accuracy by training time: which configuration is good soonest."
+        ),
     ] = False,
     target_loss: Annotated[
         float | None,
         typer.Option(
             metavar="X",
-            help="With --quality: the validation loss to reach.",
+            help="With --quality: the validation loss whose time is compared.",
             show_default="the axis target_loss, or what half of the configurations reach",
         ),
     ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Show the tables of a run, or of a summary that lies alone as a file."""
+    """Show the tables of a run, or of a summary file."""
     if quality:
         return show_quality(run, metric, target_loss, as_json)
     if target_loss is not None:

@@ -15,11 +15,11 @@ from ..nursery import Workers
 from ..report.units import plain, plain_json
 from ..runner import SuiteListing, describe
 from ..selection import parse
-from .options import Axis, Debug, Json, Keyword, Suites, conditions, overrides, suite_files
+from .options import Axis, Debug, Json, Keyword, Suites, Verb, conditions, overrides, suite_files
 
 
 def register(app: typer.Typer) -> None:
-    app.command("list")(list_cases)
+    app.command("list", cls=Verb)(list_cases)
 
 
 def list_cases(
@@ -29,7 +29,7 @@ def list_cases(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """List the cases of suites, with what collapsed or was excluded and why."""
+    """List the cases of suites, and which combinations were left out and why."""
     with Workers(conditions(), modules=[]) as workers:
         listings = describe(workers, suite_files(suites), overrides(axis))
     chosen = set(select(listings, keyword))

@@ -20,22 +20,23 @@ from ..suite import ARGUMENT, VARIABLE, column, parse_axis
 
 Suites = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="[SUITE]...", help="Suite files, or folders of them.", show_default="suites"),
+    typer.Argument(metavar="SUITE", help="Suite files, or folders that hold them.", show_default="suites"),
 ]
 Run = Annotated[
     str,
     typer.Argument(
-        metavar="RUN", help="A run: its folder, a unique prefix of its name, latest, or latest~N."
+        metavar="RUN",
+        help="A run: its folder, the beginning of its name, latest, or latest~1 for the one before.",
     ),
 ]
 Keyword = Annotated[
     str | None,
-    typer.Option("-k", metavar="EXPR", help="Take the cases that match, such as 'adam and not mode=eval'."),
+    typer.Option("-k", metavar="EXPR", help="Only the cases that match, such as 'adam and not mode=eval'."),
 ]
 Axis = Annotated[
     list[str] | None,
     typer.Option(
-        "--axis", metavar="NAME=V1,V2", help="Values of an axis in place of the suite's; repeatable."
+        "--axis", metavar="NAME=V1,V2", help="Values of an axis, instead of the suite's own; repeatable."
     ),
 ]
 ScriptFile = Annotated[
@@ -43,65 +44,100 @@ ScriptFile = Annotated[
     typer.Option(
         "--script",
         metavar="FILE",
-        help="Measure a training script, with the arguments behind `--`; see epochbench.watch.",
+        help="Measure a training script instead of suites (see epochbench.watch); its own arguments come after --.",
     ),
 ]
-Timeout = Annotated[str, typer.Option(metavar="TIME", help="The longest that one launch may take.")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads of a launch.", show_default="physical cores")]
+Timeout = Annotated[
+    str, typer.Option(metavar="TIME", help="The longest that a single launch may take: 90s, 5m, 1h.")
+]
+Seed = Annotated[
+    int, typer.Option(metavar="N", help="Seed of the order of the launches, and of torch in each of them.")
+]
+Threads = Annotated[
+    int | None, typer.Option(metavar="N", help="CPU threads of each launch.", show_default="physical cores")
+]
 Allocator = Annotated[
     str,
     typer.Option(
-        metavar="|".join(ALLOCATORS), help="Pin the host allocator, or take it as untuned users do."
+        metavar="|".join(ALLOCATORS),
+        help="pinned: memory is handed out alike in every launch, so times vary less; system: as without bench.",
     ),
 ]
 StartMethod = Annotated[
     str | None,
     typer.Option(
-        metavar="|".join(START_METHODS), help="How launches start.", show_default="fork where it is sound"
+        metavar="|".join(START_METHODS),
+        help="How a launch starts: fork copies a process that has imported torch, spawn imports it anew.",
+        show_default="fork where it is safe",
     ),
 ]
-Data = Annotated[Path, typer.Option(metavar="DIR", help="Where downloaded data sets lie.")]
-Download = Annotated[bool, typer.Option("--download", help="Fetch data sets that are not there.")]
-Out = Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder itself: new, or empty.")]
-Name = Annotated[str, typer.Option(help="A label for the run.")]
-Note = Annotated[str, typer.Option(help="A remark to keep with the run.")]
-NoWait = Annotated[
-    bool, typer.Option("--no-wait", help="Leave where another run is measuring on this machine.")
+Data = Annotated[Path, typer.Option(metavar="DIR", help="The folder of downloaded data sets.")]
+Download = Annotated[bool, typer.Option("--download", help="Download data sets that are missing.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Write to this folder, which must be new or empty.", show_default="one in results"
+    ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Name = Annotated[str, typer.Option(metavar="TEXT", help="A name for the run, shown above its tables.")]
+Note = Annotated[str, typer.Option(metavar="TEXT", help="A remark that is kept with the run.")]
+NoWait = Annotated[
+    bool,
+    typer.Option("--no-wait", help="If another run is measuring on this machine, exit instead of waiting."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only failures.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
 MemoryLimit = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
-        help="The memory, as the table has it, that a launch may take which looks for batch_size=max on the CPU: 2GiB.",
+        help="With batch_size=max on the CPU: the memory, as the table has it, that a launch may take, such as 2GiB.",
         show_default="80 % of what is free",
     ),
 ]
 MOST_OPERATORS = 12  # in the table of a profiled case, where no other number is asked for
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show tracebacks, also those of your code in a launch that fails.")
+]
 
 
 # What the verbs that judge have in common.
 FORMATS = ("table", "markdown", "csv", "json")
 Metrics = Annotated[
     list[str] | None,
-    typer.Option("--metric", metavar="NAME", help="Compare these metrics, such as 'count.*'; repeatable."),
+    typer.Option(
+        "--metric", metavar="NAME", help="Compare only these metrics, such as 'count.*'; repeatable."
+    ),
 ]
 Thresholds = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="What fails a build.", show_default="thresholds.toml, where there is one"
+        metavar="FILE",
+        help="The file that says which changes fail a build.",
+        show_default="thresholds.toml, where there is one",
     ),
 ]
 AllowInconclusive = Annotated[
-    bool, typer.Option("--allow-inconclusive", help="Exit 0 where rows could not be decided.")
+    bool,
+    typer.Option("--allow-inconclusive", help="Exit with 0, not 3, where a change could not be decided."),
 ]
 Everything = Annotated[bool, typer.Option("--all", help="Show the rows that did not change, too.")]
-Form = Annotated[str, typer.Option("--format", metavar="|".join(FORMATS), help="What is printed.")]
-Junit = Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML for a CI server.")]
-Pairs = Annotated[int, typer.Option(help="Pairs of launches of a case, or commit, that cannot be decided.")]
-Build = Annotated[str, typer.Option("--build", metavar="CMD", help="Run this in each side's tree first.")]
+Form = Annotated[str, typer.Option("--format", metavar="|".join(FORMATS), help="The format of the output.")]
+Junit = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Also write the verdicts as JUnit XML, for a CI server.")
+]
+Pairs = Annotated[
+    int,
+    typer.Option(
+        metavar="N", help="Measure at most so many pairs of launches of a case; fewer where they decide it."
+    ),
+]
+Build = Annotated[
+    str,
+    typer.Option(
+        "--build", metavar="CMD", help="Run this command in the tree of each side before measuring."
+    ),
+]
 
 
 def overrides(axes: Sequence[str] | None) -> dict[str, list[AxisValue]]:
@@ -131,7 +167,18 @@ def _as_given(axes: Sequence[str] | None) -> dict[str, list[AxisValue]]:
 _BEHIND = "epochbench script arguments"
 
 
-class WithScript(TyperCommand):
+class Verb(TyperCommand):
+    """A command whose help shows no type behind a flag: it takes no value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        found = super().get_params(ctx)
+        for parameter in found:
+            if getattr(parameter, "is_flag", False) and parameter.metavar is None:
+                parameter.metavar = ""
+        return found
+
+
+class WithScript(Verb):
     """A verb of suites, or of a script whose own arguments stand behind `--`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

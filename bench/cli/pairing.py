@@ -13,6 +13,7 @@ from ..report.learnt import from_to
 from ..report.other_work import work_said
 from ..report.units import percent, plain
 from .progress import LINE_EVERY, Failures, clock_time
+from .screen import say
 
 if TYPE_CHECKING:
     from ..analysis.compare import Row
@@ -63,7 +64,8 @@ class Verdicts:
 
     def end(self, launched: Launched) -> None:
         if isinstance(launched.record, Failure):
-            self._print(self._told.said(launched.record, f"{('base', 'candidate')[launched.side]}: "))
+            self._said = self._clock()
+            self._told.say(launched.record, self._out, f"{('base', 'candidate')[launched.side]}: ")
         # The judge hears of a pair once both launches are back: what was decided before this one is said now.
         self._verdicts()
 
@@ -78,11 +80,8 @@ class Verdicts:
                 self._say(f"after {counted(self._judge.pairs(name), 'pair')}: {name}: {said}")
 
     def _say(self, line: str) -> None:
-        self._print(plain(line))
-
-    def _print(self, lines: str) -> None:
         self._said = self._clock()
-        print(lines, file=self._out, flush=True)
+        say(plain(line), self._out)
 
 
 def _is_said(row: Row) -> bool:

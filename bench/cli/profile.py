@@ -65,22 +65,22 @@ def profile_suites(
     axis: Axis = None,
     script: ScriptFile = None,
     steps: Annotated[
-        int, typer.Option("--profile-steps", metavar="N", help="Steps of each stage under the profiler.")
+        int, typer.Option("--profile-steps", metavar="N", help="Profile so many steps of each stage.")
     ] = 5,
     top: Annotated[
-        int, typer.Option(metavar="N", help="Operators in the table of each case.")
+        int, typer.Option(metavar="N", help="Show so many operators of each case.")
     ] = MOST_OPERATORS,
     no_stacks: Annotated[
-        bool, typer.Option("--no-stacks", help="No flame graph, and no second launch for it.")
+        bool, typer.Option("--no-stacks", help="No flame graph; this saves a launch of each case.")
     ] = False,
     graph: Annotated[
-        bool, typer.Option("--graph", help="Draw the graph that autograd keeps for a step.")
+        bool, typer.Option("--graph", help="Also draw the graph that autograd keeps of a step.")
     ] = False,
     trace_cap: Annotated[
-        float, typer.Option("--trace-cap", metavar="MB", help="A larger trace is not kept.")
+        float, typer.Option("--trace-cap", metavar="MB", help="Keep no trace that is larger than this.")
     ] = 50.0,
     timeout: Timeout = "10m",
-    seed: Annotated[int, typer.Option(help="Seeds torch in every launch.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of torch in every launch.")] = 0,
     threads: Threads = None,
     allocator: Allocator = "pinned",
     start_method: StartMethod = None,
@@ -95,7 +95,7 @@ def profile_suites(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Profile suites, or a script: where time and memory of a few steps go, a trace and a flame graph of each case."""
+    """Profile suites, or a script: where the time and memory of a few steps go, with traces and flame graphs."""
     began = time.monotonic()
     if top < 1:
         raise UsageError(f"top must be at least 1, not {top}")

@@ -16,6 +16,7 @@ from ..counting import counted
 from ..measurement import TIMED, Failure
 from ..report.units import plain, plain_lines
 from ..runner import Job, Plan, Record
+from .screen import say
 
 LINE_EVERY = 10.0  # seconds between two plain lines within a round: signs of life that do not fill a log
 
@@ -55,6 +56,13 @@ class Failures:
             return line
         self._told.add(which)
         return f"{line}\n{textwrap.indent(plain_lines(failure.detail), '    ')}"
+
+    def say(self, failure: Failure, out: TextIO, whose: str = "") -> None:
+        """Prints it; a terminal folds the line, and no line of a traceback."""
+        line, _, traceback = self.said(failure, whose).partition("\n")
+        say(line, out)
+        if traceback:
+            print(traceback, file=out, flush=True)
 
 
 class Outlook:
@@ -149,7 +157,7 @@ class Silent:
 
     def end(self, record: Record) -> None:
         if isinstance(record, Failure):
-            print(self._told.said(record), file=sys.stderr)
+            self._told.say(record, sys.stderr)
 
     def close(self) -> None: ...
 
@@ -184,7 +192,7 @@ class Lines:
     def end(self, record: Record) -> None:
         self._outlook.end(record)
         if isinstance(record, Failure):
-            print(self._told.said(record), file=self._out, flush=True)
+            self._told.say(record, self._out)
 
     def close(self) -> None: ...
 

@@ -37,6 +37,7 @@ from .options import (
     Out,
     Quiet,
     ScriptFile,
+    Seed,
     StartMethod,
     Suites,
     Threads,
@@ -70,37 +71,45 @@ def run_suites(
     launches: Annotated[
         int | None,
         typer.Option(
-            help="Fresh processes a case, exactly; with --max-launches at the least.",
-            show_default="6, the fewest for a 95 % interval",
+            metavar="N",
+            help="Launch each case so often, in fresh processes; with --max-launches at least so often.",
+            show_default="6, the fewest for a 95 % interval, or more",
         ),
     ] = None,
     max_launches: Annotated[
         int | None,
-        typer.Option(help="Launches of a case whose intervals do not get narrow enough.", show_default="20"),
+        typer.Option(
+            metavar="N",
+            help="Launch a case at most so often while its intervals are wider than --tolerance.",
+            show_default="20",
+        ),
     ] = None,
     tolerance: Annotated[
         str,
         typer.Option(
-            metavar="SHARE", help="A case is settled when the intervals of its times are within ± this."
+            metavar="SHARE", help="A case needs no more launches when its 95 % intervals are within ± this."
         ),
     ] = "2%",
     repeats: Annotated[
-        int, typer.Option(help="Launches of a case made again at most, since something disturbed them.")
+        int,
+        typer.Option(
+            metavar="N", help="Make at most so many launches of a case again that something else disturbed."
+        ),
     ] = 6,
     time_budget: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="End after 90s, 5m, 1h; every launch that was made counts."),
+        typer.Option(
+            metavar="TIME", help="End after this time, such as 5m or 1h, with what is measured by then."
+        ),
     ] = None,
     timeout: Timeout = "10m",
-    seed: Annotated[
-        int, typer.Option(help="Seeds the order of the launches, and torch in every launch.")
-    ] = 0,
+    seed: Seed = 0,
     threads: Threads = None,
     allocator: Allocator = "pinned",
     start_method: StartMethod = None,
     memory_limit: MemoryLimit = None,
     no_profile: Annotated[
-        bool, typer.Option("--no-profile", help="Leave out the launch of each case under the profiler.")
+        bool, typer.Option("--no-profile", help="Do not profile; this saves a launch of each case.")
     ] = False,
     data: Data = Path("data"),
     download: Download = False,
@@ -110,11 +119,11 @@ def run_suites(
     resume: Annotated[
         str | None,
         typer.Option(
-            "--resume", metavar="RUN", help="Go on with a run that was cut off, with its own flags."
+            "--resume", metavar="RUN", help="Continue a run that was cut off, with the options that it had."
         ),
     ] = None,
     no_wait: NoWait = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be measured, and end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be measured.")] = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,

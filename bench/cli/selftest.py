@@ -29,37 +29,44 @@ from .options import (
     Out,
     Pairs,
     Quiet,
+    Seed,
     Suites,
     Threads,
     Timeout,
+    Verb,
     conditions,
     overrides,
     seconds,
 )
-from .screen import print_pages
+from .screen import print_pages, say
 
 if TYPE_CHECKING:
     from ..gate.selftest import Decision
 
 
 def register(app: typer.Typer) -> None:
-    app.command("selftest")(selftest)
+    app.command("selftest", cls=Verb)(selftest)
 
 
 def selftest(
     suites: Suites = None,
     keyword: Keyword = None,
     axis: Axis = None,
-    decisions: Annotated[int, typer.Option(help="Comparisons of identical code.")] = 24,
+    decisions: Annotated[
+        int,
+        typer.Option(metavar="N", help="Compare identical code so often: what is called is a false alarm."),
+    ] = 24,
     plants: Annotated[
-        int, typer.Option(help="Comparisons with 3 %, and as many with 5 %, planted into every step.")
+        int,
+        typer.Option(metavar="N", help="Compare so often with steps made 3 % slower, and as often with 5 %."),
     ] = 10,
     pairs: Pairs = MOST_PAIRS,
     time_budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Begin no decision after 90s, 5m, 1h.")
+        str | None,
+        typer.Option(metavar="TIME", help="Begin no comparison after this time, such as 5m or 1h."),
     ] = None,
     timeout: Timeout = "10m",
-    seed: Annotated[int, typer.Option(help="Seeds the order of the launches.")] = 0,
+    seed: Seed = 0,
     threads: Threads = None,
     allocator: Allocator = "pinned",
     data: Data = Path("data"),
@@ -69,7 +76,7 @@ def selftest(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Measure the gate on this machine, for your suite: false alarms, and which slowdowns it finds."""
+    """Measure how good ab is on this machine: its false alarms, and which slowdowns it finds."""
     from ..gate import selftest as gate
     from ..gate.session import Request, opened
     from ..gate.versions import NOW, Version
@@ -100,7 +107,7 @@ def selftest(
                 made.append(one)
                 selftests.write(session.place, made, session.environments[0])
                 if not quiet:
-                    print(said_of(one, len(made), len(wanted)), file=sys.stderr, flush=True)
+                    say(said_of(one, len(made), len(wanted)), sys.stderr)
         except Interrupted as signal:
             stop = 128 + signal.signal_number
         finally:
