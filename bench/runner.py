@@ -96,6 +96,7 @@ class Plan:
     script: Script | None = None  # what the cases are of, in place of suites
     plant: Mapping[str, Any] | None = None  # work added to each launch, as worker/plants.py names it
     room: int | None = None  # bytes that a launch may take which tries a batch size on the CPU
+    written: Sequence[str] = ()  # what the script wrote to its folders when it was probed, and nobody keeps
 
     @property
     def launches(self) -> int:
@@ -206,6 +207,7 @@ def probe(workers: Asks, plan: Plan, download: bool = False) -> set[str]:
             continue  # the launches will tell, each for its own case
         workers.learn(answer["modules"])
         sources |= set(answer["sources"])
+        plan.written = answer.get("written", ())
     return sources
 
 

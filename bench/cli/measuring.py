@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from ..results import folder as folders
 from ..results import sources
 from ..results.journal import Journal
 from ..runner import Job, Plan, ask_environment, describe, describe_script, probe, run
+from ..script import check_alone
 from . import resume as resuming
 from .listing import select
 from .progress import progress, searching, waiting
@@ -95,8 +97,22 @@ def command() -> str:
 
 
 def lock(wishes: Wishes) -> AbstractContextManager[None]:
-    """One run at a time on this machine."""
+    """One run at a time on what this one uses. Raises UsageError for one of several processes that train together."""
+    check_alone(os.environ)
     return one_at_a_time(command(), wishes.wait, waiting=say_waiting)
+
+
+_MOST_NAMED = 3  # files that one line names
+
+
+def thrown_away(files: Sequence[str]) -> str:
+    """What becomes of the files that a script writes to its folder."""
+    named = ", ".join(files[:_MOST_NAMED])
+    more = f" and {len(files) - _MOST_NAMED} more" if len(files) > _MOST_NAMED else ""
+    return (
+        f"the script writes {named}{more}: each launch has the folder for itself, and what it writes there goes "
+        f"with it (--in-place keeps it)"
+    )
 
 
 def say_waiting(holder: str) -> None:
@@ -123,6 +139,8 @@ class Measuring:
     def prepare(self) -> None:
         """Tries what is to be measured, and writes down what it is; or sees that it is what it was before."""
         code = probe(self.workers, self.plan, self.wishes.download)
+        if self.plan.written and not self.wishes.quiet:
+            print(plain(f"bench: {thrown_away(self.plan.written)}"), file=sys.stderr)
         environment = ask_environment(self.workers, self.plan.schedule.seed)
         if self.wishes.before is not None:
             resuming.check_code(code, self.wishes.before)

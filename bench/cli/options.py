@@ -43,7 +43,14 @@ ScriptFile = Annotated[
     typer.Option(
         "--script",
         metavar="FILE",
-        help="Measure a training script, with the arguments behind `--`; see bench.watch.",
+        help="Measure a training script, or a module as python -m names it, with the arguments behind `--`; see "
+        "bench.watch.",
+    ),
+]
+InPlace = Annotated[
+    bool,
+    typer.Option(
+        "--in-place", help="Let a script overwrite files; a launch then finds those of the one before."
     ),
 ]
 Timeout = Annotated[str, typer.Option(metavar="TIME", help="The longest that one launch may take.")]
@@ -140,19 +147,22 @@ def axes_and_script(
 ) -> tuple[dict[str, list[AxisValue]], Script | None]:
     """What --axis and --script ask for: values by axis, and the script with these axes; None where suites are meant.
 
-    Raises UsageError for a script beside suites, and for arguments of none.
+    Raises UsageError for a script beside suites, and for arguments or --in-place of none.
     """
     behind, values = script_arguments(context), overrides(axes)
+    in_place = bool(context.params.get("in_place"))
     if path is None:
         if behind is not None:
             raise UsageError("arguments behind -- are a script's; name it: --script train.py -- ARGUMENTS")
+        if in_place:
+            raise UsageError("--in-place is for scripts; name one: --script train.py")
         return values, None
     if suites:
         raise UsageError(
             f"--script {path} and suites ({', '.join(map(str, suites))}) cannot be measured together; arguments of "
             f"the script stand behind --"
         )
-    return values, script(path, behind or (), list(values))
+    return values, script(path, behind or (), list(values), in_place)
 
 
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|m|h|)")

@@ -29,6 +29,7 @@ from .options import (
     Data,
     Debug,
     Download,
+    InPlace,
     Json,
     Keyword,
     MemoryLimit,
@@ -68,6 +69,7 @@ def run_suites(
     keyword: Keyword = None,
     axis: Axis = None,
     script: ScriptFile = None,
+    in_place: InPlace = False,
     launches: Annotated[
         int | None,
         typer.Option(

@@ -113,11 +113,11 @@ class Stage:
 class Recorder:
     """Listens to a script and tells `observer` of it. It keeps none of the script's own objects alive.
 
-    `window` gives the most steps of a pass by its stage; then a second pass of a stage raises Enough. A pass of a window
-    ends before them once `has_enough` says so of its stage. `around` is
-    entered for each outermost pass; `found` is told once of each module with parameters that is called from outside
-    of any other, `stepping` of an optimizer before each of its steps, `graded` of the loss of a step before its
-    backward pass. Losses are kept where `keeps_losses`.
+    `window` gives the most steps of a pass by its stage; then a second pass of a stage raises Enough. A pass of a
+    window ends before them once `has_enough` says so of its stage. `around` is entered for each outermost pass; `found`
+    is told once of each module with parameters that is called from outside of any other, `stepping` of an optimizer
+    before each of its steps, `graded` of the loss of a step before its backward pass. Losses are kept where
+    `keeps_losses`.
     """
 
     def __init__(
