@@ -23,7 +23,7 @@ from ..largest import search
 from ..machine.gpu import open_gpus
 from ..machine.lock import one_at_a_time
 from ..machine.telemetry import Telemetry
-from ..measurement import SEARCHED, TIMED
+from ..measurement import SEARCHED, TIMED, Failure
 from ..nursery import Workers
 from ..report.units import plain
 from ..results import folder as folders
@@ -125,7 +125,7 @@ class Measuring:
     """A plan that is measured into a folder, and what came of it.
 
     `stop` is the exit code of a signal that ended it early, else 0; `apart` is how long the launches apart from
-    timing took in all, seconds.
+    timing took in all, seconds; `failures` are those that were told as they came.
     """
 
     workers: Workers
@@ -135,6 +135,7 @@ class Measuring:
     folder: folders.RunFolder
     stop: int = 0
     apart: float = 0.0
+    failures: list[Failure] = field(default_factory=list)
 
     def prepare(self) -> None:
         """Tries what is to be measured, and writes down what it is; or sees that it is what it was before."""
@@ -212,6 +213,8 @@ class Measuring:
                     self.apart += time.monotonic() - launched
                 journal.append(record)
                 bar.end(record)
+                if isinstance(record, Failure):
+                    self.failures.append(record)
         finally:
             bar.close()
             telemetry.close()

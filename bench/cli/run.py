@@ -6,6 +6,7 @@ import dataclasses
 import json
 import sys
 import time
+from collections.abc import Collection
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -171,8 +172,13 @@ def run_suites(
 def say_results(ended: Measuring, tables: Tables, cases: int) -> None:
     from .inspect import print_tables
 
-    print_tables(tables)
+    told = {(one.case.id, one.failure, one.message) for one in ended.failures}
+    print_tables(untold(tables, told))
     place = folders.shown(ended.folder.path)
+    if told:
+        print(
+            f"{counted(len(told), 'failure')}, told above on standard error: {place}/failures.csv, {place}/logs/"
+        )
     if ended.apart:
         print(f"counts and profiles took {ended.apart / cases:.2f} s a case, apart from timing")
     print(f"tables: {place}/summary.csv (.parquet), phases.csv, steps.parquet")
@@ -182,6 +188,15 @@ def say_results(ended: Measuring, tables: Tables, cases: int) -> None:
             f"stopped early; what was measured is kept, go on with: bench run --resume {place}",
             file=sys.stderr,
         )
+
+
+def untold(tables: Tables, told: Collection[tuple[str, str, str]]) -> Tables:
+    """The tables without the failures, by case, failure and message, that their reader has seen."""
+    rows = tables.failures
+    if rows.empty:
+        return tables
+    keys = zip(rows["case"], rows["failure"], rows["message"], strict=True)
+    return dataclasses.replace(tables, failures=rows[[key not in told for key in keys]])
 
 
 def outcome(plan: Plan, tables: Tables) -> int:

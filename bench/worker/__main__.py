@@ -166,6 +166,8 @@ class Nursery:
         """Answers one request in this process, its standard streams turned to the request's log."""
         try:
             redirect(request["log"])
+            for name in {"log", "traces"} & request.keys():  # the user's code may go to another folder
+                request[name] = request[name] and os.path.abspath(request[name])
             place = tempfile.mkdtemp(prefix="launch-", dir=self._scratch)
             use_scratch(place)
             if "script" in request:
@@ -202,10 +204,10 @@ def give_folders(request: dict[str, Any], place: str) -> None:
     tree = request.get("tree")
     here = os.path.join(tree["root"], tree["place"]) if tree else os.getcwd()
     folders = isolation.folders_of(here, its.path)
-    shared = [
-        os.path.realpath(os.path.dirname(request["log"])),
-        os.path.realpath(request.get("traces") or place),
-    ]
+    shared = [os.path.realpath(os.path.dirname(request["log"]))]
+    if traces := request.get("traces"):
+        os.makedirs(traces, exist_ok=True)  # what is made later, nobody else finds
+        shared.append(os.path.realpath(traces))
     found = {"folders": folders, "shared": shared}
     try:
         request["folders"] = {

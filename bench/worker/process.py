@@ -5,16 +5,21 @@ from __future__ import annotations
 import atexit
 import multiprocessing.process
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from torch.multiprocessing.spawn import _wrap as spawned_by_torch
 from torch.utils.data._utils import worker as loader_worker
 
 from .audit import heard
 from .writes import Stopped
+
+# What executors are told at the end of the interpreter, and what they remember of it.
+_EXECUTORS = {"concurrent.futures.thread": "_shutdown", "concurrent.futures.process": "_global_shutdown"}
 
 
 class Left(BaseException):
@@ -52,6 +57,8 @@ class Process:
 
         def told_start(self: Any) -> None:
             target = getattr(self, "_target", None)
+            if target is spawned_by_torch:
+                target = self._args[0]  # what it was asked to run
             if target is not loader_worker._worker_loop and os.getpid() == process._own:
                 process.children.append(getattr(target, "__qualname__", type(self).__name__))
             start(self)
@@ -74,8 +81,10 @@ class Process:
 
     def wait(self) -> None:
         """As Python does when a script has come to its end: threads that are no daemons may still be at work."""
-        for call in reversed(getattr(threading, "_threading_atexits", [])):
-            call()  # executors let their idle threads go
+        for name, is_shut in _EXECUTORS.items():
+            if (executors := sys.modules.get(name)) is not None:
+                executors.__dict__["_python_exit"]()  # they let their idle threads go
+                setattr(executors, is_shut, False)
         while left := [one for one in threading.enumerate() if one not in self._before and not one.daemon]:
             left[0].join()
 

@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 import weakref
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,13 +114,14 @@ def run(
         listen(None)
         recorder.close()
     if process.children and not recorder.passes:
-        raise Unusable(
+        raise ScriptError(
             f"the script ended without a pass over a watched loader in its own process; it started others "
             f"({', '.join(dict.fromkeys(process.children))}), and what these train is not seen: {ONE_PROCESS}"
         )
     if not recorder.passes:
-        names_bench = _NAMES_BENCH.search(text_of(script.path)) is not None
-        raise Unusable(f"the script ended without {NOT_REACHED if names_bench else UNWATCHED}")
+        if names_bench(script):
+            raise ScriptError(f"the script ended without {NOT_REACHED}")
+        raise Unusable(f"the script ended without {UNWATCHED}")
 
 
 def exit_code(script: Script, process: Process) -> Any:
@@ -295,11 +296,11 @@ def probe(script: Script, case: Case, request: Mapping[str, Any]) -> dict[str, l
     folders = folders_in(request)
     recorder = Recorder(Observer(), window=lambda _: 1, keeps_losses=False)
     try:
-        with noticed_unwatched(script, recorder, before):
+        with noticed_unwatched(script, recorder):
             run(script, case, recorder, request["log"], folders)
     except Unusable as problem:
         raise UsageError(f"{script.path}: {problem}") from None
-    except (Exception, SystemExit):
+    except BaseException:
         traceback.print_exc()
     new = [name for name in sys.modules if name not in before]
     return {
@@ -310,17 +311,15 @@ def probe(script: Script, case: Case, request: Mapping[str, Any]) -> dict[str, l
 
 
 @contextmanager
-def noticed_unwatched(script: Script, recorder: Recorder, before: Container[str]) -> Iterator[None]:
+def noticed_unwatched(script: Script, recorder: Recorder) -> Iterator[None]:
     """Raises Unusable where the script takes a few steps of training and nothing of its own code names bench."""
     steps = 0
 
     def step(*_: object) -> None:
         nonlocal steps
         steps += 1
-        if steps == _STEPS_UNWATCHED and not recorder.passes:
-            own = {script.path, *own_files(name for name in list(sys.modules) if name not in before)}
-            if not any(_NAMES_BENCH.search(text_of(file)) for file in own):
-                raise Unwatched
+        if steps == _STEPS_UNWATCHED and not recorder.passes and not names_bench(script):
+            raise Unwatched
 
     hook = register_optimizer_step_post_hook(step)
     try:
@@ -329,6 +328,11 @@ def noticed_unwatched(script: Script, recorder: Recorder, before: Container[str]
         raise Unusable(f"the script trains without {UNWATCHED}") from None
     finally:
         hook.remove()
+
+
+def names_bench(script: Script) -> bool:
+    """Whether the script, or a module of the user's own that was imported so far, has the name in it."""
+    return any(_NAMES_BENCH.search(text_of(file)) for file in {script.path, *own_files(list(sys.modules))})
 
 
 def text_of(file: str) -> str:

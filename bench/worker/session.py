@@ -106,7 +106,7 @@ def launch(request: Mapping[str, Any]) -> dict[str, Any]:
         if request["kind"] != SEARCHED:  # which asks what fits, not what is learnt
             check_finite(measurement.stages)
         return {"measurement": measurement.to_json(), "loop": loop}
-    except (Exception, SystemExit) as problem:
+    except BaseException as problem:  # KeyboardInterrupt, say, that it raises itself
         log = script.log_end(request["log"]) if "script" in request else ""
         return {"failure": failure(problem, place, request["suite_file"], log).to_json()}
 
