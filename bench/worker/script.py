@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +94,7 @@ def run(
     What it prints is in `log`. It may write to its `folders`, or where it likes if there are none. Raises ScriptError
     where it ends with an exit code, or cannot be measured, and what the script raises.
     """
+    before = set(sys.modules)
     enter(script, case)
     writes = (
         nullcontext() if folders is None else Writes(folders.folders, folders.shared, folders.why).watched()
@@ -119,7 +120,7 @@ def run(
             f"({', '.join(dict.fromkeys(process.children))}), and what these train is not seen: {ONE_PROCESS}"
         )
     if not recorder.passes:
-        if names_bench(script):
+        if names_bench(script, before):
             raise ScriptError(f"the script ended without {NOT_REACHED}")
         raise Unusable(f"the script ended without {UNWATCHED}")
 
@@ -296,7 +297,7 @@ def probe(script: Script, case: Case, request: Mapping[str, Any]) -> dict[str, l
     folders = folders_in(request)
     recorder = Recorder(Observer(), window=lambda _: 1, keeps_losses=False)
     try:
-        with noticed_unwatched(script, recorder):
+        with noticed_unwatched(script, recorder, before):
             run(script, case, recorder, request["log"], folders)
     except Unusable as problem:
         raise UsageError(f"{script.path}: {problem}") from None
@@ -311,14 +312,14 @@ def probe(script: Script, case: Case, request: Mapping[str, Any]) -> dict[str, l
 
 
 @contextmanager
-def noticed_unwatched(script: Script, recorder: Recorder) -> Iterator[None]:
+def noticed_unwatched(script: Script, recorder: Recorder, before: Container[str]) -> Iterator[None]:
     """Raises Unusable where the script takes a few steps of training and nothing of its own code names bench."""
     steps = 0
 
     def step(*_: object) -> None:
         nonlocal steps
         steps += 1
-        if steps == _STEPS_UNWATCHED and not recorder.passes and not names_bench(script):
+        if steps == _STEPS_UNWATCHED and not recorder.passes and not names_bench(script, before):
             raise Unwatched
 
     hook = register_optimizer_step_post_hook(step)
@@ -330,9 +331,13 @@ def noticed_unwatched(script: Script, recorder: Recorder) -> Iterator[None]:
         hook.remove()
 
 
-def names_bench(script: Script) -> bool:
-    """Whether the script, or a module of the user's own that was imported so far, has the name in it."""
-    return any(_NAMES_BENCH.search(text_of(file)) for file in {script.path, *own_files(list(sys.modules))})
+def names_bench(script: Script, before: Container[str]) -> bool:
+    """Whether the script, or a module of the user's own that it has imported, has the name in it.
+
+    `before` are the modules that were there before.
+    """
+    own = own_files(name for name in list(sys.modules) if name not in before)
+    return any(_NAMES_BENCH.search(text_of(file)) for file in {script.path, *own})
 
 
 def text_of(file: str) -> str:
