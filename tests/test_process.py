@@ -22,12 +22,12 @@ def nothing():
 
 class TestEnds:
     def test_os_exit_says_its_code_and_the_process_lives_on(self):
-        with pytest.raises(Left) as left, Process().lent():
+        with pytest.raises(Left) as left, Process().watched():
             os._exit(3)
         assert left.value.code == 3
 
     def test_a_forked_child_ends_by_it_as_always(self):
-        with Process().lent():
+        with Process().watched():
             child = os.fork()
             if child == 0:
                 os._exit(7)
@@ -36,13 +36,13 @@ class TestEnds:
     def test_another_program_in_its_place_is_stopped(self):
         with (
             pytest.raises(Stopped, match=r"starts python.* in its own place .*NAME=VALUE bench run"),
-            Process().lent(),
+            Process().watched(),
         ):
             os.execv(sys.executable, [sys.executable, "-c", "pass"])
 
     def test_afterwards_everything_is_as_it_was(self):
         before = os._exit, multiprocessing.process.BaseProcess.start
-        with Process().lent():
+        with Process().watched():
             assert os._exit is not before[0]
         assert (os._exit, multiprocessing.process.BaseProcess.start) == before
 
@@ -73,7 +73,7 @@ class TestThreads:
 class TestChildren:
     def test_they_are_named_and_those_of_a_loader_are_not(self):
         process = Process()
-        with process.lent():
+        with process.watched():
             fork = multiprocessing.get_context("fork")
             child = fork.Process(target=nothing)
             child.start()

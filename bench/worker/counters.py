@@ -60,8 +60,8 @@ class Operators(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.unknown: set[str] = set()
-        self.dispatched = 0  # in all, unheard ones too
-        self.is_deaf = False  # what is dispatched does not count
+        self.dispatched = 0  # in all, those of a pause too
+        self.is_paused = False  # what is dispatched meanwhile does not count
         self._kinds: dict[Any, _Kind] = {}  # to look them up anew for each call would be a third of the cost
         self._pending: dict[tuple[str, str], list[int]] = {}
         self._found: dict[tuple[str, str, str, str], list[int]] = {}
@@ -71,7 +71,7 @@ class Operators(TorchDispatchMode):
     ) -> Any:
         named = kwargs or {}
         self.dispatched += 1
-        if self.is_deaf:
+        if self.is_paused:
             return func(*args, **named)
         kind = self._kinds.get(func)
         if kind is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import multiprocessing.process
 import os
 import sys
@@ -42,7 +41,7 @@ class Process:
         self._before = set(threading.enumerate())
 
     @contextmanager
-    def lent(self) -> Iterator[None]:
+    def watched(self) -> Iterator[None]:
         """Within, `os._exit` raises Left, and another program in place of this one raises Stopped.
 
         Either would end the launch without a word of what it has measured.
@@ -87,8 +86,3 @@ class Process:
                 setattr(executors, is_shut, False)
         while left := [one for one in threading.enumerate() if one not in self._before and not one.daemon]:
             left[0].join()
-
-
-def bid_farewell() -> None:
-    """What a script and its packages have registered for the end of the process; a fork would end without it."""
-    atexit._run_exitfuncs()

@@ -102,7 +102,7 @@ def run(
     process = Process()
     listen(recorder)
     try:
-        with recorder.hooks, process.lent():
+        with recorder.hooks, process.watched():
             try:
                 with writes:
                     code = exit_code(script, process)

@@ -36,7 +36,7 @@ class ScriptCounter(Counter):
 
     def begin(self, stage: str) -> None:
         super().begin(stage)
-        self._hear()
+        self._pause()
 
     def step(self, samples: int, loss: Tensor | None) -> None:
         super().step(samples, loss)
@@ -47,17 +47,17 @@ class ScriptCounter(Counter):
             self._is_costly = self._operators.dispatched > MANY_OPERATORS
             self.steps.pop(TRAIN)
             self.nodes = self.saved_bytes = 0
-            self._hear()
+            self._pause()
         else:
             self.has_enough = self._is_costly
 
     def end(self, stage: str, loss: float | None, metrics: Mapping[str, float]) -> None:
         super().end(stage, loss, metrics)
-        self._hear()
+        self._pause()
 
-    def _hear(self) -> None:
+    def _pause(self) -> None:
         """The first training step is passed over at full speed; evaluations inside of it count."""
-        self._operators.is_deaf = self._is_first and self._open[-1:] == [TRAIN]
+        self._operators.is_paused = self._is_first and self._open[-1:] == [TRAIN]
 
 
 def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
