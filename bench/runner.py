@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from .case import COUNT_THREADS, Apart, AxisValue, Case, Conditions, Schedule
+from .case import COUNT_THREADS, SCRIPT_COUNT_THREADS, Apart, AxisValue, Case, Conditions, Schedule
 from .errors import SuiteError
 from .logs import last_line
 from .machine.telemetry import Readings
@@ -309,7 +309,7 @@ def launch(
         "round": job.round,
         "position": job.position,
         "suite_file": plan.files[job.case.suite],
-        "conditions": _conditions(workers, job, threads).to_json(),
+        "conditions": _conditions(workers, plan, job, threads).to_json(),
         "seed": plan.schedule.seed,
         **_wishes(plan, job),
         **plan.told(),
@@ -334,8 +334,9 @@ def launch(
     return record if watch is None else _with_readings(record, watch.end(loop))
 
 
-def _conditions(workers: Asks, job: Job, threads: int | None) -> Conditions:
-    standard = COUNT_THREADS if job.kind == COUNTED else workers.conditions.threads
+def _conditions(workers: Asks, plan: Plan, job: Job, threads: int | None) -> Conditions:
+    counting = COUNT_THREADS if plan.script is None else SCRIPT_COUNT_THREADS
+    standard = counting if job.kind == COUNTED else workers.conditions.threads
     return dataclasses.replace(workers.conditions, threads=threads or standard)
 
 
