@@ -319,6 +319,9 @@ class Schedule:
 MOST_PAIRS = 56  # of launches of a case that two sides are compared by
 
 COUNT_THREADS = 2  # of every counts launch, so that like is compared with like
+# Of a script's, whose memory is not counted: where others want a processor, two threads wait for each other in every
+# small operator, which makes minutes of seconds.
+SCRIPT_COUNT_THREADS = 1
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from .case import COUNT_THREADS, Apart, AxisValue, Case, Conditions, Schedule
+from .case import COUNT_THREADS, SCRIPT_COUNT_THREADS, Apart, AxisValue, Case, Conditions, Schedule
 from .errors import SuiteError, UsageError
 from .logs import last_line
 from .machine.telemetry import Readings
@@ -98,6 +98,7 @@ class Plan:
     idle: dict[str, list[str]] = field(default_factory=dict)  # suite name -> axes that change nothing
     plant: Mapping[str, Any] | None = None  # work added to each launch, as worker/plants.py names it
     room: int | None = None  # bytes that a launch may take which tries a batch size on the CPU
+    written: Sequence[str] = ()  # what the script wrote to its folders when it was probed, and nobody keeps
 
     @property
     def launches(self) -> int:
@@ -242,6 +243,7 @@ def probe(workers: Asks, plan: Plan, download: bool = False, asked: Collection[s
         workers.learn(answer["modules"])
         sources |= set(answer["sources"])
         plan.idle[suite] = answer["idle"]
+        plan.written = answer.get("written", ())
     return sources
 
 
@@ -344,7 +346,7 @@ def launch(
         "position": job.position,
         "suite_file": plan.files[job.case.suite],
         "idle": plan.idle.get(job.case.suite, []),
-        "conditions": _conditions(workers, job, threads).to_json(),
+        "conditions": _conditions(workers, plan, job, threads).to_json(),
         "seed": plan.schedule.seed,
         **_wishes(plan, job),
         **plan.told(),
@@ -369,8 +371,9 @@ def launch(
     return record if watch is None else _with_readings(record, watch.end(loop))
 
 
-def _conditions(workers: Asks, job: Job, threads: int | None) -> Conditions:
-    standard = COUNT_THREADS if job.kind == COUNTED else workers.conditions.threads
+def _conditions(workers: Asks, plan: Plan, job: Job, threads: int | None) -> Conditions:
+    counting = COUNT_THREADS if plan.script is None else SCRIPT_COUNT_THREADS
+    standard = counting if job.kind == COUNTED else workers.conditions.threads
     return dataclasses.replace(workers.conditions, threads=threads or standard)
 
 

@@ -16,12 +16,20 @@ from .suite import ARGUMENT, AVAILABLE, VARIABLE, Expansion, Suite, column
 
 # Of these a process takes notice once, before a script that is run in it could be given them.
 _EARLY = ("OMP_", "KMP_", "GOMP_", "MKL_", "MALLOC_", "GLIBC_TUNABLES", "LD_", "PYTHON")
+# Of these torchrun tells each process that it starts: how many there are, and which it is.
+RANKS = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
+ONE_PROCESS = (
+    "what is measured trains in one process; several, as torchrun starts for DDP and FSDP, are not supported"
+)
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 @dataclass(frozen=True)
 class Script:
     """A script, the `arguments` of every launch, and the axes that are added to them.
+
+    One that is named as `python -m` does has the name of its `module`. Where it runs `in_place`, what launches write
+    stays where they write it.
 
     `names` has by its column in the tables how an axis is called on the command line: `batch-size` is given as
     `--batch-size=64`, `arg:-b` as `-b=64`, `env:WORKERS` as a variable of the environment.
@@ -30,6 +38,8 @@ class Script:
     path: str
     arguments: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
+    module: str = ""
+    in_place: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "arguments", tuple(self.arguments))
@@ -37,7 +47,8 @@ class Script:
     @property
     def suite(self) -> str:
         """The name of its suite: the file's stem, in letters that such a name may have."""
-        return _NOT_IN_A_NAME.sub("-", Path(self.path).stem).strip("-_.") or "script"
+        name = self.module.rpartition(".")[2] or Path(self.path).stem
+        return _NOT_IN_A_NAME.sub("-", name).strip("-_.") or "script"
 
     def expand(self, axes: Mapping[str, Sequence[AxisValue]]) -> Expansion:
         """The cases of these axes, by their names in the tables. Raises UsageError for a value that none can have."""
@@ -83,14 +94,35 @@ class Script:
         return cls(**data)
 
 
-def script(path: Path, arguments: Sequence[str], axes: Sequence[str]) -> Script:
+def script(path: Path, arguments: Sequence[str], axes: Sequence[str], in_place: bool = False) -> Script:
     """The script of a command line, `axes` as --axis names them. Raises UsageError for one that there is not."""
+    module = ""
+    if _is_module(path):
+        module, path = str(path), _file_of(str(path))
     if not os.path.isfile(path):  # where Path raises of text that is too long to be a path
         what = "is a folder" if os.path.isdir(path) else "does not exist"
         raise SuiteError(f"script {path} {what}; name a Python file: --script train.py")
     if path.suffix != ".py":
         raise SuiteError(f"script {path} is no Python file; its name ends in .py")
-    return Script(str(path.resolve()), tuple(arguments), named(axes))
+    return Script(str(path.resolve()), tuple(arguments), named(axes), module, in_place)
+
+
+def _is_module(path: Path) -> bool:
+    """Whether this is a name as `python -m` takes it: pkg.train."""
+    parts = str(path).split(".")
+    return not path.exists() and parts[-1] != "py" and len(parts) > 1 and all(map(str.isidentifier, parts))
+
+
+def _file_of(module: str) -> Path:
+    """Where a module lies that is named from this folder on. Raises SuiteError where it does not."""
+    place = Path(*module.split("."))
+    for file in (place.with_suffix(".py"), place / "__main__.py"):
+        if file.is_file():
+            return file
+    raise SuiteError(
+        f"script {module} is neither {place}.py nor {place / '__main__.py'}; start bench in the folder in which "
+        f"python -m {module} finds it, or name a file: --script train.py"
+    )
 
 
 def named(axes: Sequence[str], flag: str = "--axis ") -> dict[str, str]:
@@ -100,6 +132,8 @@ def named(axes: Sequence[str], flag: str = "--axis ") -> dict[str, str]:
     names: dict[str, str] = {}
     for name in axes:
         variable = name.removeprefix(VARIABLE)
+        if name != variable and variable in RANKS:
+            raise UsageError(f"{flag}{name}: {ONE_PROCESS}")
         if name != variable and variable.startswith(_EARLY):
             remedy = (
                 "--threads sets it"
@@ -117,6 +151,23 @@ def named(axes: Sequence[str], flag: str = "--axis ") -> dict[str, str]:
             )
         names[axis] = name
     return names
+
+
+def check_alone(environ: Mapping[str, str]) -> None:
+    """Raises UsageError where the environment is that of one of several processes, which would wait for the others.
+
+    One process alone may have such variables: a script that asks for them then trains by itself.
+    """
+    size = environ.get("WORLD_SIZE", "1")
+    told = f"WORLD_SIZE={size}" if size != "1" else ""
+    for name in ("RANK", "LOCAL_RANK"):
+        if not told and environ.get(name, "0") != "0":
+            told = f"{name}={environ[name]}"
+    if told:
+        raise UsageError(
+            f"{told} is set: {ONE_PROCESS}; start bench once, without torchrun, and as: env -u WORLD_SIZE -u RANK "
+            f"-u LOCAL_RANK bench ..."
+        )
 
 
 def argument(name: str) -> str:

@@ -135,8 +135,12 @@ class TestFailures:
         assert set(tables.summary["deed"]) == {"nothing"}
         assert list(tables.failures["failure"]) == ["error"]
         printed = capfd.readouterr()
-        assert "ValueError: the user's own" in printed.err
-        assert f"{DEEDS}:" in printed.out
+        assert printed.err.count("ValueError: the user's own") == 1
+        assert f"({DEEDS}:" in printed.err
+        assert "ValueError" not in printed.out
+        assert "1 failure, told above on standard error: out/failures.csv, out/logs/" in printed.out
+        cli.exit_code(["show", "out"])  # which has told nothing yet
+        assert capfd.readouterr().out.count("ValueError: the user's own") == 1
 
     def test_a_budget_that_ends_before_anything_was_measured_is_undecided(self, here, capfd):
         assert cli.exit_code(["run", SMALL, "--time-budget", "0.0000001", "--quiet"]) == 3

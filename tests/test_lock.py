@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -14,12 +15,15 @@ import sys
 import tempfile
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from bench.errors import Interrupted, UsageError
-from bench.machine.lock import VARIABLE, Held, holder, lock_path, one_at_a_time
+from bench.machine import lock
+from bench.machine.lock import VARIABLE, Held, holder, lock_path, one_at_a_time, own_cards, spans
+from bench.machine.processors import shared_processors
 from bench.signals import stoppable
 
 ROOT = Path(__file__).parents[1]
@@ -154,8 +158,9 @@ class TestHeldByAnother:
         said = str(caught.value)
         note = json.loads(Path(f"{path}.holder").read_text())
         assert said == (
-            f"another run is measuring on this machine: bench run suites -k adam (process {other.pid}, "
-            f"since {note['since']}); wait for it by leaving out --no-wait"
+            f"another run is measuring on processors or cards of this one: bench run suites -k adam (process "
+            f"{other.pid}, since {note['since']}); wait for it by leaving out --no-wait, or give each its own, with "
+            f"taskset and CUDA_VISIBLE_DEVICES"
         )
         assert isinstance(caught.value, UsageError)
 
@@ -164,7 +169,7 @@ class TestHeldByAnother:
         with pytest.raises(Held) as caught, one_at_a_time("mine", wait=False, path=path):
             pass
         said = str(caught.value)
-        assert re.search(r"machine: bench run --note a b c \(process \d+, since \S+\); wait", said)
+        assert re.search(r"of this one: bench run --note a b c \(process \d+, since \S+\); wait", said)
         assert len(said.splitlines()) == 1
 
     def test_who_waits_is_told_once_and_goes_on_when_the_other_has_ended(self, path, hold):
@@ -221,6 +226,121 @@ class TestHeldByAnother:
         assert psutil.Process().num_fds() == opened
         other.end()
         assert is_free(path)
+
+
+class TestSets:
+    """Runs that have processors and cards of their own do not meet; those whose sets overlap do."""
+
+    def taken(self, path, uses):
+        try:
+            with one_at_a_time("a look", wait=False, path=path, uses=uses):
+                return True
+        except Held as problem:
+            return str(problem)
+
+    @pytest.mark.parametrize(
+        ("first", "second", "free"),
+        [
+            (([0, 1], []), ([2, 3], []), True),
+            (([0, 1], []), ([1, 2], []), False),
+            (([0], ["GPU-1"]), ([1], ["GPU-2"]), True),
+            (([0], ["GPU-1"]), ([1], ["GPU-1"]), False),
+            (([0], ["GPU-1"]), ([0], ["GPU-2"]), False),  # they share a processor
+            (([0], None), ([1], ["GPU-2"]), False),  # it may use any card
+            (([0], None), ([1], []), True),
+            (([0, 2, 4], []), ([1, 3, 5], []), True),
+            (([7, 3], []), ([4, 3], []), False),
+        ],
+    )
+    def test_only_those_that_overlap_exclude_each_other(self, path, first, second, free):
+        with one_at_a_time("the first", path=path, uses=spans(*first)):
+            seen = self.taken(path, spans(*second))
+        assert seen is True if free else "of this one: the first (process" in seen
+        assert self.taken(path, spans(*second)) is True
+
+    def test_who_waits_holds_nothing_meanwhile(self, path):
+        """So that no two wait for each other, each with what the other wants."""
+        with contextlib.ExitStack() as held:
+            held.enter_context(one_at_a_time("one", path=path, uses=spans([1])))
+            looks = []
+
+            def sleep(seconds: float) -> None:
+                looks.append(self.taken(path, spans([0])))
+                held.close()
+
+            with one_at_a_time("both", path=path, uses=spans([0, 1]), sleep=sleep):
+                assert "both (process" in self.taken(path, spans([0]))
+        assert looks == [True]
+
+    def test_the_note_names_who_holds_what_is_wanted(self, path):
+        with (
+            one_at_a_time("low", path=path, uses=spans([0])),
+            one_at_a_time("high", path=path, uses=spans([5])),
+        ):
+            assert "of this one: low (" in self.taken(path, spans([0, 1]))
+            assert "of this one: high (" in self.taken(path, spans([4, 5]))
+        assert Path(f"{path}.holder").read_text() == ""
+
+    def test_the_note_of_one_that_was_killed_goes_with_the_next_on_its_processors(self, path):
+        Path(f"{path}.holder").write_text(
+            "".join(
+                json.dumps({"pid": 1, "what": what, "since": "then", "uses": uses}) + "\n"
+                for what, uses in (("dead", [[0, 1]]), ("alive", [[7, 8]]))
+            )
+        )
+        with one_at_a_time("mine", path=path, uses=spans([0])):
+            assert holder(path, spans([0])).startswith("mine (")
+        assert holder(path, spans([0])) == "it does not say which"
+        assert holder(path, spans([7])).startswith("alive (")
+
+    def test_another_process_on_other_processors_goes_on(self, path, hold, monkeypatch):
+        hold("the other")
+        assert not is_free(path)
+        assert self.taken(path, spans([10_000])) is True
+
+    def test_its_own_are_those_it_may_run_on_and_those_beside_them(self, tmp_path, monkeypatch):
+        for cpu, beside in ((0, "0,4"), (1, "1,5"), (4, "0,4"), (5, "1,5")):
+            folder = tmp_path / f"cpu{cpu}/topology"
+            folder.mkdir(parents=True)
+            (folder / "thread_siblings_list").write_text(beside)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1})
+        assert shared_processors(tmp_path) == (1, 5)
+        assert shared_processors(tmp_path / "nothing known") == (1,)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+        assert spans(shared_processors(tmp_path)) == [(0, 2), (4, 6)]
+
+
+class TestCards:
+    @pytest.fixture
+    def driver(self, tmp_path, monkeypatch):
+        (tmp_path / "driver").touch()
+        monkeypatch.setattr(lock, "_DRIVERS", (str(tmp_path / "driver"),))
+
+    @pytest.fixture(autouse=True)
+    def no_library(self, monkeypatch):
+        monkeypatch.setattr(lock, "open_gpus", lambda *_, **__: [])
+
+    def test_without_a_driver_there_are_none(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(lock, "_DRIVERS", (str(tmp_path / "nowhere"),))
+        assert own_cards({"CUDA_VISIBLE_DEVICES": "0"}) == []
+
+    @pytest.mark.parametrize(
+        ("visible", "cards"), [("", []), ("-1", []), ("2", ["2"]), ("0, 3", ["0", "3"]), (None, None)]
+    )
+    def test_they_are_those_that_the_environment_shows(self, driver, visible, cards):
+        assert own_cards({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}) == cards
+
+    def test_the_library_tells_them_apart_whatever_they_are_called(self, driver, monkeypatch):
+        """In a job of a batch system the first card is number 0, whichever it is."""
+
+        def told(_, environ):
+            uuid = "GPU-b" if environ.get("CUDA_VISIBLE_DEVICES") == "0" else "GPU-a"
+            return [SimpleNamespace(state=lambda: SimpleNamespace(uuid=uuid))]
+
+        monkeypatch.setattr(lock, "open_gpus", told)
+        assert own_cards({"CUDA_VISIBLE_DEVICES": "0"}) == ["GPU-b"]
+        assert own_cards({}) == ["GPU-a"]
+        assert own_cards({"CUDA_VISIBLE_DEVICES": "0,1"}) == ["0", "1"]  # it knows one of two
 
 
 class TestHolderThatDies:
@@ -304,8 +424,8 @@ class TestEveryUser:
     def test_one_user_is_kept_out_by_another(self, shared):
         assert self.as_user(shared, 4001).startswith("held: ")
         with one_at_a_time("root's run", path=shared):
-            assert "machine: root's run (process" in self.as_user(shared, 4001)
-            assert "machine: root's run (process" in self.as_user(shared, 4002)
+            assert "of this one: root's run (process" in self.as_user(shared, 4001)
+            assert "of this one: root's run (process" in self.as_user(shared, 4002)
 
     def test_the_note_of_a_killed_one_is_replaced_by_another_user(self, shared):
         first, second = self.as_user(shared, 4001, "killed"), self.as_user(shared, 4002)
@@ -357,10 +477,11 @@ class TestPath:
         )
 
     def test_so_is_a_file_system_without_locks(self, path, monkeypatch):
-        def flock(file: int, operation: int) -> None:
+        def none(file: int, *_: object) -> None:
             raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-        monkeypatch.setattr(fcntl, "flock", flock)
+        monkeypatch.setattr(fcntl, "fcntl", none)
+        monkeypatch.setattr(fcntl, "flock", none)
         assert self.unusable(path) == (
             f"the lock {path} cannot be used: No locks available; name another file with EPOCHBENCH_LOCK"
         )

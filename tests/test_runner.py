@@ -6,11 +6,12 @@ import fakes
 import pytest
 
 from bench.analysis.stopping import StopRule
-from bench.case import COUNT_THREADS, Apart, Case, Conditions, Schedule
+from bench.case import COUNT_THREADS, SCRIPT_COUNT_THREADS, Apart, Case, Conditions, Schedule
 from bench.machine.telemetry import Readings
 from bench.measurement import COUNTED, PHASED, PROFILED, STACKED, TIMED, Failure, Measurement
 from bench.nursery import Died, TimedOut
 from bench.runner import Job, Plan, launch, run
+from bench.script import Script
 
 CASES = [Case("story", {"device": "cpu", "width": width}) for width in (1, 2, 3, 4)]
 ON_DEVICE = Case("story", {"device": "cuda:0", "width": 1})
@@ -117,7 +118,10 @@ class TestRounds:
         whole = Plan([CASES[0]], {"story": "story.py"}, Schedule(launches=0), Apart(counts=True))
         assert [record.kind for record in story_of(Told(), whole)] == [COUNTED]
 
-    def test_counts_are_taken_at_a_fixed_number_of_threads(self):
+    @pytest.mark.parametrize(
+        ("its", "threads"), [(None, COUNT_THREADS), (Script("/story.py"), SCRIPT_COUNT_THREADS)]
+    )
+    def test_counts_are_taken_at_a_fixed_number_of_threads(self, its, threads):
         asked: dict[str, int] = {}
 
         class Listening(Told):
@@ -128,10 +132,14 @@ class TestRounds:
                 return super().ask(request, log, timeout, started)
 
         whole = Plan(
-            [CASES[0]], {"story": "story.py"}, Schedule(launches=1), Apart(counts=True, profile=True)
+            [CASES[0]],
+            {"story": "story.py"},
+            Schedule(launches=1),
+            Apart(counts=True, profile=True),
+            script=its,
         )
         story_of(Listening(), whole)
-        assert asked == {TIMED: 7, COUNTED: COUNT_THREADS, PROFILED: 7}
+        assert asked == {TIMED: 7, COUNTED: threads, PROFILED: 7}
 
     def test_each_launch_is_announced_before_it_is_made(self):
         announced: list[tuple[str, int]] = []

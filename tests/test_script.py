@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from bench.cli import exit_code
 from bench.errors import UsageError
 from bench.runner import describe_script
-from bench.script import Script, script
+from bench.script import Script, check_alone, script
 from bench.suite import column
 
 
@@ -91,6 +92,21 @@ class TestCommand:
         assert Script.from_json(json.loads(json.dumps(made.to_json()))) == made
 
 
+class TestModules:
+    @pytest.mark.parametrize("file", ["pkg/train.py", "pkg/train/__main__.py"])
+    def test_one_is_named_as_python_m_takes_it(self, train, file):
+        path = train.parent / file
+        path.parent.mkdir(parents=True)
+        path.touch()
+        made = script(Path("pkg.train"), [], [])
+        assert (made.module, made.path, made.suite) == ("pkg.train", str(path), "train")
+
+    def test_a_file_stays_a_file(self, train):
+        train.with_name("a.b.py").touch()
+        assert script(Path("a.b.py"), [], []).module == ""
+        assert script(train, [], []).module == ""
+
+
 class TestBadInput:
     """Nothing of it is measured: each ends with exit code 2 and one line."""
 
@@ -108,6 +124,9 @@ class TestBadInput:
             (["--script", "train.py", "--axis", "env:OMP_NUM_THREADS=1"], "--threads sets it"),
             (["--script", "train.py", "--axis", "env:MALLOC_ARENA_MAX=1"], "before bench: MALLOC_ARENA_MAX="),
             (["--script", "train.py", "--axis", "arg:-b=1", "--axis", "b=2"], "would be one column, b"),
+            (["--script", "train.py", "--axis", "env:WORLD_SIZE=1,2"], "trains in one process"),
+            (["--script", "pkg.train"], "script pkg.train is neither pkg/train.py nor pkg/train/__main__.py"),
+            (["--in-place"], "--in-place is for scripts; name one: --script train.py"),
         ],
     )
     @pytest.mark.parametrize("verb", ["run", "profile", "ab"])
@@ -130,6 +149,32 @@ class TestBadInput:
         said = capfd.readouterr().err
         assert words in said
         assert len(said.splitlines()) == 1
+
+    @pytest.mark.parametrize(
+        ("variables", "told"),
+        [
+            ({"WORLD_SIZE": "2"}, "WORLD_SIZE=2 is set"),
+            ({"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}, "WORLD_SIZE=2 is set"),
+            ({"RANK": "1"}, "RANK=1 is set"),
+            ({"LOCAL_RANK": "3"}, "LOCAL_RANK=3 is set"),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "arguments", [["run", "--script", "train.py"], ["profile", "--script", "train.py"]]
+    )
+    def test_one_of_several_processes_of_torchrun_measures_nothing(
+        self, arguments, variables, told, train, capfd, monkeypatch
+    ):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        assert exit_code(arguments) == 2
+        said = capfd.readouterr().err
+        assert said.startswith(f"bench: {told}: what is measured trains in one process")
+        assert "without torchrun" in said
+        assert len(said.splitlines()) == 1
+
+    def test_one_process_alone_may_have_its_variables(self):
+        check_alone({"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost"})
 
     def test_what_is_behind_the_dashes_is_the_scripts_alone(self, train, capfd):
         assert exit_code(["run", "--script", "train.py", "--dry-run", "--json", "--", "--script", "-k"]) == 0

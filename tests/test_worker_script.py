@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from bench.case import Apart, Case, Schedule
 from bench.cli import exit_code
 from bench.cli.options import conditions
 from bench.cli.resume import Request, earlier
+from bench.errors import UsageError
 from bench.measurement import COUNTED, PROFILED, STACKED, TIMED, Failure, Measurement
 from bench.nursery import Workers
 from bench.results.folder import RunFolder
@@ -26,6 +29,7 @@ from bench.runner import Job, Plan, describe_script, launch, probe
 from bench.script import Script, script
 from bench.training import Observer
 from bench.worker import script as scripts
+from bench.worker import script_counts
 from bench.worker.recorder import Recorder, ScriptError
 from bench.worker.script_counts import ScriptCounter, count
 
@@ -208,6 +212,212 @@ class TestFailures:
         assert record.detail.endswith("nothing to watch")
 
 
+TRAINS = """
+import multiprocessing, os, sys, threading
+import torch, bench
+
+def train(epochs=2, done=0):
+    model = torch.nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for epoch in range(done, epochs):
+        for inputs in bench.watch(torch.utils.data.DataLoader(torch.ones(8, 3), 4)):
+            optimizer.zero_grad()
+            model(inputs).sum().backward()
+            optimizer.step()
+    return model
+"""
+
+
+class TestWhatPlainPythonAllows:
+    """Each is measured as `python train.py` would run it; the end of its log is what it has printed."""
+
+    @pytest.fixture
+    def runs(self, workers, sources, tmp_path):
+        def run(text, kind=TIMED, arguments=(), name="train.py", place=None):
+            path = tmp_path / "own" / name
+            path.parent.mkdir(exist_ok=True, parents=True)
+            path.write_text(TRAINS + text)
+            plan = plan_of(place or path, arguments)
+            plan.traces = tmp_path / "traces"
+            record = launch(workers, plan, Job(plan.cases[0], kind, 1, 1))
+            log = next(workers.logs.glob(f"*device=cpu.{kind}.1.log"), None)
+            printed = "" if log is None else log.read_text()
+            if log is not None:
+                log.unlink()
+            return record, printed
+
+        return run
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "train(); os._exit(0)",
+            "train(); sys.exit(0)",
+            "threading.Thread(target=train).start()",
+            "sys.stdout.close(); sys.stderr.close(); train()",
+            "os.close(0); os.close(1); train()",
+            "os.chdir('/'); train()",
+            "os.environ.clear(); train()",
+            "sys.setprofile(lambda *_: None); train()",
+            "import warnings; warnings.simplefilter('error'); train()",
+            "import shutil, tempfile; shutil.rmtree(tempfile.gettempdir()); train()",
+            "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); os.killpg(0, signal.SIGTERM); train()",
+        ],
+    )
+    def test_it_is_measured(self, runs, text):
+        record, _ = runs(text)
+        assert isinstance(record, Measurement), record
+        assert [stage.samples for stage in record.stages] == [(4, 4), (4, 4)]
+
+    def test_it_sets_the_start_method_of_processes_itself(self, runs):
+        record, _ = runs("multiprocessing.set_start_method('forkserver'); train()")
+        assert isinstance(record, Measurement), record
+        assert record.conditions["loader_start_method"] == "forkserver"
+        untouched, _ = runs("train()")
+        assert untouched.conditions["loader_start_method"] == "fork"
+
+    def test_what_it_leaves_for_its_end_is_done(self, runs):
+        record, printed = runs("import atexit; atexit.register(print, 'farewell'); train()")
+        assert isinstance(record, Measurement), record
+        assert printed.endswith("farewell\n")
+
+    def test_its_input_is_a_terminal_on_which_nobody_types(self, runs):
+        text = (
+            "print(os.popen('stty size').read().split(), sys.stdin.read() == '', sys.stdin.isatty()); train()"
+        )
+        _, printed = runs(text)
+        assert printed == "['24', '80'] True True\n"
+
+    def test_a_profile_of_one_that_goes_to_another_folder_is_found(self, runs, tmp_path):
+        record, _ = runs("os.chdir('/'); train()", PROFILED)
+        assert isinstance(record, Measurement), record
+        assert list((tmp_path / "traces").iterdir()) != []
+
+    def test_an_interrupt_that_it_raises_itself_is_its_failure(self, runs):
+        record, _ = runs("raise KeyboardInterrupt")
+        assert (record.failure, record.message) == ("error", "KeyboardInterrupt")
+
+    def test_one_that_starts_anew_is_told_what_to_do(self, runs):
+        record, _ = runs("os.execv(sys.executable, [sys.executable, *sys.argv])")
+        assert "starts python" in record.message
+        assert "NAME=VALUE bench run" in record.message
+
+    def test_one_that_trains_in_other_processes_is_told_so(self, runs):
+        text = (
+            "child = multiprocessing.get_context('fork').Process(target=train); child.start(); child.join()"
+        )
+        record, _ = runs(text)
+        assert "it started others (train)" in record.message
+        assert "what is measured trains in one process" in record.message
+
+    def test_it_may_be_the_only_process_of_a_group(self, runs):
+        record, _ = runs("os.environ['WORLD_SIZE'] = '1'; train()")
+        assert isinstance(record, Measurement), record
+
+    def test_a_module_is_run_as_python_m_runs_it(self, monkeypatch, tmp_path):
+        package = tmp_path / "own" / "pkg"
+        package.mkdir(parents=True)
+        (package / "__init__.py").touch()
+        (package / "parts.py").write_text(TRAINS)
+        (package / "train.py").write_text(
+            "from .parts import *\nprint(__name__, __package__, sys.argv[0].endswith('pkg/train.py'))\ntrain()"
+        )
+        monkeypatch.chdir(tmp_path / "own")
+        with Workers(conditions(threads=1), tmp_path) as here:
+            plan = plan_of(Path("pkg.train"))
+            record = once(here, plan)
+            assert isinstance(record, Measurement), record
+            assert record.case.suite == "train"
+            alone = once(here, plan_of(package / "train.py"))
+        assert (
+            (tmp_path / f"{runner.slug(record.case.id)}.timed.1.log")
+            .read_text()
+            .startswith("__main__ pkg True")
+        )
+        assert (
+            "name it as python -m does, in the folder above the package: --script pkg.train" in alone.message
+        )
+
+
+class TestFolders:
+    """What one launch leaves, the next does not find, and the user has what was there before."""
+
+    TEXT = """
+start = int(open("done").read()) if os.path.exists("done") else 0
+model = train(3, start)
+torch.save(model.state_dict(), "checkpoint.pt")
+open("done", "w").write("3")
+"""
+
+    @pytest.fixture
+    def own(self, tmp_path, monkeypatch):
+        place = tmp_path / "own"
+        place.mkdir()
+        (place / "train.py").write_text(TRAINS + self.TEXT)
+        (place / "checkpoint.pt").write_text("days of training")
+        monkeypatch.chdir(place)
+        return place
+
+    @pytest.fixture
+    def logs(self, tmp_path):
+        (tmp_path / "logs").mkdir()
+        return tmp_path / "logs"
+
+    @pytest.fixture
+    def allowed(self, tmp_path):
+        """Skips where this system has no overlays: a process tries."""
+        look = (
+            "import sys; from bench.worker.isolation import isolate; isolate([sys.argv[1]], [], sys.argv[2])"
+        )
+        (tmp_path / "look").mkdir()
+        arguments = [sys.executable, "-c", look, str(tmp_path / "look"), str(tmp_path / "scratch")]
+        tried = subprocess.run(
+            arguments, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False
+        )
+        if tried.returncode:
+            pytest.skip(tried.stderr.splitlines()[-1])
+
+    def test_every_launch_begins_from_the_same_files(self, own, allowed, logs):
+        with Workers(conditions(threads=1), logs) as workers:
+            plan = plan_of(own / "train.py")
+            probe(workers, plan)
+            records = [once(workers, plan) for _ in range(2)]
+        for record in records:
+            assert isinstance(record, Measurement), record
+            assert [stage.epoch for stage in record.stages] == [0, 1, 2]
+        assert (own / "checkpoint.pt").read_text() == "days of training"
+        assert sorted(path.name for path in own.iterdir()) == ["checkpoint.pt", "train.py"]
+
+    def test_the_probe_tells_what_it_has_written(self, own, allowed, logs):
+        (own / "train.py").write_text(f"{TRAINS}\nopen('log.txt', 'w').close()\n{self.TEXT}")
+        with Workers(conditions(threads=1), logs) as workers:
+            plan = plan_of(own / "train.py")
+            probe(workers, plan)
+        assert plan.written == ["log.txt"]
+
+    def test_where_the_system_has_none_the_first_write_is_told_before_anything_is_measured(
+        self, own, logs, monkeypatch
+    ):
+        monkeypatch.setenv("TMPDIR", str(own))  # an overlay cannot lie over its own place
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        (own / "train.py").write_text(f"{TRAINS}\ntorch.save({{}}, 'checkpoint.pt')\n{self.TEXT}")
+        with (
+            Workers(conditions(threads=1), logs) as workers,
+            pytest.raises(
+                UsageError, match=r"writes .*checkpoint.pt, and this system gives a launch no folder"
+            ),
+        ):
+            probe(workers, plan_of(own / "train.py"))
+        assert (own / "checkpoint.pt").read_text() == "days of training"
+
+    def test_in_place_it_writes_where_it_writes(self, own, logs):
+        with Workers(conditions(threads=1), logs) as workers:
+            plan = plan_of(own / "train.py")
+            plan.script = dataclasses.replace(plan.script, in_place=True)
+            assert isinstance(once(workers, plan), Measurement)
+        assert (own / "done").read_text() == "3"
+
+
 class TestInThisProcess:
     CASE = Case("train", {"device": "cpu"})
 
@@ -235,6 +445,41 @@ class TestInThisProcess:
             scripts.run(self.script(tmp_path, "{}['a']"), self.CASE, Recorder(Observer()))
         assert bench.watch([1]) == [1]
 
+    def test_one_that_nobody_has_edited_is_found_out_in_its_first_steps(self, tmp_path, monkeypatch):
+        taken = []
+        monkeypatch.setattr("builtins.taken", taken, raising=False)
+        text = (
+            "import torch\nmodel = torch.nn.Linear(2, 1)\noptimizer = torch.optim.SGD(model.parameters(), 0.1)\n"
+            "for _ in range(100):\n    model(torch.ones(1, 2)).sum().backward()\n    optimizer.step()\n    "
+            "taken.append(1)"
+        )
+        with pytest.raises(
+            UsageError, match="trains without a pass over a watched loader; import bench in it"
+        ):
+            scripts.probe(self.script(tmp_path, text), self.CASE, {"log": ""})
+        assert len(taken) == 2
+
+    @pytest.mark.parametrize("end", ["", "raise SystemExit(0)"])
+    def test_one_that_ends_without_training_is_told_before_it_runs_again(self, tmp_path, end):
+        with pytest.raises(
+            UsageError, match="ended without a pass over a watched loader; import bench in it"
+        ):
+            scripts.probe(self.script(tmp_path, f"import torch\n{end}"), self.CASE, {"log": ""})
+
+    def test_one_that_watches_later_is_let_through(self, tmp_path):
+        text = (
+            "import torch, bench\nmodel = torch.nn.Linear(2, 1)\noptimizer = torch.optim.SGD(model.parameters(), 0.1)\n"
+            "for loader in (range(9), bench.watch(range(9))):\n    for _ in loader:\n"
+            "        model(torch.ones(1, 2)).sum().backward()\n        optimizer.step()"
+        )
+        assert scripts.probe(self.script(tmp_path, text), self.CASE, {"log": ""})["modules"] == []
+
+    def test_one_that_names_bench_and_never_comes_to_its_loop_is_told_why_that_may_be(self, tmp_path):
+        with pytest.raises(
+            ScriptError, match="it never came to its loop, as where it goes on from a checkpoint"
+        ):
+            scripts.run(self.script(tmp_path, "import bench"), self.CASE, Recorder(Observer()))
+
     def test_a_script_that_catches_everything_is_still_told(self, tmp_path):
         text = "import bench\ntry:\n    list(bench.watch([[1]]))\nexcept Exception:\n    pass"
         with pytest.raises(ScriptError, match="made no backward pass"):
@@ -255,6 +500,26 @@ class TestInThisProcess:
         assert counts.graph is None
         assert issubclass(ScriptCounter, Observer)
 
+    def test_one_whose_steps_are_many_operators_has_one_step_counted(self, monkeypatch):
+        """What is counted of a step is the same, and what it validates behind them too."""
+
+        def counted():
+            found = count(
+                lambda recorder: scripts.run(Script(str(WATCHED)), self.CASE, recorder), keeps_graph=False
+            )
+            ops = dict.fromkeys(found.steps, 0)
+            for one in found.operators:
+                ops[one.stage] += one.calls
+            return found, ops
+
+        two, both = counted()
+        monkeypatch.setattr(script_counts, "MANY_OPERATORS", 1)
+        one, single = counted()
+        assert two.steps == {"train": 2, "validate": 2}
+        assert one.steps == {"train": 1, "validate": 2}
+        assert single == {"train": both["train"] // 2, "validate": both["validate"]}
+        assert one.totals["autograd_nodes"] * 2 == two.totals["autograd_nodes"]
+
 
 def test_two_sides_of_a_script_are_held_against_each_other(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
@@ -266,6 +531,23 @@ def test_two_sides_of_a_script_are_held_against_each_other(tmp_path, monkeypatch
         assert records.failures == []
         assert {record.kind for record in records.measurements} == {COUNTED, TIMED}
         assert {record.case["lr"] for record in records.measurements} == {lr}
+
+
+def test_a_run_of_a_script_says_what_it_writes_and_advises_nothing_that_scripts_have_not(
+    tmp_path, monkeypatch, capfd
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text(f"{TRAINS}\nopen('log.txt', 'a').close()\ntrain()")
+    once = ["--launches", "1", "--repeats", "0", "--no-counts", "--no-profile", "--out", "run"]
+    assert exit_code(["run", "--script", "train.py", *once]) == 0
+    said = capfd.readouterr().err
+    if (tmp_path / "log.txt").exists():
+        pytest.skip("this system has no overlays")
+    assert "the script writes log.txt: each launch has the folder for itself" in said
+    assert exit_code(["show", "run", "--quality"]) == 2
+    said = capfd.readouterr().err
+    assert "run is of a script, of which no validation loss is known" in said
+    assert "--axis" not in said
 
 
 def test_a_run_of_a_script_can_be_gone_on_with(tmp_path, monkeypatch):

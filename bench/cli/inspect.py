@@ -170,6 +170,11 @@ def show_quality(run: str, metric: list[str] | None, target: float | None, as_js
     made = tables.read(_run_folder(run, "show --quality").path)
     found = groups(made.trained.values(), target)
     if not found:
+        if isinstance(made.plan.get("request"), dict) and "script" in made.plan["request"]:
+            raise ResultsError(
+                f"{run} is of a script, of which no validation loss is known, and --quality compares by that: its loss "
+                f"in training is in bench show --metric 'quality.*'; a suite has both: bench init"
+            )
         raise ResultsError(
             f"{run} holds no trained case, so no loss over time; measure one: bench run --axis mode=train"
         )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,13 +24,14 @@ from ..largest import search
 from ..machine.gpu import open_gpus
 from ..machine.lock import one_at_a_time
 from ..machine.telemetry import Telemetry
-from ..measurement import SEARCHED, TIMED
+from ..measurement import SEARCHED, TIMED, Failure
 from ..nursery import Workers
 from ..report.units import plain
 from ..results import folder as folders
 from ..results import sources
 from ..results.journal import Journal
 from ..runner import Job, Plan, ask_environment, describe, describe_script, probe, run
+from ..script import check_alone
 from . import resume as resuming
 from .listing import select
 from .progress import progress, searching, waiting
@@ -106,8 +108,22 @@ def command() -> str:
 
 
 def lock(wishes: Wishes) -> AbstractContextManager[None]:
-    """One run at a time on this machine."""
+    """One run at a time on what this one uses. Raises UsageError for one of several processes that train together."""
+    check_alone(os.environ)
     return one_at_a_time(command(), wishes.wait, waiting=say_waiting)
+
+
+_MOST_NAMED = 3  # files that one line names
+
+
+def thrown_away(files: Sequence[str]) -> str:
+    """What becomes of the files that a script writes to its folder."""
+    named = ", ".join(files[:_MOST_NAMED])
+    more = f" and {len(files) - _MOST_NAMED} more" if len(files) > _MOST_NAMED else ""
+    return (
+        f"the script writes {named}{more}: each launch has the folder for itself, and what it writes there goes "
+        f"with it (--in-place keeps it)"
+    )
 
 
 def say_waiting(holder: str) -> None:
@@ -120,7 +136,7 @@ class Measuring:
     """A plan that is measured into a folder, and what came of it.
 
     `stop` is the exit code of a signal that ended it early, else 0; `apart` is how long the launches apart from
-    timing took in all, seconds.
+    timing took in all, seconds; `failures` are those that were told as they came.
     """
 
     workers: Workers
@@ -130,10 +146,13 @@ class Measuring:
     folder: folders.RunFolder
     stop: int = 0
     apart: float = 0.0
+    failures: list[Failure] = field(default_factory=list)
 
     def prepare(self) -> None:
         """Tries what is to be measured, and writes down what it is; or sees that it is what it was before."""
         code = probe(self.workers, self.plan, self.wishes.download, self.request.overrides)
+        if self.plan.written and not self.wishes.quiet:
+            print(plain(f"bench: {thrown_away(self.plan.written)}"), file=sys.stderr)
         environment = ask_environment(self.workers, self.plan.schedule.seed)
         if self.wishes.before is not None:
             resuming.check_code(code, self.wishes.before)
@@ -205,6 +224,8 @@ class Measuring:
                     self.apart += time.monotonic() - launched
                 journal.append(record)
                 bar.end(record)
+                if isinstance(record, Failure):
+                    self.failures.append(record)
         finally:
             bar.close()
             telemetry.close()

@@ -44,7 +44,14 @@ ScriptFile = Annotated[
     typer.Option(
         "--script",
         metavar="FILE",
-        help="Measure a training script instead of suites (see epochbench.watch); its own arguments come after --.",
+        help="Measure a training script instead of suites, or a module as python -m names it (see epochbench.watch); "
+        "its own arguments come after --.",
+    ),
+]
+InPlace = Annotated[
+    bool,
+    typer.Option(
+        "--in-place", help="Let a script overwrite files; a launch then finds those of the one before."
     ),
 ]
 Timeout = Annotated[
@@ -200,12 +207,15 @@ def axes_and_script(
 ) -> tuple[dict[str, list[AxisValue]], Script | None]:
     """What --axis and --script ask for: values by axis, and the script with these axes; None where suites are meant.
 
-    Raises UsageError for a script beside suites, and for arguments of none.
+    Raises UsageError for a script beside suites, and for arguments or --in-place of none.
     """
     behind = script_arguments(context)
+    in_place = bool(context.params.get("in_place"))
     if path is None:
         if behind is not None:
             raise UsageError("arguments behind -- are a script's; name it: --script train.py -- ARGUMENTS")
+        if in_place:
+            raise UsageError("--in-place is for scripts; name one: --script train.py")
         return overrides(axes), None
     if suites:
         raise UsageError(
@@ -213,7 +223,7 @@ def axes_and_script(
             f"the script stand behind --"
         )
     values = _as_given(axes)
-    return values, script(path, behind or (), list(values))
+    return values, script(path, behind or (), list(values), in_place)
 
 
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|m|h|)")

@@ -24,6 +24,7 @@ from .options import (
     Data,
     Debug,
     Download,
+    InPlace,
     Json,
     Keyword,
     MemoryLimit,
@@ -64,6 +65,7 @@ def profile_suites(
     keyword: Keyword = None,
     axis: Axis = None,
     script: ScriptFile = None,
+    in_place: InPlace = False,
     steps: Annotated[
         int, typer.Option("--profile-steps", metavar="N", help="Profile so many steps of each stage.")
     ] = 5,

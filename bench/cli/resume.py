@@ -18,6 +18,7 @@ from ..results.folder import RunFolder, find, shown
 from ..results.journal import read_journal
 from ..runner import Record
 from ..script import Script
+from ..script import script as script_of
 from .options import overrides, script_arguments, seconds, share, size, suite_files
 
 _MOST_NAMED = 5  # changes that one message names
@@ -110,7 +111,7 @@ def given(context: typer.Context) -> dict[str, Any]:
         "suites": ("SUITE", suite_files),
         "keyword": ("-k", str),
         "axis": ("--axis", overrides),
-        "script": ("--script", lambda path: str(path.resolve())),
+        "script": ("--script", lambda path: script_of(path, (), ()).path),
         "tolerance": ("--tolerance", share),
         "timeout": ("--timeout", seconds),
         "memory_limit": ("--memory-limit", size),
@@ -119,7 +120,7 @@ def given(context: typer.Context) -> dict[str, Any]:
             name: (f"--{name.replace('_', '-')}", lambda value: value)
             for name in (
                 *("launches", "max_launches", "repeats", "seed", "threads", "allocator", "start_method"),
-                *("no_profile", "name", "note", "out"),
+                *("in_place", "no_counts", "no_profile", "name", "note", "out"),
             )
         },
     }
@@ -148,6 +149,8 @@ def check_flags(given: Mapping[str, Any], run: Earlier) -> None:
         "--allocator": conditions.allocator,
         "--start-method": conditions.start_method,
         "--data": conditions.data_root,
+        "--in-place": script is not None and script.in_place,
+        "--no-counts": not run.request.apart.counts,
         "--no-profile": not run.request.apart.profile,
         "--name": run.plan.get("name", ""),
         "--note": run.plan.get("note", ""),

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import sys
 import time
+from collections.abc import Collection
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ import typer
 
 from ..case import Apart
 from ..counting import counted
+from ..errors import UsageError
 from ..nursery import Workers
 from ..report.units import plain, plain_json
 from ..results import folder as folders
@@ -28,6 +30,7 @@ from .options import (
     Data,
     Debug,
     Download,
+    InPlace,
     Json,
     Keyword,
     MemoryLimit,
@@ -68,6 +71,7 @@ def run_suites(
     keyword: Keyword = None,
     axis: Axis = None,
     script: ScriptFile = None,
+    in_place: InPlace = False,
     launches: Annotated[
         int | None,
         typer.Option(
@@ -108,6 +112,9 @@ def run_suites(
     allocator: Allocator = "pinned",
     start_method: StartMethod = None,
     memory_limit: MemoryLimit = None,
+    no_counts: Annotated[
+        bool, typer.Option("--no-counts", help="Leave out the launch of each case that counts its operators.")
+    ] = False,
     no_profile: Annotated[
         bool, typer.Option("--no-profile", help="Do not profile; this saves a launch of each case.")
     ] = False,
@@ -133,13 +140,15 @@ def run_suites(
     before = None if resume is None else resuming.earlier(resume)
     if before is None:
         axes, its = axes_and_script(context, axis, script, suites)
+        if launches == 0 and no_counts and no_profile:
+            raise UsageError("--launches 0 --no-counts --no-profile leaves nothing to measure; leave one out")
         request = Request(
             files=suite_files(suites) if its is None else [],
             keyword=keyword,
             overrides=axes,
             schedule=schedule(launches, max_launches, tolerance, repeats, time_budget, timeout, seed),
             conditions=conditions(threads, allocator, start_method, data),
-            apart=Apart(counts=True, profile=not no_profile),
+            apart=Apart(counts=not no_counts, profile=not no_profile),
             memory_limit=None if memory_limit is None else size(memory_limit),
             script=its,
         )
@@ -172,8 +181,13 @@ def run_suites(
 def say_results(ended: Measuring, tables: Tables, cases: int) -> None:
     from .inspect import print_tables
 
-    print_tables(tables)
+    told = {(one.case.id, one.failure, one.message) for one in ended.failures}
+    print_tables(untold(tables, told))
     place = folders.shown(ended.folder.path)
+    if told:
+        print(
+            f"{counted(len(told), 'failure')}, told above on standard error: {place}/failures.csv, {place}/logs/"
+        )
     if ended.apart:
         print(f"counts and profiles took {ended.apart / cases:.2f} s a case, apart from timing")
     say_places(ended.folder, tables)
@@ -182,6 +196,15 @@ def say_results(ended: Measuring, tables: Tables, cases: int) -> None:
             f"stopped early; what was measured is kept, go on with: bench run --resume {place}",
             file=sys.stderr,
         )
+
+
+def untold(tables: Tables, told: Collection[tuple[str, str, str]]) -> Tables:
+    """The tables without the failures, by case, failure and message, that their reader has seen."""
+    rows = tables.failures
+    if rows.empty:
+        return tables
+    keys = zip(rows["case"], rows["failure"], rows["message"], strict=True)
+    return dataclasses.replace(tables, failures=rows[[key not in told for key in keys]])
 
 
 def outcome(plan: Plan, tables: Tables) -> int:

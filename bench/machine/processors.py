@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from .kernel import MOUNT, OWN, control_groups, text_of
+from .kernel import MOUNT, OWN, control_groups, members, text_of
 
 _TOPOLOGY = Path("/sys/devices/system/cpu")
 
@@ -18,12 +18,23 @@ def usable_cores(topology: Path = _TOPOLOGY) -> tuple[int, ...]:
     Two threads on one core share its units, so that neither has the speed of a core of its own. Where the
     topology is not told, every logical processor counts as a core.
     """
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
     cores: dict[str, int] = {}
-    for cpu in sorted(allowed):
+    for cpu in sorted(_allowed()):
         siblings = text_of(topology / f"cpu{cpu}/topology/thread_siblings_list")
         cores.setdefault(siblings or str(cpu), cpu)
     return tuple(cores.values())
+
+
+def shared_processors(topology: Path = _TOPOLOGY) -> tuple[int, ...]:
+    """The logical processors of all cores that this process may run on: who runs on any of them disturbs it."""
+    found = set(_allowed())
+    for cpu in tuple(found):
+        found.update(members(text_of(topology / f"cpu{cpu}/topology/thread_siblings_list")))
+    return tuple(sorted(found))
+
+
+def _allowed() -> set[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
 def default_threads(cores: tuple[int, ...], mount: Path = MOUNT, own: Path = OWN) -> int:

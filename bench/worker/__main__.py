@@ -12,6 +12,7 @@ has left behind, and the scratch folder; when the nursery itself is killed, the 
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import getpass
@@ -22,6 +23,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +33,7 @@ from ..case import Case, Conditions
 from ..errors import UsageError
 from ..raised import detail_of, one_line, where
 from ..script import Script
+from . import isolation
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # prctl.h
 
@@ -52,7 +55,7 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
             if "script" in request:
                 from . import script
 
-                return dict(script.probe(Script.from_json(request["script"]), cases[0]))
+                return dict(script.probe(Script.from_json(request["script"]), cases[0], request))
             others = [Case.from_json(case) for case in request["others"]]
             return dict(suites.probe(request["suite_file"], cases, request["asked"], others))
         case "environment":
@@ -118,6 +121,7 @@ class Nursery:
         if self._child is not None:
             kill_group(self._child)
         reap_descendants()
+        self.clear_scratch()
         shutil.rmtree(self._scratch, ignore_errors=True)
         os._exit(0)
 
@@ -156,13 +160,20 @@ class Nursery:
     def clear_scratch(self) -> None:
         """Removes the temporary files of a launch that has ended."""
         for place in Path(self._scratch).glob("launch-*"):
+            isolation.clear(str(place))
             shutil.rmtree(place, ignore_errors=True)
 
     def run(self, request: dict[str, Any]) -> None:
         """Answers one request in this process, its standard streams turned to the request's log."""
         try:
             redirect(request["log"])
-            use_scratch(tempfile.mkdtemp(prefix="launch-", dir=self._scratch))
+            for name in {"log", "traces"} & request.keys():  # the user's code may go to another folder
+                request[name] = request[name] and os.path.abspath(request[name])
+            place = tempfile.mkdtemp(prefix="launch-", dir=self._scratch)
+            use_scratch(place)
+            if "script" in request:
+                give_terminal()
+                give_folders(request, place)
             if "modules" in request:
                 if "torch" in preload(request["modules"])["failed"]:
                     raise UsageError(f"{sys.executable} cannot import torch; install it and torchvision")
@@ -179,6 +190,34 @@ class Nursery:
                 stream.flush()
             except (OSError, ValueError, AttributeError):
                 pass  # the user's code closed it
+        if "script" in request:
+            atexit._run_exitfuncs()  # what it registered for its end, which a fork has not
+
+
+def give_folders(request: dict[str, Any], place: str) -> None:
+    """Gives the launch of a script its folders for itself, as far as this system allows it, and says so in the request.
+
+    While this process is a single thread, which the kernel asks for.
+    """
+    its = Script.from_json(request["script"])
+    if its.in_place:
+        return
+    tree = request.get("tree")
+    here = os.path.join(tree["root"], tree["place"]) if tree else os.getcwd()
+    folders = isolation.folders_of(here, its.path)
+    shared = [os.path.realpath(os.path.dirname(request["log"]))]
+    if traces := request.get("traces"):
+        os.makedirs(traces, exist_ok=True)  # what is made later, nobody else finds
+        shared.append(os.path.realpath(traces))
+    found = {"folders": folders, "shared": shared}
+    try:
+        request["folders"] = {
+            **found,
+            "written": isolation.isolate(folders, [*shared, *isolation.caches()], f"{place}.own"),
+        }
+    except OSError as problem:
+        request["folders"] = {**found, "why": problem.strerror or str(problem)}
+    tell_me_when_parent_dies(signal.SIGKILL)  # a change of credentials may have ended that
 
 
 def blamed(problem: BaseException) -> dict[str, Any]:
@@ -244,6 +283,26 @@ def redirect(log: str) -> None:
         os.dup2(source, target)
     os.close(nothing)
     os.close(written)
+
+
+def give_terminal() -> None:
+    """Standard input of a script is a terminal of 80 columns on which nobody types, so that it can ask for its size.
+
+    To read gives an end of file at once, as from /dev/null, which stays where there are no terminals. It controls
+    nothing: no key and no signal comes from it.
+    """
+    try:
+        keyboard, terminal = os.openpty()  # the other end stays open as long as this process
+    except OSError:
+        return
+    settings = termios.tcgetattr(terminal)
+    settings[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG)
+    settings[6][termios.VMIN] = settings[6][termios.VTIME] = 0
+    termios.tcsetattr(terminal, termios.TCSANOW, settings)
+    termios.tcsetwinsize(terminal, (24, 80))
+    os.dup2(terminal, 0)
+    os.close(terminal)
+    os.set_inheritable(keyboard, False)
 
 
 def _prctl(option: int, value: int) -> None:

@@ -113,16 +113,18 @@ class Stage:
 class Recorder:
     """Listens to a script and tells `observer` of it. It keeps none of the script's own objects alive.
 
-    `window` gives the most steps of a pass by its stage; then a second pass of a stage raises Enough. `around` is
-    entered for each outermost pass; `found` is told once of each module with parameters that is called from outside
-    of any other, `stepping` of an optimizer before each of its steps, `graded` of the loss of a step before its
-    backward pass. Losses are kept where `keeps_losses`.
+    `window` gives the most steps of a pass by its stage; then a second pass of a stage raises Enough. A pass of a
+    window ends before them once `has_enough` says so of its stage. `around` is entered for each outermost pass; `found`
+    is told once of each module with parameters that is called from outside of any other, `stepping` of an optimizer
+    before each of its steps, `graded` of the loss of a step before its backward pass. Losses are kept where
+    `keeps_losses`.
     """
 
     def __init__(
         self,
         observer: Hears,
         window: Callable[[str], int] | None = None,
+        has_enough: Callable[[str], bool] = lambda _: False,
         around: Callable[[], AbstractContextManager[Any]] = nullcontext,
         found: Callable[[nn.Module], None] = lambda _: None,
         stepping: Callable[[Optimizer], None] = lambda _: None,
@@ -138,6 +140,7 @@ class Recorder:
         self._takes_back = observer if isinstance(observer, TakesBack) else None
         self._lap: Callable[[str], None] = observer.lap
         self._window = window
+        self._has_enough = has_enough
         self._windows: dict[str, int] = {}  # that were told before their pass began
         self._around = around
         self._found = found
@@ -222,7 +225,7 @@ class Recorder:
         source = loader
         if self._window is not None:
             steps = self._windows.pop(one.stage, None) or self._window(one.stage)
-            source = Window(loader, steps, samples_of)
+            source = Window(loader, steps, samples_of, lambda: self._has_enough(one.stage))
             steps_per_epoch = steps_per_epoch and steps
         one.cut = steps_per_epoch
         try:

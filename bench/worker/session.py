@@ -52,9 +52,7 @@ def settle(conditions: Conditions, seed: int) -> dict[str, Any]:
     if conditions.cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, conditions.cpus)
     torch.set_num_threads(conditions.threads)
-    if sys.platform == "linux" and multiprocessing.get_start_method(allow_none=True) != "fork":
-        # Loaders fork their workers on every Python version, so that their cost does not depend on it.
-        multiprocessing.set_start_method("fork", force=True)
+    start_method = prefer_fork()
     random.seed(seed)
     numpy.random.seed(seed)
     torch.manual_seed(seed)
@@ -63,10 +61,25 @@ def settle(conditions: Conditions, seed: int) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cpus": list(usable_cpus()),
         "start_method": conditions.start_method,
-        "loader_start_method": multiprocessing.get_start_method(),
+        "loader_start_method": start_method,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "load": round(os.getloadavg()[0], 2),
     }
+
+
+def prefer_fork() -> str:
+    """Loaders fork their workers on every Python version, so that their cost does not depend on it.
+
+    Only the default is another: to ask for the method in force, or to set one, would fix it, and the user's own
+    `set_start_method` would then raise.
+    """
+    context: Any = multiprocessing.context  # what is behind its default is not public
+    if sys.platform == "linux":
+        context._default_context._default_context = context._concrete_contexts["fork"]
+    return str(
+        multiprocessing.get_start_method(allow_none=True)
+        or context._default_context._default_context.get_start_method()
+    )
 
 
 def describe_environment(conditions: Conditions, seed: int) -> dict[str, Any]:
