@@ -99,6 +99,8 @@ DRIVEN_THROUGH = {
     "bench.cli.bisect": "bench.cli",
     "bench.cli.selftest": "bench.cli",
     "bench.cli.compare": "bench.cli",
+    "bench.cli.asked": "bench.cli",
+    "bench.cli.kept": "bench.cli",
     "bench.cli.measuring": "bench.cli",
     "bench.cli.profile": "bench.cli",
     "bench.cli.resume": "bench.cli",

@@ -324,7 +324,7 @@ class TestSurfaces:
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
         code, out, _ = gate(*sides)
         assert code == 1
-        assert any(line.startswith("::error title=count.ops regressed::") for line in out.splitlines())
+        assert any(line.startswith("::error title=count.") for line in out.splitlines())
         assert summary.read_text().startswith("before\n\n**Failed: ")
         once = len(summary.read_text())
         gate(*sides)

@@ -174,8 +174,8 @@ class TestWhatLatestIs:
     def test_is_named_where_it_is_an_ab(self, bench):
         _, out, _ = bench("show", "latest")
         assert out.splitlines()[0] == (
-            f"latest is {AB}, kept by bench ab: base the base, candidate the candidate; its verdicts: "
-            f"bench compare {AB}"
+            f"latest is {AB}, kept by bench ab: base the base, candidate the candidate; "
+            f"its verdicts: bench compare {AB}"
         )
 
     def test_is_named_where_it_is_a_profile_and_where_it_is_a_run(self, bench):

@@ -14,7 +14,8 @@ from ..case import MOST_PAIRS, Schedule
 from ..errors import Interrupted, UsageError
 from ..results import folder as folders
 from ..signals import stoppable
-from .compare import check_asked, ci, on_actions, rules_of, say, write, write_error
+from .asked import check_asked, rules_of
+from .compare import ci, on_actions, say, write, write_error
 from .kept import gate_here, page_of_pairs, side_by_side
 from .measuring import Wishes, command, lock, say_distrust, watching
 from .options import (

@@ -16,7 +16,7 @@ from ..case import MOST_PAIRS, Schedule
 from ..errors import UsageError
 from ..signals import stoppable
 from .ab import measured, page_of
-from .compare import check_metrics
+from .asked import check_metrics
 from .kept import side_by_side
 from .measuring import Wishes, command, lock
 from .options import (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from ..counting import counted
 from ..errors import UsageError
 from ..report.units import plain
 from ..suite import column
+from .asked import check_asked, phases, rules_of
 from .ignoring import about_baseline
 from .options import (
     FORMATS,
@@ -35,14 +35,11 @@ from .screen import print_pages
 
 if TYPE_CHECKING:
     from ..analysis.comparability import Difference
-    from ..analysis.comparable import Asked
-    from ..analysis.compare import Row
     from ..analysis.policy import Rule
     from ..analysis.sides import Side
     from ..report.comparison import Page
 
 NOT_COMPARABLE = 4
-THRESHOLDS = Path("thresholds.toml")
 NOTHING_GATES = (
     "across machines no row gates here: times never do, counts only under the same torch and kinds of device"
 )
@@ -228,14 +225,6 @@ def selected(side: Side, keyword: str | None, may_be_empty: bool = False) -> Sid
     return dataclasses.replace(side, cases=cases, axes=axes)
 
 
-def rules_of(path: Path | None) -> tuple[Sequence[Rule], Path | None]:
-    """The thresholds: of the file that is named, or that lies where the command runs."""
-    from ..thresholds import read_thresholds
-
-    file = path if path is not None else THRESHOLDS if THRESHOLDS.is_file() else None
-    return ([], None) if file is None else (read_thresholds(file), file)
-
-
 def within(side: Side, axis: str, metrics: Sequence[str], rules: Sequence[Rule], file: Path | None) -> Page:
     """The page of the values of an axis. Nothing of it fails a build: it is an answer, no gate."""
     from ..analysis.comparable import Asked
@@ -350,51 +339,6 @@ def check_common(first: Side, second: Side) -> None:
         f"{first.name} and {second.name} have no case in common: the first has {there[0]}, the second {there[1]}; "
         f"compare runs of the same suites"
     )
-
-
-def check_metrics(side: Side, patterns: Sequence[str]) -> None:
-    """Raises UsageError for a pattern that matches no metric of a side."""
-    from ..thresholds import meant, some
-
-    there = sorted({name for case in side.cases.values() for name in {**case.observed, **case.withheld}})
-    for pattern in patterns:
-        if pattern not in there and not fnmatch.filter(there, pattern):
-            remedy = meant(pattern, there, f"it has {some(there)}")
-            raise UsageError(f"{side.name} has no metric {pattern!r}; {remedy}")
-
-
-def check_asked(first: Side, asked: Asked, file: Path | None) -> None:
-    """Raises UsageError for a pattern, on the command line or in the thresholds, that matches nothing."""
-    from ..thresholds import check_used
-
-    check_metrics(first, asked.metrics)
-    if file is not None:
-        rows = [
-            (name, case.suite, case_id, case.device)
-            for case_id, case in first.cases.items()
-            for name in {**case.observed, **case.withheld}
-        ]
-        check_used(asked.rules, rows, file)
-
-
-def phases(first: Side, second: Side, rows: Sequence[Row]) -> dict[tuple[str, str], str]:
-    """For each time that changed, the phase that changed most; steps of unlike size have unlike phases."""
-    from ..analysis.attribution import moved_phase
-    from ..analysis.work import Work
-    from ..measurement import STAGES
-
-    found = {}
-    for row in rows:
-        if row.case not in first.cases or row.case not in second.cases:
-            continue
-        work = Work(first.cases[row.case].observed, second.cases[row.case].observed)
-        if any(map(work.steps_differ, STAGES)):
-            continue
-        if row.verdict in ("regressed", "improved") and row.metric.kind == "time":
-            said = moved_phase(first.cases[row.case], second.cases[row.case], row.metric.name)
-            if said:
-                found[row.case, row.metric.name] = said
-    return found
 
 
 def not_alike(first: Side, second: Side, metrics: Sequence[str]) -> list[Difference]:

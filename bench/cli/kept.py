@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ResultsError
+from ..errors import ResultsError, UsageError
+from .asked import check_asked, phases, rules_of
 
 if TYPE_CHECKING:
     from ..analysis.comparable import Asked
@@ -30,7 +31,6 @@ def judged(session: Kept, asked: Asked, keyword: str | None = None) -> SideBySid
     from ..analysis.side_by_side import Matched, SideBySide
     from ..analysis.sides import CaseSide
     from ..case import MOST_PAIRS
-    from ..errors import UsageError
     from ..selection import parse
 
     chosen = dict(session.names)
@@ -56,7 +56,6 @@ def page_of_session(
 ) -> Page:
     """The page of a session as `bench ab` made it, under these thresholds. Raises UsageError for what it cannot say."""
     from ..results import session
-    from .compare import check_asked, rules_of
 
     kept = session.read(path)
     rules, file = rules_of(thresholds)
@@ -80,7 +79,6 @@ def page_of_pairs(
     """All verdicts on pairs as the page that every surface says; `only` are the cases that one side alone has."""
     from ..analysis.compare import outcome
     from ..report.comparison import Page
-    from .compare import phases
 
     rows = judge.end()
     base, candidate = judge.sides(*labels)
