@@ -11,6 +11,7 @@ import re
 import threading
 import weakref
 from collections import namedtuple
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -24,7 +25,7 @@ from bench.training import Observer
 from bench.watch import listen
 from bench.worker.hooks import Hooks
 from bench.worker.meters import HostTimer, Meter
-from bench.worker.passes import samples_of
+from bench.worker.samples import samples_of
 from bench.worker.recorder import Enough, Recorder, ScriptError
 from bench.worker.script import Checks
 
@@ -588,25 +589,35 @@ class TestWindow:
                 epochs()
         assert steps == {"train": 5, "validate": 1}
 
-    def test_who_asks_how_many_batches_there_are_is_told_those_of_the_window(self, own):
+    def test_a_library_is_told_the_batches_of_the_window_and_a_script_no_fewer_than_there_are(self, own):
+        """A Trainer runs for so many; a script prints every `len(loader) // 3` steps."""
         asked = []
 
         def window(stage):
             asked.append(stage)
-            return {"train": 2, "validate": 1}[stage]
+            return {"train": 2, "validate": 1, "test": 9}[stage]
 
         recorder = Recorder(Observer(), window=window)
         for _ in listening(recorder):
             loader = bench.watch(own.train_loader)
             with bench.stage("validate"):
-                assert len(loader) == 1
-            assert [len(loader), len(loader)] == [2, 2]
+                assert told_to_a_library(loader) == 1
+            assert [told_to_a_library(loader), len(loader), len(loader) // 3] == [2, 3, 1]
+            assert len(bench.watch(own.train_loader, "test")) == 9  # it is begun again, for a profile
             steps = []
             own.train(steps.append(batch) or batch for batch in loader)
             assert len(steps) == 2
             with pytest.raises(TypeError):
                 len(bench.watch(itertools.count()))
-        assert asked == ["validate", "train"]
+        assert asked == ["validate", "train", "test"]
+
+
+def told_to_a_library(loader):
+    """How many batches there are, for code that lies where libraries do."""
+    path = Path(torch.__file__).with_name("trainer.py")
+    namespace = {"loader": loader}
+    exec(compile("told = len(loader)", path, "exec"), namespace)
+    return namespace["told"]
 
 
 class TestHooks:
@@ -766,4 +777,4 @@ Pair = namedtuple("Pair", "inputs targets")
     ],
 )
 def test_rows_of_batches_of_any_shape(batch, samples):
-    assert samples_of(batch) == samples
+    assert samples_of(batch) == (samples, samples > 0)

@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ..measurement import WARMUP_EPOCHS, StageRecord
 from ..training import Observer
@@ -34,9 +33,11 @@ class Timer(Protocol):
     """Times one stretch of one stage, from `start` to `stop`; steps and phases are seconds.
 
     `rewind` stops the clock at the last `mark`, which follows a lap; what comes after it until `stop` takes no time.
+    `unfinished` is what the step had taken that was under way when it was stopped.
     """
 
     name: str
+    unfinished: float
 
     def start(self) -> None: ...
     def lap(self, phase: str) -> None: ...
@@ -80,6 +81,7 @@ class HostTimer:
 
     def stop(self) -> tuple[list[float], dict[str, float]]:
         self.lap("other")
+        self.unfinished = round((self._lap_began - self._step_began) * NANO, 9)
         steps = [round(step * NANO, 9) for step in self._steps]
         return steps, {phase: round(total * NANO, 9) for phase, total in self._phases.items()}
 
@@ -125,7 +127,9 @@ class EventTimer:
         self._stopped = self._marked
 
     def stop(self) -> tuple[list[float], dict[str, float]]:
+        ended = self._now()
         self._synchronize()
+        self.unfinished = seconds(self._marks[-1], ended)
         return [seconds(a, b) for a, b in zip(self._marks, self._marks[1:], strict=False)], {}
 
 
@@ -194,6 +198,7 @@ class _Stage:
     first: int  # of the records of stages inside of it
     wall: int = 0
     steps: list[float] = field(default_factory=list)
+    unfinished: float = 0.0  # of the step that an inner stage has interrupted
     samples: list[int] = field(default_factory=list)
     phases: dict[str, float] = field(default_factory=dict)
     optimizer_steps: int = 0
@@ -212,7 +217,7 @@ class Meter(Observer):
     the epochs that are warm-up and those that count.
 
     Of a script less is known beforehand: `model` may be set later, and is checked in stages that begin with it;
-    without an optimizer the steps of all are counted; without `records_graph` a graph may be there or not.
+    without an optimizer steps are those that `optimizer_stepped` tells of; without `records_graph` a graph may be there or not.
     """
 
     def __init__(
@@ -235,10 +240,7 @@ class Meter(Observer):
         self._open: list[_Stage] = []
         self._stopped: int | None = None  # where the stretch ended, if before it was left
         self.time_by(timer, synchronize)
-        register = (
-            register_optimizer_step_post_hook if optimizer is None else optimizer.register_step_post_hook
-        )
-        self._hook = register(self._count_optimizer_step)
+        self._hook = optimizer and optimizer.register_step_post_hook(self.optimizer_stepped)
 
     def time_by(self, timer: Timer, synchronize: Callable[[], None]) -> None:
         """Stages that begin from now on are timed by these."""
@@ -253,13 +255,14 @@ class Meter(Observer):
         """What timed the steps."""
         return self._timer.name
 
-    def _count_optimizer_step(self, *_: Any) -> None:
-        if self._open:  # a script may step where nothing is watched
-            self._open[-1].optimizer_steps += 1
+    def optimizer_stepped(self, *_: Any) -> None:
+        """An optimizer has made a step."""
+        self._open[-1].optimizer_steps += 1
 
     def close(self) -> None:
         """Takes the meter's hook off the optimizer."""
-        self._hook.remove()
+        if self._hook is not None:
+            self._hook.remove()
 
     def epoch(self, number: int) -> None:
         self._epoch = number
@@ -340,7 +343,11 @@ class Meter(Observer):
         steps, phases = self._timer.stop()
         stage = self._open[-1]
         stage.wall += ended - self._stretch_began
+        if steps:
+            steps[0] = round(steps[0] + stage.unfinished, 9)
+            stage.unfinished = 0.0
         stage.steps += steps
+        stage.unfinished += self._timer.unfinished
         for phase, spent in phases.items():
             stage.phases[phase] = round(stage.phases.get(phase, 0.0) + spent, 9)
 
@@ -349,15 +356,16 @@ class Meter(Observer):
             return  # it was not known, or another one, when the stage began
         moved = fingerprint(stage.model) != stage.weights
         if stage.name == "train":
-            self._note("parameters_moved_in_training", moved)
+            self.note("parameters_moved_in_training", moved)
         else:
-            self._note("weights_kept_in_evaluation", not moved)
+            self.note("weights_kept_in_evaluation", not moved)
             if self._records_graph is None:
                 return
             expected = len(stage.samples) if self._records_graph else 0
-            self._note("graph_as_the_mode_says", stage.graphs == expected)
+            self.note("graph_as_the_mode_says", stage.graphs == expected)
 
-    def _note(self, check: str, holds: bool) -> None:
+    def note(self, check: str, holds: bool) -> None:
+        """Whether the work was as it should be in one more place."""
         self.checks[check] = self.checks.get(check, True) and holds
 
 
