@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..measurement import PHASED, STAGES, TIMED, WARMUP_EPOCHS, Measurement, Peak, StageRecord
+from ..measurement import PHASED, STAGES, TIMED, WARMUP_EPOCHS, Measurement, Peak, StageRecord, samples_known
 from .counts import count_values, rates
 from .guards import contamination
 from .progress import progress, target_loss
@@ -136,7 +136,7 @@ def launch_values(measurement: Measurement, start: Warmup | None = None) -> dict
     by_stage = _by_stage(measurement)
     values: dict[str, float] = {}
     if measurement.kind == TIMED:
-        values |= _times(by_stage, start)
+        values |= _times(by_stage, start, measurement.checks)
         values |= _work(by_stage)
         values |= {f"memory.{name}": float(value) for name, value in measurement.memory.items()}
         values |= _energy(measurement)
@@ -165,13 +165,15 @@ def steps(records: list[StageRecord], start: Warmup) -> Iterator[tuple[float, bo
             yield seconds, full, number >= begins
 
 
-def _times(by_stage: Mapping[str, list[StageRecord]], start: Warmup) -> dict[str, float]:
+def _times(
+    by_stage: Mapping[str, list[StageRecord]], start: Warmup, checks: Mapping[str, bool]
+) -> dict[str, float]:
     values = {}
     epochs: dict[int, float] = {}
     for stage, records in by_stage.items():
         counted = [record for record in records if start.counts(record)]
         wall = sum(record.wall for record in counted)
-        if wall > 0:
+        if wall > 0 and checks.get(samples_known(stage), True):
             values[f"{stage}.throughput"] = sum(sum(record.samples) for record in counted) / wall
         for record in counted:
             epochs[record.epoch] = epochs.get(record.epoch, 0.0) + record.wall
@@ -230,6 +232,8 @@ def same_work_each_epoch(measurement: Measurement) -> bool:
 
 def _energy(measurement: Measurement) -> dict[str, float]:
     """The device's energy over the whole loop, by the samples of all its stages. Joules a sample."""
+    if not all(measurement.checks.get(samples_known(stage), True) for stage in STAGES):
+        return {}
     samples = sum(sum(record.samples) for record in measurement.stages)
     energy = measurement.telemetry.get("energy")
     return {"energy.per_sample": energy / samples} if energy is not None and samples else {}

@@ -31,6 +31,7 @@ from .record import (
     Failure,
     Measurement,
     StageRecord,
+    samples_known,
 )
 
 __all__ = [
@@ -61,4 +62,5 @@ __all__ = [
     "Profile",
     "StageRecord",
     "metric",
+    "samples_known",
 ]

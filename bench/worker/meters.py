@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ..measurement import WARMUP_EPOCHS, StageRecord
 from ..training import Observer
@@ -217,7 +218,7 @@ class Meter(Observer):
     the epochs that are warm-up and those that count.
 
     Of a script less is known beforehand: `model` may be set later, and is checked in stages that begin with it;
-    without an optimizer steps are those that `optimizer_stepped` tells of; without `records_graph` a graph may be there or not.
+    without an optimizer the steps of all are counted; without `records_graph` a graph may be there or not.
     """
 
     def __init__(
@@ -240,7 +241,10 @@ class Meter(Observer):
         self._open: list[_Stage] = []
         self._stopped: int | None = None  # where the stretch ended, if before it was left
         self.time_by(timer, synchronize)
-        self._hook = optimizer and optimizer.register_step_post_hook(self.optimizer_stepped)
+        register = (
+            register_optimizer_step_post_hook if optimizer is None else optimizer.register_step_post_hook
+        )
+        self._hook = register(self._count_optimizer_step)
 
     def time_by(self, timer: Timer, synchronize: Callable[[], None]) -> None:
         """Stages that begin from now on are timed by these."""
@@ -255,14 +259,13 @@ class Meter(Observer):
         """What timed the steps."""
         return self._timer.name
 
-    def optimizer_stepped(self, *_: Any) -> None:
-        """An optimizer has made a step."""
-        self._open[-1].optimizer_steps += 1
+    def _count_optimizer_step(self, *_: Any) -> None:
+        if self._open:  # a script may step where nothing is watched
+            self._open[-1].optimizer_steps += 1
 
     def close(self) -> None:
         """Takes the meter's hook off the optimizer."""
-        if self._hook is not None:
-            self._hook.remove()
+        self._hook.remove()
 
     def epoch(self, number: int) -> None:
         self._epoch = number

@@ -67,10 +67,9 @@ class TakesBack(Protocol):
 
 @runtime_checkable
 class Notes(Protocol):
-    """An Observer that keeps what was found out about the work, and how often an optimizer has stepped."""
+    """An Observer that keeps what was found out about the work, as the Meter does."""
 
     def note(self, check: str, holds: bool) -> None: ...
-    def optimizer_stepped(self) -> None: ...
 
 
 class Stage:
@@ -639,8 +638,6 @@ class Recorder:
         self._lap("optimizer")
         if is_done:
             self._open[-1].losses.stepped()
-            if self._notes is not None:
-                self._notes.optimizer_stepped()
 
     def loader_made(self, loader: DataLoader[Any]) -> None:
         """A DataLoader is there that may be a watched one, made anew: then it is watched as well."""
