@@ -35,10 +35,22 @@ FLOORS = (
 
 # These stand beside the floors: what runs in the child, and what is measured there.
 SEES = {
-    "training": (),
+    "batches": (),
+    "training": ("batches",),
     "watch": (),  # it runs in the user's scripts
     "tasks": ("errors", "case", "training"),
-    "worker": ("errors", "case", "logs", "suite", "script", "measurement", "training", "watch", "tasks"),
+    "worker": (
+        "errors",
+        "case",
+        "logs",
+        "suite",
+        "script",
+        "measurement",
+        "batches",
+        "training",
+        "watch",
+        "tasks",
+    ),
     "templates": ("bench", "training"),  # what `bench init` writes: a suite, as users write one
     "bench": ("errors", "case", "suite", "measurement", "results", "watch"),  # the front door opens fast
     "__main__": ("cli",),
@@ -46,9 +58,9 @@ SEES = {
     "pytest_plugin": ("bench", "errors", "case", "suite", "worker", "report"),
 }
 
-# Who alone imports a module; `training` knows nothing else.
+# Who alone imports a module; `batches` knows nothing else, and `training` nothing else but `batches`.
 ONLY = {
-    "torch": ("training", "worker", "tasks", "templates"),
+    "torch": ("batches", "training", "worker", "tasks", "templates"),
     "torchvision": ("worker", "tasks"),
     "bench.cli": ("cli", "__main__"),
 }
@@ -254,6 +266,7 @@ FORBIDDEN = [
     ("imports_go_down", "bench.cli.run", "from bench.training import fit"),
     ("imports_go_down", "bench.cli.run", "if True:\n    from bench.tasks import models"),
     ("imports_go_down", "bench.training", "from bench.errors import UsageError"),
+    ("imports_go_down", "bench.batches", "from bench.training import Task"),
     ("imports_go_down", "bench.tasks.models", "from bench.suite import Suite"),
     ("imports_go_down", "bench.worker.session", "from bench.results.journal import Journal"),
     ("imports_go_down", "bench.worker.session", "from bench.runner import Job"),
