@@ -7,7 +7,7 @@ the targets. This file imports torch and nothing of Epochbench, as the loop does
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +15,9 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 TARGETS = ("labels", "label", "targets", "target", "y")  # names by which a part of a batch is its targets
+
+# The least share of the samples of a pass that a collate function keeps: one that drops broken files drops few.
+_KEPT = 0.9
 
 
 def samples_in(batch: Any, sizes: Collection[int] = ()) -> int | None:
@@ -110,6 +113,20 @@ def samples_of_pass(loader: Any) -> int | None:
     if samples is None or not loader.drop_last:
         return samples
     return samples - samples % loader.batch_size
+
+
+def agrees(loader: Any, samples: Sequence[int]) -> bool | None:
+    """Whether a whole pass with so many samples, batch by batch, is one that its loader can have given.
+
+    None where nothing is certain: of a data set without a length only the first of several batches is, a full one.
+    """
+    expected, found = samples_of_pass(loader), sum(samples)
+    if expected is None:
+        is_full = isinstance(loader, DataLoader) and isinstance(loader.dataset, IterableDataset)
+        if not is_full or loader.batch_size is None or loader.num_workers > 1 or len(samples) < 2:
+            return None
+        expected, found = loader.batch_size, samples[0]
+    return expected * _KEPT <= found <= expected
 
 
 def _length(what: Any) -> int | None:

@@ -18,7 +18,7 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from bench.batches import samples_in, samples_of_pass, sizes_of
+from bench.batches import agrees, samples_in, samples_of_pass, sizes_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -153,3 +153,26 @@ def test_a_loader_tells_of_its_samples_what_is_certain(loader, sizes, samples):
     assert samples_of_pass(loader) == samples
     if samples is not None:
         assert sum(samples_in(batch) for batch in loader) == samples
+
+
+@pytest.mark.parametrize(
+    ("loader", "samples", "whether"),
+    [
+        (DataLoader(DATA, 16), [16, 16, 16, 2], True),
+        (DataLoader(DATA, 16), [16, 16, 16, 1], True),  # a broken one was left out
+        (DataLoader(DATA, 16), [5, 5, 5, 5], False),  # the length of each target
+        (DataLoader(DATA, 16), [32, 32, 32, 4], False),
+        (DataLoader(DATA, 16), [16, 16, 16, 3], False),
+        (DataLoader(DATA, 16, drop_last=True), [16, 16, 16], True),
+        (DataLoader(Stream(), 16), [16, 16, 16, 2], True),
+        (DataLoader(Stream(), 16), [5, 5, 5, 2], False),
+        (DataLoader(Stream(), 16), [7], None),  # may be all that there is
+        (DataLoader(Stream(), 16, num_workers=2), [9, 9], None),  # of a worker that has no more
+        (DataLoader(Stream(), batch_size=None), [3, 3], None),
+        (DataLoader(DATA, batch_sampler=[[0, 1], [2]]), [2, 1], None),
+        (Own(DATA, 16), [8, 8, 8, 1], None),
+        ([(ROWS, ROWS)], [7], None),
+    ],
+)
+def test_the_samples_of_a_pass_are_held_against_what_its_loader_tells(loader, samples, whether):
+    assert agrees(loader, samples) is whether

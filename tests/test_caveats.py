@@ -100,6 +100,7 @@ ARISES = {
     "work_differs": Story([*SOUND[:5], measurement(stages=stages(steps=(1.0,) * 3))], 1),
     "parameters_not_moved": Story([*SOUND[:5], with_check("parameters_moved_in_training")], 1),
     "weights_moved_in_evaluation": Story([*SOUND[:3], *[with_check("weights_kept_in_evaluation")] * 3], 3),
+    "samples_unlike_data": Story([*SOUND[:5], with_check("samples_as_the_loader_says")], 1),
     "graph_unexpected": Story([*SOUND[:5], with_check("graph_as_the_mode_says")], 1),
     "flops_lower_bound": Story([*SOUND, COUNTED_APART], 1),
     "device_not_profiled": Story(profiled(limits=("device_not_profiled",)), 1),

@@ -33,6 +33,7 @@ CAVEATS = (
     "work_differs",  # between epochs of one launch, or between launches
     "parameters_not_moved",  # by training
     "weights_moved_in_evaluation",
+    "samples_unlike_data",  # a pass had other samples than its loader has: rows of batches may be no samples
     "graph_unexpected",  # an autograd graph where the mode forbids one, or none where it records
     "samples_unknown",  # of a script: there is no throughput
     "forward_unseen",  # of a script: there is no phase of it
@@ -48,6 +49,7 @@ CAVEATS = (
 _CHECKS = {
     "parameters_moved_in_training": "parameters_not_moved",
     "weights_kept_in_evaluation": "weights_moved_in_evaluation",
+    "samples_as_the_loader_says": "samples_unlike_data",
     "graph_as_the_mode_says": "graph_unexpected",
     **{samples_known(stage): "samples_unknown" for stage in STAGES},
     "forward_seen": "forward_unseen",

@@ -25,6 +25,9 @@ _PLAIN = {
     "work_differs": "its epochs or launches did not do the same work: times are not comparable",
     "parameters_not_moved": "training moved no parameter: check the optimizer and the learning rate",
     "weights_moved_in_evaluation": "evaluation changed weights or statistics: is a module left in training mode?",
+    "samples_unlike_data": "the batches of an epoch have more or fewer samples than the data set gives, so that "
+    "throughput and mean losses may be wrong: give Task(samples=function of a batch), in a script "
+    "bench.watch(loader, samples=...)",
     "graph_unexpected": "autograd recorded a graph where the mode forbids one, or none where it should",
     "samples_unknown": "it is not known how many samples its steps have, so that there is no throughput: say it with "
     "bench.watch(loader, samples=...), a number or a function of the batch",
