@@ -24,6 +24,7 @@ from bench.worker.meters import (
     device_synchronizer,
     device_timer,
     fingerprint,
+    state_of,
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -381,6 +382,128 @@ class Counting(nn.Linear):
         return super().forward(inputs)
 
 
+class Rotating(torch.optim.SGD):
+    """One whose steps leave the norm of every parameter as it is."""
+
+    def step(self, closure=None):
+        with torch.no_grad():
+            for parameter in self.param_groups[0]["params"]:
+                parameter.neg_()
+
+
+def test_statistics_that_move_by_themselves_are_no_training():
+    model = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2))
+    idle = torch.optim.SGD(model.parameters(), lr=0.0)
+    assert not checks(small_task(model=model, optimizer=idle))["parameters_moved_in_training"]
+
+
+def test_a_frozen_parameter_that_something_else_moves_is_no_training():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
+    model[0].requires_grad_(False)
+
+    def average(model, *_):
+        if model.training:
+            model[0].weight.data.add_(0.1)
+
+    model.register_forward_hook(average)
+    idle = torch.optim.SGD(model[1].parameters(), lr=0.0)
+    assert not checks(small_task(model=model, optimizer=idle))["parameters_moved_in_training"]
+
+
+def test_training_that_moves_the_parameters_of_a_loss_alone_is_training():
+    model, weigh = nn.Linear(3, 2).requires_grad_(False), nn.Parameter(torch.ones(2))
+    task = small_task(model=model, optimizer=torch.optim.SGD([weigh], lr=0.1))
+    task.loss = lambda outputs, targets: nn.functional.cross_entropy(outputs * weigh, targets)
+    assert checks(task)["parameters_moved_in_training"]
+
+
+def test_weights_that_stay_on_a_sphere_move():
+    model = nn.Linear(3, 2)
+    assert checks(small_task(model=model, optimizer=Rotating(model.parameters())))[
+        "parameters_moved_in_training"
+    ]
+
+
+@pytest.mark.parametrize(("persistent", "kept"), [(True, False), (False, True)])
+def test_a_cache_that_is_not_saved_with_the_model_may_be_written_to(persistent, kept):
+    model = nn.Linear(3, 2)
+    model.register_buffer("cache", torch.zeros(()), persistent=persistent)
+    model.register_forward_hook(lambda model, *_: model.cache.add_(1.0) and None)
+    assert checks(small_task(model=model))["weights_kept_in_evaluation"] is kept
+
+
+class Lookahead(torch.optim.SGD):
+    """An optimizer that steps as its class does, and then itself."""
+
+    def step(self, closure=None):
+        return super().step(closure)
+
+
+class Wrapper(torch.optim.Optimizer):
+    """An optimizer around another."""
+
+    def __init__(self, inner):
+        super().__init__(inner.param_groups, {})
+        self.inner = inner
+
+    def step(self, closure=None):
+        self.inner.step()
+
+
+class Alike:
+    """Something that is used as an optimizer, and is none to torch."""
+
+    def __init__(self, inner):
+        self.inner, self.param_groups = inner, inner.param_groups
+
+    def zero_grad(self):
+        self.inner.zero_grad()
+
+    def step(self):
+        self.inner.step()
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda parameters: Lookahead(parameters, lr=0.1),
+        lambda parameters: Wrapper(torch.optim.SGD(parameters, lr=0.1)),
+        lambda parameters: Alike(torch.optim.SGD(parameters, lr=0.1)),
+    ],
+    ids=["of a class", "of another", "like one"],
+)
+def test_a_step_of_an_optimizer_that_makes_another_is_one(made):
+    model = nn.Linear(3, 2)
+    torch.optim.SGD(model.parameters())  # from now on torch tells of each step of the class
+    task = small_task(model=model, optimizer=made(list(model.parameters())))
+    meter = Meter(task.model, task.optimizer, HostTimer())
+    fit(task, epochs=1, observer=meter)
+    meter.close()
+    assert by_stage(meter)["train"].optimizer_steps == 3
+    assert meter.checks["parameters_moved_in_training"]
+
+
+def test_a_step_of_an_optimizer_that_raised_hides_none_after_it():
+    class Failing(torch.optim.SGD):
+        fails = True
+
+        def step(self, closure=None):
+            if self.fails:
+                raise FloatingPointError("gradients are not finite")
+
+    optimizer, meter = Failing(nn.Linear(3, 2).parameters()), Meter(None, None, HostTimer())
+    meter.begin("train")
+    with pytest.raises(FloatingPointError):
+        optimizer.step()
+    meter.step(4, None)
+    optimizer.fails = False
+    optimizer.step()
+    meter.step(4, None)
+    meter.end("train", None, {})
+    meter.close()
+    assert meter.stages[0].optimizer_steps == 1
+
+
 @pytest.mark.parametrize(
     "start", [torch.zeros(()), torch.zeros((), dtype=torch.long)], ids=["float", "whole"]
 )
@@ -425,15 +548,15 @@ def test_the_fingerprint_sees_a_change_of_every_weight_and_buffer():
     state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     assert len(state) == 2 + 2 + 3 + 3  # linear, batch norm, its buffers, ours
     for name, tensor in state.items():
-        before = fingerprint(model)
+        before = fingerprint(state_of(model))
         with torch.no_grad():
             tensor.copy_(~tensor if tensor.dtype == torch.bool else tensor + 1)
-        assert fingerprint(model) != before, name
-        assert fingerprint(model) == fingerprint(model)
+        assert fingerprint(state_of(model)) != before, name
+        assert fingerprint(state_of(model)) == fingerprint(state_of(model))
 
 
 def test_a_model_without_weights_has_a_fingerprint():
-    assert fingerprint(nn.Identity()) == ()
+    assert fingerprint(state_of(nn.Identity())) == ()
 
 
 # -- on a device --
@@ -668,11 +791,11 @@ def test_the_peak_of_memory_begins_at_its_start():
 
 def test_a_small_step_of_a_half_precision_model_is_seen():
     model = nn.Linear(64, 64).to(torch.bfloat16)
-    before = fingerprint(model)
+    before = fingerprint(state_of(model))
     with torch.no_grad():
         model.weight[0, 0] += 0.05
-    assert fingerprint(model) != before
+    assert fingerprint(state_of(model)) != before
 
 
 def test_a_module_that_is_not_yet_initialised_has_a_fingerprint():
-    assert fingerprint(nn.LazyLinear(3)) == ()
+    assert fingerprint(state_of(nn.LazyLinear(3))) == ()

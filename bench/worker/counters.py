@@ -9,6 +9,7 @@ validation and test.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -165,7 +166,9 @@ def count(build: Callable[[], Task], case: Case, keeps_graph: bool = False) -> C
         task = build()
         with_one_worker(task)
         memory.watch(task)
-        window = windowed(task, TRAIN_STEPS + 1, EVALUATION_STEPS, EVALUATION_STEPS)
+        window = windowed(
+            task, task.accumulation_steps + train_steps(task), EVALUATION_STEPS, EVALUATION_STEPS
+        )
         if keeps_graph:  # now: to the second pass a look at what a node keeps would be an operator
             window = telling(window, graphs)
         fit(window, 1, case.mode, observer=memory)
@@ -174,9 +177,14 @@ def count(build: Callable[[], Task], case: Case, keeps_graph: bool = False) -> C
     operators = Operators()
     counter = Counter(task, operators)
     with saved_tensors_hooks(counter.save, lambda tensor: tensor), operators:
-        fit(windowed(task, TRAIN_STEPS), 1, case.mode, observer=counter)
+        fit(windowed(task, train_steps(task)), 1, case.mode, observer=counter)
     found = gathered(operators, counter, task.model, [task.optimizer], {**measured.totals, **asked}, graphs)
     return dataclasses.replace(found, timeline=measured.timeline)
+
+
+def train_steps(task: Task) -> int:
+    """How many train steps are counted: whole groups of accumulated batches, each with its step of the optimizer."""
+    return -(-TRAIN_STEPS // task.accumulation_steps) * task.accumulation_steps
 
 
 def gathered(
@@ -219,11 +227,13 @@ def telling(task: Task, graphs: list[AutogradGraph]) -> Task:
     """The task with a step that notes the graph of the first loss that has one."""
     plain = task.step
 
-    def step(task: Task, inputs: Any, targets: Any, lap: Lap) -> tuple[Tensor, Tensor]:
-        outputs, loss = plain(task, inputs, targets, lap)
-        if not graphs and loss.grad_fn is not None:
+    @functools.wraps(plain)
+    def step(task: Task, inputs: Any, targets: Any, lap: Lap) -> tuple[Any, Tensor]:
+        made = plain(task, inputs, targets, lap)
+        loss = made[1] if isinstance(made, tuple | list) and len(made) == 2 else None  # else the loop says so
+        if not graphs and isinstance(loss, Tensor) and loss.grad_fn is not None:
             graphs.append(drawn(loss.grad_fn))
-        return outputs, loss
+        return made
 
     return dataclasses.replace(task, step=step)
 

@@ -35,10 +35,14 @@ OUTSIDE = Mark("", -1, "")
 
 
 class Marks(Observer):
-    """Puts a mark into the profile that is being recorded, at each lap of the loop; `made` holds them all."""
+    """Puts a mark into the profile that is being recorded, at each lap of the loop; `made` holds them all.
+
+    The batches up to the first step of an optimizer that takes several together are all step 0.
+    """
 
     def __init__(self) -> None:
         self.made: list[Mark] = []
+        self.together = 1
         self._open: list[tuple[str, int]] = []
 
     def begin(self, stage: str) -> None:
@@ -58,6 +62,8 @@ class Marks(Observer):
         self.mark(*self._open.pop(), "other")
 
     def mark(self, stage: str, step: int, phase: str) -> None:
+        if stage == "train":
+            step = max(0, step + 1 - self.together)
         with record_function(f"{NAME}{len(self.made)}"):
             self.made.append(Mark(stage, step, phase))
 

@@ -93,6 +93,7 @@ class MemoryTrace(Marks):
 
     def watch(self, task: Task) -> None:
         self._task = task
+        self.together = task.accumulation_steps
         self.mark(OUTSIDE.stage, OUTSIDE.step, OUTSIDE.phase)
 
     def mark(self, stage: str, step: int, phase: str) -> None:

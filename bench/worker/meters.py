@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from ..measurement import WARMUP_EPOCHS, StageRecord
 from ..training import Observer
@@ -205,17 +205,19 @@ class _Stage:
     optimizer_steps: int = 0
     closure_evaluations: int = 0
     model: nn.Module | None = None
-    weights: tuple[float, ...] = ()
+    weights: tuple[float, ...] | None = None
     graphs: int = 0
 
 
 class Meter(Observer):
     """Times and checks the loop that it observes; `stages` holds what it has seen.
 
-    Checks take place outside the clocks of the stages: weights must move in training and neither weights
-    nor batch-norm statistics in evaluation, and no autograd graph may exist where `records_graph` is
-    False. `clock` drives the wall times, `timer` the steps and phases. `warmed_up` is called once, between
-    the epochs that are warm-up and those that count.
+    Checks take place outside the clocks of the stages: what is trained must move in training, neither weights nor
+    batch-norm statistics may in evaluation, and no autograd graph may exist where `records_graph` is False. What is
+    trained are the parameters of the model and of the optimizer that require a gradient: statistics move by
+    themselves. Of steps of optimizers the outermost counts: some wrap another, or call the step of their class.
+    `clock` drives the wall times, `timer` the steps and phases. `warmed_up` is called once, between the epochs that
+    are warm-up and those that count.
 
     Of a script less is known beforehand: `model` may be set later, and is checked in stages that begin with it;
     without an optimizer the steps of all are counted; without `records_graph` a graph may be there or not.
@@ -234,6 +236,7 @@ class Meter(Observer):
         self.stages: list[StageRecord] = []
         self.checks: dict[str, bool] = {}
         self.model = model
+        self._optimizer = optimizer
         self._records_graph = records_graph
         self._clock = clock
         self._warmed_up = warmed_up
@@ -241,10 +244,12 @@ class Meter(Observer):
         self._open: list[_Stage] = []
         self._stopped: int | None = None  # where the stretch ended, if before it was left
         self.time_by(timer, synchronize)
-        register = (
-            register_optimizer_step_post_hook if optimizer is None else optimizer.register_step_post_hook
-        )
-        self._hook = register(self._count_optimizer_step)
+        self._stepping = 0  # steps of optimizers that are under way, one within the other
+        if isinstance(optimizer, Optimizer):
+            before, after = optimizer.register_step_pre_hook, optimizer.register_step_post_hook
+        else:  # not known, or only like one: then it is those that it wraps
+            before, after = register_optimizer_step_pre_hook, register_optimizer_step_post_hook
+        self._hooks = before(self._optimizer_began), after(self._optimizer_ended)
 
     def time_by(self, timer: Timer, synchronize: Callable[[], None]) -> None:
         """Stages that begin from now on are timed by these."""
@@ -259,13 +264,18 @@ class Meter(Observer):
         """What timed the steps."""
         return self._timer.name
 
-    def _count_optimizer_step(self, *_: Any) -> None:
-        if self._open:  # a script may step where nothing is watched
+    def _optimizer_began(self, *_: Any) -> None:
+        self._stepping += 1
+
+    def _optimizer_ended(self, *_: Any) -> None:
+        self._stepping -= 1
+        if self._open and not self._stepping:  # a script may step where nothing is watched
             self._open[-1].optimizer_steps += 1
 
     def close(self) -> None:
-        """Takes the meter's hook off the optimizer."""
-        self._hook.remove()
+        """Takes the meter's hooks off the optimizer."""
+        for hook in self._hooks:
+            hook.remove()
 
     def epoch(self, number: int) -> None:
         self._epoch = number
@@ -275,7 +285,7 @@ class Meter(Observer):
     def begin(self, stage: str) -> None:
         if self._open:
             self._suspend()
-        weights = () if self.model is None else fingerprint(self.model)
+        weights = None if self.model is None else fingerprint(self._watched(stage, self.model))
         self._open.append(_Stage(stage, len(self.stages), model=self.model, weights=weights))
         self._resume()
 
@@ -286,6 +296,7 @@ class Meter(Observer):
         stage = self._open[-1]
         stage.samples.append(samples)
         stage.graphs += loss is not None and loss.requires_grad
+        self._stepping = 0  # also where the step of an optimizer raised, and the script went on
         self._timer_step()
 
     def mark(self) -> None:
@@ -357,9 +368,11 @@ class Meter(Observer):
     def _check(self, stage: _Stage) -> None:
         if stage.model is None or stage.model is not self.model:
             return  # it was not known, or another one, when the stage began
-        moved = fingerprint(stage.model) != stage.weights
+        weights = fingerprint(self._watched(stage.name, stage.model))
+        moved = weights != stage.weights
         if stage.name == "train":
-            self.note("parameters_moved_in_training", moved)
+            if weights:
+                self.note("parameters_moved_in_training", moved)
         else:
             self.note("weights_kept_in_evaluation", not moved)
             if self._records_graph is None:
@@ -367,29 +380,51 @@ class Meter(Observer):
             expected = len(stage.samples) if self._records_graph else 0
             self.note("graph_as_the_mode_says", stage.graphs == expected)
 
+    def _watched(self, stage: str, model: nn.Module) -> list[Tensor]:
+        return trained(model, self._optimizer) if stage == "train" else state_of(model)
+
     def note(self, check: str, holds: bool) -> None:
         """Whether the work was as it should be in one more place."""
         self.checks[check] = self.checks.get(check, True) and holds
 
 
-def fingerprint(model: nn.Module) -> tuple[float, ...]:
-    """The norms of all parameters and buffers: equal before and after means that nothing was moved.
+def trained(model: nn.Module, optimizer: Optimizer | None) -> list[Tensor]:
+    """The parameters that require a gradient: of the model, and what else the optimizer has (those of a loss, say)."""
+    own = list(model.parameters())
+    known = {id(parameter) for parameter in own}
+    groups = getattr(optimizer, "param_groups", ())
+    others = [parameter for group in groups for parameter in group["params"] if id(parameter) not in known]
+    return [parameter for parameter in [*own, *others] if parameter.requires_grad]
 
-    Norms are gathered on the device and read at once; nothing as large as a float32 weight is allocated.
+
+def state_of(model: nn.Module) -> list[Tensor]:
+    """The parameters and buffers of a model, without buffers that are not saved with it: caches may be written to."""
+    scratch = {
+        id(module._buffers.get(name))
+        for module in model.modules()
+        for name in module._non_persistent_buffers_set
+    }
+    return [*model.parameters(), *(buffer for buffer in model.buffers() if id(buffer) not in scratch)]
+
+
+def fingerprint(tensors: Iterable[Tensor]) -> tuple[float, ...]:
+    """The norms and sums of tensors: equal before and after means that nothing was moved.
+
+    A norm alone misses weights that stay on a sphere. Both are gathered on the device and read at once; nothing as
+    large as a float32 weight is allocated.
     """
-    norms: list[Tensor] = []
+    numbers: list[Tensor] = []
     with torch.no_grad():
-        for tensor in [*model.parameters(), *model.buffers()]:
+        for tensor in tensors:
             if is_lazy(tensor):
                 continue  # it has no values before the first forward pass
             if tensor.is_floating_point() or tensor.is_complex():
                 # A norm in bfloat16 has 8 bits, too few to see a small step.
                 wide = torch.float32 if tensor.dtype in (torch.float16, torch.bfloat16) else None
-                norm = torch.linalg.vector_norm(tensor, dtype=wide)
-            else:
-                norm = tensor.sum()
-            norms.append(norm.to(torch.float64))
-        return tuple(torch.stack(norms).tolist()) if norms else ()
+                numbers.append(torch.linalg.vector_norm(tensor, dtype=wide).to(torch.float64))
+            if not tensor.is_complex():
+                numbers.append(tensor.sum().to(torch.float64))
+        return tuple(torch.stack(numbers).tolist()) if numbers else ()
 
 
 class MemoryMeter:
