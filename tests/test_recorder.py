@@ -25,7 +25,7 @@ from bench.training import Observer
 from bench.watch import listen
 from bench.worker.hooks import Hooks
 from bench.worker.meters import HostTimer, Meter
-from bench.worker.samples import samples_of
+from bench.worker.samples import read
 from bench.worker.recorder import Enough, Recorder, ScriptError
 from bench.worker.script import Checks
 
@@ -777,4 +777,4 @@ Pair = namedtuple("Pair", "inputs targets")
     ],
 )
 def test_rows_of_batches_of_any_shape(batch, samples):
-    assert samples_of(batch) == (samples, samples > 0)
+    assert read(batch) == (samples, samples > 0)

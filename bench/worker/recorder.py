@@ -28,7 +28,7 @@ from .hooks import Hooks, loss_of
 from .passes import Pass, length_of, parameter_of, reference_to
 from .samples import UNTOLD, Counted, Said, Samples, SamplesError
 from .suites import FOREIGN
-from .watched import Watching, is_made_from, is_watched, original, watch_also, watched
+from .watched import Watching, is_made_from, is_watched, unwatched, watch_also, watched
 from .window import Window
 
 TRAIN = "train"
@@ -180,7 +180,7 @@ class Recorder:
         if is_watched(loader):
             if stage is None and steps_per_epoch is None and samples is None:
                 return loader
-            loader = original(loader)
+            loader = unwatched(loader)
         made = watched(loader, Watching(self, self._caller(), stage, steps_per_epoch, samples))
         if issubclass(type(made), DataLoader):
             self._watched = [one for one in self._watched if one() is not None]
@@ -247,17 +247,17 @@ class Recorder:
 
     # A pass.
 
-    def batches(self, loader: Iterable[Any], watching: Watching) -> Iterator[Any]:
-        """What a watched loader gives, while the observer is told."""
+    def batches(self, loader: Iterable[Any], watching: Watching, known_by: Any) -> Iterator[Any]:
+        """What a loader gives, while the observer is told. It is `known_by` what was watched."""
         try:
-            yield from self._batches(loader, watching)
+            yield from self._batches(loader, watching, known_by)
         except (ScriptError, Enough) as end:
             self.hooks.home.interrupt(end)  # from a thread of the script: the loop would wait for a batch for ever
             raise
 
-    def _batches(self, loader: Iterable[Any], watching: Watching) -> Iterator[Any]:
+    def _batches(self, loader: Iterable[Any], watching: Watching, known_by: Any) -> Iterator[Any]:
         site, stage, steps_per_epoch = watching.site, watching.stage, watching.steps_per_epoch
-        one = self._begin(site, stage, loader)
+        one = self._begin(site, stage, known_by, length_of(loader))
         source: Iterable[tuple[Any, Samples]] = Counted(loader, watching.samples)
         if one.window is not None:
             source = Window(source, one.window, lambda counted: counted[1].number)
@@ -280,7 +280,7 @@ class Recorder:
                     self._ask(one)
                     if one.steps == one.cut:
                         self._end(one)
-                        before, one = one, self._begin(site, stage, loader)
+                        before, one = one, self._begin(site, stage, known_by, one.length)
                         one.cut, one.given = before.cut, before.given
         except GeneratorExit:
             # Its loop was left: a step in which nothing was done is none.
@@ -334,7 +334,9 @@ class Recorder:
         block.has_step = True
         one.receive(UNTOLD)
 
-    def _begin(self, site: str, named: str | None, loader: Any = None, is_block: bool = False) -> Pass:
+    def _begin(
+        self, site: str, named: str | None, loader: Any = None, length: int | None = None, is_block: bool = False
+    ) -> Pass:
         if self.problem is not None:
             raise self.problem
         block = self._blocks[-1] if self._blocks else None
@@ -353,7 +355,7 @@ class Recorder:
                 self._leave_above(number)
                 break
         if not name:
-            self._check_alone(original(loader), site)
+            self._check_alone(loader, site)
         if any(other.stage == stage for other in self._open):
             raise ScriptError(
                 f"{site} passes over a watched loader inside a pass of the same stage, {stage}; watch one of them, "
@@ -379,8 +381,8 @@ class Recorder:
         if epoch != self._epoch:
             self._epoch = epoch
             self._observer.epoch(epoch)
-        one = Pass(stage, site, bool(name), epoch, length_of(loader), window=steps, is_block=is_block)
-        one.loader = reference_to(original(loader))
+        one = Pass(stage, site, bool(name), epoch, length, window=steps, is_block=is_block)
+        one.loader = reference_to(loader)
         self._observer.begin(stage)
         self._open.append(one)
         self._attend()
@@ -643,9 +645,10 @@ class Recorder:
         """A DataLoader is there that may be a watched one, made anew: then it is watched as well."""
         if is_watched(loader):
             return
-        for reference in self._watched:
+        by_library = not is_own_code(loader)
+        for reference in reversed(self._watched):
             before = reference()
-            if before is not None and is_made_from(loader, before):
+            if before is not None and is_made_from(loader, before, by_library):
                 watch_also(loader, before)
                 return
 
@@ -656,10 +659,13 @@ class Recorder:
         return "optimizer" if self._optimizing else "other"
 
 
-def is_own_code() -> bool:
-    """Whether the script itself asks, and not a library that it uses."""
+def is_own_code(made: Any = None) -> bool:
+    """Whether the script itself asks, and not a library that it uses; what is `made` does so where it is made."""
     frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_HERE):
+    while frame is not None and (
+        frame.f_code.co_filename.startswith(_HERE)
+        or (made is not None and any(one is made for one in frame.f_locals.values()))
+    ):
         frame = frame.f_back  # type: ignore[assignment]
     return frame is None or not frame.f_code.co_filename.startswith((*FOREIGN, "<"))
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from .samples import Said
 
@@ -21,7 +21,7 @@ from .samples import Said
 class Listens(Protocol):
     """Who goes over a watched loader, and says how many batches there are."""
 
-    def batches(self, loader: Iterable[Any], watching: Watching) -> Iterator[Any]: ...
+    def batches(self, loader: Iterable[Any], watching: Watching, known_by: Any) -> Iterator[Any]: ...
     def length(self, whole: int, stage: str | None) -> int: ...
 
 
@@ -34,19 +34,6 @@ class Watching:
     stage: str | None = None
     steps_per_epoch: int | None = None
     samples: Said = None
-
-
-class Plain:
-    """A watched DataLoader as it would be iterated over if nobody watched."""
-
-    def __init__(self, watched: Any, kind: type[DataLoader[Any]]) -> None:
-        self.watched, self._kind = watched, kind
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._kind.__iter__(self.watched))
-
-    def __len__(self) -> int:
-        return self._kind.__len__(self.watched)
 
 
 def watched(loader: Any, watching: Watching) -> Any:
@@ -63,14 +50,18 @@ def is_watched(loader: Any) -> bool:
 
 def original(loader: Any) -> Any:
     """What was watched, of a loader that is; the loader itself where that is gone, or where it was none."""
-    if isinstance(loader, Plain):
-        loader = loader.watched
     if issubclass(type(loader), StandIn):
         return object.__getattribute__(loader, "_watched_loader")
-    if is_watched(loader):
-        before = type(loader)._watched_loader()
-        return loader if before is None else before
-    return loader
+    before = type(loader)._watched_loader() if is_watched(loader) else None
+    return loader if before is None else before
+
+
+def unwatched(loader: Any) -> Any:
+    """A watched loader as it would be if nobody watched."""
+    before = original(loader)
+    if issubclass(type(loader), StandIn) or (before is not loader and vars(before) is vars(loader)):
+        return before
+    return _sharing(loader, type(loader).__bases__[0])  # it was made anew
 
 
 # DataLoaders.
@@ -82,7 +73,7 @@ def loader_class(
     """The class below `kind` of loaders that are watched so: what is made anew from its type is watched as well."""
 
     def __iter__(self: Any) -> Iterator[Any]:
-        return watching.by.batches(Plain(self, kind), watching)
+        return watching.by.batches(_sharing(self, kind), watching, original(self))
 
     def __len__(self: Any) -> int:
         return watching.by.length(kind.__len__(self), watching.stage)
@@ -117,8 +108,13 @@ def watch_also(made: DataLoader[Any], loader: DataLoader[Any]) -> None:
     object.__setattr__(made, "__class__", loader_class(type(made), type(loader)._watching))  # type: ignore[attr-defined]
 
 
-def is_made_from(made: DataLoader[Any], loader: DataLoader[Any]) -> bool:
-    """Whether a loader draws its batches from where another does, which a script does not make two of."""
+def is_made_from(made: DataLoader[Any], loader: DataLoader[Any], by_library: bool) -> bool:
+    """Whether a loader draws its batches from where another does, which a script does not make two of.
+
+    A stream has no sampler: it is known by itself, where a library has made the loader.
+    """
+    if isinstance(made.dataset, IterableDataset):
+        return by_library and made.dataset is loader.dataset
     sampler = made.batch_sampler
     return sampler is not None and sampler is loader.batch_sampler
 
@@ -136,10 +132,11 @@ class StandIn:
         keep("_watched_loader", loader)
         keep("_watching", watching)
         if isinstance(loader, Iterator):  # it goes on where it was, whoever asks it for a batch
-            keep("_pass", watching.by.batches(loader, watching))
+            keep("_pass", watching.by.batches(loader, watching, loader))
 
     def __iter__(self) -> Iterator[Any]:
-        return self._watching.by.batches(self._watched_loader, self._watching)
+        loader = self._watched_loader
+        return self._watching.by.batches(loader, self._watching, loader)
 
     def __bool__(self) -> bool:
         return bool(self._watched_loader)  # which may have no length
