@@ -25,8 +25,8 @@ from bench.training import Observer
 from bench.watch import listen
 from bench.worker.hooks import Hooks
 from bench.worker.meters import HostTimer, Meter
-from bench.worker.samples import read
 from bench.worker.recorder import Enough, Recorder, ScriptError
+from bench.worker.samples import read
 from bench.worker.script import Checks
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -8,7 +8,6 @@ compiles anew when they come or go. What is wrapped costs a module within anothe
 from __future__ import annotations
 
 import functools
-import multiprocessing.process
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -22,7 +21,6 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 from torch.utils.data import DataLoader
-from torch.utils.data._utils.worker import _worker_loop
 
 from .home import Home
 
@@ -42,11 +40,14 @@ class Sees(Protocol):
     def closure_began(self) -> None: ...
     def optimizer_ended(self, is_done: bool) -> None: ...
     def loader_made(self, loader: DataLoader[Any]) -> None: ...
-    def process_began(self) -> None: ...
+    def excuses(self, error: BaseException) -> bool: ...
 
 
 class Hooks:
-    """Tells `sees` what happens in `thread` between entering and leaving; others, which fetch data say, go unheard."""
+    """Tells `sees` what happens in `thread` between entering and leaving; others, which fetch data say, go unheard.
+
+    An error that ends the script is raised unless `sees` excuses it.
+    """
 
     def __init__(self, sees: Sees) -> None:
         self.thread = 0  # that the loop runs in; none yet
@@ -68,12 +69,13 @@ class Hooks:
             self._wrap(has_gradients, "zero_grad", lambda *_: sees.zeroing_began(), sees.zeroing_ended)
         self._wrap_scaler()
         self._wrap_optimizers()
-        self._wrap_beginnings()
+        self._wrap_loaders()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
         self._wrapped.close()
         self._optimizers.clear()
+        return error is not None and self._sees.excuses(error)
 
     def _is_heard(self) -> bool:
         return threading.get_ident() == self.thread
@@ -119,24 +121,16 @@ class Hooks:
 
         self._put(torch.autograd, name, plain, told)
 
-    def _wrap_beginnings(self) -> None:
-        """Tells of loaders that are made, and of processes that the script starts, workers of loaders left out."""
-        sees = self._sees
-        made, started = DataLoader.__init__, multiprocessing.process.BaseProcess.start
+    def _wrap_loaders(self) -> None:
+        """Tells of each DataLoader that is made."""
+        plain, sees = DataLoader.__init__, self._sees
 
-        @functools.wraps(made)
-        def told_of_loader(self: DataLoader[Any], *arguments: Any, **named: Any) -> None:
-            made(self, *arguments, **named)
+        @functools.wraps(plain)
+        def told(self: DataLoader[Any], *arguments: Any, **named: Any) -> None:
+            plain(self, *arguments, **named)
             sees.loader_made(self)
 
-        @functools.wraps(started)
-        def told_of_process(self: Any) -> None:
-            if getattr(self, "_target", None) is not _worker_loop:
-                sees.process_began()
-            started(self)
-
-        self._put(DataLoader, "__init__", made, told_of_loader)
-        self._put(multiprocessing.process.BaseProcess, "start", started, told_of_process)
+        self._put(DataLoader, "__init__", plain, told)
 
     def _wrap(self, owner: Any, name: str, began: Callable[..., None], ended: Callable[[], None]) -> None:
         plain = getattr(owner, name)
@@ -171,7 +165,9 @@ class Hooks:
         before = register_optimizer_step_pre_hook(
             lambda optimizer, *_: sees.optimizer_began(optimizer) if is_news() else None
         )
-        after = register_optimizer_step_post_hook(lambda *_: sees.optimizer_ended(True) if is_news() else None)
+        after = register_optimizer_step_post_hook(
+            lambda *_: sees.optimizer_ended(True) if is_news() else None
+        )
         self._wrapped.callback(before.remove)
         self._wrapped.callback(after.remove)
 
@@ -192,7 +188,9 @@ class Hooks:
             hooks._is_stepping, is_done = True, False
             hooks._sees.optimizer_began(self)
             try:
-                made = plain(self, *map(hooks._telling, arguments), **{n: hooks._telling(v) for n, v in named.items()})
+                made = plain(
+                    self, *map(hooks._telling, arguments), **{n: hooks._telling(v) for n, v in named.items()}
+                )
                 is_done = True
                 return made
             finally:
@@ -230,24 +228,6 @@ class Hooks:
         self._wrapped.callback(setattr, owner, name, plain)
 
 
-def loss_of(tensors: Any) -> Tensor | None:
-    """The loss that a backward pass was asked for: a tensor of one number, alone or in a sequence.
-
-    One that torch.func traces has no value that could be kept.
-    """
-    if isinstance(tensors, Sequence) and len(tensors) == 1:
-        tensors = tensors[0]
-    if not isinstance(tensors, Tensor) or tensors.numel() != 1 or is_traced(tensors):
-        return None
-    return tensors
-
-
-def is_traced(tensor: Tensor) -> bool:
-    """Whether torch.func looks through this tensor (vmap, grad): it is gone when the transform ends."""
-    traced: bool = torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-    return traced
-
-
 def listed(arguments: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of `torch.autograd.grad`, with a list of inputs where they can be gone through only once."""
     if len(arguments) > 1 and isinstance(arguments[1], Iterator):
@@ -257,25 +237,16 @@ def listed(arguments: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[tuple[
     return arguments, dict(named)
 
 
-def graded(
-    outputs: Any,
-    inputs: Any,
-    grad_outputs: Any = None,
-    retain_graph: Any = None,
-    create_graph: bool = False,
-    *_: Any,
-    **__: Any,
-) -> Any:
+def graded(outputs: Any, inputs: Any, *others: Any, **named: Any) -> Any:
     """The loss of a call of `torch.autograd.grad`: none where its gradients are not those of parameters.
 
     Nor is it one where they are derived further, as a gradient penalty or the residual of a differential equation.
     """
+    creates_graph = named.get("create_graph", others[2] if len(others) > 2 else False)
     if isinstance(inputs, Mapping):
         inputs = list(inputs.values())
     wanted = inputs if isinstance(inputs, Sequence) else [inputs]
-    if create_graph or not any(isinstance(one, nn.Parameter) for one in wanted):
-        return None
-    return outputs
+    return outputs if not creates_graph and any(isinstance(one, nn.Parameter) for one in wanted) else None
 
 
 def loss_of(tensors: Any) -> Tensor | None:
@@ -294,15 +265,3 @@ def is_traced(tensor: Tensor) -> bool:
     """Whether torch.func looks through this tensor (vmap, grad): it is gone when the transform ends."""
     traced: bool = torch._C._functorch.is_functorch_wrapped_tensor(tensor)
     return traced
-
-
-def graded(outputs: Any, inputs: Any = (), *_: Any, create_graph: bool = False, **__: Any) -> Any:
-    """The loss of a call of `torch.autograd.grad`: none where its gradients are not those of parameters.
-
-    Nor is it one where they are part of what is derived further, as a gradient penalty or the residual of a
-    differential equation.
-    """
-    wanted = inputs if isinstance(inputs, Sequence) else [inputs]
-    if create_graph or not any(isinstance(one, nn.Parameter) for one in wanted):
-        return None
-    return outputs

@@ -29,7 +29,9 @@ class Losses:
 
     total: Tensor | None = None
     weight: int = 0
-    divisors: set[float | None] = field(default_factory=set)  # by which they are; None where that is not known
+    divisors: set[float | None] = field(
+        default_factory=set
+    )  # by which they are; None where that is not known
     group: int = 0  # backward passes since the optimizer stepped
     groups: set[int] = field(default_factory=set)  # how many came before each of its steps
 
@@ -84,7 +86,12 @@ def divisor_of(loss: Tensor) -> float | None:
         node = node.next_functions[0][0]
     if name.startswith(("Div", "Mul")):
         other = getattr(node, "_saved_other", None)
-        if not isinstance(other, Tensor) or other.numel() != 1 or other.requires_grad or other.device.type != "cpu":
+        if (
+            not isinstance(other, Tensor)
+            or other.numel() != 1
+            or other.requires_grad
+            or other.device.type != "cpu"
+        ):
             return None
         number = float(other)
         if name.startswith("Mul"):

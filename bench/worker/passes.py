@@ -38,7 +38,9 @@ class Pass:
     idle: int = 0  # batches at its beginning after which the next was asked for at once
     is_ahead: bool = False  # its batches are fetched one ahead of the loop
     is_known: bool = True  # how many samples its steps have
-    waiting: deque[Samples] = field(default_factory=deque)  # those of batches that were given, the step's own first
+    waiting: deque[Samples] = field(
+        default_factory=deque
+    )  # those of batches that were given, the step's own first
     # Of the step that is under way:
     samples: int = 0  # those of its batch, or else of what its first module was called with
     is_told: bool = False  # by its batch

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import traceback
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -130,7 +131,7 @@ class Recorder:
         self.passes: dict[str, int] = {}  # that began, by stage
         self.problem: ScriptError | None = None
         self.began = self.ended = 0.0  # of the first pass and of the last one, on time.monotonic
-        self.starts_processes = ""  # the line that does, where one does
+        self._cut = ""  # the last stage that a window has cut short
         self._wanted: dict[str, int] = {}  # steps of each stage, where there is a window
         self._done: dict[str, int] = {}  # steps of each stage
         self._observer = observer
@@ -146,7 +147,9 @@ class Recorder:
         self._keeps_losses = keeps_losses
         self._entered = ExitStack()
         self._blocks: list[Block] = []
-        self._without_loader: set[tuple[str, str]] = set()  # stages, by where they are written, that are one step
+        self._without_loader: set[tuple[str, str]] = (
+            set()
+        )  # stages, by where they are written, that are one step
         self._watched: list[weakref.ref[Any]] = []  # DataLoaders
         self._open: list[Pass] = []
         self._epoch = -1
@@ -239,6 +242,19 @@ class Recorder:
         if self.problem is not None:
             raise self.problem
 
+    def excuses(self, error: BaseException) -> bool:
+        """Whether the script failed because its loader was cut short, as where it counts its batches itself.
+
+        All that was wanted of the stage has been seen by then; the log has the error.
+        """
+        if self._cut not in self.passes or not self._has_all_of(self._cut):
+            return False
+        if not isinstance(error, Exception) or isinstance(error, ScriptError):
+            return False
+        traceback.print_exc()
+        self._leave_above(0)
+        return True
+
     def close(self) -> None:
         """What still comes is nobody's."""
         self._is_over = True
@@ -252,7 +268,9 @@ class Recorder:
         try:
             yield from self._batches(loader, watching, known_by)
         except (ScriptError, Enough) as end:
-            self.hooks.home.interrupt(end)  # from a thread of the script: the loop would wait for a batch for ever
+            self.hooks.home.interrupt(
+                end
+            )  # from a thread of the script: the loop would wait for a batch for ever
             raise
 
     def _batches(self, loader: Iterable[Any], watching: Watching, known_by: Any) -> Iterator[Any]:
@@ -289,6 +307,8 @@ class Recorder:
             raise
         if not self._is_over and not one.ended:
             self._observer.lap("data")
+            if one.window == one.given != one.length:
+                self._cut = one.stage
             if one.is_behind:
                 one.is_last = True  # its last step is still to come, and nobody will ask for another
                 self._attend()
@@ -335,7 +355,12 @@ class Recorder:
         one.receive(UNTOLD)
 
     def _begin(
-        self, site: str, named: str | None, loader: Any = None, length: int | None = None, is_block: bool = False
+        self,
+        site: str,
+        named: str | None,
+        loader: Any = None,
+        length: int | None = None,
+        is_block: bool = False,
     ) -> Pass:
         if self.problem is not None:
             raise self.problem
@@ -360,6 +385,14 @@ class Recorder:
             raise ScriptError(
                 f"{site} passes over a watched loader inside a pass of the same stage, {stage}; watch one of them, "
                 f"both together (bench.watch(zip(a, b))), or put around the inner loop: {_LINE}"
+            )
+        if (
+            getattr(self._observer, "is_of_one_thread", False)
+            and threading.get_ident() != self.hooks.home.thread
+        ):
+            raise ScriptError(
+                f"the loop over what is watched at {site} runs in a thread of its own, where the profiler does not see "
+                f"it: run it in the thread of the script, or measure without a profile, with --no-profile"
             )
         steps: int | None = None
         if self._window is not None:
@@ -652,9 +685,6 @@ class Recorder:
                 watch_also(loader, before)
                 return
 
-    def process_began(self) -> None:
-        self.starts_processes = self.starts_processes or own_line()
-
     def _between(self) -> str:
         return "optimizer" if self._optimizing else "other"
 
@@ -668,16 +698,6 @@ def is_own_code(made: Any = None) -> bool:
     ):
         frame = frame.f_back  # type: ignore[assignment]
     return frame is None or not frame.f_code.co_filename.startswith((*FOREIGN, "<"))
-
-
-def own_line() -> str:
-    """The innermost line under way that is the script's own, as file:line."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        if not frame.f_code.co_filename.startswith((*FOREIGN, "<")):
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]
-    return "the script"
 
 
 def check_stage(name: str, said: str) -> None:

@@ -40,7 +40,7 @@ def watched(loader: Any, watching: Watching) -> Any:
     """The loader, watched so."""
     if issubclass(type(loader), DataLoader) and not _has_slots(type(loader)):
         return _sharing(loader, loader_class(type(loader), watching, weakref.ref(loader)))
-    return stand_in_class(type(loader))(loader, watching)
+    return stand_in_class(type(loader))(loader, watching)  # type: ignore[arg-type] # classes can be hashed
 
 
 def is_watched(loader: Any) -> bool:
@@ -94,7 +94,7 @@ def loader_class(
 
 def _sharing(loader: Any, kind: type) -> Any:
     """An instance of a class that has the attributes of a loader: whatever is set on one, both have."""
-    made = object.__new__(kind)
+    made: Any = object.__new__(kind)
     object.__setattr__(made, "__dict__", vars(loader))
     return made
 
@@ -135,8 +135,9 @@ class StandIn:
             keep("_pass", watching.by.batches(loader, watching, loader))
 
     def __iter__(self) -> Iterator[Any]:
-        loader = self._watched_loader
-        return self._watching.by.batches(loader, self._watching, loader)
+        loader, watching = self._watched_loader, self._watching
+        batches: Iterator[Any] = watching.by.batches(loader, watching, loader)
+        return batches
 
     def __bool__(self) -> bool:
         return bool(self._watched_loader)  # which may have no length
