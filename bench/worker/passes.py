@@ -35,7 +35,7 @@ class Pass:
     is_block: bool = False  # made of a stage that has no watched loader: one step
     has_forward: bool = False  # a module with parameters was called
     ended: bool = False
-    idle: int = 0  # batches at its beginning after which the next was asked for at once
+    idle: int = 0  # batches at its beginning after which the next was asked for with nothing done
     is_ahead: bool = False  # its batches are fetched one ahead of the loop
     is_known: bool = True  # how many samples its steps have
     waiting: deque[Samples] = field(
@@ -68,10 +68,15 @@ class Pass:
         """Whether the first step is the only one so far, and nothing was done in it."""
         return self.idle > 0 and not self.steps and not self.worked
 
+    @property
+    def may_be_far_behind(self) -> bool:
+        """Whether several batches may be waiting for their part of the work, though none is left to give."""
+        return self.idle > 1 and (self.backwards or self.calls) % self.given != 0
+
     def receive(self, samples: Samples) -> None:
         """A batch is given: for the next step, or for a later one where batches are fetched ahead."""
         self.given += 1
-        self.is_last = self.given == self.length and not self.is_ahead
+        self.is_last = self.given == self.length
         self.waiting.append(samples)
         if len(self.waiting) == 1:
             self.renew()

@@ -35,6 +35,9 @@ from .window import Window
 TRAIN = "train"
 _HERE = str(Path(__file__).parent)
 _LINE = 'with bench.stage("validate"):'
+_WATCH_OUTSIDE = (
+    "watch what the loop itself takes them from: for inputs, targets in bench.watch(fetch_ahead(loader)):"
+)
 
 
 class ScriptError(BenchError):
@@ -132,6 +135,7 @@ class Recorder:
         self.problem: ScriptError | None = None
         self.began = self.ended = 0.0  # of the first pass and of the last one, on time.monotonic
         self._cut = ""  # the last stage that a window has cut short
+        self._suspect: Pass | None = None  # the last pass, if its batches may have been fetched several ahead
         self._wanted: dict[str, int] = {}  # steps of each stage, where there is a window
         self._done: dict[str, int] = {}  # steps of each stage
         self._observer = observer
@@ -146,6 +150,7 @@ class Recorder:
         self._graded = graded
         self._keeps_losses = keeps_losses
         self._entered = ExitStack()
+        self._entered_in = 0  # the thread
         self._blocks: list[Block] = []
         self._without_loader: set[tuple[str, str]] = (
             set()
@@ -245,19 +250,21 @@ class Recorder:
     def excuses(self, error: BaseException) -> bool:
         """Whether the script failed because its loader was cut short, as where it counts its batches itself.
 
-        All that was wanted of the stage has been seen by then; the log has the error.
+        Steps of the stage have been seen by then, beside the first; the log has the error.
         """
-        if self._cut not in self.passes or not self._has_all_of(self._cut):
+        if not self._cut or not isinstance(error, Exception) or isinstance(error, ScriptError):
             return False
-        if not isinstance(error, Exception) or isinstance(error, ScriptError):
+        self._leave_above(0)
+        if self._done.get(self._cut, 0) <= 1 or self.problem is not None:
             return False
         traceback.print_exc()
-        self._leave_above(0)
         return True
 
     def close(self) -> None:
         """What still comes is nobody's."""
         self._is_over = True
+        if self._entered_in not in (0, threading.get_ident()):
+            self._entered.pop_all()  # what was entered in a thread cannot be left from another
         self._entered.close()
         self._open.clear()
 
@@ -283,6 +290,9 @@ class Recorder:
         one.cut = steps_per_epoch
         try:
             for batch, samples in self._checked(source, site):
+                if self._is_over:
+                    yield batch
+                    continue
                 if one.ended:
                     raise ScriptError(
                         f"the pass over the loader watched at {site} goes on after another began; two loaders in one "
@@ -312,7 +322,10 @@ class Recorder:
             if one.is_behind:
                 one.is_last = True  # its last step is still to come, and nobody will ask for another
                 self._attend()
+                if self._takes_back is not None:
+                    self._takes_back.mark()
                 return
+            self._suspect = one if one.may_be_far_behind else None
             while one.waiting:
                 self._count(one)
             if one.is_remnant:
@@ -339,9 +352,10 @@ class Recorder:
         Who fetches one batch ahead, as accelerate does, asks for the second before anything was done with the first:
         his first step ends with the third.
         """
-        if not one.worked and not one.steps and not one.idle:
-            one.idle = 1
-            return
+        if not one.worked and not one.backwards and not one.calls:
+            one.idle += 1
+            if one.idle == 1:
+                return
         if one.idle and not one.steps:
             one.is_ahead = one.worked
             if not one.worked:
@@ -364,6 +378,7 @@ class Recorder:
     ) -> Pass:
         if self.problem is not None:
             raise self.problem
+        self._suspect = None
         block = self._blocks[-1] if self._blocks else None
         name = named or (block.stage if block else "")
         stage = name or TRAIN
@@ -406,6 +421,7 @@ class Recorder:
             self._settle(self._open[-1])
         if not self._open:
             self.hooks.thread = threading.get_ident()
+            self._entered_in = threading.get_ident()
             self._entered.enter_context(self._around())
             self.began = self.began or time.monotonic()
         self.passes[stage] = self.passes.get(stage, 0) + 1
@@ -456,6 +472,8 @@ class Recorder:
             self._settle(one)
             if one.worked or one.is_idle:
                 self._count(one)
+            while one.waiting and one.is_ahead and not one.is_behind:
+                self._count(one)  # several were fetched at once, and have all been worked on
             if one.steps and not one.is_remnant:
                 self._end(one)
             else:
@@ -496,8 +514,8 @@ class Recorder:
 
     def _fetched(self, one: Pass) -> ScriptError:
         return ScriptError(
-            f"the loader watched at {one.site} is gone through in a thread that only fetches its batches; watch what "
-            f"the loop itself takes them from: for inputs, targets in bench.watch(fetch_ahead(loader)):"
+            f"the loader watched at {one.site} is gone through in a thread that only fetches its batches; "
+            f"{_WATCH_OUTSIDE}"
         )
 
     def _drop(self, one: Pass) -> None:
@@ -533,11 +551,11 @@ class Recorder:
 
     def forward_began(self, module: nn.Module, inputs: Iterable[Any]) -> None:
         self._called = ""
-        if self._backwards or not (self._open or self._blocks):
+        if self._backwards or not (self._open or self._blocks or self._suspect):
             return  # what is computed anew for the backward pass is part of it
         known = self._known(module)
         if known.kind:
-            self._work()
+            self._work(trains=False)
         if not known.kind or not self._open:
             return
         one = self._open[-1]
@@ -567,8 +585,18 @@ class Recorder:
             known.is_trained, known.is_training = True, known.is_training or module.training
         return evaluates
 
-    def _work(self) -> None:
-        """Something is done: in a stage that has no watched loader, what is done in it is one step."""
+    def _work(self, trains: bool) -> None:
+        """Something is done: in a stage that has no watched loader, what is done in it is one step.
+
+        Raises ScriptError where it is done with batches of a pass that has ended.
+        """
+        late = self._suspect
+        if late is not None and not self._open and trains == (late.stage == TRAIN) and not self._is_over:
+            self.problem = ScriptError(
+                f"the batches of the loader watched at {late.site} are fetched several ahead, so that it is not seen "
+                f"which step works on which; {_WATCH_OUTSIDE}"
+            )
+            raise self.problem
         if not self._blocks:
             return
         block = self._blocks[-1]
@@ -607,7 +635,7 @@ class Recorder:
         self._backwards += 1
         if self._backwards > 1:
             return
-        self._work()
+        self._work(trains=True)
         if not self._open:
             return
         one = self._open[-1]

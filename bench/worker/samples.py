@@ -6,6 +6,7 @@ a stage with one has no throughput.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -66,7 +67,9 @@ def said_of(said: int | Callable[[Any], Any], batch: Any) -> Samples:
     except (TypeError, ValueError, RuntimeError):
         whole = -1
     if whole < 1 or whole != number:
-        raise SamplesError(f"its samples= gives {number!r} for a batch: give a whole number of at least 1")
+        shape = getattr(number, "shape", None)
+        told = reprlib.repr(number) if shape is None else f"a {type(number).__name__} of shape {tuple(shape)}"
+        raise SamplesError(f"its samples= gives {told} for a batch: give a whole number of at least 1")
     return Samples(whole, True)
 
 
@@ -85,13 +88,15 @@ def checked(batch: Any, drawn: int) -> Samples:
 
 
 def read(batch: Any, sizes: tuple[int, ...] = ()) -> Samples:
-    """The rows that all parts of a batch agree on; a guess where they do not, or have more than a loader's `sizes`."""
+    """The rows that all parts of a batch agree on; a guess where they do not, or have more than a loader's `sizes`.
+
+    That many pairs or lists were put together says little where none of their arrays has as many rows.
+    """
     found = samples_in(batch, sizes)
-    if found:
-        is_known = found in sizes or not (_may_be_time(batch) or (sizes and found > sizes[0]))
-        return Samples(found, is_known)
-    first = [shape[0] for shape in shapes_in(batch) if shape]
-    return Samples(max(first), False) if first else UNTOLD
+    rows = [shape[0] for shape in shapes_in(batch) if shape]
+    if not found or (rows and found not in (*rows, *sizes)):
+        return Samples(max(rows), False) if rows else UNTOLD
+    return Samples(found, found in sizes or not (_may_be_time(batch) or (sizes and found > sizes[0])))
 
 
 def shapes_in(batch: Any, deep: int = _DEEP) -> Iterator[tuple[int, ...]]:

@@ -6,16 +6,17 @@ is not counted: it would have to be followed from the first line of the script o
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
 from torch.optim import Optimizer
 
 from ..measurement import AutogradGraph, Counts
 from .counters import EVALUATION_STEPS, TRAIN_STEPS, Counter, Operators, drawn, gathered
 from .recorder import TRAIN, Recorder
+from .saving import Saving
 
 
 class ScriptCounter(Counter):
@@ -39,6 +40,7 @@ def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
     """The counts of what `run` does with a recorder. Raises what the script raises."""
     operators = Operators()
     counter = ScriptCounter(operators)
+    saving = Saving(counter.save)
     graphs: list[AutogradGraph] = []
 
     models: list[nn.Module] = []
@@ -57,7 +59,7 @@ def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
 
     @contextmanager
     def looking() -> Iterator[None]:
-        with saved_tensors_hooks(counter.save, lambda tensor: tensor), operators:
+        with saving, operators:
             yield
 
     recorder = Recorder(
@@ -70,4 +72,10 @@ def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
         keeps_losses=False,
     )
     run(recorder)
-    return gathered(operators, counter, nn.ModuleList(models), list(optimizers.values()), {}, graphs)
+    found = gathered(operators, counter, nn.ModuleList(models), list(optimizers.values()), {}, graphs)
+    unknown = set() if saving.is_whole else {"saved_bytes"}
+    if TRAIN in found.steps and not counter.nodes:
+        unknown.add("autograd_nodes")  # gradients were asked for of no loss that has a graph to look at
+    return dataclasses.replace(
+        found, totals={name: total for name, total in found.totals.items() if name not in unknown}
+    )
