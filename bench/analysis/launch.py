@@ -137,7 +137,7 @@ def launch_values(measurement: Measurement, start: Warmup | None = None) -> dict
     values: dict[str, float] = {}
     if measurement.kind == TIMED:
         values |= _times(by_stage, start, measurement.checks)
-        values |= _work(by_stage)
+        values |= _work(by_stage, measurement.checks)
         values |= {f"memory.{name}": float(value) for name, value in measurement.memory.items()}
         values |= _energy(measurement)
         values |= _quality(measurement, by_stage)
@@ -189,7 +189,7 @@ def _times(
     return values
 
 
-def _work(by_stage: Mapping[str, list[StageRecord]]) -> dict[str, float]:
+def _work(by_stage: Mapping[str, list[StageRecord]], checks: Mapping[str, bool]) -> dict[str, float]:
     """Work of one epoch: of the last one, since each must do the same (see `same_work_each_epoch`)."""
     values = {}
     for stage, records in by_stage.items():
@@ -197,7 +197,8 @@ def _work(by_stage: Mapping[str, list[StageRecord]]) -> dict[str, float]:
             continue
         last = [record for record in records if record.epoch == records[-1].epoch]
         values[f"work.{stage}.batches"] = float(sum(len(record.samples) for record in last))
-        values[f"work.{stage}.samples"] = float(sum(sum(record.samples) for record in last))
+        if checks.get(samples_known(stage), True):
+            values[f"work.{stage}.samples"] = float(sum(sum(record.samples) for record in last))
         steps = sum(record.optimizer_steps for record in last)
         values[f"work.{stage}.optimizer_steps"] = float(steps)
         evaluations = sum(record.closure_evaluations for record in last)

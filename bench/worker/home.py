@@ -31,6 +31,10 @@ class Home:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """What comes from now on is not heard."""
         with self._lock:  # a signal that comes later would end the process
             if self._is_on:
                 self._is_on = False

@@ -243,7 +243,9 @@ class Recorder:
 
     def finish(self) -> None:
         """The script has come to its end; raises ScriptError for what was not yet said."""
-        self._leave_above(0)
+        self.hooks.home.close()
+        if self.problem is None:
+            self._leave_above(0)
         if self.problem is not None:
             raise self.problem
 
@@ -317,7 +319,7 @@ class Recorder:
             raise
         if not self._is_over and not one.ended:
             self._observer.lap("data")
-            if one.window == one.given != one.length:
+            if one.window == one.given != one.length and not one.is_ahead:
                 self._cut = one.stage
             if one.is_behind:
                 one.is_last = True  # its last step is still to come, and nobody will ask for another
@@ -591,7 +593,9 @@ class Recorder:
         Raises ScriptError where it is done with batches of a pass that has ended.
         """
         late = self._suspect
-        if late is not None and not self._open and trains == (late.stage == TRAIN) and not self._is_over:
+        if late is not None and not self._open and not self._is_over:
+            if trains != (late.stage == TRAIN):
+                return
             self.problem = ScriptError(
                 f"the batches of the loader watched at {late.site} are fetched several ahead, so that it is not seen "
                 f"which step works on which; {_WATCH_OUTSIDE}"
@@ -671,6 +675,7 @@ class Recorder:
         if one is None or one.has_forward or one.backwards or self._is_over:
             return
         self.problem = self._fetched(one)
+        self._is_over = True  # for the other thread as well, which has nothing to tell
         raise self.problem
 
     def zeroing_began(self) -> None:

@@ -82,7 +82,8 @@ def loader_behind(loader: Any) -> Any:
 def checked(batch: Any, drawn: int) -> Samples:
     """The rows that were drawn for a batch, unless it has another number of them wherever one looks."""
     found = samples_in(batch)
-    if found in (None, drawn) or any(drawn in shape for shape in shapes_in(batch)):
+    is_list = isinstance(batch, list | tuple) and len(batch) == drawn
+    if found in (None, drawn) or is_list or any(drawn in shape for shape in shapes_in(batch)):
         return Samples(drawn, True)  # they need not come first, as in text whose first dimension is time
     return Samples(found, False)
 
@@ -94,6 +95,8 @@ def read(batch: Any, sizes: tuple[int, ...] = ()) -> Samples:
     """
     found = samples_in(batch, sizes)
     rows = [shape[0] for shape in shapes_in(batch) if shape]
+    if found is None and len(set(rows)) == 1:
+        (found,) = set(rows)
     if not found or (rows and found not in (*rows, *sizes)):
         return Samples(max(rows), False) if rows else UNTOLD
     return Samples(found, found in sizes or not (_may_be_time(batch) or (sizes and found > sizes[0])))

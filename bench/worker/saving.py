@@ -12,7 +12,9 @@ import torch._functorch.eager_transforms as transforms
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-# Where torch.func refuses hooks for saved tensors: vmap in the first, grad, vjp and what is made of them in the second.
+from .hooks import is_traced
+
+# Where torch.func refuses hooks for saved tensors: in the first what says so, in the second grad, vjp and their like.
 # Forward derivatives take them, but what is saved there is gone when they end.
 _REFUSE = (
     (torch.autograd.graph, "disable_saved_tensors_hooks"),
@@ -31,7 +33,7 @@ class Saving:
     def __init__(self, save: Callable[[Tensor], Tensor]) -> None:
         self.is_whole = True
         self._save = save
-        self._hooks = saved_tensors_hooks(save, lambda tensor: tensor)
+        self._hooks = saved_tensors_hooks(self._told, lambda tensor: tensor)
         self._aside = 0
         self._entered = ExitStack()
 
@@ -45,6 +47,12 @@ class Saving:
 
     def __exit__(self, *_: object) -> None:
         self._entered.close()
+
+    def _told(self, tensor: Tensor) -> Tensor:
+        if is_traced(tensor):
+            self.is_whole = False
+            return tensor
+        return self._save(tensor)
 
     def _without_hooks(self, plain: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(plain)

@@ -72,10 +72,10 @@ def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
         keeps_losses=False,
     )
     run(recorder)
-    found = gathered(operators, counter, nn.ModuleList(models), list(optimizers.values()), {}, graphs)
+    counts = gathered(operators, counter, nn.ModuleList(models), list(optimizers.values()), {}, graphs)
     unknown = set() if saving.is_whole else {"saved_bytes"}
-    if TRAIN in found.steps and not counter.nodes:
+    if TRAIN in counts.steps and not counter.nodes:
         unknown.add("autograd_nodes")  # gradients were asked for of no loss that has a graph to look at
     return dataclasses.replace(
-        found, totals={name: total for name, total in found.totals.items() if name not in unknown}
+        counts, totals={name: total for name, total in counts.totals.items() if name not in unknown}
     )

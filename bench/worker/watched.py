@@ -79,14 +79,12 @@ def loader_class(
         return watching.by.length(kind.__len__(self), watching.stage)
 
     def __copy__(self: Any) -> Any:
-        made = _sharing(self, type(self))
-        object.__setattr__(made, "__dict__", dict(vars(self)))
-        return made
+        return _with(type(self), dict(vars(self)))
 
-    def __reduce_ex__(self: Any, protocol: Any) -> Any:
-        return _sharing(self, kind).__reduce_ex__(protocol)  # in another process nobody listens
+    def __reduce__(self: Any) -> Any:
+        return _with, (kind, vars(self))  # in another process nobody listens
 
-    told: tuple[Callable[..., Any], ...] = (__iter__, __len__, __copy__, __reduce_ex__)
+    told: tuple[Callable[..., Any], ...] = (__iter__, __len__, __copy__, __reduce__)
     known = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
     members = {one.__name__: one for one in told}
     return type(kind.__name__, (kind,), {**known, **members, "_watching": watching, "_watched_loader": of})
@@ -94,8 +92,12 @@ def loader_class(
 
 def _sharing(loader: Any, kind: type) -> Any:
     """An instance of a class that has the attributes of a loader: whatever is set on one, both have."""
+    return _with(kind, vars(loader))
+
+
+def _with(kind: type, attributes: dict[str, Any]) -> Any:
     made: Any = object.__new__(kind)
-    object.__setattr__(made, "__dict__", vars(loader))
+    object.__setattr__(made, "__dict__", attributes)
     return made
 
 
