@@ -146,6 +146,16 @@ class TestRun:
         assert cli.exit_code([*arguments, "--out", str(tmp_path / "run")]) == 0
         assert kinds(tmp_path / "run") == {COUNTED: 1}
 
+    def test_without_counts_there_are_times_alone(self, tmp_path):
+        arguments = ["run", SMALL, "-k", "mode=train", "--launches", "1", "--repeats", "0", "--no-profile"]
+        assert cli.exit_code([*arguments, "--no-counts", "-q", "--out", str(tmp_path / "run")]) == 0
+        assert kinds(tmp_path / "run") == {TIMED: 1}
+
+    def test_nothing_at_all_is_no_run(self, capfd):
+        arguments = ["run", SMALL, "--launches", "0", "--no-counts", "--no-profile"]
+        assert cli.exit_code(arguments) == 2
+        assert "leaves nothing to measure" in capfd.readouterr().err
+
     def test_without_a_profile_it_adds_the_counts_and_rates_follow_from_them_and_times(self, tmp_path):
         arguments = ["run", SMALL, "-k", "mode=train", "--launches", "1", "--repeats", "0", "--no-profile"]
         assert cli.exit_code([*arguments, "-q", "--out", str(tmp_path / "run")]) == 0

@@ -40,6 +40,15 @@ class TestWindow:
 
         assert len(list(Window(loader(), 2))) == len(asked) == 2
 
+    def test_it_ends_before_its_last_where_it_is_told_that_there_are_enough(self):
+        given = []
+        for batch in Window(batches(12, 4), 9, has_enough=lambda: len(given) == 4):
+            given.append(batch)
+        assert len(given) == 4
+
+    def test_it_gives_one_at_the_least(self):
+        assert len(list(Window(batches(12, 4), 9, has_enough=lambda: True))) == 1
+
     def test_a_loader_that_cannot_begin_again_ends_it(self):
         assert len(list(Window(iter(batches(8, 4)), 5))) == 2
 

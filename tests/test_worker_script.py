@@ -26,6 +26,7 @@ from bench.script import Script, script
 from bench.training import Observer
 from bench.worker import script as scripts
 from bench.worker.recorder import Recorder, ScriptError
+from bench.worker import script_counts
 from bench.worker.script_counts import ScriptCounter, count
 
 SUITES = Path(__file__).parent / "suites"
@@ -249,6 +250,26 @@ class TestInThisProcess:
         assert counts.steps == {"train": 2, "validate": 2}
         assert counts.graph is None
         assert issubclass(ScriptCounter, Observer)
+
+    def test_one_whose_steps_are_many_operators_has_one_step_counted(self, monkeypatch):
+        """What is counted of a step is the same, and what it validates behind them too."""
+
+        def counted():
+            found = count(
+                lambda recorder: scripts.run(Script(str(WATCHED)), self.CASE, recorder), keeps_graph=False
+            )
+            ops = {stage: 0 for stage in found.steps}
+            for one in found.operators:
+                ops[one.stage] += one.calls
+            return found, ops
+
+        two, both = counted()
+        monkeypatch.setattr(script_counts, "MANY_OPERATORS", 1)
+        one, single = counted()
+        assert two.steps == {"train": 2, "validate": 2}
+        assert one.steps == {"train": 1, "validate": 2}
+        assert single == {"train": both["train"] // 2, "validate": both["validate"]}
+        assert one.totals["autograd_nodes"] * 2 == two.totals["autograd_nodes"]
 
 
 def test_two_sides_of_a_script_are_held_against_each_other(tmp_path, monkeypatch, capfd):

@@ -119,7 +119,7 @@ def given(context: typer.Context) -> dict[str, Any]:
             name: (f"--{name.replace('_', '-')}", lambda value: value)
             for name in (
                 *("launches", "max_launches", "repeats", "seed", "threads", "allocator", "start_method"),
-                *("no_profile", "name", "note", "out"),
+                *("no_counts", "no_profile", "name", "note", "out"),
             )
         },
     }
@@ -148,6 +148,7 @@ def check_flags(given: Mapping[str, Any], run: Earlier) -> None:
         "--allocator": conditions.allocator,
         "--start-method": conditions.start_method,
         "--data": conditions.data_root,
+        "--no-counts": not run.request.apart.counts,
         "--no-profile": not run.request.apart.profile,
         "--name": run.plan.get("name", ""),
         "--note": run.plan.get("note", ""),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..case import Apart
+from ..errors import UsageError
 from ..nursery import Workers
 from ..report.units import plain, plain_json
 from ..results import folder as folders
@@ -99,6 +100,9 @@ def run_suites(
     allocator: Allocator = "pinned",
     start_method: StartMethod = None,
     memory_limit: MemoryLimit = None,
+    no_counts: Annotated[
+        bool, typer.Option("--no-counts", help="Leave out the launch of each case that counts its operators.")
+    ] = False,
     no_profile: Annotated[
         bool, typer.Option("--no-profile", help="Leave out the launch of each case under the profiler.")
     ] = False,
@@ -124,13 +128,15 @@ def run_suites(
     before = None if resume is None else resuming.earlier(resume)
     if before is None:
         axes, its = axes_and_script(context, axis, script, suites)
+        if launches == 0 and no_counts and no_profile:
+            raise UsageError("--launches 0 --no-counts --no-profile leaves nothing to measure; leave one out")
         request = Request(
             files=suite_files(suites) if its is None else [],
             keyword=keyword,
             overrides=axes,
             schedule=schedule(launches, max_launches, tolerance, repeats, time_budget, timeout, seed),
             conditions=conditions(threads, allocator, start_method, data),
-            apart=Apart(counts=True, profile=not no_profile),
+            apart=Apart(counts=not no_counts, profile=not no_profile),
             memory_limit=None if memory_limit is None else size(memory_limit),
             script=its,
         )

@@ -38,6 +38,18 @@ _NO_TRAFFIC = frozenset(
 )
 
 
+class _Kind:
+    """What is known of an operator, whatever it is called with."""
+
+    def __init__(self, func: Any) -> None:
+        self.name = str(func._overloadpacket)
+        self.is_profilers = func.namespace == "profiler"
+        self.formula = formula(func)
+        self.computes = computes(func)
+        self.may_be_others = self.formula is None
+        self.moves = not func.is_view and func._overloadpacket.__name__ not in _NO_TRAFFIC
+
+
 class Operators(TorchDispatchMode):
     """Counts every operator that is dispatched, by the phase that the loop is in.
 
@@ -49,6 +61,9 @@ class Operators(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.unknown: set[str] = set()
+        self.dispatched = 0  # in all, unheard ones too
+        self.is_deaf = False  # what is dispatched does not count
+        self._kinds: dict[Any, _Kind] = {}  # to look them up anew for each call would be a third of the cost
         self._pending: dict[tuple[str, str], list[int]] = {}
         self._found: dict[tuple[str, str, str, str], list[int]] = {}
 
@@ -56,31 +71,39 @@ class Operators(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         named = kwargs or {}
-        if func.namespace == "profiler":
+        self.dispatched += 1
+        if self.is_deaf:
             return func(*args, **named)
-        known = formula(func)
-        if known is None:
+        kind = self._kinds.get(func)
+        if kind is None:
+            kind = self._kinds[func] = _Kind(func)
+        if kind.is_profilers:
+            return func(*args, **named)
+        if kind.may_be_others:
             with self:
                 made = func.decompose(*args, **named)
             if made is not NotImplemented:
                 return made
+            kind.may_be_others = False  # which an operator is or is not, whatever it is given
         out = func(*args, **named)
         flops = 0
         try:
-            if known is not None:
-                flops = int(known(*args, **named, out_val=out))
-            elif computes(func):
-                self.unknown.add(str(func._overloadpacket))
+            if kind.formula is not None:
+                flops = int(kind.formula(*args, **named, out_val=out))
+            elif kind.computes:
+                self.unknown.add(kind.name)
         except (
             Exception
         ):  # torch's formulas do not take all that its operators do, and a count must not fail a launch
-            self.unknown.add(str(func._overloadpacket))
-        tensors = list(tensors_in((args, named)))
+            self.unknown.add(kind.name)
+        tensors = list(tensors_in(args))
+        if named:
+            tensors += tensors_in(named)
         dtype = next((_dtype(t) for t in tensors if t.is_floating_point() or t.is_complex()), "")
-        counted = self._pending.setdefault((str(func._overloadpacket), dtype), [0, 0, 0])
+        counted = self._pending.setdefault((kind.name, dtype), [0, 0, 0])
         counted[0] += 1
         counted[1] += flops
-        if not func.is_view and func._overloadpacket.__name__ not in _NO_TRAFFIC:
+        if kind.moves:
             counted[2] += sum(map(_held, tensors)) + sum(map(_held, tensors_in(out)))
         return out
 
@@ -91,10 +114,6 @@ class Operators(TorchDispatchMode):
             for place, value in enumerate(counted):
                 total[place] += value
         self._pending.clear()
-
-    def forget(self, stage: str) -> None:
-        """What was counted of this stage so far does not count."""
-        self._found = {place: counted for place, counted in self._found.items() if place[0] != stage}
 
     def counts(self) -> tuple[OperatorCount, ...]:
         return tuple(OperatorCount(*place, *counted) for place, counted in self._found.items())

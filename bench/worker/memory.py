@@ -216,9 +216,9 @@ def tensors_in(value: Any) -> Iterable[Tensor]:
     Other layouts (compressed, oneDNN's) do not tell where their memory lies, and are left out; a lazy
     module's parameters have none yet.
     """
-    if is_lazy(value):
-        return
     if isinstance(value, Tensor):
+        if is_lazy(value):
+            return
         if value.layout is torch.strided:
             yield value
         elif value.layout is torch.sparse_coo:

@@ -113,7 +113,8 @@ class Known:
 class Recorder:
     """Listens to a script and tells `observer` of it. It keeps none of the script's own objects alive.
 
-    `window` gives the most steps of a pass by its stage; then a second pass of a stage raises Enough. `around` is
+    `window` gives the most steps of a pass by its stage; then a second pass of a stage raises Enough. A pass of a window
+    ends before them once `has_enough` says so of its stage. `around` is
     entered for each outermost pass; `found` is told once of each module with parameters that is called from outside
     of any other, `stepping` of an optimizer before each of its steps, `graded` of the loss of a step before its
     backward pass. Losses are kept where `keeps_losses`.
@@ -123,6 +124,7 @@ class Recorder:
         self,
         observer: Hears,
         window: Callable[[str], int] | None = None,
+        has_enough: Callable[[str], bool] = lambda _: False,
         around: Callable[[], AbstractContextManager[Any]] = nullcontext,
         found: Callable[[nn.Module], None] = lambda _: None,
         stepping: Callable[[Optimizer], None] = lambda _: None,
@@ -143,6 +145,7 @@ class Recorder:
         self._notes = observer if isinstance(observer, Notes) else None
         self._lap: Callable[[str], None] = observer.lap
         self._window = window
+        self._has_enough = has_enough
         self._windows: dict[str, int] = {}  # that were told before their pass began
         self._around = around
         self._found = found
@@ -277,9 +280,7 @@ class Recorder:
         try:
             yield from self._batches(loader, watching, known_by)
         except (ScriptError, Enough) as end:
-            self.hooks.home.interrupt(
-                end
-            )  # from a thread of the script: the loop would wait for a batch for ever
+            self.hooks.home.interrupt(end)  # the loop would wait for ever for a thread that fetches
             raise
 
     def _batches(self, loader: Iterable[Any], watching: Watching, known_by: Any) -> Iterator[Any]:
@@ -287,7 +288,12 @@ class Recorder:
         one = self._begin(site, stage, known_by, length_of(loader))
         source: Iterable[tuple[Any, Samples]] = Counted(loader, watching.samples)
         if one.window is not None:
-            source = Window(source, one.window, lambda counted: counted[1].number)
+            source = Window(
+                source,
+                one.window,
+                lambda counted: counted[1].number,
+                lambda: self._has_enough(one.stage),
+            )
             steps_per_epoch = steps_per_epoch and one.window
         one.cut = steps_per_epoch
         try:
@@ -444,7 +450,7 @@ class Recorder:
         if stage not in self.passes:
             return False
         seen = {stage, TRAIN} & set(self.passes)
-        return all(self._done.get(name, 0) >= self._wanted[name] for name in seen)
+        return all(self._done.get(name, 0) >= self._wanted[name] or self._has_enough(name) for name in seen)
 
     def _check_alone(self, loader: Any, site: str) -> None:
         """Raises ScriptError where a second loader is watched outside of any stage, or one at two lines."""

@@ -7,7 +7,7 @@ is not counted: it would have to be followed from the first line of the script o
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from torch import Tensor, nn
@@ -19,21 +19,47 @@ from .recorder import TRAIN, Recorder
 from .saving import Saving
 
 
+# Operators of a training step above which one step is counted and not two: at some 15 microseconds for each that
+# is counted, a second. How many there are follows from the code, and not from how fast this machine is.
+MANY_OPERATORS = 50_000
+
+
 class ScriptCounter(Counter):
-    """Counts a loop whose model shows when it is first called, from the second training step on."""
+    """Counts a loop whose model shows when it is first called, from the second training step on.
+
+    `has_enough` says that the training steps so far are those to count, which one is where each is many operators.
+    """
 
     def __init__(self, operators: Operators) -> None:
         super().__init__(None, operators)
+        self.has_enough = False
         self._is_first = True
+        self._is_costly = False
+
+    def begin(self, stage: str) -> None:
+        super().begin(stage)
+        self._hear()
 
     def step(self, samples: int, loss: Tensor | None) -> None:
         super().step(samples, loss)
-        if self._is_first and self._open[-1] == TRAIN:
+        if self._open[-1] != TRAIN:
+            return
+        if self._is_first:
             self._is_first = False
-            self._operators.assign(TRAIN, "other")
-            self._operators.forget(TRAIN)
+            self._is_costly = self._operators.dispatched > MANY_OPERATORS
             self.steps.pop(TRAIN)
             self.nodes = self.saved_bytes = 0
+            self._hear()
+        else:
+            self.has_enough = self._is_costly
+
+    def end(self, stage: str, loss: float | None, metrics: Mapping[str, float]) -> None:
+        super().end(stage, loss, metrics)
+        self._hear()
+
+    def _hear(self) -> None:
+        """The first training step is passed over at full speed; evaluations inside of it count."""
+        self._operators.is_deaf = self._is_first and self._open[-1:] == [TRAIN]
 
 
 def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
@@ -65,6 +91,7 @@ def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
     recorder = Recorder(
         counter,
         window=lambda stage: TRAIN_STEPS + 1 if stage == TRAIN else EVALUATION_STEPS,
+        has_enough=lambda stage: stage == TRAIN and counter.has_enough,
         around=looking,
         found=found,
         stepping=stepping,

@@ -14,7 +14,8 @@ from ..training import Task, rows
 class Window:
     """The first `steps` full batches of a loader, from its beginning again where it has fewer.
 
-    A batch is full that has as many rows as the first one; `size` tells how many it has.
+    A batch is full that has as many rows as the first one; `size` tells how many it has. There are fewer where
+    `has_enough`, which is asked before each but the first, says so.
     """
 
     def __init__(
@@ -22,10 +23,12 @@ class Window:
         loader: Iterable[Any],
         steps: int,
         size: Callable[[Any], int] = lambda batch: rows(batch[1]),
+        has_enough: Callable[[], bool] = lambda: False,
     ) -> None:
         self._loader = loader
         self._steps = steps
         self._size = size
+        self._has_enough = has_enough
 
     def __iter__(self) -> Iterator[Any]:
         left, full = self._steps, None
@@ -37,7 +40,7 @@ class Window:
                 if size == full:
                     yield batch
                     left -= 1
-                if not left:
+                if not left or self._has_enough():
                     return
             if left == before:
                 return  # an empty loader: the loop says so
