@@ -397,6 +397,14 @@ class TestFetchedAhead:
         for record in of(meter, "validate"):
             assert record.steps == (6.0,) * 2
 
+    def test_the_epochs_of_a_loop_that_counts_steps_go_on_with_what_was_fetched(self, own, meter, recorder):
+        batches = itertools.islice(itertools.cycle(own.train_loader), 7)
+        own.train(ahead(bench.watch(batches, steps_per_epoch=3)))
+        recorder.finish()
+        assert seen(meter) == [(0, "train", 3), (1, "train", 3)]
+        assert [record.steps for record in meter.stages] == [(62.0,) * 3] * 2
+        assert [record.samples for record in meter.stages] == [(4,) * 3] * 2
+
     def test_a_loader_of_one_batch(self, own, meter, recorder):
         for _ in range(2):
             own.train(ahead(bench.watch(own.train_loader[:1])))

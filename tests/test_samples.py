@@ -62,6 +62,12 @@ def test_what_a_loader_draws_are_its_samples_in_whatever_shape_they_come(collate
     assert numbers(loader) == known(4, 4, 2), "each pass begins anew"
 
 
+def test_one_that_was_given_its_batches_of_rows_says_how_large_they_are():
+    """As accelerate makes its loaders, and Hugging Face's Trainer."""
+    sampler = DataLoader(Texts(10), 4).batch_sampler
+    assert numbers(DataLoader(Texts(10), batch_sampler=sampler)) == known(4, 4, 2)
+
+
 def test_a_loader_that_drops_its_last_batch_draws_none_for_it():
     assert numbers(DataLoader(Texts(10), 4, drop_last=True)) == known(4, 4)
 

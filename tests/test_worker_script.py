@@ -25,8 +25,8 @@ from bench.runner import Job, Plan, describe_script, launch, probe
 from bench.script import Script, script
 from bench.training import Observer
 from bench.worker import script as scripts
-from bench.worker.recorder import Recorder, ScriptError
 from bench.worker import script_counts
+from bench.worker.recorder import Recorder, ScriptError
 from bench.worker.script_counts import ScriptCounter, count
 
 SUITES = Path(__file__).parent / "suites"
@@ -258,7 +258,7 @@ class TestInThisProcess:
             found = count(
                 lambda recorder: scripts.run(Script(str(WATCHED)), self.CASE, recorder), keeps_graph=False
             )
-            ops = {stage: 0 for stage in found.steps}
+            ops = dict.fromkeys(found.steps, 0)
             for one in found.operators:
                 ops[one.stage] += one.calls
             return found, ops

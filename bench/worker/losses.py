@@ -6,6 +6,7 @@ of its batch: it falls with the number. It is multiplied back where that is cert
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,21 +81,25 @@ def divisor_of(loss: Tensor) -> float | None:
     for _ in range(_DEEP):
         if node is None:
             return None
-        name = node.name()
-        if not name.startswith(_SAME):
+        ends = _ends_with(node.name())
+        if ends != "same":
             break
         node = node.next_functions[0][0]
-    if name.startswith(("Div", "Mul")):
-        other = getattr(node, "_saved_other", None)
-        if (
-            not isinstance(other, Tensor)
-            or other.numel() != 1
-            or other.requires_grad
-            or other.device.type != "cpu"
-        ):
-            return None
-        number = float(other)
-        if name.startswith("Mul"):
-            number = 1 / number if number else 0.0
-        return round(number, 6)
-    return 1.0 if any(one in name for one in _WHOLE) else None
+    if ends not in ("divided", "multiplied"):
+        return 1.0 if ends == "whole" else None
+    other = getattr(node, "_saved_other", None)
+    if not isinstance(other, Tensor) or other.numel() != 1 or other.requires_grad:
+        return None
+    if other.device.type != "cpu":
+        return None  # to read it would wait for the device
+    number = float(other)
+    return round(number if ends == "divided" else 1 / (number or float("inf")), 6)
+
+
+@functools.cache
+def _ends_with(name: str) -> str:
+    """What the node of autograd of this name says of a loss that it is the last of."""
+    for start, meaning in (("Div", "divided"), ("Mul", "multiplied"), *((one, "same") for one in _SAME)):
+        if name.startswith(start):
+            return meaning
+    return "whole" if any(one in name for one in _WHOLE) else "unknown"

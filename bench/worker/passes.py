@@ -81,6 +81,13 @@ class Pass:
         if len(self.waiting) == 1:
             self.renew()
 
+    def goes_on_from(self, before: Pass) -> None:
+        """It is the next epoch of a loop that counts steps: batches that were fetched ahead are its own."""
+        self.cut, self.given, self.is_ahead = before.cut, before.given, before.is_ahead
+        self.waiting = before.waiting
+        if self.waiting:
+            self.renew()
+
     def renew(self) -> None:
         """The step of the first batch that waits begins."""
         self.samples, self.is_told = self.waiting[0].number, self.waiting[0].number > 0

@@ -113,11 +113,11 @@ class Known:
 class Recorder:
     """Listens to a script and tells `observer` of it. It keeps none of the script's own objects alive.
 
-    `window` gives the most steps of a pass by its stage; then a second pass of a stage raises Enough. A pass of a window
-    ends before them once `has_enough` says so of its stage. `around` is
-    entered for each outermost pass; `found` is told once of each module with parameters that is called from outside
-    of any other, `stepping` of an optimizer before each of its steps, `graded` of the loss of a step before its
-    backward pass. Losses are kept where `keeps_losses`.
+    `window` gives the most steps of a pass by its stage; once a stage and the training have theirs, another pass of it
+    raises Enough. A pass of a window ends before them once `has_enough` says so of its stage. `around` is entered for
+    each outermost pass; `found` is told once of each module with parameters that is called from outside of any other,
+    `stepping` of an optimizer before each of its steps, `graded` of the loss of a step before its backward pass. Losses
+    are kept where `keeps_losses`.
     """
 
     def __init__(
@@ -278,7 +278,10 @@ class Recorder:
     def batches(self, loader: Iterable[Any], watching: Watching, known_by: Any) -> Iterator[Any]:
         """What a loader gives, while the observer is told. It is `known_by` what was watched."""
         try:
-            yield from self._batches(loader, watching, known_by)
+            try:
+                yield from self._batches(loader, watching, known_by)
+            except SamplesError as problem:
+                raise ScriptError(f"the loader watched at {watching.site}: {problem}") from problem
         except (ScriptError, Enough) as end:
             self.hooks.home.interrupt(end)  # the loop would wait for ever for a thread that fetches
             raise
@@ -297,7 +300,7 @@ class Recorder:
             steps_per_epoch = steps_per_epoch and one.window
         one.cut = steps_per_epoch
         try:
-            for batch, samples in self._checked(source, site):
+            for batch, samples in source:
                 if self._is_over:
                     yield batch
                     continue
@@ -317,7 +320,7 @@ class Recorder:
                     if one.steps == one.cut:
                         self._end(one)
                         before, one = one, self._begin(site, stage, known_by, one.length)
-                        one.cut, one.given = before.cut, before.given
+                        one.goes_on_from(before)
         except GeneratorExit:
             # Its loop was left: a step in which nothing was done is none.
             if not self._is_over and not one.ended:
@@ -346,13 +349,6 @@ class Recorder:
             self._end(one)
             if self.problem is not None:
                 raise self.problem
-
-    def _checked(self, source: Iterable[tuple[Any, Samples]], site: str) -> Iterator[tuple[Any, Samples]]:
-        """The batches of a source, with what its samples= may raise as an error of the script."""
-        try:
-            yield from source
-        except SamplesError as problem:
-            raise ScriptError(f"the loader watched at {site}: {problem}") from problem
 
     def _ask(self, one: Pass) -> None:
         """The loop asks for its next batch.
@@ -562,7 +558,7 @@ class Recorder:
         if self._backwards or not (self._open or self._blocks or self._suspect):
             return  # what is computed anew for the backward pass is part of it
         known = self._known(module)
-        if known.kind:
+        if known.kind and (self._blocks or self._suspect):
             self._work(trains=False)
         if not known.kind or not self._open:
             return
@@ -645,7 +641,8 @@ class Recorder:
         self._backwards += 1
         if self._backwards > 1:
             return
-        self._work(trains=True)
+        if self._blocks or self._suspect:
+            self._work(trains=True)
         if not self._open:
             return
         one = self._open[-1]

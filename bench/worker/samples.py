@@ -49,7 +49,8 @@ class Counted:
                 yield batch, said_of(self._said, batch)
             return
         behind = loader_behind(self._loader)
-        left, sizes = samples_of_pass(behind), sizes_of(behind)
+        left = samples_of_pass(behind)
+        sizes = sizes_of(behind) or sizes_of(getattr(behind, "batch_sampler", None))
         for number, batch in enumerate(self._loader):
             if left is None:
                 yield batch, read(batch, sizes)

@@ -18,7 +18,6 @@ from .counters import EVALUATION_STEPS, TRAIN_STEPS, Counter, Operators, drawn, 
 from .recorder import TRAIN, Recorder
 from .saving import Saving
 
-
 # Operators of a training step above which one step is counted and not two: at some 15 microseconds for each that
 # is counted, a second. How many there are follows from the code, and not from how fast this machine is.
 MANY_OPERATORS = 50_000
