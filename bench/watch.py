@@ -11,17 +11,20 @@ gives back what it was given and `stage` does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, TypeVar
 
 Loader = TypeVar("Loader", bound=Iterable[Any])
+Samples = int | Callable[[Any], Any]
 
 
 class Listener(Protocol):
     """Whoever measures the script, as `worker/recorder.py` does."""
 
-    def watch(self, loader: Any, stage: str | None, steps_per_epoch: int | None) -> Any: ...
+    def watch(
+        self, loader: Any, stage: str | None, steps_per_epoch: int | None, samples: Samples | None
+    ) -> Any: ...
     def stage(self, name: str) -> AbstractContextManager[None]: ...
 
 
@@ -29,20 +32,30 @@ _listener: Listener | None = None
 _NOTHING = nullcontext()
 
 
-def watch(loader: Loader, stage: str | None = None, *, steps_per_epoch: int | None = None) -> Loader:
+def watch(
+    loader: Loader,
+    stage: str | None = None,
+    *,
+    steps_per_epoch: int | None = None,
+    samples: Samples | None = None,
+) -> Loader:
     """The loader, to be iterated over: each pass is a stage of an epoch, each batch a step.
 
     `stage` is "train", "validate" or "test", for a loader that others iterate over, such as a Trainer; without it the
     surrounding `stage` says it. A pass is cut into epochs of `steps_per_epoch` where the loop counts steps alone.
+    `samples` says how many rows of data a batch has where the batch does not: a number, or a function of the batch.
     """
     if _listener is None:
         return loader
-    watched: Loader = _listener.watch(loader, stage, steps_per_epoch)
+    watched: Loader = _listener.watch(loader, stage, steps_per_epoch, samples)
     return watched
 
 
 def stage(name: str) -> AbstractContextManager[None]:
-    """The passes inside are of this stage: "train", "validate" or "test"."""
+    """The passes inside are of this stage: "train", "validate" or "test".
+
+    Where a module is called and no watched loader is passed over, all that happens inside is one pass of one step.
+    """
     return _NOTHING if _listener is None else _listener.stage(name)
 
 

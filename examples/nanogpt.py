@@ -114,7 +114,7 @@ def estimate_loss():
     model.eval()
     for split in ("train", "val"):
         losses = torch.zeros(options.eval_iters)
-        for k in epochbench.watch(range(options.eval_iters), "validate"):  # bench
+        for k in epochbench.watch(range(options.eval_iters), "validate", samples=options.batch_size):  # bench
             X, Y = get_batch(split)
             with ctx:
                 _, loss = model(X, Y)
@@ -131,7 +131,7 @@ def get_lr(it):
 
 X, Y = get_batch("train")
 t0 = time.time()
-for iter_num in epochbench.watch(itertools.count(), steps_per_epoch=20):  # bench
+for iter_num in epochbench.watch(itertools.count(), steps_per_epoch=20, samples=options.batch_size):  # bench
     for param_group in optimizer.param_groups:
         param_group["lr"] = get_lr(iter_num)
 

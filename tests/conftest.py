@@ -79,3 +79,32 @@ def disk(tmp_path):
         pytest.skip("mounting a file system is not allowed here")
     yield place
     subprocess.run(["umount", "-l", place], check=True)
+
+
+@pytest.fixture
+def own(clock: FakeClock) -> Any:
+    """A script's model, optimizer and batches."""
+    from loops import Script
+
+    return Script(clock)
+
+
+@pytest.fixture
+def meter(clock: FakeClock) -> Iterator[Any]:
+    from bench.worker.meters import HostTimer, Meter
+
+    meter = Meter(None, None, HostTimer(clock), records_graph=None, clock=clock)
+    yield meter
+    meter.close()
+
+
+@pytest.fixture
+def recorder(meter: Any) -> Iterator[Any]:
+    """Who listens to a script, and tells the meter."""
+    from loops import listening
+
+    from bench.worker.recorder import Recorder
+    from bench.worker.script import Checks
+
+    checks = Checks(meter)
+    yield from listening(Recorder(meter, around=checks.around, found=checks.found, stepping=checks.stepping))

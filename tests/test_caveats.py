@@ -11,7 +11,7 @@ from bench.analysis import guards as bounds
 from bench.analysis.caveats import CAVEATS, case_caveats
 from bench.analysis.launch import analysed
 from bench.case import Case
-from bench.measurement import COUNTED, PHASED, PROFILED, Counts, Profile
+from bench.measurement import COUNTED, PHASED, PROFILED, Counts, Profile, samples_known
 
 SOUND = [measurement(round=number, guards=guards()) for number in range(1, 7)]
 WALL = guards()["wall"]
@@ -103,6 +103,10 @@ ARISES = {
     "weights_moved_in_evaluation": Story([*SOUND[:3], *[with_check("weights_kept_in_evaluation")] * 3], 3),
     "samples_unlike_data": Story([*SOUND[:5], with_check("samples_as_the_loader_says")], 1),
     "graph_unexpected": Story([*SOUND[:5], with_check("graph_as_the_mode_says")], 1),
+    "samples_unknown": Story([with_check(samples_known("train"))] * 6, 6),
+    "forward_unseen": Story([*SOUND[:5], with_check("forward_seen")], 1),
+    "evaluation_unmarked": Story([*SOUND[:5], with_check("evaluation_marked")], 1),
+    "loss_scale_unknown": Story([*SOUND[:5], with_check("loss_scale_known")], 1),
     "flops_lower_bound": Story([*SOUND, COUNTED_APART], 1),
     "device_not_profiled": Story(profiled(limits=("device_not_profiled",)), 1),
     "trace_omitted": Story(profiled(omitted="it has 99 MB, above the cap"), 1),

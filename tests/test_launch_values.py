@@ -13,7 +13,7 @@ from bench.analysis.launch import (
     uneven_stages,
     warmup,
 )
-from bench.measurement import PHASED, PHASES, STAGES, TIMED
+from bench.measurement import PHASED, PHASES, STAGES, TIMED, samples_known
 
 
 def values(*records, **changes):
@@ -32,6 +32,15 @@ def test_warm_up_is_kept_but_not_counted():
     assert found["epoch.time"] == 2.5
     assert found["train.throughput"] == 8 / 2.0
     assert found["test.throughput"] == 4 / 0.5
+
+
+def test_where_samples_are_a_guess_there_is_nothing_that_is_counted_in_them():
+    records = (stage("train", 0), stage("test", 0), stage("train", 1, (1.0, 1.0)), stage("test", 1, (0.5,)))
+    found = values(*records, checks={samples_known("train"): False}, telemetry={"energy": 10.0})
+    assert found["train.step_time"] == 1.0
+    assert found["test.throughput"] == 4 / 0.5
+    assert found["work.test.samples"] == 4
+    assert not {"train.throughput", "work.train.samples", "energy.per_sample"} & set(found)
 
 
 def test_a_launch_of_warm_up_alone_has_no_time_at_all():

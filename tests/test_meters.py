@@ -799,3 +799,27 @@ def test_a_small_step_of_a_half_precision_model_is_seen():
 
 def test_a_module_that_is_not_yet_initialised_has_a_fingerprint():
     assert fingerprint(state_of(nn.LazyLinear(3))) == ()
+
+
+@pytest.mark.parametrize("kind", [HostTimer, EventTimer, EventPhaseTimer])
+def test_a_step_that_an_inner_stage_interrupts_is_as_long_as_its_parts(kind, device, clock):
+    timer = HostTimer(clock) if kind is HostTimer else kind(device.event, device.synchronize)
+
+    def work(seconds):
+        clock.advance(seconds) if kind is HostTimer else device.work(seconds)
+
+    meter = Meter(None, None, timer, records_graph=None, clock=clock)
+    meter.epoch(0)
+    meter.begin("train")
+    for inner in (1.0, 2.0):
+        work(4.0)
+        meter.lap("forward")
+        meter.begin("validate")
+        work(inner)
+        meter.step(1, None)
+        meter.end("validate", None, {})
+        work(8.0)
+        meter.step(1, None)
+    meter.end("train", None, {})
+    meter.close()
+    assert [record.steps for record in meter.stages] == [(1.0,), (2.0,), (12.0, 12.0)]

@@ -17,8 +17,8 @@ class Listener:
     def __init__(self):
         self.told = []
 
-    def watch(self, loader, stage, steps_per_epoch):
-        self.told.append((loader, stage, steps_per_epoch))
+    def watch(self, loader, *said):
+        self.told.append((loader, *said))
         return iter(loader)
 
     @contextmanager
@@ -39,7 +39,7 @@ def listener():
 def test_without_a_listener_a_loader_is_itself():
     loader = [1, 2]
     assert bench.watch(loader) is loader
-    assert bench.watch(loader, "no such stage", steps_per_epoch=-1) is loader
+    assert bench.watch(loader, "no such stage", steps_per_epoch=-1, samples="none") is loader
 
 
 def test_without_a_listener_a_stage_is_one_thing_that_does_nothing():
@@ -54,10 +54,10 @@ def test_without_a_listener_a_stage_is_one_thing_that_does_nothing():
 def test_a_listener_is_told_until_nobody_listens(listener):
     loader = [1, 2]
     with bench.stage("test"):
-        assert list(bench.watch(loader, "train", steps_per_epoch=2)) == loader
+        assert list(bench.watch(loader, "train", steps_per_epoch=2, samples=3)) == loader
     listen(None)
     bench.watch([3])
-    assert listener.told == ["test", (loader, "train", 2), "after test"]
+    assert listener.told == ["test", (loader, "train", 2, 3), "after test"]
 
 
 def test_a_script_needs_nothing_but_the_standard_library_for_it():

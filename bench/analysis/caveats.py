@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..measurement import WARMUP_EPOCHS, Failure
+from ..measurement import STAGES, WARMUP_EPOCHS, Failure, samples_known
 from .estimate import interval_rank
 from .guards import remarks
 from .launch import Launch, uneven_stages
@@ -36,6 +36,10 @@ CAVEATS = (
     "weights_moved_in_evaluation",
     "samples_unlike_data",  # a pass had other samples than its loader has: rows of batches may be no samples
     "graph_unexpected",  # an autograd graph where the mode forbids one, or none where it records
+    "samples_unknown",  # of a script: there is no throughput
+    "forward_unseen",  # of a script: there is no phase of it
+    "evaluation_unmarked",  # inside of a script's training steps
+    "loss_scale_unknown",  # of a script that gathers gradients: there is no training loss
     "flops_lower_bound",  # operators that compute, without a formula
     "device_not_profiled",
     "trace_omitted",  # too large, or no room for it
@@ -48,6 +52,10 @@ _CHECKS = {
     "weights_kept_in_evaluation": "weights_moved_in_evaluation",
     "samples_as_the_loader_says": "samples_unlike_data",
     "graph_as_the_mode_says": "graph_unexpected",
+    **{samples_known(stage): "samples_unknown" for stage in STAGES},
+    "forward_seen": "forward_unseen",
+    "evaluation_marked": "evaluation_unmarked",
+    "loss_scale_known": "loss_scale_unknown",
 }
 
 
@@ -98,8 +106,11 @@ def case_caveats(
             for launch in used
         ),
     }
-    for check, name in _CHECKS.items():
-        found[name] = sum(not launch.measurement.checks.get(check, True) for launch in timed)
+    for name in set(_CHECKS.values()):
+        its = [check for check, caveat in _CHECKS.items() if caveat == name]
+        found[name] = sum(
+            not all(launch.measurement.checks.get(check, True) for check in its) for launch in timed
+        )
     apart = [launch.measurement for launch in launches if not launch.timed]
     found["flops_lower_bound"] = sum(bool(m.counts and m.counts.unknown) for m in apart)
     found["trace_omitted"] = sum(bool(m.profile and m.profile.omitted) for m in apart)

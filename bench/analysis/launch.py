@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..measurement import PHASED, STAGES, TIMED, WARMUP_EPOCHS, Measurement, Peak, StageRecord
+from ..measurement import PHASED, STAGES, TIMED, WARMUP_EPOCHS, Measurement, Peak, StageRecord, samples_known
 from .counts import count_values, rates
 from .guards import contamination
 from .progress import progress, target_loss
@@ -137,8 +137,8 @@ def launch_values(measurement: Measurement, start: Warmup | None = None) -> dict
     by_stage = _by_stage(measurement)
     values: dict[str, float] = {}
     if measurement.kind == TIMED:
-        values |= _times(by_stage, start)
-        values |= _work(by_stage)
+        values |= _times(by_stage, start, measurement.checks)
+        values |= _work(by_stage, measurement.checks)
         values |= {f"memory.{name}": float(value) for name, value in measurement.memory.items()}
         values |= _energy(measurement)
         values |= _quality(measurement, by_stage)
@@ -166,13 +166,15 @@ def steps(records: list[StageRecord], start: Warmup) -> Iterator[tuple[float, bo
             yield seconds, full, number >= begins
 
 
-def _times(by_stage: Mapping[str, list[StageRecord]], start: Warmup) -> dict[str, float]:
+def _times(
+    by_stage: Mapping[str, list[StageRecord]], start: Warmup, checks: Mapping[str, bool]
+) -> dict[str, float]:
     values = {}
     epochs: dict[int, float] = {}
     for stage, records in by_stage.items():
         counted = [record for record in records if start.counts(record)]
         wall = sum(record.wall for record in counted)
-        if wall > 0:
+        if wall > 0 and checks.get(samples_known(stage), True):
             values[f"{stage}.throughput"] = sum(sum(record.samples) for record in counted) / wall
         for record in counted:
             epochs[record.epoch] = epochs.get(record.epoch, 0.0) + record.wall
@@ -200,7 +202,7 @@ def _comes_and_goes(by_stage: Mapping[str, list[StageRecord]], counted: Collecti
     return any(of and of not in (epochs, {last}, epochs - {last}) for of in ran)
 
 
-def _work(by_stage: Mapping[str, list[StageRecord]]) -> dict[str, float]:
+def _work(by_stage: Mapping[str, list[StageRecord]], checks: Mapping[str, bool]) -> dict[str, float]:
     """Work of one epoch: of the last one, since each must do the same (see `uneven_stages`)."""
     values = {}
     for stage, records in by_stage.items():
@@ -208,7 +210,8 @@ def _work(by_stage: Mapping[str, list[StageRecord]]) -> dict[str, float]:
             continue
         last = [record for record in records if record.epoch == records[-1].epoch]
         values[f"work.{stage}.batches"] = float(sum(len(record.samples) for record in last))
-        values[f"work.{stage}.samples"] = float(sum(sum(record.samples) for record in last))
+        if checks.get(samples_known(stage), True):
+            values[f"work.{stage}.samples"] = float(sum(sum(record.samples) for record in last))
         steps = sum(record.optimizer_steps for record in last)
         values[f"work.{stage}.optimizer_steps"] = float(steps)
         evaluations = sum(record.closure_evaluations for record in last)
@@ -243,6 +246,8 @@ def uneven_stages(measurement: Measurement) -> list[str]:
 
 def _energy(measurement: Measurement) -> dict[str, float]:
     """The device's energy over the whole loop, by the samples of all its stages. Joules a sample."""
+    if not all(measurement.checks.get(samples_known(stage), True) for stage in STAGES):
+        return {}
     samples = sum(sum(record.samples) for record in measurement.stages)
     energy = measurement.telemetry.get("energy")
     return {"energy.per_sample": energy / samples} if energy is not None and samples else {}

@@ -31,6 +31,7 @@ from .record import (
     Failure,
     Measurement,
     StageRecord,
+    samples_known,
 )
 
 __all__ = [
@@ -65,4 +66,5 @@ __all__ = [
     "StageRecord",
     "direction",
     "metric",
+    "samples_known",
 ]

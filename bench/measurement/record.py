@@ -39,6 +39,11 @@ STACKED = "stacks"  # the same with Python's stacks, for a flame graph
 SEARCHED = "search"  # a few steps at one batch size, in the search for the largest that fits
 
 
+def samples_known(stage: str) -> str:
+    """The check that says whether the samples of a stage's steps are known: those of a script may be a guess."""
+    return f"samples_known_in_{stage}"
+
+
 @dataclass(frozen=True)
 class StageRecord:
     """One stage of one epoch. Times are seconds.

@@ -27,8 +27,16 @@ _PLAIN = {
     "weights_moved_in_evaluation": "evaluation changed weights or statistics: is a module left in training mode?",
     "samples_unlike_data": "the batches of an epoch have more or fewer samples than the data set gives, so that "
     "throughput and mean losses may be wrong: give Task(samples=function of a batch), in a script "
-    "bench.watch(loader, samples=...)",
+    "epochbench.watch(loader, samples=...)",
     "graph_unexpected": "autograd recorded a graph where the mode forbids one, or none where it should",
+    "samples_unknown": "it is not known how many samples its steps have, so that there is no throughput: say it with "
+    "epochbench.watch(loader, samples=...), a number or a function of the batch",
+    "forward_unseen": "no call of a module was seen in some of its passes, so that their forward pass is in the phase "
+    "other: call the module itself, model(inputs) and not model.forward(inputs)",
+    "evaluation_unmarked": "inside of training steps a model that is trained was called without autograd, or in "
+    'evaluation mode: this is in the phase other; if it is an evaluation, put around it: with epochbench.stage("validate"):',
+    "loss_scale_unknown": "gradients of several losses are gathered, and it cannot be told by what these were divided, "
+    "so that there is no training loss: divide each by the number of backward passes last, before .backward()",
     "other_device": "the script's model lay on another device than the row says: name its device with --axis "
     "device=NAME, which the script is given as --device=NAME",
     "flops_lower_bound": "some of its operators compute but have no FLOP formula: its FLOPs are a lower bound; "

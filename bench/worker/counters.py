@@ -27,7 +27,7 @@ from . import compiled
 from .device_counts import device_counts
 from .flops import computes, formula
 from .memory import MemoryTrace, held, storage, tensors_in
-from .saved import saving
+from .saving import Saving
 from .window import windowed
 
 TRAIN_STEPS = 2  # that are counted
@@ -127,7 +127,7 @@ class Counter(Observer):
         self.samples: dict[str, int] = {}
         self.nodes: dict[str, int] = {}
         self.saved_bytes: dict[str, int] = {}
-        self.misses_saved = False
+        self.saving = Saving(self.save)
         self._operators = operators
         # In this step. Unlike an address, which is used again, a weak reference stands for one storage only.
         self._saved: set[StorageWeakRef] = set()
@@ -204,7 +204,7 @@ def count(build: Callable[[], Task], case: Case, keeps_graph: bool = False) -> C
         parts.append(device_counts(memory.trace(), memory.made))
     operators = Operators()
     counter = Counter(task, operators)
-    with saving(counter), operators:
+    with counter.saving, operators:
         window = windowed(task, train_steps(task), EVALUATION_STEPS, EVALUATION_STEPS)
         fit(window, 1, case.mode, observer=counter)
     found = gathered(operators, counter, task.model, [task.optimizer], graphs)
@@ -252,7 +252,7 @@ def gathered(
 ) -> Counts:
     """All that was counted, with the first graph that was drawn."""
     seen = {"autograd_nodes": counter.nodes}
-    if not counter.misses_saved:
+    if counter.saving.is_whole:
         seen["saved_bytes"] = counter.saved_bytes
     of_stages = {stage: {name: by.get(stage, 0) for name, by in seen.items()} for stage in counter.steps}
     states = [list(optimizer.state.values()) for optimizer in optimizers]

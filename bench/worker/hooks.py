@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Protocol
 
@@ -20,6 +20,9 @@ from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
+from torch.utils.data import DataLoader
+
+from .home import Home
 
 
 class Sees(Protocol):
@@ -30,17 +33,25 @@ class Sees(Protocol):
     def scaled(self, loss: Tensor, plain: Tensor) -> None: ...
     def backward_began(self, loss: Any) -> None: ...
     def backward_ended(self) -> None: ...
+    def backward_elsewhere(self) -> None: ...
     def zeroing_began(self) -> None: ...
     def zeroing_ended(self) -> None: ...
     def optimizer_began(self, optimizer: Optimizer) -> None: ...
-    def optimizer_ended(self) -> None: ...
+    def closure_began(self) -> None: ...
+    def optimizer_ended(self, is_done: bool) -> None: ...
+    def loader_made(self, loader: DataLoader[Any]) -> None: ...
+    def excuses(self, error: BaseException) -> bool: ...
 
 
 class Hooks:
-    """Tells `sees` what happens in `thread` between entering and leaving; others, which fetch data say, go unheard."""
+    """Tells `sees` what happens in `thread` between entering and leaving; others, which fetch data say, go unheard.
+
+    An error that ends the script is raised unless `sees` excuses it.
+    """
 
     def __init__(self, sees: Sees) -> None:
         self.thread = 0  # that the loop runs in; none yet
+        self.home = Home()
         self._sees = sees
         self._wrapped = ExitStack()
         self._is_inside = False  # of a module
@@ -49,20 +60,22 @@ class Hooks:
 
     def __enter__(self) -> Hooks:
         sees = self._sees
+        self._wrapped.enter_context(self.home)
         self._wrap_call()
-        # Tensor.backward calls it too.
-        self._wrap(
-            torch.autograd, "backward", lambda loss, *_: sees.backward_began(loss), sees.backward_ended
-        )
+        # Tensor.backward calls the first, torch.func the second.
+        self._wrap_backward("backward", lambda tensors, *_, **__: tensors)
+        self._wrap_backward("grad", graded)
         for has_gradients in (Optimizer, nn.Module):
             self._wrap(has_gradients, "zero_grad", lambda *_: sees.zeroing_began(), sees.zeroing_ended)
         self._wrap_scaler()
         self._wrap_optimizers()
+        self._wrap_loaders()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
         self._wrapped.close()
         self._optimizers.clear()
+        return error is not None and self._sees.excuses(error)
 
     def _is_heard(self) -> bool:
         return threading.get_ident() == self.thread
@@ -85,6 +98,39 @@ class Hooks:
                 hooks._sees.forward_ended(self)
 
         self._put(nn.Module, "__call__", plain, told)
+
+    def _wrap_backward(self, name: str, loss_in: Callable[..., Any]) -> None:
+        """Tells of each backward pass, also where a thread makes one that is not the loop's, as far as is known."""
+        plain, sees, is_compiling = getattr(torch.autograd, name), self._sees, torch.compiler.is_compiling
+
+        @functools.wraps(plain)
+        def told(*arguments: Any, **named: Any) -> Any:
+            if is_compiling():
+                return plain(*arguments, **named)
+            if not self._is_heard():
+                sees.backward_elsewhere()
+                if not self._is_heard():
+                    return plain(*arguments, **named)
+            if name == "grad":
+                arguments, named = listed(arguments, named)
+            sees.backward_began(loss_in(*arguments, **named))
+            try:
+                return plain(*arguments, **named)
+            finally:
+                sees.backward_ended()
+
+        self._put(torch.autograd, name, plain, told)
+
+    def _wrap_loaders(self) -> None:
+        """Tells of each DataLoader that is made."""
+        plain, sees = DataLoader.__init__, self._sees
+
+        @functools.wraps(plain)
+        def told(self: DataLoader[Any], *arguments: Any, **named: Any) -> None:
+            plain(self, *arguments, **named)
+            sees.loader_made(self)
+
+        self._put(DataLoader, "__init__", plain, told)
 
     def _wrap(self, owner: Any, name: str, began: Callable[..., None], ended: Callable[[], None]) -> None:
         plain = getattr(owner, name)
@@ -119,7 +165,9 @@ class Hooks:
         before = register_optimizer_step_pre_hook(
             lambda optimizer, *_: sees.optimizer_began(optimizer) if is_news() else None
         )
-        after = register_optimizer_step_post_hook(lambda *_: sees.optimizer_ended() if is_news() else None)
+        after = register_optimizer_step_post_hook(
+            lambda *_: sees.optimizer_ended(True) if is_news() else None
+        )
         self._wrapped.callback(before.remove)
         self._wrapped.callback(after.remove)
 
@@ -137,15 +185,31 @@ class Hooks:
         def told(self: Optimizer, *arguments: Any, **named: Any) -> Any:
             if is_compiling() or not hooks._is_news():
                 return plain(self, *arguments, **named)
-            hooks._is_stepping = True
+            hooks._is_stepping, is_done = True, False
             hooks._sees.optimizer_began(self)
             try:
-                return plain(self, *arguments, **named)
+                made = plain(
+                    self, *map(hooks._telling, arguments), **{n: hooks._telling(v) for n, v in named.items()}
+                )
+                is_done = True
+                return made
             finally:
                 hooks._is_stepping = False
-                hooks._sees.optimizer_ended()
+                hooks._sees.optimizer_ended(is_done)
 
         self._put(kind, "step", plain, told)
+
+    def _telling(self, argument: Any) -> Any:
+        """An argument of a `step`, which tells of its calls if it is the closure."""
+        if not callable(argument) or isinstance(argument, nn.Module):
+            return argument
+
+        @functools.wraps(argument)
+        def told(*arguments: Any, **named: Any) -> Any:
+            self._sees.closure_began()
+            return argument(*arguments, **named)
+
+        return told
 
     def _wrap_scaler(self) -> None:
         plain, sees = torch.amp.GradScaler.scale, self._sees
@@ -164,8 +228,40 @@ class Hooks:
         self._wrapped.callback(setattr, owner, name, plain)
 
 
+def listed(arguments: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of `torch.autograd.grad`, with a list of inputs where they can be gone through only once."""
+    if len(arguments) > 1 and isinstance(arguments[1], Iterator):
+        arguments = (arguments[0], list(arguments[1]), *arguments[2:])
+    if isinstance(named.get("inputs"), Iterator):
+        named = {**named, "inputs": list(named["inputs"])}
+    return arguments, dict(named)
+
+
+def graded(outputs: Any, inputs: Any, *others: Any, **named: Any) -> Any:
+    """The loss of a call of `torch.autograd.grad`: none where its gradients are not those of parameters.
+
+    Nor is it one where they are derived further, as a gradient penalty or the residual of a differential equation.
+    """
+    creates_graph = named.get("create_graph", others[2] if len(others) > 2 else False)
+    if isinstance(inputs, Mapping):
+        inputs = list(inputs.values())
+    wanted = inputs if isinstance(inputs, Sequence) else [inputs]
+    return outputs if not creates_graph and any(isinstance(one, nn.Parameter) for one in wanted) else None
+
+
 def loss_of(tensors: Any) -> Tensor | None:
-    """The loss that a backward pass was asked for: a tensor of one number, alone or in a sequence."""
+    """The loss that a backward pass was asked for: a tensor of one number, alone or in a sequence.
+
+    One that torch.func traces has no value that could be kept.
+    """
     if isinstance(tensors, Sequence) and len(tensors) == 1:
         tensors = tensors[0]
-    return tensors if isinstance(tensors, Tensor) and tensors.numel() == 1 else None
+    if not isinstance(tensors, Tensor) or tensors.numel() != 1 or is_traced(tensors):
+        return None
+    return tensors
+
+
+def is_traced(tensor: Tensor) -> bool:
+    """Whether torch.func looks through this tensor (vmap, grad): it is gone when the transform ends."""
+    traced: bool = torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    return traced

@@ -34,9 +34,11 @@ class Timer(Protocol):
     """Times one stretch of one stage, from `start` to `stop`; steps and phases are seconds.
 
     `rewind` stops the clock at the last `mark`, which follows a lap; what comes after it until `stop` takes no time.
+    `unfinished` is what the step had taken that was under way when it was stopped.
     """
 
     name: str
+    unfinished: float
 
     def start(self) -> None: ...
     def lap(self, phase: str) -> None: ...
@@ -80,6 +82,7 @@ class HostTimer:
 
     def stop(self) -> tuple[list[float], dict[str, float]]:
         self.lap("other")
+        self.unfinished = round((self._lap_began - self._step_began) * NANO, 9)
         steps = [round(step * NANO, 9) for step in self._steps]
         return steps, {phase: round(total * NANO, 9) for phase, total in self._phases.items()}
 
@@ -125,7 +128,9 @@ class EventTimer:
         self._stopped = self._marked
 
     def stop(self) -> tuple[list[float], dict[str, float]]:
+        ended = self._now()
         self._synchronize()
+        self.unfinished = seconds(self._marks[-1], ended)
         return [seconds(a, b) for a, b in zip(self._marks, self._marks[1:], strict=False)], {}
 
 
@@ -194,6 +199,7 @@ class _Stage:
     first: int  # of the records of stages inside of it
     wall: int = 0
     steps: list[float] = field(default_factory=list)
+    unfinished: float = 0.0  # of the step that an inner stage has interrupted
     samples: list[int] = field(default_factory=list)
     phases: dict[str, float] = field(default_factory=dict)
     optimizer_steps: int = 0
@@ -351,7 +357,11 @@ class Meter(Observer):
         steps, phases = self._timer.stop()
         stage = self._open[-1]
         stage.wall += ended - self._stretch_began
+        if steps:
+            steps[0] = round(steps[0] + stage.unfinished, 9)
+            stage.unfinished = 0.0
         stage.steps += steps
+        stage.unfinished += self._timer.unfinished
         for phase, spent in phases.items():
             stage.phases[phase] = round(stage.phases.get(phase, 0.0) + spent, 9)
 
@@ -362,18 +372,19 @@ class Meter(Observer):
         moved = weights != stage.weights
         if stage.name == "train":
             if weights:
-                self._note("parameters_moved_in_training", moved)
+                self.note("parameters_moved_in_training", moved)
         else:
-            self._note("weights_kept_in_evaluation", not moved)
+            self.note("weights_kept_in_evaluation", not moved)
             if self._records_graph is None:
                 return
             expected = len(stage.samples) if self._records_graph else 0
-            self._note("graph_as_the_mode_says", stage.graphs == expected)
+            self.note("graph_as_the_mode_says", stage.graphs == expected)
 
     def _watched(self, stage: str, model: nn.Module) -> list[Tensor]:
         return trained(model, self._optimizer) if stage == "train" else state_of(model)
 
-    def _note(self, check: str, holds: bool) -> None:
+    def note(self, check: str, holds: bool) -> None:
+        """Whether the work was as it should be in one more place."""
         self.checks[check] = self.checks.get(check, True) and holds
 
 

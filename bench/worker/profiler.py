@@ -59,6 +59,8 @@ class ProfiledLoop(Marks):
     that are profiled do not count.
     """
 
+    is_of_one_thread = True  # the one that the profiler was started in
+
     def __init__(
         self,
         profiler: Any,

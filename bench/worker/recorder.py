@@ -9,24 +9,33 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import traceback
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 from torch.optim import Optimizer
+from torch.utils.data import DataLoader
 
 from ..errors import BenchError
-from ..measurement import STAGES
+from ..measurement import STAGES, samples_known
+from ..paths import is_in, is_own
 from .hooks import Hooks, loss_of
-from .passes import Pass, length_of, parameter_of, reference_to, samples_of
+from .passes import Pass, length_of, parameter_of, reference_to
+from .samples import UNTOLD, Counted, Said, Samples, SamplesError
+from .watched import Watching, is_made_from, is_watched, unwatched, watch_also, watched
 from .window import Window
 
 TRAIN = "train"
+_HERE = str(Path(__file__).parent)
 _LINE = 'with epochbench.stage("validate"):'
+_WATCH_OUTSIDE = "watch what the loop itself takes them from: for inputs, targets in epochbench.watch(fetch_ahead(loader)):"
 
 
 class ScriptError(BenchError):
@@ -58,66 +67,55 @@ class TakesBack(Protocol):
     def forget(self) -> None: ...
 
 
-class Watched:
-    """A loader that somebody listens to; whatever else is asked of it, the loader answers."""
+@runtime_checkable
+class Notes(Protocol):
+    """An Observer that keeps what was found out about the work, as the Meter does."""
 
-    def __init__(
-        self, recorder: Recorder, loader: Any, site: str, stage: str | None, steps_per_epoch: int | None
-    ) -> None:
-        self._recorder, self._loader, self._site = recorder, loader, site
-        self._stage, self._steps_per_epoch = stage, steps_per_epoch
-
-    def __iter__(self) -> Iterator[Any]:
-        return self._recorder.batches(self._loader, self._site, self._stage, self._steps_per_epoch)
-
-    def __len__(self) -> int:
-        return self._recorder.length(self._loader, self._stage)
-
-    def __bool__(self) -> bool:
-        return bool(self._loader)  # which may have no length
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "_loader":
-            raise AttributeError(name)  # it is being copied, and has none yet
-        return getattr(self._loader, name)
-
-
-class WatchedIterator(Watched):
-    """A loader that is an iterator goes on where it was, whoever asks it for a batch."""
-
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
-        self._pass = super().__iter__()
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        return next(self._pass)
+    def note(self, check: str, holds: bool) -> None: ...
 
 
 class Stage:
     """What `epochbench.stage` gives under a recorder; it may be entered again, as what it gives elsewhere."""
 
-    def __init__(self, recorder: Recorder, name: str) -> None:
-        self._recorder, self._name = recorder, name
-        self._depths: list[int] = []  # of the passes that were open when it was entered
+    def __init__(self, recorder: Recorder, name: str, site: str) -> None:
+        self._recorder, self._name, self._site = recorder, name, site
 
     def __enter__(self) -> None:
-        self._depths.append(self._recorder.enter(self._name))
+        self._recorder.enter(self._name, self._site)
 
     def __exit__(self, *_: object) -> None:
-        self._recorder.leave(self._depths.pop())
+        self._recorder.leave()
+
+
+@dataclass
+class Block:
+    """A stage that was entered, inside of `depth` passes; what was found in it by then."""
+
+    stage: str
+    site: str
+    depth: int
+    has_loader: bool = False
+    has_step: bool = False
+
+
+@dataclass
+class Known:
+    """What is known of a module that was called: the phase that its calls are, and how it is called in training."""
+
+    module: weakref.ref[nn.Module]
+    kind: str  # empty for those that are of no phase, such as a transform of data
+    is_trained: bool = False  # with autograd
+    is_training: bool = False  # with autograd, in training mode
 
 
 class Recorder:
     """Listens to a script and tells `observer` of it. It keeps none of the script's own objects alive.
 
-    `window` gives the most steps of a pass by its stage; then a second pass of a stage raises Enough. A pass of a
-    window ends before them once `has_enough` says so of its stage. `around` is entered for each outermost pass; `found`
-    is told once of each module with parameters that is called from outside of any other, `stepping` of an optimizer
-    before each of its steps, `graded` of the loss of a step before its backward pass. Losses are kept where
-    `keeps_losses`.
+    `window` gives the most steps of a pass by its stage; once a stage and the training have theirs, another pass of it
+    raises Enough. A pass of a window ends before them once `has_enough` says so of its stage. `around` is entered for
+    each outermost pass; `found` is told once of each module with parameters that is called from outside of any other,
+    `stepping` of an optimizer before each of its steps, `graded` of the loss of a step before its backward pass. Losses
+    are kept where `keeps_losses`.
     """
 
     def __init__(
@@ -136,8 +134,13 @@ class Recorder:
         self.passes: dict[str, int] = {}  # that began, by stage
         self.problem: ScriptError | None = None
         self.began = self.ended = 0.0  # of the first pass and of the last one, on time.monotonic
+        self._cut = ""  # the last stage that a window has cut short
+        self._suspect: Pass | None = None  # the last pass, if its batches may have been fetched several ahead
+        self._wanted: dict[str, int] = {}  # steps of each stage, where there is a window
+        self._done: dict[str, int] = {}  # steps of each stage
         self._observer = observer
         self._takes_back = observer if isinstance(observer, TakesBack) else None
+        self._notes = observer if isinstance(observer, Notes) else None
         self._lap: Callable[[str], None] = observer.lap
         self._window = window
         self._has_enough = has_enough
@@ -148,105 +151,174 @@ class Recorder:
         self._graded = graded
         self._keeps_losses = keeps_losses
         self._entered = ExitStack()
-        self._names: list[str] = []
+        self._entered_in = 0  # the thread
+        self._blocks: list[Block] = []
+        self._without_loader: set[tuple[str, str]] = (
+            set()
+        )  # stages, by where they are written, that are one step
+        self._watched: list[weakref.ref[Any]] = []  # DataLoaders
         self._open: list[Pass] = []
         self._epoch = -1
         self._site = ""  # of passes that no stage surrounds
         self._loaders: list[weakref.ref[Any]] = []  # that those went over, each once
         # By id, since not all modules can be hashed.
-        self._kinds: dict[int, tuple[weakref.ref[nn.Module], str]] = {}
-        self._called = ""  # what the call of a module that is under way is, as `_kind` says it
+        self._modules: dict[int, Known] = {}
+        self._called = ""  # the phase that the call of a module that is under way is
         self._backwards = 0  # under way, one within the other
         self._optimizing = False
         self._is_over = False
 
     # The door.
 
-    def watch(self, loader: Any, stage: str | None = None, steps_per_epoch: int | None = None) -> Watched:
+    def watch(
+        self,
+        loader: Any,
+        stage: str | None = None,
+        steps_per_epoch: int | None = None,
+        samples: Said = None,
+    ) -> Any:
         if stage is not None:
             check_stage(stage, f"epochbench.watch(loader, {stage!r})")
-        if steps_per_epoch is not None and (not isinstance(steps_per_epoch, int) or steps_per_epoch < 1):
-            raise ScriptError(
-                f"epochbench.watch(loader, steps_per_epoch={steps_per_epoch!r}): give a whole number of at least 1"
-            )
-        if isinstance(loader, Watched):
-            if stage is None and steps_per_epoch is None:
+        for name, number in (("steps_per_epoch", steps_per_epoch), ("samples", samples)):
+            is_function = name == "samples" and callable(number)
+            if number is not None and not is_function and (not isinstance(number, int) or number < 1):
+                also = ", or a function of a batch that gives one" if name == "samples" else ""
+                raise ScriptError(
+                    f"epochbench.watch(loader, {name}={number!r}): give a whole number of at least 1{also}"
+                )
+        if is_watched(loader):
+            if stage is None and steps_per_epoch is None and samples is None:
                 return loader
-            loader = loader._loader
-        caller = sys._getframe(2)  # who called bench.watch
-        site = f"{caller.f_code.co_filename}:{caller.f_lineno}"
-        kind = WatchedIterator if isinstance(loader, Iterator) else Watched
-        return kind(self, loader, site, stage, steps_per_epoch)
+            loader = unwatched(loader)
+        made = watched(loader, Watching(self, self._caller(), stage, steps_per_epoch, samples))
+        if issubclass(type(made), DataLoader):
+            self._watched = [one for one in self._watched if one() is not None]
+            self._watched.append(weakref.ref(made))
+        return made
 
     def stage(self, name: str) -> Stage:
         check_stage(name, f"epochbench.stage({name!r})")
-        return Stage(self, name)
+        return Stage(self, name, self._caller())
 
-    def enter(self, name: str) -> int:
-        """A stage begins; how many passes are open."""
-        self._names.append(name)
-        return len(self._open)
+    def _caller(self) -> str:
+        """The line that called bench.watch or bench.stage."""
+        caller = sys._getframe(3)
+        return f"{caller.f_code.co_filename}:{caller.f_lineno}"
 
-    def leave(self, depth: int) -> None:
-        """The stage ends that began inside of so many passes."""
-        self._names.pop()
+    def enter(self, name: str, site: str) -> None:
+        """A stage begins; one that had no watched loader before is a pass itself."""
+        if not self._open:
+            self.hooks.thread = threading.get_ident()
+        block = Block(name, site, len(self._open))
+        self._blocks.append(block)
+        if (name, site) in self._without_loader and not self._is_over:
+            try:
+                self._begin_step(block)
+            except BaseException:
+                self._blocks.pop()  # nobody leaves what could not be entered
+                raise
+
+    def leave(self) -> None:
+        """The innermost stage ends."""
+        block = self._blocks.pop()
+        if block.has_loader:
+            self._without_loader.discard((block.stage, block.site))
+        elif block.has_step:
+            self._without_loader.add((block.stage, block.site))
         if not self._is_over:
-            self._leave_above(depth)
+            self._leave_above(block.depth)
 
-    def length(self, loader: Any, stage: str | None) -> int:
-        """How many batches the next pass over a loader of this stage has, for a Trainer that counts them."""
-        whole = len(loader)
+    def length(self, whole: int, stage: str | None) -> int:
+        """How many batches the next pass over a loader of this stage has, which would give so many.
+
+        A Trainer counts them, and is told those of the window. A script that plans with them, as for how often it
+        prints, is told of no fewer than there are.
+        """
         if self._window is None:
             return whole
-        stage = stage or (self._names[-1] if self._names else TRAIN)
+        stage = stage or (self._blocks[-1].stage if self._blocks else TRAIN)
         if stage not in self._windows:
             self._windows[stage] = self._window(stage)
-        return self._windows[stage]
+        steps = self._windows[stage]
+        return max(whole, steps) if is_own_code() else steps
 
     def finish(self) -> None:
         """The script has come to its end; raises ScriptError for what was not yet said."""
-        self._leave_above(0)
+        self.hooks.home.close()
+        if self.problem is None:
+            self._leave_above(0)
         if self.problem is not None:
             raise self.problem
+
+    def excuses(self, error: BaseException) -> bool:
+        """Whether the script failed because its loader was cut short, as where it counts its batches itself.
+
+        Steps of the stage have been seen by then, beside the first; the log has the error.
+        """
+        if not self._cut or not isinstance(error, Exception) or isinstance(error, ScriptError):
+            return False
+        self._leave_above(0)
+        if self._done.get(self._cut, 0) <= 1 or self.problem is not None:
+            return False
+        traceback.print_exc()
+        return True
 
     def close(self) -> None:
         """What still comes is nobody's."""
         self._is_over = True
+        if self._entered_in not in (0, threading.get_ident()):
+            self._entered.pop_all()  # what was entered in a thread cannot be left from another
         self._entered.close()
         self._open.clear()
 
     # A pass.
 
-    def batches(
-        self, loader: Any, site: str, stage: str | None = None, steps_per_epoch: int | None = None
-    ) -> Iterator[Any]:
-        """What a watched loader gives, while the observer is told."""
-        one = self._begin(loader, site, stage)
-        source = loader
-        if self._window is not None:
-            steps = self._windows.pop(one.stage, None) or self._window(one.stage)
-            source = Window(loader, steps, samples_of, lambda: self._has_enough(one.stage))
-            steps_per_epoch = steps_per_epoch and steps
+    def batches(self, loader: Iterable[Any], watching: Watching, known_by: Any) -> Iterator[Any]:
+        """What a loader gives, while the observer is told. It is `known_by` what was watched."""
+        try:
+            try:
+                yield from self._batches(loader, watching, known_by)
+            except SamplesError as problem:
+                raise ScriptError(f"the loader watched at {watching.site}: {problem}") from problem
+        except (ScriptError, Enough) as end:
+            self.hooks.home.interrupt(end)  # the loop would wait for ever for a thread that fetches
+            raise
+
+    def _batches(self, loader: Iterable[Any], watching: Watching, known_by: Any) -> Iterator[Any]:
+        site, stage, steps_per_epoch = watching.site, watching.stage, watching.steps_per_epoch
+        one = self._begin(site, stage, known_by, length_of(loader))
+        source: Iterable[tuple[Any, Samples]] = Counted(loader, watching.samples)
+        if one.window is not None:
+            source = Window(
+                source,
+                one.window,
+                lambda counted: counted[1].number,
+                lambda: self._has_enough(one.stage),
+            )
+            steps_per_epoch = steps_per_epoch and one.window
         one.cut = steps_per_epoch
         try:
-            for batch in source:
+            for batch, samples in source:
+                if self._is_over:
+                    yield batch
+                    continue
                 if one.ended:
                     raise ScriptError(
                         f"the pass over the loader watched at {site} goes on after another began; two loaders in one "
                         f"loop are watched together: epochbench.watch(zip(a, b))"
                     )
-                one.receive(batch)
+                one.receive(samples)
                 self._attend()
                 self._lap("data")
                 yield batch
                 if not self._is_over and not one.ended:
                     if self._open[-1] is not one:
                         self._leave_above(self._open.index(one) + 1)
-                    self._count(one)
+                    self._ask(one)
                     if one.steps == one.cut:
                         self._end(one)
-                        before, one = one, self._begin(loader, site, stage)
-                        one.cut, one.given = before.cut, before.given
+                        before, one = one, self._begin(site, stage, known_by, one.length)
+                        one.goes_on_from(before)
         except GeneratorExit:
             # Its loop was left: a step in which nothing was done is none.
             if not self._is_over and not one.ended:
@@ -254,6 +326,17 @@ class Recorder:
             raise
         if not self._is_over and not one.ended:
             self._observer.lap("data")
+            if one.window == one.given != one.length and not one.is_ahead:
+                self._cut = one.stage
+            if one.is_behind:
+                one.is_last = True  # its last step is still to come, and nobody will ask for another
+                self._attend()
+                if self._takes_back is not None:
+                    self._takes_back.mark()
+                return
+            self._suspect = one if one.may_be_far_behind else None
+            while one.waiting:
+                self._count(one)
             if one.is_remnant:
                 self._drop(one)
                 return
@@ -265,14 +348,52 @@ class Recorder:
             if self.problem is not None:
                 raise self.problem
 
-    def _begin(self, loader: Any, site: str, named: str | None) -> Pass:
+    def _ask(self, one: Pass) -> None:
+        """The loop asks for its next batch.
+
+        Who fetches one batch ahead, as accelerate does, asks for the second before anything was done with the first:
+        his first step ends with the third.
+        """
+        if not one.worked and not one.backwards and not one.calls:
+            one.idle += 1
+            if one.idle == 1:
+                return
+        if one.idle and not one.steps:
+            one.is_ahead = one.worked
+            if not one.worked:
+                self._count(one)  # nothing is seen of its work: each batch is a step
+        self._count(one)
+
+    def _begin_step(self, block: Block) -> None:
+        """A stage without a watched loader is a pass of one step."""
+        one = self._begin(block.site, block.stage, is_block=True)
+        block.has_step = True
+        one.receive(UNTOLD)
+
+    def _begin(
+        self,
+        site: str,
+        named: str | None,
+        loader: Any = None,
+        length: int | None = None,
+        is_block: bool = False,
+    ) -> Pass:
         if self.problem is not None:
             raise self.problem
-        name = named or (self._names[-1] if self._names else "")
+        self._suspect = None
+        block = self._blocks[-1] if self._blocks else None
+        name = named or (block.stage if block else "")
         stage = name or TRAIN
+        if block and not is_block:
+            block.has_loader = True
         for number, other in enumerate(self._open):
-            # Their loop was left, and something still holds them: nobody trains inside of an evaluation.
-            if (other.site, other.stage) == (site, stage) or (stage == TRAIN != other.stage):
+            # Their loop was left, and something still holds them: nobody trains inside of an evaluation. What a stage
+            # does beside its watched loader is a step of its own.
+            if (
+                (other.site, other.stage) == (site, stage)
+                or (stage == TRAIN != other.stage)
+                or (other.is_block and other.stage == stage)
+            ):
                 self._leave_above(number)
                 break
         if not name:
@@ -282,15 +403,27 @@ class Recorder:
                 f"{site} passes over a watched loader inside a pass of the same stage, {stage}; watch one of them, "
                 f"both together (epochbench.watch(zip(a, b))), or put around the inner loop: {_LINE}"
             )
-        if self._window is not None and stage in self.passes and not self._open:
-            raise Enough
+        if (
+            getattr(self._observer, "is_of_one_thread", False)
+            and threading.get_ident() != self.hooks.home.thread
+        ):
+            raise ScriptError(
+                f"the loop over what is watched at {site} runs in a thread of its own, where the profiler does not see "
+                f"it: run it in the thread of the script, or measure without a profile, with --no-profile"
+            )
+        steps: int | None = None
+        if self._window is not None:
+            if not self._open and self._has_all_of(stage):
+                raise Enough
+            steps = self._windows.pop(stage, None) or self._window(stage)
+            self._wanted.setdefault(stage, steps)
         if stage == TRAIN and TRAIN not in self.passes and self._takes_back is not None:
             self._takes_back.forget()  # a look at the validation before there is anything to validate
         if self._open and self._open[-1].worked:
             self._settle(self._open[-1])
-            self._count(self._open[-1])  # what it does behind this pass belongs to its next step
         if not self._open:
             self.hooks.thread = threading.get_ident()
+            self._entered_in = threading.get_ident()
             self._entered.enter_context(self._around())
             self.began = self.began or time.monotonic()
         self.passes[stage] = self.passes.get(stage, 0) + 1
@@ -299,11 +432,19 @@ class Recorder:
         if epoch != self._epoch:
             self._epoch = epoch
             self._observer.epoch(epoch)
-        one = Pass(stage, site, bool(name), epoch, length_of(loader), loader=reference_to(loader))
+        one = Pass(stage, site, bool(name), epoch, length, window=steps, is_block=is_block)
+        one.loader = reference_to(loader)
         self._observer.begin(stage)
         self._open.append(one)
         self._attend()
         return one
+
+    def _has_all_of(self, stage: str) -> bool:
+        """Whether another pass of this stage adds nothing to the window: it, and training, have all their steps."""
+        if stage not in self.passes:
+            return False
+        seen = {stage, TRAIN} & set(self.passes)
+        return all(self._done.get(name, 0) >= self._wanted[name] or self._has_enough(name) for name in seen)
 
     def _check_alone(self, loader: Any, site: str) -> None:
         """Raises ScriptError where a second loader is watched outside of any stage, or one at two lines."""
@@ -321,20 +462,20 @@ class Recorder:
             )
 
     def _count(self, one: Pass) -> None:
-        """The step that is under way has ended, if it was not counted before."""
-        if one.counted:
-            return
-        one.counted = True
-        one.steps += 1
-        self._observer.step(one.samples or 1, one.loss)
+        """The step that is under way has ended."""
+        loss = one.loss
+        self._observer.step(one.count(), loss)
+        self._done[one.stage] = self._done.get(one.stage, 0) + 1
 
     def _leave_above(self, depth: int) -> None:
         """Ends passes that did not come to their own end: with the step under way where something was done in it."""
         while len(self._open) > depth:
             one = self._open[-1]
             self._settle(one)
-            if one.worked:
+            if one.worked or one.is_idle:
                 self._count(one)
+            while one.waiting and one.is_ahead and not one.is_behind:
+                self._count(one)  # several were fetched at once, and have all been worked on
             if one.steps and not one.is_remnant:
                 self._end(one)
             else:
@@ -346,18 +487,38 @@ class Recorder:
             self._takes_back.rewind()
 
     def _end(self, one: Pass) -> None:
-        self._observer.end(one.stage, one.mean_loss(), {})
+        loss = one.losses.mean()
+        self._observer.end(one.stage, loss, {})
         self._close(one)
+        if not one.has_forward:
+            self._doubt("forward_seen")
+        if not one.is_known:
+            self._doubt(samples_known(one.stage))
+        if one.losses.weight and loss is None:
+            self._doubt("loss_scale_known")
+        is_fetched = self.hooks.thread != self.hooks.home.thread and not one.has_forward and not one.backwards
+        if is_fetched and not one.is_block:
+            self.problem = self._fetched(one)
         if one.is_named:
             return
         self._site = one.site
         if one.loader is not None and all(one.loader() is not known() for known in self._loaders):
             self._loaders.append(one.loader)
-        if not one.backwards:
+        if not one.backwards and self.problem is None:
             self.problem = ScriptError(
                 f"the pass over the loader watched at {one.site} made no backward pass, so that it is not known what "
                 f"it is; put around its loop: {_LINE}"
             )
+
+    def _doubt(self, check: str) -> None:
+        if self._notes is not None:
+            self._notes.note(check, False)
+
+    def _fetched(self, one: Pass) -> ScriptError:
+        return ScriptError(
+            f"the loader watched at {one.site} is gone through in a thread that only fetches its batches; "
+            f"{_WATCH_OUTSIDE}"
+        )
 
     def _drop(self, one: Pass) -> None:
         if self._takes_back is not None:
@@ -392,15 +553,60 @@ class Recorder:
 
     def forward_began(self, module: nn.Module, inputs: Iterable[Any]) -> None:
         self._called = ""
-        if self._backwards or not self._open:
+        if self._backwards or not (self._open or self._blocks or self._suspect):
             return  # what is computed anew for the backward pass is part of it
+        known = self._known(module)
+        if known.kind and (self._blocks or self._suspect):
+            self._work(trains=False)
+        if not known.kind or not self._open:
+            return
         one = self._open[-1]
-        kind = self._called = self._kind(module)
-        if kind:
-            one.worked = True
-        if kind == "forward":
+        one.worked = True
+        self._called = known.kind
+        if one.stage == TRAIN and self._evaluates(known, module):
+            self._called = "other"
+            self._lap("loss" if one.waits else self._between())
+        elif known.kind == "forward":
+            one.has_forward = True
             self._lap(self._between())
-            one.feed(module, inputs)
+            if one.stage != TRAIN or torch.is_grad_enabled():
+                one.feed(module, inputs)
+
+    def _evaluates(self, known: Known, module: nn.Module) -> bool:
+        """Whether a call inside of a training step is none of its forward pass: of a model that is trained otherwise.
+
+        That is without autograd, or in evaluation mode where it was in training mode before.
+        """
+        has_autograd = torch.is_grad_enabled()
+        if known.kind == "loss":
+            return not has_autograd
+        evaluates = known.is_trained and (not has_autograd or (known.is_training and not module.training))
+        if evaluates:
+            self._doubt("evaluation_marked")
+        elif has_autograd:
+            known.is_trained, known.is_training = True, known.is_training or module.training
+        return evaluates
+
+    def _work(self, trains: bool) -> None:
+        """Something is done: in a stage that has no watched loader, what is done in it is one step.
+
+        Raises ScriptError where it is done with batches of a pass that has ended.
+        """
+        late = self._suspect
+        if late is not None and not self._open and not self._is_over:
+            if trains != (late.stage == TRAIN):
+                return
+            self.problem = ScriptError(
+                f"the batches of the loader watched at {late.site} are fetched several ahead, so that it is not seen "
+                f"which step works on which; {_WATCH_OUTSIDE}"
+            )
+            raise self.problem
+        if not self._blocks:
+            return
+        block = self._blocks[-1]
+        is_inside = len(self._open) > block.depth or any(one.stage == block.stage for one in self._open)
+        if not is_inside and not self._is_over:
+            self._begin_step(block)
 
     def forward_ended(self, module: nn.Module) -> None:
         if self._backwards or not self._open:
@@ -411,18 +617,19 @@ class Recorder:
         if kind == "forward":
             self._open[-1].waits = True
 
-    def _kind(self, module: nn.Module) -> str:
-        """The phase that a module's calls are; empty for those that are of none, such as a transform of data."""
-        known = self._kinds.get(id(module))
-        if known is not None and known[0]() is module:
-            return known[1]
+    def _known(self, module: nn.Module) -> Known:
+        known = self._modules.get(id(module))
+        if known is not None and known.module() is module:
+            return known
         parameter = parameter_of(module)
         kind = "forward" if parameter is not None else "loss" if isinstance(module, _Loss) else ""
-        self._kinds[id(module)] = weakref.ref(module), kind
+        known = self._modules[id(module)] = Known(weakref.ref(module), kind)
         if parameter is not None:
             self.device = self.device or parameter.device
-            self._found(module)
-        return kind
+            # Those of `functional_call` are not the module's own: it does not move.
+            if isinstance(parameter, nn.Parameter):
+                self._found(module)
+        return known
 
     def scaled(self, loss: Tensor, plain: Tensor) -> None:
         if self._open:
@@ -430,13 +637,18 @@ class Recorder:
 
     def backward_began(self, loss: Any) -> None:
         self._backwards += 1
-        if self._backwards > 1 or not self._open:
+        if self._backwards > 1:
+            return
+        if self._blocks or self._suspect:
+            self._work(trains=True)
+        if not self._open:
             return
         one = self._open[-1]
         self._lap("loss" if one.waits else self._between())
         one.waits = False
         one.worked = True
         one.backwards += 1
+        one.losses.group += 1
         self._note(one, loss_of(loss))
 
     def _note(self, one: Pass, loss: Tensor | None) -> None:
@@ -451,16 +663,26 @@ class Recorder:
         one.loss = loss
         self._graded(loss)
         if self._keeps_losses:
-            one.keep(loss)
+            one.losses.add(loss, one.samples or 1)
 
     def backward_ended(self) -> None:
         self._backwards -= 1
         if not self._backwards and self._open:
             self._lap("backward")
 
+    def backward_elsewhere(self) -> None:
+        """Another thread trains than the one that goes through the loader: raises ScriptError if that only fetches."""
+        one = self._open[0] if self._open else None
+        if one is None or one.has_forward or one.backwards or self._is_over:
+            return
+        self.problem = self._fetched(one)
+        self._is_over = True  # for the other thread as well, which has nothing to tell
+        raise self.problem
+
     def zeroing_began(self) -> None:
         if self._open:
             one = self._open[-1]
+            one.losses.stepped()
             self._lap("loss" if one.waits else self._between())
 
     def zeroing_ended(self) -> None:
@@ -473,13 +695,43 @@ class Recorder:
             self._lap(self._between())
             self._optimizing = True
 
-    def optimizer_ended(self) -> None:
-        self._optimizing = False
+    def closure_began(self) -> None:
+        """An optimizer evaluates the batch: what it is given again was counted."""
         if self._open:
-            self._lap("optimizer")
+            self._open[-1].has_fed = self._open[-1].samples > 0
+
+    def optimizer_ended(self, is_done: bool) -> None:
+        self._optimizing = False
+        if not self._open:
+            return
+        self._lap("optimizer")
+        if is_done:
+            self._open[-1].losses.stepped()
+
+    def loader_made(self, loader: DataLoader[Any]) -> None:
+        """A DataLoader is there that may be a watched one, made anew: then it is watched as well."""
+        if is_watched(loader):
+            return
+        by_library = not is_own_code(loader)
+        for reference in reversed(self._watched):
+            before = reference()
+            if before is not None and is_made_from(loader, before, by_library):
+                watch_also(loader, before)
+                return
 
     def _between(self) -> str:
         return "optimizer" if self._optimizing else "other"
+
+
+def is_own_code(made: Any = None) -> bool:
+    """Whether the script itself asks, and not a library that it uses; what is `made` does so where it is made."""
+    frame = sys._getframe(1)
+    while frame is not None and (
+        is_in(frame.f_code.co_filename, [_HERE])
+        or (made is not None and any(one is made for one in frame.f_locals.values()))
+    ):
+        frame = frame.f_back  # type: ignore[assignment]
+    return frame is None or is_own(frame.f_code.co_filename)
 
 
 def check_stage(name: str, said: str) -> None:

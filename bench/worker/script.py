@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from .. import alias
@@ -184,14 +185,33 @@ class Checks:
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
         self._called: list[weakref.ref[nn.Module]] = []
+        self._stepped: list[weakref.ref[Optimizer]] = []
 
     def found(self, model: nn.Module) -> None:
         self._called.append(weakref.ref(model))
         self._meter.model = None  # of a pass that shows a further one it is not known what was to move
 
+    def stepping(self, optimizer: Optimizer) -> None:
+        if all(optimizer is not known() for known in self._stepped):
+            self._stepped.append(weakref.ref(optimizer))
+
+    def _parameters(self) -> Iterator[Tensor]:
+        """Those of the optimizers that have stepped."""
+        for reference in self._stepped:
+            optimizer = reference()
+            for group in optimizer.param_groups if optimizer is not None else ():
+                yield from group["params"]
+
     @contextmanager
     def around(self) -> Iterator[None]:
         kept = [model for reference in self._called if (model := reference()) is not None]
+        known = {id(one) for model in kept for one in model.parameters()}
+        rest = nn.Module()  # what is trained without that a module of it was called
+        for number, one in enumerate(self._parameters()):
+            if id(one) not in known and isinstance(one, nn.Parameter):
+                rest.register_parameter(str(number), one)
+        if any(True for _ in rest.parameters()):
+            kept.append(rest)
         self._meter.model = nn.ModuleList(kept) if kept else None
         try:
             yield
@@ -221,7 +241,7 @@ def timed(
 
     meter = Meter(None, None, device_timer(device, phases=False), records_graph=None, warmed_up=steady.begin)
     checks = Checks(meter)
-    recorder = Recorder(meter, around=around, found=checks.found)
+    recorder = Recorder(meter, around=around, found=checks.found, stepping=checks.stepping)
     try:
         run(script, case, recorder, request["log"], folders_in(request))
     finally:

@@ -6,16 +6,16 @@ is not counted: it would have to be followed from the first line of the script o
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..measurement import AutogradGraph, Counts
+from ..measurement import STAGES, AutogradGraph, Counts, samples_known
 from .counters import EVALUATION_STEPS, TRAIN_STEPS, Counter, Operators, drawn, gathered
 from .recorder import TRAIN, Recorder
-from .saved import saving
 
 # Operators of a training step above which one step is counted and not two: at some 15 microseconds for each that
 # is counted, a second. How many there are follows from the code, and not from how fast this machine is.
@@ -57,6 +57,11 @@ class ScriptCounter(Counter):
         super().end(stage, loss, metrics)
         self._pause()
 
+    def note(self, check: str, holds: bool) -> None:
+        """Where it is not known how many samples a stage has, nothing is told by the sample."""
+        if not holds:
+            self.samples.update((stage, 0) for stage in STAGES if check == samples_known(stage))
+
     def _pause(self) -> None:
         """The first training step is passed over at full speed; evaluations inside of it count."""
         self._operators.is_paused = self._is_first and self._open[-1:] == [TRAIN]
@@ -84,7 +89,7 @@ def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
 
     @contextmanager
     def looking() -> Iterator[None]:
-        with saving(counter), operators:
+        with counter.saving, operators:
             yield
 
     recorder = Recorder(
@@ -98,4 +103,9 @@ def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
         keeps_losses=False,
     )
     run(recorder)
-    return gathered(operators, counter, nn.ModuleList(models), list(optimizers.values()), graphs)
+    counts = gathered(operators, counter, nn.ModuleList(models), list(optimizers.values()), graphs)
+    if TRAIN in counts.steps and not counter.nodes.get(TRAIN):
+        # Gradients were asked for of no loss that has a graph to look at.
+        known = {name: value for name, value in counts.per_step[TRAIN].items() if name != "autograd_nodes"}
+        counts = dataclasses.replace(counts, per_step={**counts.per_step, TRAIN: known})
+    return counts

@@ -1,0 +1,105 @@
+"""The mean loss of a pass of a script, where it can be told what its losses are the loss of.
+
+Who gathers gradients over several backward passes often divides each loss by their number. Such a loss is no loss
+of its batch: it falls with the number. It is multiplied back where that is certain, and else there is none.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# What torch calls the nodes of operators that change a number's type or shape and not its value.
+_SAME = ("ToCopy", "View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Alias", "Clone", "Expand")
+# Of those that a loss ends with where nobody has divided it.
+_WHOLE = ("Loss", "Mean", "Sum", "BinaryCrossEntropy", "KlDiv", "LogSigmoid")
+_DEEP = 8  # nodes that are looked through
+
+
+@dataclass
+class Losses:
+    """Losses of steps as they come, weighted by their samples and gathered on the device.
+
+    A copy of each would lie in the midst of what the next step allocates, and a compiled model may write its
+    next loss to the same place.
+    """
+
+    total: Tensor | None = None
+    weight: int = 0
+    divisors: set[float | None] = field(
+        default_factory=set
+    )  # by which they are; None where that is not known
+    group: int = 0  # backward passes since the optimizer stepped
+    groups: set[int] = field(default_factory=set)  # how many came before each of its steps
+
+    def add(self, loss: Tensor, samples: int) -> None:
+        """The loss of a step."""
+        self.divisors.add(divisor_of(loss))
+        value = loss.detach()
+        if value.dim():
+            value = value.reshape(())
+        if self.total is None:
+            # A sum of many in bfloat16, which may be the script's default, soon takes no more of them.
+            wide = torch.promote_types(value.dtype, torch.float32)
+            self.total = torch.zeros((), dtype=wide, device=value.device)
+        if value.device != self.total.device:
+            value = value.to(self.total.device)
+        self.total.add_(value, alpha=samples)
+        self.weight += samples
+
+    def stepped(self) -> None:
+        """The optimizer has stepped on what was gathered."""
+        if self.group:
+            self.groups.add(self.group)
+        self.group = 0
+
+    @property
+    def factor(self) -> float | None:
+        """By what they are to be multiplied to be those of their batches; None where that cannot be told."""
+        if self.divisors <= {1.0} or self.groups == {1}:
+            return 1.0
+        if not self.groups:  # nothing tells which gradients were gathered
+            return 1.0 if self.divisors <= {1.0, None} else None
+        gathered = float(max(self.groups))  # the last group may be shorter
+        return gathered if self.divisors == {gathered} else None
+
+    def mean(self) -> float | None:
+        """The mean loss over the samples; None where there was none, or where its scale cannot be told."""
+        factor = self.factor
+        if self.total is None or factor is None:
+            return None
+        return float(self.total) * factor / self.weight
+
+
+def divisor_of(loss: Tensor) -> float | None:
+    """By what number a loss has been divided at the end; 1.0 for none, None where that cannot be told."""
+    node: Any = loss.grad_fn
+    for _ in range(_DEEP):
+        if node is None:
+            return None
+        ends = _ends_with(node.name())
+        if ends != "same":
+            break
+        node = node.next_functions[0][0]
+    if ends not in ("divided", "multiplied"):
+        return 1.0 if ends == "whole" else None
+    other = getattr(node, "_saved_other", None)
+    if not isinstance(other, Tensor) or other.numel() != 1 or other.requires_grad:
+        return None
+    if other.device.type != "cpu":
+        return None  # to read it would wait for the device
+    number = float(other)
+    return round(number if ends == "divided" else 1 / (number or float("inf")), 6)
+
+
+@functools.cache
+def _ends_with(name: str) -> str:
+    """What the node of autograd of this name says of a loss that it is the last of."""
+    for start, meaning in (("Div", "divided"), ("Mul", "multiplied"), *((one, "same") for one in _SAME)):
+        if name.startswith(start):
+            return meaning
+    return "whole" if any(one in name for one in _WHOLE) else "unknown"
