@@ -14,19 +14,23 @@ import random
 import sys
 from collections.abc import Sequence
 
-from bench.analysis.compare import Row
+from bench.analysis.compare import Observed, Row
+from bench.analysis.launch import launch_values
+from bench.analysis.learnt import learnt, repeats, verdicts
+from bench.analysis.policy import policy
+from bench.analysis.sequential import looks_at
 from bench.analysis.side_by_side import Matched, SideBySide
 from bench.analysis.sides import CaseSide
 from bench.case import Case, Schedule
 from bench.cli.ab import side_by_side
-from bench.measurement import TIMED, Measurement
+from bench.measurement import TIMED, Measurement, metric
 from bench.nursery import Workers
-from bench.runner import Job, Plan, describe, launch
+from bench.runner import Job, Plan, describe, launch, probe
 from benchmarks import learning, workload
 
 PAIRS = 3
 ORDERS = 10  # sessions of sums in another order
-POOL, DEALT, PAIRS_DEALT = 60, 2_000, 14
+POOL, DEALT, PAIRS_DEALT = 40, 2_000, 14
 UNSEEDED = "dropout"
 
 
@@ -35,6 +39,7 @@ def main() -> None:
     with workload.workers(threads=1) as workers:
         (listing,) = describe(workers, [learning.FILE], {})
         plan = Plan(listing.expansion.cases, {listing.name: listing.file}, Schedule())
+        probe(workers, plan)  # tells the nursery what to import
         by_name = {(case["task"], case["change"], case["seeded"]): case for case in plan.cases}
         tasks = list(learning.SPOILT)
 
@@ -55,14 +60,17 @@ def main() -> None:
             print(f"{change}: {alarms} of {number} sessions alarmed; the most that anything moved was {largest:.2g} "
                   f"of its tolerance")  # fmt: skip
         pools = {
-            change: [
-                launched(workers, plan, by_name[UNSEEDED, change, False], number) for number in range(POOL)
-            ]
-            for change in ("none", "spoilt")
+            change: pool(workers, plan, by_name[UNSEEDED, change, False]) for change in ("none", "spoilt")
         }
-    for change in ("none", "spoilt"):
-        alarms = sum(bool(falls(judged(deal(pools, change, number)))) for number in range(DEALT))
+    for change in pools:
+        alarms = sum("regressed" in dealt(pools, change, number).values() for number in range(DEALT))
         print(f"{UNSEEDED}, launches that differ, {change}: {alarms} of {DEALT} sessions report a fall")
+
+
+def pool(workers: Workers, plan: Plan, case: Case) -> list[dict[str, float]]:
+    """What each of many launches has learnt, by metric."""
+    made = [launch_values(launched(workers, plan, case, number)) for number in range(POOL)]
+    return [{name: one[name] for name in one if metric(name).kind == "quality"} for one in made]
 
 
 def launched(workers: Workers, plan: Plan, case: Case, number: int) -> Measurement:
@@ -103,15 +111,24 @@ def said(rows: Sequence[Row]) -> str:
     return f"{tested.metric.name} {tested.base:.3f} to {tested.candidate:.3f} {tested.verdict}; fell: {fell}"
 
 
-def deal(
-    pools: dict[str, list[Measurement]], change: str, seed: int
-) -> list[tuple[Measurement, Measurement]]:
-    """A session: of identical code both sides are of one pool, and no launch is on both."""
+def dealt(pools: dict[str, list[dict[str, float]]], change: str, seed: int) -> dict[str, str]:
+    """The verdicts of a session that is dealt at random: of identical code no launch is on both sides."""
     chance = random.Random(seed)
-    if change == "none":
-        drawn = chance.sample(pools["none"], 2 * PAIRS_DEALT)
-        return list(zip(drawn[:PAIRS_DEALT], drawn[PAIRS_DEALT:], strict=True))
-    return [(chance.choice(pools["none"]), one) for one in chance.sample(pools["spoilt"], PAIRS_DEALT)]
+    base = chance.sample(pools["none"], PAIRS_DEALT)
+    rest = [one for one in pools[change] if one not in base]
+    hands = base, chance.sample(rest, PAIRS_DEALT)
+    sides = [
+        CaseSide("learning", "cpu", {
+            name: Observed.of({number: one[name] for number, one in enumerate(hand)}) for name in hand[0]
+        })
+        for hand in hands
+    ]  # fmt: skip
+    found = {}
+    for name, seen in sides[0].observed.items():
+        tolerance = policy(metric(name), "learning", "case", "cpu").tolerance(seen.value)
+        other, alike = sides[1].observed[name], all(map(repeats, sides))
+        found[name] = learnt(seen, other, tolerance, metric(name).better, alike, looks_at(PAIRS_DEALT))
+    return verdicts(found)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ _PLAIN = {
     "forward_unseen": "no call of a module was seen in some of its passes, so that their forward pass is in the phase "
     "other: call the module itself, model(inputs) and not model.forward(inputs)",
     "evaluation_unmarked": "inside of training steps a model that is trained was called without autograd, or in "
-    'evaluation mode: this is in the phase other; if it is an evaluation, put around it: with epochbench.stage("validate"):',
+    "evaluation mode: this is in the phase other; if it is an evaluation, put around it: "
+    'with epochbench.stage("validate"):',
     "loss_scale_unknown": "gradients of several losses are gathered, and it cannot be told by what these were divided, "
     "so that there is no training loss: divide each by the number of backward passes last, before .backward()",
     "other_device": "the script's model lay on another device than the row says: name its device with --axis "

@@ -61,7 +61,7 @@ class Counted:
 
 
 def said_of(said: int | Callable[[Any], Any], batch: Any) -> Samples:
-    """What `epochbench.watch(loader, samples=...)` says of this batch. Raises SamplesError where that is no such number."""
+    """What `epochbench.watch(loader, samples=...)` says of this batch. Raises SamplesError where it is no number."""
     number = said(batch) if callable(said) else said
     try:
         whole = int(number)
