@@ -52,11 +52,7 @@ def as_before(rows: Iterable[Row]) -> list[str]:
 
 
 def spreads(rows: Iterable[Row]) -> list[str]:
-<<<<<<< HEAD
     """A line for each case whose launches did not end alike, where that matters: how much those of a side differ."""
-=======
-    """A line for each case whose launches did not end alike, where that matters: by how much those of a side differ."""
->>>>>>> h-e
     by_case: dict[str, list[str]] = {}
     for row in filter(is_quality, rows):
         if row.spread and row.verdict != "equivalent":
