@@ -13,7 +13,7 @@ from ..analysis.counts import count_values, main_stage
 from ..analysis.profile import GraphRow, TopRow, graph_rows, top
 from ..measurement import PER_STEP, AutogradGraph, Counts, Profile, metric
 from .lines import Lines
-from .units import percent, plain, quantity
+from .units import exactly, percent, plain, quantity
 
 if TYPE_CHECKING:
     from ..results.tables import Tables
@@ -40,14 +40,16 @@ def _counted(counts: Counts) -> str:
     values = count_values(counts)
     if not counts.steps:
         return "counted over no steps"
-    said = [
-        f"{label} {quantity(values[name], metric(name).unit.removesuffix(PER_STEP))}"
-        for name, label in _SAID
-        if name in values
-    ]
+    said = [f"{label} {_of_that_step(values[name], name)}" for name, label in _SAID if name in values]
     bound = f"; no FLOP formula for {', '.join(counts.unknown)}: a lower bound" if counts.unknown else ""
     window = ", ".join(f"{steps} {stage}" for stage, steps in counts.steps.items()) or "no"
     return f"counted over {window} steps; {main_stage(counts)} step: {', '.join(said)}{bound}"
+
+
+def _of_that_step(value: float, name: str) -> str:
+    """A count with its unit, where it has been said that it is of a step."""
+    unit = metric(name).unit
+    return exactly(value, unit) or quantity(value, unit.removesuffix(PER_STEP))
 
 
 _SAID = (
