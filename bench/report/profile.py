@@ -14,7 +14,7 @@ from ..counting import counted
 from ..measurement import PER_STEP, AutogradGraph, Counts, Profile, metric
 from .layout import Column, Grid, Words
 from .lines import Lines
-from .units import percent, quantity
+from .units import exactly, percent, quantity
 
 if TYPE_CHECKING:
     from ..results.tables import Tables
@@ -41,15 +41,17 @@ def _counted(counts: Counts) -> str:
     values = count_values(counts)
     if not counts.steps:
         return "counted over no steps"
-    said = [
-        f"{label} {quantity(values[name], metric(name).unit.removesuffix(PER_STEP))}"
-        for name, label in _SAID
-        if name in values
-    ]
+    said = [f"{label} {_of_that_step(values[name], name)}" for name, label in _SAID if name in values]
     bound = f"; no FLOP formula for {', '.join(counts.unknown)}: a lower bound" if counts.unknown else ""
     window = ", ".join(f"{steps} {stage}" for stage, steps in counts.steps.items()) or "no"
     many = "step" if sum(counts.steps.values()) == 1 else "steps"
     return f"counted over {window} {many}; {main_stage(counts)} step: {', '.join(said)}{bound}"
+
+
+def _of_that_step(value: float, name: str) -> str:
+    """A count with its unit, where it has been said that it is of a step."""
+    unit = metric(name).unit
+    return exactly(value, unit) or quantity(value, unit.removesuffix(PER_STEP))
 
 
 _SAID = (
