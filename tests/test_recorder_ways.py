@@ -18,7 +18,11 @@ from bench.worker.hooks import Hooks
 from bench.worker.profiler import ProfiledLoop
 from bench.worker.recorder import Enough, Recorder, ScriptError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    # Threads here end with what ends a script; pytest tells of it in whichever test comes next.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
+]
 
 
 def of(meter, stage):
@@ -462,7 +466,6 @@ class TestThreads:
         with pytest.raises(ScriptError, match="in a thread that only fetches its batches"):
             own.train(in_a_thread(bench.watch(own.train_loader)))
 
-    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
     def test_so_is_one_whose_loop_makes_no_backward_pass_and_waits_for_it(self, own, recorder):
         with (
             bench.stage("validate"),
@@ -470,7 +473,6 @@ class TestThreads:
         ):
             own.validate(in_a_thread(bench.watch(own.validate_loader)))
 
-    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
     def test_a_loop_in_one_that_has_been_seen_ends_the_script(self, own):
         recorder = Recorder(Observer(), window=lambda _: 2)
 

@@ -206,6 +206,22 @@ class TestFailures:
         record = once(workers, plan_of(arguments=["--wat"]))
         assert "exit code 2: watched.py: error: unrecognized arguments: --wat" in record.message
 
+    def test_a_loop_that_waits_for_a_thread_is_told_at_once_what_that_raised(self, workers, tmp_path):
+        path = tmp_path / "train.py"
+        path.write_text(
+            "import queue, threading, bench\n"
+            "batches = queue.Queue()\n"
+            "def fetch():\n"
+            "    for batch in bench.watch([[1]], 'validate'):\n"
+            "        pass\n"
+            "threading.Thread(target=fetch, daemon=True).start()\n"
+            "batches.get()\n"
+        )
+        record = once(workers, plan_of(path, timeout=30.0))
+        assert record.failure == "error"
+        assert "in a thread that only fetches its batches; watch what the loop itself takes" in record.message
+        assert record.where == f"{path}:4"
+
     def test_a_script_without_a_watched_loader_is_told_what_to_write(self, workers):
         record = once(workers, plan_of(UNWATCHED))
         assert "for inputs, targets in epochbench.watch(train_loader):" in record.message

@@ -330,7 +330,7 @@ class Recorder:
             self._observer.lap("data")
             if one.window == one.given != one.length and not one.is_ahead:
                 self._cut = one.stage
-            if one.is_behind:
+            if one.is_behind and not self._only_fetches(one):
                 one.is_last = True  # its last step is still to come, and nobody will ask for another
                 self._attend()
                 if self._takes_back is not None:
@@ -498,8 +498,7 @@ class Recorder:
             self._doubt(samples_known(one.stage))
         if one.losses.weight and loss is None:
             self._doubt("loss_scale_known")
-        is_fetched = self.hooks.thread != self.hooks.home.thread and not one.has_forward and not one.backwards
-        if is_fetched and not one.is_block:
+        if self._only_fetches(one):
             self.problem = self._fetched(one)
         if one.is_named:
             return
@@ -515,6 +514,11 @@ class Recorder:
     def _doubt(self, check: str) -> None:
         if self._notes is not None:
             self._notes.note(check, False)
+
+    def _only_fetches(self, one: Pass) -> bool:
+        """Whether nothing was done in the thread that goes through a loader, which is not the script's own."""
+        is_elsewhere = self.hooks.thread != self.hooks.home.thread
+        return is_elsewhere and not (one.has_forward or one.backwards or one.is_block)
 
     def _fetched(self, one: Pass) -> ScriptError:
         return ScriptError(
