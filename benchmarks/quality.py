@@ -22,7 +22,7 @@ from bench.analysis.sequential import looks_at
 from bench.analysis.side_by_side import Matched, SideBySide
 from bench.analysis.sides import CaseSide
 from bench.case import Case, Schedule
-from bench.cli.ab import side_by_side
+from bench.cli.kept import side_by_side
 from bench.measurement import TIMED, Measurement, metric
 from bench.nursery import Workers
 from bench.runner import Job, Plan, describe, launch, probe

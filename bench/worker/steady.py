@@ -1,7 +1,7 @@
 """What a checkup launches again and again: a short case of real training, on every device there is."""
 
-from ..suite import Suite
-from ..tasks import build
+from epochbench import Suite
+from epochbench.tasks import build
 
 suite = Suite(
     name="steady",
