@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -28,6 +27,7 @@ from . import compiled
 from .device_counts import device_counts
 from .flops import computes, formula
 from .memory import MemoryTrace, held, storage, tensors_in
+from .saved import saving
 from .window import windowed
 
 TRAIN_STEPS = 2  # that are counted
@@ -126,6 +126,7 @@ class Counter(Observer):
         self.steps: dict[str, int] = {}  # by stage
         self.nodes = 0
         self.saved_bytes = 0
+        self.misses_saved = False
         self._operators = operators
         # In this step. Unlike an address, which is used again, a weak reference stands for one storage only.
         self._saved: set[StorageWeakRef] = set()
@@ -142,9 +143,14 @@ class Counter(Observer):
     def save(self, tensor: Tensor) -> Tensor:
         """The hook of autograd for what it keeps: each storage once a step, parameters not at all."""
         for part in tensors_in(tensor):
+            try:
+                begins = storage(part)
+            except RuntimeError:  # what torch.func.jvp sees through has no memory of its own
+                self.misses_saved = True
+                continue
             memory = part.untyped_storage()
             place = StorageWeakRef(memory)
-            if place not in self._saved and storage(part) not in self._lasting:
+            if place not in self._saved and begins not in self._lasting:
                 self._saved.add(place)
                 self.saved_bytes += memory.nbytes()
         return tensor
@@ -195,7 +201,7 @@ def count(build: Callable[[], Task], case: Case, keeps_graph: bool = False) -> C
     asked = device_counts(memory.trace(), memory.made) if task.device.type == "cuda" else {}
     operators = Operators()
     counter = Counter(task, operators)
-    with saved_tensors_hooks(counter.save, lambda tensor: tensor), operators:
+    with saving(counter), operators:
         fit(windowed(task, train_steps(task)), 1, case.mode, observer=counter)
     found = gathered(operators, counter, task.model, [task.optimizer], {**measured.totals, **asked}, graphs)
     return dataclasses.replace(found, timeline=measured.timeline)
@@ -223,7 +229,7 @@ def gathered(
             "ops": sum(one.calls for one in found),
             "flops": sum(one.flops for one in found),
             "autograd_nodes": counter.nodes,
-            "saved_bytes": counter.saved_bytes,
+            **({} if counter.misses_saved else {"saved_bytes": counter.saved_bytes}),
             "parameter_bytes": held(tensors_in(list(model.parameters()))),
             **({"optimizer_state_bytes": held(tensors_in(states))} if optimizers else {}),
             **totals,

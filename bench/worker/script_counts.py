@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from ..measurement import AutogradGraph, Counts
 from .counters import EVALUATION_STEPS, TRAIN_STEPS, Counter, Operators, drawn, gathered
 from .recorder import TRAIN, Recorder
-from .saving import Saving
+from .saved import saving
 
 # Operators of a training step above which one step is counted and not two: at some 15 microseconds for each that
 # is counted, a second. How many there are follows from the code, and not from how fast this machine is.
@@ -65,7 +65,6 @@ def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
     """The counts of what `run` does with a recorder. Raises what the script raises."""
     operators = Operators()
     counter = ScriptCounter(operators)
-    saving = Saving(counter.save)
     graphs: list[AutogradGraph] = []
 
     models: list[nn.Module] = []
@@ -84,7 +83,7 @@ def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
 
     @contextmanager
     def looking() -> Iterator[None]:
-        with saving, operators:
+        with saving(counter), operators:
             yield
 
     recorder = Recorder(
@@ -99,9 +98,7 @@ def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
     )
     run(recorder)
     counts = gathered(operators, counter, nn.ModuleList(models), list(optimizers.values()), {}, graphs)
-    unknown = set() if saving.is_whole else {"saved_bytes"}
-    if TRAIN in counts.steps and not counter.nodes:
-        unknown.add("autograd_nodes")  # gradients were asked for of no loss that has a graph to look at
-    return dataclasses.replace(
-        counts, totals={name: total for name, total in counts.totals.items() if name not in unknown}
-    )
+    if TRAIN in counts.steps and not counter.nodes:  # gradients were asked for of no loss that has a graph
+        totals = {name: total for name, total in counts.totals.items() if name != "autograd_nodes"}
+        return dataclasses.replace(counts, totals=totals)
+    return counts
