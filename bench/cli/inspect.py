@@ -91,6 +91,11 @@ def show_quality(run: str, metric: list[str] | None, target: float | None, as_js
     made = tables.read(_run_folder(run, "show --quality").path)
     found = groups(made.trained.values(), target)
     if not found:
+        if "mode" not in made.summary.columns:  # of a script; a suite's cases have one
+            raise ResultsError(
+                f"{run} holds no validation loss, so no loss over time: of a script only the loss of its training is "
+                f"seen; show that: bench show {run} --metric quality.train_loss"
+            )
         raise ResultsError(
             f"{run} holds no trained case, so no loss over time; measure one: bench run --axis mode=train"
         )
