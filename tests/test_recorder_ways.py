@@ -17,6 +17,7 @@ from bench.training import Observer
 from bench.worker.hooks import Hooks
 from bench.worker.profiler import ProfiledLoop
 from bench.worker.recorder import Enough, Recorder, ScriptError
+from bench.worker.script_counts import count
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -531,3 +532,38 @@ class TestCutShort:
     def test_an_error_of_the_users_own_before_is_not(self, own):
         with pytest.raises(KeyError):
             self.script(own, 2, KeyError())
+
+
+FUNCTIONS = {
+    "grad": torch.func.grad,
+    "vmap of grad": lambda value: torch.func.vmap(torch.func.grad(value)),
+    "jacrev": torch.func.jacrev,
+    "jacfwd": torch.func.jacfwd,
+    "hessian": torch.func.hessian,
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_torch_func_does_is_counted_and_what_it_keeps_is_left_out(own, name):
+    def run(recorder):
+        for _ in listening(recorder):
+            for inputs, targets in bench.watch(own.train_loader):
+                FUNCTIONS[name](lambda rows: own.model(rows).square().sum())(inputs)
+                own.step(inputs, targets)
+
+    counts = count(run)
+    assert counts.steps == {"train": 2}
+    assert counts.totals["flops"] > 0
+    assert "saved_bytes" not in counts.totals
+
+
+def test_gradients_of_no_loss_have_no_graph_to_be_counted(own):
+    def run(recorder):
+        for _ in listening(recorder):
+            for inputs, _ in bench.watch(own.train_loader):
+                outputs = own.model(inputs)
+                torch.autograd.backward(outputs, torch.ones_like(outputs))
+
+    totals = count(run).totals
+    assert totals["saved_bytes"] > 0
+    assert "autograd_nodes" not in totals

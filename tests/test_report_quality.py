@@ -264,6 +264,13 @@ class TestTheVerb:
         keep(trained(Case("s", {**SGD.axes, "mode": "eval"}), 2.0, 1.0))
         assert "mine holds no trained case" in self.refused(capsys, "mine", "--quality")
 
+    def test_a_script_is_told_what_is_seen_of_its_losses_and_no_axis_that_it_has_not(self, keep, capsys):
+        trained_alone = (stage("train", 0), stage("train", 1))
+        keep(measurement(case=Case("train", {"device": "cpu", "lr": 0.1}), stages=trained_alone))
+        told = self.refused(capsys, "mine", "--quality")
+        assert "bench show mine --metric quality.train_loss" in told
+        assert "mode" not in told
+
     def test_a_table_alone_has_no_epochs(self, keep, capsys):
         keep(*LAUNCHES)
         assert "name its folder" in self.refused(capsys, "mine/summary.csv", "--quality")

@@ -27,7 +27,7 @@ from . import compiled
 from .device_counts import device_counts
 from .flops import computes, formula
 from .memory import MemoryTrace, held, storage, tensors_in
-from .saving import Saving
+from .saved import saving
 from .window import windowed
 
 TRAIN_STEPS = 2  # that are counted
@@ -127,7 +127,7 @@ class Counter(Observer):
         self.samples: dict[str, int] = {}
         self.nodes: dict[str, int] = {}
         self.saved_bytes: dict[str, int] = {}
-        self.saving = Saving(self.save)
+        self.misses_saved = False
         self._operators = operators
         # In this step. Unlike an address, which is used again, a weak reference stands for one storage only.
         self._saved: set[StorageWeakRef] = set()
@@ -144,9 +144,14 @@ class Counter(Observer):
     def save(self, tensor: Tensor) -> Tensor:
         """The hook of autograd for what it keeps: each storage once a step, parameters not at all."""
         for part in tensors_in(tensor):
+            try:
+                begins = storage(part)
+            except RuntimeError:  # what torch.func.jvp sees through has no memory of its own
+                self.misses_saved = True
+                continue
             memory = part.untyped_storage()
             place = StorageWeakRef(memory)
-            if place not in self._saved and storage(part) not in self._lasting:
+            if place not in self._saved and begins not in self._lasting:
                 self._saved.add(place)
                 self._count(self.saved_bytes, memory.nbytes())
         return tensor
@@ -204,7 +209,7 @@ def count(build: Callable[[], Task], case: Case, keeps_graph: bool = False) -> C
         parts.append(device_counts(memory.trace(), memory.made))
     operators = Operators()
     counter = Counter(task, operators)
-    with counter.saving, operators:
+    with saving(counter), operators:
         window = windowed(task, train_steps(task), EVALUATION_STEPS, EVALUATION_STEPS)
         fit(window, 1, case.mode, observer=counter)
     found = gathered(operators, counter, task.model, [task.optimizer], graphs)
@@ -252,7 +257,7 @@ def gathered(
 ) -> Counts:
     """All that was counted, with the first graph that was drawn."""
     seen = {"autograd_nodes": counter.nodes}
-    if counter.saving.is_whole:
+    if not counter.misses_saved:
         seen["saved_bytes"] = counter.saved_bytes
     of_stages = {stage: {name: by.get(stage, 0) for name, by in seen.items()} for stage in counter.steps}
     states = [list(optimizer.state.values()) for optimizer in optimizers]

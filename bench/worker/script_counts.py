@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from ..measurement import STAGES, AutogradGraph, Counts, samples_known
 from .counters import EVALUATION_STEPS, TRAIN_STEPS, Counter, Operators, drawn, gathered
 from .recorder import TRAIN, Recorder
+from .saved import saving
 
 # Operators of a training step above which one step is counted and not two: at some 15 microseconds for each that
 # is counted, a second. How many there are follows from the code, and not from how fast this machine is.
@@ -89,7 +90,7 @@ def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
 
     @contextmanager
     def looking() -> Iterator[None]:
-        with counter.saving, operators:
+        with saving(counter), operators:
             yield
 
     recorder = Recorder(

@@ -1,7 +1,8 @@
 """What a checkup launches again and again: a short case of real training, on every device there is."""
 
-from epochbench import Suite
 from epochbench.tasks import build
+
+from epochbench import Suite
 
 suite = Suite(
     name="steady",
