@@ -218,9 +218,10 @@ class TestRefused:
         assert line.startswith(f"bench: {table} is ")
         assert line.endswith("; write it anew from its run with: bench tables RUN")
 
-    def test_a_value_that_is_none(self, run, capsys):
+    def test_a_row_whose_value_is_none_is_left_out_and_named(self, run, capsys):
         path = run / "summary.csv"
-        path.write_text(path.read_text().replace("6.0", "six"))
-        assert refused(capsys, "show", str(path)) == (
-            f"bench: {path} row 2, column 'value': 'six' is no number; mend it there"
-        )
+        path.write_text(path.read_text().replace("6.0", "six", 1))
+        assert cli.exit_code(["show", str(path)]) == 0
+        printed = capsys.readouterr()
+        assert "inference_mode" in printed.out
+        assert printed.err == f"bench: left out of {path}: row 2, column 'value': 'six' is no number\n"
