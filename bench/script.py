@@ -110,14 +110,19 @@ def script(path: Path, arguments: Sequence[str], axes: Sequence[str], in_place: 
 def _is_module(path: Path) -> bool:
     """Whether this is a name as `python -m` takes it: pkg.train."""
     parts = str(path).split(".")
-    return not path.exists() and parts[-1] != "py" and len(parts) > 1 and all(map(str.isidentifier, parts))
+    return (
+        not os.path.exists(path)
+        and parts[-1] != "py"
+        and len(parts) > 1
+        and all(map(str.isidentifier, parts))
+    )
 
 
 def _file_of(module: str) -> Path:
     """Where a module lies that is named from this folder on. Raises SuiteError where it does not."""
     place = Path(*module.split("."))
     for file in (place.with_suffix(".py"), place / "__main__.py"):
-        if file.is_file():
+        if os.path.isfile(file):
             return file
     raise SuiteError(
         f"script {module} is neither {place}.py nor {place / '__main__.py'}; start bench in the folder in which "

@@ -23,6 +23,10 @@ settings.load_profile(os.environ.get("TEST_EXAMPLES", "quick"))
 set_hypothesis_home_dir(Path(__file__).parents[1] / ".pytest_cache" / "hypothesis")
 
 
+os.environ.pop(
+    "COLUMNS", None
+)  # pages are as wide as a test says; pytest-xdist tells its workers of its own width
+
 LONG = os.environ.get("TEST_EXAMPLES") == "long"
 
 

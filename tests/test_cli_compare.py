@@ -450,7 +450,7 @@ class TestOtherMachines:
     def test_where_nothing_gates_it_is_said_why(self, gate):
         there = elsewhere("there", torch="1.0.0")
         said = "across machines no row gates here: times never do, counts only under the same torch"
-        assert said in gate("results/base", there, "--across", "machines")[1]
+        assert said in " ".join(gate("results/base", there, "--across", "machines")[1].split())
         alike = elsewhere("there", threads=99)
         assert said not in gate("results/base", alike, "--across", "machines")[1]
 

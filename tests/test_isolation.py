@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.worker import isolation
-from bench.worker.isolation import clear, folders_of, is_in, isolate
+from bench.worker.isolation import clear, folders_of, isolate
 
 ROOT = Path(__file__).parents[1]
 
@@ -150,12 +150,6 @@ class TestFolders:
         (tmp_path / ".git").mkdir()
         monkeypatch.setattr(Path, "home", lambda: tmp_path)
         assert folders_of(str(tmp_path / "work"), str(tmp_path / "work" / "t.py")) == [str(tmp_path / "work")]
-
-    def test_a_name_that_begins_alike_is_another_folder(self):
-        assert is_in("/a/b/c", "/a/b")
-        assert is_in("/a/b", "/a/b")
-        assert not is_in("/a/bc", "/a/b")
-        assert is_in("/a", "/")
 
 
 def test_caches_are_where_the_environment_says(monkeypatch, tmp_path):

@@ -158,7 +158,7 @@ class TestPlacement:
     def test_a_batch_larger_than_the_data_is_refused_as_ever(self):
         case = Case("mine", {"placement": "memory", "batch_size": 2000})
         with pytest.raises(
-            UsageError, match=r"batch_size 2000 is larger than the training data .* 1079 samples"
+            UsageError, match=r"batch_size 2000 is larger than the training data .* 1,079 samples"
         ):
             check_sizes(case, tasks.build(case))
 

@@ -23,7 +23,7 @@ WHAT = ("samples", "batches", "optimizer_steps", "closure_evaluations")
 _OF_ANY_WORK = frozenset({"count.parameter_bytes", "count.optimizer_state_bytes", "compute.sample_flops"})
 
 
-# What the steps of all stages make together.
+# What the steps of all stages make together, beside the data themselves.
 _OF_ALL_STAGES = frozenset({"count.peak_live_bytes"})
 
 
@@ -78,7 +78,7 @@ class Work:
         if _has(self.before, "train") != _has(self.after, "train"):
             return True
         if metric in _OF_ALL_STAGES:
-            return any(map(self.steps_differ, STAGES))
+            return any(self.steps_differ(stage) or self.differs(stage, "samples") for stage in STAGES)
         stage = metric.split(".")[1]
         return self.steps_differ(stage if stage in STAGES else self._main)
 

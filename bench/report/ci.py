@@ -201,16 +201,12 @@ def annotations(page: Page) -> Iterator[str]:
     what matters most.
     """
     rows = [row for row in ordered(page.rows) if not row.folded]
-    open_ = undecided(page.rows, page.allow_inconclusive)
+    open_ = {id(row) for row in undecided(page.rows, page.allow_inconclusive)}
     failing = [row for row in rows if weight(row) == "fail"]
-    warning = [
-        row for row in rows if weight(row) == "warn" or any(row is one for one in open_) or _is_missing(row)
-    ]
-    harmless = [
-        row
-        for row in rows
-        if row.gates and row.verdict == "inconclusive" and not any(row is one for one in warning)
-    ]
+    others = [row for row in rows if weight(row) != "fail"]
+    warning = [row for row in others if weight(row) == "warn" or id(row) in open_ or _is_missing(row)]
+    said = {id(row) for row in warning}
+    harmless = [row for row in others if row.gates and row.verdict == "inconclusive" and id(row) not in said]
     yield from _annotated(page, "error", failing)
     yield from _annotated(page, "warning", warning)
     same = [row for row in rows if is_quality(row) and row.verdict == "equivalent"]
