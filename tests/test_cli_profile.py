@@ -58,7 +58,7 @@ class TestProfile:
         assert cli.exit_code(["show", str(folder)]) == 0
         shown = capsys.readouterr().out
         assert "a profile: no launch in it was timed" in shown.splitlines()[0]
-        assert re.search(r"a step +GFLOP/step", shown)
+        assert re.search(r"a step +[kMG]?FLOP/step", shown)
         assert said[: said.index("tables: ")].strip() in shown
 
     def test_a_trace_of_each_case_opens_and_shows_stages_and_phases(self, profiled):

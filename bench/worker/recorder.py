@@ -35,7 +35,10 @@ from .window import Window
 TRAIN = "train"
 _HERE = str(Path(__file__).parent)
 _LINE = 'with epochbench.stage("validate"):'
-_WATCH_OUTSIDE = "watch what the loop itself takes them from: for inputs, targets in epochbench.watch(fetch_ahead(loader)):"
+_WATCH_OUTSIDE = (
+    "watch what the loop itself takes them from: "
+    "for inputs, targets in epochbench.watch(fetch_ahead(loader)):"
+)
 
 
 class ScriptError(BenchError):
