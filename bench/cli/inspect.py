@@ -170,10 +170,10 @@ def show_quality(run: str, metric: list[str] | None, target: float | None, as_js
     made = tables.read(_run_folder(run, "show --quality").path)
     found = groups(made.trained.values(), target)
     if not found:
-        if isinstance(made.plan.get("request"), dict) and "script" in made.plan["request"]:
+        if "mode" not in made.summary.columns:  # of a script; a suite's cases have one
             raise ResultsError(
-                f"{run} is of a script, of which no validation loss is known, and --quality compares by that: its loss "
-                f"in training is in bench show --metric 'quality.*'; a suite has both: bench init"
+                f"{run} is of a script, of which no validation loss is known, and --quality compares by that; the loss of "
+                f"its training: bench show {run} --metric quality.train_loss"
             )
         raise ResultsError(
             f"{run} holds no trained case, so no loss over time; measure one: bench run --axis mode=train"
