@@ -172,8 +172,8 @@ def show_quality(run: str, metric: list[str] | None, target: float | None, as_js
     if not found:
         if "mode" not in made.summary.columns:  # of a script; a suite's cases have one
             raise ResultsError(
-                f"{run} is of a script, of which no validation loss is known, and --quality compares by that; the loss of "
-                f"its training: bench show {run} --metric quality.train_loss"
+                f"{run} is of a script, of which no validation loss is known, and --quality compares by that; the "
+                f"loss of its training: bench show {run} --metric quality.train_loss"
             )
         raise ResultsError(
             f"{run} holds no trained case, so no loss over time; measure one: bench run --axis mode=train"
