@@ -217,7 +217,7 @@ class TestRun:
     def test_it_is_gone_on_with_wherever_it_was_cut_off(self, here, capfd):
         limited = ["run", HUNGRY, "--memory-limit", "600MiB", *ONCE, "--quiet"]
         assert cli.exit_code([*limited, "--time-budget", "0.0001", "--out", "out"]) == 3
-        assert "the time budget ended before 1 of 1 cases had a launch" in capfd.readouterr().err
+        assert "the time budget ended before 1 of 1 case had a launch" in capfd.readouterr().err
         assert self.plan()["request"]["memory_limit"] == ROOM
         assert cli.exit_code(["run", "--resume", "out", "--time-budget", "1h", "--quiet"]) == 0
         self.check_whole()

@@ -381,6 +381,13 @@ class TestWanting:
         assert not made.wants(NAME)
         assert measure(judge(asked=asked(metrics=["test.throughput"])), 1).wants(NAME)
 
+    @pytest.mark.parametrize("metric", ["epoch.time", "memory.peak_rss", "count.ops"])
+    def test_whatever_is_asked_for_a_first_pair_is_wanted(self, metric):
+        """Counts come before the pairs, and no time is known by then that could be wanted."""
+        made = judge(asked=asked(metrics=[metric]))
+        made.add(NAME, 1, (counted(ops=90), counted(ops=90)), base_led=True)
+        assert made.wants(NAME)
+
     def test_each_case_wants_its_own(self):
         made = judge(NAME, OTHER)
         measure(made, 14)

@@ -168,6 +168,8 @@ class SideBySide:
             return False
         if len(case.leads) >= self._most:
             return False
+        if not case.leads:
+            return True  # no time is known yet that could be asked for
         names = [pair.metric.name for pair in self._gated(case)]
         if len(case.leads) < _FEWEST and (names or not self._asked.metrics):
             return True
