@@ -259,7 +259,10 @@ class TestTwoRuns:
         (tmp_path / "second").mkdir()
         code, _, err = Run(SMALL, *EXACTLY, "--no-wait", "--out", "no", cwd=tmp_path / "second").ended()
         assert code == 2
-        assert f"another run is measuring on processors or cards of this one: bench run {SMALL} --launches 500" in err
+        assert (
+            f"another run is measuring on processors or cards of this one: bench run {SMALL} --launches 500"
+            in err
+        )
         assert f"process {first.process.pid}" in err
         assert len(err.strip().splitlines()) == 1
         second = Run(SMALL, *EXACTLY, "--launches", "1", "--out", "out", cwd=tmp_path / "second")
