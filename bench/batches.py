@@ -205,7 +205,7 @@ def sizes_of(loader: Any) -> tuple[int, ...]:
     size = _attribute(loader, "batch_size")
     if not isinstance(size, int) or size < 1:
         return ()
-    samples = _length(_attribute(loader, "sampler"))
+    samples = size_of(_attribute(loader, "sampler"))
     rest = 0 if samples is None or _attribute(loader, "drop_last") else samples % size
     return (size, rest) if rest else (size,)
 
@@ -221,7 +221,7 @@ def samples_of_pass(loader: Any) -> int | None:
         return None
     if type(loader.batch_sampler) is not BatchSampler:
         return None
-    samples = _length(loader.sampler)
+    samples = size_of(loader.sampler)
     if samples is None or not loader.drop_last:
         return samples
     return samples - samples % loader.batch_size
@@ -249,9 +249,9 @@ def _attribute(value: Any, name: str) -> Any:
         return None
 
 
-def _length(what: Any) -> int | None:
-    """Its length, where it has one: user code, which may raise anything."""
+def size_of(thing: Any) -> int | None:
+    """Its length; None where it has none, or raises: a chain of iterable data sets has a length in name only."""
     try:
-        return len(what)
+        return len(thing)
     except Exception:
         return None

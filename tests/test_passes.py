@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from bench.worker.passes import Pass, length_of, parameter_of, reference_to
+from bench.batches import size_of
+from bench.worker.passes import Pass, parameter_of, reference_to
 from bench.worker.samples import UNTOLD, Samples
 
 
@@ -64,7 +65,7 @@ class TestLoaders:
             def __len__(self):
                 raise NotImplementedError
 
-        assert [length_of(one) for one in ([1, 2], iter([1]), Endless())] == [2, None, None]
+        assert [size_of(one) for one in ([1, 2], iter([1]), Endless())] == [2, None, None]
 
     def test_a_list_is_not_known_again(self):
         loader = torch.utils.data.DataLoader([1])

@@ -142,11 +142,3 @@ def parameter_of(module: nn.Module) -> Tensor | None:
         return next((one for one in module.parameters() if isinstance(one, Tensor)), None)
     except TypeError:  # so torch itself says of a module that cannot be hashed, as a dataclass
         return None
-
-
-def length_of(loader: Any) -> int | None:
-    """How many batches a loader says that it has."""
-    try:
-        return len(loader)
-    except (TypeError, NotImplementedError):
-        return None

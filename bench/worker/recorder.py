@@ -23,11 +23,12 @@ from torch.nn.modules.loss import _Loss
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
+from ..batches import size_of
 from ..errors import BenchError
 from ..measurement import STAGES, samples_known
 from ..paths import is_in, is_own
 from .hooks import Hooks, loss_of
-from .passes import Pass, length_of, parameter_of, reference_to
+from .passes import Pass, parameter_of, reference_to
 from .samples import UNTOLD, Counted, Said, Samples, SamplesError
 from .watched import Watching, is_made_from, is_watched, unwatched, watch_also, watched
 from .window import Window
@@ -289,7 +290,7 @@ class Recorder:
 
     def _batches(self, loader: Iterable[Any], watching: Watching, known_by: Any) -> Iterator[Any]:
         site, stage, steps_per_epoch = watching.site, watching.stage, watching.steps_per_epoch
-        one = self._begin(site, stage, known_by, length_of(loader))
+        one = self._begin(site, stage, known_by, size_of(loader))
         source: Iterable[tuple[Any, Samples]] = Counted(loader, watching.samples)
         if one.window is not None:
             source = Window(

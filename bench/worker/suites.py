@@ -190,6 +190,8 @@ def probe(
 
 def check_sizes(case: Case, task: Any) -> None:
     """Raises UsageError where a batch, or the steps between two validations, exceed the training data."""
+    from ..batches import size_of
+
     samples = length_of(task.train_loader)
     if "batch_size" in case.axes and samples is not None and samples < case.batch_size:
         raise UsageError(
@@ -208,6 +210,8 @@ def check_sizes(case: Case, task: Any) -> None:
 
 def length_of(loader: Any) -> int | None:
     """How many samples the data set of a loader has; None where it has no length."""
+    from ..batches import size_of
+
     try:
         return size_of(getattr(loader, "dataset", None))
     except Exception:  # of a loader of the user's own
@@ -220,14 +224,6 @@ def log_traceback() -> None:
         traceback.print_exc()
     except Exception:
         pass
-
-
-def size_of(thing: Any) -> int | None:
-    """Its length; None where it has none, or raises: a chain of iterable data sets has a length in name only."""
-    try:
-        return len(thing)
-    except Exception:
-        return None
 
 
 def own_files(names: Iterable[str]) -> list[str]:
