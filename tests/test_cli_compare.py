@@ -210,13 +210,13 @@ class TestWhatIsCaught:
         code, out, _ = gate(*sides, "--format", "json")
         page = json.loads(out)
         assert (code, page["counts"]["different_work"]) == (3, 1)
-        # Both were measured at unlike moments: what that does to times is not what is told here.
+        # Both were measured at unlike moments, and what a busy machine does to times is not what is told here.
         names = ("train.throughput", "train.step_time", "memory.peak_rss")
-        calm = "".join(f'\n[[rule]]\nmetric = "{name}"\nthreshold = "1000%"\n' for name in names)
+        calm = "".join(f'\n[[rule]]\nmetric = "{name}"\npolicy = "ignore"\n' for name in names)
         (tmp_path / "rules.toml").write_text(page["remedy"] + calm)
         code, found = rows(*sides, "--thresholds", tmp_path / "rules.toml")
-        assert code == 0, [row for row in found.values() if row["decides"]]
-        assert found["train.throughput"]["gates"]
+        assert code == 0, [row for row in found.values() if row["verdict"] != "equivalent"]
+        assert found["train.throughput"]["verdict"] != "different_work"
         assert "different_work" not in {row["verdict"] for row in found.values()}
         assert "epoch.time" not in found
 
