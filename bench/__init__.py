@@ -25,10 +25,10 @@ if __name__ == "bench":
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from .case import Case, Conditions, Schedule
 from .errors import BenchError, SuiteError, UsageError
 from .measurement import Environment, Failure, Measurement
-from .suite import Suite
+from .suite.case import Case, Conditions, Schedule
+from .suite.matrix import Suite
 from .watch import stage, watch
 
 if TYPE_CHECKING:

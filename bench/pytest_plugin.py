@@ -22,13 +22,13 @@ import pytest
 
 from . import __version__
 from .alias import OTHER, OWN, somebody_elses
-from .case import ALLOCATORS, MAX, AxisValue, Case, spell
 from .errors import BenchError, UsageError
-from .paths import is_own
-from .raised import one_line
 from .report.advice import Settings, advice
 from .report.units import plain
-from .suite import Suite
+from .suite.case import ALLOCATORS, MAX, AxisValue, Case, spell
+from .suite.matrix import Suite
+from .system.paths import is_own
+from .user_errors import one_line
 
 SUITES, ALLOCATOR = "bench_suites", "bench_allocator"  # keys of pytest's configuration
 TEST_FILES = ("test_*.py", "*_test.py", "conftest.py")
@@ -245,7 +245,8 @@ def timed(suite: Suite, case: Case, config: pytest.Config, file: Path) -> Callab
     """
 
     def run(benchmark: Any) -> None:
-        from .worker import stepwise, suites
+        from .worker import suites
+        from .worker.timing import stepwise
 
         if case.seeks_largest:
             pytest.skip(f"batch_size={MAX}: bench run alone looks for the largest that fits")

@@ -16,11 +16,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .analysis.policy import ACTIONS, Rule
-from .analysis.sides import FOREIGN_METRICS
+from .analysis.compare.policy import ACTIONS, Rule
+from .analysis.compare.sides import FOREIGN_METRICS
 from .errors import UsageError
 from .measurement import METRICS, PER_STEP, QUALITY, Metric, metric
-from .suite import column
+from .suite.matrix import column
 
 SELECTORS = ("metric", "suite", "case", "device")
 

@@ -16,17 +16,15 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.case import Case
 from bench.measurement import TIMED, Measurement, StageRecord
 from bench.results import tables
 from bench.results.folder import RunFolder
 from bench.results.journal import Journal
+from bench.suite.case import Case
 from benchmarks import workload
 
 _CASES, _LAUNCHES, _EPOCHS = 10, 10, 5
-_IMPORTS = (
-    "import bench.cli.compare, bench.results.sides, bench.report.comparison, rich.console, pyarrow.parquet"
-)
+_IMPORTS = "import bench.cli.verbs.compare, bench.results.sides, bench.report.comparison, rich.console, pyarrow.parquet"
 
 
 def main() -> None:

@@ -12,13 +12,13 @@ from __future__ import annotations
 import random
 import sys
 
-from bench.analysis.estimate import estimate
-from bench.analysis.guards import contamination
-from bench.analysis.launch import launch_values
-from bench.case import Schedule
+from bench.analysis.launch.contamination import contamination
+from bench.analysis.launch.values import launch_values
+from bench.analysis.run.estimate import estimate
 from bench.cli.options import conditions
 from bench.measurement import TIMED, Measurement
-from bench.runner import Job, Plan, describe, launch, probe
+from bench.running.rounds import Job, Plan, describe, launch, probe
+from bench.suite.case import Schedule
 from benchmarks import workload
 
 _PAIRS_A_NURSERY = 5

@@ -15,12 +15,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from bench.analysis.counts import count_values
-from bench.case import Apart, Case, Schedule
+from bench.analysis.launch.derived_counts import count_values
 from bench.cli.options import suite_files
 from bench.measurement import COUNTED, Measurement, metric
-from bench.nursery import Workers
-from bench.runner import Job, Plan, describe, launch, probe
+from bench.running.fork_server import Workers
+from bench.running.rounds import Job, Plan, describe, launch, probe
+from bench.suite.case import Apart, Case, Schedule
 from benchmarks import workload
 
 SUITES = ("suites/vision.py", "suites/language.py", "suites/models.py", "suites/optimizers.py")

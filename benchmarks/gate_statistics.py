@@ -12,7 +12,7 @@ interval and the ratio at the pair at which the row stops. All are judged at eve
 gets no more pairs. Beside it stands a common rule, naive: a mean more than 5 % above, of one launch a side.
 
 A million rows want arrays of rows, so that the statistics are written here once more; the first line printed says
-of how many rows it was checked that they are those of `bench/analysis/sequential.py`.
+of how many rows it was checked that they are those of `bench/analysis/compare/sequential.py`.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ import pandas
 from scipy.signal import lfilter
 from scipy.stats import binomtest
 
-from bench.analysis.compare import EQUIVALENCE, FAMILY, SHOWN
-from bench.analysis.sequential import Finding, Opposite, Pairs, find, looks_at, rank_sum_cdf, verdicts
-from bench.case import MOST_PAIRS
+from bench.analysis.compare.sequential import Finding, Opposite, Pairs, find, looks_at, rank_sum_cdf, verdicts
+from bench.analysis.compare.verdict import EQUIVALENCE, FAMILY, SHOWN
+from bench.suite.case import MOST_PAIRS
 
 Array = numpy.typing.NDArray[numpy.float64]
 Places = numpy.typing.NDArray[numpy.integer]
@@ -171,7 +171,7 @@ def paired(
     return logs, signs
 
 
-# ---- the statistics of bench/analysis/sequential.py, many rows at a time
+# ---- the statistics of bench/analysis/compare/sequential.py, many rows at a time
 
 
 def opposites(logs: Array, signs: Array) -> Iterator[tuple[Places, int, int, Array]]:

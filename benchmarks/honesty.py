@@ -15,13 +15,13 @@ import statistics
 import sys
 from collections.abc import Iterator, Sequence
 
-from bench.analysis.estimate import estimate
-from bench.analysis.launch import analysed
-from bench.analysis.stopping import StopRule, tolerance_of
-from bench.case import Schedule
+from bench.analysis.launch.values import analysed
+from bench.analysis.run.estimate import estimate
+from bench.analysis.run.stopping import StopRule, tolerance_of
 from bench.cli.options import MOST_LAUNCHES
 from bench.measurement import TIMED, Measurement
-from bench.runner import Job, Plan, describe, launch, probe
+from bench.running.rounds import Job, Plan, describe, launch, probe
+from bench.suite.case import Schedule
 from benchmarks import workload
 
 PSEUDO_RUNS, RUNS_IN_A_ROW = 100, 40

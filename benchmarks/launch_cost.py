@@ -14,12 +14,12 @@ import random
 import sys
 import time
 
-from bench.analysis.estimate import estimate
-from bench.analysis.launch import launch_values
-from bench.case import Schedule
+from bench.analysis.launch.values import launch_values
+from bench.analysis.run.estimate import estimate
 from bench.machine.telemetry import Telemetry
 from bench.measurement import TIMED, Measurement
-from bench.runner import Job, Plan, describe, launch, probe
+from bench.running.rounds import Job, Plan, describe, launch, probe
+from bench.suite.case import Schedule
 from benchmarks import workload
 
 ONE_CASE = {"device": ["cpu"], "batch_size": [64], "optimizer": ["adam"], "mode": ["train"]}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import Suite
-from bench.case import Case
+from bench.suite.case import Case
 from bench.training import Task
 
 FILE = str(Path(__file__).resolve())

@@ -16,12 +16,12 @@ import time
 
 import torch
 
-from bench.analysis.estimate import estimate
-from bench.case import Case
+from bench.analysis.run.estimate import estimate
+from bench.suite.case import Case
 from bench.training import Task, train
 from bench.worker import allocator
-from bench.worker.guards import Guards
-from bench.worker.meters import HostTimer, Meter
+from bench.worker.timing.guards import Guards
+from bench.worker.timing.meters import HostTimer, Meter
 from benchmarks import workload
 
 

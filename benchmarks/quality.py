@@ -14,18 +14,18 @@ import random
 import sys
 from collections.abc import Sequence
 
-from bench.analysis.compare import Observed, Row
-from bench.analysis.launch import launch_values
-from bench.analysis.learnt import learnt, repeats, verdicts
-from bench.analysis.policy import policy
-from bench.analysis.sequential import looks_at
-from bench.analysis.side_by_side import Matched, SideBySide
-from bench.analysis.sides import CaseSide
-from bench.case import Case, Schedule
-from bench.cli.kept import side_by_side
+from bench.analysis.compare.policy import policy
+from bench.analysis.compare.quality_change import learnt, repeats, verdicts
+from bench.analysis.compare.sequential import looks_at
+from bench.analysis.compare.side_by_side import Matched, SideBySide
+from bench.analysis.compare.sides import CaseSide
+from bench.analysis.compare.verdict import Observed, Row
+from bench.analysis.launch.values import launch_values
+from bench.cli.stored_session import side_by_side
 from bench.measurement import TIMED, Measurement, metric
-from bench.nursery import Workers
-from bench.runner import Job, Plan, describe, launch, probe
+from bench.running.fork_server import Workers
+from bench.running.rounds import Job, Plan, describe, launch, probe
+from bench.suite.case import Case, Schedule
 from benchmarks import learning, workload
 
 PAIRS = 3

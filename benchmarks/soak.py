@@ -12,9 +12,9 @@ import time
 
 import psutil
 
-from bench.case import Schedule
 from bench.measurement import TIMED, Failure
-from bench.runner import Job, Plan, describe, launch, probe
+from bench.running.rounds import Job, Plan, describe, launch, probe
+from bench.suite.case import Schedule
 from benchmarks import workload
 
 TIMEOUT = 60.0

@@ -19,11 +19,11 @@ import torch
 from torch.utils.benchmark import Timer
 
 from bench import tasks
-from bench.analysis.estimate import estimate
-from bench.case import Case
+from bench.analysis.run.estimate import estimate
+from bench.suite.case import Case
 from bench.training import Task, train
 from bench.worker import allocator
-from bench.worker.meters import HostTimer, Meter
+from bench.worker.timing.meters import HostTimer, Meter
 
 STEPS = 24
 CASES = (

@@ -16,11 +16,11 @@ import statistics
 import sys
 from collections import defaultdict
 
-from bench.analysis.estimate import variation
-from bench.analysis.launch import launch_values
-from bench.case import ALLOCATORS, Case, Schedule
+from bench.analysis.launch.values import launch_values
+from bench.analysis.run.estimate import variation
 from bench.measurement import TIMED, Measurement
-from bench.runner import Job, Plan, describe, launch, probe
+from bench.running.rounds import Job, Plan, describe, launch, probe
+from bench.suite.case import ALLOCATORS, Case, Schedule
 from benchmarks import workload
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench import Suite, tasks
-from bench.case import Case
 from bench.cli.options import conditions
-from bench.nursery import Workers
+from bench.running.fork_server import Workers
+from bench.suite.case import Case
 from bench.training import Task
 
 FILE = str(Path(__file__).resolve())

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bench.case import Case
 from bench.measurement import (
     REMAINDER,
     TIMED,
@@ -26,6 +25,7 @@ from bench.measurement import (
     Profile,
     StageRecord,
 )
+from bench.suite.case import Case
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.case import Conditions
 from bench.machine.doctor.scene import Facts, Scene
+from bench.suite.case import Conditions
 
 CPU = "sys/devices/system/cpu"
 CGROUP = "sys/fs/cgroup"

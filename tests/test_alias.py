@@ -78,12 +78,12 @@ print([file for file in files if file and "/bench/" in file and files.count(file
 
     def test_pickles_are_of_the_own_name(self):
         text = pickle.dumps(bench.Case, protocol=0)
-        assert b"epochbench.case" in text
-        assert pickle.loads(text.replace(b"epochbench.case", b"bench.case")) is bench.Case
+        assert b"epochbench.suite.case" in text
+        assert pickle.loads(text.replace(b"epochbench.suite.case", b"bench.suite.case")) is bench.Case
 
     def test_they_are_loaded_anew(self):
         code = (
-            "import importlib, bench, bench.case as c, epochbench; assert importlib.reload(c) is c; "
+            "import importlib, bench, bench.suite.case as c, epochbench; assert importlib.reload(c) is c; "
             "assert importlib.reload(bench) is bench is epochbench; from bench import Case; assert Case is c.Case; "
             "print(bench.__spec__.name, bench.__path__ == [bench.__file__.removesuffix('/__init__.py')])"
         )
@@ -95,8 +95,8 @@ print([file for file in files if file and "/bench/" in file and files.count(file
 
     def test_a_child_that_is_spawned_has_them(self, tmp_path):
         told = (
-            "from bench.case import Case\nimport epochbench.case\n"
-            "def told(kind):\n    return kind is Case is epochbench.case.Case\n"
+            "from bench.suite.case import Case\nimport epochbench.suite.case\n"
+            "def told(kind):\n    return kind is Case is epochbench.suite.case.Case\n"
         )
         go = (
             "import multiprocessing\nfrom bench import Case\nfrom told import told\n"
@@ -124,19 +124,23 @@ class TestSomebodyElses:
     @pytest.mark.parametrize("file", ["bench.py", "bench/__init__.py"])
     @pytest.mark.parametrize("behind", [False, True])
     def test_it_comes_first_wherever_it_lies(self, tmp_path, file, behind):
-        put(tmp_path / "theirs", {file: "models = 'theirs'", "bench/suite.py": "x = 1"})
+        put(tmp_path / "theirs", {file: "models = 'theirs'", "bench/suite/matrix.py": "x = 1"})
         path = (ROOT, tmp_path / "theirs") if behind else (tmp_path / "theirs", ROOT)
         code = "from bench import models; import epochbench; print(models, epochbench.Suite.__module__)"
-        assert python(code, tmp_path, *path) == "theirs epochbench.suite\n"
+        assert python(code, tmp_path, *path) == "theirs epochbench.suite.matrix\n"
 
     def test_its_modules_are_its_own(self, tmp_path):
         put(
             tmp_path,
-            {"bench/__init__.py": "", "bench/suite.py": "x = 'theirs'", "bench/case.py": "x = 'theirs'"},
+            {
+                "bench/__init__.py": "",
+                "bench/suite/matrix.py": "x = 'theirs'",
+                "bench/suite/case.py": "x = 'theirs'",
+            },
         )
         code = (
-            "import epochbench, epochbench.runner; from bench import suite, case; from bench.suite import x; "
-            "print(suite.x, case.x, suite is epochbench.suite)"
+            "import epochbench, epochbench.running.rounds; from bench import suite, case; from bench.suite.matrix import x; "
+            "print(suite.x, case.x, suite is epochbench.suite.matrix)"
         )
         assert python(code, tmp_path) == "theirs theirs False\n"
 
@@ -162,12 +166,12 @@ class TestSomebodyElses:
         code = (
             "from epochbench import alias; alias.install(); from bench import Suite; print(Suite.__module__)"
         )
-        assert python(code, tmp_path) == "epochbench.suite\n"
+        assert python(code, tmp_path) == "epochbench.suite.matrix\n"
 
     def test_every_file_that_stands_for_bench_begins_so(self):
         for file in ("bench/__init__.py", "bench/as_bench/__init__.py"):
             assert alias._is_epochbench(str(ROOT / file))
-        assert not alias._is_epochbench(str(ROOT / "bench/case.py"))
+        assert not alias._is_epochbench(str(ROOT / "bench/suite/case.py"))
 
     def test_what_finds_packages_otherwise_is_asked_too(self, tmp_path, monkeypatch):
         put(tmp_path, {"elsewhere/__init__.py": ""})

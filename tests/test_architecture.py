@@ -18,16 +18,18 @@ HOUSE = ROOT / "bench"
 
 # A room imports from the floors below its own, the ground floor first. `bench` is the front door.
 FLOORS = (
-    ("errors", "alias", "counting", "paths"),
-    ("case", "signals", "logs", "raised", "git"),
-    ("suite", "measurement"),
-    ("selection", "analysis", "script"),
+    ("errors", "alias", "plurals"),
+    ("system",),
+    ("user_errors",),
+    ("suite",),
+    ("measurement",),
+    ("analysis",),
     ("readers", "thresholds"),
     ("results",),
     ("bench",),
-    ("nursery", "machine"),
-    ("runner",),
-    ("gate", "noise", "largest"),
+    ("machine",),
+    ("running",),
+    ("ab",),
     ("report",),
     ("cli",),
     ("__main__",),
@@ -38,16 +40,15 @@ SEES = {
     "batches": (),
     "training": ("batches",),
     "watch": (),  # it runs in the user's scripts
-    "tasks": ("errors", "counting", "case", "training"),
+    "tasks": ("errors", "plurals", "suite", "training"),
     "worker": (
-        *("errors", "alias", "counting", "paths", "case", "logs", "raised", "suite", "script", "measurement"),
+        *("errors", "alias", "plurals", "system", "user_errors", "suite", "measurement"),
         *("batches", "training", "watch", "tasks"),
     ),
     "templates": ("bench", "training"),  # what `bench init` writes: a suite, as users write one
     "bench": (
         "errors",
         "alias",
-        "case",
         "suite",
         "measurement",
         "results",
@@ -57,7 +58,7 @@ SEES = {
     "__main__": ("cli",),
     # The other door: it runs user code in its own process, through the rooms that do.
     "pytest_plugin": (
-        *("bench", "errors", "alias", "counting", "paths", "case", "raised", "suite", "worker", "report"),
+        *("bench", "errors", "alias", "plurals", "system", "user_errors", "suite", "worker", "report"),
     ),
 }
 
@@ -93,34 +94,34 @@ NO_SUCH_FILE = ("utils.py", "util.py", "common.py", "helpers.py", "misc.py")
 
 # Rooms that no test can import with profit, and the one through which tests drive them instead.
 DRIVEN_THROUGH = {
-    "bench.cli.doctor": "bench.cli",
-    "bench.cli.inspect": "bench.cli",  # a verb is its words on the command line
-    "bench.cli.ab": "bench.cli",
-    "bench.cli.bisect": "bench.cli",
-    "bench.cli.selftest": "bench.cli",
-    "bench.cli.compare": "bench.cli",
-    "bench.cli.asked": "bench.cli",
-    "bench.cli.kept": "bench.cli",
+    "bench.cli.verbs.doctor": "bench.cli",
+    "bench.cli.verbs.show": "bench.cli",  # a verb is its words on the command line
+    "bench.cli.verbs.ab": "bench.cli",
+    "bench.cli.verbs.bisect": "bench.cli",
+    "bench.cli.verbs.selftest": "bench.cli",
+    "bench.cli.verbs.compare": "bench.cli",
+    "bench.cli.comparison_options": "bench.cli",
+    "bench.cli.stored_session": "bench.cli",
     "bench.cli.measuring": "bench.cli",
-    "bench.cli.profile": "bench.cli",
-    "bench.cli.resume": "bench.cli",
-    "bench.cli.run": "bench.cli",
-    "bench.templates.suite": "bench.cli.init",  # a form to fill in
-    "bench.gate.session": "bench.cli",  # a session is trees, workers and a folder: all of an A/B
+    "bench.cli.verbs.profile": "bench.cli",
+    "bench.cli.resuming": "bench.cli",
+    "bench.cli.verbs.run": "bench.cli",
+    "bench.templates.suite": "bench.cli.verbs.init",  # a form to fill in
+    "bench.ab.session": "bench.cli",  # a session is trees, workers and a folder: all of an A/B
     "bench.measurement.environment": "bench.measurement",  # the waist is one, in several files
     "bench.measurement.metrics": "bench.measurement",
     "bench.measurement.record": "bench.measurement",
     "bench.worker.allocator": "bench.worker.environment",  # pins for good: in a process of its own
     "bench.as_bench": "bench.alias",  # it stands for this package where Epochbench is installed
-    "bench.worker.steady": "bench.noise",  # a suite
-    "bench.worker.session": "bench.nursery",  # a launch is a process
-    "bench.worker.suites": "bench.runner",  # user code is read in a process
+    "bench.worker.noise_suite": "bench.running.noise",  # a suite
+    "bench.worker.launch": "bench.running.fork_server",  # a launch is a process
+    "bench.worker.suites": "bench.running.rounds",  # user code is read in a process
 }
 
 # Who imports Epochbench by a name: what users copy, and what stands for the package `bench`. Inside the package every
 # import is relative, as it may have either name, and `bench` may be a package of the user's.
 BY_NAME = ("templates", "as_bench")
-SUITES = ("bench.worker.steady",)  # a suite file, which is found by its path as those of users
+SUITES = ("bench.worker.noise_suite",)  # a suite file, which is found by its path as those of users
 
 # What takes too long to import for `bench --help`: it is imported where it is used.
 LATE = ("torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy", "matplotlib", "sklearn", "rich")
@@ -138,7 +139,7 @@ PLACED = {room for floor in FLOORS for room in floor} | set(SEES)
 
 
 def room_of(module: str) -> str:
-    """The room of a file by its dotted name: `bench.report.table` lies in `report`."""
+    """The room of a file by its dotted name: `bench.report.terminal.table` lies in `report`."""
     return module.split(".")[1] if "." in module else "bench"
 
 
@@ -276,46 +277,46 @@ def test_every_file_keeps(rule, module):
 
 # A rule, a file that it could be, and what it must not hold there.
 FORBIDDEN = [
-    ("imports_of_its_own_are_relative", "bench.runner", "import bench.case"),
-    ("imports_of_its_own_are_relative", "bench.runner", "def f():\n    from bench import Suite"),
-    ("imports_of_its_own_are_relative", "bench.worker.session", "from epochbench.errors import UsageError"),
+    ("imports_of_its_own_are_relative", "bench.running.rounds", "import bench.suite.case"),
+    ("imports_of_its_own_are_relative", "bench.running.rounds", "def f():\n    from bench import Suite"),
+    ("imports_of_its_own_are_relative", "bench.worker.launch", "from epochbench.errors import UsageError"),
     ("imports_of_its_own_are_relative", "bench.pytest_plugin", "import epochbench"),
     ("imports_of_its_own_are_relative", "bench", "__import__('epochbench.watch')"),
-    ("imports_go_down", "bench.case", "from epochbench.suite import Suite"),
-    ("imports_go_down", "bench.errors", "import bench.case"),
-    ("imports_go_down", "bench.case", "from bench.suite import Suite"),
-    ("imports_go_down", "bench.case", "from bench import suite"),
-    ("imports_go_down", "bench.suite", "from bench import measurement"),
-    ("imports_go_down", "bench.suite", "from . import selection"),
+    ("imports_go_down", "bench.suite.case", "from epochbench.suite.matrix import Suite"),
+    ("imports_go_down", "bench.errors", "import bench.suite.case"),
+    ("imports_go_down", "bench.suite.case", "from bench.suite.matrix import Suite"),
+    ("imports_go_down", "bench.suite.case", "from bench import suite"),
+    ("imports_go_down", "bench.suite.matrix", "from bench import measurement"),
+    ("imports_go_down", "bench.suite.matrix", "from . import selection"),
     ("imports_go_down", "bench.measurement", "from bench import Case"),
-    ("imports_go_down", "bench.analysis.estimate", "from ..results import tables"),
+    ("imports_go_down", "bench.analysis.run.estimate", "from ..results import tables"),
     ("imports_go_down", "bench.results.tables", "def f():\n    from bench.report import table"),
-    ("imports_go_down", "bench.nursery", "from bench.worker import session"),
-    ("imports_go_down", "bench.runner", "import bench.worker.meters as meters"),
-    ("imports_go_down", "bench.runner", "import importlib\nimportlib.import_module('bench.tasks')"),
+    ("imports_go_down", "bench.running.fork_server", "from bench.worker import session"),
+    ("imports_go_down", "bench.running.rounds", "import bench.worker.timing.meters as meters"),
+    ("imports_go_down", "bench.running.rounds", "import importlib\nimportlib.import_module('bench.tasks')"),
     (
         "imports_go_down",
-        "bench.report.table",
+        "bench.report.terminal.table",
         "class C:\n    def f(self):\n        from bench.cli import app",
     ),
-    ("imports_go_down", "bench.cli.run", "from bench.training import fit"),
-    ("imports_go_down", "bench.cli.run", "if True:\n    from bench.tasks import models"),
+    ("imports_go_down", "bench.cli.verbs.run", "from bench.training import fit"),
+    ("imports_go_down", "bench.cli.verbs.run", "if True:\n    from bench.tasks import models"),
     ("imports_go_down", "bench.training", "from bench.errors import UsageError"),
     ("imports_go_down", "bench.batches", "from bench.training import Task"),
-    ("imports_go_down", "bench.tasks.models", "from bench.suite import Suite"),
-    ("imports_go_down", "bench.worker.session", "from bench.results.journal import Journal"),
-    ("imports_go_down", "bench.worker.session", "from bench.runner import Job"),
-    ("imports_go_down", "bench", "from bench.runner import run"),
-    ("imports_go_down", "bench.pytest_plugin", "from bench.runner import run"),
-    ("imports_go_down", "bench.cli.run", "from bench.pytest_plugin import cases"),
-    ("imports_go_down", "bench.runner", "from bench.gate.paired import Guest"),
-    ("imports_go_down", "bench.gate.paired", "from bench.report.comparison import Page"),
-    ("imports_go_down", "bench.gate.session", "from bench.cli.pairing import pairing"),
-    ("imports_go_down", "bench.worker.tree", "from bench.gate.trees import Tree"),
-    ("imports_go_down", "bench.somewhere_new", "from bench.case import Case"),
+    ("imports_go_down", "bench.tasks.models", "from bench.suite.matrix import Suite"),
+    ("imports_go_down", "bench.worker.launch", "from bench.results.journal import Journal"),
+    ("imports_go_down", "bench.worker.launch", "from bench.running.rounds import Job"),
+    ("imports_go_down", "bench", "from bench.running.rounds import run"),
+    ("imports_go_down", "bench.pytest_plugin", "from bench.running.rounds import run"),
+    ("imports_go_down", "bench.cli.verbs.run", "from bench.pytest_plugin import cases"),
+    ("imports_go_down", "bench.running.rounds", "from bench.ab.pairs import Guest"),
+    ("imports_go_down", "bench.ab.pairs", "from bench.report.comparison import Page"),
+    ("imports_go_down", "bench.ab.session", "from bench.cli.pairing import pairing"),
+    ("imports_go_down", "bench.worker.tree", "from bench.ab.trees import Tree"),
+    ("imports_go_down", "bench.somewhere_new", "from bench.suite.case import Case"),
     ("each_module_is_for_those_who_may", "bench.results.tables", "import torch"),
-    ("each_module_is_for_those_who_may", "bench.runner", "def f():\n    import torch.cuda"),
-    ("each_module_is_for_those_who_may", "bench.cli.run", "from torch import nn"),
+    ("each_module_is_for_those_who_may", "bench.running.rounds", "def f():\n    import torch.cuda"),
+    ("each_module_is_for_those_who_may", "bench.cli.verbs.run", "from torch import nn"),
     ("each_module_is_for_those_who_may", "bench.training", "import torchvision"),
     (
         "each_module_is_for_those_who_may",
@@ -325,27 +326,31 @@ FORBIDDEN = [
     ("each_module_is_for_those_who_may", "bench.report.html", "from bench.cli import main"),
     ("each_module_is_for_those_who_may", "bench", "__import__('torch')"),
     ("each_module_is_for_those_who_may", "bench.pytest_plugin", "def f():\n    import torch"),
-    ("what_a_room_never_imports", "bench.analysis.estimate", "from pathlib import Path"),
+    ("what_a_room_never_imports", "bench.analysis.run.estimate", "from pathlib import Path"),
     ("what_a_room_never_imports", "bench.analysis", "import os.path"),
     ("what_a_room_never_imports", "bench.analysis.caveats", "import io, math"),
-    ("what_a_room_never_imports", "bench.analysis.estimate", "def f():\n    import pandas as pd"),
-    ("what_a_room_never_imports", "bench.analysis.launch", "from bench.results.tables import build"),
-    ("what_a_room_never_imports", "bench.analysis.sequential", "import numpy.typing"),
+    ("what_a_room_never_imports", "bench.analysis.run.estimate", "def f():\n    import pandas as pd"),
+    ("what_a_room_never_imports", "bench.analysis.launch.values", "from bench.results.tables import build"),
+    ("what_a_room_never_imports", "bench.analysis.compare.sequential", "import numpy.typing"),
     ("what_a_room_never_imports", "bench.report.plots", "import statistics"),
-    ("what_a_room_never_imports", "bench.report.table", "from scipy.stats import t"),
-    ("report_computes_no_statistics", "bench.report.table", "x = frame['value'].median()"),
+    ("what_a_room_never_imports", "bench.report.terminal.table", "from scipy.stats import t"),
+    ("report_computes_no_statistics", "bench.report.terminal.table", "x = frame['value'].median()"),
     ("report_computes_no_statistics", "bench.report.plots", "from numpy import mean\nx = mean([1])"),
-    ("only_the_command_line_prints_and_exits", "bench.runner", "def f():\n    print('x')"),
-    ("only_the_command_line_prints_and_exits", "bench.report.table", "import sys\nsys.stderr.write('x')"),
-    ("only_the_command_line_prints_and_exits", "bench.nursery", "import sys\nsys.exit(1)"),
-    ("only_the_command_line_prints_and_exits", "bench.nursery", "from sys import exit as leave"),
-    ("only_the_command_line_prints_and_exits", "bench.suite", "exit()"),
-    ("only_the_command_line_prints_and_exits", "bench.suite", "raise SystemExit"),
-    ("only_the_command_line_prints_and_exits", "bench.suite", "raise SystemExit(2)"),
+    ("only_the_command_line_prints_and_exits", "bench.running.rounds", "def f():\n    print('x')"),
+    (
+        "only_the_command_line_prints_and_exits",
+        "bench.report.terminal.table",
+        "import sys\nsys.stderr.write('x')",
+    ),
+    ("only_the_command_line_prints_and_exits", "bench.running.fork_server", "import sys\nsys.exit(1)"),
+    ("only_the_command_line_prints_and_exits", "bench.running.fork_server", "from sys import exit as leave"),
+    ("only_the_command_line_prints_and_exits", "bench.suite.matrix", "exit()"),
+    ("only_the_command_line_prints_and_exits", "bench.suite.matrix", "raise SystemExit"),
+    ("only_the_command_line_prints_and_exits", "bench.suite.matrix", "raise SystemExit(2)"),
     ("only_the_command_line_prints_and_exits", "bench.results.folder", "import os\nos._exit(0)"),
     ("only_the_command_line_prints_and_exits", "bench.results.folder", "traceback.print_exc()"),
-    ("only_the_command_line_prints_and_exits", "bench.worker.session", "print('x')"),
-    ("only_the_command_line_prints_and_exits", "bench.worker.session", "sys.exit(1)"),
+    ("only_the_command_line_prints_and_exits", "bench.worker.launch", "print('x')"),
+    ("only_the_command_line_prints_and_exits", "bench.worker.launch", "sys.exit(1)"),
 ]
 
 
@@ -363,16 +368,16 @@ def test_every_rule_has_something_that_it_catches():
     [
         ("bench.results.tables", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch"),
         ("bench.results.tables", "import typing\nif typing.TYPE_CHECKING:\n    from ..cli import app"),
-        ("bench.report.table", "from ..results.tables import Tables\nfrom .units import digits"),
+        ("bench.report.terminal.table", "from ..results.tables import Tables\nfrom .units import digits"),
         ("bench.templates.suite", "from epochbench import Suite"),
-        ("bench.runner", "import benchmarks, epochbenchmark"),
+        ("bench.running.rounds", "import benchmarks, epochbenchmark"),
         ("bench.tasks.models", "def f():\n    import torch"),
-        ("bench.worker.session", "import os, traceback\ntraceback.print_exc()\nos._exit(0)"),
+        ("bench.worker.launch", "import os, traceback\ntraceback.print_exc()\nos._exit(0)"),
         ("bench.worker.__main__", "import sys\nsys.exit(0)"),
-        ("bench.cli.run", "import sys\nfrom .. import __version__\nprint('x')\nsys.exit(2)"),
-        ("bench.analysis.estimate", "import math, statistics\nx = statistics.median([1])"),
-        ("bench.report.table", "import torchless, iot, scipyesque"),
-        ("bench.report.table", "text = 'import torch; print(1)'\nconsole.print(text)"),
+        ("bench.cli.verbs.run", "import sys\nfrom .. import __version__\nprint('x')\nsys.exit(2)"),
+        ("bench.analysis.run.estimate", "import math, statistics\nx = statistics.median([1])"),
+        ("bench.report.terminal.table", "import torchless, iot, scipyesque"),
+        ("bench.report.terminal.table", "text = 'import torch; print(1)'\nconsole.print(text)"),
     ],
 )
 def test_what_is_right_is_let_through(module, source):
@@ -449,7 +454,7 @@ def test_a_helper_lives_beside_its_one_user():
 
 
 def test_a_bad_name_is_found():
-    assert badly_named([Path("bench/x/utils.py"), Path("bench/case.py")]) == [Path("bench/x/utils.py")]
+    assert badly_named([Path("bench/x/utils.py"), Path("bench/suite/case.py")]) == [Path("bench/x/utils.py")]
 
 
 # Every room has its tests.
@@ -497,9 +502,9 @@ def test_a_room_without_a_test_is_found(test, left):
 
 
 def test_a_room_that_is_driven_through_another_needs_a_test_of_that_one():
-    modules = {"bench.cli": "x = 1", "bench.cli.inspect": "x = 1"}
+    modules = {"bench.cli": "x = 1", "bench.cli.verbs.show": "x = 1"}
     assert untested(modules, ["import bench.cli"]) == []
-    assert untested(modules, ["import bench.cli.inspect"]) == ["bench.cli", "bench.cli.inspect"]
+    assert untested(modules, ["import bench.cli.verbs.show"]) == ["bench.cli", "bench.cli.verbs.show"]
     assert set(DRIVEN_THROUGH) <= set(FILES), "rooms that are no more"
 
 
@@ -528,7 +533,7 @@ def loaded_by(statement: str) -> list[str]:
         "bench",
         "epochbench",
         "bench.cli",
-        "bench.runner",
+        "bench.running.rounds",
         "bench.tasks",
         "bench.results.journal",
         "bench.pytest_plugin",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bench.analysis.attribution import moved_phase
-from bench.analysis.compare import Observed
-from bench.analysis.sides import CaseSide
+from bench.analysis.compare.attribution import moved_phase
+from bench.analysis.compare.sides import CaseSide
+from bench.analysis.compare.verdict import Observed
 
 BATCHES = {"train": 100, "validate": 5, "test": 5}
 

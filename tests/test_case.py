@@ -5,8 +5,18 @@ import json
 
 import pytest
 
-from bench.case import DEFAULTS, MODES, TRAINING_AXES, Case, Conditions, Schedule, columns, spell, unused_axes
 from bench.errors import UsageError
+from bench.suite.case import (
+    DEFAULTS,
+    MODES,
+    TRAINING_AXES,
+    Case,
+    Conditions,
+    Schedule,
+    columns,
+    spell,
+    unused_axes,
+)
 
 AXES = {
     "dataset": "digits",

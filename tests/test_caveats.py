@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import pytest
 from fakes import CASE, DISTURBED, failure, guards, measurement, stage, stages, trained
 
-from bench.analysis import guards as bounds
 from bench.analysis.caveats import CAVEATS, case_caveats
-from bench.analysis.launch import analysed
-from bench.case import Case
+from bench.analysis.launch import contamination as bounds
+from bench.analysis.launch.values import analysed
 from bench.measurement import COUNTED, PHASED, PROFILED, Counts, Profile, samples_known
+from bench.suite.case import Case
 
 SOUND = [measurement(round=number, guards=guards()) for number in range(1, 7)]
 WALL = guards()["wall"]

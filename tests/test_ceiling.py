@@ -8,8 +8,8 @@ import numpy
 import pytest
 import torch
 
-from bench.worker.ceiling import AboveRoom, ceiling, check
-from bench.worker.session import kind_of
+from bench.worker.launch import kind_of
+from bench.worker.timing.memory_limit import AboveRoom, ceiling, check
 
 MIB = 2**20
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such limit")

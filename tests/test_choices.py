@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from bench.case import Case
 from bench.errors import UsageError
-from bench.suite import Suite
+from bench.suite.case import Case
+from bench.suite.matrix import Suite
 from bench.tasks.choices import Names, Numbers, Shares, is_dotted
 
 

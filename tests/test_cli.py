@@ -14,7 +14,7 @@ import pytest
 
 import bench
 from bench import cli
-from bench.cli import listing
+from bench.cli.verbs import list as listing
 from bench.measurement import COUNTED, PROFILED, TIMED
 
 ROOT = Path(__file__).parents[1]

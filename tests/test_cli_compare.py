@@ -13,7 +13,7 @@ import pytest
 from conftest import long_only
 
 from bench import cli
-from bench.cli.compare import FORMATS
+from bench.cli.verbs.compare import FORMATS
 
 SUITE = '''
 """A tiny loop, into which the variable PLANT puts what a change may do to it."""

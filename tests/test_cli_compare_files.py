@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import cli
-from bench.analysis.sides import CaseSide, Side, aligned
+from bench.analysis.compare.sides import CaseSide, Side, aligned
 
 ANY = ("--allow-inconclusive",)
 

@@ -9,7 +9,7 @@ import pytest
 from fakes import measurement
 
 from bench import cli
-from bench.cli.ignoring import LINES, about_baseline, ignores_runs
+from bench.cli.ignore_lines import LINES, about_baseline, ignores_runs
 from bench.results.journal import Journal
 
 

@@ -22,9 +22,9 @@ import typer
 from conftest import takes_long
 
 from bench import cli
-from bench.analysis.policy import policy
-from bench.cli.init import TEMPLATES, WORKFLOW, suite_name
+from bench.analysis.compare.policy import policy
 from bench.cli.own_model import OwnModel, find_model
+from bench.cli.verbs.init import TEMPLATES, WORKFLOW, suite_name
 from bench.measurement import metric
 from bench.thresholds import check_used, read_thresholds
 
@@ -210,7 +210,7 @@ class TestWorkflow:
         ],
     )
     def test_it_installs_the_project_as_it_can_be(self, mine, monkeypatch, there, needs):
-        monkeypatch.setattr("bench.cli.init.__version__", "1.2.3.dev4+g567")
+        monkeypatch.setattr("bench.cli.verbs.init.__version__", "1.2.3.dev4+g567")
         for path, text in there.items():
             put(mine, path, text)
         init(mine)
@@ -236,8 +236,8 @@ class TestWorkflow:
                 assert name == "direct_url.json"
                 return origin if origin is None or isinstance(origin, str) else json.dumps(origin)
 
-        monkeypatch.setattr("bench.cli.init.importlib.metadata.distribution", lambda _: Installed())
-        monkeypatch.setattr("bench.cli.init.__version__", "1.2")
+        monkeypatch.setattr("bench.cli.verbs.init.importlib.metadata.distribution", lambda _: Installed())
+        monkeypatch.setattr("bench.cli.verbs.init.__version__", "1.2")
         done = init(mine)
         assert f'pip install "{requirement}"\n' in (mine / WORKFLOW).read_text()
         assert (f"installs {requirement}: if your package index" in done.out) == (">=" in requirement)
@@ -733,7 +733,7 @@ class TestDistribution:
         typed = "import bench, epochbench\nfrom epochbench import Suite\nreveal_type(Suite)\nreveal_type(bench.Suite)\n"
         put(mine, "typed.py", typed)
         types = run(sys.executable, "-m", "mypy", "--python-executable", python, "typed.py", cwd=mine)
-        assert types.count("epochbench.suite.Suite") == 2
+        assert types.count("epochbench.suite.matrix.Suite") == 2
 
         # Of a repository that has its own `bench` the tests run, and its suites have that one.
         suite = mine / "suites" / "mine.py"
@@ -745,6 +745,6 @@ class TestDistribution:
             assert "1 passed" in run(python, "-m", "pytest", "-q", "tests", cwd=mine)
             run(program, "run", *QUICK, "--axis", "device=cpu", "-k", "batch_size=64", cwd=mine)
         put(mine, "typed.py", typed.partition("\n")[2].replace("reveal_type(bench.Suite)", ""))
-        assert "epochbench.suite.Suite" in run(
+        assert "epochbench.suite.matrix.Suite" in run(
             sys.executable, "-m", "mypy", "--python-executable", python, "typed.py", cwd=mine
         )

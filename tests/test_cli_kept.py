@@ -12,7 +12,7 @@ from fakes import CASE, counts, environment, measurement, profile
 from test_results_session import keep, timed
 
 from bench import cli
-from bench.gate.selftest import NULL, Decision
+from bench.ab.error_rates import NULL, Decision
 from bench.measurement import COUNTED, PROFILED
 from bench.results import selftests
 from bench.results.folder import RunFolder

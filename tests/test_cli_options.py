@@ -11,9 +11,9 @@ import typer
 from rich.cells import cell_len
 
 from bench import cli
-from bench.case import Schedule
 from bench.cli.options import MOST_LAUNCHES, overrides, schedule, seconds, share, size, suite_files
 from bench.errors import SuiteError, UsageError
+from bench.suite.case import Schedule
 
 
 @pytest.fixture

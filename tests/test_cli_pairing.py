@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import fakes
 import pytest
 
-from bench.analysis.comparable import Asked
-from bench.analysis.policy import SIDE_BY_SIDE, THRESHOLDS
-from bench.analysis.side_by_side import Matched, SideBySide
-from bench.analysis.sides import CaseSide
+from bench.ab.pairs import Launched
+from bench.analysis.compare.comparable import Asked
+from bench.analysis.compare.policy import SIDE_BY_SIDE, THRESHOLDS
+from bench.analysis.compare.side_by_side import Matched, SideBySide
+from bench.analysis.compare.sides import CaseSide
 from bench.cli.pairing import Verdicts, said_of
 from bench.cli.progress import LINE_EVERY
-from bench.gate.paired import Launched
 
 NAMES = ["fake/one", "fake/two"]
 

@@ -11,9 +11,8 @@ import pytest
 from fakes import failure, measurement, stages
 from rich.console import Console
 
-from bench.analysis.largest import Search, Try
-from bench.analysis.stopping import StopRule
-from bench.case import Apart, Case, Schedule
+from bench.analysis.run.largest_batch import Search, Try
+from bench.analysis.run.stopping import StopRule
 from bench.cli.progress import (
     Bar,
     Failures,
@@ -28,7 +27,8 @@ from bench.cli.progress import (
     waiting,
 )
 from bench.measurement import COUNTED, PHASED, PROFILED, TIMED
-from bench.runner import Job, Plan
+from bench.running.rounds import Job, Plan
+from bench.suite.case import Apart, Case, Schedule
 
 CASES = [Case("s", {"device": "cpu", "width": width}) for width in (1, 2, 3)]
 PLAN = Plan(CASES, {"s": "s.py"}, Schedule(launches=2))

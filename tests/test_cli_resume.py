@@ -11,9 +11,8 @@ import pytest
 import typer
 from fakes import CASE, environment, failure, measurement
 
-from bench.case import Case, Conditions, Schedule
 from bench.cli import app
-from bench.cli.resume import (
+from bench.cli.resuming import (
     Earlier,
     Request,
     check_cases,
@@ -28,6 +27,7 @@ from bench.measurement import Device
 from bench.results import sources
 from bench.results.folder import RunFolder
 from bench.results.journal import Journal
+from bench.suite.case import Case, Conditions, Schedule
 
 CASES = [CASE, Case("fake", {**CASE.axes, "optimizer": "adam"})]
 SCHEDULE = Schedule(

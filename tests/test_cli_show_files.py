@@ -9,11 +9,11 @@ import pytest
 from fakes import CASE, failure, measurement
 
 from bench import cli
-from bench.case import Case
 from bench.cli.measuring import say_places
 from bench.results.folder import RunFolder
 from bench.results.journal import Journal, Records
 from bench.results.tables import build, write
+from bench.suite.case import Case
 
 OTHER = Case("fake", {**CASE.axes, "mode": "inference_mode"})
 

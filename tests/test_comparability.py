@@ -8,7 +8,7 @@ import json
 import pytest
 from fakes import environment
 
-from bench.analysis.comparability import (
+from bench.analysis.compare.environments import (
     FOR_TIME,
     Difference,
     differences,

@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 from scipy import stats
 
-from bench.analysis.compare import (
+from bench.analysis.compare.policy import ACTIONS, Policy
+from bench.analysis.compare.verdict import (
     FAMILY,
     SHOWN,
     VERDICTS,
@@ -30,7 +31,6 @@ from bench.analysis.compare import (
     undecided,
     unpaired,
 )
-from bench.analysis.policy import ACTIONS, Policy
 from bench.measurement import METRICS
 
 T = 0.05

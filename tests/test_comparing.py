@@ -9,17 +9,11 @@ from fakes import environment
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.analysis.comparable import BETWEEN_UNKNOWN, Asked
-from bench.analysis.compare import Between, Observed, outcome
-from bench.analysis.comparing import (
-    between_runs,
-    by_axis,
-    compare,
-    standard_between,
-    summary,
-)
-from bench.analysis.policy import Rule
-from bench.analysis.sides import CaseSide, Side
+from bench.analysis.compare.comparable import BETWEEN_UNKNOWN, Asked
+from bench.analysis.compare.policy import Rule
+from bench.analysis.compare.rows import between_runs, by_axis, compare, standard_between, summary
+from bench.analysis.compare.sides import CaseSide, Side
+from bench.analysis.compare.verdict import Between, Observed, outcome
 
 HERE = environment()
 CALM = Asked(between=lambda _: Between(0.001))  # of runs that are hardly apart

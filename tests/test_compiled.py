@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.worker import compiled
+from bench.worker.counts import compiled
 
 
 def told(*micros, hits=0, misses=0, bypassed=0):

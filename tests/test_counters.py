@@ -15,11 +15,11 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader
 
 from bench import tasks
-from bench.analysis.counts import count_values
-from bench.case import Case
+from bench.analysis.launch.derived_counts import count_values
+from bench.suite.case import Case
 from bench.training import fit, forward_and_loss
-from bench.worker import compiled
-from bench.worker.counters import Counter, Operators, count, drawn, nodes_of
+from bench.worker.counts import compiled
+from bench.worker.counts.counters import Counter, Operators, count, drawn, nodes_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

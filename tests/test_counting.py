@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.counting import counted
+from bench.plurals import counted
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import math
 import pytest
 from fakes import CASE, counts, measurement, operator_count, stage
 
-from bench.analysis.counts import count_values, family, main_stage, rates, step_work
-from bench.analysis.launch import analysed
-from bench.case import Case
+from bench.analysis.launch.derived_counts import count_values, family, main_stage, rates, step_work
+from bench.analysis.launch.values import analysed
 from bench.measurement import COUNTED, METRICS, OF_NO_STEP, Peak
+from bench.suite.case import Case
 
 EVALUATION = Case("fake", {"device": "cpu", "batch_size": 4, "mode": "no_grad"})
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.case import Schedule
 from bench.cli.options import conditions
 from bench.measurement import PHASED, TIMED, Measurement
-from bench.nursery import Workers
-from bench.runner import Plan, describe, run
-from bench.worker.meters import HostTimer, device_synchronizer, device_timer
+from bench.running.fork_server import Workers
+from bench.running.rounds import Plan, describe, run
+from bench.suite.case import Schedule
+from bench.worker.timing.meters import HostTimer, device_synchronizer, device_timer
 
 pytestmark = [
     pytest.mark.cuda,

@@ -29,18 +29,19 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from rich.console import Console
 
-from bench.case import Case
 from bench.errors import UsageError
 from bench.measurement import COUNTED, PHASED, PROFILED
-from bench.report import plots, table
+from bench.report import plots
 from bench.report.plots import style
-from bench.report.profile import profiles
+from bench.report.terminal import table
+from bench.report.terminal.profile import profiles
 from bench.results import tables
-from bench.results.files import read_summary
 from bench.results.folder import RunFolder
 from bench.results.history import launch_seconds
 from bench.results.journal import SCHEMA, Journal, read_journal
+from bench.results.table_files import read_summary
 from bench.results.tables import Tables
+from bench.suite.case import Case
 
 LEAST = {"quick": 500, "long": 10_000}  # examples over all properties here: `make test`, `make test-long`
 DRAWN = 40  # of so many damaged journals one is drawn, as it takes its time

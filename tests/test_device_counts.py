@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.worker.device_counts import counted_stretches, device_counts
+from bench.worker.counts.device import counted_stretches, device_counts
 from bench.worker.marks import NAME, Mark
 
 # The first train step, from 0 to 10, does not count; the second, from 11 to 20, does; so does the validation.

@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 from scenes import CGROUP, CPU, FOUR, GIB, QUIET, build
 
-from bench.case import Conditions
 from bench.machine import doctor
 from bench.machine.doctor import CHECKS, EVERYWHERE, Finding, Noise, as_json, examine
 from bench.machine.doctor.finding import unknown
 from bench.machine.gpu import GpuState
+from bench.suite.case import Conditions
 
 LINUX = [name for name in CHECKS if name != "GPUs"]
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from scenes import CGROUP, CPU, FOUR, build, one
 
-from bench.case import Conditions
 from bench.machine.doctor import placement
 from bench.machine.processors import default_threads
+from bench.suite.case import Conditions
 
 NODE = "sys/devices/system/node"
 STAT = "nr_periods 4000\nnr_throttled 120\nthrottled_usec 3200000"

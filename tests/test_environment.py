@@ -12,8 +12,8 @@ import psutil
 import pytest
 import torch
 
-from bench.case import Conditions
 from bench.measurement import Environment
+from bench.suite.case import Conditions
 from bench.worker.environment import available_devices, cpu_model, environment, usable_cpus
 
 

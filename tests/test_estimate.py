@@ -6,14 +6,7 @@ import random
 import pytest
 from scipy.stats import binom
 
-from bench.analysis.estimate import (
-    LEVEL,
-    coverage,
-    estimate,
-    interval_rank,
-    smallest_change,
-    variation,
-)
+from bench.analysis.run.estimate import LEVEL, coverage, estimate, interval_rank, smallest_change, variation
 
 
 def test_six_launches_are_the_fewest_that_give_an_interval():

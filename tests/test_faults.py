@@ -22,12 +22,12 @@ from conftest import long_only, takes_long
 
 import bench
 from bench import cli
-from bench.analysis.stopping import StopRule
+from bench.analysis.run.stopping import StopRule
 from bench.cli.options import conditions
 from bench.measurement import Failure, Measurement
-from bench.nursery import Workers
 from bench.results.journal import Journal, read_journal
-from bench.runner import Plan, describe, run
+from bench.running.fork_server import Workers
+from bench.running.rounds import Plan, describe, run
 
 ROOT = Path(__file__).parents[1]
 SMALL, DEEDS = (str(ROOT / "tests" / "suites" / name) for name in ("small.py", "deeds.py"))
@@ -298,7 +298,7 @@ def launched(tmp_path: Path, deed: str, start_method: str = "fork", timeout: flo
     with Workers(conditions(start_method=start_method), tmp_path) as workers:
         (listing,) = describe(workers, [DEEDS], {"deed": [deed]})
         (case,) = listing.expansion.cases
-        from bench.case import Schedule
+        from bench.suite.case import Schedule
 
         schedule = Schedule(launches=1, repeats=0, timeout=timeout)
         (record,) = run(workers, Plan([case], {listing.name: DEEDS}, schedule), StopRule(schedule))

@@ -7,8 +7,8 @@ import torchvision
 from torch import nn
 
 from bench.tasks.models import Transformer
-from bench.worker.counters import Operators
-from bench.worker.flops import computes, formula
+from bench.worker.counts.counters import Operators
+from bench.worker.counts.flops import computes, formula
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -7,12 +7,12 @@ import subprocess
 
 import pytest
 
-from bench.analysis.comparable import Asked
-from bench.analysis.compare import Row
-from bench.analysis.policy import Policy
+from bench.ab.bisection import answer, halfway, history, slowest
+from bench.ab.trees import Repository, git
+from bench.analysis.compare.comparable import Asked
+from bench.analysis.compare.policy import Policy
+from bench.analysis.compare.verdict import Row
 from bench.errors import UsageError
-from bench.gate.bisect import answer, halfway, history, slowest
-from bench.gate.trees import Repository, git
 from bench.measurement import METRICS
 
 

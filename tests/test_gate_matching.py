@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.case import Case
-from bench.gate.matching import match
+from bench.ab.matching import match
+from bench.suite.case import Case
 
 
 def cases(suite="s", **axes):

@@ -9,18 +9,18 @@ from pathlib import Path
 import fakes
 import pytest
 
-from bench.analysis.comparable import Asked
-from bench.analysis.policy import SIDE_BY_SIDE, THRESHOLDS
-from bench.analysis.side_by_side import Matched, SideBySide
-from bench.analysis.sides import CaseSide
-from bench.case import Case, Conditions, Schedule
-from bench.gate.paired import RENEW_AFTER, Guest, Side, base_leads, measure
-from bench.gate.trees import Tree
-from bench.gate.versions import Version
+from bench.ab.pairs import RENEW_AFTER, Guest, Side, base_leads, measure
+from bench.ab.trees import Tree
+from bench.ab.versions import Version
+from bench.analysis.compare.comparable import Asked
+from bench.analysis.compare.policy import SIDE_BY_SIDE, THRESHOLDS
+from bench.analysis.compare.side_by_side import Matched, SideBySide
+from bench.analysis.compare.sides import CaseSide
 from bench.machine.telemetry import Readings
 from bench.measurement import COUNTED, TIMED, Failure
-from bench.nursery import Died
-from bench.runner import Plan
+from bench.running.fork_server import Died
+from bench.running.rounds import Plan
+from bench.suite.case import Case, Conditions, Schedule
 
 CASES = [Case("story", {"device": "cpu", "width": width}) for width in (1, 2, 3)]
 

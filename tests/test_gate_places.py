@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from test_gate_trees import commit, git, home, own_git  # noqa: F401  # the same repositories
 
-from bench.gate.places import below, changed_in, declared, places
+from bench.ab.source_lines import below, changed_in, declared, places
 
 SUITE = '''"""Two suites."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from scipy import stats
 
-from bench.gate.selftest import (
+from bench.ab.error_rates import (
     FIVE,
     NULL,
     OTHERS,

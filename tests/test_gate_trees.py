@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.ab.trees import Repository, Tree, build, without_git
 from bench.errors import UsageError
-from bench.gate.trees import Repository, Tree, build, without_git
 
 IDENTITY = {
     f"GIT_{role}_{what}": text

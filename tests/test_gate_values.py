@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.gate.values import Rise, Values, are_exact, falls, largest_rise
+from bench.ab.exact_values import Rise, Values, are_exact, falls, largest_rise
 
 
 class TestTheLine:

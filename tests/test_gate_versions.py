@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.ab.versions import NOW, Version, interpreter, parse, told_apart
 from bench.errors import UsageError
-from bench.gate.versions import NOW, Version, interpreter, parse, told_apart
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ import subprocess
 
 import pytest
 
-from bench import git as ours
 from bench.errors import UsageError
-from bench.git import Untrusted, distrust, git, run_git
+from bench.system import git as ours
+from bench.system.git import Untrusted, distrust, git, run_git
 
 IDENTITY = {
     f"GIT_{role}_{what}": text

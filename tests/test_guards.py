@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from fakes import guards, measurement, stage
 
-from bench.analysis import guards as bounds
 from bench.analysis.caveats import CAVEATS
-from bench.analysis.guards import contamination, remarks
+from bench.analysis.launch import contamination as bounds
+from bench.analysis.launch.contamination import contamination, remarks
 
 WALL, PROCESSORS = guards()["wall"], guards()["processors"]
 LESS, MORE = 1 - 1e-6, 1 + 1e-6

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from bench.worker.home import Home
+from bench.worker.script.main_thread import Home
 
 
 class Told(BaseException):

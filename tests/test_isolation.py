@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.worker import isolation
-from bench.worker.isolation import clear, folders_of, isolate
+from bench.worker.script import isolation
+from bench.worker.script.isolation import clear, folders_of, isolate
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,15 +12,16 @@ from conftest import takes_long
 from test_runner import Told
 
 import bench
-from bench import cli, largest
-from bench.analysis.largest import searches
-from bench.case import MAX, Case, Schedule
+from bench import cli
+from bench.analysis.run.largest_batch import searches
 from bench.cli.options import conditions
-from bench.largest import available, free_of, room, search
 from bench.measurement import COUNTED, SEARCHED, TIMED, Measurement
-from bench.nursery import Died, TimedOut, Workers
 from bench.results.journal import read_journal
-from bench.runner import Plan, describe, probe
+from bench.running import batch_size_search as largest
+from bench.running.batch_size_search import available, free_of, room, search
+from bench.running.fork_server import Died, TimedOut, Workers
+from bench.running.rounds import Plan, describe, probe
+from bench.suite.case import MAX, Case, Schedule
 
 SUITES = Path(__file__).parent / "suites"
 HUNGRY, SMALL = str(SUITES / "hungry.py"), str(SUITES / "small.py")
@@ -168,7 +169,7 @@ class TestRealLaunches:
 
     @takes_long("waits for a time limit")
     def test_too_long_does_not_fit(self, workers, monkeypatch):
-        monkeypatch.setattr("bench.analysis.largest.SHARE", 1.0)  # one that hangs is enough
+        monkeypatch.setattr("bench.analysis.run.largest_batch.SHARE", 1.0)  # one that hangs is enough
         # A slow machine needs some of it for those that do not hang.
         found = self.searched(workers, "hangs", timeout=15.0)
         assert (found.batch_size, found.failing[0].failure) == (16, "timeout")

@@ -9,7 +9,7 @@ from fakes import failure, measurement, stage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.analysis.largest import (
+from bench.analysis.run.largest_batch import (
     DATA,
     ENOUGH,
     FAILED,
@@ -24,8 +24,8 @@ from bench.analysis.largest import (
     resolved,
     searches,
 )
-from bench.case import MAX, Case
 from bench.measurement import SEARCHED
+from bench.suite.case import MAX, Case
 
 CASE = Case("fake", {"device": "cpu", "batch_size": MAX, "mode": "train"})
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from fakes import DISTURBED, guards, measurement, stage, stages
 
-from bench.analysis import launch as launches
-from bench.analysis.launch import (
+from bench.analysis.launch import values as launches
+from bench.analysis.launch.values import (
     analysed,
     counted_steps,
     counting,

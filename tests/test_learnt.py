@@ -6,10 +6,10 @@ import random
 
 import pytest
 
-from bench.analysis.compare import Observed
-from bench.analysis.learnt import FAMILY, Learnt, learnt, repeats, verdicts
-from bench.analysis.sequential import looks_at
-from bench.analysis.sides import CaseSide
+from bench.analysis.compare.quality_change import FAMILY, Learnt, learnt, repeats, verdicts
+from bench.analysis.compare.sequential import looks_at
+from bench.analysis.compare.sides import CaseSide
+from bench.analysis.compare.verdict import Observed
 
 ACCURACY, LOSS = "quality.test_accuracy", "quality.test_loss"
 

@@ -9,8 +9,8 @@ import torch
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, TensorDataset
 
 from bench import tasks
-from bench.case import Case
 from bench.errors import UsageError
+from bench.suite.case import Case
 from bench.tasks import datasets, loaders
 from bench.training import fit
 from bench.worker.suites import check_sizes
@@ -263,7 +263,7 @@ class TestChoices:
 
 def test_torch_is_imported_for_its_own_words_alone():
     script = (
-        "import sys\nfrom bench import tasks\nfrom bench.case import Case\n"
+        "import sys\nfrom bench import tasks\nfrom bench.suite.case import Case\n"
         "for axes in ({}, {'workers': 2}, {'placement': 'memory', 'workers': 2}, {'pin_memory': True}):\n"
         "    tasks.exclude(Case('mine', axes))\n"
         "print('torch' in sys.modules)"

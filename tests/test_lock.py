@@ -24,7 +24,7 @@ from bench.errors import Interrupted, UsageError
 from bench.machine import lock
 from bench.machine.lock import VARIABLE, Held, holder, lock_path, one_at_a_time, own_cards, spans
 from bench.machine.processors import shared_processors
-from bench.signals import stoppable
+from bench.system.signals import stoppable
 
 ROOT = Path(__file__).parents[1]
 

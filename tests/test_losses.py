@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from bench import tasks
-from bench.case import Case
 from bench.errors import UsageError
-from bench.suite import Suite
+from bench.suite.case import Case
+from bench.suite.matrix import Suite
 from bench.tasks import losses, targets
 from bench.training import fit
 

@@ -7,8 +7,7 @@ import json
 import pytest
 from fakes import environment, failure, guards, measurement, stage, stages
 
-from bench.analysis.launch import launch_values
-from bench.case import Case
+from bench.analysis.launch.values import launch_values
 from bench.measurement import (
     FAILURES,
     METRICS,
@@ -22,6 +21,7 @@ from bench.measurement import (
     Measurement,
     metric,
 )
+from bench.suite.case import Case
 
 
 def through_json(record):

@@ -10,8 +10,8 @@ from torch._C._profiler import _ExtraFields_Allocation
 from torch.utils.data import DataLoader
 
 from bench.training import fit
-from bench.worker import memory
-from bench.worker.memory import CATEGORIES, MemoryTrace, held, storage, tensors_in, thinned
+from bench.worker.counts import memory
+from bench.worker.counts.memory import CATEGORIES, MemoryTrace, held, storage, tensors_in, thinned
 from bench.worker.window import windowed
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -12,10 +12,10 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from bench import tasks
-from bench.case import Case
 from bench.measurement import PHASES, STAGES
+from bench.suite.case import Case
 from bench.training import fit
-from bench.worker.meters import (
+from bench.worker.timing.meters import (
     EventPhaseTimer,
     EventTimer,
     HostTimer,

@@ -6,8 +6,8 @@ import fakes
 import pytest
 
 from bench.cli.options import conditions
-from bench.noise import probe_noise, summary
-from bench.nursery import Workers
+from bench.running.fork_server import Workers
+from bench.running.noise import probe_noise, summary
 
 
 def launch(seconds: float, **guards: float):

@@ -12,8 +12,8 @@ import torch
 from torch import nn, optim
 
 from bench import tasks
-from bench.case import Case
 from bench.errors import UsageError
+from bench.suite.case import Case
 from bench.tasks import optimizers
 from bench.tasks.exports import exported
 from bench.tasks.together import Together

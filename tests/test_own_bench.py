@@ -148,7 +148,7 @@ def test_each_side_of_ab_has_its_own(repository, capfd, monkeypatch):
 
 def test_nothing_of_ours_imports_it():
     code = (
-        "import epochbench.cli, epochbench.pytest_plugin, epochbench.worker.session, sys; print(*sys.modules)"
+        "import epochbench.cli, epochbench.pytest_plugin, epochbench.worker.launch, sys; print(*sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from bench.batches import size_of
-from bench.worker.passes import Pass, parameter_of, reference_to
-from bench.worker.samples import UNTOLD, Samples
+from bench.worker.script.passes import Pass, parameter_of, reference_to
+from bench.worker.script.samples import UNTOLD, Samples
 
 
 def given(*batches, **fields):

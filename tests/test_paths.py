@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.paths import HARNESS, file_name, is_in, is_own
+from bench.system.paths import HARNESS, file_name, is_in, is_own
 
 LONGEST = 255 - 60  # bytes: what is put in front of it and behind it is short
 

@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from bench.worker import peaks as room
-from bench.worker.peaks import measured, peaks, stated_for
+from bench.worker.timing import peaks as room
+from bench.worker.timing.peaks import measured, peaks, stated_for
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -7,7 +7,7 @@ import torch
 from fakes import small_task
 
 from bench.training import fit
-from bench.worker import plants
+from bench.worker.timing import planted_slowdowns as plants
 
 
 def counting_waits(monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.analysis.policy import THRESHOLDS, Policy, Rule, directed, policy
+from bench.analysis.compare.policy import THRESHOLDS, Policy, Rule, directed, policy
 from bench.measurement import METRICS, metric
 
 OPS, TIME = METRICS["count.ops"], METRICS["epoch.time"]

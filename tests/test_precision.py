@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bench import tasks
-from bench.case import Case
+from bench.suite.case import Case
 from bench.tasks import precision
 from bench.training import fit, forward_and_loss
 

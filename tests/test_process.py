@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from bench.worker.process import Left, Process
-from bench.worker.writes import Stopped
+from bench.worker.script.process import Left, Process
+from bench.worker.script.writes import Stopped
 
 
 def nothing():

@@ -7,7 +7,7 @@ from fakes import graph, operator_time, profile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.analysis.profile import GraphRow, graph_rows, self_times, top
+from bench.analysis.launch.profile_summary import GraphRow, graph_rows, self_times, top
 from bench.measurement import REMAINDER, GraphNode
 
 

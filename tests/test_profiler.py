@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from bench.measurement import REMAINDER, Profile
 from bench.training import fit, forward_and_loss
 from bench.worker.marks import NAME, OUTSIDE, Mark
-from bench.worker.profiler import (
+from bench.worker.profile.profiler import (
     PLAIN,
     WARM,
     WARMED,
@@ -27,7 +27,7 @@ from bench.worker.profiler import (
     profiled,
     shapes_of,
 )
-from bench.worker.timeline import device_shares
+from bench.worker.profile.timeline import device_shares
 from bench.worker.window import windowed
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -15,10 +15,10 @@ from conftest import takes_long
 from fakes import small_task
 from typer.testing import CliRunner
 
-from bench.case import Case
 from bench.cli import app
 from bench.pytest_plugin import holds_suite, timed
-from bench.suite import Suite
+from bench.suite.case import Case
+from bench.suite.matrix import Suite
 
 ROOT = Path(__file__).parents[1]
 
@@ -406,10 +406,10 @@ def test_an_axis_that_nothing_reads_is_warned_of():
     [
         ("from bench import Suite\nsuite = Suite()", True),
         ("from bench import tasks, Suite as S\nfor n in range(2):\n    globals()[n] = S()", True),
-        ("from bench.suite import Suite\nfirst, second = Suite(), Suite()", True),
+        ("from bench.suite.matrix import Suite\nfirst, second = Suite(), Suite()", True),
         ("import bench\nsuite = bench.Suite()", True),
         ("import bench as b\nsuite = b.Suite()", True),
-        ("import bench.suite\nsuite = bench.suite.Suite()", True),
+        ("import bench.suite.matrix\nsuite = bench.suite.matrix.Suite()", True),
         ("from bench import Suite\ndef make():\n    return Suite()\nsuite = make()", True),
         ("from bench import Suite\ndef make():\n    return Suite()", False),
         ("from bench import Suite\nclass Test:\n    suite = Suite()", False),
@@ -432,7 +432,7 @@ def test_a_suite_is_seen_without_importing_its_file(tmp_path, text, holds):
     ("text", "theirs", "holds"),
     [
         ("from epochbench import Suite\nsuite = Suite()", "bench.py", True),
-        ("from epochbench.suite import Suite\nsuite = Suite()", "bench.py", True),
+        ("from epochbench.suite.matrix import Suite\nsuite = Suite()", "bench.py", True),
         ("import epochbench\nsuite = epochbench.Suite()", "bench/__init__.py", True),
         ("from bench import Suite\nsuite = Suite()", "bench/__init__.py", False),
         ("import bench\nsuite = bench.Suite()", "bench.py", False),

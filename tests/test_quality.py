@@ -7,11 +7,11 @@ import math
 import pytest
 from fakes import CASE, measurement, stage, trained
 
-from bench.analysis.launch import launch_values
-from bench.analysis.progress import EpochEnd, Validation, progress, target_loss
-from bench.analysis.quality import ASKED, AXIS, HALF, Trained, groups
-from bench.case import Case
+from bench.analysis.launch.learning_curve import EpochEnd, Validation, progress, target_loss
+from bench.analysis.launch.values import launch_values
+from bench.analysis.run.time_to_quality import ASKED, AXIS, HALF, Trained, groups
 from bench.errors import UsageError
+from bench.suite.case import Case
 
 SLOW = Case("s", {"dataset": "digits", "optimizer": "adam"})
 FAST = Case("s", {"dataset": "digits", "optimizer": "sgd"})

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from bench.raised import detail_of, one_line, text_of, where
+from bench.user_errors import detail_of, one_line, text_of, where
 
 
 class Untellable(Exception):

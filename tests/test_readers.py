@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from bench import readers
-from bench.case import Case
 from bench.errors import ResultsError
 from bench.readers import Foreign, pyperf, pytest_benchmark, read_foreign
+from bench.suite.case import Case
 
 DATA = Path(__file__).parent / "data"
 PYTEST, SAVED, TIMEIT, SUITE, MEMORY = (

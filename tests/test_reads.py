@@ -10,9 +10,9 @@ import torch
 from fakes import small_task
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from bench.case import Case
 from bench.errors import UsageError
-from bench.worker.reads import Probe, Reads, follows_batch_size, shapes
+from bench.suite.case import Case
+from bench.worker.axis_reads import Probe, Reads, follows_batch_size, shapes
 
 AXES = {"device": "cpu", "batch_size": 4, "epochs": 2, "mode": "train", "width": 8, "optimizer": "sgd"}
 CASE = Case("mine", AXES)

@@ -23,9 +23,9 @@ from torch import nn
 
 import bench
 from bench.training import Observer
-from bench.worker.hooks import Hooks
-from bench.worker.recorder import Enough, Recorder, ScriptError
-from bench.worker.samples import read
+from bench.worker.script.hooks import Hooks
+from bench.worker.script.recorder import Enough, Recorder, ScriptError
+from bench.worker.script.samples import read
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

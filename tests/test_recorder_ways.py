@@ -13,12 +13,12 @@ from loops import listening, seen
 from torch import nn
 
 import bench
-from bench.analysis.counts import count_values
+from bench.analysis.launch.derived_counts import count_values
 from bench.training import Observer
-from bench.worker.hooks import Hooks
-from bench.worker.profiler import ProfiledLoop
-from bench.worker.recorder import Enough, Recorder, ScriptError
-from bench.worker.script_counts import count
+from bench.worker.profile.profiler import ProfiledLoop
+from bench.worker.script.counts import count
+from bench.worker.script.hooks import Hooks
+from bench.worker.script.recorder import Enough, Recorder, ScriptError
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from bench.machine.doctor import Finding, Noise
-from bench.report.checkup import Command, page
+from bench.report.terminal.checkup import Command, page
 
 LONG = "echo tsc | sudo tee /sys/devices/system/clocksource/clocksource0/current_clocksource"
 FINDINGS = [

@@ -13,7 +13,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from test_report_comparison import CASE, HOSTILE, OTHER, count, gone, hostile_page, page, row
 
-from bench.analysis.policy import Policy
+from bench.analysis.compare.policy import Policy
 from bench.measurement import metric
 from bench.report.ci import (
     MOST_ANNOTATIONS,

@@ -8,8 +8,8 @@ import math
 import pytest
 from rich.console import Console
 
-from bench.analysis.compare import Row
-from bench.analysis.policy import Policy
+from bench.analysis.compare.policy import Policy
+from bench.analysis.compare.verdict import Row
 from bench.measurement import metric
 from bench.report.comparison import (
     Page,

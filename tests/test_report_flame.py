@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.report.flame import read_folded, svg, tree
+from bench.report.flame_graph import read_folded, svg, tree
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from bench.report.layout import KEPT, LIST, TEXT, Column, Grid, Words, arrange, broken, fold, shortened
-from bench.report.lines import Lines
+from bench.report.safe_lines import Lines
 
 # What stands in tables: numbers, huge and tiny, words of other scripts, emoji, names of 60 letters, nothing.
 CELLS = st.one_of(

@@ -9,10 +9,10 @@ import pytest
 from test_report_comparison import CASE, OTHER, page, row
 from test_report_comparison import text_of as told
 
-from bench.analysis.policy import Policy
+from bench.analysis.compare.policy import Policy
 from bench.report.ci import annotations, as_csv, as_json, junit, markdown
 from bench.report.comparison import change, verdict
-from bench.report.learnt import as_before, fell_or_moved, from_to, spreads
+from bench.report.quality_words import as_before, fell_or_moved, from_to, spreads
 
 WARN = Policy(0.02, regression="warn", least=0.02)
 

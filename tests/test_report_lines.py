@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.report.lines import Lines
+from bench.report.safe_lines import Lines
 
 
 def printed(part, width: int) -> list[str]:

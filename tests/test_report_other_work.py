@@ -11,12 +11,12 @@ import pytest
 from test_report_comparison import CASE, HOSTILE, OTHER, page, row
 from test_report_comparison import text_of as told
 
-from bench.analysis.comparable import BySample
-from bench.analysis.policy import Policy, Rule
-from bench.analysis.work import Difference
+from bench.analysis.compare.comparable import BySample
+from bench.analysis.compare.policy import Policy, Rule
+from bench.analysis.compare.work import Difference
 from bench.report.ci import annotations, as_csv, as_json, junit, markdown
 from bench.report.comparison import ORDER, counted, verdict, weight
-from bench.report.other_work import by_the_sample, different_work, remedy, work_said
+from bench.report.work_words import by_the_sample, different_work, remedy, work_said
 
 LESS = (Difference("train", "samples", 1437, 1408), Difference("train", "batches", 23, 22))
 BARE = {"ratio": None, "low": None, "high": None}

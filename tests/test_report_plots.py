@@ -13,7 +13,6 @@ import pytest
 from fakes import DISTURBED, timeline
 from matplotlib.image import imread
 
-from bench.case import MODES, Case
 from bench.errors import ResultsError
 from bench.measurement import METRICS, PHASES, Counts, Device, Environment, Failure, Measurement, StageRecord
 from bench.report import plots
@@ -33,6 +32,7 @@ from bench.report.plots import (
 )
 from bench.results.journal import Records
 from bench.results.tables import Tables, build
+from bench.suite.case import MODES, Case
 
 SHARES = dict(zip(PHASES, (0.2, 0.01, 0.25, 0.03, 0.04, 0.3, 0.01, 0.11, 0.02, 0.02, 0.01), strict=True))
 MIB = 2**20

@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Annotation
 
-from bench.case import Case
 from bench.measurement import COUNTED, GraphNode, MemoryTimeline
 from bench.report.plots import autograd_graph, draw_cases, memory_timeline, pages, style
 from bench.results.journal import Records
 from bench.results.tables import Tables, build
+from bench.suite.case import Case
 
 KIB = 2**10
 LEAF = "torch::autograd::AccumulateGrad"

@@ -9,11 +9,11 @@ import pytest
 from fakes import environment, measurement, stage
 from matplotlib.image import imread
 
-from bench.case import Case
 from bench.measurement import PHASED
 from bench.report.plots import data_wait, draw, pages, style
 from bench.results.journal import Records
 from bench.results.tables import Tables, build
+from bench.suite.case import Case
 
 
 @pytest.fixture(scope="module", autouse=True)

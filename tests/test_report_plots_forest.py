@@ -10,8 +10,8 @@ import pytest
 from matplotlib.image import imread
 from test_report_comparison import CASE, HOSTILE, OTHER, count, gone, row
 
-from bench.analysis.policy import Policy
-from bench.analysis.work import Difference
+from bench.analysis.compare.policy import Policy
+from bench.analysis.compare.work import Difference
 from bench.report.plots import forest, sheet, style
 
 SVG = "{http://www.w3.org/2000/svg}"

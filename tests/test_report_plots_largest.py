@@ -8,11 +8,12 @@ import pytest
 from fakes import environment, failure, measurement, stage
 from matplotlib.figure import Figure
 
-from bench.case import Case
 from bench.measurement import SEARCHED
-from bench.report.plots import draw, largest, pages, style
+from bench.report.plots import batch_size_search as largest
+from bench.report.plots import draw, pages, style
 from bench.results.journal import Records
 from bench.results.tables import Tables, build
+from bench.suite.case import Case
 
 
 def searched(case: Case, fits: int, data: int = 1000):

@@ -6,12 +6,12 @@ import pytest
 from fakes import counts, measurement, operator_count, stages
 from test_report_plots import assert_nothing_is_cut, names, texts
 
-from bench.case import Case
 from bench.measurement import COUNTED
 from bench.report.plots import draw, optimizers
 from bench.report.plots.pages import pages_of
 from bench.results.journal import Records
 from bench.results.tables import build
+from bench.suite.case import Case
 
 OPTIMIZERS = {"sgd": (5, 0), "adam": (90, 600_000), "lbfgs": (30_000, 54_000_000)}
 

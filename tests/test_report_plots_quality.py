@@ -9,10 +9,11 @@ from fakes import trained
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bench.case import Case
-from bench.report.plots import pages, quality, style
+from bench.report.plots import learning_curves as quality
+from bench.report.plots import pages, style
 from bench.results.journal import Records
 from bench.results.tables import build
+from bench.suite.case import Case
 
 
 def case(number: int, **axes) -> Case:

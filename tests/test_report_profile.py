@@ -9,11 +9,11 @@ import pytest
 from fakes import CASE, counts, failure, graph, measurement, operator_time, profile
 from rich.console import Console
 
-from bench.case import Case
 from bench.measurement import COUNTED, PROFILED, STACKED, GraphNode
-from bench.report.profile import profiles
+from bench.report.terminal.profile import profiles
 from bench.results.journal import Records
 from bench.results.tables import build
+from bench.suite.case import Case
 
 OTHER = Case("fake", {**CASE.axes, "mode": "no_grad"})
 

@@ -13,12 +13,12 @@ from fakes import DISTURBED, environment, failure, guards, measurement, stage, t
 from rich.console import Console
 
 from bench import cli
-from bench.analysis.quality import groups
-from bench.case import Case
-from bench.report.quality import as_json, pages
+from bench.analysis.run.time_to_quality import groups
+from bench.report.terminal.time_to_quality import as_json, pages
 from bench.results.folder import RunFolder
 from bench.results.journal import Journal, Records
 from bench.results.tables import build, write
+from bench.suite.case import Case
 
 SGD, ADAM, RMSPROP = (
     Case("s", {"device": "cpu", "batch_size": 64, "optimizer": name, "mode": "train"})

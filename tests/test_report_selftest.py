@@ -6,8 +6,8 @@ import io
 
 from rich.console import Console
 
-from bench.gate.selftest import Score
-from bench.report.selftest import table
+from bench.ab.error_rates import Score
+from bench.report.terminal.error_rates import table
 
 
 def shown(*scores):

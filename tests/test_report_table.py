@@ -10,14 +10,14 @@ import pytest
 from fakes import DISTURBED, counts, environment, failure, guards, measurement, stage, stages
 from rich.console import Console
 
-from bench.analysis.largest import Search, Try
-from bench.case import Case, Schedule
+from bench.analysis.run.largest_batch import Search, Try
 from bench.measurement import COUNTED, SEARCHED, Device
-from bench.report import table
 from bench.report.advice import Settings, advice
-from bench.report.table import metrics, overview, searched, setting, settings
+from bench.report.terminal import table
+from bench.report.terminal.table import metrics, overview, searched, setting, settings
 from bench.results.journal import Records
 from bench.results.tables import build, choose
+from bench.suite.case import Case, Schedule
 
 TRAIN = Case("s", {"device": "cpu", "batch_size": 64, "optimizer": "adam", "mode": "train"})
 LARGE = Case("s", {"device": "cpu", "batch_size": 256, "optimizer": "adam", "mode": "train"})

@@ -12,12 +12,12 @@ import pytest
 from fakes import CASE, environment, failure, measurement
 from pyarrow import parquet
 
-from bench.case import Case
 from bench.errors import ResultsError
-from bench.results.files import NEEDED, is_table, read_summary
 from bench.results.folder import RunFolder
 from bench.results.journal import Records
+from bench.results.table_files import NEEDED, is_table, read_summary
 from bench.results.tables import SUMMARY_COLUMNS, as_json, build, choose, write
+from bench.suite.case import Case
 
 STANDARD = {"device": "cpu", "batch_size": 64, "learning_rate": 1e-05, "optimizer": "adam", "mode": "train"}
 OWN = {"amp": True, "version": "1.10", "width": None, "path": "a/b=c"}

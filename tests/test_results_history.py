@@ -8,16 +8,16 @@ import statistics
 import pytest
 from fakes import environment, failure, measurement, stages
 
-from bench.analysis.comparable import BETWEEN_UNKNOWN
-from bench.analysis.compare import Between
-from bench.analysis.comparing import BETWEEN
-from bench.analysis.sides import Side
-from bench.case import Case
+from bench.analysis.compare.comparable import BETWEEN_UNKNOWN
+from bench.analysis.compare.rows import BETWEEN
+from bench.analysis.compare.sides import Side
+from bench.analysis.compare.verdict import Between
 from bench.measurement import SEARCHED
 from bench.results.folder import RunFolder
 from bench.results.history import between_runs_of, launch_seconds
 from bench.results.journal import Journal, Records
 from bench.results.tables import build, write
+from bench.suite.case import Case
 
 FAST, SLOW = Case("s", {"width": 1}), Case("s", {"width": 2})
 

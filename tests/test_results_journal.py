@@ -8,10 +8,10 @@ import os
 import pytest
 from fakes import CASE, counts, failure, fill, guards, measurement, stage
 
-from bench.case import Case
 from bench.errors import ResultsError
 from bench.measurement import COUNTED
 from bench.results.journal import READABLE, SCHEMA, Journal, read_journal
+from bench.suite.case import Case
 
 RECORDS = (
     measurement(round=1, stages=(stage(),), guards=guards(waiting=0.1), telemetry={"cpu": 1.5}),

@@ -10,13 +10,14 @@ import pytest
 from fakes import CASE, environment, failure, measurement, stages
 
 import bench
-from bench.case import Case
 from bench.errors import ResultsError
 from bench.measurement import COUNTED
-from bench.results import baselines, folder, session
+from bench.results import ab_session as session
+from bench.results import baselines, folder
 from bench.results.folder import SIDES, RunFolder, find, is_session, sessions_in
 from bench.results.journal import Journal
 from bench.results.sides import read_side
+from bench.suite.case import Case
 
 OTHER = Case("fake", {**CASE.axes, "optimizer": "adam"})
 

@@ -11,16 +11,16 @@ import pandas as pd
 import pytest
 from fakes import environment, failure, measurement, stages
 
-from bench.analysis.comparable import Asked
-from bench.analysis.compare import Between
-from bench.analysis.comparing import compare
-from bench.case import Case
+from bench.analysis.compare.comparable import Asked
+from bench.analysis.compare.rows import compare
+from bench.analysis.compare.verdict import Between
 from bench.errors import ResultsError
 from bench.results import baselines
 from bench.results.folder import RunFolder
 from bench.results.journal import Journal, Records
 from bench.results.sides import read_side
 from bench.results.tables import build, write
+from bench.suite.case import Case
 
 DATA = Path(__file__).parent / "data"
 FAST = Case("s", {"device": "cpu", "batch_size": 4, "mode": "train", "width": 1})

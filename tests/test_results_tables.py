@@ -13,14 +13,14 @@ import pandas as pd
 import pytest
 from fakes import DISTURBED, environment, failure, fill, guards, measurement, stage, stages
 
-from bench.analysis.estimate import estimate
-from bench.case import Case
+from bench.analysis.run.estimate import estimate
 from bench.errors import ResultsError
 from bench.measurement import METRICS, PHASED, SEARCHED, STAGES
 from bench.results.folder import RunFolder
 from bench.results.journal import Journal, Records
 from bench.results.tables import FILES, SUMMARY_COLUMNS, as_json, build, choose, read, write
-from bench.suite import RESERVED
+from bench.suite.case import Case
+from bench.suite.matrix import RESERVED
 
 TRAIN = Case("main", {"device": "cpu", "batch_size": 64, "optimizer": "adam", "mode": "train", "width": 8})
 EVALUATION = Case(

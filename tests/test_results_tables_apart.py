@@ -16,13 +16,13 @@ from fakes import (
     stage,
 )
 
-from bench.analysis.counts import count_values
-from bench.case import Case
+from bench.analysis.launch.derived_counts import count_values
 from bench.measurement import COUNTED, PHASED, PROFILED, STACKED, Measurement, Peak
-from bench.results.apart import COUNT_COLUMNS, OPERATOR_COLUMNS
 from bench.results.folder import RunFolder
 from bench.results.journal import Journal, Records
 from bench.results.tables import Tables, as_json, build, read, write
+from bench.results.untimed import COUNT_COLUMNS, OPERATOR_COLUMNS
+from bench.suite.case import Case
 
 OTHER = Case("fake", {**CASE.axes, "mode": "eval"})
 PEAK = Peak("cpu", "float32", 200.0, "made up")

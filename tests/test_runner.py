@@ -5,13 +5,13 @@ from __future__ import annotations
 import fakes
 import pytest
 
-from bench.analysis.stopping import StopRule
-from bench.case import COUNT_THREADS, SCRIPT_COUNT_THREADS, Apart, Case, Conditions, Schedule
+from bench.analysis.run.stopping import StopRule
 from bench.machine.telemetry import Readings
 from bench.measurement import COUNTED, PHASED, PROFILED, STACKED, TIMED, Failure, Measurement
-from bench.nursery import Died, TimedOut
-from bench.runner import Job, Plan, launch, run
-from bench.script import Script
+from bench.running.fork_server import Died, TimedOut
+from bench.running.rounds import Job, Plan, launch, run
+from bench.suite.case import COUNT_THREADS, SCRIPT_COUNT_THREADS, Apart, Case, Conditions, Schedule
+from bench.suite.script import Script
 
 CASES = [Case("story", {"device": "cpu", "width": width}) for width in (1, 2, 3, 4)]
 ON_DEVICE = Case("story", {"device": "cuda:0", "width": 1})

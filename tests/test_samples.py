@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from bench.worker.samples import UNTOLD, Counted, Samples, SamplesError, checked, read, rows_given, said_of
+from bench.worker.script.samples import (
+    UNTOLD,
+    Counted,
+    Samples,
+    SamplesError,
+    checked,
+    read,
+    rows_given,
+    said_of,
+)
 
 
 class Texts(list):

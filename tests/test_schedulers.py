@@ -8,7 +8,7 @@ from conftest import long_only
 from torch.optim import lr_scheduler
 
 from bench import tasks
-from bench.case import Case
+from bench.suite.case import Case
 from bench.tasks import schedulers
 from bench.tasks.schedulers import Length, length, name_of
 from bench.training import fit

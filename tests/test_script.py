@@ -9,9 +9,9 @@ import pytest
 
 from bench.cli import exit_code
 from bench.errors import UsageError
-from bench.runner import describe_script
-from bench.script import Script, check_alone, script
-from bench.suite import column
+from bench.running.rounds import describe_script
+from bench.suite.matrix import column
+from bench.suite.script import Script, check_alone, script
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.worker.losses import Losses, divisor_of
+from bench.worker.script.loss_values import Losses, divisor_of
 
 INPUTS, TARGETS = torch.linspace(-1, 1, 12).reshape(4, 3), torch.tensor([0, 1, 0, 1])
 

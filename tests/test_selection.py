@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from bench.case import Case
 from bench.errors import UsageError
-from bench.selection import parse
+from bench.suite.case import Case
+from bench.suite.selection import parse
 
 ADAM = Case("vision", {"device": "cpu", "batch_size": 64, "optimizer": "adam", "mode": "train"})
 ADAMW = Case("vision", {"device": "cpu", "batch_size": 64, "optimizer": "adamw", "mode": "train"})

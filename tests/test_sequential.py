@@ -9,8 +9,17 @@ import random
 import pytest
 from scipy import stats
 
-from bench.analysis.compare import FAMILY
-from bench.analysis.sequential import Finding, Opposite, Pairs, find, looks, looks_at, rank_sum_cdf, verdicts
+from bench.analysis.compare.sequential import (
+    Finding,
+    Opposite,
+    Pairs,
+    find,
+    looks,
+    looks_at,
+    rank_sum_cdf,
+    verdicts,
+)
+from bench.analysis.compare.verdict import FAMILY
 
 BALANCED = (True, False) * 100
 

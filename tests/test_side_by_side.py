@@ -8,11 +8,11 @@ import random
 import fakes
 import pytest
 
-from bench.analysis.comparable import Asked
-from bench.analysis.compare import outcome
-from bench.analysis.policy import SIDE_BY_SIDE, THRESHOLDS, Rule
-from bench.analysis.side_by_side import Matched, SideBySide
-from bench.analysis.sides import CaseSide
+from bench.analysis.compare.comparable import Asked
+from bench.analysis.compare.policy import SIDE_BY_SIDE, THRESHOLDS, Rule
+from bench.analysis.compare.side_by_side import Matched, SideBySide
+from bench.analysis.compare.sides import CaseSide
+from bench.analysis.compare.verdict import outcome
 from bench.measurement import COUNTED
 
 NAME = fakes.CASE.id

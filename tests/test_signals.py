@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from bench.errors import Interrupted
-from bench.signals import SIGNALS, clearing_away, interruptible, stoppable
+from bench.system.signals import SIGNALS, clearing_away, interruptible, stoppable
 
 both = pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 

@@ -9,12 +9,13 @@ import torch
 from fakes import batches, small_task
 from torch.utils.data import DataLoader, TensorDataset
 
-from bench.case import Case
 from bench.errors import UsageError
-from bench.suite import Suite
+from bench.suite.case import Case
+from bench.suite.matrix import Suite
 from bench.training import Observer, train
-from bench.worker import allocator, stepwise
-from bench.worker.session import Diverged
+from bench.worker import allocator
+from bench.worker.launch import Diverged
+from bench.worker.timing import stepwise
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,11 +10,11 @@ from statistics import NormalDist
 import pytest
 from fakes import CASE, DISTURBED, failure, measurement, stage
 
-from bench.analysis import stopping
-from bench.analysis.estimate import estimate
-from bench.analysis.stopping import StopRule, tolerance_of
-from bench.case import Case, Schedule
+from bench.analysis.run import stopping
+from bench.analysis.run.estimate import estimate
+from bench.analysis.run.stopping import StopRule, tolerance_of
 from bench.measurement import METRICS, PHASED, TIMED
+from bench.suite.case import Case, Schedule
 
 OTHER = Case("other", {"device": "cpu"})
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.case import spell
 from bench.errors import SuiteError, UsageError
 from bench.results.journal import Records
 from bench.results.tables import build as build_tables
-from bench.suite import RESERVED, Expansion, Suite, parse_axis, parse_value
+from bench.suite.case import spell
+from bench.suite.matrix import RESERVED, Expansion, Suite, parse_axis, parse_value
 
 SUITES = Path(__file__).parents[1] / "suites"
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from bench import tasks
-from bench.case import Case
 from bench.errors import UsageError
+from bench.suite.case import Case
 from bench.tasks import datasets, models
 from bench.training import Task, fit
-from bench.worker.reads import Reads
+from bench.worker.axis_reads import Reads
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

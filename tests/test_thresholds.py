@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from bench.analysis.policy import Rule, policy
+from bench.analysis.compare.policy import Rule, policy
 from bench.errors import UsageError
 from bench.measurement import METRICS
 from bench.thresholds import check_used, read_thresholds

@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from bench.paths import HARNESS
+from bench.system.paths import HARNESS
 from bench.training import forward_and_loss
-from bench.worker import traces
 from bench.worker.marks import NAME, OUTSIDE, Mark
-from bench.worker.profiler import Wishes, profiled
-from bench.worker.traces import TooLarge, cleaned, folded, nameless, ranges, write
+from bench.worker.profile import traces
+from bench.worker.profile.profiler import Wishes, profiled
+from bench.worker.profile.traces import TooLarge, cleaned, folded, nameless, ranges, write
 
 HERE = {"ph": "X", "pid": 1, "tid": 1}
 HOST = "workbench-17"
@@ -222,7 +222,7 @@ class TestFolded:
             "torch/profiler/profiler.py(800): step",
             "bench/worker/marks.py(50): mark",
             f"{HARNESS}/worker/marks.py(50): mark",
-            "bench/worker/profiler.py(70): step",
+            "bench/worker/profile/profiler.py(70): step",
         ],
     )
     def test_the_profilers_frames_are_left_out_with_what_they_call(self, own):
@@ -236,11 +236,13 @@ class TestFolded:
         assert folded(*trace) == {("train", "forward"): 100, ("train", "loss"): 100}
 
     def test_what_begins_a_stage_is_silent_in_it(self):
-        trace = raw(span("bench/worker/profiler.py(7): begin", -20, 30), span("typing.py(3): inner", 5, 15))
+        trace = raw(
+            span("bench/worker/profile/profiler.py(7): begin", -20, 30), span("typing.py(3): inner", 5, 15)
+        )
         assert folded(*trace) == {("train", "forward"): 100, ("train", "loss"): 100}
 
     def test_what_runs_the_whole_profile_silences_nothing(self):
-        trace = raw(span("bench/worker/profiler.py(120): profiled", -20, 300), span("mine", 0, 200))
+        trace = raw(span("bench/worker/profile/profiler.py(120): profiled", -20, 300), span("mine", 0, 200))
         assert folded(*trace) == {("train", "forward", "mine"): 100, ("train", "loss", "mine"): 100}
 
     @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
 from bench import tasks, training
-from bench.case import Case
+from bench.suite.case import Case
 from bench.training import Observer, fit
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -6,7 +6,7 @@ import random
 import pytest
 from scipy.stats import kendalltau, norm, theilslopes
 
-from bench.analysis.warmup import find_warmup, trend
+from bench.analysis.launch.warmup import find_warmup, trend
 
 # Level of each step, 1 when settled, and the number of steps that are start-up: the last one whose expected
 # excess is more than two standard deviations of the noise and 3 %, in the shapes that have no sharp end.

@@ -14,7 +14,7 @@ from loops import seen
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import bench
-from bench.worker.watched import is_watched, original, unwatched
+from bench.worker.script.watched_loader import is_watched, original, unwatched
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.analysis.compare import Observed
-from bench.analysis.work import Work
+from bench.analysis.compare.verdict import Observed
+from bench.analysis.compare.work import Work
 
 WHAT = ("batches", "samples", "optimizer_steps")
 

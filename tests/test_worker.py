@@ -11,15 +11,15 @@ from types import SimpleNamespace
 import pytest
 from conftest import long_only, takes_long
 
-from bench import runner
-from bench.analysis.stopping import StopRule
-from bench.case import Case, Conditions, Schedule
+from bench.analysis.run.stopping import StopRule
 from bench.cli.options import conditions
 from bench.errors import UsageError
 from bench.measurement import TIMED, Failure, Measurement
-from bench.nursery import Refused, Workers
-from bench.paths import HARNESS, file_name
-from bench.runner import Job, Plan, describe, launch, probe
+from bench.running import rounds as runner
+from bench.running.fork_server import Refused, Workers
+from bench.running.rounds import Job, Plan, describe, launch, probe
+from bench.suite.case import Case, Conditions, Schedule
+from bench.system.paths import HARNESS, file_name
 from bench.worker.suites import own_files, third_party
 
 SUITES = Path(__file__).parent / "suites"
@@ -430,7 +430,7 @@ def test_the_users_own_files_are_those_of_folders_that_begin_with_our_name(monke
 
 def test_modules_to_import_beforehand_stay_in_the_order_in_which_they_were_imported():
     """Sorted, modules that import each other would find halves: inductor then lacks lowerings."""
-    assert third_party(["pytest", "epochbench.case", "_pytest", "json"]) == ["pytest", "_pytest"]
+    assert third_party(["pytest", "epochbench.suite.case", "_pytest", "json"]) == ["pytest", "_pytest"]
 
 
 @pytest.mark.parametrize("start_method", ["fork", "spawn"])

@@ -10,7 +10,7 @@ import torch
 
 from bench import cli
 from bench.errors import UsageError
-from bench.suite import Suite
+from bench.suite.matrix import Suite
 from bench.worker.devices import KINDS, Facts, absence, facts, why_absent
 
 CPU = Facts("2.9.0+cpu", "Linux", {}, ["cpu"])

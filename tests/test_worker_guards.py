@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 from fakes import FakeClock
 
-from bench.worker.guards import Guards, processor_time, resolution
+from bench.worker.timing.guards import Guards, processor_time, resolution
 
 ROOT = Path(__file__).parents[1]
 TICKS = os.sysconf("SC_CLK_TCK")  # of /proc/stat, a second

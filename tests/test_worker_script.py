@@ -13,26 +13,26 @@ from pathlib import Path
 import pytest
 
 import bench
-from bench import runner
-from bench.analysis.counts import count_values
-from bench.analysis.stopping import StopRule
-from bench.case import Apart, Case, Schedule
+from bench.analysis.launch.derived_counts import count_values
+from bench.analysis.run.stopping import StopRule
 from bench.cli import exit_code
 from bench.cli.options import conditions
-from bench.cli.resume import Request, earlier
+from bench.cli.resuming import Request, earlier
 from bench.errors import UsageError
 from bench.measurement import COUNTED, PROFILED, STACKED, TIMED, Failure, Measurement
-from bench.nursery import Workers
-from bench.paths import file_name
 from bench.results.folder import RunFolder
 from bench.results.journal import read_journal
-from bench.runner import Job, Plan, describe_script, launch, probe
-from bench.script import Script, script
+from bench.running import rounds as runner
+from bench.running.fork_server import Workers
+from bench.running.rounds import Job, Plan, describe_script, launch, probe
+from bench.suite.case import Apart, Case, Schedule
+from bench.suite.script import Script, script
+from bench.system.paths import file_name
 from bench.training import Observer
-from bench.worker import script as scripts
-from bench.worker import script_counts
-from bench.worker.recorder import Recorder, ScriptError
-from bench.worker.script_counts import ScriptCounter, count
+from bench.worker.script import counts as script_counts
+from bench.worker.script import run as scripts
+from bench.worker.script.counts import ScriptCounter, count
+from bench.worker.script.recorder import Recorder, ScriptError
 
 SUITES = Path(__file__).parent / "suites"
 WATCHED, UNWATCHED = SUITES / "watched.py", SUITES / "unwatched.py"
@@ -383,9 +383,7 @@ open("done", "w").write("3")
     @pytest.fixture
     def allowed(self, tmp_path):
         """Skips where this system has no overlays: a process tries."""
-        look = (
-            "import sys; from bench.worker.isolation import isolate; isolate([sys.argv[1]], [], sys.argv[2])"
-        )
+        look = "import sys; from bench.worker.script.isolation import isolate; isolate([sys.argv[1]], [], sys.argv[2])"
         (tmp_path / "look").mkdir()
         arguments = [sys.executable, "-c", look, str(tmp_path / "look"), str(tmp_path / "scratch")]
         tried = subprocess.run(

@@ -182,7 +182,7 @@ class TestProof:
 
     def test_the_harness_is_sound_though_the_tree_has_such_a_name(self, trees, story):
         write(trees[1], {"bench/__init__.py": ""})
-        assert story("import bench.suite, bench.worker.suites") == {}
+        assert story("import bench.suite.matrix, bench.worker.suites") == {}
 
     def test_what_lies_in_no_tree_is_sound(self, trees, story, tmp_path):
         write(tmp_path / "elsewhere", {"theirs.py": ""})

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.worker import writes
-from bench.worker.audit import heard
-from bench.worker.writes import Stopped, Writes
+from bench.worker.script import writes
+from bench.worker.script.audit import heard
+from bench.worker.script.writes import Stopped, Writes
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..measurement import STAGES, WARMUP_EPOCHS, Failure, samples_known
-from .estimate import interval_rank
-from .guards import remarks
-from .launch import Launch, uneven_stages
-from .progress import target_loss
-from .stopping import width
+from .launch.contamination import remarks
+from .launch.learning_curve import target_loss
+from .launch.values import Launch, uneven_stages
+from .run.estimate import interval_rank
+from .run.stopping import width
 
 CAVEATS = (
     "few_launches",  # too few for a 95 % interval

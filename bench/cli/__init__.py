@@ -17,7 +17,10 @@ import typer
 
 from ..errors import HarnessFault, Interrupted, UsageError
 from ..report.units import plain, plain_lines
-from . import ab, bisect, compare, doctor, init, inspect, listing, profile, run, selftest, streams
+from . import streams
+from .verbs import ab, bisect, compare, doctor, init, profile, run, selftest
+from .verbs import list as listing
+from .verbs import show as inspect
 
 USAGE, FAULT, INTERRUPTED = 2, 70, 130
 

@@ -15,27 +15,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..analysis.largest import resolved, searches
-from ..analysis.stopping import StopRule
-from ..case import Case
+from ..analysis.run.largest_batch import resolved, searches
+from ..analysis.run.stopping import StopRule
 from ..errors import Interrupted, UsageError
-from ..git import distrust
-from ..largest import search
 from ..machine.gpu import open_gpus
 from ..machine.lock import one_at_a_time
 from ..machine.telemetry import Telemetry
 from ..measurement import SEARCHED, TIMED, Failure
-from ..nursery import Workers
 from ..report.units import plain
 from ..results import folder as folders
 from ..results import sources
 from ..results.journal import Journal
-from ..runner import Job, Plan, ask_environment, describe, describe_script, probe, run
-from ..script import check_alone
-from . import resume as resuming
-from .listing import select
+from ..running.batch_size_search import search
+from ..running.fork_server import Workers
+from ..running.rounds import Job, Plan, ask_environment, describe, describe_script, probe, run
+from ..suite.case import Case
+from ..suite.script import check_alone
+from ..system.git import distrust
+from . import resuming as resuming
 from .progress import progress, searching, waiting
-from .resume import Earlier, Request
+from .resuming import Earlier, Request
+from .verbs.list import select
 
 if TYPE_CHECKING:
     from ..results.tables import Tables

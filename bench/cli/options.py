@@ -11,12 +11,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from ..case import ALLOCATORS, START_METHODS, AxisValue, Conditions, Schedule
 from ..errors import UsageError
 from ..machine.processors import default_threads, usable_cores
-from ..runner import suite_files as suite_files
-from ..script import Script, script
-from ..suite import ARGUMENT, VARIABLE, column, parse_axis
+from ..running.rounds import suite_files as suite_files
+from ..suite.case import ALLOCATORS, START_METHODS, AxisValue, Conditions, Schedule
+from ..suite.matrix import ARGUMENT, VARIABLE, column, parse_axis
+from ..suite.script import Script, script
 
 Suites = Annotated[
     list[Path] | None,

@@ -7,19 +7,19 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from ..counting import counted
 from ..measurement import Failure
-from ..report.learnt import from_to
-from ..report.other_work import work_said
+from ..plurals import counted
+from ..report.quality_words import from_to
 from ..report.units import percent, plain
+from ..report.work_words import work_said
 from .progress import LINE_EVERY, Failures, clock_time
 from .screen import say
 
 if TYPE_CHECKING:
-    from ..analysis.compare import Row
-    from ..analysis.side_by_side import SideBySide
-    from ..gate.paired import Launched
-    from ..gate.session import Session
+    from ..ab.pairs import Launched
+    from ..ab.session import Session
+    from ..analysis.compare.side_by_side import SideBySide
+    from ..analysis.compare.verdict import Row
 
 
 class Progress(Protocol):

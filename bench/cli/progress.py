@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TextIO
 
-from ..analysis.largest import Search
-from ..analysis.stopping import StopRule
-from ..counting import counted
+from ..analysis.run.largest_batch import Search
+from ..analysis.run.stopping import StopRule
 from ..measurement import TIMED, Failure
+from ..plurals import counted
 from ..report.units import plain, plain_lines
-from ..runner import Job, Plan, Record
+from ..running.rounds import Job, Plan, Record
 from .screen import say
 
 LINE_EVERY = 10.0  # seconds between two plain lines within a round: signs of life that do not fill a log

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..signals import interruptible
+from ..system.signals import interruptible
 from .gpu import open_gpus
 from .processors import shared_processors
 

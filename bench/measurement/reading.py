@@ -9,7 +9,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from ..case import is_text
+from ..suite.case import is_text
 
 
 def checked(cls: type, data: Mapping[str, Any]) -> Mapping[str, Any]:

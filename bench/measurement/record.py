@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..case import MAX, Case
-from ..counting import counted
+from ..plurals import counted
+from ..suite.case import MAX, Case
 from .detail import Counts, Profile
 from .reading import checked, shallow
 

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..case import Case
-from ..counting import counted
 from ..errors import ResultsError
+from ..plurals import counted
+from ..suite.case import Case
 from . import pyperf, pytest_benchmark
 from .text import decoded, undecodable
 

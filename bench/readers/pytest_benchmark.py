@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..case import Case
 from ..errors import UsageError
+from ..suite.case import Case
 
 if TYPE_CHECKING:
     from . import Place

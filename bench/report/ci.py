@@ -15,8 +15,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from ..analysis.compare import Row, undecided
-from ..counting import counted as things
+from ..analysis.compare.verdict import Row, undecided
+from ..plurals import counted as things
 from .comparison import (
     ORDER,
     Page,
@@ -36,9 +36,9 @@ from .comparison import (
     word,
 )
 from .layout import shortened
-from .learnt import is_quality, listed, spreads
-from .other_work import REMEDY, different_work, remedy, work_said
+from .quality_words import is_quality, listed, spreads
 from .units import one_line, percent
+from .work_words import REMEDY, different_work, remedy, work_said
 
 MOST_CHARACTERS = 60_000  # of a comment; GitHub refuses more than 65,536
 MOST_ANNOTATIONS = 10  # of one kind in a step; GitHub drops the others without a word

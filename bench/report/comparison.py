@@ -14,15 +14,15 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from ..analysis.comparable import BySample
-from ..analysis.compare import EXACT, Row, undecided
-from ..counting import counted as things
+from ..analysis.compare.comparable import BySample
+from ..analysis.compare.verdict import EXACT, Row, undecided
 from ..measurement import STAGES
+from ..plurals import counted as things
 from .layout import KEPT, LIST, TEXT, Column, Grid, Words, shortened
-from .learnt import as_before, fell_or_moved, spreads
-from .lines import Lines
-from .other_work import REMEDY, by_the_sample, different_work, remedy, speaks
+from .quality_words import as_before, fell_or_moved, spreads
+from .safe_lines import Lines
 from .units import NOTHING, counts, digits, exactly, percent, quantity, scale
+from .work_words import REMEDY, by_the_sample, different_work, remedy, speaks
 
 # What matters first stands first.
 ORDER = ("different_work", "regressed", "moved", "improved", "not_measured", "inconclusive", "equivalent")

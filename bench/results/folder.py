@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..case import Case, is_text
 from ..errors import ResultsError, UsageError
-from ..git import git
 from ..measurement import Environment
-from ..paths import is_in
+from ..suite.case import Case, is_text
+from ..system.git import git
+from ..system.paths import is_in
 
 RESULTS = Path("results")
 SIDES = ("base", "candidate")  # the folders of what two sides measured, in that of their session

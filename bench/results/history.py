@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from ..analysis.comparability import differences
-from ..analysis.comparable import BETWEEN_UNKNOWN
-from ..analysis.compare import Between
-from ..analysis.comparing import between_runs, standard_between
-from ..analysis.sides import Side
+from ..analysis.compare.comparable import BETWEEN_UNKNOWN
+from ..analysis.compare.environments import differences
+from ..analysis.compare.rows import between_runs, standard_between
+from ..analysis.compare.sides import Side
+from ..analysis.compare.verdict import Between
 from ..errors import ResultsError
 from ..measurement import SEARCHED
 from .folder import RESULTS, RunFolder, runs
@@ -30,7 +30,7 @@ def between_runs_of(first: Side, second: Side, root: Path = RESULTS) -> Callable
     """
     if first.environment is None or second.environment is None:
         return lambda _: BETWEEN_UNKNOWN
-    from .files import read_summary  # pandas: not needed to say how long a launch takes
+    from .table_files import read_summary  # pandas: not needed to say how long a launch takes
 
     standard = standard_between(first.environment.allocator)
     compared = {os.path.realpath(side.folder) for side in (first, second) if side.folder}

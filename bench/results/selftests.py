@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..analysis.comparability import differences
+from ..analysis.compare.environments import differences
 from ..errors import ResultsError
 from ..measurement import Environment
 from .folder import RESULTS, SELFTEST, RunFolder

@@ -9,13 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from ..analysis.compare import Observed, interval_error
-from ..analysis.sides import FOREIGN_METRICS, CaseSide, Side
-from ..case import DEFAULTS
-from ..counting import counted
+from ..analysis.compare.sides import FOREIGN_METRICS, CaseSide, Side
+from ..analysis.compare.verdict import Observed, interval_error
 from ..errors import ResultsError
 from ..measurement import Environment, metric
-from . import baselines, files, tables
+from ..plurals import counted
+from ..suite.case import DEFAULTS
+from . import baselines, tables
+from . import table_files as files
 from .folder import RunFolder, find
 
 _ADDED_UP = (

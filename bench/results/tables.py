@@ -16,26 +16,19 @@ from typing import Any
 import pandas as pd
 
 from ..analysis.caveats import case_caveats, unread
-from ..analysis.estimate import estimate
-from ..analysis.largest import Search, searches
-from ..analysis.launch import Launch, analysed, steps
-from ..analysis.progress import progress
-from ..analysis.quality import Trained
-from ..case import AxisValue, Case, columns, spell
+from ..analysis.launch.learning_curve import progress
+from ..analysis.launch.values import Launch, analysed, steps
+from ..analysis.run.estimate import estimate
+from ..analysis.run.largest_batch import Search, searches
+from ..analysis.run.time_to_quality import Trained
 from ..errors import ResultsError
 from ..measurement import METRICS, SEARCHED, STAGES, Environment, Failure, Measurement, metric
+from ..suite.case import AxisValue, Case, columns, spell
 from ..thresholds import meant, some
-from .apart import (
-    COUNT_COLUMNS,
-    OPERATOR_COLUMNS,
-    Apart,
-    apart_of,
-    counted_operators,
-    profiled_operators,
-)
+from .ab_session import as_one
 from .folder import RunFolder, find, is_session
 from .journal import Records, read_journal
-from .session import as_one
+from .untimed import COUNT_COLUMNS, OPERATOR_COLUMNS, Apart, apart_of, counted_operators, profiled_operators
 
 SUMMARY_COLUMNS = [
     *("metric", "unit", "value", "ci_low", "ci_high", "smallest_change"),

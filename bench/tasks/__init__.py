@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from ..case import AxisValue, Case, spell
 from ..errors import UsageError
+from ..suite.case import AxisValue, Case, spell
 from . import datasets, loaders, losses, optimizers, precision, schedulers
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from ..case import AxisValue
+from ..suite.case import AxisValue
 
 
 class Numbers(Collection[AxisValue]):

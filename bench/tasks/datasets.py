@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..case import AxisValue, Case
 from ..errors import UsageError
+from ..suite.case import AxisValue, Case
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset

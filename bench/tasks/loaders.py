@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..case import AxisValue, Case
+from ..suite.case import AxisValue, Case
 from .choices import SWITCH, Numbers
 
 if TYPE_CHECKING:

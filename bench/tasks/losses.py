@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ..case import AxisValue, Case
 from ..errors import UsageError
+from ..suite.case import AxisValue, Case
 from .choices import Shares
 from .precision import AUTOCAST
 from .trials import objection

@@ -12,8 +12,8 @@ from collections.abc import Collection, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ..case import AxisValue, Case, spell
 from ..errors import UsageError
+from ..suite.case import AxisValue, Case, spell
 from .choices import SWITCH, Names, Numbers, is_dotted
 from .exports import exported
 from .trials import objection

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..case import AxisValue, Case
+from ..suite.case import AxisValue, Case
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ..case import AxisValue, Case
+from ..suite.case import AxisValue, Case
 from .exports import exported
 
 if TYPE_CHECKING:

@@ -29,11 +29,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..case import Case, Conditions
 from ..errors import UsageError
-from ..raised import detail_of, one_line, where
-from ..script import Script
-from . import isolation
+from ..suite.case import Case, Conditions
+from ..suite.script import Script
+from ..user_errors import detail_of, one_line, where
+from .script import isolation
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # prctl.h
 
@@ -53,18 +53,18 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
             os.environ["EPOCHBENCH_DOWNLOAD"] = "1" if request["download"] else ""
             cases = [Case.from_json(case) for case in request["cases"]]
             if "script" in request:
-                from . import script
+                from .script import run as script
 
                 return dict(script.probe(Script.from_json(request["script"]), cases[0], request))
             others = [Case.from_json(case) for case in request["others"]]
             return dict(suites.probe(request["suite_file"], cases, request["asked"], others))
         case "environment":
-            from . import session
+            from . import launch as session
 
             conditions = Conditions.from_json(request["conditions"])
             return {"environment": session.describe_environment(conditions, request["seed"])}
         case "launch":
-            from . import session
+            from . import launch as session
 
             return session.launch(request)
         case unknown:

@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import torch
 
-from ..case import Conditions
 from ..measurement import Device, Environment
-from .peaks import peaks
+from ..suite.case import Conditions
+from .timing.peaks import peaks
 
 _PACKAGES = ("epochbench", "torchvision", "numpy", "scikit-learn")
 _OPENMP = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "KMP_AFFINITY", "KMP_BLOCKTIME")

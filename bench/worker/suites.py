@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from .. import alias
-from ..case import AxisValue, Case
-from ..counting import counted
 from ..errors import SuiteError, UsageError
-from ..paths import HARNESS, is_in, is_own
-from ..raised import detail_of, one_line
-from ..suite import Suite
+from ..plurals import counted
+from ..suite.case import AxisValue, Case
+from ..suite.matrix import Suite
+from ..system.paths import HARNESS, is_in, is_own
+from ..user_errors import detail_of, one_line
 
 
 def load(path: Path) -> list[Suite]:
@@ -158,7 +158,7 @@ def probe(
     """
     # Torch: where a suite is built, and not where it is described.
     from ..training import Task
-    from .reads import Probe, follows_batch_size
+    from .axis_reads import Probe, follows_batch_size
 
     before = set(sys.modules)
     suite = find(path, cases[0].suite)

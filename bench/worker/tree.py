@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..paths import FOREIGN, HARNESS, is_in
+from ..system.paths import FOREIGN, HARNESS, is_in
 from .suites import file_of
 
 _HARNESS = os.path.realpath(HARNESS)

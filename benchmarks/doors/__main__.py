@@ -22,13 +22,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.analysis.estimate import estimate
-from bench.analysis.launch import launch_values
-from bench.case import Case, Conditions, Schedule
+from bench.analysis.launch.values import launch_values
+from bench.analysis.run.estimate import estimate
 from bench.measurement import TIMED, Measurement
-from bench.nursery import Workers, launch_variables
-from bench.runner import Job, Plan, describe, describe_script, launch, probe
-from bench.script import script as read_script
+from bench.running.fork_server import Workers, launch_variables
+from bench.running.rounds import Job, Plan, describe, describe_script, launch, probe
+from bench.suite.case import Case, Conditions, Schedule
+from bench.suite.script import script as read_script
 from benchmarks import workload
 from benchmarks.doors.loop import BATCHES, EPOCHS, PLACE
 

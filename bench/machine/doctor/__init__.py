@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...case import Conditions
+from ...suite.case import Conditions
 from ..gpu import GpuState
 from . import cards, clocks, load, memory, placement, settings
 from .finding import Finding, unknown

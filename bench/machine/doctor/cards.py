@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from ...counting import counted
+from ...plurals import counted
 from ..gpu import GpuState
 from .finding import Finding, notice, ok, warning
 from .scene import Scene

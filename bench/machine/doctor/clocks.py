@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ...counting import counted
+from ...plurals import counted
 from .finding import Finding, notice, ok, unknown, warning
 from .scene import CPU, Scene
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ...counting import counted
+from ...plurals import counted
 from .finding import Finding, notice, ok, unknown, warning
 from .scene import Scene
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...counting import counted
+from ...plurals import counted
 from ..kernel import members
 from .finding import Finding, notice, ok, unknown, warning
 from .scene import CPU, Scene

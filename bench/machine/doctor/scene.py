@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from ...case import Conditions
+from ...suite.case import Conditions
 from ..gpu import GpuState
 from ..kernel import control_groups, members, text_of
 from ..processors import Quota, tightest_quota

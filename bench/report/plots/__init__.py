@@ -23,13 +23,13 @@ from . import (
     data_wait,
     evaluation_modes,
     forest,
-    largest,
     launches,
     memory_timeline,
     optimizers,
     phases,
-    quality,
 )
+from . import batch_size_search as largest
+from . import learning_curves as quality
 from .pages import Page, Shown, pages_of
 from .sheet import save
 from .style import own_settings

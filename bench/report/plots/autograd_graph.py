@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
-from ...counting import counted
 from ...measurement import AutogradGraph, GraphNode
+from ...plurals import counted
 from ..units import one_line, quantity
 from .lettering import fit
 from .pages import Page, Shown

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ...analysis.compare import Row
-from ...counting import counted
+from ...analysis.compare.verdict import Row
+from ...plurals import counted
 from ..comparison import ORDER, change, judged, ordered, told_apart, word
-from ..other_work import speaks, work_said
 from ..units import one_line
+from ..work_words import speaks, work_said
 from .labels import part
 from .lettering import fit, inches
 from .pages import Page

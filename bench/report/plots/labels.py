@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from ...case import DEFAULTS, spell, unused_axes
-from ...counting import counted
 from ...measurement import Environment
+from ...plurals import counted
 from ...results.tables import Tables
+from ...suite.case import DEFAULTS, spell, unused_axes
 from .lettering import fit
 
 _SELF_EVIDENT = ("dataset", "model", "optimizer", "mode")  # whose values need no name beside them

@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from ...analysis.largest import Search
-from ...analysis.quality import Group, groups
-from ...case import TRAINING_AXES
+from ...analysis.run.largest_batch import Search
+from ...analysis.run.time_to_quality import Group, groups
 from ...measurement import AutogradGraph, MemoryTimeline
 from ...results.tables import Tables
+from ...suite.case import TRAINING_AXES
 from . import labels
 from .style import Look
 

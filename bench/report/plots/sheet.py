@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from ...analysis.estimate import LEVEL
+from ...analysis.run.estimate import LEVEL
 from ...measurement import metric
 from .lettering import fit, inches
 from .pages import Page, Value

@@ -1,0 +1,81 @@
+"""What of two environments must be equal for their times to be compared.
+
+What is in no list here is recorded and never refused: host name, kernel, processor clocks, load.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...measurement import Environment
+
+# Fields of Environment whose difference changes times by itself.
+FOR_TIME = (
+    "cpu",
+    "cpu_capability",
+    "cpus",
+    "threads",
+    "openmp",
+    "allocator",
+    "start_method",
+    "loader_start_method",
+    "devices",
+    "driver",
+    "torch",
+    "cuda",
+    "cudnn",
+    "python",
+    "flags",
+)
+_MINOR = ("torch", "cuda", "python")  # compared as far as their minor version
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One field in which two environments differ, with both values."""
+
+    field: str
+    first: Any
+    second: Any
+
+
+def differences(first: Environment, second: Environment) -> list[Difference]:
+    """All in which two environments differ that matters for time, in the order of FOR_TIME."""
+    return [
+        Difference(field, getattr(first, field), getattr(second, field))
+        for field in FOR_TIME
+        if not _alike(field, first, second)
+    ]
+
+
+def differences_for_counts(first: Environment, second: Environment) -> list[Difference]:
+    """All that keeps exact counts from being compared: they are of one torch version and kind of device."""
+    found = [Difference("torch", first.torch, second.torch)] if not _alike("torch", first, second) else []
+    kinds = [sorted({device.kind for device in one.devices}) or ["cpu"] for one in (first, second)]
+    if kinds[0] != kinds[1]:
+        found.append(Difference("kinds of device", ", ".join(kinds[0]), ", ".join(kinds[1])))
+    return found
+
+
+def same_for_counts(first: Environment, second: Environment) -> bool:
+    """Whether exact counts compare."""
+    return not differences_for_counts(first, second)
+
+
+def same_for_machine_counts(first: Environment, second: Environment) -> bool:
+    """Whether counts that depend on the machine compare too. All counts launches have the same threads."""
+    return first.cpu_capability == second.cpu_capability
+
+
+def _alike(field: str, first: Environment, second: Environment) -> bool:
+    return bool(_compared(field, first) == _compared(field, second))
+
+
+def _compared(field: str, environment: Environment) -> Any:
+    value = getattr(environment, field)
+    if field == "cpus":
+        return len(value)  # how many, not which
+    if field in _MINOR and isinstance(value, str):
+        return value.split(".")[:2]
+    return value

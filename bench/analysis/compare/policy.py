@@ -1,0 +1,127 @@
+"""What a change of each metric means for the exit code: thresholds, found for each row of a comparison."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ...measurement import QUALITY, Metric
+
+ACTIONS = ("fail", "warn", "ignore")
+
+# What is measured side by side is told apart more sharply than two runs of different times.
+SIDE_BY_SIDE = 0.01
+
+# The largest change that is no change, as a share, by the class of a metric; DESIGN's defaults.
+THRESHOLDS: Mapping[str, float] = {
+    "time": 0.05,
+    "exact": 0.0,
+    "machine": 0.0,
+    "memory": 0.05,
+    "quality": 0.05,
+    "shown": 0.05,
+}
+
+# Of an accuracy, and of whatever else is better the more it is: the largest change that is none, in its unit up to 1,
+# above as a share. The same work in another order of its sums ends within it (docs/methodology.md).
+SHARE = 0.02
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How one row is judged.
+
+    `relative` is the largest change, as a share, that counts as none, but never less than `least` in the metric's
+    unit; `absolute` the same in that unit, in its place where it is given. `regression` and `improvement` are ACTIONS.
+    `named` is True where a threshold names the metric, so that it gates whatever its default; `better` is the direction
+    that a rule gives a metric which has none of its own.
+    """
+
+    relative: float
+    absolute: float | None = None
+    regression: str = "fail"
+    improvement: str = "ignore"
+    named: bool = False
+    least: float = 0.0
+    better: str = ""
+
+    def tolerance(self, base: float) -> float:
+        """In the metric's unit."""
+        return max(self.relative * abs(base), self.least) if self.absolute is None else self.absolute
+
+    def threshold(self, base: float) -> float:
+        """As a share of the baseline's value."""
+        if self.absolute is None and not self.least:
+            return self.relative
+        return self.tolerance(base) / abs(base) if base else 0.0
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One table of thresholds: what it holds for, by patterns, and what it changes.
+
+    Patterns are those of file names (`train.*`); an empty one holds for all. `place` says where it stands, for
+    messages.
+    """
+
+    place: str
+    metric: str = ""
+    suite: str = ""
+    case: str = ""
+    device: str = ""
+    changes: Mapping[str, float | str] = field(default_factory=dict)
+
+    def holds(self, metric: str, suite: str, case: str, device: str) -> bool:
+        """Whether the rule is about this row."""
+        asked = ((self.metric, metric), (self.suite, suite), (self.case, case), (self.device, device))
+        return all(not pattern or fnmatch.fnmatchcase(text, pattern) for pattern, text in asked)
+
+    def names(self, metric: Metric) -> bool:
+        """Whether the rule chooses this metric, and not only all of them.
+
+        "quality.*" is about what was learnt: the time to a loss is a time, and wants its own name.
+        """
+        if metric.name.startswith(QUALITY) and metric.kind != "quality":
+            return self.metric == metric.name
+        return self.metric not in ("", "*")
+
+
+def policy(
+    metric: Metric,
+    suite: str,
+    case: str,
+    device: str,
+    rules: Sequence[Rule] = (),
+    standards: Mapping[str, float] = THRESHOLDS,
+    asked: bool = False,
+) -> Policy:
+    """The policy of a row: the standard of its class, changed by each rule that holds, the later the stronger.
+
+    A metric that is `asked` for by its name gates. A fall of quality warns where neither that nor a rule's `metric`
+    names it, whatever the default says of every row.
+    """
+    found = _standard(metric, standards[metric.kind])
+    for rule in rules:
+        if not rule.holds(metric.name, suite, case, device):
+            continue
+        changes = dict(rule.changes)
+        if "relative" in changes:
+            changes |= {"absolute": None, "least": 0.0}  # type: ignore[dict-item]
+        found = dataclasses.replace(found, **changes, named=found.named or rule.names(metric))  # type: ignore[arg-type]
+    found = dataclasses.replace(found, named=found.named or asked)
+    if metric.kind == "quality" and not found.named and found.regression == "fail":
+        return dataclasses.replace(found, regression="warn")
+    return found
+
+
+def _standard(metric: Metric, share: float) -> Policy:
+    if metric.kind == "quality" and metric.better == "more":
+        return Policy(min(share, SHARE), least=SHARE)
+    return Policy(share)
+
+
+def directed(metric: Metric, policy: Policy) -> Metric:
+    """The metric with the direction that the policy gives it, where it has none of its own."""
+    return metric if metric.better or not policy.better else dataclasses.replace(metric, better=policy.better)

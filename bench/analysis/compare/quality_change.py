@@ -1,0 +1,137 @@
+"""Whether what a model has learnt differs between two sides by more than launches of one side do.
+
+Every launch of a session has the same seed, so launches of a case mostly end alike to the last digit. Then any
+difference between the sides is the change's own, and the tolerance alone says whether it matters: sums that are taken
+in another order move a loss a little. Where launches of a side differ among themselves, they are held against those of
+the other by the exact rank-sum test (Wilcoxon 1945; Mann and Whitney 1947), and a change of the medians beyond the
+tolerance is one if that test bears it out. Over all rows of quality of a comparison errors are controlled by Holm's
+procedure (1979).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TypeVar
+
+from ...measurement import metric
+from .sequential import Opposite
+from .sides import CaseSide
+from .verdict import EQUIVALENCE, Observed
+
+Key = TypeVar("Key", bound=Hashable)
+
+# False alarms over all rows of quality of a comparison, beside those of times. Where launches end alike there are none.
+FAMILY = 0.01
+
+_FEWEST = 2  # launches of a side that tell whether they end alike
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What launches say of one metric of quality: `change` is candidate less base, of the medians.
+
+    `spread` is the largest difference between launches of one side, None where launches are not known. `p` is that of
+    no change, two-sided; `p_beyond` that of a change beyond the tolerance, the larger of the two one-sided.
+    """
+
+    change: float
+    spread: float | None
+    p: float
+    p_beyond: float
+    tolerance: float
+    better: str
+
+
+def repeats(side: CaseSide) -> bool:
+    """Whether launches of a case end alike: each loss and metric the same in all of them, two at the least.
+
+    A share of few samples may be the same by chance: something finer must be among them.
+    """
+    seen = {name: one for name, one in side.observed.items() if metric(name).kind == "quality"}
+    fine = any(metric(name).better != "more" for name in seen)
+    return fine and all(_is_one(one) for one in seen.values())
+
+
+def _is_one(seen: Observed) -> bool:
+    if not seen.launches:
+        return seen.error == 0.0
+    values = seen.launches.values()
+    return len(values) >= _FEWEST and min(values) == max(values)
+
+
+def learnt(
+    base: Observed,
+    candidate: Observed,
+    tolerance: float,
+    better: str,
+    alike: bool,
+    shares: Sequence[tuple[int, float]] | None = None,
+) -> Learnt | None:
+    """What the two sides say of a metric; None where their launches are too few to tell anything.
+
+    `alike` is True where launches of both sides end alike. `shares` are the looks that launches in pairs have come to,
+    each with its share of the error; without it all launches are looked at once.
+    """
+    change = candidate.value - base.value
+    if not math.isfinite(change):
+        return None
+    first, second = _in_order(base), _in_order(candidate)
+    spread = max(max(values) - min(values) for values in (first, second)) if first and second else None
+    if not change and (spread == 0 or base.error == candidate.error == 0.0):
+        return Learnt(0.0, spread, 1.0, 0.0, tolerance, better)  # however many there are
+    if alike:
+        return Learnt(change, spread, 0.0, float(abs(change) > tolerance), tolerance, better)
+    if not first or not second:
+        return _by_errors(base, candidate, tolerance, better)
+    if shares is None:
+        shares = [(max(len(first), len(second)), 1.0)]
+    if not shares or min(len(first), len(second)) < _FEWEST:
+        return None
+    p = p_beyond = 1.0
+    for number, share in shares:
+        before, after = first[:number], second[:number]
+        seen = Opposite(sorted(b - a for a in before for b in after), len(before), len(after), 0.0)
+        p = min(p, 2 * min(seen.tails(0.0)) / share)
+        p_beyond = min(p_beyond, max(seen.tails(-tolerance)[0], seen.tails(tolerance)[1]) / share)
+    return Learnt(change, spread, p, p_beyond, tolerance, better)
+
+
+def _in_order(seen: Observed) -> list[float]:
+    return [value for _, value in sorted(seen.launches.items())]
+
+
+def _by_errors(base: Observed, candidate: Observed, tolerance: float, better: str) -> Learnt | None:
+    """By the standard errors of medians whose launches are not there, as of a baseline."""
+    if base.error is None or candidate.error is None or min(base.value, candidate.value) <= 0:
+        return None
+    error = math.hypot(base.error * base.value, candidate.error * candidate.value)
+    change = candidate.value - base.value
+    if not error:
+        return None  # one value, and nothing else of the case tells whether that is chance
+    above = NormalDist(change, error)
+    p = 2 * min(above.cdf(0.0), 1 - above.cdf(0.0))
+    beyond = max(above.cdf(-tolerance), 1 - above.cdf(tolerance))
+    return Learnt(change, None, p, beyond, tolerance, better)
+
+
+def verdicts(found: Mapping[Key, Learnt | None]) -> dict[Key, str]:
+    """The verdict of each, by Holm over all that there are: the smallest p is held against all of the error."""
+    said = dict.fromkeys(found, "inconclusive")
+    known = sorted(((key, one) for key, one in found.items() if one is not None), key=lambda item: item[1].p)
+    differs = True
+    for number, (key, one) in enumerate(known):
+        differs = differs and one.p <= FAMILY / (len(found) - number)
+        if differs and abs(one.change) > one.tolerance:
+            said[key] = _called(one)
+        elif one.p_beyond <= EQUIVALENCE:
+            said[key] = "equivalent"
+    return said
+
+
+def _called(one: Learnt) -> str:
+    if not one.better:
+        return "moved"
+    return "regressed" if (one.change < 0) == (one.better == "more") else "improved"

@@ -1,0 +1,282 @@
+"""Two sides of a comparison, row by row: the ratio with its interval, and the verdict.
+
+`r` is candidate over baseline in the direction in which more is worse. In this order: not_measured where a side
+has no valid number; regressed where the interval of r lies above 1 and r above 1 + T; improved where it lies
+below 1 and r below 1 / (1 + T); equivalent where the interval lies inside (1 / (1 + T), 1 + T); else inconclusive.
+
+False alarms are controlled over the family of all gated rows: with m of them, regressed and improved take an
+interval of 1 - 0.02 / m (Bonferroni; Dunn 1961), so that a comparison of identical code raises one in at most 2 %
+of cases. Equivalence is two one-sided tests at 5 % a row (Schuirmann 1987), which is an interval of 90 %.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from ...measurement import Metric
+from ..run.estimate import coverage, interval_rank
+from .policy import Policy
+from .work import Difference
+
+VERDICTS = (
+    "regressed",
+    "moved",  # by more than launches differ, of a metric of which nobody knows which direction is better
+    "improved",
+    "different_work",
+    "inconclusive",
+    "not_measured",
+    "equivalent",
+)
+
+UNDECIDED = frozenset({"different_work", "not_measured", "inconclusive"})
+
+FAMILY = 0.02  # false alarms of regressed and improved together, a comparison
+EQUIVALENCE = 0.05  # of each of the two one-sided tests, a row
+SHOWN = 0.95  # of the interval that is printed
+
+EXACT = ("exact", "machine")
+
+_LARGEST_LOG = 700.0  # about the largest that exp() takes
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What one side says of a metric.
+
+    `launches` has each launch's value by its round, and is empty where only the value is known. `error` is the
+    standard error of the logarithm of the value, None where it is not known.
+    """
+
+    value: float
+    launches: Mapping[int, float]
+    error: float | None
+
+    @classmethod
+    def of(cls, launches: Mapping[int, float]) -> Observed:
+        """The median of launches. Raises ValueError for none."""
+        values = list(launches.values())
+        return cls(statistics.median(values), launches, log_error(values))
+
+
+@dataclass(frozen=True)
+class Between:
+    """The standard deviation between runs of the same code, on the logarithm: no run knows it of itself.
+
+    `freedom` is that of the estimate: one less than the runs that it was learnt from, infinite where it is stated.
+    """
+
+    deviation: float
+    freedom: float = math.inf
+
+
+@dataclass(frozen=True)
+class Change:
+    """The ratio r with its standard error on the logarithm, and the degrees of freedom of that.
+
+    Infinite degrees stand for a normal distribution; an `error` of None for one that is not known.
+    """
+
+    ratio: float
+    error: float | None
+    freedom: float = math.inf
+
+    def interval(self, level: float) -> tuple[float, float] | None:
+        """Two-sided, of the ratio; None where nothing is known of its error."""
+        if self.error is None:
+            return None
+        half = self._half(level)
+        return self.ratio * math.exp(-half), self.ratio * math.exp(half)
+
+    def rise(self, level: float) -> float | None:
+        """How far the interval reaches to each side, as a share of the ratio; None as for the interval."""
+        return None if self.error is None else math.expm1(self._half(level))
+
+    def _half(self, level: float) -> float:
+        assert self.error is not None
+        # Student's t of two rounds has no bounds, but exp() has.
+        return min(quantile((1 + level) / 2, self.freedom) * self.error, _LARGEST_LOG)
+
+
+def log_error(values: Sequence[float]) -> float | None:
+    """The standard error of the logarithm of the median of these launches; None where they cannot tell.
+
+    From the order-statistic interval, whose level is that of the ranks. Of normal logarithms that is on average 5 %
+    (20 launches and more) to 30 % (6 to 8) too much. It makes up for what so few launches tell of their spread:
+    with the exact factor, identical code would raise alarms three to five times as often as it may.
+    Launches that all have one value vary by nothing.
+    """
+    if len(values) > 1 and min(values) == max(values):
+        return 0.0
+    rank = interval_rank(len(values))
+    if rank is None or min(values) <= 0:
+        return None
+    ordered = sorted(values)
+    return interval_error(ordered[rank - 1], ordered[-rank], len(ordered))
+
+
+def interval_error(low: float, high: float, launches: int | None) -> float | None:
+    """The same from the interval; where it is not known of how many launches that is, it is one of 95 %."""
+    if low == high and math.isfinite(low):
+        return 0.0
+    if not 0 < low <= high < math.inf:
+        return None
+    rank = None if launches is None else interval_rank(launches)
+    level = SHOWN if launches is None or rank is None else coverage(launches, rank)
+    return math.log(high / low) / 2 / NormalDist().inv_cdf((1 + level) / 2)
+
+
+def unpaired(base: Observed, candidate: Observed, better: str, between: Between) -> Change:
+    """The change between two runs of different times; what is between runs comes in once for each side.
+
+    A deviation that was learnt from few runs is itself uncertain, so that the sum is taken to have its degrees of
+    freedom. Satterthwaite's would be more, and alarm three times as often as they may with five runs: most of all
+    where the few happen to lie close together.
+    """
+    ratio = worse(base.value, candidate.value, better)
+    drift = 2 * between.deviation**2
+    if base.error is None or candidate.error is None:
+        return Change(ratio, math.sqrt(drift) if drift else None, between.freedom)
+    return Change(ratio, math.sqrt(base.error**2 + candidate.error**2 + drift), between.freedom)
+
+
+def paired(base: Mapping[int, float], candidate: Mapping[int, float], better: str) -> Change | None:
+    """The change over pairs of the same round; None where fewer than two rounds have both.
+
+    The mean of the logarithms of the ratios with Student's t: what a round does to both cancels.
+    """
+    logs = [
+        math.log(worse(base[number], candidate[number], better))
+        for number in sorted(base.keys() & candidate.keys())
+        if base[number] > 0 and candidate[number] > 0
+    ]
+    if len(logs) < 2:
+        return None
+    error = statistics.stdev(logs) / math.sqrt(len(logs))
+    return Change(math.exp(statistics.fmean(logs)), error, len(logs) - 1)
+
+
+def worse(base: float, candidate: float, better: str) -> float:
+    """r: above 1 where the candidate is worse; infinite from nothing on."""
+    above, below = (base, candidate) if better == "more" else (candidate, base)
+    if below:
+        return above / below
+    return 1.0 if not above else math.inf
+
+
+def quantile(probability: float, freedom: float) -> float:
+    """Of Student's t; of the normal distribution for infinitely many degrees of freedom."""
+    if math.isinf(freedom):
+        return NormalDist().inv_cdf(probability)
+    from scipy.special import stdtrit  # its import takes a quarter of a second: where it is needed
+
+    return float(stdtrit(freedom, probability))
+
+
+def has_ratio(base: float, candidate: float) -> bool:
+    """Whether a ratio of these says something: not of negative values, nor of what is nothing before."""
+    return (base > 0 and candidate >= 0) or base == candidate == 0
+
+
+def judge_exact(base: float, candidate: float, better: str, policy: Policy) -> str:
+    """The verdict of a count: any change beyond the threshold, by default none, is one.
+
+    A threshold in the metric's unit is held against the difference, which there is from zero on too.
+    """
+    rise = base - candidate if better == "more" else candidate - base
+    if not rise or (policy.absolute is not None and abs(rise) <= policy.absolute):
+        return "equivalent"
+    ratio = worse(base, candidate, better)
+    beyond = ratio > 1 + policy.relative if rise > 0 else ratio < 1 / (1 + policy.relative)
+    if policy.absolute is None and not beyond:
+        return "equivalent"
+    return "regressed" if rise > 0 else "improved"
+
+
+def judge(change: Change, threshold: float, family: int) -> str:
+    """The verdict of a time or of memory, in a family of so many gated rows."""
+    strict = change.interval(1 - FAMILY / max(1, family))
+    if strict is None:
+        return "inconclusive"
+    if strict[0] > 1 and change.ratio > 1 + threshold:
+        return "regressed"
+    if strict[1] < 1 and change.ratio < 1 / (1 + threshold):
+        return "improved"
+    both = change.interval(1 - 2 * EQUIVALENCE)
+    assert both is not None
+    if 1 / (1 + threshold) <= both[0] and both[1] <= 1 + threshold:
+        return "equivalent"
+    return "inconclusive"
+
+
+def smallest_seen(change: Change, threshold: float, family: int) -> float | None:
+    """The smallest rise, as a share, that would have been called regressed here."""
+    rise = change.rise(1 - FAMILY / max(1, family))
+    return None if rise is None else max(threshold, rise)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case x metric of a comparison. Ratios are r: above 1 is worse.
+
+    `low` and `high` are the interval that is shown (95 %). `gates` is False where the row never sets the exit
+    code; `undecided_gates` where only an inconclusive or missing verdict does not. `reason` says why nothing was
+    measured; `smallest` is the smallest rise that could have been seen. `family` is the number of gated rows that
+    false alarms were controlled over, 0 where something else decided. `spread` is the largest difference between
+    launches of one side, in the metric's unit, where that decided. `work` is what the sides did unlike, of a row of
+    different work; one of these speaks for all of its case, and the others are `folded`.
+    """
+
+    suite: str
+    case: str
+    metric: Metric
+    base: float | None
+    candidate: float | None
+    ratio: float | None
+    low: float | None
+    high: float | None
+    verdict: str
+    policy: Policy
+    gates: bool
+    undecided_gates: bool
+    smallest: float | None = None
+    family: int = 0
+    reason: str = ""
+    caveats: tuple[str, ...] = ()
+    spread: float | None = None
+    work: tuple[Difference, ...] = ()
+    folded: bool = False
+
+    @property
+    def action(self) -> str:
+        """What the policy says of this verdict: one of ACTIONS; an undecided row has none.
+
+        What moved is not known to have got worse, and never fails.
+        """
+        if self.verdict == "regressed":
+            return self.policy.regression
+        if self.verdict == "moved":
+            return "ignore" if self.policy.regression == "ignore" else "warn"
+        return self.policy.improvement if self.verdict == "improved" else "ignore"
+
+
+def outcome(rows: Sequence[Row], allow_inconclusive: bool = False) -> int:
+    """The exit code of a comparison: 1, 3 or 0, as the first of these that applies."""
+    gated = [row for row in rows if row.gates]
+    if any(row.action == "fail" for row in gated):
+        return 1
+    return 3 if not gated or undecided(rows, allow_inconclusive) else 0
+
+
+def undecided(rows: Sequence[Row], allow_inconclusive: bool = False) -> list[Row]:
+    """The gated rows that keep a comparison from being decided; of these `allow_inconclusive` excuses noise alone.
+
+    Where nothing else was decided, a time that could not be decided is all that there is.
+    """
+    gated = [row for row in rows if row.gates]
+    decided = any(row.verdict not in UNDECIDED for row in gated)
+    open_ = UNDECIDED - {"inconclusive"} if allow_inconclusive else UNDECIDED
+    return [row for row in gated if row.verdict in open_ and (row.undecided_gates or not decided)]

@@ -1,0 +1,1 @@
+"""What one launch says: its values, its warm-up, whether something disturbed it, what its counts and profile show."""

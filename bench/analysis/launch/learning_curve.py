@@ -1,0 +1,113 @@
+"""How far the training of one launch had come, and when: its validations on the clock of training.
+
+The clock of training runs in the train and validate stages of all epochs, warm-up included: who waits for
+a loss waits for these. The test stage is no part of training and is left out. A validation inside the train
+stage is not in that stage's wall time; the train stage had then run for its share of the steps' time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from ...measurement import Measurement, StageRecord
+from ...suite.case import Case
+
+ACCURACY = "accuracy"  # the metric of the test stage that is shown beside a loss
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The loss of one validation, and the seconds of training that had passed when it ended."""
+
+    epoch: int
+    seconds: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class EpochEnd:
+    """The end of an epoch: seconds of training until then, the last validation loss, the test metrics."""
+
+    epoch: int
+    seconds: float
+    loss: float
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """All validations of a launch in their order, and the ends of its epochs; epochs count from 0."""
+
+    validations: tuple[Validation, ...]
+    ends: tuple[EpochEnd, ...]
+
+    def time_to(self, loss: float) -> float | None:
+        """Seconds of training until a validation loss was first at or below this one; None for never."""
+        return next((one.seconds for one in self.validations if one.loss <= loss), None)
+
+    @property
+    def best(self) -> float:
+        """The lowest validation loss."""
+        return min(one.loss for one in self.validations)
+
+
+def target_loss(case: Case) -> float | None:
+    """The validation loss that a trained case is to reach, by its axis `target_loss`; None where it has none."""
+    target = case.get("target_loss")
+    if case.mode != "train" or isinstance(target, bool) or not isinstance(target, int | float):
+        return None
+    return float(target)
+
+
+def progress(measurement: Measurement) -> Progress:
+    """The progress of a launch that trained. A loss or a time that is no number to count with is left out."""
+    validations: list[Validation] = []
+    ends: list[EpochEnd] = []
+    clock = 0.0
+    for epoch, group in groupby(measurement.stages, key=lambda record: record.epoch):
+        records = list(group)
+        train = [record for record in records if record.stage == "train"]
+        found: list[Validation] = []
+        clock += sum(record.wall for record in train)
+        for record, left in _validated(records, measurement.case.validate_every):
+            clock += record.wall
+            if record.loss is not None and _is_usable(record.loss) and _is_usable(clock - left):
+                found.append(Validation(epoch, clock - left, record.loss))
+        if found and _is_usable(clock):
+            metrics = [record.metrics for record in records if record.stage == "test"]
+            ends.append(EpochEnd(epoch, clock, found[-1].loss, metrics[-1] if metrics else {}))
+            validations += found
+    return Progress(tuple(validations), tuple(ends))
+
+
+def _validated(records: Sequence[StageRecord], every: int | None) -> list[tuple[StageRecord, float]]:
+    """The validations of an epoch, each with the seconds that its train stage still had to run.
+
+    A stage is recorded when it ends: validations that stand before the train stage took place inside it, the
+    n-th of them after n times `every` steps.
+    """
+    found: list[tuple[StageRecord, float]] = []
+    train = next((record for record in records if record.stage == "train"), None)
+    inside = train is not None
+    for record in records:
+        if record is train:
+            inside = False
+        elif record.stage == "validate":
+            left = 0.0
+            if inside and train is not None and every is not None:
+                left = train.wall * _share(train.steps[every * (len(found) + 1) :], train.steps)
+            found.append((record, left))
+    return found
+
+
+def _is_usable(number: float) -> bool:
+    """Whether it is finite, and stays so when two are added, as for a median."""
+    return math.isfinite(2 * number)
+
+
+def _share(part: Sequence[float], whole: Sequence[float]) -> float:
+    total = sum(whole)
+    return sum(part) / total if total > 0 else 0.0

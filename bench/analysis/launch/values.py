@@ -1,0 +1,283 @@
+"""What one launch says: its raw record as metric -> value. The unit of all statistics is this value.
+
+Only what comes after warm-up enters times and phases. A step time is the median over full batches;
+`epoch.time` is the median over epochs of their stages' sum (the mean, where a stage comes and goes); throughput is all
+samples over all time.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ...measurement import PHASED, STAGES, TIMED, WARMUP_EPOCHS, Measurement, Peak, StageRecord, samples_known
+from .contamination import contamination
+from .derived_counts import count_values, rates
+from .learning_curve import progress, target_loss
+from .warmup import find_warmup
+
+
+@dataclass(frozen=True)
+class Warmup:
+    """What of a launch is start-up, and must not be counted.
+
+    `epochs` at the beginning have start-up steps in their main stage, the one that the case is about
+    (training, or the first evaluation where there is none); whatever is taken by the epoch leaves them
+    out. The steps of each stage begin to count at `first[stage]`, an (epoch, step) counted from 0.
+    `settled` is False where the main stage never came to a steady level; then only the first epoch is
+    left out, for want of anything better.
+    """
+
+    epochs: int
+    first: Mapping[str, tuple[int, int]]
+    settled: bool
+
+    def counts(self, record: StageRecord) -> bool:
+        """Whether the stage as a whole, that is its epoch, is counted."""
+        return record.epoch >= self.epochs
+
+    def counted_from(self, record: StageRecord) -> int:
+        """The first step of this stage of this epoch that is counted; its number of steps for none."""
+        epoch, step = self.first[record.stage]
+        if record.epoch == epoch:
+            return step
+        return 0 if record.epoch > epoch else len(record.steps)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A launch with what follows from its record. `counts` is False where its times must not count.
+
+    `disturbed` names what contaminated it.
+    """
+
+    measurement: Measurement
+    warmup: Warmup
+    values: Mapping[str, float]
+    disturbed: tuple[str, ...]
+    counts: bool
+
+    @property
+    def timed(self) -> bool:
+        return self.measurement.kind == TIMED
+
+
+def analysed(measurements: Sequence[Measurement], peaks: Sequence[Peak] = ()) -> list[Launch]:
+    """The launches of one case. Which of them count depends on them all: see `counting`.
+
+    `peaks` are those of the machine's devices, as far as they are known.
+    """
+    counts = next((m.counts for m in measurements if m.counts is not None), None)
+    disturbed = [contamination(m) if m.kind == TIMED else () for m in measurements]
+    timed = [index for index, m in enumerate(measurements) if m.kind == TIMED]
+    counted = dict(zip(timed, counting([bool(disturbed[index]) for index in timed]), strict=True))
+    launches = []
+    for index, measurement in enumerate(measurements):
+        start = warmup(measurement)
+        values = launch_values(measurement, start)
+        if counts is not None and measurement.kind == TIMED:
+            values |= rates(values, counts, peaks, measurement.case.device)
+        launches.append(Launch(measurement, start, values, disturbed[index], counted.get(index, True)))
+    return launches
+
+
+def counting(contaminated: Sequence[bool]) -> list[bool]:
+    """Which launches of a case count: the clean ones, or all where fewer than half are clean.
+
+    Where most launches were disturbed, the clean ones are no fair sample of anything; all are used then,
+    and the row says so.
+    """
+    clean = [not disturbed for disturbed in contaminated]
+    return clean if 2 * sum(clean) >= len(clean) else [True] * len(clean)
+
+
+def warmup(measurement: Measurement) -> Warmup:
+    """Finds the start-up of each stage: the first epoch, and what its series of full steps shows after it.
+
+    The first step of every pass waits for its loader, at any time of the launch: it says nothing of start-up.
+    """
+    by_stage = _by_stage(measurement)
+    main = next((stage for stage in STAGES if by_stage[stage]), STAGES[0])
+    last = max((record.epoch for record in by_stage[main]), default=0)
+    first: dict[str, tuple[int, int]] = {}
+    settled = True
+    for stage, records in by_stage.items():
+        series = [
+            (record.epoch, number, seconds)
+            for record in records
+            if record.epoch >= WARMUP_EPOCHS
+            for number, (seconds, full) in enumerate(zip(record.steps, record.full, strict=True))
+            if full and number
+        ]
+        found = find_warmup([seconds for _, _, seconds in series])
+        begins = (WARMUP_EPOCHS, 0)
+        if found:
+            epoch, step, _ = series[found]
+            begins = (epoch, 0 if step == 1 else step)
+        if stage == main and (found is None or (begins[1] and begins[0] == last)):
+            # No whole epoch would be left.
+            settled, begins = False, (WARMUP_EPOCHS, 0)
+        first[stage] = begins
+    epoch, step = first[main]
+    return Warmup(epoch + (step > 0), first, settled)
+
+
+def _by_stage(measurement: Measurement) -> dict[str, list[StageRecord]]:
+    return {stage: [record for record in measurement.stages if record.stage == stage] for stage in STAGES}
+
+
+def launch_values(measurement: Measurement, start: Warmup | None = None) -> dict[str, float]:
+    """Every metric that this launch gives a value for; `start` is its warm-up, if it is known already.
+
+    A timed launch gives all but the phases that it did not take; a phase launch gives its phases alone,
+    since its marks cost time; a counts launch its counts.
+    """
+    start = start or warmup(measurement)
+    by_stage = _by_stage(measurement)
+    values: dict[str, float] = {}
+    if measurement.kind == TIMED:
+        values |= _times(by_stage, start, measurement.checks)
+        values |= _work(by_stage, measurement.checks)
+        values |= {f"memory.{name}": float(value) for name, value in measurement.memory.items()}
+        values |= _energy(measurement)
+        values |= _quality(measurement, by_stage)
+        values |= {f"compile.{name}": float(value) for name, value in measurement.compiled.items()}
+    if measurement.kind in (TIMED, PHASED):
+        values |= _phases(by_stage, start)
+    for phase in ("data", "optimizer"):
+        if values.get("train.step_mean") and f"train.phase.{phase}" in values:
+            values[f"train.{phase}_share"] = values[f"train.phase.{phase}"] / values["train.step_mean"]
+    if measurement.counts is not None:
+        values |= count_values(measurement.counts)
+    return values
+
+
+def counted_steps(records: list[StageRecord], start: Warmup) -> list[float]:
+    """Seconds of the full-batch steps after warm-up."""
+    return [seconds for seconds, full, counted in steps(records, start) if full and counted]
+
+
+def steps(records: list[StageRecord], start: Warmup) -> Iterator[tuple[float, bool, bool]]:
+    """Each step: its seconds, whether it ran a full batch, whether it comes after warm-up."""
+    for record in records:
+        begins = start.counted_from(record)
+        for number, (seconds, full) in enumerate(zip(record.steps, record.full, strict=True)):
+            yield seconds, full, number >= begins
+
+
+def _times(
+    by_stage: Mapping[str, list[StageRecord]], start: Warmup, checks: Mapping[str, bool]
+) -> dict[str, float]:
+    values = {}
+    epochs: dict[int, float] = {}
+    for stage, records in by_stage.items():
+        counted = [record for record in records if start.counts(record)]
+        wall = sum(record.wall for record in counted)
+        if wall > 0 and checks.get(samples_known(stage), True):
+            values[f"{stage}.throughput"] = sum(sum(record.samples) for record in counted) / wall
+        for record in counted:
+            epochs[record.epoch] = epochs.get(record.epoch, 0.0) + record.wall
+    if epochs:
+        middle = statistics.fmean if _comes_and_goes(by_stage, epochs) else statistics.median
+        values["epoch.time"] = middle(epochs.values())
+    steps = counted_steps(by_stage["train"], start)
+    if steps:
+        values["train.step_time"] = statistics.median(steps)
+    counted = [record for record in by_stage["train"] if start.counts(record)]
+    if steps and counted:
+        number = sum(len(record.steps) for record in counted)
+        values["train.step_mean"] = sum(record.wall for record in counted) / number
+    return values
+
+
+def _comes_and_goes(by_stage: Mapping[str, list[StageRecord]], counted: Collection[int]) -> bool:
+    """Whether a stage runs in some epochs only, such as a validation in every second one.
+
+    A median of epochs would hold all of it, or nothing. One that the last epoch alone has, or alone has not, is a test
+    at the end, or a validation before training.
+    """
+    epochs, last = set(counted), max(counted)
+    ran = ({record.epoch for record in records} & epochs for records in by_stage.values())
+    return any(of and of not in (epochs, {last}, epochs - {last}) for of in ran)
+
+
+def _work(by_stage: Mapping[str, list[StageRecord]], checks: Mapping[str, bool]) -> dict[str, float]:
+    """Work of one epoch: of the last one, since each must do the same (see `uneven_stages`)."""
+    values = {}
+    for stage, records in by_stage.items():
+        if not records:
+            continue
+        last = [record for record in records if record.epoch == records[-1].epoch]
+        values[f"work.{stage}.batches"] = float(sum(len(record.samples) for record in last))
+        if checks.get(samples_known(stage), True):
+            values[f"work.{stage}.samples"] = float(sum(sum(record.samples) for record in last))
+        steps = sum(record.optimizer_steps for record in last)
+        values[f"work.{stage}.optimizer_steps"] = float(steps)
+        evaluations = sum(record.closure_evaluations for record in last)
+        # As many as steps are none: Lightning gives every optimizer its step as a closure.
+        if evaluations > steps:
+            values[f"work.{stage}.closure_evaluations"] = float(evaluations)
+    return values
+
+
+def uneven_stages(measurement: Measurement) -> list[str]:
+    """The stages with other batches or samples in one epoch than in another, or other optimizer steps after warm-up.
+
+    Each is judged by itself, over the epochs in which it ran: a script may validate in every second one, or by folds.
+    In the first epoch a GradScaler leaves out steps until it has found its scale.
+    """
+    read: dict[str, dict[int, list[int]]] = {}
+    stepped: dict[str, dict[int, int]] = {}
+    for record in measurement.stages:
+        done = read.setdefault(record.stage, {}).setdefault(record.epoch, [0, 0])
+        done[0] += len(record.samples)
+        done[1] += sum(record.samples)
+        if record.epoch >= WARMUP_EPOCHS:
+            steps = stepped.setdefault(record.stage, {})
+            steps[record.epoch] = steps.get(record.epoch, 0) + record.optimizer_steps
+    return [
+        stage
+        for stage, ran in read.items()
+        if any(done != ran[max(ran)] for done in ran.values())
+        or len(set(stepped.get(stage, {}).values())) > 1
+    ]
+
+
+def _energy(measurement: Measurement) -> dict[str, float]:
+    """The device's energy over the whole loop, by the samples of all its stages. Joules a sample."""
+    if not all(measurement.checks.get(samples_known(stage), True) for stage in STAGES):
+        return {}
+    samples = sum(sum(record.samples) for record in measurement.stages)
+    energy = measurement.telemetry.get("energy")
+    return {"energy.per_sample": energy / samples} if energy is not None and samples else {}
+
+
+def _phases(by_stage: Mapping[str, list[StageRecord]], start: Warmup) -> dict[str, float]:
+    """Seconds of each phase per step: total of the counted epochs over their steps."""
+    values = {}
+    for stage, records in by_stage.items():
+        counted = [record for record in records if start.counts(record)]
+        steps = sum(len(record.steps) for record in counted)
+        if not steps:
+            continue
+        for phase in dict.fromkeys(phase for record in counted for phase in record.phases):
+            total = sum(record.phases.get(phase, 0.0) for record in counted)
+            values[f"{stage}.phase.{phase}"] = total / steps
+    return values
+
+
+def _quality(measurement: Measurement, by_stage: Mapping[str, list[StageRecord]]) -> dict[str, float]:
+    """Losses and metrics of the last epoch; where the case has a target, the time to it if it was reached."""
+    values = {}
+    for stage, records in by_stage.items():
+        if not records:
+            continue
+        last = records[-1]
+        if last.loss is not None:
+            values[f"quality.{stage}_loss"] = last.loss
+        values |= {f"quality.{stage}_{name}": value for name, value in last.metrics.items()}
+    target = target_loss(measurement.case)
+    if target is not None and (seconds := progress(measurement).time_to(target)) is not None:
+        values["quality.time_to_loss"] = seconds
+    return values

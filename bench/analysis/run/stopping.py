@@ -1,0 +1,119 @@
+"""When a case has been launched often enough: the stop rule.
+
+A case is settled once the 95 % interval of each of its gated metrics is within the tolerance of its
+value. Looking after every round and stopping at the first narrow interval makes intervals a little less
+honest than those of a fixed number of launches; order-statistic intervals are conservative by about as
+much, so that of 6 to 20 launches the intervals it ends with still hold the median in 93 % or more. Launches
+of two speeds, half of them each, are the worst: 89 %, since the first six may all have the same speed
+(`tests/test_stopping.py` simulates both, `benchmarks/honesty.py` measures real launches).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ...measurement import METRICS, TIMED, Failure, Measurement
+from ...suite.case import Case, Schedule
+from ..launch.contamination import contamination
+from ..launch.values import counting, launch_values
+from .estimate import estimate
+
+# Memory moves in pages and arenas: its interval is judged by the threshold of its class.
+_MEMORY_TOLERANCE = 0.05
+
+
+def tolerance_of(metric: str, tolerance: float) -> float | None:
+    """How narrow the interval of a metric must be, as a share of its value; None where it is not asked."""
+    known = METRICS.get(metric)
+    if known is None or not known.gated or known.kind not in ("time", "memory"):
+        return None
+    return max(tolerance, _MEMORY_TOLERANCE) if known.kind == "memory" else tolerance
+
+
+def width(launches: Sequence[Mapping[str, float]], tolerance: float) -> float:
+    """The widest half interval of these launches' values over what is allowed; infinite while there is none."""
+    widths = []
+    for metric in dict.fromkeys(name for values in launches for name in values):
+        allowed = tolerance_of(metric, tolerance)
+        if allowed is not None:
+            half = estimate([values[metric] for values in launches if metric in values]).half_width
+            widths.append(math.inf if half is None else half / allowed)
+    return max(widths, default=math.inf)
+
+
+@dataclass
+class _Progress:
+    """What the launches of one case have come to."""
+
+    values: list[dict[str, float]] = field(default_factory=list)
+    contaminated: list[bool] = field(default_factory=list)
+    failures: int = 0
+
+    @property
+    def counted(self) -> list[dict[str, float]]:
+        counts = counting(self.contaminated)
+        return [values for values, count in zip(self.values, counts, strict=True) if count]
+
+
+class StopRule:
+    """Which cases still want launches: told of every record, asked at the head of every round."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        self._cases: dict[str, _Progress] = {}
+        self._remaining: dict[str, int] = {}  # asked many times between two records of a case
+
+    def add(self, record: Measurement | Failure) -> None:
+        case = self._cases.setdefault(record.case.id, _Progress())
+        self._remaining.pop(record.case.id, None)
+        if record.kind != TIMED:
+            return
+        if isinstance(record, Failure):
+            case.failures += 1
+        else:
+            case.values.append(launch_values(record))
+            case.contaminated.append(bool(contamination(record)))
+
+    def wants(self, case: Case) -> bool:
+        """Whether the case needs another launch.
+
+        It does not after a failure with nothing measured, nor after a second failure.
+        """
+        return self.remaining(case) > 0
+
+    def remaining(self, case: Case) -> int:
+        """How many launches the case is expected to need still; 0 where it needs none.
+
+        The width of an interval falls with the square root of the number of launches.
+        """
+        if case.id not in self._remaining:
+            self._remaining[case.id] = self._expected(case)
+        return self._remaining[case.id]
+
+    def _expected(self, case: Case) -> int:
+        done = self._cases.get(case.id, _Progress())
+        least, most = self._schedule.launches, self._schedule.most
+        if done.failures >= (2 if done.values else 1):
+            return 0
+        made, disturbed = len(done.values), sum(done.contaminated)
+        clean = made - disturbed
+        left = most - clean  # what disturbed launches take is given back, up to `repeats`
+        left -= max(0, disturbed - self._schedule.repeats)
+        if clean < least:
+            # Disturbed all the time: repeating has not helped, and will not.
+            return min(left, least - clean, max(0, least + self._schedule.repeats - made))
+        width = self.width(case)
+        if width <= 1:
+            return 0
+        wanted = clean * min(width, 100.0) ** 2
+        return max(0, min(left, math.ceil(wanted - clean)))
+
+    def settled(self, case: Case) -> bool:
+        """Whether every interval of the case is as narrow as was asked."""
+        return self.width(case) <= 1
+
+    def width(self, case: Case) -> float:
+        """The widest half interval of the case over what is allowed; infinite while there is none."""
+        return width(self._cases.get(case.id, _Progress()).counted, self._schedule.tolerance)

@@ -1,0 +1,125 @@
+"""Validation loss against time of training, a line for each configuration: who is good soonest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from ...analysis.run.time_to_quality import Group, Row
+from ...suite.case import spell
+from ..terminal.time_to_quality import CLOCK
+from ..units import digits, scale
+from .lettering import fit
+from .pages import TRAIN, Page, uneven
+from .sheet import MOST_PANELS, WIDTH, blank_sheet
+from .style import INK, QUIET, SMALL, TITLE, Look
+
+_PANEL = 3.8  # inches high
+_MOST_LINES = 12  # on a sheet: with more, nobody tells them apart
+_MOST_MARKS = 12  # on a line
+_MOST_DECADES = 4  # of a scale with ticks at 2 and 5
+
+
+def draw(page: Page) -> Figure | None:
+    """A panel for each group with at least two configurations on the page, on one clock of its own."""
+    names = {case.id: case.label() or case.mode for case in page.cases if case.kind == TRAIN}
+    here = [
+        (group, [row for row in group.rows if row.case.id in names])
+        for group in dict.fromkeys(case.group for case in page.cases if case.group is not None)
+    ]
+    panels = [(group, rows) for group, rows in here if len(rows) > 1]
+    if not panels:
+        return None
+    shown = [(group, _chosen(group, rows, len(panels))) for group, rows in panels[:MOST_PANELS]]
+    drawn = {row.case.id for _, rows in shown for row in rows}
+    looks = {case: Look.number(number) for number, case in enumerate(name for name in names if name in drawn)}
+    keys = {names[case]: look.line() for case, look in looks.items()}
+    notes = [*_about_lines(shown, panels), CLOCK, "Medians over launches."]
+    figure = blank_sheet(page, "Validation loss against time of training", _PANEL * len(shown), keys, notes)
+    grid = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
+    for axes, (group, rows) in zip(grid, shown, strict=True):
+        _draw_panel(axes, group, rows, looks)
+        if len(panels) > 1:
+            axes.set_title(fit(_head(group), WIDTH - 1, TITLE))
+    return figure
+
+
+def _chosen(group: Group, rows: Sequence[Row], panels: int) -> list[Row]:
+    """The first at the target, and the fastest an epoch, which may be the last at it."""
+    most = max(2, _MOST_LINES // min(panels, MOST_PANELS))
+    chosen = list(rows[:most])
+    fastest = next((row for row in rows if row is group.fastest), None)
+    if fastest is not None and fastest not in chosen:
+        chosen[-1] = fastest
+    return chosen
+
+
+def _about_lines(
+    shown: Sequence[tuple[Group, Sequence[Row]]], panels: Sequence[tuple[Group, Sequence[Row]]]
+) -> list[str]:
+    lines, there = (sum(len(rows) for _, rows in some) for some in (shown, panels))
+    if lines == there:
+        return []
+    return [
+        f"{lines} of {there} configurations: those that reach the target first, and the fastest an epoch; "
+        "the tables have them all."
+    ]
+
+
+def _head(group: Group) -> str:
+    """What sets the losses of one panel apart from those of another."""
+    smoothing = f", label smoothing {spell(group.label_smoothing)}" if group.label_smoothing else ""
+    return f"{spell(group.dataset)}, {spell(group.loss)}{smoothing}"
+
+
+def _draw_panel(axes: Axes, group: Group, rows: Sequence[Row], looks: Mapping[str, Look]) -> None:
+    factor, unit = scale([seconds for row in rows for seconds, _ in row.curve], "s")
+    for row in rows:
+        look = looks[row.case.id]
+        axes.plot(
+            [seconds * factor for seconds, _ in row.curve],
+            [loss for _, loss in row.curve],
+            color=look.colour,
+            marker=look.marker,
+            linestyle=look.dash,
+            linewidth=1.4,
+            markevery=-(-len(row.curve) // _MOST_MARKS),
+        )
+    axes.axhline(group.target, color=INK, linewidth=0.7, zorder=1)
+    axes.text(
+        1.01,
+        group.target,
+        f"target {digits(group.target)}",
+        transform=axes.get_yaxis_transform(),
+        va="center",
+        size=SMALL,
+        color=QUIET,
+    )
+    if _wants_log([loss for row in rows for _, loss in row.curve] + [group.target]):
+        axes.set_yscale("log")
+        _plain_ticks(axes.yaxis)
+    if _wants_log([row.curve[-1][0] for row in rows]):  # what ends early would be flat against the edge
+        axes.set_xscale("log")
+        _plain_ticks(axes.xaxis)
+    else:
+        axes.set_xlim(left=0)
+    axes.set_xlabel(f"training [{unit}]")
+    axes.set_ylabel("validation loss")
+
+
+def _wants_log(values: Collection[float]) -> bool:
+    return min(values) > 0 and uneven(values)
+
+
+def _plain_ticks(axis: Axis) -> None:
+    """Ticks of a logarithmic scale as plain numbers: 1, 2, 5, 10, or powers of ten alone where there are many."""
+    low, high = axis.get_view_interval()
+    few = math.log10(high) - math.log10(low) < _MOST_DECADES
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,149 @@
+"""The page of a checkup: what each check found, what to do about it, and the noise that is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import isfinite
+from textwrap import wrap
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.text import Text
+
+from ...machine.doctor import Finding, Noise
+from ...plurals import counted
+from ..layout import KEPT, TEXT, Column, Grid, Words
+from ..units import NOTHING, quantity
+
+_DEEP = "    "
+_GOES_ON = " \\"
+
+_STYLES = {"ok": "green", "notice": "yellow", "warning": "bold red", "unknown": "dim"}
+
+
+def page(findings: Sequence[Finding], noise: Sequence[Noise] = ()) -> RenderableType:
+    """A row for each finding, the remedies under it, and a row of noise for each device."""
+    parts: list[RenderableType] = []
+    if findings:
+        parts += [_found(findings), Words(_tally(findings), "bold"), Text()]
+    parts += _remedies([finding for finding in findings if finding.remedy])
+    if noise:
+        parts += [_noise(noise), Text()]
+    return Group(*parts)
+
+
+def _found(findings: Sequence[Finding]) -> RenderableType:
+    quiet = ["dim" if finding.state == "unknown" else "" for finding in findings]
+    return Group(
+        Grid(
+            [
+                Column("check", [finding.name for finding in findings], styles=quiet),
+                Column(
+                    "state",
+                    [finding.state for finding in findings],
+                    styles=[_STYLES.get(finding.state, "") for finding in findings],
+                ),
+                Column("found", [finding.found for finding in findings], folds=TEXT, styles=quiet),
+            ],
+            every="check",
+        ),
+        Text(),
+    )
+
+
+def _tally(findings: Sequence[Finding]) -> str:
+    """How many there are of each state, the worst first: `1 warning, 2 notices, 12 ok, 3 unknown`."""
+    states = [finding.state for finding in findings]
+    found = []
+    for state, many in (("warning", "warnings"), ("notice", "notices"), ("ok", "ok"), ("unknown", "unknown")):
+        number = states.count(state)
+        if number:
+            found.append(counted(number, state, many))
+    return ", ".join(found)
+
+
+def _remedies(findings: Sequence[Finding]) -> Iterator[RenderableType]:
+    """The names of what was found, and under each what to do, in words and commands."""
+    for name, named in groupby(findings, key=lambda finding: finding.name):
+        yield Words(name, "bold")
+        for finding in named:
+            for number, piece in enumerate(finding.remedy.split("`")):
+                if piece.strip():
+                    yield Command(piece.strip()) if number % 2 else Words(piece.strip(), indent=2)
+        yield Text()
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command on lines of its own, to be copied as it is: a line that goes on ends in a backslash.
+
+    Nothing stands behind the backslash, not even the blanks that fill a line: the shell would not go on.
+    """
+
+    text: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        room = max(1, options.max_width - len(_DEEP))
+        lines = [self.text]
+        if cell_len(self.text) > room:
+            lines = wrap(
+                self.text, max(1, room - len(_GOES_ON)), break_long_words=False, break_on_hyphens=False
+            )
+        yield Text(_DEEP + f"{_GOES_ON}\n{_DEEP}".join(lines), style="cyan", overflow="fold")
+
+
+def _noise(noise: Sequence[Noise]) -> RenderableType:
+    columns = {
+        "launches": [f"{row.launches:,}" for row in noise],
+        "CV between\nlaunches": [_percent(row.variation) for row in noise],
+        "pairs": [f"{row.pairs:,}" for row in noise],
+        "ratio A/A,\n95 % interval": [f"{_ratio(row.pair_low)} to {_ratio(row.pair_high)}" for row in noise],
+        "six a side\nreveal": [_percent(row.reveals) for row in noise],
+        "contaminated": [f"{row.contaminated:,}" for row in noise],
+    }
+    grid = Grid(
+        [
+            Column("device", [row.device for row in noise]),
+            *(Column(head, cells, _PRIORITIES[head], right=True) for head, cells in columns.items()),
+        ],
+        [Words("Measured noise", "bold")],
+        "device",
+    )
+    words = Words(
+        "Launches of one and the same case: the ratio between two sides should be 1. A change smaller than "
+        "what six launches a side reveal is lost in the noise.",
+        "dim",
+    )
+    return Group(grid, Text(), words, *_disturbed(noise))
+
+
+_PRIORITIES = {
+    "launches": 3,
+    "CV between\nlaunches": 2,
+    "pairs": 5,
+    "ratio A/A,\n95 % interval": 1,
+    "six a side\nreveal": KEPT,
+    "contaminated": 4,
+}
+
+
+def _disturbed(noise: Sequence[Noise]) -> Iterator[RenderableType]:
+    """Says of each device whose launches were disturbed for the most part what its row is worth."""
+    for row in noise:
+        if row.contaminated * 2 > row.launches:
+            of = counted(row.launches, "launch", "launches")
+            yield Words(
+                f"{row.device}: {row.contaminated:,} of {of} were disturbed by other work, so that these figures tell "
+                f"of that work as well. Measure again when the machine is quiet.",
+                "yellow",
+            )
+
+
+def _percent(share: float) -> str:
+    return quantity(share * 100, "%")
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.3f}" if isfinite(value) else NOTHING

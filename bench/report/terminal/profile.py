@@ -1,0 +1,118 @@
+"""Profiles on the terminal: the operators that take the time, what profiling cost, what autograd keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from ...analysis.launch.derived_counts import count_values, main_stage
+from ...analysis.launch.profile_summary import GraphRow, TopRow, graph_rows, top
+from ...measurement import PER_STEP, AutogradGraph, Counts, Profile, metric
+from ...plurals import counted
+from ..layout import Column, Grid, Words
+from ..safe_lines import Lines
+from ..units import exactly, percent, quantity
+
+if TYPE_CHECKING:
+    from ...results.tables import Tables
+
+_MOST_GRAPH_ROWS = 12
+
+
+def profiles(tables: Tables, most: int) -> Iterator[RenderableType]:
+    """A page a case: as far as it was profiled and counted."""
+    for case, apart in tables.apart.items():
+        parts: list[RenderableType] = [Words(case, "bold")]
+        if apart.counts is not None:
+            parts.append(Words(_counted(apart.counts)))
+        if apart.profile is not None:
+            parts += [Words(_cost(apart.profile)), *_tops(apart.profile, most)]
+        if apart.counts is not None and apart.counts.graph is not None:
+            parts += _graph(apart.counts.graph)
+        if len(parts) > 1:
+            yield Lines(Group(*parts, Text()))
+
+
+def _counted(counts: Counts) -> str:
+    """What most readers ask for, in words: of a step of the stage that the case is about."""
+    values = count_values(counts)
+    if not counts.steps:
+        return "counted over no steps"
+    said = [f"{label} {_of_that_step(values[name], name)}" for name, label in _SAID if name in values]
+    bound = f"; no FLOP formula for {', '.join(counts.unknown)}: a lower bound" if counts.unknown else ""
+    window = ", ".join(f"{steps} {stage}" for stage, steps in counts.steps.items()) or "no"
+    many = "step" if sum(counts.steps.values()) == 1 else "steps"
+    return f"counted over {window} {many}; {main_stage(counts)} step: {', '.join(said)}{bound}"
+
+
+def _of_that_step(value: float, name: str) -> str:
+    """A count with its unit, where it has been said that it is of a step."""
+    unit = metric(name).unit
+    return exactly(value, unit) or quantity(value, unit.removesuffix(PER_STEP))
+
+
+_SAID = (
+    ("count.ops", "operators"),
+    ("count.flops", "FLOPs"),
+    ("count.saved_bytes", "kept for backward"),
+    ("count.peak_live_bytes", "peak of live tensors"),
+)
+
+
+def _cost(profile: Profile) -> str:
+    """What profiling does to a step."""
+    if not profile.plain_step or not profile.profiled_step:
+        return "profiled"
+    ratio = profile.profiled_step / profile.plain_step
+    device = profile.device
+    window = f"{', '.join(f'{steps} {stage}' for stage, steps in profile.steps.items())} steps"
+    idle = f"; device idle {percent(device['idle_share'])}" if "idle_share" in device else ""
+    return (
+        f"profiled step {quantity(profile.profiled_step, 's')}, plain step {quantity(profile.plain_step, 's')}: "
+        f"profiling makes it {ratio:.2f} times as long; times below are of the profiled loop, over {window}{idle}"
+    )
+
+
+def _tops(profile: Profile, most: int) -> Iterator[RenderableType]:
+    for kind, head in (("host", "operator"), ("device", "kernel")):
+        rows, rest = top(profile, most, kind)
+        if rows:
+            yield Text()
+            yield _table(head, [*rows, *([rest] if rest is not None else [])])
+
+
+def _table(head: str, rows: list[TopRow]) -> Grid:
+    return Grid(
+        [
+            Column("self time", [quantity(row.self_time, "s") for row in rows], right=True),
+            Column("share", [percent(row.share) for row in rows], 1, right=True),
+            Column("calls", [f"{row.calls:,}" for row in rows], 3, right=True),
+            Column(head, [row.operator for row in rows], shrinks=True),  # kernels have names of 300 letters
+            Column("mostly in", [row.where for row in rows], 2, shrinks=True, styles=["dim"] * len(rows)),
+        ],
+        elsewhere="ops.parquet",
+    )
+
+
+def _graph(graph: AutogradGraph) -> Iterator[RenderableType]:
+    rows = graph_rows(graph)
+    saved = sum(row.saved for row in rows)
+    yield Text()
+    yield Words(
+        f"autograd graph of one step: {counted(len(graph.nodes), 'node keeps', 'nodes keep')} {quantity(saved, 'B')}"
+    )
+    shown, rest = rows[:_MOST_GRAPH_ROWS], rows[_MOST_GRAPH_ROWS:]
+    if rest:
+        name = counted(len(rest), "other")
+        shown = [*shown, GraphRow(name, sum(row.nodes for row in rest), sum(row.saved for row in rest))]
+    yield Grid(
+        [
+            Column("keep", [quantity(row.saved, "B") if row.saved else "" for row in shown], right=True),
+            Column("nodes", [f"{row.nodes:,}" for row in shown], 1, right=True),
+            Column("function", [row.name for row in shown], shrinks=True),
+        ],
+        elsewhere="",
+    )

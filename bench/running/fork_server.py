@@ -1,0 +1,463 @@
+"""The parent's end of the process border: starts nurseries, asks them, and ends what does not answer.
+
+A `Nursery` is one worker process. `Workers` is what the runner holds: it keeps a nursery where launches
+are forked, starts a process for each where they are spawned, and goes over from one to the other
+where a fork would not be sound.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import secrets
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from ..errors import BenchError, HarnessFault, UsageError
+from ..suite.case import Conditions
+from ..system.logs import end_of, last_line
+from ..system.signals import clearing_away, interruptible
+
+# The running Epochbench is the one that measures, whatever else of that name the interpreter could
+# import: -P keeps the working directory out of the search. The user's code may have a `bench` of its own.
+_ROOT = str(Path(__file__).parents[1])
+_BOOT = (
+    f"import sys; sys.path.insert(0, {_ROOT!r}); import epochbench; sys.path.append(sys.path.pop(0)); "
+    "from epochbench.worker.__main__ import main; main()"
+)
+
+# What every nursery imports; what the suites need beyond it is learnt from a probe.
+_PRELOAD = (
+    *("torch", "numpy", "psutil"),
+    *("epochbench.worker.launch", "epochbench.worker.suites", "epochbench.tasks.models"),
+)
+
+_SHORT = 120.0  # seconds for an answer that involves no loop: importing torch on a slow disk is part of it
+_SOON = 10.0  # seconds that a nursery has to end what it runs
+
+_MARK = "EPOCHBENCH_NURSERY"  # in the environment of all that a nursery starts
+
+
+class Died(BenchError):
+    """The child ended without an answer. `status` is its exit code, negative for a signal.
+
+    `starved` is True where the kernel killed a process for want of memory while the child ran.
+    """
+
+    log = ""  # the end of it, where it had one
+
+    def __init__(self, status: int, starved: bool = False) -> None:
+        super().__init__(f"ended with status {status}")
+        self.status = status
+        self.starved = starved
+
+
+class TimedOut(BenchError):
+    """The child did not answer in time and was killed."""
+
+    log = ""  # the end of it, where it had one
+
+
+class Refused(BenchError):
+    """The nursery would not fork; the message says why."""
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """What runs a nursery: the program, and environment variables on top of the usual ones."""
+
+    program: str = sys.executable
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+def launch_variables(conditions: Conditions) -> dict[str, str]:
+    """The environment variables of a nursery: what a library reads once, when it is loaded.
+
+    OpenBLAS and Arrow would start threads of their own when they are imported, which forbids to fork; a
+    package that asks whether there is a GPU when it is imported must not wake the CUDA runtime for it.
+    """
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": str(conditions.threads),
+        "MKL_NUM_THREADS": str(conditions.threads),
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "ACTIVE"),
+        "OPENBLAS_NUM_THREADS": "1",
+        "JE_ARROW_MALLOC_CONF": "background_thread:false",
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+        "KINETO_LOG_LEVEL": "99",  # it writes to standard error where there is no GPU
+    }
+
+
+class Nursery:
+    """One worker process, the two pipes of its own over which JSON lines go, and its scratch folder.
+
+    The folder is where launches put temporary files. The process makes it, so that it goes with the process,
+    at whatever moment either end dies.
+    """
+
+    def __init__(
+        self, conditions: Conditions, logs: Path | None = None, interpreter: Interpreter | None = None
+    ) -> None:
+        self._interpreter = interpreter or Interpreter()
+        self.scratch, self._log = _scratch(), _log(logs)
+        self._process, self._requests, self._answers = self._start(conditions)
+        self.closed = False
+        self._buffer = b""
+        self._child: int | None = None
+        self._number = 0
+
+    def _start(self, conditions: Conditions) -> tuple[subprocess.Popen[bytes], int, int]:
+        read_requests, requests = os.pipe()
+        answers, write_answers = os.pipe()
+        process = subprocess.Popen(
+            [
+                self._interpreter.program,
+                "-P",
+                "-c",
+                _BOOT,
+                str(read_requests),
+                str(write_answers),
+                self.scratch,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            env={
+                **launch_variables(conditions),
+                **self._interpreter.variables,
+                _MARK: str(self.scratch),
+            },
+            pass_fds=(read_requests, write_answers),
+            start_new_session=True,  # Ctrl-C at the terminal is the parent's to handle
+        )
+        os.close(read_requests)
+        os.close(write_answers)
+        return process, requests, answers
+
+    def ask(
+        self, request: Mapping[str, Any], timeout: float, started: Callable[[int], None] = lambda _: None
+    ) -> dict[str, Any]:
+        """The answer to one request, once what it ran in has ended; `started` is told its process.
+
+        `starved` in the answer says that the kernel killed a process for want of memory meanwhile. Raises
+        UsageError as the worker worded it; Died, TimedOut or Refused as their docstrings say; HarnessFault
+        where the worker itself failed.
+        """
+        self._number += 1
+        runs = request["do"] != "preload"  # in a process whose end is reported
+        deadline = time.monotonic() + (_SHORT if request.get("modules") else timeout)
+        answer: dict[str, Any] | None = None
+        ended: dict[str, Any] | None = None
+        try:
+            self._send({**request, "id": self._number})
+            while answer is None or (runs and ended is None):
+                message = self._receive(deadline)
+                if message.get("id") != self._number:
+                    continue
+                if "homeless" in message:
+                    raise _no_room(message["homeless"])
+                if "refused" in message:
+                    raise Refused(message["refused"])
+                if "child" in message:
+                    self._child = message["child"]
+                    started(message["child"])
+                elif "loaded" in message:
+                    deadline = time.monotonic() + timeout
+                elif "ended" in message:
+                    self._child, ended = None, message
+                    if answer is None:
+                        raise Died(message["ended"], message["starved"])
+                else:
+                    answer = message
+        except TimeoutError:
+            self._stop_request()
+            if answer is None:
+                raise TimedOut(f"no answer within {timeout:g} s") from None
+        except EOFError:
+            lost = None if answer else self._loss(request)
+            self.close()
+            if lost is not None:
+                raise lost from None
+        assert answer is not None
+        return {**_opened(answer), "starved": ended is not None and ended["starved"]}
+
+    def _loss(self, request: Mapping[str, Any]) -> BenchError:
+        """What the end of the whole process amounts to."""
+        status = self._process.wait()
+        if request["do"] == "launch":  # user code may have killed its parent
+            return Died(status)
+        self._log.seek(0)
+        text = self._log.read().decode(errors="replace")
+        why = last_line(text, longest=len(text)) or "it left no message"
+        return HarnessFault(f"the worker process ended: {why}", text)
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        data = f"{json.dumps(message)}\n".encode()
+        try:
+            while data:
+                data = data[os.write(self._requests, data) :]
+        except BrokenPipeError:
+            raise EOFError from None
+
+    def _receive(self, deadline: float) -> dict[str, Any]:
+        """The next whole line; a line that is no JSON was torn by the death of a child and is passed over.
+
+        Raises TimeoutError after the deadline (a time of `time.monotonic`), EOFError where none will come.
+        """
+        while True:
+            line, newline, rest = self._buffer.partition(b"\n")
+            if newline:
+                self._buffer = rest
+                try:
+                    message = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(message, dict):
+                    return message
+                continue
+            with selectors.DefaultSelector() as selector, interruptible():
+                selector.register(self._answers, selectors.EVENT_READ)
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise TimeoutError
+            data = os.read(self._answers, 1 << 20)
+            if not data:
+                raise EOFError
+            self._buffer += data
+
+    def _stop_request(self) -> None:
+        """Kills what the present request runs in; the nursery lives on, unless it does not answer either."""
+        if self._child is None:
+            self.close()
+            return
+        _kill_group(self._child)
+        try:
+            while "ended" not in self._receive(time.monotonic() + _SHORT):
+                continue
+            self._child = None
+        except (TimeoutError, EOFError):
+            self.close()
+
+    def close(self) -> None:
+        """Ends the process and everything that it runs; safe to call twice."""
+        if self.closed:
+            return
+        self.closed = True
+        with clearing_away():
+            os.close(self._requests)
+            os.close(self._answers)
+            self._log.close()
+            self._process.terminate()  # it ends its child, what that left, and itself
+            try:
+                ended = self._process.wait(_SOON)
+            except subprocess.TimeoutExpired:
+                ended = None
+            if ended != 0:
+                self._clear_away()
+            shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _clear_away(self) -> None:
+        """Kills all that descends from a nursery which could not do so itself, told by its environment.
+
+        It is gone when this returns: what still gives its memory back would disturb the next launch.
+        """
+        _kill_group(self._process.pid)
+        deadline = time.monotonic() + _SOON
+        while (left := self._descendants()) and time.monotonic() < deadline:
+            for process in left:
+                with contextlib.suppress(psutil.Error):  # it has ended, or is another user's by now
+                    process.kill()
+            while not all(map(_has_ended, left)) and time.monotonic() < deadline:
+                time.sleep(0.001)
+        self._process.wait()
+
+    def _descendants(self) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(_MARK) == str(self.scratch):
+                    found.append(process)
+            except (psutil.Error, OSError):
+                continue  # it has ended, or is another user's
+        return found
+
+
+def _scratch() -> Path:
+    """A name for a folder that does not exist yet."""
+    with _in_temporary_place():
+        return Path(tempfile.gettempdir(), f"epochbench-{secrets.token_hex(8)}")
+
+
+def _log(logs: Path | None) -> IO[bytes]:
+    """The file that a nursery writes to."""
+    if logs is not None:
+        return (logs / "nursery.log").open("a+b")
+    with _in_temporary_place():
+        return tempfile.TemporaryFile()
+
+
+@contextlib.contextmanager
+def _in_temporary_place() -> Iterator[None]:
+    try:
+        yield
+    except OSError as problem:
+        raise _no_room(problem.strerror) from None
+
+
+def _no_room(why: str | None) -> UsageError:
+    return UsageError(f"no temporary folder can be made: {why}; make room, or set TMPDIR to another place")
+
+
+def _opened(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer in a message, or what it says went wrong."""
+    if "usage" in message:
+        raise UsageError(message["usage"], message["detail"])
+    if "fault" in message:
+        raise HarnessFault(message["fault"], message["detail"])
+    answer: dict[str, Any] = message["answer"]
+    return answer
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Whether it runs no more; a zombie counts, since who inherits it may never ask for its status."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _kill_group(leader: int) -> None:
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # all of it has ended
+
+
+class Workers:
+    """Processes that answer requests, forked from a nursery or spawned one by one.
+
+    A spawned launch imports everything itself: its nursery has imported nothing. `conditions` are those in
+    force: where forking is not sound on this machine, `start_method` goes over to spawn and `fallback` says
+    why. `modules` is what is imported beforehand; `logs` is the folder that requests log to, None for the
+    nursery's own, which does not last.
+    """
+
+    def __init__(
+        self,
+        conditions: Conditions,
+        logs: Path | None = None,
+        modules: Sequence[str] = _PRELOAD,
+        interpreter: Interpreter | None = None,
+    ) -> None:
+        self._interpreter = interpreter or Interpreter()
+        self.conditions = conditions
+        self.logs = logs
+        self.fallback = ""
+        self.modules = list(modules)
+        self._nursery: Nursery | None = None
+        self._has_launched = False
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._nursery is not None:
+            self._nursery.close()
+        self._nursery = None
+        self._has_launched = False
+
+    def renew(self) -> None:
+        """The next launch gets a nursery that no launch was forked from: a new address layout."""
+        if self._has_launched:
+            self.close()
+
+    def learn(self, modules: list[str]) -> None:
+        """Every nursery imports these modules too, from now on; one that runs already does so at once."""
+        new = [module for module in modules if module not in self.modules]
+        self.modules += new
+        if self._nursery is not None and new and self.conditions.start_method == "fork":
+            try:
+                self._preload(self._nursery, new)
+            except Refused as reason:
+                self._spawn_from_now_on(str(reason))
+
+    def ask(
+        self,
+        request: Mapping[str, Any],
+        log: str,
+        timeout: float = _SHORT,
+        started: Callable[[int], None] = lambda _: None,
+    ) -> dict[str, Any]:
+        """The answer to one request, in a process of its own that writes to this log of the run.
+
+        `started` is told that process. Raises what `Nursery.ask` raises, but for Refused.
+        """
+        if self.conditions.start_method == "fork":
+            try:
+                nursery = self._ready()
+                self._has_launched |= request["do"] == "launch"
+                return self._asked(nursery, request, log, timeout, started)
+            except Refused as reason:
+                self._spawn_from_now_on(str(reason))
+        request = {**request, "modules": self.modules, "conditions": self.conditions.to_json()}
+        nursery = Nursery(self.conditions, self.logs, self._interpreter)
+        try:
+            return self._asked(nursery, request, log, timeout, started)
+        finally:
+            nursery.close()
+
+    def _asked(
+        self,
+        nursery: Nursery,
+        request: Mapping[str, Any],
+        log: str,
+        timeout: float,
+        started: Callable[[int], None],
+    ) -> dict[str, Any]:
+        path = (self.logs or nursery.scratch) / log
+        try:
+            return nursery.ask({**request, "log": str(path)}, timeout, started)
+        except (Died, TimedOut) as end:
+            end.log = end_of(path)
+            raise
+
+    def _ready(self) -> Nursery:
+        """A nursery that has imported what it should and is fit to fork; raises Refused where none can be."""
+        while self._nursery is None or self._nursery.closed:
+            nursery = self._nursery = Nursery(self.conditions, self.logs, self._interpreter)
+            self._preload(nursery, self.modules)
+        return self._nursery
+
+    def _preload(self, nursery: Nursery, modules: list[str]) -> None:
+        """Imports modules in a nursery; one that starts threads is left to the children from then on."""
+        report = nursery.ask({"do": "preload", "modules": modules}, _SHORT)
+        if "torch" in report["failed"]:
+            program = self._interpreter.program
+            raise UsageError(f"{program} cannot import torch; install torch and torchvision for it")
+        threaded = {module.partition(".")[0] for module in report["started_threads"]}
+        if not threaded:
+            return
+        self.close()
+        if threaded & {"torch", "numpy", "epochbench"}:
+            raise Refused(f"importing {', '.join(sorted(threaded))} starts threads")
+        self.modules = [module for module in self.modules if module.partition(".")[0] not in threaded]
+
+    def _spawn_from_now_on(self, reason: str) -> None:
+        self.close()
+        self.fallback = reason
+        self.conditions = dataclasses.replace(self.conditions, start_method="spawn")

@@ -1,0 +1,76 @@
+"""How much launches of one and the same case differ on this machine: an A/A probe.
+
+Pairs of launches of identical code, both from one nursery, a new nursery for every two pairs, until the
+time is over. What is left of the difference between them is noise, and what comparisons have to live with.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ..analysis.launch.contamination import contamination
+from ..analysis.launch.values import launch_values
+from ..analysis.run.estimate import estimate, smallest_change, variation
+from ..machine.doctor import Noise
+from ..measurement import TIMED, Measurement
+from ..suite.case import Case, Schedule
+from .fork_server import Workers
+from .rounds import Job, Plan, describe, launch, probe
+
+_SUITE = str(Path(__file__).parent / "worker" / "steady.py")
+_PAIRS_A_NURSERY = 2
+_METRIC = "train.step_time"
+_A_SIDE = 6  # launches, as many as a run makes of a case at the least
+
+
+def probe_noise(
+    workers: Workers,
+    seconds: float,
+    announce: Callable[[str], None] = lambda _: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Noise]:
+    """The noise of each device, measured for so many seconds each; a device that cannot be measured has none."""
+    (listing,) = describe(workers, [_SUITE], {})
+    plan = Plan(listing.expansion.cases, {listing.name: _SUITE}, Schedule(timeout=60.0))
+    probe(workers, plan)
+    for case in plan.cases:
+        announce(case.device)
+        pairs = list(_pairs(workers, plan, case, seconds, clock))
+        if pairs:
+            yield summary(case.device, pairs)
+
+
+def _pairs(
+    workers: Workers, plan: Plan, case: Case, seconds: float, clock: Callable[[], float]
+) -> Iterator[tuple[Measurement, Measurement]]:
+    began = clock()
+    number = 0
+    while clock() - began < seconds:
+        number += 1
+        if number % _PAIRS_A_NURSERY == 1:
+            workers.renew()  # an address layout of its own
+        first, second = (launch(workers, plan, Job(case, TIMED, number, side)) for side in (1, 2))
+        if not (isinstance(first, Measurement) and isinstance(second, Measurement)):
+            return
+        yield first, second
+
+
+def summary(device: str, pairs: list[tuple[Measurement, Measurement]]) -> Noise:
+    """What the pairs come to. The interval of the ratio A/A is not a number for fewer than six of them."""
+    values = [tuple(launch_values(side)[_METRIC] for side in pair) for pair in pairs]
+    launches = [value for pair in values for value in pair]
+    ratio = estimate([first / second for first, second in values])
+    spread = variation(launches) or 0.0
+    return Noise(
+        device=device,
+        launches=len(launches),
+        pairs=len(pairs),
+        variation=spread,
+        pair_low=math.nan if ratio.low is None else ratio.low,
+        pair_high=math.nan if ratio.high is None else ratio.high,
+        reveals=smallest_change(spread, _A_SIDE),
+        contaminated=sum(bool(contamination(side)) for pair in pairs for side in pair),
+    )

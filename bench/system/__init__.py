@@ -1,0 +1,1 @@
+"""The operating system as the rest of the package sees it: git, paths, logs, signals."""

@@ -1,0 +1,101 @@
+"""Git as Epochbench calls it: in a folder's own repository, without the user's hooks, asking nobody anything."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from ..errors import UsageError
+
+# What git sets for its hooks (`git rev-parse --local-env-vars`, less what configures it): the repository is that of the
+# folder, whoever started us.
+_OF_HOOKS = frozenset(
+    "GIT_DIR GIT_WORK_TREE GIT_IMPLICIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX GIT_OBJECT_DIRECTORY GIT_COMMON_DIR "
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_QUARANTINE_PATH GIT_SHALLOW_FILE GIT_GRAFT_FILE GIT_REPLACE_REF_BASE "
+    "GIT_NO_REPLACE_OBJECTS GIT_INTERNAL_SUPER_PREFIX".split()
+)
+# A hook is the user's, for what the user does: one that fails must not stop a checkout that is ours.
+_WITHOUT_HOOKS = ("-c", f"core.hooksPath={os.devnull}")
+_DUBIOUS = "dubious ownership"
+_NO_TREE = "must be run in a work tree"
+
+
+class Untrusted(UsageError):
+    """The repository belongs to another user, and git reads none that it was not told to trust."""
+
+
+def environment() -> dict[str, str]:
+    """The environment of a command that works in a tree, whoever started us."""
+    return {name: value for name, value in os.environ.items() if name not in _OF_HOOKS}
+
+
+def run_git(place: Path, *arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+    """A command of git in a folder, whatever its end. Raises UsageError where there is no git, or no end in time.
+
+    Its messages are in English. It asks for no password and writes no index that it only wanted to refresh.
+    """
+    told = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        return subprocess.run(
+            ["git", *_WITHOUT_HOOKS, *arguments],
+            cwd=place,
+            env=environment() | told,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="surrogateescape",  # a name that is no UTF-8 stays the name that it is
+            timeout=timeout,
+        )
+    except OSError as problem:
+        raise UsageError(
+            f"git cannot be run: {problem.strerror}; install it, or name sides without ref="
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise UsageError(f"git {arguments[0]} gave no answer within {timeout:g} s in {place}") from None
+
+
+def git(place: Path, *arguments: str, timeout: float | None = None) -> str:
+    """What a command of git prints, without the end of its last line.
+
+    Raises UsageError with git's own message, or with the remedy where that is known.
+    """
+    done = run_git(place, *arguments, timeout=timeout)
+    if done.returncode:
+        raise _refused(place, arguments[0], done)
+    return done.stdout.removesuffix("\n")
+
+
+def _refused(place: Path, command: str, done: subprocess.CompletedProcess[str]) -> UsageError:
+    if _DUBIOUS in done.stderr:
+        return Untrusted(
+            f"git does not read the repository of {place}, which belongs to another user; if you trust it: "
+            f"{_remedy(done.stderr, place)}",
+            done.stderr,
+        )
+    if _NO_TREE in done.stderr:
+        return UsageError(
+            f"{place} is in a repository without files (a bare one, or its .git folder); run bench in a checkout of "
+            f"it, such as one made by: git worktree add",
+            done.stderr,
+        )
+    lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
+    return UsageError(f"git {command}: {lines[-1] if lines else f'exit code {done.returncode}'}", done.stderr)
+
+
+def _remedy(said: str, place: Path) -> str:
+    """The command that git itself names."""
+    known = (line.strip() for line in said.splitlines() if line.strip().startswith("git config"))
+    return next(known, f"git config --global --add safe.directory {place}")
+
+
+def distrust(place: Path) -> str:
+    """Why git does not read a repository that is there; empty where it reads it, and where there is none."""
+    try:
+        git(place, "rev-parse", "--git-dir", timeout=20)
+    except Untrusted as problem:
+        return str(problem)
+    except UsageError:
+        pass
+    return ""

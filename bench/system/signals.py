@@ -1,0 +1,65 @@
+"""Stopping on request: SIGINT and SIGTERM take effect where the parent waits, and nowhere else.
+
+What has come back from a launch is on the disk before a signal is heeded, so that none is lost to a
+Ctrl-C. A second signal takes effect anywhere but where processes and files are cleared away.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from ..errors import Interrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class _State:
+    """Signals belong to the process, and so does this."""
+
+    requested: int = 0
+    waiting: bool = False
+    clearing: bool = False
+
+
+def _request(number: int, _: FrameType | None) -> None:
+    again, _State.requested = _State.requested, number
+    if (_State.waiting or again) and not _State.clearing:
+        raise Interrupted(number)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """While this lasts, a signal raises Interrupted at the next `interruptible` wait."""
+    before = {number: signal.signal(number, _request) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if _request not in before.values():  # the outermost: what comes later was not asked to stop
+            _State.requested = 0
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Around a wait that nothing is lost by leaving. Raises Interrupted, at once if it was asked before."""
+    before, _State.waiting = _State.waiting, True
+    try:
+        if _State.requested:
+            raise Interrupted(_State.requested)
+        yield
+    finally:
+        _State.waiting = before
+
+
+@contextmanager
+def clearing_away() -> Iterator[None]:
+    """Around what must not be left half done, and takes seconds at most: a signal is heeded after it."""
+    before, _State.clearing = _State.clearing, True
+    try:
+        yield
+    finally:
+        _State.clearing = before

@@ -1,0 +1,1 @@
+"""Untimed launches that count: operators, FLOPs, bytes, allocations."""

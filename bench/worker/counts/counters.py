@@ -1,0 +1,340 @@
+"""Exact counts of one launch: what it does, whatever the clock says.
+
+The loop runs twice over a window of batches. First under the memory profiler, from before the task is built:
+what is made in the first step (the optimizer's state) is there, and from the second on every step
+allocates the same. Then under a dispatch mode that sees every operator. Both look at a few steps of each stage, and
+what adds up is told by the step: stages have unlike numbers of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.optim import Optimizer
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data import DataLoader
+
+from ...measurement import AutogradGraph, Counts, GraphNode, OperatorCount
+from ...suite.case import Case
+from ...training import Lap, Observer, Task, fit
+from ..window import windowed
+from . import compiled
+from .device import device_counts
+from .flops import computes, formula
+from .memory import MemoryTrace, held, storage, tensors_in
+from .saved_tensors import saving
+
+TRAIN_STEPS = 2  # that are counted
+EVALUATION_STEPS = 2  # of validation, and as many of test
+
+_NO_TRAFFIC = frozenset(
+    {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "detach", "alias"}
+)
+
+
+class _Kind:
+    """What is known of an operator, whatever it is called with."""
+
+    def __init__(self, func: Any) -> None:
+        self.name = str(func._overloadpacket)
+        self.is_profilers = func.namespace == "profiler"
+        self.formula = formula(func)
+        self.computes = computes(func)
+        self.may_be_others = self.formula is None
+        self.moves = not func.is_view and func._overloadpacket.__name__ not in _NO_TRAFFIC
+
+
+class Operators(TorchDispatchMode):
+    """Counts every operator that is dispatched, by the phase that the loop is in.
+
+    An operator that is only a name for others (`linear` under inference_mode) counts as those; the
+    profiler's own do not count. While this looks, torch.compile lets a model run as it was written: the
+    operators are those of the code, not those of the compiled graphs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.unknown: set[str] = set()
+        self.dispatched = 0  # in all, those of a pause too
+        self.is_paused = False  # what is dispatched meanwhile does not count
+        self._kinds: dict[Any, _Kind] = {}  # to look them up anew for each call would be a third of the cost
+        self._pending: dict[tuple[str, str], list[int]] = {}
+        self._found: dict[tuple[str, str, str, str], list[int]] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        self.dispatched += 1
+        if self.is_paused:
+            return func(*args, **named)
+        kind = self._kinds.get(func)
+        if kind is None:
+            kind = self._kinds[func] = _Kind(func)
+        if kind.is_profilers:
+            return func(*args, **named)
+        if kind.may_be_others:
+            with self:
+                made = func.decompose(*args, **named)
+            if made is not NotImplemented:
+                return made
+            kind.may_be_others = False  # which an operator is or is not, whatever it is given
+        out = func(*args, **named)
+        flops = 0
+        try:
+            if kind.formula is not None:
+                flops = int(kind.formula(*args, **named, out_val=out))
+            elif kind.computes:
+                self.unknown.add(kind.name)
+        except (
+            Exception
+        ):  # torch's formulas do not take all that its operators do, and a count must not fail a launch
+            self.unknown.add(kind.name)
+        tensors = list(tensors_in(args))
+        if named:
+            tensors += tensors_in(named)
+        dtype = next((_dtype(t) for t in tensors if t.is_floating_point() or t.is_complex()), "")
+        counted = self._pending.setdefault((kind.name, dtype), [0, 0, 0])
+        counted[0] += 1
+        counted[1] += flops
+        if kind.moves:
+            counted[2] += sum(map(_held, tensors)) + sum(map(_held, tensors_in(out)))
+        return out
+
+    def assign(self, stage: str, phase: str) -> None:
+        """What was dispatched since the last call belongs to this phase."""
+        for (operator, dtype), counted in self._pending.items():
+            total = self._found.setdefault((stage, phase, operator, dtype), [0, 0, 0])
+            for place, value in enumerate(counted):
+                total[place] += value
+        self._pending.clear()
+
+    def counts(self) -> tuple[OperatorCount, ...]:
+        return tuple(OperatorCount(*place, *counted) for place, counted in self._found.items())
+
+
+class Counter(Observer):
+    """Plugs the counts of operators, of autograd's nodes and of what it saves into the loop."""
+
+    def __init__(self, task: Task | None, operators: Operators) -> None:
+        self.steps: dict[str, int] = {}  # by stage, as all of these
+        self.samples: dict[str, int] = {}
+        self.nodes: dict[str, int] = {}
+        self.saved_bytes: dict[str, int] = {}
+        self.misses_saved = False
+        self._operators = operators
+        # In this step. Unlike an address, which is used again, a weak reference stands for one storage only.
+        self._saved: set[StorageWeakRef] = set()
+        self._evaluated = False  # in this step, by an optimizer's closure
+        self._lasting: set[int] = set()
+        self._open: list[str] = []
+        if task is not None:
+            self.know(task.model)
+
+    def know(self, model: nn.Module) -> None:
+        """The tensors of a model last: autograd does not keep them for a step."""
+        self._lasting |= {storage(t) for t in tensors_in([*model.parameters(), *model.buffers()])}
+
+    def save(self, tensor: Tensor) -> Tensor:
+        """The hook of autograd for what it keeps: each storage once a step, parameters not at all."""
+        for part in tensors_in(tensor):
+            try:
+                begins = storage(part)
+            except RuntimeError:  # what torch.func.jvp sees through has no memory of its own
+                self.misses_saved = True
+                continue
+            memory = part.untyped_storage()
+            place = StorageWeakRef(memory)
+            if place not in self._saved and begins not in self._lasting:
+                self._saved.add(place)
+                self._count(self.saved_bytes, memory.nbytes())
+        return tensor
+
+    def _count(self, by_stage: dict[str, int], number: int) -> None:
+        if self._open:
+            by_stage[self._open[-1]] = by_stage.get(self._open[-1], 0) + number
+
+    def begin(self, stage: str) -> None:
+        if self._open:
+            self._operators.assign(self._open[-1], "other")
+        self._open.append(stage)
+
+    def lap(self, phase: str) -> None:
+        self._operators.assign(self._open[-1], phase)
+
+    def evaluation(self, loss: Tensor) -> None:
+        self._evaluated = True
+        self._add_graph(loss)
+
+    def step(self, samples: int, loss: Tensor | None) -> None:
+        self._saved.clear()
+        stage = self._open[-1]
+        self.steps[stage] = self.steps.get(stage, 0) + 1
+        self.samples[stage] = self.samples.get(stage, 0) + samples
+        if not self._evaluated and loss is not None:
+            self._add_graph(loss)
+        self._evaluated = False
+
+    def _add_graph(self, loss: Tensor) -> None:
+        if loss.grad_fn is not None:
+            self._count(self.nodes, len(nodes_of(loss.grad_fn)))
+
+    def end(self, stage: str, loss: float | None, metrics: Mapping[str, float]) -> None:
+        self._operators.assign(self._open.pop(), "other")
+
+
+def count(build: Callable[[], Task], case: Case, keeps_graph: bool = False) -> Counts:
+    """Builds the task and counts it. Raises what the user's code raises."""
+    memory = MemoryTrace(torch.device(case.device))
+    graphs: list[AutogradGraph] = []
+    with memory:
+        task = build()
+        with_one_worker(task)
+        memory.watch(task)
+        window = windowed(
+            task, task.accumulation_steps + train_steps(task), EVALUATION_STEPS, EVALUATION_STEPS
+        )
+        if keeps_graph:  # now: to the second pass a look at what a node keeps would be an operator
+            window = telling(window, graphs)
+        fit(window, 1, case.mode, observer=memory)
+    measured = memory.found()
+    parts = [measured.by_stage]
+    if task.device.type == "cuda":
+        parts.append(device_counts(memory.trace(), memory.made))
+    operators = Operators()
+    counter = Counter(task, operators)
+    with saving(counter), operators:
+        window = windowed(task, train_steps(task), EVALUATION_STEPS, EVALUATION_STEPS)
+        fit(window, 1, case.mode, observer=counter)
+    found = gathered(operators, counter, task.model, [task.optimizer], graphs)
+    per_step = joined(found.per_step, *(by_step(part, memory.counted_steps) for part in parts))
+    return dataclasses.replace(
+        found, totals={**found.totals, **measured.totals}, per_step=per_step, timeline=measured.timeline
+    )
+
+
+def by_step(
+    by_stage: Mapping[str, Mapping[str, int]], steps: Mapping[str, int]
+) -> dict[str, dict[str, float]]:
+    """By stage what one step did, from what all of its counted steps did together."""
+    return {
+        stage: {name: _share(total, steps[stage]) for name, total in totals.items()}
+        for stage, totals in by_stage.items()
+        if steps.get(stage)
+    }
+
+
+def _share(total: int, steps: int) -> float:
+    return total // steps if total % steps == 0 else total / steps
+
+
+def joined(*parts: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """What several of them say of each stage."""
+    found: dict[str, dict[str, float]] = {}
+    for part in parts:
+        for stage, values in part.items():
+            found.setdefault(stage, {}).update(values)
+    return found
+
+
+def train_steps(task: Task) -> int:
+    """How many train steps are counted: whole groups of accumulated batches, each with its step of the optimizer."""
+    return -(-TRAIN_STEPS // task.accumulation_steps) * task.accumulation_steps
+
+
+def gathered(
+    operators: Operators,
+    counter: Counter,
+    model: nn.Module,
+    optimizers: Sequence[Optimizer],
+    graphs: Sequence[AutogradGraph],
+) -> Counts:
+    """All that was counted, with the first graph that was drawn."""
+    seen = {"autograd_nodes": counter.nodes}
+    if not counter.misses_saved:
+        seen["saved_bytes"] = counter.saved_bytes
+    of_stages = {stage: {name: by.get(stage, 0) for name, by in seen.items()} for stage in counter.steps}
+    states = [list(optimizer.state.values()) for optimizer in optimizers]
+    return Counts(
+        steps=counter.steps,
+        totals={
+            "parameter_bytes": held(tensors_in(list(model.parameters()))),
+            **({"optimizer_state_bytes": held(tensors_in(states))} if optimizers else {}),
+            **compiled.counts(),
+        },
+        operators=operators.counts(),
+        per_step=by_step(of_stages, counter.steps),
+        unknown=tuple(sorted(operators.unknown)),
+        graph=graphs[0] if graphs else None,
+        samples=counter.samples,
+    )
+
+
+def with_one_worker(task: Task) -> None:
+    """Leaves loaders one worker of several: which of these comes early, and is unpacked early, is luck."""
+    for loader in (task.train_loader, task.validate_loader, task.test_loader):
+        if isinstance(loader, DataLoader):
+            loader.num_workers = min(loader.num_workers, 1)
+
+
+def telling(task: Task, graphs: list[AutogradGraph]) -> Task:
+    """The task with a step that notes the graph of the first loss that has one."""
+    plain = task.step
+
+    @functools.wraps(plain)
+    def step(task: Task, inputs: Any, targets: Any, lap: Lap) -> tuple[Any, Tensor]:
+        made = plain(task, inputs, targets, lap)
+        loss = made[1] if isinstance(made, tuple | list) and len(made) == 2 else None  # else the loop says so
+        if not graphs and isinstance(loss, Tensor) and loss.grad_fn is not None:
+            graphs.append(drawn(loss.grad_fn))
+        return made
+
+    return dataclasses.replace(task, step=step)
+
+
+def nodes_of(root: Any) -> list[Any]:
+    """The nodes of an autograd graph, the root first, each once."""
+    found, waiting = {root: None}, [root]
+    while waiting:
+        for node, _ in waiting.pop().next_functions:
+            if node is not None and node not in found:
+                found[node] = None
+                waiting.append(node)
+    return list(found)
+
+
+def drawn(root: Any) -> AutogradGraph:
+    """The graph behind a loss as a record, with what each node keeps: to be asked before the backward pass."""
+    nodes = nodes_of(root)
+    places = {node: place for place, node in enumerate(nodes)}
+    return AutogradGraph(
+        tuple(
+            GraphNode(
+                name=node.name(),
+                saved=held(tensors_in(kept(node))),
+                next=tuple(places[after] for after, _ in node.next_functions if after is not None),
+            )
+            for node in nodes
+        )
+    )
+
+
+def kept(node: Any) -> list[Any]:
+    """What a node keeps: torch's by their names, a user's own autograd.Function all together."""
+    return [
+        getattr(node, name) for name in dir(node) if name.startswith("_saved_") or name == "saved_tensors"
+    ]
+
+
+def _held(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

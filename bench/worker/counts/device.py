@@ -1,0 +1,85 @@
+"""What the host asked of a CUDA device: kernel launches, waits and copies, counted in a Chrome trace.
+
+The host's calls tell when: one that lies in a counted stretch of the loop counts. A copy's direction and
+bytes are told by its record on the device, which carries the number of the call.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from ..marks import Mark, number_of
+
+_CALLS = ("cuda_runtime", "cuda_driver")  # categories of Kineto's events
+_LAUNCHES = (
+    "cudaLaunchKernel",
+    "cudaLaunchKernelExC",
+    "cudaLaunchCooperativeKernel",
+    "cuLaunchKernel",
+    "cuLaunchKernelEx",
+    "cuLaunchCooperativeKernel",
+    "cudaGraphLaunch",  # of all the kernels in it
+)
+_WAITS = (
+    "cudaStreamSynchronize",
+    "cudaDeviceSynchronize",
+    "cudaEventSynchronize",
+    "cuStreamSynchronize",
+    "cuEventSynchronize",
+    "cuCtxSynchronize",
+)
+_DIRECTIONS = {"HtoD": "host_to_device", "DtoH": "device_to_host", "DtoD": "device_to_device"}
+
+
+def device_counts(events: Iterable[Mapping[str, Any]], marks: Sequence[Mark]) -> dict[str, dict[str, int]]:
+    """By stage the sums over its counted stretches, by the names of METRICS behind "count."."""
+    events = [event for event in events if event.get("ph") == "X"]
+    stretches = counted_stretches(events, marks)
+    starts = [start for start, _, _ in stretches]
+    found = {
+        stage: {"kernel_launches": 0, "synchronizations": 0, "copies": 0, "copied_bytes": 0}
+        for _, _, stage in stretches
+    }
+    calls: dict[Any, str] = {}  # in which stage
+    for event in events:
+        if event.get("cat") not in _CALLS:
+            continue
+        place = bisect_right(starts, event["ts"]) - 1
+        if place < 0 or event["ts"] >= stretches[place][1]:
+            continue
+        stage = stretches[place][2]
+        calls[event.get("args", {}).get("correlation")] = stage
+        # A later version of a call has its number behind the name: cudaLaunchKernelExC_v11060.
+        name = str(event.get("name")).partition("_v")[0]
+        found[stage]["kernel_launches"] += name in _LAUNCHES
+        found[stage]["synchronizations"] += name in _WAITS
+    for event in events:
+        told = event.get("args", {})
+        if event.get("cat") != "gpu_memcpy" or told.get("correlation") not in calls:
+            continue
+        totals = found[calls[told.get("correlation")]]
+        size = int(told.get("bytes", 0))
+        way = next((said for short, said in _DIRECTIONS.items() if short in str(event.get("name"))), None)
+        for name in ("", *([f".{way}"] if way else [])):
+            totals[f"copies{name}"] = totals.get(f"copies{name}", 0) + 1
+            totals[f"copied_bytes{name}"] = totals.get(f"copied_bytes{name}", 0) + size
+    return found
+
+
+def counted_stretches(
+    events: Iterable[Mapping[str, Any]], marks: Sequence[Mark]
+) -> list[tuple[float, float, str]]:
+    """Where in the trace the counted stretches of the loop begin and end, in its own unit of time, and their stage."""
+    cuts = sorted(
+        (event["ts"], event["ts"] + event["dur"], number)
+        for event in events
+        if event.get("cat") == "user_annotation" and (number := number_of(str(event.get("name")))) is not None
+    )
+    return [
+        (start, end, marks[number].stage)
+        for (_, start, _), (_, end, number) in pairwise(cuts)
+        if marks[number].is_counted
+    ]

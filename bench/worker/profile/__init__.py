@@ -1,0 +1,1 @@
+"""Untimed launches under torch.profiler: phases, operators, traces, stacks."""

@@ -1,0 +1,267 @@
+"""What torch tells of a loop that is not ours: calls of modules, backward passes, steps of optimizers.
+
+Functions of torch are wrapped for as long as the hooks are entered. Calls of modules are seen at `Module.__call__`
+and not by torch's own global hooks: these take each module within a model out of its fast path, and torch.compile
+compiles anew when they come or go. What is wrapped costs a module within another a tenth of a microsecond.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+from torch.utils.data import DataLoader
+
+from .main_thread import Home
+
+
+class Sees(Protocol):
+    """Who is told; of modules, those that are called from outside of any other."""
+
+    def forward_began(self, module: nn.Module, inputs: Iterable[Any]) -> None: ...
+    def forward_ended(self, module: nn.Module) -> None: ...
+    def scaled(self, loss: Tensor, plain: Tensor) -> None: ...
+    def backward_began(self, loss: Any) -> None: ...
+    def backward_ended(self) -> None: ...
+    def backward_elsewhere(self) -> None: ...
+    def zeroing_began(self) -> None: ...
+    def zeroing_ended(self) -> None: ...
+    def optimizer_began(self, optimizer: Optimizer) -> None: ...
+    def closure_began(self) -> None: ...
+    def optimizer_ended(self, is_done: bool) -> None: ...
+    def loader_made(self, loader: DataLoader[Any]) -> None: ...
+    def excuses(self, error: BaseException) -> bool: ...
+
+
+class Hooks:
+    """Tells `sees` what happens in `thread` between entering and leaving; others, which fetch data say, go unheard.
+
+    An error that ends the script is raised unless `sees` excuses it.
+    """
+
+    def __init__(self, sees: Sees) -> None:
+        self.thread = 0  # that the loop runs in; none yet
+        self.home = Home()
+        self._sees = sees
+        self._wrapped = ExitStack()
+        self._is_inside = False  # of a module
+        self._is_stepping = False
+        self._optimizers: set[type] = set()  # classes whose `step` is wrapped
+
+    def __enter__(self) -> Hooks:
+        sees = self._sees
+        self._wrapped.enter_context(self.home)
+        self._wrap_call()
+        # Tensor.backward calls the first, torch.func the second.
+        self._wrap_backward("backward", lambda tensors, *_, **__: tensors)
+        self._wrap_backward("grad", graded)
+        for has_gradients in (Optimizer, nn.Module):
+            self._wrap(has_gradients, "zero_grad", lambda *_: sees.zeroing_began(), sees.zeroing_ended)
+        self._wrap_scaler()
+        self._wrap_optimizers()
+        self._wrap_loaders()
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        self._wrapped.close()
+        self._optimizers.clear()
+        return error is not None and self._sees.excuses(error)
+
+    def _is_heard(self) -> bool:
+        return threading.get_ident() == self.thread
+
+    def _wrap_call(self) -> None:
+        hooks, plain, is_compiling = self, nn.Module.__call__, torch.compiler.is_compiling
+
+        # The profiler looks for the module under the name `self`.
+        @functools.wraps(plain)
+        def told(self: nn.Module, *arguments: Any, **named: Any) -> Any:
+            # While torch.compile traces a model it must find nothing here that breaks its graph.
+            if is_compiling() or hooks._is_inside or not hooks._is_heard():
+                return plain(self, *arguments, **named)
+            hooks._sees.forward_began(self, (*arguments, *named.values()))
+            hooks._is_inside = True
+            try:
+                return plain(self, *arguments, **named)
+            finally:
+                hooks._is_inside = False
+                hooks._sees.forward_ended(self)
+
+        self._put(nn.Module, "__call__", plain, told)
+
+    def _wrap_backward(self, name: str, loss_in: Callable[..., Any]) -> None:
+        """Tells of each backward pass, also where a thread makes one that is not the loop's, as far as is known."""
+        plain, sees, is_compiling = getattr(torch.autograd, name), self._sees, torch.compiler.is_compiling
+
+        @functools.wraps(plain)
+        def told(*arguments: Any, **named: Any) -> Any:
+            if is_compiling():
+                return plain(*arguments, **named)
+            if not self._is_heard():
+                sees.backward_elsewhere()
+                if not self._is_heard():
+                    return plain(*arguments, **named)
+            if name == "grad":
+                arguments, named = listed(arguments, named)
+            sees.backward_began(loss_in(*arguments, **named))
+            try:
+                return plain(*arguments, **named)
+            finally:
+                sees.backward_ended()
+
+        self._put(torch.autograd, name, plain, told)
+
+    def _wrap_loaders(self) -> None:
+        """Tells of each DataLoader that is made."""
+        plain, sees = DataLoader.__init__, self._sees
+
+        @functools.wraps(plain)
+        def told(self: DataLoader[Any], *arguments: Any, **named: Any) -> None:
+            plain(self, *arguments, **named)
+            sees.loader_made(self)
+
+        self._put(DataLoader, "__init__", plain, told)
+
+    def _wrap(self, owner: Any, name: str, began: Callable[..., None], ended: Callable[[], None]) -> None:
+        plain = getattr(owner, name)
+
+        @functools.wraps(plain)
+        def told(*arguments: Any, **named: Any) -> Any:
+            if not self._is_heard():
+                return plain(*arguments, **named)
+            began(*(arguments or tuple(named.values())))
+            try:
+                return plain(*arguments, **named)
+            finally:
+                ended()
+
+        self._put(owner, name, plain, told)
+
+    def _wrap_optimizers(self) -> None:
+        """Tells of each outermost call of a `step`, from its first instant to its last, also where it raises.
+
+        Torch's own hooks leave out what a `step` does around them, which is a third of that of a small SGD; they
+        tell of optimizers that were there before.
+        """
+        hooks, sees, is_news, plain = self, self._sees, self._is_news, Optimizer._patch_step_function
+
+        # Each optimizer calls it when it is made, copied or unpickled: before a scheduler takes hold of its `step`.
+        @functools.wraps(plain)
+        def told(self: Optimizer) -> None:
+            plain(self)
+            hooks._wrap_step(next(kind for kind in type(self).__mro__ if "step" in vars(kind)))
+
+        self._put(Optimizer, "_patch_step_function", plain, told)
+        before = register_optimizer_step_pre_hook(
+            lambda optimizer, *_: sees.optimizer_began(optimizer) if is_news() else None
+        )
+        after = register_optimizer_step_post_hook(
+            lambda *_: sees.optimizer_ended(True) if is_news() else None
+        )
+        self._wrapped.callback(before.remove)
+        self._wrapped.callback(after.remove)
+
+    def _is_news(self) -> bool:
+        """Whether `sees` is to be told of the step of an optimizer: it is not part of one that it was told of."""
+        return not self._is_stepping and self._is_heard()
+
+    def _wrap_step(self, kind: type[Optimizer]) -> None:
+        if kind in self._optimizers:
+            return
+        self._optimizers.add(kind)
+        hooks, plain, is_compiling = self, kind.step, torch.compiler.is_compiling
+
+        @functools.wraps(plain)
+        def told(self: Optimizer, *arguments: Any, **named: Any) -> Any:
+            if is_compiling() or not hooks._is_news():
+                return plain(self, *arguments, **named)
+            hooks._is_stepping, is_done = True, False
+            hooks._sees.optimizer_began(self)
+            try:
+                made = plain(
+                    self, *map(hooks._telling, arguments), **{n: hooks._telling(v) for n, v in named.items()}
+                )
+                is_done = True
+                return made
+            finally:
+                hooks._is_stepping = False
+                hooks._sees.optimizer_ended(is_done)
+
+        self._put(kind, "step", plain, told)
+
+    def _telling(self, argument: Any) -> Any:
+        """An argument of a `step`, which tells of its calls if it is the closure."""
+        if not callable(argument) or isinstance(argument, nn.Module):
+            return argument
+
+        @functools.wraps(argument)
+        def told(*arguments: Any, **named: Any) -> Any:
+            self._sees.closure_began()
+            return argument(*arguments, **named)
+
+        return told
+
+    def _wrap_scaler(self) -> None:
+        plain, sees = torch.amp.GradScaler.scale, self._sees
+
+        @functools.wraps(plain)
+        def told(scaler: Any, outputs: Any) -> Any:
+            made = plain(scaler, outputs)
+            if isinstance(outputs, Tensor) and self._is_heard():
+                sees.scaled(made, outputs)
+            return made
+
+        self._put(torch.amp.GradScaler, "scale", plain, told)
+
+    def _put(self, owner: Any, name: str, plain: Any, told: Any) -> None:
+        setattr(owner, name, told)
+        self._wrapped.callback(setattr, owner, name, plain)
+
+
+def listed(arguments: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of `torch.autograd.grad`, with a list of inputs where they can be gone through only once."""
+    if len(arguments) > 1 and isinstance(arguments[1], Iterator):
+        arguments = (arguments[0], list(arguments[1]), *arguments[2:])
+    if isinstance(named.get("inputs"), Iterator):
+        named = {**named, "inputs": list(named["inputs"])}
+    return arguments, dict(named)
+
+
+def graded(outputs: Any, inputs: Any, *others: Any, **named: Any) -> Any:
+    """The loss of a call of `torch.autograd.grad`: none where its gradients are not those of parameters.
+
+    Nor is it one where they are derived further, as a gradient penalty or the residual of a differential equation.
+    """
+    creates_graph = named.get("create_graph", others[2] if len(others) > 2 else False)
+    if isinstance(inputs, Mapping):
+        inputs = list(inputs.values())
+    wanted = inputs if isinstance(inputs, Sequence) else [inputs]
+    return outputs if not creates_graph and any(isinstance(one, nn.Parameter) for one in wanted) else None
+
+
+def loss_of(tensors: Any) -> Tensor | None:
+    """The loss that a backward pass was asked for: a tensor of one number, alone or in a sequence.
+
+    One that torch.func traces has no value that could be kept.
+    """
+    if isinstance(tensors, Sequence) and len(tensors) == 1:
+        tensors = tensors[0]
+    if not isinstance(tensors, Tensor) or tensors.numel() != 1 or is_traced(tensors):
+        return None
+    return tensors
+
+
+def is_traced(tensor: Tensor) -> bool:
+    """Whether torch.func looks through this tensor (vmap, grad): it is gone when the transform ends."""
+    traced: bool = torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    return traced

@@ -1,0 +1,136 @@
+"""The folders of a script as one launch has them: what is written there goes to a scratch folder and is gone with it.
+
+The launch enters a mount namespace, where an overlay lies over each of its folders (Documentation/filesystems/
+overlayfs.rst). The kernel does it, so that it holds for whatever writes: Python, torch's C++, a program that the script
+starts. Paths are what they were. Every launch so begins from the same files, and nothing of the user's is overwritten.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ...system.paths import is_in
+
+_NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000  # sched.h
+_BIND, _RECURSIVE, _PRIVATE = 0x1000, 0x4000, 0x40000  # sys/mount.h
+_DETACH = 2
+
+
+def folders_of(here: str, file: str) -> list[str]:
+    """What a script may take for its own: where it is started and where its file lies, none inside another.
+
+    Of a repository that is all of it.
+    """
+    found: list[str] = []
+    for folder in sorted({_top(os.path.realpath(here)), _top(os.path.dirname(os.path.realpath(file)))}):
+        if not is_in(folder, found):
+            found.append(folder)
+    return found
+
+
+def _top(folder: str) -> str:
+    """The top of the repository around a folder, or the folder. A home is none, and it does not go over two disks."""
+    device = os.stat(folder).st_dev
+    for above in [Path(folder), *Path(folder).parents]:
+        if above in (Path.home(), Path(above.anchor)) or os.stat(above).st_dev != device:
+            break
+        if (above / ".git").exists():
+            return str(above)
+    return folder
+
+
+def caches() -> list[str]:
+    """Where programs keep what they have fetched or built once: meant to be found again by the next."""
+    named = [
+        os.environ.get(name)
+        for name in ("XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "TORCHINDUCTOR_CACHE_DIR")
+    ]
+    return [os.path.realpath(path) for path in (*named, os.path.expanduser("~/.cache")) if path]
+
+
+def isolate(folders: Sequence[str], shared: Iterable[str], scratch: str) -> list[str]:
+    """Lays an overlay over each of the folders for this process and all that it starts.
+
+    `shared` stays as it is, where it lies in one of them, and so does another disk that is mounted there. Returns the
+    places in `scratch`, a new folder, where what is written can be found. Raises OSError where this system does not
+    allow it: then nothing may rely on any of the folders. The process must be a single thread.
+    """
+    if sys.platform != "linux":
+        raise OSError(f"{sys.platform} has no overlays")
+    home = os.path.realpath(scratch)
+    if any(is_in(home, [folder]) for folder in folders):
+        raise OSError("temporary files lie in it: set TMPDIR to another place")
+    here = os.getcwd()
+    options = _enter_namespaces()
+    _mount("none", "/", "", _RECURSIVE | _PRIVATE)
+    mounts = _mount_points()
+    os.mkdir(home)
+    written = []
+    for number, folder in enumerate(folders):
+        below, upper, work = (os.path.join(home, f"{name}-{number}") for name in ("below", "upper", "work"))
+        for place in (below, upper, work):
+            os.mkdir(place)
+        _mount(folder, below, "", _BIND | _RECURSIVE)
+        _mount("overlay", folder, "overlay", 0, f"lowerdir={below},upperdir={upper},workdir={work}{options}")
+        kept = {path for path in (*mounts, *shared) if is_in(path, [folder]) and path != folder}
+        for path in sorted(kept):
+            if os.path.exists(path):
+                _mount(os.path.join(below, os.path.relpath(path, folder)), path, "", _BIND | _RECURSIVE)
+        # Nobody is to find the user's own files by another path, such as who clears away temporary files.
+        _unmount(below)
+        written.append(upper)
+    os.chdir(here)  # which was the folder below
+    return written
+
+
+def _enter_namespaces() -> str:
+    """Gives this process mounts of its own; the further options that an overlay takes then."""
+    user, group = os.getuid(), os.getgid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_NEW_MOUNTS) == 0:
+        return ""
+    if libc.unshare(_NEW_USER | _NEW_MOUNTS) != 0:  # user_namespaces(7): who may mount in one of his own
+        raise _error("a mount namespace")
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+    Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    return ",userxattr"
+
+
+def _mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if (
+        libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode())
+        != 0
+    ):
+        raise _error(f"an overlay over {target}" if kind else target)
+
+
+def _unmount(target: str) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.umount2(target.encode(), _DETACH) != 0:
+        raise _error(target)
+
+
+def _error(what: str) -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def _mount_points() -> list[str]:
+    """Where file systems are mounted, from proc_pid_mountinfo(5), which writes a space of a path in octal."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line.split()[4].encode().decode("unicode_escape") for line in lines]
+
+
+def clear(scratch: str) -> None:
+    """Makes what overlays have left in a launch's scratch folder removable: the kernel's own folder has no rights."""
+    for work in Path(scratch).glob("work-*/work"):
+        try:
+            work.chmod(0o700)
+        except OSError:
+            pass  # it is left, in a folder of temporary files

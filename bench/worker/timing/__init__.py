@@ -1,0 +1,1 @@
+"""Timed launches: clocks, phases, memory peaks, and what disturbed them."""

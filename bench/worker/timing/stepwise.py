@@ -1,0 +1,156 @@
+"""One case, step by step: the loop of `bench.training`, paused after each, for whoever times it from outside.
+
+Here the process is not the case's own: what building it changes for all of torch is put back at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+
+from ...errors import UsageError
+from ...suite.case import Case
+from ...suite.matrix import Suite
+from ...training import GRADIENTS, Observer, Steps, Task, evaluate_steps, fit, train_steps
+from .. import allocator
+from ..axis_reads import Reads
+from ..counts import compiled
+from ..launch import Diverged, build
+from ..suites import check_sizes
+from ..window import window, windowed
+from .meters import device_synchronizer
+
+_SEED = 0  # that of `bench run`
+_ENDLESS = 2**62  # steps: a loader begins again whenever it ends
+
+
+class _Last(Observer):
+    """What the step before was."""
+
+    samples = 0
+    loss: Tensor | None = None
+
+    def step(self, samples: int, loss: Tensor) -> None:
+        self.samples, self.loss = samples, loss.detach()
+
+
+class Stepper:
+    """Each call is one step over a full batch, the next of the loader, and ends when the device is done with it.
+
+    A step of training under the mode `train`, else one of the test stage (of the validation where there is no test),
+    with autograd as the mode has it.
+    """
+
+    def __init__(self, task: Task, case: Case, pinned: bool, reads: Reads) -> None:
+        self._reads = reads
+        self.conditions = {
+            "threads": torch.get_num_threads(),
+            "allocator": "pinned" if pinned else "unpinned",
+            "torch": str(torch.__version__),
+        }
+        self._last = _Last()
+        self._synchronize = device_synchronizer(task.device)
+        self._steps: Steps[Any]
+        if case.mode == "train":
+            self._steps = train_steps(windowed(task, train=_ENDLESS), self._last)
+        else:
+            stage, loader, metrics = "test", task.test_loader, task.metrics
+            if loader is None:
+                stage, loader, metrics = "validate", task.validate_loader, {}
+            if loader is None:
+                raise UsageError(
+                    f"mode {case.mode!r} evaluates: give the Task a test_loader or a validate_loader"
+                )
+            endless = window(task, loader, _ENDLESS)
+            self._steps = evaluate_steps(task, stage, endless, self._last, GRADIENTS[case.mode], metrics)
+
+    def __call__(self) -> None:
+        try:
+            next(self._steps)
+        except StopIteration:
+            raise UsageError("a loader ended for good; give one that can be gone through again") from None
+        self._synchronize()
+
+    @property
+    def samples(self) -> int:
+        """Rows of data in the last step."""
+        return self._last.samples
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """The axes of the case that nothing has read so far, and that therefore change nothing."""
+        return self._reads.unread
+
+    def check_finite(self) -> None:
+        """Raises Diverged where the last loss is no finite number."""
+        loss = math.nan if self._last.loss is None else float(self._last.loss)
+        if not math.isfinite(loss):
+            raise Diverged(f"after its last step the loss is {loss}; try a smaller learning_rate")
+
+    def close(self) -> None:
+        """Leaves the loop where it is; autograd is again as it was before the first step."""
+        self._steps.close()
+
+
+@contextlib.contextmanager
+def prepared(suite: Suite, case: Case, pins: bool = False, warms_up: bool = True) -> Iterator[Stepper]:
+    """The case, built on its device and, if it `warms_up`, after a first epoch of the whole loop.
+
+    If it `pins` the allocator of the host, which may not take, that stays so for the life of the process.
+    Raises UsageError for a batch larger than the data, as `bench run` does.
+    """
+    device = torch.device(case.device)
+    current = contextlib.nullcontext() if device.type == "cpu" else _current(device)
+    pinned = pins and allocator.pin()
+    with _put_back(), current:
+        random.seed(_SEED)
+        numpy.random.seed(_SEED)
+        torch.manual_seed(_SEED)
+        reads = Reads(case)
+        task = build(suite, reads.case(), device)
+        try:
+            check_sizes(case, task)
+            if warms_up:
+                fit(task, 1, case.mode, case.validate_every)
+            with contextlib.closing(Stepper(task, case, pinned, reads)) as stepper:
+                yield stepper
+        finally:
+            if task.teardown is not None:
+                task.teardown()
+
+
+def _current(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    return torch.accelerator.device_index(device.index or 0)
+
+
+@contextlib.contextmanager
+def _put_back() -> Iterator[None]:
+    """Afterwards number formats and threads are as they were, and nothing compiled is left.
+
+    Torch makes no more than a few graphs of the same code, so that cases would fall back to Python one after
+    the other.
+    """
+    cudnn = torch.backends.cudnn
+    before = [(name, getattr(cudnn, name)) for name in ("allow_tf32", "benchmark", "deterministic")]
+    matmul, threads, default = (
+        torch.get_float32_matmul_precision(),
+        torch.get_num_threads(),
+        torch.get_default_dtype(),
+    )
+    try:
+        yield
+    finally:
+        for name, value in before:
+            setattr(cudnn, name, value)
+        torch.set_float32_matmul_precision(matmul)
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(default)
+        if compiled.counts():
+            torch.compiler.reset()
