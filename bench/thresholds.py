@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .analysis.compare.policy import ACTIONS, Rule
+from .analysis.compare.policy import ACTIONS, ThresholdRule
 from .analysis.compare.sides import FOREIGN_METRICS
 from .errors import UsageError
 from .measurement import METRICS, PER_STEP, QUALITY, Metric, metric
@@ -62,7 +62,7 @@ _UNITS: Mapping[str, tuple[float, str]] = {
 }  # fmt: skip
 
 
-def read_thresholds(path: Path) -> list[Rule]:
+def read_thresholds(path: Path) -> list[ThresholdRule]:
     """The rules in this file, the default first. Raises UsageError for what cannot be meant."""
     document = _document(path)
     for name in document:
@@ -78,7 +78,7 @@ def read_thresholds(path: Path) -> list[Rule]:
     return rules
 
 
-def check_used(rules: Sequence[Rule], rows: Iterable[_Row], path: Path) -> None:
+def check_used(rules: Sequence[ThresholdRule], rows: Iterable[_Row], path: Path) -> None:
     """Raises UsageError for a rule that holds for no row: (metric, suite, case, device) of a comparison."""
     there = list(dict.fromkeys(rows))
     for rule in rules:
@@ -90,7 +90,7 @@ def check_used(rules: Sequence[Rule], rows: Iterable[_Row], path: Path) -> None:
             )
 
 
-def _is_of_quality(rule: Rule) -> bool:
+def _is_of_quality(rule: ThresholdRule) -> bool:
     """Whether a rule is about what was learnt, by a pattern and of all cases: a loop need not tell its loss."""
     ours = (row for row in METRICS.values() if row.kind == "quality")
     return (
@@ -146,7 +146,7 @@ class _Table:
         """What is wrong with a key, on one line."""
         return UsageError(f"{self.path}: {self.place}: {key} = {_shown(self.table[key])} {why}; {remedy}")
 
-    def rule(self, selectors: Sequence[str]) -> Rule:
+    def rule(self, selectors: Sequence[str]) -> ThresholdRule:
         """The table as a rule; `selectors` are those that it must choose its rows by, none for the default."""
         self._check_keys(selectors)
         patterns = {key: self._pattern(key) for key in selectors if key in self.table}
@@ -158,7 +158,7 @@ class _Table:
             raise UsageError(
                 f"{self.path}: {self.place} says nothing of its rows; add threshold, policy, improvement or better"
             )
-        return Rule(self.place, **patterns, changes=changes)
+        return ThresholdRule(self.place, **patterns, changes=changes)
 
     def _check_keys(self, selectors: Sequence[str]) -> None:
         for key in self.table:
@@ -289,14 +289,14 @@ def _matched(pattern: str) -> list[Metric]:
         return [FOREIGN_METRICS[pattern]]
     found = [row for name, row in METRICS.items() if fnmatch.fnmatchcase(name, pattern or "*")]
     if pattern.startswith(QUALITY):
-        # As a rule means it: see `Rule.names`.
-        found = [row for row in found if Rule("", pattern).names(row)]
+        # As a rule means it: see `ThresholdRule.names`.
+        found = [row for row in found if ThresholdRule("", pattern).names(row)]
     return found or [metric(pattern)]
 
 
-def _refuse_contradictions(path: Path, rules: Sequence[Rule]) -> None:
+def _refuse_contradictions(path: Path, rules: Sequence[ThresholdRule]) -> None:
     """Of two rules for the same rows the later would win, and nobody could tell from the earlier one."""
-    said: dict[tuple[tuple[str, str], ...], list[Rule]] = {}
+    said: dict[tuple[tuple[str, str], ...], list[ThresholdRule]] = {}
     for rule in rules:
         alike = said.setdefault(tuple(_selectors(rule).items()), [])
         for earlier in alike:
@@ -310,7 +310,7 @@ def _refuse_contradictions(path: Path, rules: Sequence[Rule]) -> None:
         alike.append(rule)
 
 
-def _saying(rule: Rule, key: str) -> dict[str, float | str]:
+def _saying(rule: ThresholdRule, key: str) -> dict[str, float | str]:
     return {name: rule.changes[name] for name in SAYS[key] if name in rule.changes}
 
 
@@ -320,12 +320,12 @@ def _as_in_an_id(part: str) -> str:
     return f"{column(axis)}={value}" if equals and "[" not in axis else part
 
 
-def _selectors(rule: Rule) -> dict[str, str]:
+def _selectors(rule: ThresholdRule) -> dict[str, str]:
     """The patterns that a rule has."""
     return {key: getattr(rule, key) for key in SELECTORS if getattr(rule, key)}
 
 
-def _missed(rule: Rule, rows: Sequence[_Row]) -> str:
+def _missed(rule: ThresholdRule, rows: Sequence[_Row]) -> str:
     """Which pattern matches nothing, and what there is for it to match."""
     patterns = _selectors(rule)
     # One that matches nothing whatever the others say is at fault by itself; else the one that leaves no row.

@@ -20,7 +20,7 @@ from bench.cli.options import suite_files
 from bench.measurement import COUNTED, Measurement, metric
 from bench.running.fork_server import Workers
 from bench.running.rounds import Job, Plan, describe, launch, probe
-from bench.suite.case import Apart, Case, Schedule
+from bench.suite.case import Case, Schedule, UntimedLaunches
 from benchmarks import workload
 
 SUITES = ("suites/vision.py", "suites/language.py", "suites/models.py", "suites/optimizers.py")
@@ -59,7 +59,7 @@ def counted(suites: Sequence[str], number: int, threads: int | None = None) -> d
     with workload.workers() as workers:
         listings = describe(workers, suite_files([workload.ROOT / suite for suite in suites]), {})
         cases = [case for one in listings for case in one.expansion.cases]
-        plan = Plan(cases, {one.name: one.file for one in listings}, Schedule(), Apart(counts=True))
+        plan = Plan(cases, {one.name: one.file for one in listings}, Schedule(), UntimedLaunches(counts=True))
         probe(workers, plan)
         began = time.monotonic()
         for round_number in range(1, number + 1):

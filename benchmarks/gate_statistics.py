@@ -31,7 +31,15 @@ import pandas
 from scipy.signal import lfilter
 from scipy.stats import binomtest
 
-from bench.analysis.compare.sequential import Finding, Opposite, Pairs, find, looks_at, rank_sum_cdf, verdicts
+from bench.analysis.compare.sequential import (
+    Opposite,
+    PairedFinding,
+    Pairs,
+    find,
+    looks_at,
+    rank_sum_cdf,
+    verdicts,
+)
 from bench.analysis.compare.verdict import EQUIVALENCE, FAMILY, SHOWN
 from bench.suite.case import MOST_PAIRS
 
@@ -333,13 +341,13 @@ def alarm(logs: Array, signs: Array, made: Sequence[tuple[int, float]]) -> bool:
     """Whether a run (cases x rows x pairs) ends with a row regressed or improved: as SideBySide judges it."""
     cases, rows, pairs = logs.shape
     all_rows = judged(logs.reshape(-1, pairs), numpy.repeat(signs, rows, axis=0), made, cases * rows)
-    findings: dict[int, Finding] = {}
+    findings: dict[int, PairedFinding] = {}
     verdict: dict[int, str] = {}
     wanted = set(range(cases))
     for look, (number, share) in enumerate(made):
         for row in range(cases * rows):
             if row // rows in wanted:
-                findings[row] = Finding(
+                findings[row] = PairedFinding(
                     pairs=number,
                     ratio=math.exp(all_rows.ratio[look, row]),
                     low=0.0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.machine.doctor.scene import Facts, Scene
+from bench.machine.doctor.scene import Scene, SystemFacts
 from bench.suite.case import Conditions
 
 CPU = "sys/devices/system/cpu"
@@ -10,7 +10,7 @@ CGROUP = "sys/fs/cgroup"
 
 GIB = 2**30
 FOUR = Conditions(threads=4, cpus=(0, 1, 2, 3))
-QUIET = Facts(processors=4, load=0.02, memory=16 * GIB, available=12 * GIB, swap=0, swapped=0)
+QUIET = SystemFacts(processors=4, load=0.02, memory=16 * GIB, available=12 * GIB, swap=0, swapped=0)
 
 
 def build(root, files):

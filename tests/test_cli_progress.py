@@ -16,7 +16,7 @@ from bench.analysis.run.stopping import StopRule
 from bench.cli.progress import (
     Bar,
     Failures,
-    Lines,
+    LineProgress,
     Outlook,
     Silent,
     clock_time,
@@ -28,7 +28,7 @@ from bench.cli.progress import (
 )
 from bench.measurement import COUNTED, PHASED, PROFILED, TIMED
 from bench.running.rounds import Job, Plan
-from bench.suite.case import Apart, Case, Schedule
+from bench.suite.case import Case, Schedule, UntimedLaunches
 
 CASES = [Case("s", {"device": "cpu", "width": width}) for width in (1, 2, 3)]
 PLAN = Plan(CASES, {"s": "s.py"}, Schedule(launches=2))
@@ -178,7 +178,7 @@ class TestOutlook:
 class TestLaunchesApart:
     """Those for counts and profiles: a case is not done before it has had them."""
 
-    COUNTS = Plan(CASES[:1], {"s": "s.py"}, Schedule(launches=0), Apart(counts=True, profile=True))
+    COUNTS = Plan(CASES[:1], {"s": "s.py"}, Schedule(launches=0), UntimedLaunches(counts=True, profile=True))
 
     def test_a_case_is_done_when_its_last_launch_of_any_kind_is(self):
         one = Run(self.COUNTS)
@@ -232,7 +232,7 @@ class TestLines:
 
     @pytest.fixture
     def lines(self, out, going):
-        return Lines(going.outlook, out, going.clock)
+        return LineProgress(going.outlook, out, going.clock)
 
     def run(self, going, lines, seconds: float, jobs=None):
         """Launches that take so many seconds each."""
@@ -272,7 +272,7 @@ class TestLines:
 
     def test_a_run_that_goes_on_says_how_far_it_had_come(self, out):
         one = Run(before=4)
-        lines = Lines(one.outlook, out, one.clock)
+        lines = LineProgress(one.outlook, out, one.clock)
         for case in (*CASES, CASES[0]):
             one.rule.add(measurement(case=case))
         lines.begin(job(2, case=CASES[1]))
@@ -299,7 +299,7 @@ class TestLines:
             def flush(self) -> None:
                 flushed.append(self.getvalue().count("\n"))
 
-        lines = Lines(going.outlook, Out(), going.clock)
+        lines = LineProgress(going.outlook, Out(), going.clock)
         lines.begin(job())
         lines.end(failure())
         assert flushed == [1, 2]
@@ -441,7 +441,7 @@ class TestChoice:
         [
             (True, True, Silent),
             (True, False, Silent),
-            (False, False, Lines),
+            (False, False, LineProgress),
             (False, True, Bar),
         ],
     )

@@ -14,7 +14,7 @@ from fakes import CASE, environment, failure, measurement
 from bench.cli import app
 from bench.cli.resuming import (
     Earlier,
-    Request,
+    RunRequest,
     check_cases,
     check_code,
     check_environment,
@@ -48,7 +48,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def request_(here):
-    return Request(
+    return RunRequest(
         files=[str(here / "mine.py")],
         keyword="adam or sgd",
         overrides={"batch_size": [4, 8], "optimizer": ["sgd", None]},
@@ -205,17 +205,17 @@ class TestDamagedPlan:
 class TestRequest:
     def test_it_goes_through_json(self, request_):
         there = json.loads(json.dumps(request_.to_json()))
-        assert Request(**there, schedule=SCHEDULE, conditions=CONDITIONS) == request_
+        assert RunRequest(**there, schedule=SCHEDULE, conditions=CONDITIONS) == request_
 
     def test_a_memory_limit_is_part_of_it(self, folder, plan):
-        asked = Request(["a.py"], None, {}, SCHEDULE, CONDITIONS, memory_limit=2048)
+        asked = RunRequest(["a.py"], None, {}, SCHEDULE, CONDITIONS, memory_limit=2048)
         folder.write_json("plan.json", {**plan, "request": asked.to_json()})
         assert earlier("cut-off").request == asked
 
     def test_one_without_flags_does_too(self, folder, plan):
-        plan["request"] = Request(["a.py"], None, {}, SCHEDULE, CONDITIONS).to_json()
+        plan["request"] = RunRequest(["a.py"], None, {}, SCHEDULE, CONDITIONS).to_json()
         folder.write_json("plan.json", plan)
-        assert earlier("cut-off").request == Request(["a.py"], None, {}, SCHEDULE, CONDITIONS)
+        assert earlier("cut-off").request == RunRequest(["a.py"], None, {}, SCHEDULE, CONDITIONS)
 
 
 def typed(*words: str) -> dict[str, object]:

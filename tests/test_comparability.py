@@ -10,7 +10,7 @@ from fakes import environment
 
 from bench.analysis.compare.environments import (
     FOR_TIME,
-    Difference,
+    EnvironmentDifference,
     differences,
     differences_for_counts,
     same_for_counts,
@@ -64,8 +64,8 @@ def test_an_environment_can_be_compared_with_itself_and_with_what_a_file_kept_of
 @pytest.mark.parametrize("field", FOR_TIME)
 def test_what_changes_times_is_named_with_both_values(field):
     there = environment(**{field: OTHER[field]})
-    assert differences(HERE, there) == [Difference(field, getattr(HERE, field), OTHER[field])]
-    assert differences(there, HERE) == [Difference(field, OTHER[field], getattr(HERE, field))]
+    assert differences(HERE, there) == [EnvironmentDifference(field, getattr(HERE, field), OTHER[field])]
+    assert differences(there, HERE) == [EnvironmentDifference(field, OTHER[field], getattr(HERE, field))]
 
 
 @pytest.mark.parametrize("field", [name for name in OTHER if name not in FOR_TIME])

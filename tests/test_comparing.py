@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.analysis.compare.comparable import BETWEEN_UNKNOWN, Asked
-from bench.analysis.compare.policy import Rule
+from bench.analysis.compare.policy import ThresholdRule
 from bench.analysis.compare.rows import between_runs, by_axis, compare, standard_between, summary
 from bench.analysis.compare.sides import CaseSide, Side
 from bench.analysis.compare.verdict import Between, Observed, outcome
@@ -50,7 +50,7 @@ def only(base, candidate, asked=CALM):
 
 
 def rule(changes, **patterns):
-    return Rule("here", **patterns, changes=changes)
+    return ThresholdRule("here", **patterns, changes=changes)
 
 
 def told(**changes):

@@ -7,7 +7,7 @@ import psutil
 import pytest
 from scenes import CPU, FOUR, QUIET, build
 
-from bench.machine.doctor.scene import Facts, Scene, current_facts
+from bench.machine.doctor.scene import Scene, SystemFacts, current_facts
 
 
 @pytest.fixture
@@ -56,4 +56,4 @@ def test_what_the_system_refuses_is_not_told(monkeypatch):
     for place, name in ((psutil, "virtual_memory"), (psutil, "swap_memory"), (os, "getloadavg")):
         monkeypatch.setattr(place, name, refuse)
     monkeypatch.delattr(psutil, "sensors_battery", raising=False)
-    assert current_facts() == Facts(processors=os.cpu_count(), mallopt=current_facts().mallopt)
+    assert current_facts() == SystemFacts(processors=os.cpu_count(), mallopt=current_facts().mallopt)

@@ -9,7 +9,7 @@ from pathlib import Path
 import fakes
 import pytest
 
-from bench.ab.pairs import RENEW_AFTER, Guest, Side, base_leads, measure
+from bench.ab.pairs import RENEW_AFTER, Guest, MeasuredSide, base_leads, measure
 from bench.ab.trees import Tree
 from bench.ab.versions import Version
 from bench.analysis.compare.comparable import Asked
@@ -86,7 +86,7 @@ class Stage:
         ]
         others = others or cases
         self.sides = tuple(
-            Side(
+            MeasuredSide(
                 Version(f"ref={number}"),
                 trees[number],
                 Guest(hosts[number], trees[number].to_json(trees[1 - number]), Path(f"/logs/{number}")),
@@ -230,7 +230,7 @@ class TestWhatIsAsked:
         stage = Stage()
         assert stage.sides[0].label == "ref=0 (abc123)"
         bare = Tree(Path("/home"), Path("/home"))
-        assert Side(Version("env:A=1"), bare, stage.sides[0].workers, Plan([], {})).label == "env:A=1"
+        assert MeasuredSide(Version("env:A=1"), bare, stage.sides[0].workers, Plan([], {})).label == "env:A=1"
 
 
 class TestNurseries:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.analysis.compare.policy import THRESHOLDS, Policy, Rule, directed, policy
+from bench.analysis.compare.policy import THRESHOLDS, Policy, ThresholdRule, directed, policy
 from bench.measurement import METRICS, metric
 
 OPS, TIME = METRICS["count.ops"], METRICS["epoch.time"]
@@ -16,7 +16,7 @@ def judged(*rules, of=TIME, suite="vision", case=CASE, device="cpu"):
 
 
 def rule(changes, **patterns):
-    return Rule("here", **patterns, changes=changes)
+    return ThresholdRule("here", **patterns, changes=changes)
 
 
 class TestDefaults:

@@ -9,7 +9,7 @@ import pytest
 
 from bench.machine import processes
 from bench.machine.processes import ProcessTree
-from bench.machine.telemetry import Watch
+from bench.machine.telemetry import LaunchTelemetry
 
 BUSY = """
 import os
@@ -85,7 +85,7 @@ def test_a_process_that_has_died_is_no_tree(busy):
 
 def test_a_real_launch_is_seen_until_it_dies(busy):
     tree = ProcessTree(busy.pid)
-    watch = Watch(0.0, tree.read)
+    watch = LaunchTelemetry(0.0, tree.read)
     watch.take(0.0)
     used(tree, 0.2)
     assert watch.take(1.0) > 1.0

@@ -21,7 +21,7 @@ from bench.worker.profile.profiler import (
     WARM,
     WARMED,
     ProfiledLoop,
-    Wishes,
+    ProfileOptions,
     activities_for,
     operators,
     profiled,
@@ -153,7 +153,7 @@ def case(mode="train"):
 
 
 def profile_of(task, folder, mode="train", **wishes) -> Profile:
-    return profiled(task, case(mode), Wishes(folder / "traces", "one", **wishes), lambda: None)
+    return profiled(task, case(mode), ProfileOptions(folder / "traces", "one", **wishes), lambda: None)
 
 
 def large_task():
@@ -433,7 +433,7 @@ def on_card(card, tmp_path_factory):
     task = large_task()
     task.device = card
     task.model.to(card)
-    wishes = Wishes(tmp_path_factory.mktemp("card") / "traces", "one")
+    wishes = ProfileOptions(tmp_path_factory.mktemp("card") / "traces", "one")
     its_case = fakes.Case("fake", {**case().axes, "device": "cuda:0"})
     return profiled(task, its_case, wishes, functools.partial(torch.cuda.synchronize, card))
 

@@ -12,7 +12,7 @@ from bench.analysis.compare.policy import Policy
 from bench.analysis.compare.verdict import Row
 from bench.measurement import metric
 from bench.report.comparison import (
-    Page,
+    ComparisonPage,
     change,
     counted,
     decides,
@@ -71,15 +71,15 @@ def gone(**changes) -> Row:
     return row("not_measured", **(facts | changes))
 
 
-def page(*rows: Row, **changes) -> Page:
+def page(*rows: Row, **changes) -> ComparisonPage:
     facts = {
         "base": "main", "candidate": "work", "rows": rows, "only_base": (), "only_candidate": (), "notes": (),
         "phases": {}, "exit_code": 0, "paired": True,
     }  # fmt: skip
-    return Page(**(facts | changes))
+    return ComparisonPage(**(facts | changes))
 
 
-def hostile_page(text: str) -> Page:
+def hostile_page(text: str) -> ComparisonPage:
     """The same text wherever a user may put one."""
     return page(
         row("regressed", case=text, suite=text, caveats=(text,)),
@@ -96,14 +96,14 @@ def hostile_page(text: str) -> Page:
     )
 
 
-def text_of(page: Page, everything: bool = False, width: int = 200) -> str:
+def text_of(page: ComparisonPage, everything: bool = False, width: int = 200) -> str:
     console = Console(width=width, file=io.StringIO(), highlight=False)
     for part in table(page, everything):
         console.print(part)
     return console.file.getvalue()
 
 
-def lines_of(page: Page, everything: bool = False, width: int = 200) -> list[str]:
+def lines_of(page: ComparisonPage, everything: bool = False, width: int = 200) -> list[str]:
     return [line.rstrip() for line in text_of(page, everything, width).splitlines()]
 
 

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from bench.report.layout import KEPT, LIST, TEXT, Column, Grid, Words, arrange, broken, fold, shortened
-from bench.report.safe_lines import Lines
+from bench.report.safe_lines import SafeLines
 
 # What stands in tables: numbers, huge and tiny, words of other scripts, emoji, names of 60 letters, nothing.
 CELLS = st.one_of(
@@ -50,7 +50,7 @@ def grids(draw) -> Grid:
 
 def printed(part, width: int) -> list[str]:
     console = Console(width=width, file=io.StringIO(), highlight=False)
-    console.print(Lines(part))
+    console.print(SafeLines(part))
     return console.file.getvalue().splitlines()
 
 

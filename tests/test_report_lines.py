@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.report.safe_lines import Lines
+from bench.report.safe_lines import SafeLines
 
 
 def printed(part, width: int) -> list[str]:
     console = Console(width=width, file=io.StringIO(), highlight=False)
-    console.print(Lines(part))
+    console.print(SafeLines(part))
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 

@@ -12,13 +12,13 @@ from test_report_comparison import CASE, HOSTILE, OTHER, page, row
 from test_report_comparison import text_of as told
 
 from bench.analysis.compare.comparable import BySample
-from bench.analysis.compare.policy import Policy, Rule
-from bench.analysis.compare.work import Difference
+from bench.analysis.compare.policy import Policy, ThresholdRule
+from bench.analysis.compare.work import WorkDifference
 from bench.report.ci import annotations, as_csv, as_json, junit, markdown
 from bench.report.comparison import ORDER, counted, verdict, weight
 from bench.report.work_words import by_the_sample, different_work, remedy, work_said
 
-LESS = (Difference("train", "samples", 1437, 1408), Difference("train", "batches", 23, 22))
+LESS = (WorkDifference("train", "samples", 1437, 1408), WorkDifference("train", "batches", 23, 22))
 BARE = {"ratio": None, "low": None, "high": None}
 
 
@@ -103,7 +103,7 @@ class TestTheRule:
     @pytest.mark.parametrize("name", [*HOSTILE[:-1], "a[0]*?", 'a"b\\c'])
     def test_it_means_the_case_whatever_that_is_called(self, name):
         (rule,) = tomllib.loads("\n".join(remedy([unlike(case=name), row()])))["rule"]
-        made = Rule("", metric=rule["metric"], case=rule["case"])
+        made = ThresholdRule("", metric=rule["metric"], case=rule["case"])
         assert made.holds("work.train.samples", "s", name, "cpu")
         assert not made.holds("work.train.samples", "s", f"{name}x", "cpu")
 
@@ -115,9 +115,12 @@ class TestTheRule:
     @pytest.mark.parametrize(
         ("work", "metric"),
         [
-            ((Difference("validate", "samples", 40, 30),), "work.validate.*"),
-            ((*LESS, Difference("test", "samples", 40, 30)), "work.*"),
-            ((Difference("test", "samples", None, 30),), "work.*"),  # the base has none that it could match
+            ((WorkDifference("validate", "samples", 40, 30),), "work.validate.*"),
+            ((*LESS, WorkDifference("test", "samples", 40, 30)), "work.*"),
+            (
+                (WorkDifference("test", "samples", None, 30),),
+                "work.*",
+            ),  # the base has none that it could match
         ],
     )
     def test_it_is_about_the_stages_that_differ(self, work, metric):
@@ -138,7 +141,7 @@ class TestTheRule:
 
 class TestWords:
     def test_a_stage_of_one_side_alone_is_from_none(self):
-        work = (*LESS[:1], Difference("validate", "samples", None, 360))
+        work = (*LESS[:1], WorkDifference("validate", "samples", None, 360))
         assert work_said(work) == "train: samples 1,437 to 1,408; validate: samples none to 360"
 
     def test_many_metrics_are_counted(self):

@@ -11,7 +11,7 @@ from matplotlib.image import imread
 from test_report_comparison import CASE, HOSTILE, OTHER, count, gone, row
 
 from bench.analysis.compare.policy import Policy
-from bench.analysis.compare.work import Difference
+from bench.analysis.compare.work import WorkDifference
 from bench.report.plots import forest, sheet, style
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -193,7 +193,7 @@ def test_no_text_of_a_user_breaks_it(said, text):
 
 
 def test_different_work_is_said_though_it_cannot_be_drawn(said):
-    work = (Difference("train", "samples", 1437, 1408),)
+    work = (WorkDifference("train", "samples", 1437, 1408),)
     facts = {"ratio": None, "low": None, "high": None, "work": work}
     unlike = [
         row("different_work", "work.train.samples", case=f"s/a={number}", **facts) for number in range(4)

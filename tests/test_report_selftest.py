@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from bench.ab.error_rates import Score
+from bench.ab.error_rates import ErrorRate
 from bench.report.terminal.error_rates import table
 
 
@@ -26,7 +26,7 @@ def score(**changes):
         "seconds": 9.5,
         "pairs": 27.6,
     }
-    return Score("identical code", **{**standard, **changes})
+    return ErrorRate("identical code", **{**standard, **changes})
 
 
 def test_a_row_has_how_many_were_called_with_the_interval_of_their_share():

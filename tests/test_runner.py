@@ -10,7 +10,7 @@ from bench.machine.telemetry import Readings
 from bench.measurement import COUNTED, PHASED, PROFILED, STACKED, TIMED, Failure, Measurement
 from bench.running.fork_server import Died, TimedOut
 from bench.running.rounds import Job, Plan, launch, run
-from bench.suite.case import COUNT_THREADS, SCRIPT_COUNT_THREADS, Apart, Case, Conditions, Schedule
+from bench.suite.case import COUNT_THREADS, SCRIPT_COUNT_THREADS, Case, Conditions, Schedule, UntimedLaunches
 from bench.suite.script import Script
 
 CASES = [Case("story", {"device": "cpu", "width": width}) for width in (1, 2, 3, 4)]
@@ -94,7 +94,7 @@ class TestRounds:
         assert plan(cases, launches=2).launches == len(records)
 
     def test_launches_apart_from_timing_come_last_in_the_first_round(self):
-        wished = Apart(counts=True, profile=True, stacks=True)
+        wished = UntimedLaunches(counts=True, profile=True, stacks=True)
         cases = [CASES[0], ON_DEVICE]
         whole = Plan(list(cases), {"story": "story.py"}, Schedule(launches=2), wished)
         records = story_of(Told(), whole)
@@ -108,14 +108,14 @@ class TestRounds:
         assert len(records) == whole.launches == 4 + 7
 
     def test_a_case_that_failed_has_no_launches_apart(self):
-        wished = Apart(counts=True, profile=True)
+        wished = UntimedLaunches(counts=True, profile=True)
         whole = Plan(CASES[:2], {"story": "story.py"}, Schedule(launches=2), wished)
         records = story_of(Told({CASES[0].id: ["raises"]}), whole)
         assert [record.kind for record in records if record.case == CASES[0]] == [TIMED]
         assert {record.kind for record in records if record.case == CASES[1]} == {TIMED, COUNTED, PROFILED}
 
     def test_without_timed_launches_a_run_is_those_apart(self):
-        whole = Plan([CASES[0]], {"story": "story.py"}, Schedule(launches=0), Apart(counts=True))
+        whole = Plan([CASES[0]], {"story": "story.py"}, Schedule(launches=0), UntimedLaunches(counts=True))
         assert [record.kind for record in story_of(Told(), whole)] == [COUNTED]
 
     @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ class TestRounds:
             [CASES[0]],
             {"story": "story.py"},
             Schedule(launches=1),
-            Apart(counts=True, profile=True),
+            UntimedLaunches(counts=True, profile=True),
             script=its,
         )
         story_of(Listening(), whole)

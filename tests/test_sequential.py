@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from bench.analysis.compare.sequential import (
-    Finding,
     Opposite,
+    PairedFinding,
     Pairs,
     find,
     looks,
@@ -225,7 +225,7 @@ class TestSlot:
 
 
 def finding(p=1.0, ratio=1.0, p_apart=1.0, threshold=0.01):
-    return Finding(
+    return PairedFinding(
         pairs=10,
         ratio=ratio,
         low=ratio,

@@ -9,7 +9,7 @@ import fakes
 import pytest
 
 from bench.analysis.compare.comparable import Asked
-from bench.analysis.compare.policy import SIDE_BY_SIDE, THRESHOLDS, Rule
+from bench.analysis.compare.policy import SIDE_BY_SIDE, THRESHOLDS, ThresholdRule
 from bench.analysis.compare.side_by_side import Matched, SideBySide
 from bench.analysis.compare.sides import CaseSide
 from bench.analysis.compare.verdict import outcome
@@ -28,7 +28,7 @@ ASKED = asked()
 
 
 def rule(metric, **changes):
-    return Rule("rule 1", metric=metric, changes=changes)
+    return ThresholdRule("rule 1", metric=metric, changes=changes)
 
 
 def judge(*names, asked=ASKED, **options):
@@ -343,7 +343,7 @@ class TestFailures:
         assert outcome(made.end()) == 3
 
     def test_of_a_case_that_no_rule_cares_for_stop_nothing(self):
-        ignored = Rule("rule 1", case=NAME, changes={"regression": "ignore"})
+        ignored = ThresholdRule("rule 1", case=NAME, changes={"regression": "ignore"})
         made = judge(NAME, OTHER, asked=asked(ignored))
         made.add(NAME, 1, (counted(), self.FAILED), True)
         measure(made, 14, name=OTHER)

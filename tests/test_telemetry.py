@@ -10,7 +10,7 @@ import pytest
 
 from bench.machine.gpu import GpuReading
 from bench.machine.processes import Usage
-from bench.machine.telemetry import LONGEST, SHARE, SHORTEST, Readings, Telemetry, Watch
+from bench.machine.telemetry import LONGEST, SHARE, SHORTEST, LaunchTelemetry, Readings, Telemetry
 
 
 class Launch:
@@ -21,7 +21,7 @@ class Launch:
         self.cards = [Card() for _ in range(cards)]
         self.cost = cost
         self.spent = 0.0
-        self.watch = Watch(0.0, self.tree, self.cards, lambda: self.spent)
+        self.watch = LaunchTelemetry(0.0, self.tree, self.cards, lambda: self.spent)
 
     def tree(self):
         self.spent += self.cost

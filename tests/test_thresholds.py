@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from bench.analysis.compare.policy import Rule, policy
+from bench.analysis.compare.policy import ThresholdRule, policy
 from bench.errors import UsageError
 from bench.measurement import METRICS
 from bench.thresholds import check_used, read_thresholds
@@ -38,7 +38,7 @@ def place(tmp_path):
 
 @pytest.fixture
 def read(place):
-    def from_text(text: str | bytes) -> list[Rule]:
+    def from_text(text: str | bytes) -> list[ThresholdRule]:
         place.write_bytes(text if isinstance(text, bytes) else text.encode())
         return read_thresholds(place)
 
@@ -71,8 +71,10 @@ def rule_of(threshold: str, metric: str = "*") -> str:
 class TestWhatIsRead:
     def test_the_default_and_then_the_rules_in_their_order(self, read):
         assert read(WRITTEN) == [
-            Rule("[default]", changes={"relative": 0.05, "regression": "fail", "improvement": "warn"}),
-            Rule(
+            ThresholdRule(
+                "[default]", changes={"relative": 0.05, "regression": "fail", "improvement": "warn"}
+            ),
+            ThresholdRule(
                 "[[rule]] 1",
                 "train.step_time",
                 "vision",
@@ -80,7 +82,7 @@ class TestWhatIsRead:
                 "cuda*",
                 {"relative": 0.03, "regression": "warn"},
             ),
-            Rule("[[rule]] 2", "memory.*", changes={"absolute": 10 * 2**20}),
+            ThresholdRule("[[rule]] 2", "memory.*", changes={"absolute": 10 * 2**20}),
         ]
 
     def test_policies_follow_from_it(self, read):
@@ -103,7 +105,7 @@ class TestWhatIsRead:
     @pytest.mark.parametrize("key", ["metric", "suite", "case", "device"])
     def test_one_selector_is_enough(self, read, key):
         assert read(f'[[rule]]\n{key} = "a*"\npolicy = "ignore"') == [
-            Rule("[[rule]] 1", **{key: "a*"}, changes={"regression": "ignore"})
+            ThresholdRule("[[rule]] 1", **{key: "a*"}, changes={"regression": "ignore"})
         ]
 
 
@@ -406,14 +408,20 @@ ROWS = [
 class TestRulesThatAreUsed:
     def unused(self, place, rows=ROWS, **patterns) -> str:
         with pytest.raises(UsageError) as caught:
-            check_used([Rule("[default]"), Rule("[[rule]] 2", **patterns)], iter(rows), place)
+            check_used(
+                [ThresholdRule("[default]"), ThresholdRule("[[rule]] 2", **patterns)], iter(rows), place
+            )
         return without_path(place, caught.value)
 
     def test_every_rule_that_holds_for_a_row_is_let_through(self, place, read):
-        check_used([Rule("[default]"), Rule("[[rule]] 1", "train.*", "v*", "*=256", "cuda*")], ROWS, place)
+        check_used(
+            [ThresholdRule("[default]"), ThresholdRule("[[rule]] 1", "train.*", "v*", "*=256", "cuda*")],
+            ROWS,
+            place,
+        )
 
     def test_the_default_need_not_hold_for_any(self, place):
-        check_used([Rule("[default]")], [], place)
+        check_used([ThresholdRule("[default]")], [], place)
 
     @pytest.mark.parametrize(
         ("key", "pattern", "there"),

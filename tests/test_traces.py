@@ -20,7 +20,7 @@ from bench.system.paths import HARNESS
 from bench.training import forward_and_loss
 from bench.worker.marks import NAME, OUTSIDE, Mark
 from bench.worker.profile import traces
-from bench.worker.profile.profiler import Wishes, profiled
+from bench.worker.profile.profiler import ProfileOptions, profiled
 from bench.worker.profile.traces import TooLarge, cleaned, folded, nameless, ranges, write
 
 HERE = {"ph": "X", "pid": 1, "tid": 1}
@@ -302,7 +302,7 @@ def task(**parts):
 
 
 def profile_into(folder, name="launch-7", made=None, **wishes):
-    return profiled(made or task(), CASE, Wishes(folder, name, **wishes), lambda: None)
+    return profiled(made or task(), CASE, ProfileOptions(folder, name, **wishes), lambda: None)
 
 
 def opened(path):

@@ -11,13 +11,13 @@ import torch
 from bench import cli
 from bench.errors import UsageError
 from bench.suite.matrix import Suite
-from bench.worker.devices import KINDS, Facts, absence, facts, why_absent
+from bench.worker.devices import KINDS, DeviceFacts, absence, facts, why_absent
 
-CPU = Facts("2.9.0+cpu", "Linux", {}, ["cpu"])
-CUDA = Facts("2.9.0+cu130", "Linux", {"cuda": "CUDA 13.0"}, ["cpu"])
-ROCM = Facts("2.9.0+rocm6", "Linux", {"cuda": "ROCm 6.4"}, ["cpu"])
-INTEL = Facts("2.9.0+xpu", "Linux", {"xpu": "XPU 20250101"}, ["cpu"])
-MAC = Facts("2.9.0", "Darwin", {"mps": "MPS"}, ["cpu"])
+CPU = DeviceFacts("2.9.0+cpu", "Linux", {}, ["cpu"])
+CUDA = DeviceFacts("2.9.0+cu130", "Linux", {"cuda": "CUDA 13.0"}, ["cpu"])
+ROCM = DeviceFacts("2.9.0+rocm6", "Linux", {"cuda": "ROCm 6.4"}, ["cpu"])
+INTEL = DeviceFacts("2.9.0+xpu", "Linux", {"xpu": "XPU 20250101"}, ["cpu"])
+MAC = DeviceFacts("2.9.0", "Darwin", {"mps": "MPS"}, ["cpu"])
 CARDS = dataclasses.replace(CUDA, devices=["cpu", "cuda:0", "cuda:1"])
 
 

@@ -17,7 +17,7 @@ from bench.analysis.launch.derived_counts import count_values
 from bench.analysis.run.stopping import StopRule
 from bench.cli import exit_code
 from bench.cli.options import conditions
-from bench.cli.resuming import Request, earlier
+from bench.cli.resuming import RunRequest, earlier
 from bench.errors import UsageError
 from bench.measurement import COUNTED, PROFILED, STACKED, TIMED, Failure, Measurement
 from bench.results.folder import RunFolder
@@ -25,7 +25,7 @@ from bench.results.journal import read_journal
 from bench.running import rounds as runner
 from bench.running.fork_server import Workers
 from bench.running.rounds import Job, Plan, describe_script, launch, probe
-from bench.suite.case import Apart, Case, Schedule
+from bench.suite.case import Case, Schedule, UntimedLaunches
 from bench.suite.script import Script, script
 from bench.system.paths import file_name
 from bench.training import Observer
@@ -47,7 +47,7 @@ def plan_of(path=WATCHED, arguments=(), axes=None, apart=None, **schedule) -> Pl
         listing.expansion.cases,
         {listing.name: listing.file},
         Schedule(**schedule),
-        apart or Apart(),
+        apart or UntimedLaunches(),
         script=its,
     )
 
@@ -78,7 +78,7 @@ def sources(workers):
 @pytest.fixture(scope="module")
 def records(workers, sources, tmp_path_factory):
     """A launch of each kind, by kind; timed ones of two learning rates."""
-    plan = plan_of(axes={"lr": [0.1, 0.01]}, apart=Apart(counts=True, profile=True, graph=True))
+    plan = plan_of(axes={"lr": [0.1, 0.01]}, apart=UntimedLaunches(counts=True, profile=True, graph=True))
     plan.traces = tmp_path_factory.mktemp("traces")
     found: dict[str, list[Measurement | Failure]] = {}
     for record in run(workers, plan):
@@ -568,7 +568,7 @@ def test_a_run_of_a_script_says_what_it_writes_and_advises_nothing_that_scripts_
 def test_a_run_of_a_script_can_be_gone_on_with(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     its = script(WATCHED, ["--epochs", "2"], ["lr", "env:X"])
-    request = Request([], None, {"lr": [0.1]}, Schedule(), conditions(), script=its)
+    request = RunRequest([], None, {"lr": [0.1]}, Schedule(), conditions(), script=its)
     folder = RunFolder(Path("results") / "cut-off")
     folder.logs.mkdir(parents=True)
     plan = {"request": request.to_json(), "schedule": Schedule().to_json(), "sources": {}, "cases": []}

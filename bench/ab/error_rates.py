@@ -97,7 +97,7 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Score:
+class ErrorRate:
     """All decisions of one kind: how many were `found` (of identical code: how many alarmed).
 
     `low` and `high` are the exact 95 % interval of that share; `bias` is the mean of estimated over planted r, less
@@ -192,7 +192,7 @@ def decide(
     )
 
 
-def scores(made: Sequence[Decision]) -> list[Score]:
+def scores(made: Sequence[Decision]) -> list[ErrorRate]:
     """One row for each kind of decision, in the order of their first."""
     by_arm = {arm.name: arm for arm in (NULL, THREE, FIVE, *OTHERS)}
     return [
@@ -201,7 +201,7 @@ def scores(made: Sequence[Decision]) -> list[Score]:
     ]
 
 
-def _score(arm: Arm, made: Sequence[Decision]) -> Score:
+def _score(arm: Arm, made: Sequence[Decision]) -> ErrorRate:
     found = sum(one.alarms if arm.is_null else one.regressed for one in made)
     low, high = binomial_interval(found, len(made))
     ratios = [one.ratios[arm.metric] / (1 + arm.share) for one in made if arm.metric in one.ratios]
@@ -209,7 +209,7 @@ def _score(arm: Arm, made: Sequence[Decision]) -> Score:
     for one in made:
         worst = next((name for name in _WORST if name in one.verdicts.values()), "equivalent")
         verdicts[worst] = verdicts.get(worst, 0) + 1
-    return Score(
+    return ErrorRate(
         arm=arm.name,
         decisions=len(made),
         found=found,

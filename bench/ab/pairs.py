@@ -56,7 +56,7 @@ class Guest:
 
 
 @dataclass
-class Side:
+class MeasuredSide:
     """One side of an A/B: what it is made of, where its code lies, and who measures it."""
 
     version: Version
@@ -71,7 +71,7 @@ class Side:
         return self.version.text if known else f"{self.version.text} ({self.tree.commit})"
 
 
-Sides = tuple[Side, Side]
+Sides = tuple[MeasuredSide, MeasuredSide]
 
 
 @dataclass(frozen=True)

@@ -38,14 +38,14 @@ from ..suite.matrix import ARGUMENT, VARIABLE, column
 from ..suite.script import Script
 from ..suite.selection import parse
 from .matching import Matching, match
-from .pairs import Guest, Launched, Side, Sides, measure
+from .pairs import Guest, Launched, MeasuredSide, Sides, measure
 from .source_lines import Place, below, changed_in, places
 from .trees import Repository, Tree, build, without_git
 from .versions import NOW, Version
 
 
 @dataclass(frozen=True)
-class Request:
+class AbRequest:
     """What an A/B was asked to measure: `suites` as the user named them, the -k expression, the axes of --axis.
 
     With a `script` there are no suites. `build` is the command that each tree is built with; `pairs` the most of a
@@ -74,7 +74,7 @@ class Session:
     sides: Sides
     matching: Matching
     environments: tuple[Environment, Environment]
-    request: Request
+    request: AbRequest
     sources: frozenset[str] = frozenset()
 
     @property
@@ -143,7 +143,7 @@ def resolve(versions: Sequence[Version]) -> tuple[Version, Version]:
 
 @contextlib.contextmanager
 def opened(
-    versions: tuple[Version, Version], request: Request, place: Path | None = None, kind: str = "ab"
+    versions: tuple[Version, Version], request: AbRequest, place: Path | None = None, kind: str = "ab"
 ) -> Iterator[Session]:
     """The session, its cases found and its sides tried; trees and workers go with it. `kind` ends its folder's name.
 
@@ -266,11 +266,11 @@ def _sides(
     versions: tuple[Version, Version],
     trees: Sequence[Tree],
     hosts: Sequence[Workers],
-    request: Request,
+    request: AbRequest,
     top: Path,
 ) -> Sides:
     first, second = (
-        Side(
+        MeasuredSide(
             version,
             trees[number],
             Guest(
@@ -294,7 +294,7 @@ def _files(tree: Tree, suites: Sequence[Path]) -> list[str]:
     return files
 
 
-def _cases(side: Side, files: Sequence[str], request: Request) -> list[Case]:
+def _cases(side: MeasuredSide, files: Sequence[str], request: AbRequest) -> list[Case]:
     """The cases of a side, as its own suites declare them. Raises UsageError where a batch size is not known yet."""
     if not files:
         return []
@@ -307,7 +307,7 @@ def _cases(side: Side, files: Sequence[str], request: Request) -> list[Case]:
     return _listed(side, describe(side.workers, files, overrides), request)
 
 
-def _cases_of_script(side: Side, script: Script, request: Request) -> list[Case]:
+def _cases_of_script(side: MeasuredSide, script: Script, request: AbRequest) -> list[Case]:
     """The cases of a script as the tree of a side has it; none where that has no such file."""
     path = Path(side.tree.path(script.path))
     if not os.path.isfile(path):
@@ -318,7 +318,7 @@ def _cases_of_script(side: Side, script: Script, request: Request) -> list[Case]
     return _listed(side, describe_script(side.plan.script, axes), request)
 
 
-def _listed(side: Side, listings: Sequence[SuiteListing], request: Request) -> list[Case]:
+def _listed(side: MeasuredSide, listings: Sequence[SuiteListing], request: AbRequest) -> list[Case]:
     """The cases of these suites that -k takes; the side learns which file each is in."""
     side.plan.files = {one.name: one.file for one in listings}
     cases = [case for one in listings for case in one.expansion.cases]
@@ -331,7 +331,9 @@ def _listed(side: Side, listings: Sequence[SuiteListing], request: Request) -> l
     return cases
 
 
-def _write_plan(folder: folders.RunFolder, side: Side, environment: Environment, request: Request) -> None:
+def _write_plan(
+    folder: folders.RunFolder, side: MeasuredSide, environment: Environment, request: AbRequest
+) -> None:
     folder.write_json("environment.json", environment.to_json())
     plan: dict[str, Any] = {
         **request.labels,

@@ -11,14 +11,14 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..analysis.compare.comparable import Asked
-    from ..analysis.compare.policy import Rule
+    from ..analysis.compare.policy import ThresholdRule
     from ..analysis.compare.sides import Side
     from ..analysis.compare.verdict import Row
 
 THRESHOLDS = Path("thresholds.toml")
 
 
-def rules_of(path: Path | None) -> tuple[Sequence[Rule], Path | None]:
+def rules_of(path: Path | None) -> tuple[Sequence[ThresholdRule], Path | None]:
     """The thresholds: of the file that is named, or that lies where the command runs."""
     from ..thresholds import read_thresholds
 

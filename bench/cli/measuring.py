@@ -34,7 +34,7 @@ from ..suite.script import check_alone
 from ..system.git import distrust
 from . import resuming as resuming
 from .progress import progress, searching, waiting
-from .resuming import Earlier, Request
+from .resuming import Earlier, RunRequest
 from .verbs.list import select
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class VerbOptions:
     """What a verb was asked for besides what is measured.
 
     `began` is when it was, on time.monotonic; `before` is the run that it goes on with; `debug` shows the tracebacks of
@@ -59,7 +59,7 @@ class Wishes:
     debug: bool = False
 
 
-def planned(workers: Workers, request: Request, quiet: bool) -> Plan:
+def planned(workers: Workers, request: RunRequest, quiet: bool) -> Plan:
     """The plan of what was asked for, as a worker read the suites. Raises UsageError for a limit to nothing."""
     with waiting("importing torch, reading suites", quiet):
         if request.script is not None:
@@ -77,7 +77,7 @@ def planned(workers: Workers, request: Request, quiet: bool) -> Plan:
     return Plan(cases, files, request.schedule, request.apart, columns=columns, script=request.script)
 
 
-def into_folder(workers: Workers, plan: Plan, request: Request, wishes: Wishes) -> Measuring:
+def into_folder(workers: Workers, plan: Plan, request: RunRequest, wishes: VerbOptions) -> Measuring:
     """Measures the plan into a new folder, or into that of the run that goes on."""
     before = wishes.before
     folder = before.folder if before is not None else folders.create(datetime.now(UTC), wishes.out)
@@ -107,7 +107,7 @@ def command() -> str:
     return " ".join(["bench", *sys.argv[1:]])
 
 
-def lock(wishes: Wishes) -> AbstractContextManager[None]:
+def lock(wishes: VerbOptions) -> AbstractContextManager[None]:
     """One run at a time on what this one uses. Raises UsageError for one of several processes that train together."""
     check_alone(os.environ)
     return one_at_a_time(command(), wishes.wait, waiting=say_waiting)
@@ -141,8 +141,8 @@ class Measuring:
 
     workers: Workers
     plan: Plan
-    request: Request
-    wishes: Wishes
+    request: RunRequest
+    wishes: VerbOptions
     folder: folders.RunFolder
     stop: int = 0
     apart: float = 0.0

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..analysis.compare.verdict import Row
 
 
-class Progress(Protocol):
+class PairProgress(Protocol):
     """Told of each pair before it, and of each launch after it."""
 
     def begin(self, name: str, pair: int) -> None: ...
@@ -30,7 +30,7 @@ class Progress(Protocol):
     def close(self) -> None: ...
 
 
-def pairing(session: Session, judge: SideBySide, quiet: bool, debug: bool = False) -> Progress:
+def pairing(session: Session, judge: SideBySide, quiet: bool, debug: bool = False) -> PairProgress:
     """Lines on standard error; of a quiet command the failures alone."""
     names = list(session.matching.pairs)
     return Verdicts(judge, names, sys.stderr, quiet, told=Failures(debug))

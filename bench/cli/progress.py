@@ -21,7 +21,7 @@ from .screen import say
 LINE_EVERY = 10.0  # seconds between two plain lines within a round: signs of life that do not fill a log
 
 
-class Progress(Protocol):
+class RunProgress(Protocol):
     """Told of each launch before and after it."""
 
     def begin(self, job: Job) -> None: ...
@@ -29,7 +29,7 @@ class Progress(Protocol):
     def close(self) -> None: ...
 
 
-def progress(plan: Plan, rule: StopRule, quiet: bool, done: int = 0, debug: bool = False) -> Progress:
+def progress(plan: Plan, rule: StopRule, quiet: bool, done: int = 0, debug: bool = False) -> RunProgress:
     """The kind of progress that fits where standard error goes; `done` launches were made before.
 
     With `debug` the traceback of a failure stands below it.
@@ -38,7 +38,7 @@ def progress(plan: Plan, rule: StopRule, quiet: bool, done: int = 0, debug: bool
     if quiet:
         return Silent(told)
     outlook = Outlook(plan, rule, done)
-    return Bar(outlook, told) if sys.stderr.isatty() else Lines(outlook, sys.stderr, told=told)
+    return Bar(outlook, told) if sys.stderr.isatty() else LineProgress(outlook, sys.stderr, told=told)
 
 
 class Failures:
@@ -162,7 +162,7 @@ class Silent:
     def close(self) -> None: ...
 
 
-class Lines:
+class LineProgress:
     """A line when a round begins, every ten seconds in a long one, and for every failure."""
 
     def __init__(

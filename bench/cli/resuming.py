@@ -16,7 +16,7 @@ from ..results import sources
 from ..results.folder import RunFolder, find, shown
 from ..results.journal import read_journal
 from ..running.rounds import Record
-from ..suite.case import Apart, AxisValue, Case, Conditions, Schedule, check_value
+from ..suite.case import AxisValue, Case, Conditions, Schedule, UntimedLaunches, check_value
 from ..suite.script import Script
 from ..suite.script import script as script_of
 from .options import overrides, script_arguments, seconds, share, size, suite_files
@@ -25,7 +25,7 @@ _MOST_NAMED = 5  # changes that one message names
 
 
 @dataclass(frozen=True)
-class Request:
+class RunRequest:
     """What a run was asked to measure, in whose terms it is kept in plan.json.
 
     `files` are suite files, or there is a `script` instead; `keyword` is the -k expression, `overrides` are the
@@ -38,7 +38,7 @@ class Request:
     overrides: Mapping[str, Sequence[AxisValue]]
     schedule: Schedule
     conditions: Conditions
-    apart: Apart = field(default_factory=Apart)
+    apart: UntimedLaunches = field(default_factory=UntimedLaunches)
     memory_limit: int | None = None
     script: Script | None = None
 
@@ -57,7 +57,7 @@ class Earlier:
     """The part of a run that is there already: where, what was asked, and what it has come to."""
 
     folder: RunFolder
-    request: Request
+    request: RunRequest
     plan: Mapping[str, Any]
     records: Sequence[Record] = ()
     notes: Sequence[str] = field(default_factory=list)
@@ -74,13 +74,13 @@ def earlier(run: str) -> Earlier:
     plan = folder.read_json("plan.json")
     try:
         asked = plan["request"]
-        request = Request(
+        request = RunRequest(
             files=asked["files"],
             keyword=asked["keyword"],
             overrides={axis: list(values) for axis, values in asked["overrides"].items()},
             schedule=Schedule.from_json(plan["schedule"]),
             conditions=Conditions.from_json(plan["conditions"]),
-            apart=Apart.from_json(plan.get("apart", {})),
+            apart=UntimedLaunches.from_json(plan.get("apart", {})),
             memory_limit=_bytes(asked.get("memory_limit")),
             script=Script.from_json(asked["script"]) if "script" in asked else None,
         )

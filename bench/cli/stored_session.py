@@ -11,14 +11,14 @@ from .comparison_options import check_asked, phases, rules_of
 
 if TYPE_CHECKING:
     from ..analysis.compare.comparable import Asked
-    from ..analysis.compare.policy import Rule
+    from ..analysis.compare.policy import ThresholdRule
     from ..analysis.compare.side_by_side import SideBySide
     from ..measurement import Environment
-    from ..report.comparison import Page
-    from ..results.ab_session import Kept
+    from ..report.comparison import ComparisonPage
+    from ..results.ab_session import StoredSession
 
 
-def side_by_side(metrics: Sequence[str], rules: Sequence[Rule]) -> Asked:
+def side_by_side(metrics: Sequence[str], rules: Sequence[ThresholdRule]) -> Asked:
     """What is asked of launches that are measured in pairs: times are told apart from a percent on."""
     from ..analysis.compare.comparable import Asked
     from ..analysis.compare.policy import SIDE_BY_SIDE, THRESHOLDS
@@ -26,7 +26,7 @@ def side_by_side(metrics: Sequence[str], rules: Sequence[Rule]) -> Asked:
     return Asked(metrics, rules, standards={**THRESHOLDS, "time": SIDE_BY_SIDE})
 
 
-def judged(session: Kept, asked: Asked, keyword: str | None = None) -> SideBySide:
+def judged(session: StoredSession, asked: Asked, keyword: str | None = None) -> SideBySide:
     """The judge, told of all pairs in their order. Raises UsageError where -k takes no case."""
     from ..analysis.compare.side_by_side import Matched, SideBySide
     from ..analysis.compare.sides import CaseSide
@@ -53,7 +53,7 @@ def judged(session: Kept, asked: Asked, keyword: str | None = None) -> SideBySid
 
 def page_of_session(
     path: Path, metrics: Sequence[str], keyword: str | None, thresholds: Path | None, allow_inconclusive: bool
-) -> Page:
+) -> ComparisonPage:
     """The page of a session as `bench ab` made it, under these thresholds. Raises UsageError for what it cannot say."""
     from ..results import ab_session as session
 
@@ -75,14 +75,14 @@ def page_of_pairs(
     only: tuple[Sequence[str], Sequence[str]],
     notes: Sequence[str],
     allow_inconclusive: bool,
-) -> Page:
+) -> ComparisonPage:
     """All verdicts on pairs as the page that every surface says; `only` are the cases that one side alone has."""
     from ..analysis.compare.verdict import outcome
-    from ..report.comparison import Page
+    from ..report.comparison import ComparisonPage
 
     rows = judge.end()
     base, candidate = judge.sides(*labels)
-    return Page(
+    return ComparisonPage(
         base=base.name,
         candidate=candidate.name,
         rows=rows,

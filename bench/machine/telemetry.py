@@ -1,6 +1,6 @@
 """What a launch takes from the machine while it runs, seen from the parent: memory, processors, cards.
 
-A `Watch` gathers the readings of one launch and says when the next is due, and `Telemetry` is the thread
+A `LaunchTelemetry` gathers the readings of one launch and says when the next is due, and `Telemetry` is the thread
 that takes them. A reading pays for itself: the thread rests after it until what it cost is half a percent
 of one processor.
 """
@@ -55,7 +55,7 @@ class _Sample:
     slowed: frozenset[str] | None
 
 
-class Watch:
+class LaunchTelemetry:
     """The readings of one launch, from the moment `began` on. Times are those of one monotonic clock.
 
     `tree` tells what its processes use, `spent` the processor time of the thread that calls `take`.
@@ -231,9 +231,9 @@ class Telemetry:
         self._gpus = gpus
         self._clock = clock
         self._patience = patience
-        self._watch: Watch | None = None
+        self._watch: LaunchTelemetry | None = None
         # A Watch to begin, an Event to set once the last reading of one is taken, None to end the thread.
-        self._orders: queue.SimpleQueue[Watch | threading.Event | None] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[LaunchTelemetry | threading.Event | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
         self._thread.start()
 
@@ -241,11 +241,11 @@ class Telemetry:
         """A launch has begun: process `pid` leads it."""
         if not self._thread.is_alive():
             return  # closed
-        self._watch = Watch(self._clock(), ProcessTree(pid).read, self._gpus)
+        self._watch = LaunchTelemetry(self._clock(), ProcessTree(pid).read, self._gpus)
         self._orders.put(self._watch)
 
     def end(self, loop: tuple[float, float] | None, samples: int = 0) -> Readings:
-        """The launch has ended; what it took. The arguments are those of `Watch.readings`."""
+        """The launch has ended; what it took. The arguments are those of `LaunchTelemetry.readings`."""
         watch, self._watch = self._watch, None
         if watch is None:
             return Readings()
@@ -261,7 +261,7 @@ class Telemetry:
         self._thread.join(self._patience)
 
     def _run(self) -> None:
-        watch: Watch | None = None
+        watch: LaunchTelemetry | None = None
         due = 0.0
         while True:
             try:
@@ -273,7 +273,7 @@ class Telemetry:
                 continue
             if order is None:
                 return
-            if isinstance(order, Watch):
+            if isinstance(order, LaunchTelemetry):
                 watch, due = order, order.began
             else:
                 if watch is not None:

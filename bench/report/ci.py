@@ -19,7 +19,7 @@ from ..analysis.compare.verdict import Row, undecided
 from ..plurals import counted as things
 from .comparison import (
     ORDER,
-    Page,
+    ComparisonPage,
     change,
     counted,
     decides,
@@ -52,7 +52,7 @@ _URGENT = ("case", "metric", "base", "candidate", "change", "verdict", "phase")
 _REST = ("case", "metric", "base", "candidate", "change", "verdict", "sees from", "caveats")
 
 
-def markdown(page: Page) -> str:
+def markdown(page: ComparisonPage) -> str:
     """For a pull request: the verdict, what fails or warns, and the rest folded. Never longer than it may be."""
     rows = [row for row in ordered(page.rows) if not page.is_gone(row)]
     urgent = [row for row in rows if _is_urgent(page, row)]
@@ -87,7 +87,7 @@ def markdown(page: Page) -> str:
     return sheet.text
 
 
-def _is_urgent(page: Page, row: Row) -> bool:
+def _is_urgent(page: ComparisonPage, row: Row) -> bool:
     """Whether the row stands open: what fails or warns, and what was learnt where it changed.
 
     Without a gate, whatever is worse.
@@ -138,7 +138,7 @@ def _cells(facts: dict[str, str], columns: Sequence[str]) -> str:
     return f"| {' | '.join(facts[column] for column in columns)} |"
 
 
-def _facts(page: Page, row: Row, names: dict[tuple[str, str], str]) -> dict[str, str]:
+def _facts(page: ComparisonPage, row: Row, names: dict[tuple[str, str], str]) -> dict[str, str]:
     """By column, the cells of a row, escaped."""
     base, candidate = sides(row)
     return {
@@ -154,7 +154,7 @@ def _facts(page: Page, row: Row, names: dict[tuple[str, str], str]) -> dict[str,
     }
 
 
-def _one_sided(page: Page) -> list[str]:
+def _one_sided(page: ComparisonPage) -> list[str]:
     return [
         *(f"only in the base: {_code(case)}" for case in page.only_base),
         *(f"only in the candidate, which does not gate: {_code(case)}" for case in page.only_candidate),
@@ -194,7 +194,7 @@ def markdown_error(message: str) -> str:
     return f"**Not compared**: {_said(message)}\n"
 
 
-def annotations(page: Page) -> Iterator[str]:
+def annotations(page: ComparisonPage) -> Iterator[str]:
     """GitHub's orders to mark a run: errors for what fails it, warnings for what warns or keeps it from being decided.
 
     What was not decided and need not be is one notice, and so is what was learnt as before. Each kind begins with
@@ -232,7 +232,7 @@ def _not_decided(rows: Sequence[Row]) -> str:
     return f"{counted(rows)}, which sets no exit code ({names}){said}"
 
 
-def _annotated(page: Page, level: str, rows: Sequence[Row]) -> Iterator[str]:
+def _annotated(page: ComparisonPage, level: str, rows: Sequence[Row]) -> Iterator[str]:
     """The last one that is shown counts those that are not."""
     shown = rows if len(rows) <= MOST_ANNOTATIONS else rows[: MOST_ANNOTATIONS - 1]
     for row in shown:
@@ -258,7 +258,7 @@ def _escaped(text: str, *also: str) -> str:
     return text
 
 
-def _message(page: Page, row: Row) -> str:
+def _message(page: ComparisonPage, row: Row) -> str:
     """A row in a sentence, not escaped yet."""
     facts = [f"{row.case}: {row.metric.name} {judged(row)}"]
     if row.work:
@@ -271,7 +271,7 @@ def _message(page: Page, row: Row) -> str:
     return "; ".join(shortened(one_line(fact), _LONGEST_SENTENCE) for fact in facts if fact)
 
 
-def junit(page: Page) -> str:
+def junit(page: ComparisonPage) -> str:
     """JUnit XML as the xunit plugin of Jenkins takes it: a suite of tests for each suite, a test for each row.
 
     A test may hold no properties there, and a file that has some is refused whole: numbers are lines of its output.
@@ -304,7 +304,7 @@ def _document(root: ET.Element) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
-def _test_suite(page: Page, suite: str, rows: Sequence[Row]) -> ET.Element:
+def _test_suite(page: ComparisonPage, suite: str, rows: Sequence[Row]) -> ET.Element:
     tests = [_test(page, row) for row in rows]
     made = ET.Element("testsuite", name=_xml(suite), tests=str(len(tests)))
     for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
@@ -317,7 +317,7 @@ def _test_suite(page: Page, suite: str, rows: Sequence[Row]) -> ET.Element:
     return made
 
 
-def _test(page: Page, row: Row) -> ET.Element:
+def _test(page: ComparisonPage, row: Row) -> ET.Element:
     name = f"{row.case} {row.metric.name}"
     made = ET.Element("testcase", classname=_xml(row.suite), name=_xml(name))
     tag = _result(page, row)
@@ -330,7 +330,7 @@ def _test(page: Page, row: Row) -> ET.Element:
     return made
 
 
-def _result(page: Page, row: Row) -> str:
+def _result(page: ComparisonPage, row: Row) -> str:
     """The element that says how a test ended; a passed one has none."""
     if weight(row) == "fail" and not row.work:
         return "failure"
@@ -369,7 +369,7 @@ def _xml_lines(lines: Iterable[str]) -> str:
     return "\n".join(map(_xml, lines))
 
 
-def as_json(page: Page) -> str:
+def as_json(page: ComparisonPage) -> str:
     """All of it, for programs. Texts are whole; numbers are finite, or null."""
     rows = ordered(page.rows)
     data = {
@@ -388,7 +388,7 @@ def as_json(page: Page) -> str:
     return f"{_harmless(data)}\n"
 
 
-def _as_data(page: Page, row: Row) -> dict[str, Any]:
+def _as_data(page: ComparisonPage, row: Row) -> dict[str, Any]:
     return {
         "suite": row.suite,
         "case": row.case,
@@ -426,7 +426,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def as_csv(page: Page) -> str:
+def as_csv(page: ComparisonPage) -> str:
     """A row a line, with the columns of the JSON; what is not known is empty.
 
     The verdict comes first, so that no line begins with a text of a user.

@@ -20,7 +20,7 @@ from ..measurement import STAGES
 from ..plurals import counted as things
 from .layout import KEPT, LIST, TEXT, Column, Grid, Words, shortened
 from .quality_words import as_before, fell_or_moved, spreads
-from .safe_lines import Lines
+from .safe_lines import SafeLines
 from .units import NOTHING, counts, digits, exactly, percent, quantity, scale
 from .work_words import REMEDY, by_the_sample, different_work, remedy, speaks
 
@@ -47,7 +47,7 @@ _LONGEST = 200  # characters of a text in a table
 
 
 @dataclass(frozen=True)
-class Page:
+class ComparisonPage:
     """What all surfaces say of one comparison. Every text in it may be the user's own.
 
     `phases` has, by case and metric, a short sentence on the phase that moved; `notes` are remarks of one line;
@@ -86,12 +86,12 @@ class Page:
         return self.phases.get((row.case, row.metric.name), "")
 
 
-def table(page: Page, everything: bool) -> Iterator[RenderableType]:
+def table(page: ComparisonPage, everything: bool) -> Iterator[RenderableType]:
     """The verdict, the rows, then all that is to be said beside them. Equivalent rows are a line, or all shown."""
-    return map(Lines, _table(page, everything))
+    return map(SafeLines, _table(page, everything))
 
 
-def _table(page: Page, everything: bool) -> Iterator[RenderableType]:
+def _table(page: ComparisonPage, everything: bool) -> Iterator[RenderableType]:
     rows = [row for row in ordered(page.rows) if not page.is_gone(row)]
     shown = [row for row in rows if everything or not (row.folded or row.verdict == "equivalent")]
     same, names = told_apart(rows)
@@ -107,7 +107,7 @@ def _table(page: Page, everything: bool) -> Iterator[RenderableType]:
     yield from map(Words, _below(page, rows, everything))
 
 
-def verdict(page: Page) -> str:
+def verdict(page: ComparisonPage) -> str:
     """One line: 'Passed; quality fell (quality.test_accuracy 0.767 to 0.198): 1 regressed (1 warn), 10 equivalent'."""
     quality = fell_or_moved(page.rows)
     if not page.is_gate:
@@ -149,7 +149,7 @@ def _against_the_verdict(row: Row) -> str:
     return does
 
 
-def how(page: Page) -> str:
+def how(page: ComparisonPage) -> str:
     return "measured side by side" if page.paired else "measured at different times"
 
 
@@ -171,7 +171,7 @@ def weight(row: Row) -> str:
     return "fail" if action == "fail" and row.gates else ""
 
 
-def decides(page: Page, row: Row) -> bool:
+def decides(page: ComparisonPage, row: Row) -> bool:
     """Whether an undecided row is why the comparison as a whole is: the exit code is 3 for its sake."""
     return page.exit_code == 3 and any(row is one for one in undecided(page.rows, page.allow_inconclusive))
 
@@ -360,7 +360,7 @@ def _rows(
     )
 
 
-def _below(page: Page, rows: Sequence[Row], everything: bool) -> Iterator[str]:
+def _below(page: ComparisonPage, rows: Sequence[Row], everything: bool) -> Iterator[str]:
     """What the table does not hold, a line each."""
     yield from different_work(rows)
     if rule := remedy(page.rows):

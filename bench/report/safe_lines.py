@@ -6,7 +6,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 
 
-class Lines:
+class SafeLines:
     """A part of a page. GitHub takes a line for an order that begins with '::', also behind blanks."""
 
     def __init__(self, part: RenderableType) -> None:

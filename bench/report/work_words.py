@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ..analysis.compare.comparable import BySample
 from ..analysis.compare.verdict import Row
-from ..analysis.compare.work import Difference
+from ..analysis.compare.work import WorkDifference
 from .units import quantity
 
 REMEDY = "if that is meant, a rule in thresholds.toml says so, and the case is compared by the sample"
@@ -19,7 +19,7 @@ _LETTERS = re.compile(r"[*?\[]")  # that stand for others in a pattern
 _MOST_NAMES = 3  # of metrics in a line
 
 
-def work_said(work: Sequence[Difference]) -> str:
+def work_said(work: Sequence[WorkDifference]) -> str:
     """'train: samples 1,437 to 1,408, batches 23 to 22; validate: none to samples 360'."""
     by_stage: dict[str, list[str]] = {}
     for one in work:
@@ -92,7 +92,7 @@ def remedy(rows: Sequence[Row], most: float = math.inf) -> list[str]:
     return lines if sum(map(len, lines)) <= most else []
 
 
-def _pattern(work: Sequence[Difference]) -> str:
+def _pattern(work: Sequence[WorkDifference]) -> str:
     """The metrics of a rule for this work. It must match some that the base has."""
     stages = {one.stage for one in work}
     known = all(any(one.before is not None for one in work if one.stage == stage) for stage in stages)

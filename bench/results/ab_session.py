@@ -26,7 +26,7 @@ Record = Measurement | Failure
 
 
 @dataclass(frozen=True)
-class Pair:
+class StoredPair:
     """Two launches that were made one behind the other, of a case under this name."""
 
     name: str
@@ -36,7 +36,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredSession:
     """A session as it was kept: `names` has the case of each side by the name that both have together.
 
     `labels` are what the user called the sides; `counts` says whether exact counts of the two may be held
@@ -46,7 +46,7 @@ class Kept:
     path: Path
     labels: tuple[str, str]
     names: Mapping[str, tuple[Case, Case]]
-    pairs: Sequence[Pair]
+    pairs: Sequence[StoredPair]
     only: tuple[Sequence[str], Sequence[str]]
     environments: tuple[Environment | None, Environment | None]
     counts: bool
@@ -60,7 +60,7 @@ def write(place: Path, names: Mapping[str, tuple[Case, Case]], **facts: Any) -> 
     RunFolder(place).write_json(FILE, {"cases": both, **facts})
 
 
-def read(path: Path) -> Kept:
+def read(path: Path) -> StoredSession:
     """Raises ResultsError where a file of the session cannot be read."""
     sides = [RunFolder(path / side) for side in SIDES]
     records = [_records(side) for side in sides]
@@ -68,7 +68,7 @@ def read(path: Path) -> Kept:
     about = RunFolder(path).read_json(FILE)
     cases = [[Case.from_json(case) for case in plan.get("cases", [])] for plan in plans]
     names = _names(about.get("cases"), cases)
-    return Kept(
+    return StoredSession(
         path=path,
         labels=(_label(plans[0], 0), _label(plans[1], 1)),
         names=names,
@@ -143,7 +143,7 @@ def _names(written: Any, cases: Sequence[Sequence[Case]]) -> dict[str, tuple[Cas
     return {name: (case, by_id[1][name]) for name, case in by_id[0].items() if name in by_id[1]}
 
 
-def _pairs(records: Sequence[Records], names: Mapping[str, tuple[Case, Case]]) -> Iterator[Pair]:
+def _pairs(records: Sequence[Records], names: Mapping[str, tuple[Case, Case]]) -> Iterator[StoredPair]:
     """In the order of their rounds. A launch whose partner was not made any more is in no pair."""
     called = {(base.id, candidate.id): name for name, (base, candidate) in names.items()}
     sides: list[dict[tuple[int, str, int], Record]] = []
@@ -154,7 +154,7 @@ def _pairs(records: Sequence[Records], names: Mapping[str, tuple[Case, Case]]) -
         base, candidate = sides[0][place], sides[1][place]
         name = called.get((base.case.id, candidate.case.id))
         if name is not None:
-            yield Pair(name, place[0], (base, candidate), base.position < candidate.position)
+            yield StoredPair(name, place[0], (base, candidate), base.position < candidate.position)
 
 
 def _place(record: Record) -> tuple[int, str, int]:

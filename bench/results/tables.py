@@ -28,7 +28,14 @@ from ..thresholds import meant, some
 from .ab_session import as_one
 from .folder import RunFolder, find, is_session
 from .journal import Records, read_journal
-from .untimed import COUNT_COLUMNS, OPERATOR_COLUMNS, Apart, apart_of, counted_operators, profiled_operators
+from .untimed import (
+    COUNT_COLUMNS,
+    OPERATOR_COLUMNS,
+    UntimedFindings,
+    apart_of,
+    counted_operators,
+    profiled_operators,
+)
 
 SUMMARY_COLUMNS = [
     *("metric", "unit", "value", "ci_low", "ci_high", "smallest_change"),
@@ -92,7 +99,7 @@ class Tables:
     epochs: pd.DataFrame
     batch_search: pd.DataFrame
     searches: Sequence[Search] = ()
-    apart: Mapping[str, Apart] = field(default_factory=dict)
+    apart: Mapping[str, UntimedFindings] = field(default_factory=dict)
     trained: Mapping[str, Trained] = field(default_factory=dict)
     unread: Sequence[str] = ()
     environment: Environment | None = None

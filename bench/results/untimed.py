@@ -51,7 +51,7 @@ def profiled_operators(measurements: Sequence[Measurement]) -> Iterable[dict[str
 
 
 @dataclass(frozen=True)
-class Apart:
+class UntimedFindings:
     """What the launches of one case apart from timing found."""
 
     counts: Counts | None = None
@@ -59,8 +59,8 @@ class Apart:
     stacks: Profile | None = None
 
 
-def apart_of(measurements: Sequence[Measurement]) -> Apart:
+def apart_of(measurements: Sequence[Measurement]) -> UntimedFindings:
     """All that is no table."""
     profiles = {m.kind: m.profile for m in measurements if m.profile is not None}
     counts = next((m.counts for m in measurements if m.counts is not None), None)
-    return Apart(counts, profiles.get(PROFILED), profiles.get(STACKED))
+    return UntimedFindings(counts, profiles.get(PROFILED), profiles.get(STACKED))

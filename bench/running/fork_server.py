@@ -1,6 +1,6 @@
 """The parent's end of the process border: starts nurseries, asks them, and ends what does not answer.
 
-A `Nursery` is one worker process. `Workers` is what the runner holds: it keeps a nursery where launches
+A `ForkServer` is one worker process. `Workers` is what the runner holds: it keeps a nursery where launches
 are forked, starts a process for each where they are spawned, and goes over from one to the other
 where a fork would not be sound.
 """
@@ -101,7 +101,7 @@ def launch_variables(conditions: Conditions) -> dict[str, str]:
     }
 
 
-class Nursery:
+class ForkServer:
     """One worker process, the two pipes of its own over which JSON lines go, and its scratch folder.
 
     The folder is where launches put temporary files. The process makes it, so that it goes with the process,
@@ -366,7 +366,7 @@ class Workers:
         self.logs = logs
         self.fallback = ""
         self.modules = list(modules)
-        self._nursery: Nursery | None = None
+        self._nursery: ForkServer | None = None
         self._has_launched = False
 
     def __enter__(self) -> Workers:
@@ -405,7 +405,7 @@ class Workers:
     ) -> dict[str, Any]:
         """The answer to one request, in a process of its own that writes to this log of the run.
 
-        `started` is told that process. Raises what `Nursery.ask` raises, but for Refused.
+        `started` is told that process. Raises what `ForkServer.ask` raises, but for Refused.
         """
         if self.conditions.start_method == "fork":
             try:
@@ -415,7 +415,7 @@ class Workers:
             except Refused as reason:
                 self._spawn_from_now_on(str(reason))
         request = {**request, "modules": self.modules, "conditions": self.conditions.to_json()}
-        nursery = Nursery(self.conditions, self.logs, self._interpreter)
+        nursery = ForkServer(self.conditions, self.logs, self._interpreter)
         try:
             return self._asked(nursery, request, log, timeout, started)
         finally:
@@ -423,7 +423,7 @@ class Workers:
 
     def _asked(
         self,
-        nursery: Nursery,
+        nursery: ForkServer,
         request: Mapping[str, Any],
         log: str,
         timeout: float,
@@ -436,14 +436,14 @@ class Workers:
             end.log = end_of(path)
             raise
 
-    def _ready(self) -> Nursery:
+    def _ready(self) -> ForkServer:
         """A nursery that has imported what it should and is fit to fork; raises Refused where none can be."""
         while self._nursery is None or self._nursery.closed:
-            nursery = self._nursery = Nursery(self.conditions, self.logs, self._interpreter)
+            nursery = self._nursery = ForkServer(self.conditions, self.logs, self._interpreter)
             self._preload(nursery, self.modules)
         return self._nursery
 
-    def _preload(self, nursery: Nursery, modules: list[str]) -> None:
+    def _preload(self, nursery: ForkServer, modules: list[str]) -> None:
         """Imports modules in a nursery; one that starts threads is left to the children from then on."""
         report = nursery.ask({"do": "preload", "modules": modules}, _SHORT)
         if "torch" in report["failed"]:

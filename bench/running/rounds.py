@@ -32,7 +32,15 @@ from ..measurement import (
     Failure,
     Measurement,
 )
-from ..suite.case import COUNT_THREADS, SCRIPT_COUNT_THREADS, Apart, AxisValue, Case, Conditions, Schedule
+from ..suite.case import (
+    COUNT_THREADS,
+    SCRIPT_COUNT_THREADS,
+    AxisValue,
+    Case,
+    Conditions,
+    Schedule,
+    UntimedLaunches,
+)
 from ..suite.matrix import Expansion, column
 from ..suite.script import Script
 from ..system.logs import last_line
@@ -44,7 +52,7 @@ Record = Measurement | Failure
 _FINISH = 5.0  # seconds of a budget, at most, that are kept for tables and pictures
 
 
-class Rule(Protocol):
+class StoppingRule(Protocol):
     """The stop rule, as a run needs it; `analysis/stopping.py` has the one in use."""
 
     def add(self, record: Record) -> None: ...
@@ -91,7 +99,7 @@ class Plan:
     cases: list[Case]
     files: Mapping[str, str]  # suite name -> file
     schedule: Schedule = field(default_factory=Schedule)
-    apart: Apart = field(default_factory=Apart)
+    apart: UntimedLaunches = field(default_factory=UntimedLaunches)
     traces: Path | None = None  # the folder that profiles put their files into
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # suite name -> what its table shows
     script: Script | None = None  # what the cases are of, in place of suites
@@ -254,7 +262,7 @@ def _batch(case: Case) -> int:
 def run(
     workers: Asks,
     plan: Plan,
-    rule: Rule,
+    rule: StoppingRule,
     done: Sequence[Record] = (),
     watch: Watch | None = None,
     announce: Callable[[Job], None] = lambda _: None,

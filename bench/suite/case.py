@@ -325,7 +325,7 @@ SCRIPT_COUNT_THREADS = 1
 
 
 @dataclass(frozen=True)
-class Apart:
+class UntimedLaunches:
     """The launches apart from timing that each case gets, one of a kind.
 
     `counts` and `profile` are what they say; `stacks` is a second profile, with Python's stacks; `graph` keeps
@@ -350,7 +350,7 @@ class Apart:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Apart:
+    def from_json(cls, data: Mapping[str, Any]) -> UntimedLaunches:
         return cls(**data)
 
 

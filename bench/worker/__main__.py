@@ -83,7 +83,7 @@ def answered_in_tree(request: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-class Nursery:
+class ForkServerProcess:
     """The process: one request after the other, each in a child of its own."""
 
     def __init__(self, requests: int, answers: int, scratch: str) -> None:
@@ -379,7 +379,7 @@ def main() -> None:
     """Serves the two descriptors that the parent gave: requests, answers; and keeps its scratch folder."""
     requests, answers, scratch = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     del sys.argv[1:]  # arguments of ours, which a suite that reads a command line is not to find
-    nursery = Nursery(requests, answers, scratch)
+    nursery = ForkServerProcess(requests, answers, scratch)
     signal.signal(signal.SIGTERM, nursery.stop)
     tell_me_when_parent_dies(signal.SIGTERM)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)

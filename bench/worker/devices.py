@@ -27,7 +27,7 @@ _INSTALL = "https://pytorch.org/get-started/locally"
 
 
 @dataclass(frozen=True)
-class Facts:
+class DeviceFacts:
     """What decides which devices there are.
 
     `built_for` has by kind what the installed torch was built for, such as "CUDA 13.0" for cuda; `invalid` is what
@@ -42,7 +42,7 @@ class Facts:
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
-def facts(device: str, devices: Sequence[str]) -> Facts:
+def facts(device: str, devices: Sequence[str]) -> DeviceFacts:
     """Those of this torch and this machine, for a device that was asked for."""
     built_for = {}
     if torch.backends.cuda.is_built():
@@ -57,7 +57,7 @@ def facts(device: str, devices: Sequence[str]) -> Facts:
         invalid = ""
     except RuntimeError as problem:
         invalid = str(problem).strip().splitlines()[0]
-    return Facts(torch.__version__, platform.system(), built_for, devices, invalid, os.environ)
+    return DeviceFacts(torch.__version__, platform.system(), built_for, devices, invalid, os.environ)
 
 
 def absence(devices: Sequence[str]) -> Callable[[str], str]:
@@ -65,7 +65,7 @@ def absence(devices: Sequence[str]) -> Callable[[str], str]:
     return lambda device: why_absent(device, facts(device, devices))
 
 
-def why_absent(device: str, facts: Facts) -> str:
+def why_absent(device: str, facts: DeviceFacts) -> str:
     """Why this device, which is none of those that there are, is not there, with what helps where anything does."""
     kind = device.partition(":")[0]
     if facts.invalid:
@@ -108,7 +108,7 @@ def _no_name(device: str, kind: str) -> str:
     return f"{kind or 'nothing'} is no device name of torch; there are {', '.join(KINDS)}"
 
 
-def _hidden(kind: str, facts: Facts, does: str) -> str:
+def _hidden(kind: str, facts: DeviceFacts, does: str) -> str:
     """The variables that hide cards, as they are set."""
     found = [f"{name}={facts.variables[name]!r}" for name in _HIDES.get(kind, ()) if name in facts.variables]
     return f": {' and '.join(found)} {does}" if found else ""

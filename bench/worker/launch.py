@@ -261,9 +261,9 @@ def apart(
     return Measurement(**place, clock="none", stages=(), costs=costs_apart(began, request), **found)
 
 
-def wishes(request: Mapping[str, Any]) -> profiler.Wishes:
+def wishes(request: Mapping[str, Any]) -> profiler.ProfileOptions:
     """What the request asks of a profile."""
-    return profiler.Wishes(
+    return profiler.ProfileOptions(
         folder=Path(request["traces"]),
         name=request["trace_name"],
         steps=request["profile_steps"],

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...measurement import STAGES, Metric, metric
-from .policy import THRESHOLDS, Policy, Rule, directed, policy
+from .policy import THRESHOLDS, Policy, ThresholdRule, directed, policy
 from .sides import FOREIGN_METRICS, CaseSide
 from .verdict import EXACT, Between, Observed, Row, has_ratio
-from .work import Difference, Work
+from .work import Work, WorkDifference
 
 BETWEEN_UNKNOWN = Between(0.15)
 
@@ -31,14 +31,14 @@ class Asked:
     """
 
     metrics: Sequence[str] = ()
-    rules: Sequence[Rule] = ()
+    rules: Sequence[ThresholdRule] = ()
     across: bool = False
     between: Callable[[str], Between] = lambda _: BETWEEN_UNKNOWN
     standards: Mapping[str, float] = field(default_factory=lambda: THRESHOLDS)
 
 
 @dataclass(frozen=True)
-class Pair:
+class MetricPair:
     """One case x metric that both sides have a value for; `work` is what they did unlike besides, and is not meant."""
 
     case: str
@@ -48,7 +48,7 @@ class Pair:
     policy: Policy
     before: Observed
     after: Observed
-    work: tuple[Difference, ...] = ()
+    work: tuple[WorkDifference, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,20 +56,20 @@ class BySample:
     """A case whose sides are meant to do other work: in what that differs, and the metrics that are not compared."""
 
     case: str
-    differences: Sequence[Difference]
+    differences: Sequence[WorkDifference]
     left_out: Sequence[str]
 
 
 @dataclass
-class Plan:
+class CaseComparison:
     """Of one case, in the order of the baseline: pairs to be judged, and rows that nothing is to be judged of."""
 
-    found: list[Row | Pair] = field(default_factory=list)
+    found: list[Row | MetricPair] = field(default_factory=list)
     by_sample: BySample | None = None
 
     @property
-    def pairs(self) -> list[Pair]:
-        return [one for one in self.found if isinstance(one, Pair)]
+    def pairs(self) -> list[MetricPair]:
+        return [one for one in self.found if isinstance(one, MetricPair)]
 
     @property
     def is_other_work(self) -> bool:
@@ -77,7 +77,9 @@ class Plan:
         return any(isinstance(one, Row) and one.work for one in self.found)
 
 
-def plan(case: str, base: CaseSide, candidate: CaseSide, asked: Asked, intended: bool = False) -> Plan:
+def plan(
+    case: str, base: CaseSide, candidate: CaseSide, asked: Asked, intended: bool = False
+) -> CaseComparison:
     """What of a case that both sides measured is compared. `intended`: they differ in an axis."""
     work = Work(base.observed, candidate.observed)
     unsaid = tuple(
@@ -85,7 +87,7 @@ def plan(case: str, base: CaseSide, candidate: CaseSide, asked: Asked, intended:
     )
     meant = [one for one in work.differences if one not in unsaid]
     stages = {one.stage for one in unsaid}
-    made, left_out = Plan(), []
+    made, left_out = CaseComparison(), []
     wanted = [name for name in {**base.observed, **base.withheld} if is_wanted(name, case, base, asked)]
     instead = work.by_the_sample if meant and not asked.metrics else ()
     wanted += [name for name in instead if name in base.observed and name not in wanted]
@@ -107,13 +109,13 @@ def plan(case: str, base: CaseSide, candidate: CaseSide, asked: Asked, intended:
                 left_out.append(name)
         else:
             one = _together(case, base, candidate, name, asked, name in instead)
-            made.found.append(dataclasses.replace(one, work=unsaid) if isinstance(one, Pair) else one)
+            made.found.append(dataclasses.replace(one, work=unsaid) if isinstance(one, MetricPair) else one)
     if meant:
         made.by_sample = BySample(case, meant, left_out)
     return made
 
 
-def _of_work(one: Difference, case: str, base: CaseSide, asked: Asked) -> str:
+def _of_work(one: WorkDifference, case: str, base: CaseSide, asked: Asked) -> str:
     """What the thresholds say of a difference of work: one of ACTIONS."""
     return policy_of(one.metric, case, base, asked).regression
 
@@ -127,7 +129,7 @@ def _is_of_one_side(name: str, work: Work) -> bool:
 
 def _together(
     case: str, base: CaseSide, candidate: CaseSide, name: str, asked: Asked, gates: bool
-) -> Row | Pair:
+) -> Row | MetricPair:
     if name not in candidate.observed:
         return missing(case, base, name, asked, "the candidate has no value")
     before, after = base.observed[name], candidate.observed[name]
@@ -136,7 +138,7 @@ def _together(
     kind = dataclasses.replace(kind, gated=kind.gated or gates)
     if why := incomparable(kind, before, after):
         return missing(case, base, name, asked, why, candidate)
-    return Pair(case, base, candidate, kind, rule, before, after)
+    return MetricPair(case, base, candidate, kind, rule, before, after)
 
 
 def incomparable(metric: Metric, before: Observed, after: Observed) -> str:
@@ -197,7 +199,7 @@ def missing(
     )
 
 
-def other_work(case: str, base: CaseSide, asked: Asked, work: Sequence[Difference]) -> Row:
+def other_work(case: str, base: CaseSide, asked: Asked, work: Sequence[WorkDifference]) -> Row:
     """The row that says of a case that its sides did different work. It gates unless the thresholds say otherwise."""
     first = work[0]
     row = _unjudged(case, base, first.metric, asked)
@@ -213,7 +215,7 @@ def other_work(case: str, base: CaseSide, asked: Asked, work: Sequence[Differenc
 
 
 def folded(
-    case: str, base: CaseSide, candidate: CaseSide, name: str, asked: Asked, work: Sequence[Difference]
+    case: str, base: CaseSide, candidate: CaseSide, name: str, asked: Asked, work: Sequence[WorkDifference]
 ) -> Row:
     """The row of a metric that different work spoils: another row speaks for it."""
     row = _unjudged(case, base, name, asked, candidate)
@@ -251,6 +253,6 @@ def ratio_of(base: float, candidate: float) -> float:
     return 1.0 if not candidate else math.inf
 
 
-def pairs_of(plans: Sequence[Plan]) -> Iterator[Pair]:
+def pairs_of(plans: Sequence[CaseComparison]) -> Iterator[MetricPair]:
     for one in plans:
         yield from one.pairs

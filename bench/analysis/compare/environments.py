@@ -32,7 +32,7 @@ _MINOR = ("torch", "cuda", "python")  # compared as far as their minor version
 
 
 @dataclass(frozen=True)
-class Difference:
+class EnvironmentDifference:
     """One field in which two environments differ, with both values."""
 
     field: str
@@ -40,21 +40,25 @@ class Difference:
     second: Any
 
 
-def differences(first: Environment, second: Environment) -> list[Difference]:
+def differences(first: Environment, second: Environment) -> list[EnvironmentDifference]:
     """All in which two environments differ that matters for time, in the order of FOR_TIME."""
     return [
-        Difference(field, getattr(first, field), getattr(second, field))
+        EnvironmentDifference(field, getattr(first, field), getattr(second, field))
         for field in FOR_TIME
         if not _alike(field, first, second)
     ]
 
 
-def differences_for_counts(first: Environment, second: Environment) -> list[Difference]:
+def differences_for_counts(first: Environment, second: Environment) -> list[EnvironmentDifference]:
     """All that keeps exact counts from being compared: they are of one torch version and kind of device."""
-    found = [Difference("torch", first.torch, second.torch)] if not _alike("torch", first, second) else []
+    found = (
+        [EnvironmentDifference("torch", first.torch, second.torch)]
+        if not _alike("torch", first, second)
+        else []
+    )
     kinds = [sorted({device.kind for device in one.devices}) or ["cpu"] for one in (first, second)]
     if kinds[0] != kinds[1]:
-        found.append(Difference("kinds of device", ", ".join(kinds[0]), ", ".join(kinds[1])))
+        found.append(EnvironmentDifference("kinds of device", ", ".join(kinds[0]), ", ".join(kinds[1])))
     return found
 
 

@@ -59,7 +59,7 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Rule:
+class ThresholdRule:
     """One table of thresholds: what it holds for, by patterns, and what it changes.
 
     Patterns are those of file names (`train.*`); an empty one holds for all. `place` says where it stands, for
@@ -93,7 +93,7 @@ def policy(
     suite: str,
     case: str,
     device: str,
-    rules: Sequence[Rule] = (),
+    rules: Sequence[ThresholdRule] = (),
     standards: Mapping[str, float] = THRESHOLDS,
     asked: bool = False,
 ) -> Policy:

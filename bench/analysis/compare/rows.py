@@ -12,8 +12,8 @@ from .comparable import (
     BETWEEN_UNKNOWN,
     Asked,
     BySample,
-    Pair,
-    Plan,
+    CaseComparison,
+    MetricPair,
     is_asked,
     is_gated,
     is_said,
@@ -87,14 +87,14 @@ def compare(base: Side, candidate: Side, asked: Asked) -> Compared:
     )
 
 
-def _plan(case: str, base: CaseSide, candidate: CaseSide | None, asked: Asked) -> Plan:
+def _plan(case: str, base: CaseSide, candidate: CaseSide | None, asked: Asked) -> CaseComparison:
     if candidate is not None and candidate.observed:
         return plan(case, base, candidate, asked)
     why = (candidate.failure if candidate is not None else "") or "the candidate does not have the case"
     # One row says it, and one that gates: the first metric may be one that is to be ignored.
     wanted = [name for name in base.observed if is_wanted(name, case, base, asked) and is_asked(name, asked)]
     gating = [name for name in wanted if is_gated(metric_of(name), policy_of(name, case, base, asked))]
-    return Plan([missing(case, base, name, asked, why) for name in (gating or wanted)[:1]])
+    return CaseComparison([missing(case, base, name, asked, why) for name in (gating or wanted)[:1]])
 
 
 def is_timed(metric: Metric) -> bool:
@@ -128,7 +128,7 @@ class _Judge:
         self._machine = first is None or second is None or same_for_machine_counts(first, second)
         self._rounding = self._machine and (first is None or second is None or first.cpu == second.cpu)
 
-    def row(self, pair: Row | Pair) -> Row:
+    def row(self, pair: Row | MetricPair) -> Row:
         if isinstance(pair, Row):
             return self._other_work(pair) if pair.work else pair
         if pair.metric.kind in EXACT:
@@ -150,12 +150,12 @@ class _Judge:
         row = made(pair, change, verdict, self._family, not self._asked.across, caveats)
         return row if self._known else dataclasses.replace(row, family=0)
 
-    def _between(self, pair: Pair) -> Between:
+    def _between(self, pair: MetricPair) -> Between:
         if pair.metric.kind == "memory":
             return BETWEEN_MEMORY
         return self._asked.between(pair.case) if drifts(pair.metric) else Between(0.0)
 
-    def _exact(self, pair: Pair) -> Row:
+    def _exact(self, pair: MetricPair) -> Row:
         rounds = follows_rounding(pair.base) or follows_rounding(pair.candidate)
         caveats = self._unlike(rounds, pair.metric)
         return exact(pair, not caveats and is_gated(pair.metric, pair.policy), caveats)
@@ -181,7 +181,7 @@ def follows_rounding(side: CaseSide) -> bool:
     return "work.train.closure_evaluations" in side.observed
 
 
-def exact(pair: Pair, gates: bool, caveats: tuple[str, ...] = ()) -> Row:
+def exact(pair: MetricPair, gates: bool, caveats: tuple[str, ...] = ()) -> Row:
     """The row of a count. What makes times doubtful is no reason to doubt it."""
     before, after = pair.before.value, pair.after.value
     counted = pair.metric.name.rpartition(".")[2]
@@ -207,7 +207,9 @@ def exact(pair: Pair, gates: bool, caveats: tuple[str, ...] = ()) -> Row:
     )
 
 
-def made(pair: Pair, change: Change, verdict: str, family: int, gates: bool, caveats: tuple[str, ...]) -> Row:
+def made(
+    pair: MetricPair, change: Change, verdict: str, family: int, gates: bool, caveats: tuple[str, ...]
+) -> Row:
     """The row of a time or of memory."""
     interval = change.interval(SHOWN)
     return Row(
@@ -230,11 +232,11 @@ def made(pair: Pair, change: Change, verdict: str, family: int, gates: bool, cav
     )
 
 
-def caveats_of(pair: Pair) -> tuple[str, ...]:
+def caveats_of(pair: MetricPair) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*pair.base.caveats, *pair.candidate.caveats]))
 
 
-def said_of_quality(pairs: Iterable[Pair]) -> dict[Key, tuple[Learnt | None, str]]:
+def said_of_quality(pairs: Iterable[MetricPair]) -> dict[Key, tuple[Learnt | None, str]]:
     """By case and metric, what launches of two sides say of what was learnt, and the verdict."""
     found = {
         (one.case, one.metric.name): learnt(
@@ -251,7 +253,7 @@ def said_of_quality(pairs: Iterable[Pair]) -> dict[Key, tuple[Learnt | None, str
     return {key: (one, said[key]) for key, one in found.items()}
 
 
-def quality_row(pair: Pair, found: Learnt | None, verdict: str) -> Row:
+def quality_row(pair: MetricPair, found: Learnt | None, verdict: str) -> Row:
     """The row of what was learnt."""
     before, after = pair.before.value, pair.after.value
     better = pair.metric.better or "less"
@@ -313,7 +315,7 @@ def by_axis(side: Side, axis: str, asked: Asked) -> Compared:
     rows = [
         dataclasses.replace(one, gates=False) if isinstance(one, Row) else _within(one, family, quality)
         for one in (found for plan in plans for found in plan.found)
-        if isinstance(one, Pair) or one.work
+        if isinstance(one, MetricPair) or one.work
     ]
     return Compared(
         [row for row in rows if is_said(row, asked)],
@@ -321,7 +323,7 @@ def by_axis(side: Side, axis: str, asked: Asked) -> Compared:
     )
 
 
-def _within(pair: Pair, family: int, quality: Mapping[Key, tuple[Learnt | None, str]]) -> Row:
+def _within(pair: MetricPair, family: int, quality: Mapping[Key, tuple[Learnt | None, str]]) -> Row:
     better = pair.metric.better or "less"
     if pair.metric.kind in EXACT:
         return exact(pair, gates=False)

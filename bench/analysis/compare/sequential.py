@@ -122,7 +122,7 @@ def rank_sum_cdf(led: int, followed: int) -> Sequence[float]:
 
 
 @dataclass(frozen=True)
-class Finding:
+class PairedFinding:
     """What pairs said at their last look.
 
     `ratio` is r; `slot` what the launch that runs first is slower by, as a ratio. `p` is that of no change,
@@ -152,7 +152,7 @@ class Finding:
         return None if math.isinf(high) else max(self.threshold, high / self.ratio - 1)
 
 
-def find(pairs: Pairs, threshold: float, ended: bool = False) -> Finding | None:
+def find(pairs: Pairs, threshold: float, ended: bool = False) -> PairedFinding | None:
     """What the pairs say of a change beyond the threshold (a share); None before the first look."""
     made = looks_at(len(pairs.logs), ended)
     if not made:
@@ -164,7 +164,7 @@ def find(pairs: Pairs, threshold: float, ended: bool = False) -> Finding | None:
         p = min(p, 2 * min(seen.tails(0.0)) / share)
         p_apart = min(p_apart, max(seen.tails(-beyond)[0], seen.tails(beyond)[1]) / share)
     low, high = seen.interval((1 - SHOWN) * share)
-    return Finding(
+    return PairedFinding(
         pairs=number,
         ratio=math.exp(statistics.median(seen.effects or pairs.logs)),
         low=math.exp(low),
@@ -178,7 +178,7 @@ def find(pairs: Pairs, threshold: float, ended: bool = False) -> Finding | None:
     )
 
 
-def verdicts(findings: Mapping[Key, Finding | None], family: int) -> dict[Key, str]:
+def verdicts(findings: Mapping[Key, PairedFinding | None], family: int) -> dict[Key, str]:
     """The verdict of each row, in a family of so many gated rows; `findings` are those that there are.
 
     regressed and improved by Holm: the smallest p is held against the error over all of the family, the next

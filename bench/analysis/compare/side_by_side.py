@@ -20,8 +20,8 @@ from ..launch.values import launch_values
 from .comparable import (
     Asked,
     BySample,
-    Pair,
-    Plan,
+    CaseComparison,
+    MetricPair,
     is_asked,
     is_gated,
     is_said,
@@ -35,7 +35,7 @@ from .policy import Policy
 from .quality_change import Learnt, learnt, repeats
 from .quality_change import verdicts as verdicts_of_quality
 from .rows import caveats_of, exact, is_timed, quality_row
-from .sequential import Finding, Pairs, find, looks_at, verdicts
+from .sequential import PairedFinding, Pairs, find, looks_at, verdicts
 from .sides import CaseSide, Side
 from .verdict import EXACT, Observed, Row
 
@@ -80,7 +80,7 @@ class SideBySide:
         self.cases = {case.name: case for case in cases}
         self._asked, self._most, self._counts_gate = asked, most, counts
         self._verdicts: dict[Key, str] = {}
-        self._findings: dict[Key, Finding | None] = {}
+        self._findings: dict[Key, PairedFinding | None] = {}
         self._learnt: dict[Key, Learnt | None] = {}
         self._ended = False
 
@@ -115,10 +115,10 @@ class SideBySide:
                     self._findings[key] = self._find(case, pair.metric.name)
         self._verdicts = {**verdicts(self._findings, self.family), **verdicts_of_quality(self._learnt)}
 
-    def _plan(self, case: Matched) -> Plan:
+    def _plan(self, case: Matched) -> CaseComparison:
         return plan(case.name, case.base, case.candidate, self._asked, case.intended)
 
-    def _learn(self, case: Matched, pair: Pair) -> Learnt | None:
+    def _learn(self, case: Matched, pair: MetricPair) -> Learnt | None:
         return learnt(
             pair.before,
             pair.after,
@@ -128,7 +128,7 @@ class SideBySide:
             looks_at(len(case.leads), self._ended),
         )
 
-    def _find(self, case: Matched, name: str) -> Finding | None:
+    def _find(self, case: Matched, name: str) -> PairedFinding | None:
         sign = -1.0 if metric_of(name).better == "more" else 1.0
         base, candidate = case.base.observed[name], case.candidate.observed[name]
         numbers = [
@@ -146,7 +146,7 @@ class SideBySide:
     def _policy(self, case: Matched, name: str) -> Policy:
         return policy_of(name, case.name, case.base, self._asked)
 
-    def _gated(self, case: Matched) -> list[Pair]:
+    def _gated(self, case: Matched) -> list[MetricPair]:
         """What is not exact and gates."""
         pairs = self._plan(case).pairs
         return [one for one in pairs if one.metric.kind not in EXACT and is_gated(one.metric, one.policy)]
@@ -210,7 +210,7 @@ class SideBySide:
             missed = [name for name in METRICS if not name.startswith("count.")]
             yield from self._unmeasured(case, missed, "measuring ended before its first pair")
         for one in self._plan(case).found:
-            row = self._row(case, one) if isinstance(one, Pair) else one
+            row = self._row(case, one) if isinstance(one, MetricPair) else one
             if is_said(row, self._asked):
                 yield row
 
@@ -229,7 +229,7 @@ class SideBySide:
             )
             yield missing(case.name, side, name, self._asked, why)
 
-    def _row(self, case: Matched, pair: Pair) -> Row:
+    def _row(self, case: Matched, pair: MetricPair) -> Row:
         base, candidate, name = pair.before, pair.after, pair.metric.name
         gates = is_gated(pair.metric, pair.policy)
         if pair.metric.kind in EXACT:

@@ -20,7 +20,7 @@ from statistics import NormalDist
 from ...measurement import Metric
 from ..run.estimate import coverage, interval_rank
 from .policy import Policy
-from .work import Difference
+from .work import WorkDifference
 
 VERDICTS = (
     "regressed",
@@ -247,7 +247,7 @@ class Row:
     reason: str = ""
     caveats: tuple[str, ...] = ()
     spread: float | None = None
-    work: tuple[Difference, ...] = ()
+    work: tuple[WorkDifference, ...] = ()
     folded: bool = False
 
     @property

@@ -28,7 +28,7 @@ _OF_ALL_STAGES = frozenset({"count.peak_live_bytes"})
 
 
 @dataclass(frozen=True)
-class Difference:
+class WorkDifference:
     """One count of work that is not the same; None where a side has none of it, such as no such stage."""
 
     stage: str
@@ -49,7 +49,7 @@ class Work:
     after: Mapping[str, Observed]
 
     @cached_property
-    def differences(self) -> tuple[Difference, ...]:
+    def differences(self) -> tuple[WorkDifference, ...]:
         """All of them, stage by stage; none where a side counted no work at all, as other tools do."""
         if not all(any(name.startswith("work.") for name in side) for side in (self.before, self.after)):
             return ()
@@ -59,7 +59,7 @@ class Work:
                 name = f"work.{stage}.{what}"
                 before, after = (_value(side, name) for side in (self.before, self.after))
                 if before != after:
-                    found.append(Difference(stage, what, before, after))
+                    found.append(WorkDifference(stage, what, before, after))
         return tuple(found)
 
     def differs(self, stage: str, *what: str) -> bool:

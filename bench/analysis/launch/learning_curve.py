@@ -38,7 +38,7 @@ class EpochEnd:
 
 
 @dataclass(frozen=True)
-class Progress:
+class LearningCurve:
     """All validations of a launch in their order, and the ends of its epochs; epochs count from 0."""
 
     validations: tuple[Validation, ...]
@@ -62,7 +62,7 @@ def target_loss(case: Case) -> float | None:
     return float(target)
 
 
-def progress(measurement: Measurement) -> Progress:
+def progress(measurement: Measurement) -> LearningCurve:
     """The progress of a launch that trained. A loss or a time that is no number to count with is left out."""
     validations: list[Validation] = []
     ends: list[EpochEnd] = []
@@ -80,7 +80,7 @@ def progress(measurement: Measurement) -> Progress:
             metrics = [record.metrics for record in records if record.stage == "test"]
             ends.append(EpochEnd(epoch, clock, found[-1].loss, metrics[-1] if metrics else {}))
             validations += found
-    return Progress(tuple(validations), tuple(ends))
+    return LearningCurve(tuple(validations), tuple(ends))
 
 
 def _validated(records: Sequence[StageRecord], every: int | None) -> list[tuple[StageRecord, float]]:

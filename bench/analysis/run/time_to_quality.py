@@ -13,7 +13,7 @@ from decimal import ROUND_CEILING, Context
 from statistics import median
 
 from ...suite.case import AxisValue, Case
-from ..launch.learning_curve import ACCURACY, Progress, target_loss
+from ..launch.learning_curve import ACCURACY, LearningCurve, target_loss
 
 # The loss is nearly the best where it is no farther above it than this share of it.
 NEARLY = 0.05
@@ -29,7 +29,7 @@ class Trained:
     """A case that was trained: the progress of each of its launches that count; `epoch_time` in seconds."""
 
     case: Case
-    launches: tuple[Progress, ...]
+    launches: tuple[LearningCurve, ...]
     epoch_time: float | None = None
 
     @property
@@ -47,7 +47,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Row:
+class QualityRow:
     """One configuration of a group. Times are seconds of training, but for `epoch_time`, the metric.
 
     `loss`, `accuracy` and `seconds` are those after the group's number of epochs; `loss_in_time` and
@@ -91,21 +91,21 @@ class Group:
     seconds: float
     target: float
     target_from: str
-    rows: tuple[Row, ...]
+    rows: tuple[QualityRow, ...]
 
     @property
-    def fastest(self) -> Row | None:
+    def fastest(self) -> QualityRow | None:
         """The configuration with the least time an epoch; None where no epoch was timed."""
         timed = [(row.epoch_time, place) for place, row in enumerate(self.rows) if row.epoch_time is not None]
         return self.rows[min(timed)[1]] if timed else None
 
     @property
-    def best(self) -> Row:
+    def best(self) -> QualityRow:
         """The configuration with the least loss after the same number of epochs."""
         return min(self.rows, key=lambda row: row.loss)
 
     @property
-    def first(self) -> Row | None:
+    def first(self) -> QualityRow | None:
         """The configuration that reaches the target first; None where none does."""
         return self.rows[0] if self.rows[0].reaches else None
 
@@ -147,7 +147,7 @@ def _target(members: Sequence[Trained], asked: float | None) -> tuple[float, str
     return float(rounding.create_decimal_from_float(half)), HALF
 
 
-def _row(one: Trained, epochs: int, seconds: float, target: float) -> Row:
+def _row(one: Trained, epochs: int, seconds: float, target: float) -> QualityRow:
     times = [time for launch in one.launches if (time := launch.time_to(target)) is not None]
     curve = tuple(
         (median(point.seconds for point in points), median(point.loss for point in points))
@@ -155,7 +155,7 @@ def _row(one: Trained, epochs: int, seconds: float, target: float) -> Row:
     )
     ends = [_after(one, number) for number in range(1, 1 + min(len(launch.ends) for launch in one.launches))]
     took, loss, accuracy = ends[epochs - 1]
-    return Row(
+    return QualityRow(
         case=one.case,
         launches=len(one.launches),
         epoch_time=one.epoch_time,

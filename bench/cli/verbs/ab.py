@@ -15,7 +15,7 @@ from ...results import folder as folders
 from ...suite.case import MOST_PAIRS, Schedule
 from ...system.signals import stoppable
 from ..comparison_options import check_asked, rules_of
-from ..measuring import Wishes, command, lock, say_distrust, watching
+from ..measuring import VerbOptions, command, lock, say_distrust, watching
 from ..options import (
     FORMATS,
     Allocator,
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from ...ab.session import Session
     from ...analysis.compare.comparable import Asked
     from ...analysis.compare.side_by_side import SideBySide
-    from ...report.comparison import Page
+    from ...report.comparison import ComparisonPage
 
 
 def register(app: typer.Typer) -> None:
@@ -106,20 +106,20 @@ def ab(
 ) -> int:
     """Measure two versions side by side, launch by launch; exit 1 where something regressed."""
     began = time.monotonic()
-    wishes = Wishes({"name": name, "note": note}, out, download, not no_wait, quiet, began, debug=debug)
+    wishes = VerbOptions({"name": name, "note": note}, out, download, not no_wait, quiet, began, debug=debug)
     log = sys.stdout if form == "table" else sys.stderr
     try:
         if form not in FORMATS:
             raise UsageError(f"unknown format {form!r}; there are {', '.join(FORMATS)}")
         if pairs < 1:
             raise UsageError(f"pairs must be at least 1, not {pairs}")
-        from ...ab.session import Request, opened, resolve
+        from ...ab.session import AbRequest, opened, resolve
         from ...ab.versions import told_apart
 
         versions, suites = told_apart(arguments or [])
         axes, its = axes_and_script(context, axis, script, suites)
         rules, file = rules_of(thresholds)
-        request = Request(
+        request = AbRequest(
             suites=suites,
             keyword=keyword,
             overrides=axes,
@@ -153,7 +153,7 @@ def ab(
     return stop or page.exit_code
 
 
-def measured(session: Session, asked: Asked, wishes: Wishes) -> tuple[SideBySide, int]:
+def measured(session: Session, asked: Asked, wishes: VerbOptions) -> tuple[SideBySide, int]:
     """The judge, told of all pairs; and the exit code of a signal that ended it early, else 0."""
     judge = session.judge(asked)
     telemetry = watching(session.cases)
@@ -170,7 +170,7 @@ def measured(session: Session, asked: Asked, wishes: Wishes) -> tuple[SideBySide
     return judge, stop
 
 
-def page_of(session: Session, judge: SideBySide, allow_inconclusive: bool) -> Page:
+def page_of(session: Session, judge: SideBySide, allow_inconclusive: bool) -> ComparisonPage:
     """All verdicts as the page that every surface says."""
     labels = session.sides[0].label, session.sides[1].label
     only = session.matching.only_base, session.matching.only_candidate
@@ -178,7 +178,7 @@ def page_of(session: Session, judge: SideBySide, allow_inconclusive: bool) -> Pa
     return dataclasses.replace(page, places=session.places if on_actions() else {})
 
 
-def keep(session: Session, page: Page) -> None:
+def keep(session: Session, page: ComparisonPage) -> None:
     """Tables of each side, the verdicts and their picture, in the folder of the A/B."""
     from ...report import ci as surfaces
     from ...report.plots import draw_comparison

@@ -16,7 +16,7 @@ from ...errors import UsageError
 from ...suite.case import MOST_PAIRS, Schedule
 from ...system.signals import stoppable
 from ..comparison_options import check_metrics
-from ..measuring import Wishes, command, lock
+from ..measuring import VerbOptions, command, lock
 from ..options import (
     Allocator,
     Axis,
@@ -44,10 +44,10 @@ from .ab import measured, page_of
 if TYPE_CHECKING:
     from ...ab.bisection import Found, History
     from ...ab.exact_values import Values
-    from ...ab.session import Request, Session
+    from ...ab.session import AbRequest, Session
     from ...analysis.compare.comparable import Asked
     from ...analysis.compare.verdict import Row
-    from ...report.comparison import Page
+    from ...report.comparison import ComparisonPage
 
 UNDECIDED = 3
 
@@ -79,12 +79,12 @@ def bisect(
     With exact metrics (--metric 'count.*', 'work.*') one launch a commit decides.
     """
     from ...ab import bisection as bisection
-    from ...ab.session import Request
+    from ...ab.session import AbRequest
     from ...ab.trees import Repository
 
     metrics = metric or []
     one_launch = judged_by_one_launch(metrics)
-    request = Request(
+    request = AbRequest(
         suites=suites or [],
         keyword=keyword,
         overrides=overrides(axis),
@@ -94,7 +94,7 @@ def bisect(
         pairs=pairs,
         labels={"command": command()},
     )
-    wishes = Wishes({}, wait=not no_wait, quiet=quiet, began=time.monotonic())
+    wishes = VerbOptions({}, wait=not no_wait, quiet=quiet, began=time.monotonic())
     with stoppable(), lock(wishes), bisection.history(Repository(), good, bad) as history:
         if one_launch:
             return by_value(history, good, bad, request, metrics)
@@ -123,7 +123,7 @@ def judged_by_one_launch(metrics: Sequence[str]) -> bool:
 
 
 def by_pairs(
-    history: History, good: str, bad: str, request: Request, metrics: Sequence[str], wishes: Wishes
+    history: History, good: str, bad: str, request: AbRequest, metrics: Sequence[str], wishes: VerbOptions
 ) -> int:
     """The bisection of what only pairs of launches tell, as times."""
     from ...ab import bisection as bisection
@@ -158,7 +158,7 @@ def by_pairs(
     return 0
 
 
-def by_value(history: History, good: str, bad: str, request: Request, metrics: Sequence[str]) -> int:
+def by_value(history: History, good: str, bad: str, request: AbRequest, metrics: Sequence[str]) -> int:
     """The bisection of what one launch tells exactly."""
     from ...ab import exact_values as values
 
@@ -213,7 +213,7 @@ def say_skipped(found: Found) -> int:
 
 
 @contextlib.contextmanager
-def session_of(base: str, candidate: str, request: Request) -> Iterator[Session]:
+def session_of(base: str, candidate: str, request: AbRequest) -> Iterator[Session]:
     """Two commits, ready to be measured. What is measured is not kept: a bisection answers one question."""
     from ...ab.session import opened
     from ...ab.versions import Version
@@ -226,7 +226,9 @@ def session_of(base: str, candidate: str, request: Request) -> Iterator[Session]
         yield session
 
 
-def compared(base: str, candidate: str, request: Request, asked: Asked, wishes: Wishes) -> Page:
+def compared(
+    base: str, candidate: str, request: AbRequest, asked: Asked, wishes: VerbOptions
+) -> ComparisonPage:
     """The page of two commits. Raises UsageError for metrics that neither has."""
     with session_of(base, candidate, request) as session:
         judge, stop = measured(session, asked, wishes)
@@ -238,7 +240,7 @@ def compared(base: str, candidate: str, request: Request, asked: Asked, wishes: 
     return page
 
 
-def values_of(commit: str, request: Request, metrics: Sequence[str], case: str = "") -> Values:
+def values_of(commit: str, request: AbRequest, metrics: Sequence[str], case: str = "") -> Values:
     """What one launch of each case of a commit says of these metrics, or of this case."""
     from ...ab.exact_values import measured as told
 
@@ -273,7 +275,7 @@ def exactly_worse(rows: Sequence[Row]) -> list[str]:
     )
 
 
-def row_of(page: Page, like: Row) -> Row | None:
+def row_of(page: ComparisonPage, like: Row) -> Row | None:
     """The row of the same case and metric; None where the two sides do not have it."""
     return next(
         (row for row in page.rows if (row.case, row.metric.name) == (like.case, like.metric.name)), None

@@ -34,10 +34,10 @@ from ..options import (
 from ..screen import print_pages
 
 if TYPE_CHECKING:
-    from ...analysis.compare.environments import Difference
-    from ...analysis.compare.policy import Rule
+    from ...analysis.compare.environments import EnvironmentDifference
+    from ...analysis.compare.policy import ThresholdRule
     from ...analysis.compare.sides import Side
-    from ...report.comparison import Page
+    from ...report.comparison import ComparisonPage
 
 NOT_COMPARABLE = 4
 NOTHING_GATES = (
@@ -165,7 +165,7 @@ class NotComparable:
 
     first: Side
     second: Side
-    different: Sequence[Difference]
+    different: Sequence[EnvironmentDifference]
 
 
 def page_of(
@@ -177,7 +177,7 @@ def page_of(
     thresholds: Path | None,
     across: str | None,
     allow_inconclusive: bool,
-) -> Page | NotComparable:
+) -> ComparisonPage | NotComparable:
     """What came of comparing what these words name."""
     from ...analysis.compare.sides import aligned
     from ...results.sides import read_side
@@ -225,11 +225,13 @@ def selected(side: Side, keyword: str | None, may_be_empty: bool = False) -> Sid
     return dataclasses.replace(side, cases=cases, axes=axes)
 
 
-def within(side: Side, axis: str, metrics: Sequence[str], rules: Sequence[Rule], file: Path | None) -> Page:
+def within(
+    side: Side, axis: str, metrics: Sequence[str], rules: Sequence[ThresholdRule], file: Path | None
+) -> ComparisonPage:
     """The page of the values of an axis. Nothing of it fails a build: it is an answer, no gate."""
     from ...analysis.compare.comparable import Asked
     from ...analysis.compare.rows import by_axis
-    from ...report.comparison import Page
+    from ...report.comparison import ComparisonPage
 
     there = sorted({name for axes in side.axes.values() for name in axes})
     if axis not in there:
@@ -241,7 +243,7 @@ def within(side: Side, axis: str, metrics: Sequence[str], rules: Sequence[Rule],
     compared = by_axis(side, axis, asked)
     if not compared.rows:
         raise UsageError(f"no two cases of {side.name} differ in {axis!r} alone; there is nothing to compare")
-    return Page(
+    return ComparisonPage(
         base=f"{side.name}, {axis}",
         candidate=side.name,
         rows=compared.rows,
@@ -259,16 +261,16 @@ def between(
     first: Side,
     second: Side,
     metrics: Sequence[str],
-    rules: Sequence[Rule],
+    rules: Sequence[ThresholdRule],
     file: Path | None,
     across: bool,
     allow_inconclusive: bool,
-) -> Page:
+) -> ComparisonPage:
     """The page of two sides that were measured at different times."""
     from ...analysis.compare.comparable import Asked
     from ...analysis.compare.rows import compare as compare_sides
     from ...analysis.compare.verdict import outcome
-    from ...report.comparison import Page
+    from ...report.comparison import ComparisonPage
     from ...results.history import between_runs_of
 
     asked = Asked(metrics, rules, across, between_runs_of(first, second))
@@ -277,7 +279,7 @@ def between(
     notes = [*first.notes, *second.notes, *unread(first, second)]
     if across and not any(row.gates for row in compared.rows):
         notes.append(NOTHING_GATES)
-    return Page(
+    return ComparisonPage(
         base=first.name,
         candidate=second.name,
         rows=compared.rows,
@@ -341,7 +343,7 @@ def check_common(first: Side, second: Side) -> None:
     )
 
 
-def not_alike(first: Side, second: Side, metrics: Sequence[str]) -> list[Difference]:
+def not_alike(first: Side, second: Side, metrics: Sequence[str]) -> list[EnvironmentDifference]:
     """In what the two sides' machines and software differ that matters to these metrics, as far as both are known."""
     from ...analysis.compare.environments import differences, differences_for_counts
     from ...analysis.compare.rows import are_exact
@@ -372,7 +374,7 @@ def say_not_comparable(sides: NotComparable, junit: Path | None, log: TextIO) ->
     return NOT_COMPARABLE
 
 
-def say(page: Page, form: str, everything: bool) -> None:
+def say(page: ComparisonPage, form: str, everything: bool) -> None:
     """Prints the page in the format that was asked for."""
     from ...report import ci as surfaces
 
@@ -390,7 +392,7 @@ def say(page: Page, form: str, everything: bool) -> None:
         print_pages(table(page, everything))
 
 
-def ci(page: Page, junit: Path | None, log: TextIO) -> None:
+def ci(page: ComparisonPage, junit: Path | None, log: TextIO) -> None:
     """What CI servers read: JUnit XML where it is asked for, annotations and the step summary on GitHub Actions."""
     from ...report import ci as surfaces
 
@@ -430,7 +432,7 @@ def write_error(junit: Path, kind: str, message: str) -> None:
     write(junit, surfaces.junit_error(kind, message), "--junit")
 
 
-def draw(page: Page, folder: Path) -> None:
+def draw(page: ComparisonPage, folder: Path) -> None:
     """The forest plot of the rows, as PNG and SVG."""
     from ...report.plots import draw_comparison
     from ...results.folder import shown

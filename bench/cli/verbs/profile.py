@@ -13,10 +13,10 @@ from ...errors import UsageError
 from ...report.units import plain, plain_json
 from ...results import folder as folders
 from ...running.fork_server import Workers
-from ...suite.case import Apart, Schedule
+from ...suite.case import Schedule, UntimedLaunches
 from ...system.paths import file_name
 from ...system.signals import stoppable
-from ..measuring import Wishes, finish, into_folder, lock, planned, say_places
+from ..measuring import VerbOptions, finish, into_folder, lock, planned, say_places
 from ..options import (
     MOST_OPERATORS,
     Allocator,
@@ -45,7 +45,7 @@ from ..options import (
     size,
     suite_files,
 )
-from ..resuming import Request
+from ..resuming import RunRequest
 from .run import FAILED
 
 if TYPE_CHECKING:
@@ -104,13 +104,13 @@ def profile_suites(
     if not trace_cap > 0:
         raise UsageError(f"trace-cap must be above 0 MB, not {trace_cap:g}")
     axes, its = axes_and_script(context, axis, script, suites)
-    request = Request(
+    request = RunRequest(
         files=suite_files(suites) if its is None else [],
         keyword=keyword,
         overrides=axes,
         schedule=Schedule(launches=0, timeout=seconds(timeout), seed=seed),
         conditions=conditions(threads, allocator, start_method, data),
-        apart=Apart(
+        apart=UntimedLaunches(
             counts=True,
             profile=True,
             stacks=not no_stacks,
@@ -121,7 +121,7 @@ def profile_suites(
         memory_limit=None if memory_limit is None else size(memory_limit),
         script=its,
     )
-    wishes = Wishes({"name": name, "note": note}, out, download, not no_wait, quiet, began, debug=debug)
+    wishes = VerbOptions({"name": name, "note": note}, out, download, not no_wait, quiet, began, debug=debug)
     with stoppable(), lock(wishes), Workers(request.conditions) as workers:
         plan = planned(workers, request, quiet)
         ended = into_folder(workers, plan, request, wishes)

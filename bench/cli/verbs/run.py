@@ -20,10 +20,10 @@ from ...results import folder as folders
 from ...results.history import launch_seconds
 from ...running.fork_server import Workers
 from ...running.rounds import Plan
-from ...suite.case import Apart
+from ...suite.case import UntimedLaunches
 from ...system.signals import stoppable
 from .. import resuming as resuming
-from ..measuring import Measuring, Wishes, finish, into_folder, lock, planned, say_places
+from ..measuring import Measuring, VerbOptions, finish, into_folder, lock, planned, say_places
 from ..options import (
     Allocator,
     Axis,
@@ -53,7 +53,7 @@ from ..options import (
     size,
     suite_files,
 )
-from ..resuming import Request
+from ..resuming import RunRequest
 
 if TYPE_CHECKING:
     from ...results.tables import Tables
@@ -142,13 +142,13 @@ def run_suites(
         axes, its = axes_and_script(context, axis, script, suites)
         if launches == 0 and no_counts and no_profile:
             raise UsageError("--launches 0 --no-counts --no-profile leaves nothing to measure; leave one out")
-        request = Request(
+        request = RunRequest(
             files=suite_files(suites) if its is None else [],
             keyword=keyword,
             overrides=axes,
             schedule=schedule(launches, max_launches, tolerance, repeats, time_budget, timeout, seed),
             conditions=conditions(threads, allocator, start_method, data),
-            apart=Apart(counts=not no_counts, profile=not no_profile),
+            apart=UntimedLaunches(counts=not no_counts, profile=not no_profile),
             memory_limit=None if memory_limit is None else size(memory_limit),
             script=its,
         )
@@ -160,7 +160,9 @@ def run_suites(
         if time_budget is not None:
             budgeted = dataclasses.replace(request.schedule, time_budget=seconds(time_budget))
             request = dataclasses.replace(request, schedule=budgeted)
-    wishes = Wishes({"name": name, "note": note}, out, download, not no_wait, quiet, began, before, debug)
+    wishes = VerbOptions(
+        {"name": name, "note": note}, out, download, not no_wait, quiet, began, before, debug
+    )
     with stoppable(), nullcontext() if dry_run else lock(wishes), Workers(request.conditions) as workers:
         plan = planned(workers, request, quiet)
         if before is not None:

@@ -16,7 +16,7 @@ from ...plurals import counted
 from ...results import folder as folders
 from ...suite.case import MOST_PAIRS, Schedule
 from ...system.signals import stoppable
-from ..measuring import Wishes, command, lock, say_distrust, watching
+from ..measuring import VerbOptions, command, lock, say_distrust, watching
 from ..options import (
     Allocator,
     Axis,
@@ -78,14 +78,14 @@ def selftest(
 ) -> int:
     """Measure how good ab is on this machine: its false alarms, and which slowdowns it finds."""
     from ...ab import error_rates as gate
-    from ...ab.session import Request, opened
+    from ...ab.session import AbRequest, opened
     from ...ab.versions import NOW, Version
     from ...results import selftests
 
     if decisions < 0 or plants < 0 or decisions + plants < 1:
         raise UsageError("nothing is to be decided; give --decisions or --plants a number above 0")
     began = time.monotonic()
-    request = Request(
+    request = AbRequest(
         suites=suites or [],
         keyword=keyword,
         overrides=overrides(axis),
@@ -94,7 +94,7 @@ def selftest(
         pairs=pairs,
         labels={"command": command()},
     )
-    wishes = Wishes({}, wait=not no_wait, quiet=quiet, began=began)
+    wishes = VerbOptions({}, wait=not no_wait, quiet=quiet, began=began)
     made: list[Decision] = []
     stop = 0
     ends = None if time_budget is None else began + seconds(time_budget)

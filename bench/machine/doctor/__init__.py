@@ -20,7 +20,7 @@ from ...suite.case import Conditions
 from ..gpu import GpuState
 from . import cards, clocks, load, memory, placement, settings
 from .finding import Finding, unknown
-from .scene import Facts, Scene, current_facts
+from .scene import Scene, SystemFacts, current_facts
 
 __all__ = ["CHECKS", "EVERYWHERE", "Finding", "Noise", "as_json", "examine"]
 
@@ -70,7 +70,7 @@ def examine(
     conditions: Conditions,
     root: Path = Path("/"),
     environ: Mapping[str, str] | None = None,
-    facts: Facts | None = None,
+    facts: SystemFacts | None = None,
     cards: Sequence[GpuState] = (),
 ) -> list[Finding]:
     """What each check finds under these conditions, always in the same order; nothing is raised.

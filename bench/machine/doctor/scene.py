@@ -21,7 +21,7 @@ _MOUNT, _OWN = "sys/fs/cgroup", "proc/self/cgroup"
 
 
 @dataclass(frozen=True)
-class Facts:
+class SystemFacts:
     """What psutil and the C library tell on every system; None where they do not. Sizes are bytes.
 
     `load` is the average over the last minute, `plugged` whether a machine with a battery is plugged in,
@@ -38,7 +38,7 @@ class Facts:
     mallopt: bool = True
 
 
-def current_facts() -> Facts:
+def current_facts() -> SystemFacts:
     """The facts of this machine, now."""
 
     def told(ask: Callable[[], Any]) -> Any:
@@ -50,7 +50,7 @@ def current_facts() -> Facts:
     memory, swap, battery = (
         told(ask) for ask in (psutil.virtual_memory, psutil.swap_memory, lambda: psutil.sensors_battery())
     )
-    return Facts(
+    return SystemFacts(
         processors=os.cpu_count() or 1,
         load=told(lambda: os.getloadavg()[0]),
         memory=told(lambda: memory.total),
@@ -69,7 +69,7 @@ class Scene:
     conditions: Conditions
     root: Path
     environ: Mapping[str, str]
-    facts: Facts
+    facts: SystemFacts
     cards: Sequence[GpuState] = ()
 
     @property

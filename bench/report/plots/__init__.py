@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from ...errors import ResultsError
 from ...results.tables import Tables
-from ..comparison import Page as ComparisonPage
+from ..comparison import ComparisonPage as ComparisonPage
 from . import (
     autograd_graph,
     batch_sizes,
@@ -30,11 +30,11 @@ from . import (
 )
 from . import batch_size_search as largest
 from . import learning_curves as quality
-from .pages import Page, Shown, pages_of
+from .pages import PlotPage, Shown, pages_of
 from .sheet import save
 from .style import own_settings
 
-PICTURES: Mapping[str, Callable[[Page], Figure | None]] = {
+PICTURES: Mapping[str, Callable[[PlotPage], Figure | None]] = {
     "throughput": batch_sizes.throughput,
     "phases": phases.draw,
     "optimizers": optimizers.draw,
@@ -48,7 +48,7 @@ PICTURES: Mapping[str, Callable[[Page], Figure | None]] = {
 }
 
 # Of each case of a profile.
-OF_A_CASE: Mapping[str, Callable[[Page, Shown], Figure | None]] = {
+OF_A_CASE: Mapping[str, Callable[[PlotPage, Shown], Figure | None]] = {
     "memory_timeline": memory_timeline.draw_case,
     "autograd_graph": autograd_graph.draw_case,
 }

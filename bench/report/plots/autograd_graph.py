@@ -17,7 +17,7 @@ from ...measurement import AutogradGraph, GraphNode
 from ...plurals import counted
 from ..units import one_line, quantity
 from .lettering import fit
-from .pages import Page, Shown
+from .pages import PlotPage, Shown
 from .sheet import WIDTH, blank_sheet
 from .style import COLOURS, INK, QUIET, SMALL
 
@@ -32,7 +32,7 @@ _MOST_COLUMNS = 11
 _KEEPS, _LEAF, _PLAIN = COLOURS[0], COLOURS[2], COLOURS[5]
 
 
-def draw_case(page: Page, case: Shown) -> Figure | None:
+def draw_case(page: PlotPage, case: Shown) -> Figure | None:
     """None where the case has no graph, or one that is too large."""
     graph = case.graph
     if graph is None or not 0 < len(graph.nodes) <= MOST_NODES:

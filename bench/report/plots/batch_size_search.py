@@ -14,7 +14,7 @@ from ...analysis.run.largest_batch import Try
 from ..units import scale
 from .batch_sizes import batch_size_axis
 from .lettering import fit
-from .pages import Page, Searched, settings
+from .pages import PlotPage, Searched, settings
 from .sheet import MOST_PANELS, WIDTH, about_memory, blank_sheet, left_out
 from .style import INK, TITLE, Look
 
@@ -25,7 +25,7 @@ _LOW_PANEL = 2.6  # where there are several
 _COLUMNS = (("throughput", "throughput", "samples/s"), ("memory", "peak memory", "B"))
 
 
-def draw(page: Page) -> Figure | None:
+def draw(page: PlotPage) -> Figure | None:
     """A line for each search, a row of panels for each of the settings that change what is measured."""
     sizes = _sizes(page.searches)
     if len(sizes) < 2 or not any(one.search.fitting for one in page.searches):
@@ -68,7 +68,7 @@ def _ticks(sizes: Sequence[int]) -> list[int]:
     return [size for size in sizes if size in (sizes[0], sizes[-1]) or size.bit_count() == 1]
 
 
-def _looks(page: Page, apart: Collection[str]) -> dict[str, Look]:
+def _looks(page: PlotPage, apart: Collection[str]) -> dict[str, Look]:
     """As in the other pictures, where the lines are the same."""
     there = page.looks(apart)
     names = dict.fromkeys(one.line(apart) for one in page.searches)

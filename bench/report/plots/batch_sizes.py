@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ...measurement import metric
 from ..units import quantity, scale
 from .lettering import fit, inches
-from .pages import EVALUATION, TRAIN, Page, Shown, uneven
+from .pages import EVALUATION, TRAIN, PlotPage, Shown, uneven
 from .rows import bar, error_bars, row_panels
 from .sheet import MOST_PANELS, WIDTH, about_intervals, about_memory, blank_sheet, left_out
 from .style import TITLE, Look
@@ -21,21 +21,21 @@ _LOW_PANEL = 2.3  # where there are several
 _MOST_LINES = 8  # in one panel
 
 
-def throughput(page: Page) -> Figure | None:
+def throughput(page: PlotPage) -> Figure | None:
     """Samples a second against batch size: of the train stage in training, else of the test stage."""
     metrics = {TRAIN: "train.throughput", EVALUATION: "test.throughput"}
     heads = {TRAIN: f"{TRAIN} (train stage)", EVALUATION: f"{EVALUATION} (test stage)"}
     return _against_batch_size(page, "Throughput", metrics, heads)
 
 
-def memory(page: Page) -> Figure | None:
+def memory(page: PlotPage) -> Figure | None:
     """Peak memory against batch size, training and evaluation on one scale."""
     heads = {TRAIN: TRAIN, EVALUATION: EVALUATION}
     return _against_batch_size(page, "Peak memory", dict.fromkeys(heads, page.memory), heads)
 
 
 def _against_batch_size(
-    page: Page, title: str, metrics: Mapping[str, str], heads: Mapping[str, str]
+    page: PlotPage, title: str, metrics: Mapping[str, str], heads: Mapping[str, str]
 ) -> Figure | None:
     """By kind of case, the metric to draw and the head above it; nothing where no case has one."""
     kinds = page.having(metrics)
@@ -52,7 +52,7 @@ def _against_batch_size(
 
 
 def _as_lines(
-    page: Page,
+    page: PlotPage,
     title: str,
     kinds: Mapping[str, Sequence[Shown]],
     metrics: Mapping[str, str],
@@ -149,7 +149,7 @@ def batch_size_axis(axes: Axes, sizes: Sequence[int]) -> None:
 
 
 def _as_bars(
-    page: Page,
+    page: PlotPage,
     title: str,
     found: Mapping[str, Sequence[Shown]],
     metrics: Mapping[str, str],

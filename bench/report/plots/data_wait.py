@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ...measurement import metric
 from ..units import scale
 from .lettering import fit
-from .pages import Page, Shown, Value
+from .pages import PlotPage, Shown, Value
 from .rows import error_bars
 from .sheet import MOST_PANELS, WIDTH, about_intervals, blank_sheet, left_out
 from .style import TITLE, Look
@@ -37,7 +37,7 @@ class Point:
     throughput: Value
 
 
-def draw(page: Page) -> Figure | None:
+def draw(page: PlotPage) -> Figure | None:
     """A row of panels for each setting: on the left how much of a step waits, on the right what that costs."""
     cases = [case for case in page.cases if "data" in case.phases and "train.throughput" in case.values]
     varying = {

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ...measurement import metric
 from ..units import digits, scale
 from .lettering import signed
-from .pages import EVALUATION, Page, Shown, Value
+from .pages import EVALUATION, PlotPage, Shown, Value
 from .rows import bar, label_rows
 from .sheet import MOST_ROWS, about_intervals, about_memory, blank_sheet, left_out
 from .style import Look
@@ -18,7 +18,7 @@ from .style import Look
 _BAR = 0.17  # inches high
 
 
-def draw(page: Page) -> Figure | None:
+def draw(page: PlotPage) -> Figure | None:
     cases = [case for case in page.cases if case.kind == EVALUATION]
     wanted = {"test.throughput": "throughput of the test stage", _memory(cases, page): "peak memory"}
     metrics = [name for name in wanted if any(name in case.values for case in cases)]
@@ -51,7 +51,7 @@ def draw(page: Page) -> Figure | None:
     return figure
 
 
-def _memory(cases: Sequence[Shown], page: Page) -> str:
+def _memory(cases: Sequence[Shown], page: PlotPage) -> str:
     """The bytes of tensors where they were counted: what no_grad saves is theirs, and they are exact."""
     counted = "count.peak_live_bytes"
     return counted if all(counted in case.values for case in cases) else page.memory

@@ -17,7 +17,7 @@ from ..units import one_line
 from ..work_words import speaks, work_said
 from .labels import part
 from .lettering import fit, inches
-from .pages import Page
+from .pages import PlotPage
 from .rows import label_rows
 from .sheet import MOST_ROWS, blank_sheet, left_out
 from .style import COLOURS, FAINT, INK, QUIET, SMALL, Look
@@ -56,7 +56,7 @@ def draw(rows: Sequence[Row], title: str, where: str) -> Figure | None:
         return None
     edge = _edge(shown)
     same, names = told_apart(shown)
-    page = Page(cases=(), where=fit(where, _WHERE), caveats=(), suffix="")
+    page = PlotPage(cases=(), where=fit(where, _WHERE), caveats=(), suffix="")
     height = _ROW * len(shown) + _AXIS
     figure = blank_sheet(
         page, fit(title, _TITLE, 12), height, _keys(shown), _notes(rows, found, shown, same, edge)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from ...measurement import metric
 from ..units import interval, quantity
 from .lettering import signed, write_after
-from .pages import EVALUATION, TRAIN, Dot, Page, Shown
+from .pages import EVALUATION, TRAIN, Dot, PlotPage, Shown
 from .rows import row_panels
 from .sheet import about_intervals
 from .style import COLOURS, FAINT, INK, QUIET, SMALL, Look
@@ -28,7 +28,7 @@ _MOST_ROUNDS = 16  # in a legend
 _NEAREST, _FARTHEST = 5.0, 40.0
 
 
-def draw(page: Page) -> Figure | None:
+def draw(page: PlotPage) -> Figure | None:
     found = {_HEADS[kind]: cases for kind, cases in page.having(_METRICS).items()}
     cases = [case for of_kind in found.values() for case in of_kind]
     dots = [dot for case in cases for dot in case.launches.get(_METRICS[case.kind], ())]

@@ -10,12 +10,12 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from ...analysis.run.time_to_quality import Group, Row
+from ...analysis.run.time_to_quality import Group, QualityRow
 from ...suite.case import spell
 from ..terminal.time_to_quality import CLOCK
 from ..units import digits, scale
 from .lettering import fit
-from .pages import TRAIN, Page, uneven
+from .pages import TRAIN, PlotPage, uneven
 from .sheet import MOST_PANELS, WIDTH, blank_sheet
 from .style import INK, QUIET, SMALL, TITLE, Look
 
@@ -25,7 +25,7 @@ _MOST_MARKS = 12  # on a line
 _MOST_DECADES = 4  # of a scale with ticks at 2 and 5
 
 
-def draw(page: Page) -> Figure | None:
+def draw(page: PlotPage) -> Figure | None:
     """A panel for each group with at least two configurations on the page, on one clock of its own."""
     names = {case.id: case.label() or case.mode for case in page.cases if case.kind == TRAIN}
     here = [
@@ -49,7 +49,7 @@ def draw(page: Page) -> Figure | None:
     return figure
 
 
-def _chosen(group: Group, rows: Sequence[Row], panels: int) -> list[Row]:
+def _chosen(group: Group, rows: Sequence[QualityRow], panels: int) -> list[QualityRow]:
     """The first at the target, and the fastest an epoch, which may be the last at it."""
     most = max(2, _MOST_LINES // min(panels, MOST_PANELS))
     chosen = list(rows[:most])
@@ -60,7 +60,7 @@ def _chosen(group: Group, rows: Sequence[Row], panels: int) -> list[Row]:
 
 
 def _about_lines(
-    shown: Sequence[tuple[Group, Sequence[Row]]], panels: Sequence[tuple[Group, Sequence[Row]]]
+    shown: Sequence[tuple[Group, Sequence[QualityRow]]], panels: Sequence[tuple[Group, Sequence[QualityRow]]]
 ) -> list[str]:
     lines, there = (sum(len(rows) for _, rows in some) for some in (shown, panels))
     if lines == there:
@@ -77,7 +77,7 @@ def _head(group: Group) -> str:
     return f"{spell(group.dataset)}, {spell(group.loss)}{smoothing}"
 
 
-def _draw_panel(axes: Axes, group: Group, rows: Sequence[Row], looks: Mapping[str, Look]) -> None:
+def _draw_panel(axes: Axes, group: Group, rows: Sequence[QualityRow], looks: Mapping[str, Look]) -> None:
     factor, unit = scale([seconds for row in rows for seconds, _ in row.curve], "s")
     for row in rows:
         look = looks[row.case.id]

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ...measurement import MemoryTimeline
 from ..units import one_line, quantity, scale
 from .lettering import fit, inches
-from .pages import Page, Shown
+from .pages import PlotPage, Shown
 from .sheet import WIDTH, blank_sheet
 from .style import INK, QUIET, SMALL, Look
 
@@ -33,7 +33,7 @@ _LONGEST = (
 _SHADE = "#F0F0F0"
 
 
-def draw(page: Page) -> Figure | None:
+def draw(page: PlotPage) -> Figure | None:
     """Of the case that takes the most; the others' are drawn by `bench profile`."""
     having = [case for case in page.cases if case.timeline is not None]
     if not having:
@@ -41,7 +41,7 @@ def draw(page: Page) -> Figure | None:
     return draw_case(page, max(having, key=lambda case: max(_totals(case.timeline), default=0)))
 
 
-def draw_case(page: Page, case: Shown) -> Figure | None:
+def draw_case(page: PlotPage, case: Shown) -> Figure | None:
     timeline = case.timeline
     if timeline is None or not _totals(timeline) or not timeline.ends or not 0 < timeline.ends[-1] < _LONGEST:
         return None

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ..units import percent, quantity
 from .lettering import write_after
-from .pages import TRAIN, Page, Shown
+from .pages import TRAIN, PlotPage, Shown
 from .rows import label_rows
 from .sheet import MOST_ROWS, blank_sheet, left_out
 from .style import COLOURS, FAINT, Look
@@ -20,7 +20,7 @@ _LABEL = 2.2
 _AXES = ("optimizer", "implementation")  # one of them must vary
 
 
-def draw(page: Page) -> Figure | None:
+def draw(page: PlotPage) -> Figure | None:
     cases = [case for case in page.cases if case.kind == TRAIN and _SHARE in case.values]
     if len({tuple(case.parts.get(axis) for axis in _AXES) for case in cases}) < 2:
         return None

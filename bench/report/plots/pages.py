@@ -93,7 +93,7 @@ class Searched:
 
 
 @dataclass(frozen=True)
-class Page:
+class PlotPage:
     """The cases of one suite on one device, and what all their pictures say."""
 
     cases: Sequence[Shown]
@@ -139,13 +139,13 @@ def uneven(sizes: Collection[float]) -> bool:
     return max(sizes) > _MOST_TIMES * min(sizes)
 
 
-def pages_of(tables: Tables) -> list[Page]:
+def pages_of(tables: Tables) -> list[PlotPage]:
     """A page for each suite and device that has a number."""
     found = _by_page(tables.summary)
     failed = _by_page(tables.failures[~tables.failures["case"].isin(tables.summary["case"])])
     values, phases, launches = _values(tables), _train_phases(tables), _launch_values(tables)
     comparable = {row.case.id: group for group in groups(tables.trained.values()) for row in group.rows}
-    pages: dict[str, Page] = {}
+    pages: dict[str, PlotPage] = {}
     for (suite, device), rows in found.items():
         cases = [
             Shown(
@@ -167,7 +167,7 @@ def pages_of(tables: Tables) -> list[Page]:
             suffix += "-2"
         caveats = labels.caveats(rows, failed=len(failed.get((suite, device), ())))
         searched = _searched(tables, suite, device)
-        pages[suffix] = Page(cases, labels.where(tables, suite, device), caveats, suffix, searched)
+        pages[suffix] = PlotPage(cases, labels.where(tables, suite, device), caveats, suffix, searched)
     return list(pages.values())
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ...measurement import PHASES
 from ..units import quantity, scale
 from .lettering import write_after, write_inside
-from .pages import TRAIN, Page, Shown, uneven
+from .pages import TRAIN, PlotPage, Shown, uneven
 from .rows import row_panels
 from .style import Look
 
@@ -32,7 +32,7 @@ _LOOKS = {
 }
 
 
-def draw(page: Page) -> Figure | None:
+def draw(page: PlotPage) -> Figure | None:
     found = [case for case in page.cases if case.kind == TRAIN and case.phases]
     there = [phase for phase in PHASES if any(phase in case.phases for case in found)]
     if not there:

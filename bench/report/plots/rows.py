@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .lettering import fit, write_after
-from .pages import Page, Shown, Value
+from .pages import PlotPage, Shown, Value
 from .sheet import MOST_PANELS, MOST_ROWS, WIDTH, blank_sheet, left_out
 from .style import TITLE, Look
 
@@ -19,7 +19,7 @@ _LABEL = 3.7  # the most that the label of a row takes
 
 
 def row_panels(
-    page: Page,
+    page: PlotPage,
     title: str,
     found: Mapping[str, Sequence[Shown]],
     keys: Mapping[str, Artist],

@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from ...analysis.run.estimate import LEVEL
 from ...measurement import metric
 from .lettering import fit, inches
-from .pages import Page, Value
+from .pages import PlotPage, Value
 from .style import INK, QUIET, SMALL
 
 # Lengths are inches.
@@ -33,7 +33,7 @@ MOST_PANELS = 16
 
 
 def blank_sheet(
-    page: Page, title: str, height: float, keys: Mapping[str, Artist], notes: Sequence[str]
+    page: PlotPage, title: str, height: float, keys: Mapping[str, Artist], notes: Sequence[str]
 ) -> Figure:
     """An empty sheet: title and keys above a body of this height, notes below it."""
     wide = WIDTH - 0.3

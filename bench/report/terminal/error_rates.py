@@ -9,7 +9,7 @@ from ..layout import KEPT, TEXT, Column, Grid
 from ..units import NOTHING, percent
 
 
-class Score(Protocol):
+class RateRow(Protocol):
     """One row, as `gate/selftest.py` makes it."""
 
     @property
@@ -30,7 +30,7 @@ class Score(Protocol):
     def pairs(self) -> float: ...
 
 
-def table(scores: Sequence[Score]) -> Grid:
+def table(scores: Sequence[RateRow]) -> Grid:
     """A row for each kind of decision: how often a change was called, and how far its size was off."""
     columns = {
         "called": [str(one.found) for one in scores],

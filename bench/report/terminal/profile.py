@@ -13,7 +13,7 @@ from ...analysis.launch.profile_summary import GraphRow, TopRow, graph_rows, top
 from ...measurement import PER_STEP, AutogradGraph, Counts, Profile, metric
 from ...plurals import counted
 from ..layout import Column, Grid, Words
-from ..safe_lines import Lines
+from ..safe_lines import SafeLines
 from ..units import exactly, percent, quantity
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def profiles(tables: Tables, most: int) -> Iterator[RenderableType]:
         if apart.counts is not None and apart.counts.graph is not None:
             parts += _graph(apart.counts.graph)
         if len(parts) > 1:
-            yield Lines(Group(*parts, Text()))
+            yield SafeLines(Group(*parts, Text()))
 
 
 def _counted(counts: Counts) -> str:

@@ -19,7 +19,7 @@ from ...plurals import counted
 from ...suite.case import DEFAULTS, spell
 from ..advice import Settings, advice
 from ..layout import KEPT, LIST, Column, Grid, Words
-from ..safe_lines import Lines
+from ..safe_lines import SafeLines
 from ..units import counts, digits, exactly, interval, percent, scale
 
 if TYPE_CHECKING:
@@ -92,16 +92,16 @@ def overview(tables: Tables) -> Iterator[RenderableType]:
         trained = shown["mode"].fillna(DEFAULTS["mode"]) == "train"
         shown = shown[trained | ~shown["metric"].str.startswith("quality.")]
     for suite, rows in shown.groupby("suite", sort=False):
-        page = Page(tables, str(suite), rows)
+        page = SuiteTable(tables, str(suite), rows)
         wanted = columns(tables, str(suite))
         for name in wanted if rows["metric"].isin(wanted).any() else _EXACT:
             page.add_metric(name, head(name), priority(name), with_interval=name in _WITH_INTERVAL)
         page.add_smallest_change(_CHANGE_OF)
         page.add_launches()
-        yield Lines(page.render())
+        yield SafeLines(page.render())
     if tables.searches:
-        yield Lines(Group(*(Words(searched(one)) for one in tables.searches), Text()))
-    yield from map(Lines, _failures(tables))
+        yield SafeLines(Group(*(Words(searched(one)) for one in tables.searches), Text()))
+    yield from map(SafeLines, _failures(tables))
 
 
 def columns(tables: Tables, suite: str) -> Sequence[str]:
@@ -166,16 +166,16 @@ def _misfit(failing: Sequence[largest.Try]) -> str:
 def metrics(tables: Tables) -> Iterator[RenderableType]:
     """A table a suite with the metrics that the tables were cut down to, each with its interval."""
     for suite, rows in tables.summary.groupby("suite", sort=False):
-        page = Page(tables, str(suite), rows)
+        page = SuiteTable(tables, str(suite), rows)
         names = list(dict.fromkeys(rows["metric"]))
         for place, name in enumerate(names):  # the first stays longest
             with_interval = len(names) <= _MOST_WITH_INTERVAL
             page.add_metric(name, _folding(name), min(place, _LAUNCHES), with_interval, full_name=name)
         page.add_launches()
-        yield Lines(page.render())
+        yield SafeLines(page.render())
 
 
-class Page:
+class SuiteTable:
     """The table of one suite, a row a case."""
 
     def __init__(self, tables: Tables, suite: str, rows: pd.DataFrame) -> None:

@@ -14,11 +14,11 @@ from rich.console import Group as Lot
 from rich.console import RenderableType
 from rich.text import Text
 
-from ...analysis.run.time_to_quality import ASKED, AXIS, HALF, Group, Row
+from ...analysis.run.time_to_quality import ASKED, AXIS, HALF, Group, QualityRow
 from ...plurals import counted
 from ...suite.case import Case, columns, spell
 from ..layout import KEPT, LIST, Column, Grid, Words
-from ..safe_lines import Lines
+from ..safe_lines import SafeLines
 from ..units import NOTHING, digits, quantity, scale
 from .table import setting
 
@@ -40,8 +40,8 @@ def pages(tables: Tables, groups: Sequence[Group]) -> Iterator[RenderableType]:
     for group in groups:
         varying = varying_axes([row.case for row in group.rows])
         said = (Words(line, "yellow") for line in sentences(group, varying))
-        yield Lines(Lot(_table(group, varying, [*_head(tables, group)]), Text(), *said))
-    yield from (Lines(Words(line, "red")) for line in _missing(tables))
+        yield SafeLines(Lot(_table(group, varying, [*_head(tables, group)]), Text(), *said))
+    yield from (SafeLines(Words(line, "red")) for line in _missing(tables))
 
 
 def varying_axes(cases: Sequence[Case]) -> list[str]:
@@ -113,7 +113,7 @@ def _times(seconds: Sequence[float | None]) -> tuple[list[str], str]:
     return [_number(None if time is None else time * factor) for time in seconds], unit
 
 
-def _to_target(row: Row, time: str) -> str:
+def _to_target(row: QualityRow, time: str) -> str:
     if not row.reached:
         return f"never, best {_number(row.best)}"
     return time if row.reached == row.launches else f"{time} ({row.reached} of {row.launches})"
@@ -171,7 +171,7 @@ def as_json(groups: Sequence[Group]) -> str:
     return json.dumps({"groups": [_group(group) for group in groups]}, indent=2)
 
 
-def _id(row: Row | None) -> str | None:
+def _id(row: QualityRow | None) -> str | None:
     return None if row is None else row.case.id
 
 

@@ -39,7 +39,7 @@ Row = tuple[str, str, str, str, str]  # stage, phase, operator, kind, shapes
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ProfileOptions:
     """What of a profile is asked for: steps a stage, whether Python's stacks, and where files go.
 
     A trace larger than `cap` bytes is not kept.
@@ -139,7 +139,7 @@ class ProfiledLoop(Marks):
         self._booked = now
 
 
-def profiled(task: Task, case: Case, wishes: Wishes, synchronize: Callable[[], None]) -> Profile:
+def profiled(task: Task, case: Case, wishes: ProfileOptions, synchronize: Callable[[], None]) -> Profile:
     """Runs the loop under the profiler. Raises what the user's code raises; a file that cannot be written does not."""
     first, later = BEFORE + wishes.steps, wishes.steps
     task = windowed(task, first, later if case.mode == "train" else first, later)
@@ -153,7 +153,7 @@ def profiled(task: Task, case: Case, wishes: Wishes, synchronize: Callable[[], N
 def profile_of(
     run: Callable[[ProfiledLoop], object],
     device: torch.device,
-    wishes: Wishes,
+    wishes: ProfileOptions,
     synchronize: Callable[[], None],
 ) -> Profile:
     """The profile of what `run` does with the loop that it is to tell of its steps."""

@@ -22,7 +22,7 @@ from ...system.paths import HARNESS
 from ..marks import Mark, number_of
 
 if TYPE_CHECKING:
-    from .profiler import Wishes
+    from .profiler import ProfileOptions
 
 # Frames of Epochbench, which stand between every two of the user's.
 _UNSHOWN = ("bench/", HARNESS + os.sep)
@@ -37,7 +37,7 @@ _STACKED = ("python_function", "cpu_op", "user_annotation")
 
 
 @dataclass(frozen=True)
-class Kept:
+class SavedTrace:
     """The files, by their names in the run folder; empty where there is none, and then why."""
 
     trace: str = ""
@@ -45,7 +45,7 @@ class Kept:
     omitted: str = ""
 
 
-def keep(profiler: Any, marks: Sequence[Mark], wishes: Wishes) -> Kept:
+def keep(profiler: Any, marks: Sequence[Mark], wishes: ProfileOptions) -> SavedTrace:
     """Writes what was asked for. A file that cannot be kept is `omitted`, never an error."""
     try:
         with tempfile.TemporaryDirectory() as scratch:
@@ -57,17 +57,17 @@ def keep(profiler: Any, marks: Sequence[Mark], wishes: Wishes) -> Kept:
             path = wishes.folder / f"{wishes.name}.stacks.txt"
             lines = [f"{';'.join(stack)} {value}\n" for stack, value in folded(trace, marks).items()]
             write(path, "".join(lines).encode(errors="replace"), wishes.cap)
-            return Kept(stacks=f"{wishes.folder.name}/{path.name}")
+            return SavedTrace(stacks=f"{wishes.folder.name}/{path.name}")
         path = wishes.folder / f"{wishes.name}.json.gz"
         data = json.dumps(cleaned(trace, marks), separators=(",", ":")).encode()
         write(path, gzip.compress(data, 6, mtime=0), wishes.cap)
-        return Kept(trace=f"{wishes.folder.name}/{path.name}")
+        return SavedTrace(trace=f"{wishes.folder.name}/{path.name}")
     except TooLarge as problem:
-        return Kept(omitted=str(problem))
+        return SavedTrace(omitted=str(problem))
     except OSError as problem:
-        return Kept(omitted=f"it cannot be written: {problem.strerror or problem}")
+        return SavedTrace(omitted=f"it cannot be written: {problem.strerror or problem}")
     except ValueError as problem:  # cut off where the temporary folder is full
-        return Kept(omitted=f"what the profiler wrote cannot be read: {problem}")
+        return SavedTrace(omitted=f"what the profiler wrote cannot be read: {problem}")
 
 
 class TooLarge(Exception):

@@ -271,7 +271,9 @@ def counted(script: Script, case: Case, request: Mapping[str, Any]) -> Counts:
     )
 
 
-def profiled(script: Script, case: Case, request: Mapping[str, Any], wishes: profiler.Wishes) -> Profile:
+def profiled(
+    script: Script, case: Case, request: Mapping[str, Any], wishes: profiler.ProfileOptions
+) -> Profile:
     """The script under the profiler: the first stage longer, for the steps that come before those that count."""
     device = device_of(case)
 
