@@ -2,7 +2,7 @@
 
     python -m benchmarks.contamination [PAIRS]
 
-Launches alone and beside one process that computes without end take turns, each from a nursery that
+Launches alone and beside one process that computes without end take turns, each from a fork server that
 serves both. At one thread the medians are compared: ratio beside / alone, over pairs. At the default
 number of threads it is counted how many of each are marked contaminated.
 """
@@ -21,7 +21,7 @@ from bench.running.rounds import Job, Plan, describe, launch, probe
 from bench.suite.case import Schedule
 from benchmarks import workload
 
-_PAIRS_A_NURSERY = 5
+_PAIRS_A_FORK_SERVER = 5
 METRICS = ("train.step_time", "epoch.time")
 
 
@@ -44,7 +44,7 @@ def compare(threads: int, name: str, axes: dict[str, list[object]], pairs: int) 
         plan = Plan(listing.expansion.cases, {suite: file}, Schedule(timeout=120))
         probe(workers, plan)
         for number in range(pairs):
-            if number % _PAIRS_A_NURSERY == 0:
+            if number % _PAIRS_A_FORK_SERVER == 0:
                 workers.renew()
             for beside in order.sample((True, False), 2):
                 with workload.busy(beside):

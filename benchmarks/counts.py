@@ -2,7 +2,7 @@
 
     python -m benchmarks.counts [LAUNCHES] [SUITE]...
 
-Each case of the suites (the shipped ones by default) has so many counts launches, each from a nursery that serves
+Each case of the suites (the shipped ones by default) has so many counts launches, each from a fork server that serves
 all cases; then two more at one thread, and two for each instruction set that torch knows by name. A metric whose values
 differ within like settings is named; so is a portable one that differs between unlike settings.
 """

@@ -2,7 +2,7 @@
 
     python -m benchmarks.honesty [ROUNDS] [TOLERANCE]
 
-Launches of a few cases, one of each a nursery. They are dealt in two ways:
+Launches of a few cases, one of each a fork server. They are dealt in two ways:
 at random, into 100 pseudo-runs: how many intervals hold the grand median, stop rule included;
 in a row, as they came, into as many runs as they make (40 at the most): the same share. The difference
 between the two is what the machine's drift from run to run adds, and no interval of one run can know.

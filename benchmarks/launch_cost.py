@@ -27,7 +27,7 @@ ONE_CASE = {"device": ["cpu"], "batch_size": [64], "optimizer": ["adam"], "mode"
 
 def main() -> None:
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 50
-    to_loop, over, nurseries, shares = [], [], [], []
+    to_loop, over, fork_servers, shares = [], [], [], []
     steps: dict[bool, list[float]] = {True: [], False: []}
     order, telemetry = random.Random(0), Telemetry()
     with workload.workers() as workers:
@@ -39,7 +39,7 @@ def main() -> None:
                 began = time.perf_counter()
                 workers.close()
                 workers.ask({"do": "describe", "files": [], "overrides": {}}, "ready.log")
-                nurseries.append(time.perf_counter() - began)
+                fork_servers.append(time.perf_counter() - began)
             for watched in order.sample((True, False), 2):
                 began = time.perf_counter()
                 record = launch(
@@ -57,7 +57,7 @@ def main() -> None:
     for name, values in (
         ("fork to loop", to_loop),
         ("over the loop", over),
-        ("a nursery's start", nurseries),
+        ("a fork server's start", fork_servers),
     ):
         print(f"{name:18}" + "".join(f"{value * 1e3:10.1f}" for value in workload.quantiles(values)))
     low, median, high = workload.quantiles(shares)

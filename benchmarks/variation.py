@@ -2,7 +2,7 @@
 
     python -m benchmarks.variation [ROUNDS]
 
-Every round has a nursery of its own; in it each case is launched once under either allocator, all in
+Every round has a fork server of its own; in it each case is launched once under either allocator, all in
 random order, so that both are measured in the same minutes. The figure is the coefficient of variation
 of the launches' `train.step_time`: as it is, and with the speed of each round divided out (the median over
 all cases of how their launches in that round compare with the others), which is the machine's own.

@@ -132,15 +132,11 @@ class TestSomebodyElses:
     def test_its_modules_are_its_own(self, tmp_path):
         put(
             tmp_path,
-            {
-                "bench/__init__.py": "",
-                "bench/suite/matrix.py": "x = 'theirs'",
-                "bench/suite/case.py": "x = 'theirs'",
-            },
+            {f"bench/{name}.py": "x = 'theirs'" for name in ("suite", "watch")} | {"bench/__init__.py": ""},
         )
         code = (
-            "import epochbench, epochbench.running.rounds; from bench import suite, case; from bench.suite.matrix import x; "
-            "print(suite.x, case.x, suite is epochbench.suite.matrix)"
+            "import epochbench, epochbench.running.rounds; from bench import suite, watch; from bench.suite import x; "
+            "print(suite.x, watch.x, suite is epochbench.suite)"
         )
         assert python(code, tmp_path) == "theirs theirs False\n"
 

@@ -92,32 +92,6 @@ WORKER_MAY = ("traceback.print_exc", "os._exit")
 
 NO_SUCH_FILE = ("utils.py", "util.py", "common.py", "helpers.py", "misc.py")
 
-# Rooms that no test can import with profit, and the one through which tests drive them instead.
-DRIVEN_THROUGH = {
-    "bench.cli.verbs.doctor": "bench.cli",
-    "bench.cli.verbs.show": "bench.cli",  # a verb is its words on the command line
-    "bench.cli.verbs.ab": "bench.cli",
-    "bench.cli.verbs.bisect": "bench.cli",
-    "bench.cli.verbs.selftest": "bench.cli",
-    "bench.cli.verbs.compare": "bench.cli",
-    "bench.cli.comparison_options": "bench.cli",
-    "bench.cli.stored_session": "bench.cli",
-    "bench.cli.measuring": "bench.cli",
-    "bench.cli.verbs.profile": "bench.cli",
-    "bench.cli.resuming": "bench.cli",
-    "bench.cli.verbs.run": "bench.cli",
-    "bench.templates.suite": "bench.cli.verbs.init",  # a form to fill in
-    "bench.ab.session": "bench.cli",  # a session is trees, workers and a folder: all of an A/B
-    "bench.measurement.environment": "bench.measurement",  # the waist is one, in several files
-    "bench.measurement.metrics": "bench.measurement",
-    "bench.measurement.record": "bench.measurement",
-    "bench.worker.allocator": "bench.worker.environment",  # pins for good: in a process of its own
-    "bench.as_bench": "bench.alias",  # it stands for this package where Epochbench is installed
-    "bench.worker.noise_suite": "bench.running.noise",  # a suite
-    "bench.worker.launch": "bench.running.fork_server",  # a launch is a process
-    "bench.worker.suites": "bench.running.rounds",  # user code is read in a process
-}
-
 # Who imports Epochbench by a name: what users copy, and what stands for the package `bench`. Inside the package every
 # import is relative, as it may have either name, and `bench` may be a package of the user's.
 BY_NAME = ("templates", "as_bench")
@@ -282,14 +256,11 @@ FORBIDDEN = [
     ("imports_of_its_own_are_relative", "bench.worker.launch", "from epochbench.errors import UsageError"),
     ("imports_of_its_own_are_relative", "bench.pytest_plugin", "import epochbench"),
     ("imports_of_its_own_are_relative", "bench", "__import__('epochbench.watch')"),
-    ("imports_go_down", "bench.suite.case", "from epochbench.suite.matrix import Suite"),
+    ("imports_go_down", "bench.suite.case", "from epochbench.measurement import Failure"),
     ("imports_go_down", "bench.errors", "import bench.suite.case"),
-    ("imports_go_down", "bench.suite.case", "from bench.suite.matrix import Suite"),
-    ("imports_go_down", "bench.suite.case", "from bench import suite"),
     ("imports_go_down", "bench.suite.matrix", "from bench import measurement"),
-    ("imports_go_down", "bench.suite.matrix", "from . import selection"),
     ("imports_go_down", "bench.measurement", "from bench import Case"),
-    ("imports_go_down", "bench.analysis.run.estimate", "from ..results import tables"),
+    ("imports_go_down", "bench.analysis.run.estimate", "from ...results import tables"),
     ("imports_go_down", "bench.results.tables", "def f():\n    from bench.report import table"),
     ("imports_go_down", "bench.running.fork_server", "from bench.worker import session"),
     ("imports_go_down", "bench.running.rounds", "import bench.worker.timing.meters as meters"),
@@ -303,7 +274,7 @@ FORBIDDEN = [
     ("imports_go_down", "bench.cli.verbs.run", "if True:\n    from bench.tasks import models"),
     ("imports_go_down", "bench.training", "from bench.errors import UsageError"),
     ("imports_go_down", "bench.batches", "from bench.training import Task"),
-    ("imports_go_down", "bench.tasks.models", "from bench.suite.matrix import Suite"),
+    ("imports_go_down", "bench.tasks.models", "from bench.watch import watch"),
     ("imports_go_down", "bench.worker.launch", "from bench.results.journal import Journal"),
     ("imports_go_down", "bench.worker.launch", "from bench.running.rounds import Job"),
     ("imports_go_down", "bench", "from bench.running.rounds import run"),
@@ -455,57 +426,6 @@ def test_a_helper_lives_beside_its_one_user():
 
 def test_a_bad_name_is_found():
     assert badly_named([Path("bench/x/utils.py"), Path("bench/suite/case.py")]) == [Path("bench/x/utils.py")]
-
-
-# Every room has its tests.
-
-
-def is_empty(source: str) -> bool:
-    """True of a file that holds a docstring and nothing else."""
-    return all(isinstance(node, ast.Expr) for node in ast.parse(source).body)
-
-
-def untested(modules: dict[str, str], tests: list[str]) -> list[str]:
-    """The modules that no test imports or drives; doors (`__main__`) are run as processes instead."""
-    imported = {resolved(name, modules) for source in tests for name in imports(source)}
-    return [
-        module
-        for module, source in modules.items()
-        if DRIVEN_THROUGH.get(module, module) not in imported
-        and not module.endswith(".__main__")
-        and not is_empty(source)
-    ]
-
-
-def test_every_room_is_tested():
-    tests = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py")]
-    assert untested({name: path.read_text(encoding="utf-8") for name, path in FILES.items()}, tests) == []
-
-
-@pytest.mark.parametrize(
-    ("test", "left"),
-    [
-        ("import os", ["bench.a", "bench.p.b"]),
-        ("from bench.p import b", ["bench.a"]),
-        ("from bench.a import x\nimport bench.p.b as b", []),
-        ("from bench import a, p", ["bench.p.b"]),
-    ],
-)
-def test_a_room_without_a_test_is_found(test, left):
-    modules = {
-        "bench.a": "x = 1",
-        "bench.p": '"""Words."""',
-        "bench.p.b": "x = 1",
-        "bench.p.__main__": "x = 1",
-    }
-    assert untested(modules, [test]) == left
-
-
-def test_a_room_that_is_driven_through_another_needs_a_test_of_that_one():
-    modules = {"bench.cli": "x = 1", "bench.cli.verbs.show": "x = 1"}
-    assert untested(modules, ["import bench.cli"]) == []
-    assert untested(modules, ["import bench.cli.verbs.show"]) == ["bench.cli", "bench.cli.verbs.show"]
-    assert set(DRIVEN_THROUGH) <= set(FILES), "rooms that are no more"
 
 
 # A fast start, in an interpreter of its own.

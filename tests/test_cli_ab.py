@@ -336,9 +336,11 @@ class TestOtherSides:
             (tmp_path / "old" / "lib").symlink_to(Path(sys.prefix) / "lib")
         done = measured(place, f"python={python}", "loop.py", "--pairs", "2", "--allow-inconclusive")
         assert done.code == 0
-        nurseries = [{record.nursery for record in done.journal(side)[1:]} for side in ("base", "candidate")]
-        assert [len(each) for each in nurseries] == [2, 2]  # replaced before every round
-        assert nurseries[0].isdisjoint(nurseries[1])
+        fork_servers = [
+            {record.fork_server for record in done.journal(side)[1:]} for side in ("base", "candidate")
+        ]
+        assert [len(each) for each in fork_servers] == [2, 2]  # replaced before every round
+        assert fork_servers[0].isdisjoint(fork_servers[1])
         assert done.rows()["count.ops"]["verdict"] == "equivalent"
 
 

@@ -43,13 +43,13 @@ ASKS_AND_DIES = """
 import os, signal
 import psutil
 from bench.cli.options import conditions
-from bench.nursery import Nursery
+from bench.running.fork_server import ForkServer
 
-nursery = Nursery(conditions())
+server = ForkServer(conditions())
 print(psutil.Process().children()[0].pid, flush=True)
 write = os.write
 os.write = lambda place, what: (write(place, what[:SHARE]), os.kill(os.getpid(), signal.SIGKILL))
-nursery.ask({"do": "preload", "modules": ["json"]}, 60.0)
+server.ask({"do": "preload", "modules": ["json"]}, 60.0)
 """
 
 
@@ -320,7 +320,7 @@ class TestLaunch:
         assert record.failure == "timeout"
 
     @pytest.mark.parametrize("start_method", ["fork", *long_only(("spawn",))])
-    def test_it_kills_its_nursery_and_leaves_a_process_in_a_session_of_its_own(
+    def test_it_kills_its_fork_server_and_leaves_a_process_in_a_session_of_its_own(
         self, tmp_path, monkeypatch, start_method
     ):
         monkeypatch.setenv("DEEDS_PIDS", str(tmp_path / "pids"))

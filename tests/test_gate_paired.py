@@ -1,4 +1,4 @@
-"""Two sides in one session as a story: counts, then pairs in a balanced order, renewed nurseries, and the budget."""
+"""Two sides in one session as a story: counts, then pairs in a balanced order, renewed fork servers, and the budget."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Clock:
 
 
 class Host:
-    """A nursery that writes down what it was asked; `cost` is how long each launch takes on the clock."""
+    """A fork server that writes down what it was asked; `cost` is how long each launch takes on the clock."""
 
     conditions = Conditions(threads=3)
 
@@ -233,7 +233,7 @@ class TestWhatIsAsked:
         assert MeasuredSide(Version("env:A=1"), bare, stage.sides[0].workers, Plan([], {})).label == "env:A=1"
 
 
-class TestNurseries:
+class TestForkServers:
     def test_where_the_sides_differ_both_are_replaced_before_every_round(self):
         stage = Stage(pairs=5, shared=False)
         stage.play()

@@ -49,14 +49,14 @@ def tried(records) -> list[tuple[int, bool]]:
 class TestStory:
     """Told gives batches of 4 samples, so that 16 is tried, then 4."""
 
-    def test_each_case_has_a_nursery_and_each_size_a_launch(self):
+    def test_each_case_has_a_fork_server_and_each_size_a_launch(self):
         workers = Told(fails_above(2) | fails_above(0, OTHER))
         records = list(search(workers, plan(CASE.sized(8), CASE, OTHER)))
         assert tried(records) == [
             *[(16, False), (8, False), (4, False), (2, True), (3, False)],
             *[(16, False), (8, False), (4, False), (2, False), (1, False)],
         ]
-        assert [place for place, line in enumerate(workers.story) if line == "nursery"] == [0, 6]
+        assert [place for place, line in enumerate(workers.story) if line == "fork_server"] == [0, 6]
         assert {record.kind for record in records} == {SEARCHED}
 
     @pytest.mark.parametrize("end", [Died(-11), TimedOut("too long"), "raises"])
@@ -70,7 +70,7 @@ class TestStory:
         whole = list(search(Told(fails_above(2)), plan(CASE)))
         workers = Told(fails_above(2))
         assert tried(search(workers, plan(CASE), done=whole[:done])) == tried(whole[done:])
-        assert ("nursery" in workers.story) is (done < len(whole))
+        assert ("fork_server" in workers.story) is (done < len(whole))
 
     def test_each_size_is_announced_with_what_is_known(self):
         told = []

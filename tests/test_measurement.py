@@ -57,6 +57,12 @@ def test_a_failure_goes_through_json_whole(kind):
     assert isinstance(through_json(record), Failure)
 
 
+@pytest.mark.parametrize("record", [measurement(), failure()])
+def test_a_record_of_version_0_1_is_read_under_todays_names(record):
+    data = record.to_json()
+    assert type(record).from_json({**data, "nursery": data.pop("fork_server")}) == record
+
+
 @pytest.mark.parametrize(
     "record",
     [

@@ -30,14 +30,14 @@ class Told:
         self.story: list[str] = []
 
     def renew(self) -> None:
-        self.story.append("nursery")
+        self.story.append("fork_server")
 
     def ask(self, request, log, timeout, started):
         case = Case.from_json(request["case"])
         self.story.append(f"{request['kind']} {case.id} round {request['round']}")
         started(4711)
         place = {name: request[name] for name in ("kind", "round", "position")} | {
-            "nursery": 1,
+            "fork_server": 1,
             "started": "",
         }
         ends = self.ends.get(case.id) or ["measured"]
@@ -64,10 +64,10 @@ def story_of(workers: Told, plan: Plan, **options) -> list:
 
 
 class TestRounds:
-    def test_each_round_begins_with_a_nursery_and_launches_every_case_once(self):
+    def test_each_round_begins_with_a_fork_server_and_launches_every_case_once(self):
         workers = Told()
         records = story_of(workers, plan(launches=3))
-        assert [line == "nursery" for line in workers.story] == [True, False, False, False, False] * 3
+        assert [line == "fork_server" for line in workers.story] == [True, False, False, False, False] * 3
         for number in (1, 2, 3):
             launched = [record for record in records if record.round == number]
             assert {record.case for record in launched} == set(CASES)
@@ -193,7 +193,7 @@ class TestGoingOn:
         key = [(record.case.id, record.kind, record.round, record.position) for record in whole]
         assert key[done:] == [(r.case.id, r.kind, r.round, r.position) for r in after]
 
-    def test_what_is_complete_launches_nothing_and_starts_no_nursery(self):
+    def test_what_is_complete_launches_nothing_and_starts_no_fork_server(self):
         asked = plan(launches=2)
         whole = story_of(Told(), asked)
         workers = Told()

@@ -89,11 +89,11 @@ class TestForkedLaunches:
         with Workers(conditions(allocator="system"), tmp_path) as untuned:
             assert launch(untuned, plan, job).conditions["allocator"] == "system"
 
-    def test_launches_of_a_case_never_share_a_nursery(self, workers):
+    def test_launches_of_a_case_never_share_a_fork_server(self, workers):
         plan = plan_of(workers, SMALL, {"mode": ["eval", "no_grad"]}, launches=2)
         records = list(run(workers, plan))
-        by_round = {number: {r.nursery for r in records if r.round == number} for number in (1, 2)}
-        assert all(len(nurseries) == 1 for nurseries in by_round.values())
+        by_round = {number: {r.fork_server for r in records if r.round == number} for number in (1, 2)}
+        assert all(len(fork_servers) == 1 for fork_servers in by_round.values())
         assert by_round[1] != by_round[2]
 
 
@@ -243,21 +243,21 @@ class TestForkSafety:
             assert record.conditions["start_method"] == "fork"
 
     @takes_long("starts a process for each launch")
-    def test_where_no_nursery_is_fit_to_fork_launches_are_spawned_and_say_so(self, tmp_path, monkeypatch):
+    def test_where_no_fork_server_is_fit_to_fork_launches_are_spawned_and_say_so(self, tmp_path, monkeypatch):
         with Workers(conditions(), tmp_path) as workers:
             plan = plan_of(workers, SMALL, {"mode": ["no_grad"]}, launches=1)
 
             def refuse():
-                raise Refused("the nursery has 3 threads")
+                raise Refused("the fork server has 3 threads")
 
             monkeypatch.setattr(workers, "_ready", refuse)
             (record,) = run(workers, plan)
             assert record.conditions["start_method"] == "spawn"
-            assert workers.fallback == "the nursery has 3 threads"
+            assert workers.fallback == "the fork server has 3 threads"
 
-    def test_so_it_is_where_only_what_a_suite_imports_makes_a_nursery_unfit(self, tmp_path, monkeypatch):
+    def test_so_it_is_where_only_what_a_suite_imports_makes_a_fork_server_unfit(self, tmp_path, monkeypatch):
         with Workers(conditions(), tmp_path) as workers:
-            plan_of(workers, SMALL)  # a nursery is up
+            plan_of(workers, SMALL)  # a fork server is up
 
             def refuse(*_):
                 raise Refused("importing torch starts threads")
@@ -286,7 +286,7 @@ class TestProbe:
         with pytest.raises(UsageError, match=r"unknown model 'resnet19'.*did you mean resnet18"):
             probe(workers, plan)
 
-    def test_the_nursery_learns_what_the_suite_imports(self, workers):
+    def test_the_fork_server_learns_what_the_suite_imports(self, workers):
         probe(workers, plan_of(workers, SMALL))
         assert "sklearn.datasets" in workers.modules
 

@@ -53,7 +53,7 @@ def plan_of(path=WATCHED, arguments=(), axes=None, apart=None, **schedule) -> Pl
 
 
 def once(workers: Workers, plan: Plan):
-    """One launch of the only case, from the nursery that is there."""
+    """One launch of the only case, from the fork server that is there."""
     (case,) = plan.cases
     return launch(workers, plan, Job(case, TIMED, 1, 1))
 

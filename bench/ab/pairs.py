@@ -1,10 +1,10 @@
 """Two sides in one session: fresh launches of both, pair by pair, in an order that chance decides.
 
 A round is a pair of every case that still wants one. Which side leads is balanced: of two pairs in a row one begins
-with each, and chance says which. Both sides fork from the same nursery wherever interpreter and environment are
-equal, so that what a nursery gives its children cancels in the pair; it is replaced now and then, since a layout may
-suit the code of one side better. Where the two must differ, both nurseries are replaced every round, so that each pair
-is a pair of nurseries too, and the pair stays the unit.
+with each, and chance says which. Both sides fork from the same fork server wherever interpreter and environment are
+equal, so that what a fork server gives its children cancels in the pair; it is replaced now and then, since a layout may
+suit the code of one side better. Where the two must differ, both servers are replaced every round, so that each pair
+is a pair of fork servers too, and the pair stays the unit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..suite.case import Case, Conditions
 from .trees import Tree
 from .versions import Version
 
-RENEW_AFTER = 15.0  # seconds that a nursery serves: replacing it takes three
+RENEW_AFTER = 15.0  # seconds that a fork server serves: replacing it takes three
 
 
 class Guest:
@@ -44,7 +44,7 @@ class Guest:
         timeout: float | None = None,
         started: Callable[[int], None] = lambda _: None,
     ) -> dict[str, Any]:
-        """As `nursery.Workers.ask`."""
+        """As `fork_server.Workers.ask`."""
         given = {} if timeout is None else {"timeout": timeout}
         return self.host.ask({**request, "tree": self._tree}, str(self.logs / log), started=started, **given)
 

@@ -88,7 +88,7 @@ class StageRecord:
 class Measurement:
     """All that one launch reports.
 
-    `round` counts from 1, `position` is the place in the round, `nursery` the process that it was forked
+    `round` counts from 1, `position` is the place in the round, `fork_server` the process that it was forked
     from. `clock` names what timed the steps; `memory` is in bytes; `checks` say whether the work was what
     the mode promises; `conditions` are the settings as they took; `costs` are seconds that the launch
     spent before and in its loop. `guards` count what could have disturbed it, as `worker/guards.py` and
@@ -101,7 +101,7 @@ class Measurement:
     kind: str
     round: int
     position: int
-    nursery: int
+    fork_server: int
     started: str
     clock: str
     stages: tuple[StageRecord, ...]
@@ -128,7 +128,7 @@ class Measurement:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Measurement:
         whole = {
-            **data,
+            **_renamed(data),
             "case": _launched(data["case"]),
             "stages": tuple(StageRecord.from_json(stage) for stage in data["stages"]),
         }
@@ -154,7 +154,7 @@ class Failure:
     kind: str
     round: int
     position: int
-    nursery: int
+    fork_server: int
     started: str
     failure: str
     message: str
@@ -174,7 +174,12 @@ class Failure:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Failure:
-        return cls(**checked(cls, {**data, "case": _launched(data["case"])}))
+        return cls(**checked(cls, {**_renamed(data), "case": _launched(data["case"])}))
+
+
+def _renamed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a record under today's names: `fork_server` was `nursery` up to version 0.1."""
+    return {("fork_server" if name == "nursery" else name): value for name, value in data.items()}
 
 
 def _launched(data: Mapping[str, Any]) -> Case:

@@ -1,6 +1,6 @@
-"""The parent's end of the process border: starts nurseries, asks them, and ends what does not answer.
+"""The parent's end of the process border: starts fork servers, asks them, and ends what does not answer.
 
-A `ForkServer` is one worker process. `Workers` is what the runner holds: it keeps a nursery where launches
+A `ForkServer` is one worker process. `Workers` is what the runner holds: it keeps a fork server where launches
 are forked, starts a process for each where they are spawned, and goes over from one to the other
 where a fork would not be sound.
 """
@@ -39,16 +39,16 @@ _BOOT = (
     "from epochbench.worker.__main__ import main; main()"
 )
 
-# What every nursery imports; what the suites need beyond it is learnt from a probe.
+# What every fork server imports; what the suites need beyond it is learnt from a probe.
 _PRELOAD = (
     *("torch", "numpy", "psutil"),
     *("epochbench.worker.launch", "epochbench.worker.suites", "epochbench.tasks.models"),
 )
 
 _SHORT = 120.0  # seconds for an answer that involves no loop: importing torch on a slow disk is part of it
-_SOON = 10.0  # seconds that a nursery has to end what it runs
+_SOON = 10.0  # seconds that a fork server has to end what it runs
 
-_MARK = "EPOCHBENCH_NURSERY"  # in the environment of all that a nursery starts
+_MARK = "EPOCHBENCH_FORK_SERVER"  # in the environment of all that a fork server starts
 
 
 class Died(BenchError):
@@ -72,19 +72,19 @@ class TimedOut(BenchError):
 
 
 class Refused(BenchError):
-    """The nursery would not fork; the message says why."""
+    """The fork server would not fork; the message says why."""
 
 
 @dataclass(frozen=True)
 class Interpreter:
-    """What runs a nursery: the program, and environment variables on top of the usual ones."""
+    """What runs a fork server: the program, and environment variables on top of the usual ones."""
 
     program: str = sys.executable
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
 def launch_variables(conditions: Conditions) -> dict[str, str]:
-    """The environment variables of a nursery: what a library reads once, when it is loaded.
+    """The environment variables of a fork server: what a library reads once, when it is loaded.
 
     OpenBLAS and Arrow would start threads of their own when they are imported, which forbids to fork; a
     package that asks whether there is a GPU when it is imported must not wake the CUDA runtime for it.
@@ -238,7 +238,7 @@ class ForkServer:
             self._buffer += data
 
     def _stop_request(self) -> None:
-        """Kills what the present request runs in; the nursery lives on, unless it does not answer either."""
+        """Kills what the present request runs in; the fork server lives on, unless it does not answer either."""
         if self._child is None:
             self.close()
             return
@@ -269,7 +269,7 @@ class ForkServer:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _clear_away(self) -> None:
-        """Kills all that descends from a nursery which could not do so itself, told by its environment.
+        """Kills all that descends from a fork server which could not do so itself, told by its environment.
 
         It is gone when this returns: what still gives its memory back would disturb the next launch.
         """
@@ -301,9 +301,9 @@ def _scratch() -> Path:
 
 
 def _log(logs: Path | None) -> IO[bytes]:
-    """The file that a nursery writes to."""
+    """The file that a fork server writes to."""
     if logs is not None:
-        return (logs / "nursery.log").open("a+b")
+        return (logs / "fork_server.log").open("a+b")
     with _in_temporary_place():
         return tempfile.TemporaryFile()
 
@@ -346,12 +346,12 @@ def _kill_group(leader: int) -> None:
 
 
 class Workers:
-    """Processes that answer requests, forked from a nursery or spawned one by one.
+    """Processes that answer requests, forked from a fork server or spawned one by one.
 
-    A spawned launch imports everything itself: its nursery has imported nothing. `conditions` are those in
+    A spawned launch imports everything itself: its fork server has imported nothing. `conditions` are those in
     force: where forking is not sound on this machine, `start_method` goes over to spawn and `fallback` says
     why. `modules` is what is imported beforehand; `logs` is the folder that requests log to, None for the
-    nursery's own, which does not last.
+    fork server's own, which does not last.
     """
 
     def __init__(
@@ -366,7 +366,7 @@ class Workers:
         self.logs = logs
         self.fallback = ""
         self.modules = list(modules)
-        self._nursery: ForkServer | None = None
+        self._server: ForkServer | None = None
         self._has_launched = False
 
     def __enter__(self) -> Workers:
@@ -376,23 +376,23 @@ class Workers:
         self.close()
 
     def close(self) -> None:
-        if self._nursery is not None:
-            self._nursery.close()
-        self._nursery = None
+        if self._server is not None:
+            self._server.close()
+        self._server = None
         self._has_launched = False
 
     def renew(self) -> None:
-        """The next launch gets a nursery that no launch was forked from: a new address layout."""
+        """The next launch gets a fork server that no launch was forked from: a new address layout."""
         if self._has_launched:
             self.close()
 
     def learn(self, modules: list[str]) -> None:
-        """Every nursery imports these modules too, from now on; one that runs already does so at once."""
+        """Every fork server imports these modules too, from now on; one that runs already does so at once."""
         new = [module for module in modules if module not in self.modules]
         self.modules += new
-        if self._nursery is not None and new and self.conditions.start_method == "fork":
+        if self._server is not None and new and self.conditions.start_method == "fork":
             try:
-                self._preload(self._nursery, new)
+                self._preload(self._server, new)
             except Refused as reason:
                 self._spawn_from_now_on(str(reason))
 
@@ -409,43 +409,43 @@ class Workers:
         """
         if self.conditions.start_method == "fork":
             try:
-                nursery = self._ready()
+                server = self._ready()
                 self._has_launched |= request["do"] == "launch"
-                return self._asked(nursery, request, log, timeout, started)
+                return self._asked(server, request, log, timeout, started)
             except Refused as reason:
                 self._spawn_from_now_on(str(reason))
         request = {**request, "modules": self.modules, "conditions": self.conditions.to_json()}
-        nursery = ForkServer(self.conditions, self.logs, self._interpreter)
+        server = ForkServer(self.conditions, self.logs, self._interpreter)
         try:
-            return self._asked(nursery, request, log, timeout, started)
+            return self._asked(server, request, log, timeout, started)
         finally:
-            nursery.close()
+            server.close()
 
     def _asked(
         self,
-        nursery: ForkServer,
+        server: ForkServer,
         request: Mapping[str, Any],
         log: str,
         timeout: float,
         started: Callable[[int], None],
     ) -> dict[str, Any]:
-        path = (self.logs or nursery.scratch) / log
+        path = (self.logs or server.scratch) / log
         try:
-            return nursery.ask({**request, "log": str(path)}, timeout, started)
+            return server.ask({**request, "log": str(path)}, timeout, started)
         except (Died, TimedOut) as end:
             end.log = end_of(path)
             raise
 
     def _ready(self) -> ForkServer:
-        """A nursery that has imported what it should and is fit to fork; raises Refused where none can be."""
-        while self._nursery is None or self._nursery.closed:
-            nursery = self._nursery = ForkServer(self.conditions, self.logs, self._interpreter)
-            self._preload(nursery, self.modules)
-        return self._nursery
+        """A fork server that has imported what it should and is fit to fork; raises Refused where none can be."""
+        while self._server is None or self._server.closed:
+            server = self._server = ForkServer(self.conditions, self.logs, self._interpreter)
+            self._preload(server, self.modules)
+        return self._server
 
-    def _preload(self, nursery: ForkServer, modules: list[str]) -> None:
-        """Imports modules in a nursery; one that starts threads is left to the children from then on."""
-        report = nursery.ask({"do": "preload", "modules": modules}, _SHORT)
+    def _preload(self, server: ForkServer, modules: list[str]) -> None:
+        """Imports modules in a fork server; one that starts threads is left to the children from then on."""
+        report = server.ask({"do": "preload", "modules": modules}, _SHORT)
         if "torch" in report["failed"]:
             program = self._interpreter.program
             raise UsageError(f"{program} cannot import torch; install torch and torchvision for it")

@@ -1,6 +1,6 @@
 """How much launches of one and the same case differ on this machine: an A/A probe.
 
-Pairs of launches of identical code, both from one nursery, a new nursery for every two pairs, until the
+Pairs of launches of identical code, both from one fork server, a new fork server for every two pairs, until the
 time is over. What is left of the difference between them is noise, and what comparisons have to live with.
 """
 
@@ -21,7 +21,7 @@ from .fork_server import Workers
 from .rounds import Job, Plan, describe, launch, probe
 
 _SUITE = str(Path(__file__).parent / "worker" / "steady.py")
-_PAIRS_A_NURSERY = 2
+_PAIRS_A_FORK_SERVER = 2
 _METRIC = "train.step_time"
 _A_SIDE = 6  # launches, as many as a run makes of a case at the least
 
@@ -50,7 +50,7 @@ def _pairs(
     number = 0
     while clock() - began < seconds:
         number += 1
-        if number % _PAIRS_A_NURSERY == 1:
+        if number % _PAIRS_A_FORK_SERVER == 1:
             workers.renew()  # an address layout of its own
         first, second = (launch(workers, plan, Job(case, TIMED, number, side)) for side in (1, 2))
         if not (isinstance(first, Measurement) and isinstance(second, Measurement)):

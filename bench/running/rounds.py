@@ -1,6 +1,6 @@
 """The parent: which launch comes when. It yields what came back, one record a launch.
 
-A round is one launch of every case that still wants one, in random order, forked from a nursery of its
+A round is one launch of every case that still wants one, in random order, forked from a fork server of its
 own: launches of one case never share an address layout. Which cases want more is the stop rule's to
 say. The order of a round follows from the seed and its number, and its cases from the records of the
 rounds before: that is how a run that was cut off goes on as if it had not been.
@@ -60,7 +60,7 @@ class StoppingRule(Protocol):
 
 
 class Asks(Protocol):
-    """Whoever has requests answered in processes of their own, as `nursery.Workers` does."""
+    """Whoever has requests answered in processes of their own, as `fork_server.Workers` does."""
 
     @property
     def conditions(self) -> Conditions: ...

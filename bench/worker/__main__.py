@@ -1,13 +1,13 @@
-"""The nursery: imports third-party modules once, and forks a child per request.
+"""The fork server: imports third-party modules once, and forks a child per request.
 
 It reads requests and writes answers as JSON lines on descriptors of its own; standard output and error
 belong to the user's code. Each request runs in a forked child that leads its own process group; the
-child answers by a message, and the nursery reports when it has ended. Before every fork it makes sure
-that it is a single thread and has touched no device, since neither survives a fork. A nursery that has
+child answers by a message, and the fork server reports when it has ended. Before every fork it makes sure
+that it is a single thread and has touched no device, since neither survives a fork. A fork server that has
 imported nothing gives spawned launches: the child then imports for itself.
 
-When the parent ends, however it ends, the kernel tells the nursery, which ends its child, whatever that
-has left behind, and the scratch folder; when the nursery itself is killed, the kernel kills the child.
+When the parent ends, however it ends, the kernel tells the fork server, which ends its child, whatever that
+has left behind, and the scratch folder; when the fork server itself is killed, the kernel kills the child.
 """
 
 from __future__ import annotations
@@ -133,12 +133,12 @@ class ForkServerProcess:
         gc.freeze()
         # A signal between the fork and the next line would leave the child running.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        nursery, child = os.getpid(), os.fork()
+        server, child = os.getpid(), os.fork()
         if child == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             tell_me_when_parent_dies(signal.SIGKILL)
-            if os.getppid() != nursery:
+            if os.getppid() != server:
                 os._exit(1)  # it died before the kernel was told
             lead_group(0)
             die_first_for_memory()
@@ -258,10 +258,10 @@ def make_folder(place: str) -> str:
 def unsafe_to_fork() -> str:
     """The reason why a fork of this process would not be sound, or nothing."""
     if (threads := thread_count()) > 1:
-        return f"the nursery has {threads} threads"
+        return f"the fork server has {threads} threads"
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
-        return "the nursery has touched a CUDA device"
+        return "the fork server has touched a CUDA device"
     return ""
 
 
@@ -364,7 +364,7 @@ def kill_group(leader: int) -> None:
 
 
 def reap_descendants() -> None:
-    """Ends what the child left behind outside its group: as subreaper the nursery inherits it."""
+    """Ends what the child left behind outside its group: as subreaper the fork server inherits it."""
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     while children.exists() and (left := children.read_text().split()):
         for pid in map(int, left):
@@ -379,15 +379,15 @@ def main() -> None:
     """Serves the two descriptors that the parent gave: requests, answers; and keeps its scratch folder."""
     requests, answers, scratch = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     del sys.argv[1:]  # arguments of ours, which a suite that reads a command line is not to find
-    nursery = ForkServerProcess(requests, answers, scratch)
-    signal.signal(signal.SIGTERM, nursery.stop)
+    server = ForkServerProcess(requests, answers, scratch)
+    signal.signal(signal.SIGTERM, server.stop)
     tell_me_when_parent_dies(signal.SIGTERM)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     try:
-        nursery.serve()
+        server.serve()
     except BrokenPipeError:
         pass  # the parent asked and ended before the kernel was told to say so
-    nursery.stop()
+    server.stop()
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ def launch(request: Mapping[str, Any]) -> dict[str, Any]:
         "kind": request["kind"],
         "round": request["round"],
         "position": request["position"],
-        "nursery": os.getppid(),
+        "fork_server": os.getppid(),
         "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
     try:

@@ -232,7 +232,7 @@ def own_files(names: Iterable[str]) -> list[str]:
 
 
 def third_party(names: Iterable[str]) -> list[str]:
-    """Those modules that are installed packages: what a nursery may import beforehand.
+    """Those modules that are installed packages: what a fork server may import beforehand.
 
     They stay in the order in which their imports began: in another one modules that import each other may
     find halves (inductor then lacks what it registers while it is imported).

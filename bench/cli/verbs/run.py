@@ -226,13 +226,13 @@ def outcome(plan: Plan, tables: Tables) -> int:
 
 
 # What a launch of a case that was never measured here is taken to last, and what a round costs besides.
-_UNKNOWN_LAUNCH, _NURSERY = 1.0, 3.0
+_UNKNOWN_LAUNCH, _FORK_SERVER = 1.0, 3.0
 
 
 def say_plan(plan: Plan, as_json: bool) -> int:
     """The dry run: cases, launches, minutes as far as earlier runs tell."""
     known = launch_seconds()
-    a_round = sum(known.get(case.id, _UNKNOWN_LAUNCH) for case in plan.cases) + _NURSERY
+    a_round = sum(known.get(case.id, _UNKNOWN_LAUNCH) for case in plan.cases) + _FORK_SERVER
     expected = a_round * plan.schedule.launches
     if plan.schedule.time_budget is not None:
         expected = min(expected, plan.schedule.time_budget)
