@@ -18,7 +18,6 @@ from .. import __version__
 from ..analysis.run.largest_batch import resolved, searches
 from ..analysis.run.stopping import StopRule
 from ..errors import Interrupted, UsageError
-from ..machine.gpu import open_gpus
 from ..machine.lock import one_at_a_time
 from ..machine.telemetry import Telemetry
 from ..measurement import SEARCHED, TIMED, Failure
@@ -32,6 +31,7 @@ from ..running.rounds import Job, Plan, ask_environment, describe, describe_scri
 from ..suite.case import Case
 from ..suite.script import check_alone
 from ..system.git import distrust
+from ..system.gpu import open_gpus
 from . import resuming as resuming
 from .progress import progress, searching, waiting
 from .resuming import Earlier, RunRequest

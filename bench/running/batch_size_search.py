@@ -14,9 +14,9 @@ import psutil
 
 from ..analysis.run.largest_batch import Search, attempt, searches
 from ..machine.doctor.memory import LIMITS
-from ..machine.kernel import control_groups, text_of
 from ..measurement import SEARCHED
 from ..suite.case import Case
+from ..system.kernel import control_groups, read_file
 from .rounds import Asks, Budget, Job, Plan, Record, launch
 
 SHARE = 0.8  # of the memory that is free, for a launch on the CPU
@@ -77,10 +77,10 @@ def free_of(group: Path, limit: str, used: str, idle: str) -> int | None:
 
     None where it has no limit of this name; one above any machine's memory only says that no smaller one holds.
     """
-    most, taken = text_of(group / limit), text_of(group / used)
+    most, taken = read_file(group / limit), read_file(group / used)
     if not most.isdecimal() or not taken.isdecimal():
         return None
-    for line in text_of(group / "memory.stat").splitlines():
+    for line in read_file(group / "memory.stat").splitlines():
         name, _, number = line.partition(" ")
         if name == idle and number.isdecimal():
             return int(most) - max(0, int(taken) - int(number))

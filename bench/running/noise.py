@@ -71,6 +71,6 @@ def summary(device: str, pairs: list[tuple[Measurement, Measurement]]) -> Noise:
         variation=spread,
         pair_low=math.nan if ratio.low is None else ratio.low,
         pair_high=math.nan if ratio.high is None else ratio.high,
-        reveals=smallest_change(spread, _A_SIDE),
+        mde=smallest_change(spread, _A_SIDE),
         contaminated=sum(bool(contamination(side)) for pair in pairs for side in pair),
     )

@@ -23,12 +23,13 @@ from ..measurement import COUNTED, PHASED, SEARCHED, STACKED, TIMED, Failure, Me
 from ..suite.case import Case, Conditions
 from ..suite.matrix import Suite
 from ..suite.script import Script
+from ..system.kernel import usable_cpus
 from ..training import Task, fit
 from ..user_errors import detail_of, one_line, text_of, where
 from . import allocator, suites
 from .axis_reads import Reads
 from .counts import counters
-from .environment import environment, usable_cpus
+from .environment import environment
 from .profile import profiler
 from .script import run as script
 from .script.recorder import ScriptError

@@ -100,7 +100,7 @@ def _noise(noise: Sequence[Noise]) -> RenderableType:
         "CV between\nlaunches": [_percent(row.variation) for row in noise],
         "pairs": [f"{row.pairs:,}" for row in noise],
         "ratio A/A,\n95 % interval": [f"{_ratio(row.pair_low)} to {_ratio(row.pair_high)}" for row in noise],
-        "six a side\nreveal": [_percent(row.reveals) for row in noise],
+        "MDE at\nsix a side": [_percent(row.mde) for row in noise],
         "contaminated": [f"{row.contaminated:,}" for row in noise],
     }
     grid = Grid(
@@ -113,7 +113,7 @@ def _noise(noise: Sequence[Noise]) -> RenderableType:
     )
     words = Words(
         "Launches of one and the same case: the ratio between two sides should be 1. A change smaller than "
-        "what six launches a side reveal is lost in the noise.",
+        "the minimum detectable effect (MDE) of six launches a side is lost in the noise.",
         "dim",
     )
     return Group(grid, Text(), words, *_disturbed(noise))
@@ -124,7 +124,7 @@ _PRIORITIES = {
     "CV between\nlaunches": 2,
     "pairs": 5,
     "ratio A/A,\n95 % interval": 1,
-    "six a side\nreveal": KEPT,
+    "MDE at\nsix a side": KEPT,
     "contaminated": 4,
 }
 
