@@ -1,4 +1,4 @@
-"""Several optimizers that step as one, for parameters that none of them takes all of."""
+"""Several optimizers that step as one, each for some of the parameters of a model."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from torch.optim import Optimizer
 
 
-class Together(Optimizer):
-    """Steps each of its `parts`. Groups and state are theirs, so that a scheduler reaches all of them."""
+class CombinedOptimizer(Optimizer):
+    """Steps each of its `parts`, and shares their parameter groups and state: a scheduler reaches all of them."""
 
     def __init__(self, *parts: Optimizer) -> None:
         groups = [group for part in parts for group in part.param_groups]
@@ -22,7 +22,7 @@ class Together(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step of each part. Raises ValueError for a closure, which each would evaluate for itself."""
+        """One step of each part. Raises ValueError for a closure, which each part would evaluate separately."""
         if closure is not None:
             raise ValueError("several optimizers together take no closure")
         for part in self.parts:

@@ -1,8 +1,8 @@
-"""What each loss of torch.nn is given, made of a model's outputs and the numbers of the right classes.
+"""The arguments of each loss of torch.nn, from a model's outputs and the indices of the right classes.
 
-Outputs are of shape (rows, classes) or (rows, classes, length), targets of shape (rows) or (rows, length).
-Shapes are as the docstrings of torch.nn ask for them. No value is read on the way, so that nothing waits for
-the device; what is made lies where the outputs lie, and floats have the type of what they are compared with.
+Outputs are of shape (rows, classes) or (rows, classes, length), targets of shape (rows) or (rows, length); the
+arguments have the shapes that torch.nn documents. No value is read, so that nothing waits for the device; new tensors
+are on the device of the outputs, and floats have the type of what they are compared with.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 Arguments = tuple[Any, ...]
 
 
-class Adapted(nn.Module):
-    """A loss of torch.nn, called with what `arguments` makes of outputs and targets."""
+class AdaptedLoss(nn.Module):
+    """A loss of torch.nn, called with the `arguments` of outputs and targets."""
 
     def __init__(self, loss: nn.Module, arguments: Callable[[Tensor, Tensor], Arguments]) -> None:
         super().__init__()
@@ -30,17 +30,17 @@ class Adapted(nn.Module):
 
 
 def filled(scores: Tensor, classes: Tensor, other: float) -> Tensor:
-    """One at the right class and `other` at every other, in shape and type of the scores."""
+    """One at the right class and `other` elsewhere, in shape and type of the scores."""
     return torch.full_like(scores, other, requires_grad=False).scatter_(1, classes.unsqueeze(1), 1.0)
 
 
 def flat(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Each place of a sequence as a row of its own, for what takes (rows, classes) only."""
+    """Each position of a sequence as a row, for losses that take (rows, classes) only."""
     return outputs.movedim(1, -1).flatten(0, -2), targets.flatten()
 
 
 def one_hot(outputs: Tensor, targets: Tensor) -> Arguments:
-    """Regression on one at the right class and zero at every other."""
+    """Regression on one at the right class and zero elsewhere."""
     return outputs, filled(outputs, targets, 0.0)
 
 
@@ -53,7 +53,7 @@ def plus_minus_one(outputs: Tensor, targets: Tensor) -> Arguments:
 
 
 def probabilities(outputs: Tensor, targets: Tensor) -> Arguments:
-    """Each class apart: the sigmoid of its output, against one or zero."""
+    """Each class separately: the sigmoid of its output, against one or zero."""
     return one_hot(outputs.sigmoid(), targets)
 
 
@@ -67,18 +67,18 @@ def log_distributions(outputs: Tensor, targets: Tensor) -> Arguments:
 
 
 def unit_variance(outputs: Tensor, targets: Tensor) -> Arguments:
-    """The variance is a plain number: of a tensor torch would read whether one is negative."""
+    """The variance is a plain number: torch would read a tensor to check that none is negative."""
     return *one_hot(outputs, targets), 1.0
 
 
 def rows(outputs: Tensor, targets: Tensor) -> Arguments:
-    """In single precision at least: on a CPU torch has the margin losses for no half type."""
+    """At least in single precision: on a CPU torch has no margin losses for half types."""
     scores, classes = flat(outputs, targets)
     return single(scores), classes
 
 
 def class_lists(outputs: Tensor, targets: Tensor) -> Arguments:
-    """Lists of one class, which -1 ends."""
+    """Lists of one class, ended by -1."""
     scores, classes = rows(outputs, targets)
     lists = torch.full_like(scores, -1, dtype=torch.long, requires_grad=False)
     lists[:, 0] = classes
@@ -86,10 +86,10 @@ def class_lists(outputs: Tensor, targets: Tensor) -> Arguments:
 
 
 def alignments(outputs: Tensor, targets: Tensor) -> Arguments:
-    """The first half of each target, which always fits: between two equal characters lies a blank.
+    """The first half of each target, which always fits, even with a blank between two equal characters.
 
-    Output 0 is the blank, and class c is output c + 1. Lengths are plain numbers, since of tensors on a
-    device torch would read them. In single precision at least: torch has ctc for no half type.
+    Output 0 is the blank, and class c is output c + 1. Lengths are plain numbers, since torch would read tensors on a
+    device. At least in single precision: torch has no ctc for half types.
     """
     scores = single(outputs).permute(2, 0, 1).log_softmax(2)
     length, count, _ = scores.shape
@@ -97,5 +97,5 @@ def alignments(outputs: Tensor, targets: Tensor) -> Arguments:
 
 
 def single(outputs: Tensor) -> Tensor:
-    """Half types as float32, the rest as it is."""
+    """Half types as float32, other types unchanged."""
     return outputs.to(torch.promote_types(outputs.dtype, torch.float32))

@@ -1,4 +1,7 @@
-"""What an axis may have where that is no plain list of names."""
+"""Collections of the values that an axis may have, where these are not a plain list.
+
+Each iterates over a description of itself, which an error message lists.
+"""
 
 from __future__ import annotations
 
@@ -6,44 +9,34 @@ from collections.abc import Collection, Iterator
 
 from ..suite.case import AxisValue
 
+SWITCH = (None, True, False)  # of an option that is on, off, or left to torch
+
 
 class Numbers(Collection[AxisValue]):
-    """None, which leaves it to torch, and every number, or whole number, of at least `least`.
+    """None, which leaves it to torch, and every number from `least` on, whole ones only if `whole`.
 
-    It iterates over its own description, which is what a message lists of it.
+    `above` excludes `least` itself; `below` is the first number that is too large.
     """
 
-    def __init__(self, least: float, whole: bool = True, above: bool = False) -> None:
-        """With `above` the least number itself is none of them."""
-        self._least = least
-        self._whole = whole
-        self._above = above
+    def __init__(
+        self, least: float, whole: bool = True, above: bool = False, below: float | None = None
+    ) -> None:
+        self._least, self._whole, self._above, self._below = least, whole, above, below
 
     def __contains__(self, value: object) -> bool:
         if value is None:
             return True
         if isinstance(value, bool) or not isinstance(value, int if self._whole else int | float):
             return False
+        if self._below is not None and not value < self._below:
+            return False
         return value > self._least or (value == self._least and not self._above)
 
     def __iter__(self) -> Iterator[AxisValue]:
         kind = "a whole number" if self._whole else "a number"
+        if self._below is not None:
+            return iter((None, f"{kind} from {self._least:g} to below {self._below:g}"))
         return iter((None, f"{kind} {'above' if self._above else 'of at least'} {self._least:g}"))
-
-    def __len__(self) -> int:
-        return 2
-
-
-class Shares(Collection[AxisValue]):
-    """None, which leaves it to torch, and every number from 0 to below 1; it iterates over that description."""
-
-    def __contains__(self, value: object) -> bool:
-        if value is None:
-            return True
-        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
-
-    def __iter__(self) -> Iterator[AxisValue]:
-        return iter((None, "a number from 0 to below 1"))
 
     def __len__(self) -> int:
         return 2
@@ -69,6 +62,3 @@ def is_dotted(name: str) -> bool:
     """Whether a name is that of a class in some package: `package.module.Class`."""
     parts = name.split(".")
     return len(parts) > 1 and all(part.isidentifier() for part in parts)
-
-
-SWITCH = (None, True, False)  # of an option that is on, off, or torch's to choose
