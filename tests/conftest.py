@@ -107,8 +107,8 @@ def recorder(meter: Any) -> Iterator[Any]:
     """Who listens to a script, and tells the meter."""
     from loops import listening
 
+    from bench.worker.script.launches import CheckedModels
     from bench.worker.script.recorder import Recorder
-    from bench.worker.script.run import Checks
 
-    checks = Checks(meter)
+    checks = CheckedModels(meter)
     yield from listening(Recorder(meter, around=checks.around, found=checks.found, stepping=checks.stepping))
