@@ -95,7 +95,8 @@ def own(clock: FakeClock) -> Any:
 
 @pytest.fixture
 def meter(clock: FakeClock) -> Iterator[Any]:
-    from bench.worker.timing.meters import HostTimer, Meter
+    from bench.worker.timing.meter import Meter
+    from bench.worker.timing.timers import HostTimer
 
     meter = Meter(None, None, HostTimer(clock), records_graph=None, clock=clock)
     yield meter

@@ -81,7 +81,7 @@ class TestALayer:
 
 def test_an_unknown_plant_is_refused():
     with pytest.raises(ValueError, match="tree"):
-        injected_slowdowns.add(small_task(), {"kind": "tree"})
+        injected_slowdowns.add(small_task(), Slowdown("tree"))
 
 
 @pytest.mark.cuda

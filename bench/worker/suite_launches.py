@@ -22,7 +22,9 @@ from .profile import profiler
 from .timing import injected_slowdowns
 from .timing.guards import AfterWarmup
 from .timing.memory_limit import check, limited
-from .timing.meters import NANO, MemoryMeter, Meter, device_synchronizer, device_timer
+from .timing.memory_peaks import MemoryMeter
+from .timing.meter import Meter
+from .timing.timers import NANO, device_synchronizer, device_timer
 from .window import windowed
 
 SEARCH_STEPS = 3  # of each stage, in a launch that tries a batch size

@@ -25,7 +25,7 @@ from ...measurement.messages import ProfileOptions
 from ...suite.case import Case
 from ...training import Task, fit
 from ..marks import OUTSIDE, Mark, Marks, activities_for, marks_in_profile, number_of
-from ..timing.meters import NANO, Clock
+from ..timing.timers import NANO, Clock
 from ..window import windowed
 from . import traces
 from .timeline import device_shares, union

@@ -20,7 +20,9 @@ from ...suite.script import Script
 from ..context import LaunchContext
 from ..profile import profiler
 from ..timing.guards import AfterWarmup
-from ..timing.meters import MemoryMeter, Meter, device_peaks, device_synchronizer, device_timer
+from ..timing.memory_peaks import MemoryMeter, device_peaks
+from ..timing.meter import Meter
+from ..timing.timers import device_synchronizer, device_timer
 from .counts import count
 from .recorder import Recorder, ScriptError
 from .run import run

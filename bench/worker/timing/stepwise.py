@@ -26,7 +26,7 @@ from ..launch import Diverged
 from ..suite_launches import build
 from ..suites import check_sizes
 from ..window import window, windowed
-from .meters import device_synchronizer
+from .timers import device_synchronizer
 
 _SEED = 0  # that of `bench run`
 _ENDLESS = 2**62  # steps: a loader begins again whenever it ends
