@@ -41,7 +41,7 @@ def test_none_is_no_limit():
 
 PINNED = """
 from bench.worker.allocator import pin
-from bench.worker.timing.memory_limit import ceiling
+from bench.worker.timing.memory_limit import limited
 
 assert pin()
 with limited(20 * 2**20):

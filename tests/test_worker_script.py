@@ -35,8 +35,9 @@ from bench.worker.script import counts as script_counts
 from bench.worker.script import launches
 from bench.worker.script import run as scripts
 from bench.worker.script.counts import ScriptCounter, count
+from bench.worker.script.errors import ScriptError
 from bench.worker.script.probe import probe as probe_script
-from bench.worker.script.recorder import Recorder, ScriptError
+from bench.worker.script.recorder import Recorder
 
 SUITES = Path(__file__).parent / "suites"
 WATCHED, UNWATCHED = SUITES / "watched.py", SUITES / "unwatched.py"

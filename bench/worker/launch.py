@@ -24,7 +24,7 @@ from . import allocator, suite_launches
 from .context import LaunchContext
 from .environment import environment, usable_cpus
 from .script import launches as script_launches
-from .script.recorder import ScriptError
+from .script.errors import ScriptError
 from .script.run import log_end
 from .timing.memory_limit import AboveMemoryLimit
 

@@ -24,7 +24,8 @@ from ..timing.memory_peaks import MemoryMeter, device_peaks
 from ..timing.meter import Meter
 from ..timing.timers import device_synchronizer, device_timer
 from .counts import count
-from .recorder import Recorder, ScriptError
+from .errors import ScriptError
+from .recorder import Recorder
 from .run import run
 
 
@@ -120,6 +121,7 @@ def timed(
             "epoch: epochbench.watch(loader, steps_per_epoch=100)"
         )
     seen = steady.end()
+    loop_began, loop_ended = recorder.loop
     measurement = Measurement(
         **{**place, "conditions": {**place["conditions"], **chosen_conditions(recorder.device or device)}},
         clock=meter.clock_name,
@@ -128,13 +130,13 @@ def timed(
         checks=meter.checks,
         costs={
             "before_build": context.seconds_before(began),
-            "build": recorder.began - began_monotonic,
-            "loop": recorder.ended - recorder.began,
-            "after": ended - recorder.ended,
+            "build": loop_began - began_monotonic,
+            "loop": loop_ended - loop_began,
+            "after": ended - loop_ended,
         },
         **seen,
     )
-    return measurement, (recorder.began, recorder.ended)
+    return measurement, recorder.loop
 
 
 def counted(script: Script, request: LaunchRequest, context: LaunchContext) -> Counts:

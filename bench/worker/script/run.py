@@ -19,8 +19,9 @@ from ...system.logs import end_of, last_line
 from ...watch import listen
 from ..context import LaunchContext
 from ..suites import own_files
+from .errors import Enough, ScriptError
 from .process import Left, Process
-from .recorder import Enough, Recorder, ScriptError
+from .recorder import Recorder
 from .writes import Stopped, Writes
 
 _NAMES_BENCH = re.compile(r"\b(epoch)?bench\b")
