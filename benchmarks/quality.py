@@ -39,7 +39,7 @@ def main() -> None:
     with workload.workers(threads=1) as workers:
         (listing,) = describe(workers, [learning.FILE], {})
         plan = Plan(listing.expansion.cases, {listing.name: listing.file}, Schedule())
-        probe(workers, plan)  # tells the fork server what to import
+        plan = probe(workers, plan).plan  # tells the fork server what to import
         by_name = {(case["task"], case["change"], case["seeded"]): case for case in plan.cases}
         tasks = list(learning.SPOILT)
 

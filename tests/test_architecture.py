@@ -263,7 +263,7 @@ FORBIDDEN = [
     ("imports_go_down", "bench.analysis.run.estimate", "from ...results import tables"),
     ("imports_go_down", "bench.results.tables", "def f():\n    from bench.report import table"),
     ("imports_go_down", "bench.running.fork_server", "from bench.worker import session"),
-    ("imports_go_down", "bench.running.rounds", "import bench.worker.timing.meters as meters"),
+    ("imports_go_down", "bench.running.rounds", "import bench.worker.timing.meter as meter"),
     ("imports_go_down", "bench.running.rounds", "import importlib\nimportlib.import_module('bench.tasks')"),
     (
         "imports_go_down",

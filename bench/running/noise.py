@@ -35,7 +35,7 @@ def probe_noise(
     """The noise of each device, measured for so many seconds each; a device that cannot be measured has none."""
     (listing,) = describe(workers, [_SUITE], {})
     plan = Plan(listing.expansion.cases, {listing.name: _SUITE}, Schedule(timeout=60.0))
-    probe(workers, plan)
+    plan = probe(workers, plan).plan
     for case in plan.cases:
         announce(case.device)
         pairs = list(_pairs(workers, plan, case, seconds, clock))

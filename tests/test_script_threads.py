@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from bench.worker.script.main_thread import Home
+from bench.worker.script.threads import ScriptThreads
 
 
 class Told(BaseException):
@@ -16,23 +16,23 @@ class Told(BaseException):
 
 def test_who_waits_for_a_thread_is_told_what_it_raised():
     def wait():
-        threading.Thread(target=home.interrupt, args=[Told()]).start()
+        threading.Thread(target=threads.interrupt, args=[Told()]).start()
         threading.Event().wait()  # for ever
 
-    with Home() as home, pytest.raises(Told):
+    with ScriptThreads() as threads, pytest.raises(Told):
         wait()
 
 
 def test_in_its_own_thread_there_is_nobody_to_tell():
-    with Home() as home:
-        home.interrupt(Told())
+    with ScriptThreads() as threads:
+        threads.interrupt(Told())
 
 
 def test_one_that_comes_late_is_not_heard():
     before = {number: signal.getsignal(number) for number in signal.valid_signals()}
-    with Home() as home:
+    with ScriptThreads() as threads:
         assert {number: signal.getsignal(number) for number in signal.valid_signals()} != before
-    late = threading.Thread(target=home.interrupt, args=[Told()])
+    late = threading.Thread(target=threads.interrupt, args=[Told()])
     late.start()
     late.join()
     assert {number: signal.getsignal(number) for number in signal.valid_signals()} == before
@@ -44,8 +44,8 @@ def test_outside_of_the_main_thread_it_does_nothing():
 
     def enter():
         try:
-            with Home() as home:
-                other = threading.Thread(target=home.interrupt, args=[Told()])
+            with ScriptThreads() as threads:
+                other = threading.Thread(target=threads.interrupt, args=[Told()])
                 other.start()
                 other.join()
         except BaseException as problem:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench.worker.launch import kind_of
-from bench.worker.timing.memory_limit import AboveRoom, ceiling, check
+from bench.worker.timing.memory_limit import AboveMemoryLimit, check, limited
 
 MIB = 2**20
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such limit")
@@ -22,29 +22,29 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems h
 )
 def test_what_goes_above_it_is_out_of_memory_and_it_is_gone_afterwards(allocate):
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    with pytest.raises((RuntimeError, MemoryError)) as caught, ceiling(256 * MIB):
+    with pytest.raises((RuntimeError, MemoryError)) as caught, limited(256 * MIB):
         allocate()
     assert kind_of(caught.value) == "out_of_memory"
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
 
 
 def test_what_stays_below_it_is_let_through():
-    with ceiling(512 * MIB):
+    with limited(512 * MIB):
         assert len(torch.ones(8 * MIB)) == 8 * MIB
 
 
 def test_none_is_no_limit():
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    with ceiling(None):
+    with limited(None):
         assert resource.getrlimit(resource.RLIMIT_DATA) == before
 
 
 PINNED = """
 from bench.worker.allocator import pin
-from bench.worker.ceiling import ceiling
+from bench.worker.timing.memory_limit import limited
 
 assert pin()
-with ceiling(20 * 2**20):
+with limited(20 * 2**20):
     kept = [bytes(2**20) for _ in range(16)]
     try:
         bytearray(2**30)
@@ -61,6 +61,6 @@ def test_what_the_pinned_allocator_asks_for_in_advance_is_no_memory_that_is_take
 def test_what_was_taken_is_held_against_the_room():
     check(200 * MIB, 200 * MIB)
     check(None, 2**50)
-    with pytest.raises(AboveRoom, match="it took 201 MiB, where it may take 200 MiB") as caught:
+    with pytest.raises(AboveMemoryLimit, match="it took 201 MiB, where it may take 200 MiB") as caught:
         check(200 * MIB, 201 * MIB)
     assert kind_of(caught.value) == "out_of_memory"

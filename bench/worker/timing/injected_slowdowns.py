@@ -1,46 +1,44 @@
-"""Slowdowns of known size, planted into a task to see whether the gate finds them.
+"""Slowdowns of known size, injected into a task to see whether the gate finds them.
 
-A plant is work that is really done: a busy wait of so many seconds as the batches of a stage are taken from its loader
-(on CUDA a kernel that keeps the device as long), or one more layer behind the model, trained with it.
+A slowdown is work that is really done: a busy wait of so many seconds as the batches of a stage are taken from its
+loader (on CUDA a kernel that keeps the device as long), or one more layer behind the model, trained with it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
+from ...measurement.messages import Slowdown
 from ...training import Task
 
 _HIDDEN = 64  # width of the layer that is added
 _CYCLES = 10_000_000  # of the kernel that tells how long a cycle is
 
 
-def add(task: Task, plant: Mapping[str, Any]) -> None:
-    """Plants what `plant` says: `kind` is "wait" or "layer".
+def add(task: Task, slowdown: Slowdown) -> None:
+    """Injects the slowdown.
 
-    A wait has the `stage` whose batches it comes before, `every` how many of them, and `seconds`. Raises ValueError
-    for an unknown kind, TypeError for a layer behind a model whose output is no tensor.
+    Raises ValueError for an unknown kind and a stage without a loader, TypeError for a layer behind a model whose
+    output is not a tensor.
     """
-    if plant["kind"] == "layer":
+    if slowdown.kind == "layer":
         add_layer(task)
-    elif plant["kind"] == "wait":
-        name = f"{plant['stage']}_loader"
-        if getattr(task, name) is None:
-            raise ValueError(f"a wait has no place: the task has no {name}")
-        if getattr(task, name) is None:
-            raise ValueError(f"the task has no {name}, before whose batches a wait could be planted")
-        setattr(
-            task, name, Slowed(getattr(task, name), plant["every"], waiter(task.device, plant["seconds"]))
-        )
+    elif slowdown.kind == "wait":
+        name = f"{slowdown.stage}_loader"
+        loader = getattr(task, name)
+        if loader is None:
+            raise ValueError(f"the task has no {name}, before whose batches it could wait")
+        setattr(task, name, Slowed(loader, slowdown.every, waiter(task.device, slowdown.seconds)))
     else:
-        raise ValueError(f"unknown plant {plant['kind']!r}")
+        raise ValueError(f"unknown slowdown {slowdown.kind!r}")
 
 
 class Slowed:
-    """A loader that waits before every so many of its batches, in all passes together; else as it was."""
+    """A loader that waits before every `every`-th batch, counted over all passes; otherwise unchanged."""
 
     def __init__(self, loader: Any, every: int, wait: Callable[[], None]) -> None:
         self._loader, self._every, self._wait = loader, every, wait
@@ -61,7 +59,7 @@ class Slowed:
 
 
 def waiter(device: torch.device, seconds: float) -> Callable[[], None]:
-    """Keeps the device, or where that is the host the host, busy for so long."""
+    """A function that keeps the device busy for so long; the host where there is no CUDA device."""
     if device.type != "cuda":
         return lambda: busy(seconds)
     cycles = int(seconds * _cycles_a_second(device))
@@ -69,7 +67,7 @@ def waiter(device: torch.device, seconds: float) -> Callable[[], None]:
 
 
 def busy(seconds: float, clock: Callable[[], float] = time.perf_counter) -> None:
-    """Waits without giving the processor away."""
+    """Waits without yielding the processor."""
     ends = clock() + seconds
     while clock() < ends:
         pass
