@@ -19,7 +19,7 @@ _LETTERS = re.compile(r"[*?\[]")  # that stand for others in a pattern
 _MOST_NAMES = 3  # of metrics in a line
 
 
-def work_said(work: Sequence[WorkDifference]) -> str:
+def work_differences(work: Sequence[WorkDifference]) -> str:
     """'train: samples 1,437 to 1,408, batches 23 to 22; validate: none to samples 360'."""
     by_stage: dict[str, list[str]] = {}
     for one in work:
@@ -30,24 +30,25 @@ def work_said(work: Sequence[WorkDifference]) -> str:
     return "; ".join(f"{stage}: {', '.join(counts)}" for stage, counts in by_stage.items())
 
 
-def different_work(rows: Sequence[Row]) -> list[str]:
+def work_remarks(rows: Sequence[Row]) -> list[str]:
     """A line for each case whose sides did different work: in what, and what is not compared for it."""
     return [
-        f"{row.case}: the sides did different work: {work_said(row.work)}{_not_compared(spoilt(rows, row))}"
-        if speaks(row)
-        else f"{row.case}: {row.metric.name} is not compared, for the work differs: {work_said(row.work)}"
+        f"{row.case}: the sides did different work: {work_differences(row.work)}"
+        f"{_not_compared(uncompared_metrics(rows, row))}"
+        if is_work_row(row)
+        else f"{row.case}: {row.metric.name} is not compared, for the work differs: {work_differences(row.work)}"
         for row in rows
         if row.work and not row.folded
     ]
 
 
-def speaks(row: Row) -> bool:
+def is_work_row(row: Row) -> bool:
     """Whether a row says of its case that the sides did different work, which nobody has said is meant."""
     return bool(row.work) and _is_work(row.metric.name) and not row.folded
 
 
-def spoilt(rows: Iterable[Row], row: Row) -> list[str]:
-    """The metrics of a case that the row of its different work speaks for."""
+def uncompared_metrics(rows: Iterable[Row], row: Row) -> list[str]:
+    """The metrics of a case that the row of its different work stands for."""
     found = [one for one in rows if one.folded and one.case == row.case]
     return [one.metric.name for one in sorted(found, key=lambda one: one.metric.kind != "time")]
 
@@ -64,12 +65,12 @@ def _not_compared(names: Sequence[str]) -> str:
     return f"; not compared: {', '.join(shown)}{f' and {more} more' if more else ''}"
 
 
-def by_the_sample(cases: Iterable[BySample]) -> Iterator[str]:
+def per_sample_remarks(cases: Iterable[BySample]) -> Iterator[str]:
     """A line for each case whose sides are meant to do other work."""
     for one in cases:
         yield (
             f"{one.case}: compared by the sample, for the work differs as it is meant to: "
-            f"{work_said(one.differences)}{_not_compared([name for name in one.left_out if not _is_work(name)])}"
+            f"{work_differences(one.differences)}{_not_compared([name for name in one.left_out if not _is_work(name)])}"
         )
 
 
@@ -78,7 +79,7 @@ def remedy(rows: Sequence[Row], most: float = math.inf) -> list[str]:
 
     Nor are there any of more than so many characters: what is cut is no rule.
     """
-    found = [row for row in rows if speaks(row) and row.policy.regression == "fail"]
+    found = [row for row in rows if is_work_row(row) and row.policy.regression == "fail"]
     if not found:
         return []
     patterns = {_pattern(row.work) for row in found}

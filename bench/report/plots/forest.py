@@ -12,9 +12,10 @@ from matplotlib.patches import Patch
 
 from ...analysis.compare.verdict import Row
 from ...plurals import counted
-from ..comparison import ORDER, change, judged, ordered, told_apart, word
+from ..comparison import VERDICTS, case_names, ordered
+from ..row_words import change, verdict_words, word
 from ..units import one_line
-from ..work_words import speaks, work_said
+from ..work_words import is_work_row, work_differences
 from .labels import part
 from .lettering import fit, inches
 from .pages import PlotPage
@@ -55,7 +56,7 @@ def draw(rows: Sequence[Row], title: str, where: str) -> Figure | None:
     if not shown:
         return None
     edge = _edge(shown)
-    same, names = told_apart(shown)
+    same, names = case_names(shown)
     page = PlotPage(cases=(), where=fit(where, _WHERE), caveats=(), suffix="")
     height = _ROW * len(shown) + _AXIS
     figure = blank_sheet(
@@ -66,7 +67,7 @@ def draw(rows: Sequence[Row], title: str, where: str) -> Figure | None:
     gate = any(row.gates for row in rows)
     for y, row in enumerate(shown):
         _draw_row(axes, y, row, edge)
-        words = fit(f"{change(row)}, {judged(row, gate)}", _WORDS, SMALL)
+        words = fit(f"{change(row)}, {verdict_words(row, gate)}", _WORDS, SMALL)
         at = axes.get_yaxis_transform()  # beside the axes, on the line of the row
         axes.text(1.01, y, words, transform=at, va="center", size=SMALL, color=QUIET)
     axes.axvline(0, color=INK, linewidth=1, zorder=2)
@@ -77,7 +78,7 @@ def draw(rows: Sequence[Row], title: str, where: str) -> Figure | None:
 
 def _keys(shown: Sequence[Row]) -> dict[str, Line2D | Patch]:
     there = {row.verdict for row in shown}
-    keys: dict[str, Line2D | Patch] = {word(name): _LOOKS[name].line() for name in ORDER if name in there}
+    keys: dict[str, Line2D | Patch] = {word(name): _LOOKS[name].line() for name in VERDICTS if name in there}
     if any(_band(row) for row in shown):
         keys["within the threshold"] = Patch(facecolor=FAINT)
     return keys
@@ -91,8 +92,8 @@ def _notes(
     notes.append("Lines: 95 % interval. To the right: the change of the metric itself.")
     if any(_held(end, edge) != end for row in shown for end in _ends(row)):
         notes.append("Open arrows: beyond the edge.")
-    unlike = [row for row in rows if speaks(row)]
-    notes += [f"Different work: {one_line(work_said(row.work))}." for row in unlike[:_MOST_UNLIKE]]
+    unlike = [row for row in rows if is_work_row(row)]
+    notes += [f"Different work: {one_line(work_differences(row.work))}." for row in unlike[:_MOST_UNLIKE]]
     if len(unlike) > _MOST_UNLIKE:
         notes.append(f"Different work in {len(unlike) - _MOST_UNLIKE} more cases.")
     missing = len(rows) - len(found)
