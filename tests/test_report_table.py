@@ -12,7 +12,7 @@ from rich.console import Console
 
 from bench.analysis.run.largest_batch import Search, Try
 from bench.measurement import COUNTED, SEARCHED, Device
-from bench.report.advice import Settings, advice
+from bench.report.caveat_texts import RunSettings, caveat_text
 from bench.report.terminal import table
 from bench.report.terminal.table import metrics, overview, searched, setting, settings
 from bench.results.journal import Records
@@ -206,8 +206,8 @@ class TestCaveats:
         assert rows[0].rstrip().endswith("few launches, spawned")
         assert rows[1].rstrip().endswith("few launches")
         assert rows[2].rstrip().endswith("6")
-        assert text.count(f"few launches: {advice('few_launches', Settings())}") == 1
-        assert text.count(f"spawned: {advice('spawned', Settings())}") == 1
+        assert text.count(f"few launches: {caveat_text('few_launches', RunSettings())}") == 1
+        assert text.count(f"spawned: {caveat_text('spawned', RunSettings())}") == 1
         assert "work differs" not in text
 
     def test_without_any_there_is_no_column_of_them(self):
@@ -218,7 +218,7 @@ class TestCaveats:
         for name, counted in faults.items():
             for facts in ({"threads": 1, "allocator": "system"}, {"threads": 4, "allocator": "pinned"}):
                 text = shown(*launches(TRAIN, guards=counted), environment=environment(**facts))
-                assert f"{name.replace('_', ' ')}: {advice(name, Settings(**facts))}" in " ".join(
+                assert f"{name.replace('_', ' ')}: {caveat_text(name, RunSettings(**facts))}" in " ".join(
                     text.split()
                 )
 
@@ -231,9 +231,9 @@ class TestCaveats:
 
 
 class TestSettings:
-    """What advice depends on, as far as plan and environment say it."""
+    """What caveats depend on, as far as plan and environment say it."""
 
-    def of(self, schedule=None, **facts) -> Settings:
+    def of(self, schedule=None, **facts) -> RunSettings:
         return settings(
             tables_of(plan={"schedule": schedule} if schedule else {}, environment=environment(**facts))
         )
@@ -241,19 +241,19 @@ class TestSettings:
     def test_they_are_those_of_the_run(self):
         schedule = Schedule(launches=6, max_launches=30, tolerance=0.01, time_budget=60.0).to_json()
         found = self.of(schedule, threads=3, allocator="system", governor="powersave")
-        assert found == Settings(3, "system", 0.01, 30, True, "powersave")
+        assert found == RunSettings(3, "system", 0.01, 30, True, "powersave")
 
     def test_a_number_of_launches_alone_is_the_most(self):
         assert self.of(Schedule(launches=8).to_json()).max_launches == 8
 
     def test_what_is_not_known_is_as_by_default(self):
-        assert settings(tables_of()) == Settings()
+        assert settings(tables_of()) == RunSettings()
 
     @pytest.mark.parametrize("value", ["x", None, [1], {}])
     @pytest.mark.parametrize("name", ["tolerance", "max_launches", "launches"])
     def test_what_cannot_be_is_as_by_default_too(self, name, value):
         found = self.of({"launches": None, name: value})
-        assert (found.tolerance, found.max_launches) == (Settings().tolerance, Settings().max_launches)
+        assert (found.tolerance, found.max_launches) == (RunSettings().tolerance, RunSettings().max_launches)
 
 
 class TestCountsAlone:
@@ -289,7 +289,7 @@ class TestFailures:
     def test_a_case_with_some_failures_keeps_its_row_and_its_doubt(self):
         text = shown(*launches(TRAIN), failure(case=TRAIN))
         assert cells(text, "launches")[0] == "6"
-        assert f"launches failed: {advice('launches_failed', Settings())}" in text
+        assert f"launches failed: {caveat_text('launches_failed', RunSettings())}" in text
 
     def test_a_run_without_any_record_shows_nothing(self):
         assert shown() == ""

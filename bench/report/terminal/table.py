@@ -17,7 +17,7 @@ from ...analysis.run import largest_batch as largest
 from ...measurement import Environment
 from ...plurals import counted
 from ...suite.case import DEFAULTS, spell
-from ..advice import Settings, advice
+from ..caveat_texts import RunSettings, caveat_text
 from ..layout import KEPT, LIST, Column, Grid, Words
 from ..safe_lines import SafeLines
 from ..units import counts, digits, exactly, interval, percent, scale
@@ -234,15 +234,15 @@ class SuiteTable:
     def render(self) -> RenderableType:
         named = {name for text in self._cases["caveats"].dropna() for name in text.split(";") if name}
         notes = [
-            Words(f"{name.replace('_', ' ')}: {advice(name, self._settings)}", "yellow")
+            Words(f"{name.replace('_', ' ')}: {caveat_text(name, self._settings)}", "yellow")
             for name in CAVEATS
             if name in named
         ]
         return Group(Grid(self._columns, [self._head], "case", self._constant), Text(), *notes)
 
 
-def settings(tables: Tables) -> Settings:
-    """What advice depends on, as far as the run says it."""
+def settings(tables: Tables) -> RunSettings:
+    """The settings of the run that caveats depend on, as far as it records them."""
     known: dict[str, Any] = {}
     if tables.environment is not None:
         machine = tables.environment
@@ -253,7 +253,7 @@ def settings(tables: Tables) -> Settings:
         most = schedule.get("max_launches") or schedule.get("launches")  # alone it is exact
         known |= {"tolerance": schedule.get("tolerance"), "max_launches": most}
         known["has_budget"] = schedule.get("time_budget") is not None
-    standard = Settings()
+    standard = RunSettings()
     fitting = {
         name: value for name, value in known.items() if isinstance(value, type(getattr(standard, name)))
     }
