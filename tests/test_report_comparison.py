@@ -20,9 +20,9 @@ from bench.report.comparison import (
     tally,
     verdict_line,
 )
-from bench.report.layout import shortened
 from bench.report.row_words import build_effect, change, minimum_detectable, sides, signed, verdict_words
 from bench.report.terminal.comparison import table
+from bench.report.text_fitting import shortened
 
 CASE = "s/device=cpu/batch_size=64"
 OTHER = "s/device=cpu/batch_size=128"

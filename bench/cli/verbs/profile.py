@@ -150,12 +150,12 @@ def draw(folder: folders.RunFolder, tables: Tables) -> None:
 
 
 def say(folder: folders.RunFolder, tables: Tables, most: int) -> None:
-    from ...report.terminal.table import searched
+    from ...report.search_words import search_line
     from .show import print_profiles
 
     print_profiles(tables, most)
     for search in tables.searches:
-        print(plain(searched(search)))
+        print(plain(search_line(search)))
     for case, apart in tables.apart.items():
         for one in (apart.profile, apart.stacks):
             if one is not None and one.omitted:

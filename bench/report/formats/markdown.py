@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from ...analysis.compare.verdict import Row
 from ..comparison import ComparisonPage, case_names, family_remarks, reasons, tally, verdict_line
-from ..layout import shortened
 from ..quality_words import is_quality, quality_spreads
 from ..row_words import build_effect, change, minimum_detectable, sides, verdict_words, word
+from ..text_fitting import shortened
 from ..units import one_line
 from ..work_words import REMEDY, remedy, work_remarks
 from .row_data import LONGEST_NAME, LONGEST_RULE, LONGEST_SENTENCE

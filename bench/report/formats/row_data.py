@@ -7,8 +7,8 @@ from typing import Any
 
 from ...analysis.compare.verdict import Row
 from ..comparison import ComparisonPage, decides
-from ..layout import shortened
 from ..row_words import build_effect, change, minimum_detectable, sides, verdict_words
+from ..text_fitting import shortened
 from ..units import one_line
 from ..work_words import work_differences
 

@@ -10,10 +10,11 @@ from rich.console import RenderableType
 from ...analysis.compare.verdict import Row
 from ...plurals import counted
 from ..comparison import ComparisonPage, case_names, family_remarks, reasons, verdict_line
-from ..layout import KEPT, LIST, TEXT, Column, Grid, Words, shortened
+from ..layout import ESSENTIAL, Column, Grid, Words
 from ..quality_words import quality_spreads, unchanged_quality
 from ..row_words import change, minimum_detectable, sides, verdict_words, word
 from ..safe_lines import SafeLines
+from ..text_fitting import LIST, TEXT, shortened
 from ..work_words import REMEDY, remedy, work_remarks
 
 _STYLES = {
@@ -56,7 +57,7 @@ def _rows(
     styles = [_STYLES.get(row.verdict, "") for row in rows]
     changes = [change(row).partition(" (") for row in rows]
 
-    def column(head: str, cells: Iterable[str], priority: int = KEPT, **options: Any) -> Column:
+    def column(head: str, cells: Iterable[str], priority: int = ESSENTIAL, **options: Any) -> Column:
         return Column(head, [shortened(cell, _LONGEST) for cell in cells], priority, **options)
 
     return Grid(

@@ -13,8 +13,8 @@ from rich.console import Console
 from bench.analysis.run.largest_batch import Search, Try
 from bench.measurement import COUNTED, SEARCHED, Device
 from bench.report.caveat_texts import RunSettings, caveat_text
-from bench.report.terminal import table
-from bench.report.terminal.table import metrics, overview, searched, setting, settings
+from bench.report.search_words import search_line
+from bench.report.terminal.overview import caveat_settings, device_name, metrics, overview, run_description
 from bench.results.journal import Records
 from bench.results.tables import build, choose
 from bench.suite.case import Case, Schedule
@@ -176,22 +176,22 @@ class TestHead:
     def test_machine_threads_allocator_torch_label_and_day_are_said(self):
         plan = {"name": "before", "started": "2026-01-02T03:04:05+00:00"}
         made = tables_of(*launches(TRAIN), plan=plan, environment=environment())
-        assert setting(made) == (
+        assert run_description(made) == (
             "before, A processor + A card, 4 threads, pinned allocator, torch 2.9.0, 2026-01-02"
         )
-        assert text_of(overview(made)).splitlines()[0] == f"s  {setting(made)}"
+        assert text_of(overview(made)).splitlines()[0] == f"s  {run_description(made)}"
 
     def test_what_is_not_known_of_a_run_is_not_said(self):
-        assert setting(tables_of(*launches(TRAIN))) == ""
+        assert run_description(tables_of(*launches(TRAIN))) == ""
         assert (
-            setting(tables_of(*launches(TRAIN), plan={"name": None, "started": "2026-01-02T"}))
+            run_description(tables_of(*launches(TRAIN), plan={"name": None, "started": "2026-01-02T"}))
             == "2026-01-02"
         )
 
     def test_equal_cards_are_named_once(self):
         cards = tuple(Device("A card", "cuda", index) for index in range(4))
-        assert table.device_name(environment(devices=cards)) == "A processor + A card"
-        assert table.device_name(environment(devices=())) == "A processor"
+        assert device_name(environment(devices=cards)) == "A processor + A card"
+        assert device_name(environment(devices=())) == "A processor"
 
 
 class TestCaveats:
@@ -234,7 +234,7 @@ class TestSettings:
     """What caveats depend on, as far as plan and environment say it."""
 
     def of(self, schedule=None, **facts) -> RunSettings:
-        return settings(
+        return caveat_settings(
             tables_of(plan={"schedule": schedule} if schedule else {}, environment=environment(**facts))
         )
 
@@ -247,7 +247,7 @@ class TestSettings:
         assert self.of(Schedule(launches=8).to_json()).max_launches == 8
 
     def test_what_is_not_known_is_as_by_default(self):
-        assert settings(tables_of()) == RunSettings()
+        assert caveat_settings(tables_of()) == RunSettings()
 
     @pytest.mark.parametrize("value", ["x", None, [1], {}])
     @pytest.mark.parametrize("name", ["tolerance", "max_launches", "launches"])
@@ -414,7 +414,7 @@ class TestSearched:
 
     def test_what_does_not_fit_at_all_is_said_to_be_measured(self):
         tries = [Try(size, failure="crash", message="killed") for size in (16, 8, 4, 2, 1)]
-        assert searched(Search(Case("s", OF), tries)).endswith(
+        assert search_line(Search(Case("s", OF), tries)).endswith(
             ": none fits (1 fails, crash: killed; 5 launches tried); measured at batch_size=1"
         )
 
@@ -426,7 +426,7 @@ class TestSearched:
         ],
     )
     def test_one_that_was_cut_off_says_so(self, tries, said):
-        assert searched(Search(Case("s", OF), tries)).endswith(f": {said}")
+        assert search_line(Search(Case("s", OF), tries)).endswith(f": {said}")
 
     def test_a_run_without_one_says_nothing(self):
         assert "largest" not in shown(*launches(TRAIN))
