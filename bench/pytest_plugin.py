@@ -23,7 +23,7 @@ import pytest
 from . import __version__
 from .alias import OTHER, OWN, somebody_elses
 from .errors import BenchError, UsageError
-from .report.advice import Settings, advice
+from .report.caveat_texts import RunSettings, caveat_text
 from .report.units import plain
 from .suite.case import ALLOCATORS, MAX, AxisValue, Case, spell
 from .suite.matrix import Suite
@@ -264,7 +264,7 @@ def timed(suite: Suite, case: Case, config: pytest.Config, file: Path) -> Callab
                 benchmark.extra_info["work.samples"] = step.samples
                 step.check_finite()
                 if step.unread:
-                    words = advice("axis_not_read", Settings(unread=step.unread))
+                    words = caveat_text("axis_not_read", RunSettings(unread=step.unread))
                     warnings.warn(plain(f"{case.id}: {words}"), stacklevel=1)
         except BaseException:
             benchmark.has_error = True  # the times of a case that fails are not kept, whenever it does

@@ -506,7 +506,7 @@ class TestBadInput:
             (("results/base", "results/base", "--plot", ""), "--plot names no folder; name one"),
             (
                 ("results/base", "results/base", "--plot", "/proc/no"),
-                "cannot be written to /proc/no: No such file or directory; make room, or name another folder",
+                "cannot be written to /proc/no: No such file or directory; free some space, or name another folder",
             ),
             (("results/base", "--by", "mode"), "no two cases of results/base differ in 'mode' alone"),
             (

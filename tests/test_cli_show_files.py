@@ -105,12 +105,15 @@ class TestPlacesOfARun:
         assert self.places(capsys, failure()) == ["tables: mine/failures.csv"]
 
     def test_of_one_that_measured_all_that_it_has_is_named(self, capsys):
-        tables, traces, pictures = self.places(
-            capsys, measurement(), files=("plots/phases.png", "traces/a.json.gz")
+        tables, traces, flames, pictures = self.places(
+            capsys,
+            measurement(),
+            files=("plots/phases.png", "traces/a.json.gz", "traces/a.speedscope.json"),
         )
         assert tables.startswith("tables: mine/summary.csv, summary.parquet, steps.parquet, ")
         assert "failures" not in tables
         assert traces.startswith("traces: mine/traces/ ")
+        assert flames.startswith("flame graphs: mine/traces/*.speedscope.json ")
         assert pictures == "pictures: mine/plots/"
 
     def test_without_a_record_nothing_is(self, capsys):

@@ -242,12 +242,14 @@ def say_places(folder: folders.RunFolder, tables: Tables) -> None:
         print(f"tables: {place}/{', '.join(files)}")
     if _has_files(folder.traces):
         print(f"traces: {place}/traces/ (open them in https://ui.perfetto.dev or chrome://tracing)")
+    if _has_files(folder.traces, "*.speedscope.json"):
+        print(f"flame graphs: {place}/traces/*.speedscope.json (open them in https://www.speedscope.app)")
     if _has_files(folder.plots):
         print(f"pictures: {place}/plots/")
 
 
-def _has_files(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.iterdir())
+def _has_files(folder: Path, pattern: str = "*") -> bool:
+    return any(folder.glob(pattern))
 
 
 def watching(cases: Iterable[Case]) -> Telemetry:

@@ -180,14 +180,14 @@ def page_of(session: Session, judge: SideBySide, allow_inconclusive: bool) -> Co
 
 def keep(session: Session, page: ComparisonPage) -> None:
     """Tables of each side, the verdicts and their picture, in the folder of the A/B."""
-    from ...report import ci as surfaces
+    from ...report.formats import render
     from ...report.plots import draw_comparison
     from ...results import tables
 
     for name in folders.SIDES:
         folder = folders.RunFolder(session.place / name)
         tables.write(folder, tables.read(folder.path))
-    write(session.place / "comparison.json", surfaces.as_json(page), "--out")
-    write(session.place / "comparison.md", surfaces.markdown(page), "--out")
+    write(session.place / "comparison.json", render(page, "json"), "--out")
+    write(session.place / "comparison.md", render(page, "markdown"), "--out")
     draw_comparison(page, session.place / "plots")
     print(f"kept: {folders.shown(session.place)}/", file=sys.stderr)

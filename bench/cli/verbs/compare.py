@@ -355,7 +355,7 @@ def not_alike(first: Side, second: Side, metrics: Sequence[str]) -> list[Environ
 
 
 def say_not_comparable(sides: NotComparable, junit: Path | None, log: TextIO) -> int:
-    from ...report import ci as surfaces
+    from ...report.formats import github, markdown
 
     first, second = sides.first, sides.second
     what = f"{first.name} and {second.name} are not comparable:"
@@ -368,37 +368,32 @@ def say_not_comparable(sides: NotComparable, junit: Path | None, log: TextIO) ->
     message = f"{what} {'; '.join(facts)}"
     if junit is not None:
         write_error(junit, "not_comparable", message)
-    tell_github(
-        [surfaces.annotation("error", "not comparable", message)], surfaces.markdown_error(message), log
-    )
+    tell_github([github.annotation("error", "not comparable", message)], markdown.error(message), log)
     return NOT_COMPARABLE
 
 
 def say(page: ComparisonPage, form: str, everything: bool) -> None:
     """Prints the page in the format that was asked for."""
-    from ...report import ci as surfaces
+    from ...report.formats import render
+    from ...report.terminal.comparison import table
 
-    if form == "json":
-        print(surfaces.as_json(page), end="")
-    elif form == "markdown":
-        print(surfaces.markdown(page), end="")
-    elif form == "csv":
-        print(surfaces.as_csv(page), end="")
+    if form == "table":
+        print_pages(table(page, everything))
+        return
+    print(render(page, form), end="")
+    if form == "csv":
         for note in page.remarks:
             print(plain(f"bench: {note}"), file=sys.stderr)
-    else:
-        from ...report.comparison import table
-
-        print_pages(table(page, everything))
 
 
 def ci(page: ComparisonPage, junit: Path | None, log: TextIO) -> None:
     """What CI servers read: JUnit XML where it is asked for, annotations and the step summary on GitHub Actions."""
-    from ...report import ci as surfaces
+    from ...report.formats import github, markdown
+    from ...report.formats import junit as junit_xml
 
     if junit is not None:
-        write(junit, surfaces.junit(page), "--junit")
-    tell_github(surfaces.annotations(page), surfaces.markdown(page), log)
+        write(junit, junit_xml.render(page), "--junit")
+    tell_github(github.workflow_commands(page), markdown.render(page), log)
 
 
 def tell_github(annotations: Iterable[str], markdown: str, log: TextIO) -> None:
@@ -427,9 +422,9 @@ def on_actions() -> bool:
 
 def write_error(junit: Path, kind: str, message: str) -> None:
     """In the place of an older report, so that nobody reads that for this comparison."""
-    from ...report import ci as surfaces
+    from ...report.formats import junit as junit_xml
 
-    write(junit, surfaces.junit_error(kind, message), "--junit")
+    write(junit, junit_xml.error(kind, message), "--junit")
 
 
 def draw(page: ComparisonPage, folder: Path) -> None:

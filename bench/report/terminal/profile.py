@@ -23,7 +23,7 @@ _MOST_GRAPH_ROWS = 12
 
 
 def profiles(tables: Tables, most: int) -> Iterator[RenderableType]:
-    """A page a case: as far as it was profiled and counted."""
+    """A page for each case that was profiled or counted."""
     for case, apart in tables.apart.items():
         parts: list[RenderableType] = [Words(case, "bold")]
         if apart.counts is not None:
@@ -37,24 +37,24 @@ def profiles(tables: Tables, most: int) -> Iterator[RenderableType]:
 
 
 def _counted(counts: Counts) -> str:
-    """What most readers ask for, in words: of a step of the stage that the case is about."""
+    """The main counts of a step in the case's main stage, in words."""
     values = count_values(counts)
     if not counts.steps:
         return "counted over no steps"
-    said = [f"{label} {_of_that_step(values[name], name)}" for name, label in _SAID if name in values]
+    parts = [f"{label} {_step_quantity(values[name], name)}" for name, label in _COUNTS if name in values]
     bound = f"; no FLOP formula for {', '.join(counts.unknown)}: a lower bound" if counts.unknown else ""
     window = ", ".join(f"{steps} {stage}" for stage, steps in counts.steps.items()) or "no"
     many = "step" if sum(counts.steps.values()) == 1 else "steps"
-    return f"counted over {window} {many}; {main_stage(counts)} step: {', '.join(said)}{bound}"
+    return f"counted over {window} {many}; {main_stage(counts)} step: {', '.join(parts)}{bound}"
 
 
-def _of_that_step(value: float, name: str) -> str:
-    """A count with its unit, where it has been said that it is of a step."""
+def _step_quantity(value: float, name: str) -> str:
+    """A count with its unit, without the words 'a step'."""
     unit = metric(name).unit
     return exactly(value, unit) or quantity(value, unit.removesuffix(PER_STEP))
 
 
-_SAID = (
+_COUNTS = (
     ("count.ops", "operators"),
     ("count.flops", "FLOPs"),
     ("count.saved_bytes", "kept for backward"),
@@ -63,7 +63,7 @@ _SAID = (
 
 
 def _cost(profile: Profile) -> str:
-    """What profiling does to a step."""
+    """How much longer profiling makes a step."""
     if not profile.plain_step or not profile.profiled_step:
         return "profiled"
     ratio = profile.profiled_step / profile.plain_step

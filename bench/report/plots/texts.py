@@ -1,4 +1,4 @@
-"""Text in a picture: how much room it takes, how it is made to fit, and how it is set beside a mark."""
+"""Text in a picture: how wide it is, how it is shortened to fit, and how it is set beside a mark."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from matplotlib.textpath import text_to_path
 
 from .style import QUIET, SMALL, TEXT, Look
 
-_DARK = ("#0072B2", "#555555", "#000000")  # these take white text
+_DARK = ("#0072B2", "#555555", "#000000")  # on which text is white
 
 
 def inches(line: str, size: float = TEXT) -> float:
@@ -16,15 +16,15 @@ def inches(line: str, size: float = TEXT) -> float:
     return width / 72
 
 
-def fit(text: str, room: float, size: float = TEXT) -> str:
-    """One printable line that takes no more inches than this; the middle goes, since ends tell apart."""
-    text = text if len(text) < 1000 else f"{text[:500]}{text[-500:]}"  # measuring takes its time
+def fit(text: str, width: float, size: float = TEXT) -> str:
+    """One printable line of at most so many inches; the middle is cut, since names differ at their ends."""
+    text = text if len(text) < 1000 else f"{text[:500]}{text[-500:]}"  # measuring is slow
     line = "".join(letter if letter.isprintable() else " " for letter in text)
     line = " ".join(line.split())
     keep = len(line)
     short = line
-    while keep > 2 and (taken := inches(short, size)) > room:
-        keep = min(keep - 1, int(keep * room / taken) + 1)
+    while keep > 2 and (taken := inches(short, size)) > width:
+        keep = min(keep - 1, int(keep * width / taken) + 1)
         short = f"{line[: (keep + 1) // 2]}…{line[len(line) - keep // 2 :]}"
     return short
 
@@ -34,14 +34,14 @@ def signed(percent: float, decimals: int = 0) -> str:
 
 
 def write_inside(axes: Axes, x: float, y: float, words: str, look: Look) -> None:
-    """In the middle of a bar; a hatch is covered where the words stand."""
+    """In the middle of a bar, over its hatch."""
     behind = {"facecolor": look.colour, "linewidth": 0, "pad": 0.8} if look.hatch else None
     colour = "white" if look.colour in _DARK else "black"
     axes.text(x, y, words, ha="center", va="center_baseline", size=SMALL, color=colour, bbox=behind)
 
 
 def write_after(axes: Axes, x: float, y: float, words: str, left: bool = False) -> None:
-    """Beside the end of a mark, where there is no mark any more."""
+    """Beside the end of a mark."""
     axes.annotate(
         words,
         (x, y),
@@ -52,3 +52,9 @@ def write_after(axes: Axes, x: float, y: float, words: str, left: bool = False) 
         size=SMALL,
         color=QUIET,
     )
+
+
+def write_at_edge(axes: Axes, y: float, words: str) -> None:
+    """To the right of the axes, at this height."""
+    at = axes.get_yaxis_transform()
+    axes.text(1.01, y, words, transform=at, va="center", size=SMALL, color=QUIET)

@@ -12,9 +12,9 @@ from rich.console import Console
 
 from bench.analysis.run.largest_batch import Search, Try
 from bench.measurement import COUNTED, SEARCHED, Device
-from bench.report.advice import Settings, advice
-from bench.report.terminal import table
-from bench.report.terminal.table import metrics, overview, searched, setting, settings
+from bench.report.caveat_texts import RunSettings, caveat_text
+from bench.report.search_words import search_line
+from bench.report.terminal.overview import caveat_settings, device_name, metrics, overview, run_description
 from bench.results.journal import Records
 from bench.results.tables import build, choose
 from bench.suite.case import Case, Schedule
@@ -176,22 +176,22 @@ class TestHead:
     def test_machine_threads_allocator_torch_label_and_day_are_said(self):
         plan = {"name": "before", "started": "2026-01-02T03:04:05+00:00"}
         made = tables_of(*launches(TRAIN), plan=plan, environment=environment())
-        assert setting(made) == (
+        assert run_description(made) == (
             "before, A processor + A card, 4 threads, pinned allocator, torch 2.9.0, 2026-01-02"
         )
-        assert text_of(overview(made)).splitlines()[0] == f"s  {setting(made)}"
+        assert text_of(overview(made)).splitlines()[0] == f"s  {run_description(made)}"
 
     def test_what_is_not_known_of_a_run_is_not_said(self):
-        assert setting(tables_of(*launches(TRAIN))) == ""
+        assert run_description(tables_of(*launches(TRAIN))) == ""
         assert (
-            setting(tables_of(*launches(TRAIN), plan={"name": None, "started": "2026-01-02T"}))
+            run_description(tables_of(*launches(TRAIN), plan={"name": None, "started": "2026-01-02T"}))
             == "2026-01-02"
         )
 
     def test_equal_cards_are_named_once(self):
         cards = tuple(Device("A card", "cuda", index) for index in range(4))
-        assert table.device_name(environment(devices=cards)) == "A processor + A card"
-        assert table.device_name(environment(devices=())) == "A processor"
+        assert device_name(environment(devices=cards)) == "A processor + A card"
+        assert device_name(environment(devices=())) == "A processor"
 
 
 class TestCaveats:
@@ -206,8 +206,8 @@ class TestCaveats:
         assert rows[0].rstrip().endswith("few launches, spawned")
         assert rows[1].rstrip().endswith("few launches")
         assert rows[2].rstrip().endswith("6")
-        assert text.count(f"few launches: {advice('few_launches', Settings())}") == 1
-        assert text.count(f"spawned: {advice('spawned', Settings())}") == 1
+        assert text.count(f"few launches: {caveat_text('few_launches', RunSettings())}") == 1
+        assert text.count(f"spawned: {caveat_text('spawned', RunSettings())}") == 1
         assert "work differs" not in text
 
     def test_without_any_there_is_no_column_of_them(self):
@@ -218,7 +218,7 @@ class TestCaveats:
         for name, counted in faults.items():
             for facts in ({"threads": 1, "allocator": "system"}, {"threads": 4, "allocator": "pinned"}):
                 text = shown(*launches(TRAIN, guards=counted), environment=environment(**facts))
-                assert f"{name.replace('_', ' ')}: {advice(name, Settings(**facts))}" in " ".join(
+                assert f"{name.replace('_', ' ')}: {caveat_text(name, RunSettings(**facts))}" in " ".join(
                     text.split()
                 )
 
@@ -231,29 +231,29 @@ class TestCaveats:
 
 
 class TestSettings:
-    """What advice depends on, as far as plan and environment say it."""
+    """What caveats depend on, as far as plan and environment say it."""
 
-    def of(self, schedule=None, **facts) -> Settings:
-        return settings(
+    def of(self, schedule=None, **facts) -> RunSettings:
+        return caveat_settings(
             tables_of(plan={"schedule": schedule} if schedule else {}, environment=environment(**facts))
         )
 
     def test_they_are_those_of_the_run(self):
         schedule = Schedule(launches=6, max_launches=30, tolerance=0.01, time_budget=60.0).to_json()
         found = self.of(schedule, threads=3, allocator="system", governor="powersave")
-        assert found == Settings(3, "system", 0.01, 30, True, "powersave")
+        assert found == RunSettings(3, "system", 0.01, 30, True, "powersave")
 
     def test_a_number_of_launches_alone_is_the_most(self):
         assert self.of(Schedule(launches=8).to_json()).max_launches == 8
 
     def test_what_is_not_known_is_as_by_default(self):
-        assert settings(tables_of()) == Settings()
+        assert caveat_settings(tables_of()) == RunSettings()
 
     @pytest.mark.parametrize("value", ["x", None, [1], {}])
     @pytest.mark.parametrize("name", ["tolerance", "max_launches", "launches"])
     def test_what_cannot_be_is_as_by_default_too(self, name, value):
         found = self.of({"launches": None, name: value})
-        assert (found.tolerance, found.max_launches) == (Settings().tolerance, Settings().max_launches)
+        assert (found.tolerance, found.max_launches) == (RunSettings().tolerance, RunSettings().max_launches)
 
 
 class TestCountsAlone:
@@ -289,7 +289,7 @@ class TestFailures:
     def test_a_case_with_some_failures_keeps_its_row_and_its_doubt(self):
         text = shown(*launches(TRAIN), failure(case=TRAIN))
         assert cells(text, "launches")[0] == "6"
-        assert f"launches failed: {advice('launches_failed', Settings())}" in text
+        assert f"launches failed: {caveat_text('launches_failed', RunSettings())}" in text
 
     def test_a_run_without_any_record_shows_nothing(self):
         assert shown() == ""
@@ -414,7 +414,7 @@ class TestSearched:
 
     def test_what_does_not_fit_at_all_is_said_to_be_measured(self):
         tries = [Try(size, failure="crash", message="killed") for size in (16, 8, 4, 2, 1)]
-        assert searched(Search(Case("s", OF), tries)).endswith(
+        assert search_line(Search(Case("s", OF), tries)).endswith(
             ": none fits (1 fails, crash: killed; 5 launches tried); measured at batch_size=1"
         )
 
@@ -426,7 +426,7 @@ class TestSearched:
         ],
     )
     def test_one_that_was_cut_off_says_so(self, tries, said):
-        assert searched(Search(Case("s", OF), tries)).endswith(f": {said}")
+        assert search_line(Search(Case("s", OF), tries)).endswith(f": {said}")
 
     def test_a_run_without_one_says_nothing(self):
         assert "largest" not in shown(*launches(TRAIN))
