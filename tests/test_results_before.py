@@ -98,8 +98,12 @@ def test_show_prints_its_cases_and_its_failure(folder, capsys):
 def test_it_has_the_same_values_from_its_tables_alone(folder, file):
     side = read_side(str(folder / file))
     assert side.axes[CASE] == {
-        **{"device": "cpu", "batch_size": 8, "learning_rate": 0.01, "epochs": 2},
-        **{"mode": "train", "width": 3},
+        "device": "cpu",
+        "batch_size": 8,
+        "learning_rate": 0.01,
+        "epochs": 2,
+        "mode": "train",
+        "width": 3,
     }
     assert side.cases[CASE].observed["train.step_time"].value == 0.0006061035
     assert {case.failure for case in side.cases.values()} == (

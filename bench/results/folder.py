@@ -68,7 +68,7 @@ class RunFolder:
             except OSError:
                 pass  # it was never made
             raise ResultsError(
-                f"{path} cannot be written: {problem.strerror}; make room, or name another folder with --out"
+                f"{path} cannot be written: {problem.strerror}; free some space, or name another folder with --out"
             ) from None
 
     def read_json(self, name: str) -> dict[str, Any]:

@@ -59,8 +59,8 @@ class Journal:
         except OSError as problem:
             self._file.truncate(self._whole)  # half a line is of no use
             raise ResultsError(
-                f"{self._path} cannot be written: {problem.strerror}; what was measured before is kept, make room and "
-                f"run: bench run --resume {self._path.parent}"
+                f"{self._path} cannot be written: {problem.strerror}; what was measured before is kept, free some "
+                f"space and run: bench run --resume {self._path.parent}"
             ) from None
 
     def close(self) -> None:

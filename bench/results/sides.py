@@ -14,10 +14,11 @@ from ..analysis.compare.verdict import Observed, interval_error
 from ..errors import ResultsError
 from ..measurement import Environment, metric
 from ..plurals import counted
-from ..suite.case import DEFAULTS
+from ..suite.case import DEFAULTS, axis_of
 from . import baselines, tables
 from . import table_files as files
 from .folder import RunFolder, find
+from .frames import axis_columns_of
 
 _ADDED_UP = (
     "an earlier version, which added counts up over several steps where they now are of one: measure it again, or "
@@ -59,7 +60,7 @@ def read_side(text: str, sessions: bool = False) -> Side:
     summary, launches, failures, notes = found
     side = _of_summary(text, "run", summary, launches, environment)
     side.folder, side.notes = str(folder.path), notes
-    axes = list(failures.columns[2 : failures.columns.get_loc("kind")])
+    axes = axis_columns_of(failures, "kind")
     for row in failures.to_dict("records"):
         case = side.cases.setdefault(row["case"], CaseSide(row["suite"], _device(row)))
         side.axes.setdefault(row["case"], _axes(row, axes))
@@ -120,7 +121,7 @@ def _of_summary(
     launches: _Launches,
     environment: Environment | None,
 ) -> Side:
-    axes = list(summary.columns[2 : summary.columns.get_loc("metric")])
+    axes = axis_columns_of(summary, "metric")
     side = Side(name, kind, {}, environment)
     for row in summary.to_dict("records"):
         case = row["case"]
@@ -149,8 +150,8 @@ def _error(row: Mapping[Any, Any]) -> float | None:
 
 
 def _axes(row: Mapping[Any, Any], names: Sequence[str]) -> dict[str, Any]:
-    """The axes that the case of a row uses."""
-    return {name: row[name] for name in names if not pd.isna(row[name]) and row[name] != ""}
+    """The axes that the case of a row uses, from these columns."""
+    return {axis_of(name): row[name] for name in names if not pd.isna(row[name]) and row[name] != ""}
 
 
 def _device(row: Mapping[Any, Any]) -> str:

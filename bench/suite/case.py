@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -38,13 +38,8 @@ DEFAULTS: Mapping[str, AxisValue] = MappingProxyType(
     }
 )
 
-# Axes are columns of every table, beside these.
-RESERVED = frozenset(
-    "suite case metric unit value ci_low ci_high smallest_change launches contaminated steps warmup_steps caveats "
-    "kind round counted settled epoch stage step samples full warmup seconds phase seconds_per_step share "
-    "failure message where operator family number_format calls flops bytes formula shapes host_self host_total "
-    "device_self device_total fits throughput memory".split()
-)
+# What identifies a row of the summary, and its number: no axis has one of these names.
+RESERVED = ("suite", "case", "metric", "unit", "value")
 
 # What only training reads: under an evaluation mode these axes collapse.
 TRAINING_AXES = frozenset(
@@ -181,7 +176,7 @@ class Case:
             raise UsageError(f"the name of a suite must be text, not {case.suite!r}")
         for name in case.axes:
             if not name.isidentifier() or name in RESERVED or not is_text(name):
-                raise UsageError(f"{name!r} is no name of an axis")
+                raise UsageError(f"{name!r} is not a name of an axis")
         return case
 
 
@@ -390,6 +385,19 @@ class Conditions:
         return cls(**data)
 
 
-def columns(cases: Iterator[Case] | list[Case]) -> list[str]:
-    """The axes of these cases in the order in which the suites declare them: the columns of a table."""
+def columns(cases: Iterable[Case]) -> list[str]:
+    """The axes of these cases in the order in which the suites declare them."""
     return list(dict.fromkeys(name for case in cases for name in case.axes))
+
+
+_AXIS_PREFIX = "axis."
+
+
+def axis_column(axis: str, others: Container[str]) -> str:
+    """The column of an axis in a table that has these other columns: `axis.step` where one is called `step`."""
+    return f"{_AXIS_PREFIX}{axis}" if axis in others else axis
+
+
+def axis_of(column: str) -> str:
+    """The axis of a column that `axis_column` named."""
+    return column.removeprefix(_AXIS_PREFIX)

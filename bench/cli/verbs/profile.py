@@ -141,11 +141,11 @@ def draw(folder: folders.RunFolder, tables: Tables) -> None:
     from ...report import flame_graph as flame
     from ...report import plots
 
-    plots.draw_cases(tables, folder.plots, {case: file_name(case) for case in tables.apart})
-    for case, apart in tables.apart.items():
-        if apart.stacks is None or not apart.stacks.stacks:
+    plots.draw_cases(tables, folder.plots, {case: file_name(case) for case in tables.untimed})
+    for case, untimed in tables.untimed.items():
+        if untimed.stacks is None or not untimed.stacks.stacks:
             continue
-        text = (folder.path / apart.stacks.stacks).read_text()
+        text = (folder.path / untimed.stacks.stacks).read_text()
         note = "profiled with Python's stacks, which makes Python code look longer than it is; click to zoom"
         picture = flame.svg(flame.tree(flame.read_folded(text)), f"Flame graph: {case}", note)
         (folder.plots / f"flame-{file_name(case)}.svg").write_text(picture)
@@ -158,8 +158,8 @@ def say(folder: folders.RunFolder, tables: Tables, most: int) -> None:
     print_profiles(tables, most)
     for search in tables.searches:
         print(plain(searched(search)))
-    for case, apart in tables.apart.items():
-        for one in (apart.profile, apart.stacks):
+    for case, untimed in tables.untimed.items():
+        for one in (untimed.profile, untimed.stacks):
             if one is not None and one.omitted:
                 print(plain(f"bench: no trace of {case}: {one.omitted}"), file=sys.stderr)
     say_places(folder, tables)

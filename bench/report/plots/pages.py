@@ -14,7 +14,7 @@ from ...analysis.run.largest_batch import Search
 from ...analysis.run.time_to_quality import Group, groups
 from ...measurement import AutogradGraph, MemoryTimeline
 from ...results.tables import Tables
-from ...suite.case import TRAINING_AXES
+from ...suite.case import TRAINING_AXES, axis_of
 from . import labels
 from .style import Look
 
@@ -173,7 +173,7 @@ def pages_of(tables: Tables) -> list[PlotPage]:
 
 def _searched(tables: Tables, suite: str, device: str) -> list[Searched]:
     found = [one for one in tables.searches if (one.case.suite, one.case.device) == (suite, device)]
-    rows = [{axis: one.case.used.get(axis) for axis in tables.axes} for one in found]
+    rows = [{axis: one.case.used.get(axis_of(axis)) for axis in tables.axes} for one in found]
     return [Searched(*pair) for pair in zip(found, labels.parts(rows, tables.axes), strict=True)]
 
 
@@ -188,8 +188,8 @@ def _by_page(frame: pd.DataFrame) -> dict[tuple[str, str], list[dict[str, Any]]]
 
 def _counts(tables: Tables, case: str, name: str) -> Any:
     """What the counts of a case hold beside numbers; None where it has none."""
-    apart = tables.apart.get(case)
-    return None if apart is None or apart.counts is None else getattr(apart.counts, name)
+    untimed = tables.untimed.get(case)
+    return None if untimed is None or untimed.counts is None else getattr(untimed.counts, name)
 
 
 def _slug(text: str) -> str:

@@ -16,7 +16,7 @@ from ...analysis.caveats import CAVEATS
 from ...analysis.run import largest_batch as largest
 from ...measurement import Environment
 from ...plurals import counted
-from ...suite.case import DEFAULTS, spell
+from ...suite.case import DEFAULTS, axis_of, spell
 from ..advice import Settings, advice
 from ..layout import KEPT, LIST, Column, Grid, Words
 from ..safe_lines import SafeLines
@@ -186,7 +186,9 @@ class SuiteTable:
         self._has_metric = False
         self._head = Words(setting(tables), lead=suite)
         self._columns = [
-            Column(axis.replace("_", " "), [_spell(value) for value in self._cases[axis]], shrinks=True)
+            Column(
+                axis_of(axis).replace("_", " "), [_spell(value) for value in self._cases[axis]], shrinks=True
+            )
             for axis in varying
         ]
 
@@ -284,7 +286,7 @@ def _axes(cases: pd.DataFrame, axes: Sequence[str]) -> tuple[str, list[str]]:
     """
     varying = [axis for axis in axes if cases[axis].nunique(dropna=False) > 1]
     same = {axis: _spell(cases[axis].iloc[0]) for axis in axes if axis not in varying}
-    constant = [f"{axis}={value}" for axis, value in same.items() if value]
+    constant = [f"{axis_of(axis)}={value}" for axis, value in same.items() if value]
     return ", ".join(constant), varying
 
 
