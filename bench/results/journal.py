@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import ResultsError, UsageError
 from ..measurement import Failure, Measurement
+from ..system.json_data import json_line
 
 SCHEMA = 3
 READABLE = (
@@ -49,7 +50,7 @@ class Journal:
     def append(self, record: Measurement | Failure) -> None:
         """Raises ResultsError where the disk takes no more; every line before is safe."""
         kind = "measurement" if isinstance(record, Measurement) else "failure"
-        line = json.dumps({"schema": SCHEMA, kind: record.to_json()}, separators=(",", ":"))
+        line = json_line({"schema": SCHEMA, kind: record})
         try:
             left = f"{line}\n".encode()
             while left:

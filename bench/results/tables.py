@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ from ..analysis.run.time_to_quality import Trained
 from ..errors import ResultsError
 from ..measurement import SEARCHED, Environment, Failure, Measurement
 from ..suite.case import Case, columns
+from ..system.json_data import finite, json_text, to_json
 from ..thresholds import meant, some
 from .ab_session import as_one
 from .folder import RunFolder, find, is_session
@@ -200,28 +199,18 @@ def choose(tables: Tables, patterns: Sequence[str]) -> Tables:
 
 def as_json(tables: Tables) -> str:
     """Summary, failures and the batch sizes that were tried as one JSON object, for programs."""
-    return json.dumps(
-        {
-            "environment": _without_endless(tables.environment.to_json()) if tables.environment else None,
-            "summary": _objects(tables.summary),
-            "failures": _objects(tables.failures),
-            "batch_search": _objects(tables.batch_search),
-        },
-        indent=2,
-    )
-
-
-def _without_endless(data: dict[str, Any]) -> Any:
-    """JSON as programs of other languages read it: null for what is no finite number."""
-    return json.loads(json.dumps(data), parse_constant=lambda _: None)
+    data = {
+        "environment": to_json(tables.environment),
+        "summary": _objects(tables.summary),
+        "failures": _objects(tables.failures),
+        "batch_search": _objects(tables.batch_search),
+    }
+    return json_text(finite(data))
 
 
 def _objects(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table, digit for digit; null stands for what is missing and for what is no finite number."""
+    """The rows of a table, digit for digit; None stands for what is missing."""
     return [
-        {
-            str(name): None if pd.isna(value) or value in (math.inf, -math.inf) else value
-            for name, value in row.items()
-        }
+        {str(name): None if pd.isna(value) else value for name, value in row.items()}
         for row in frame.astype(object).to_dict(orient="records")
     ]

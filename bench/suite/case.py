@@ -6,7 +6,6 @@ border between the parent and the worker.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from ..errors import UsageError
+from ..system.json_data import JsonRecord, is_text
 
 AxisValue: TypeAlias = str | int | float | bool | None
 
@@ -243,15 +243,6 @@ def check_value(axis: str, value: object) -> None:
         raise UsageError(f"device must be text such as 'cpu' or 'cuda:0', not {value!r}")
 
 
-def is_text(value: str) -> bool:
-    """False of text with lone surrogates, which can be neither printed nor kept."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _whole(axis: str, value: object, least: int, why: str = "", otherwise: str = "") -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         reason = f" ({why})" if why else ""
@@ -261,7 +252,7 @@ def _whole(axis: str, value: object, least: int, why: str = "", otherwise: str =
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(JsonRecord):
     """How often and how long.
 
     A case has at least `launches` timed launches (0: none, what is exact alone), and goes on, up to
@@ -303,13 +294,6 @@ class Schedule:
         """The most launches of a case, those apart that are made again."""
         return self.launches if self.max_launches is None else self.max_launches
 
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Schedule:
-        return cls(**data)
-
 
 MOST_PAIRS = 56  # of launches of a case that two sides are compared by
 
@@ -320,7 +304,7 @@ SCRIPT_COUNT_THREADS = 1
 
 
 @dataclass(frozen=True)
-class UntimedLaunches:
+class UntimedLaunches(JsonRecord):
     """The launches apart from timing that each case gets, one of a kind.
 
     `counts` and `profile` are what they say; `stacks` is a second profile, with Python's stacks; `graph` keeps
@@ -341,20 +325,13 @@ class UntimedLaunches:
         if self.trace_cap < 1:
             raise UsageError(f"trace-cap must be at least 1 byte, not {self.trace_cap}")
 
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> UntimedLaunches:
-        return cls(**data)
-
 
 ALLOCATORS = ("pinned", "system")
 START_METHODS = ("fork", "spawn")
 
 
 @dataclass(frozen=True)
-class Conditions:
+class Conditions(JsonRecord):
     """The part of the environment that the parent decides and every launch of a run is given.
 
     `cpus` are the logical processors that a launch may use. Raises UsageError for what cannot be had.
@@ -376,13 +353,6 @@ class Conditions:
         ):
             if value not in known:
                 raise UsageError(f"unknown {name} {value!r}; there are {', '.join(known)}")
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Conditions:
-        return cls(**data)
 
 
 def columns(cases: Iterable[Case]) -> list[str]:
