@@ -13,6 +13,7 @@ import pandas as pd
 from ...analysis.run.largest_batch import Search
 from ...analysis.run.time_to_quality import Group, groups
 from ...measurement import AutogradGraph, MemoryTimeline
+from ...results.summary import CaseSummary, cases_of
 from ...results.tables import Tables
 from ...suite.case import TRAINING_AXES, axis_of
 from . import labels
@@ -143,7 +144,8 @@ def pages_of(tables: Tables) -> list[PlotPage]:
     """A page for each suite and device that has a number."""
     found = _by_page(tables.summary)
     failed = _by_page(tables.failures[~tables.failures["case"].isin(tables.summary["case"])])
-    values, phases, launches = _values(tables), _train_phases(tables), _launch_values(tables)
+    summary = cases_of(tables.summary)
+    phases, launches = _train_phases(tables), _launch_values(tables, summary)
     comparable = {row.case.id: group for group in groups(tables.trained.values()) for row in group.rows}
     pages: dict[str, PlotPage] = {}
     for (suite, device), rows in found.items():
@@ -152,7 +154,7 @@ def pages_of(tables: Tables) -> list[PlotPage]:
                 mode=labels.text(row, "mode"),
                 batch_size=0 if labels.absent(row.get("batch_size")) else int(row["batch_size"]),
                 parts=parts,
-                values=values.get(row["case"], {}),
+                values=_values(summary[row["case"]]),
                 phases=phases.get(row["case"], {}),
                 launches=launches.get(row["case"], {}),
                 id=row["case"],
@@ -197,14 +199,12 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80]
 
 
-def _values(tables: Tables) -> dict[str, dict[str, Value]]:
-    columns = tables.summary[["case", "metric", "value", "ci_low", "ci_high"]]
-    found: dict[str, dict[str, Value]] = {}
-    for case, name, *numbers in columns.itertuples(index=False):
-        value = Value(*numbers)
-        if math.isfinite(value.value):
-            found.setdefault(case, {})[name] = value
-    return found
+def _values(case: CaseSummary) -> dict[str, Value]:
+    return {
+        name: Value(row.value, row.low, row.high)
+        for name, row in case.metrics.items()
+        if math.isfinite(row.value)
+    }
 
 
 def _train_phases(tables: Tables) -> dict[str, dict[str, tuple[float, float]]]:
@@ -216,9 +216,7 @@ def _train_phases(tables: Tables) -> dict[str, dict[str, tuple[float, float]]]:
     return found
 
 
-def _launch_values(tables: Tables) -> dict[str, dict[str, list[Dot]]]:
-    summary = tables.summary[["case", "metric", "launches"]]
-    counted = {(case, name): number for case, name, number in summary.itertuples(index=False)}
+def _launch_values(tables: Tables, summary: Mapping[str, CaseSummary]) -> dict[str, dict[str, list[Dot]]]:
     columns = tables.launches[["case", "metric", "round", "value", "contaminated"]]
     found: dict[str, dict[str, list[Dot]]] = {}
     for case, name, number, value, reasons in columns.itertuples(index=False):
@@ -226,6 +224,7 @@ def _launch_values(tables: Tables) -> dict[str, dict[str, list[Dot]]]:
         found.setdefault(case, {}).setdefault(name, []).append(dot)
     for case, by_metric in found.items():
         for name, dots in by_metric.items():
-            if counted.get((case, name)) == len(dots):
+            row = summary[case].metrics.get(name) if case in summary else None
+            if row is not None and row.launches == len(dots):
                 by_metric[name] = [replace(dot, counts=True) for dot in dots]
     return found
