@@ -25,7 +25,7 @@ from .alias import OTHER, OWN, somebody_elses
 from .errors import BenchError, UsageError
 from .report.caveat_texts import RunSettings, caveat_text
 from .report.units import plain
-from .suite.case import ALLOCATORS, MAX, AxisValue, Case, spell
+from .suite.case import ALLOCATORS, MAX, AxisValue, Case, axis_column, spell
 from .suite.matrix import Suite
 from .system.paths import is_own
 from .user_errors import one_line
@@ -274,14 +274,13 @@ def timed(suite: Suite, case: Case, config: pytest.Config, file: Path) -> Callab
 
 
 def described(case: Case, conditions: dict[str, Any]) -> dict[str, Any]:
-    """What a test says of its case. `axes` names those that have a key of their own, above all other keys."""
-    return {
+    """The facts of a case for `extra_info`. Each of `axes` has a key, `axis.NAME` where another fact has that name."""
+    facts = {
         "epochbench": __version__,
         "suite": case.suite,
         "case": case.id,
-        "device": case.device,
-        "mode": case.mode,
-        **conditions,
         "axes": list(case.used),
-        **case.used,
+        **conditions,
     }
+    axes = {"device": case.device, "mode": case.mode, **case.used}
+    return facts | {axis_column(axis, facts): value for axis, value in axes.items()}

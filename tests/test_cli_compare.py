@@ -516,7 +516,7 @@ class TestBadInput:
             (("results/base", "results/base", "--thresholds", "no.toml"), "no.toml cannot be read"),
             (("main-of-old", "results/base"), "there is no run 'main-of-old'"),
             (("results/base", "missing.csv"), "missing.csv cannot be read"),
-            (("results/base", "plants.py"), "plants.py is no table that can be read"),
+            (("results/base", "plants.py"), "plants.py is not a table that can be read"),
         ],
     )
     def test_it_is_said_in_one_line(self, gate, arguments, said):

@@ -117,7 +117,7 @@ class Run:
 
     def draw(self, found: Tables) -> None:
         """The pictures of each case that was counted, in files that others can read."""
-        names = {case: str(number) for number, case in enumerate(found.apart)}
+        names = {case: str(number) for number, case in enumerate(found.untimed)}
         for path in plots.draw_cases(found, self.path.parent.parent / "plots", names):
             if path.suffix == ".svg":
                 ET.parse(path)

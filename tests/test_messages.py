@@ -20,11 +20,10 @@ from bench.measurement.messages import (
     ProbeRequest,
     ProfileOptions,
     Slowdown,
-    read,
-    to_json,
 )
 from bench.suite.case import Case, Conditions
 from bench.suite.script import Script
+from bench.system.json_data import from_json, to_json
 
 CASE = Case("story", {"device": "cpu", "width": 1})
 CONDITIONS = Conditions(threads=3, cpus=(0, 1))
@@ -68,7 +67,7 @@ def test_what_is_not_text_comes_out_as_it_went_in():
 
 @pytest.mark.parametrize("report", [PreloadReport(("a",), ("b",)), ProbeReport(("a",), (Path("b"),), ("c",))])
 def test_a_report_comes_out_as_it_went_in(report):
-    assert read(type(report), json.loads(json.dumps(to_json(report)))) == report
+    assert from_json(type(report), json.loads(json.dumps(to_json(report)))) == report
 
 
 @pytest.mark.parametrize(

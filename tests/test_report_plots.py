@@ -365,7 +365,7 @@ class TestWhatMayBeMissing:
 
     def test_summary_without_launches_or_phases_still_draws(self, tmp_path):
         tables = run(matrix(batch_size=[32, 64]))
-        tables.launches, tables.phases, tables.apart = tables.launches[:0], tables.phases[:0], {}
+        tables.launches, tables.phases, tables.untimed = tables.launches[:0], tables.phases[:0], {}
         tables.trained = {}
         assert names(draw(tables, tmp_path)) == {"throughput", "memory"}
 

@@ -5,17 +5,15 @@ Every message is frozen, goes through JSON both ways, and is checked when it is 
 
 from __future__ import annotations
 
-import dataclasses
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ..suite.case import Case, Conditions
 from ..suite.script import Script
-from .reading import checked, listed, named
+from ..system.json_data import from_json, to_json
 from .record import COUNTED, PHASED, PROFILED, SEARCHED, STACKED, TIMED
 
 
@@ -140,7 +138,6 @@ class LaunchRequest:
 
 
 Request = PreloadRequest | DescribeRequest | EnvironmentRequest | ProbeRequest | LaunchRequest
-Message = TypeVar("Message")
 _REQUESTS = {kind.__name__: kind for kind in typing.get_args(Request)}
 
 
@@ -173,55 +170,10 @@ class Envelope:
     tree: CodeTree | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {**to_json(self), "do": type(self.request).__name__}
+        return {**to_json(self.__dict__), "do": type(self.request).__name__}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Envelope:
         """Raises ValueError, TypeError or KeyError for anything else than an envelope."""
-        request = read(_REQUESTS[data["do"]], data["request"])
-        rest = {name: value for name, value in data.items() if name not in ("do", "request")}
-        return cls(request=request, **_fields(cls, rest))
-
-
-def to_json(message: Any) -> dict[str, Any]:
-    """The fields of a message as JSON."""
-    return {field.name: _plain(getattr(message, field.name)) for field in dataclasses.fields(message)}
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "to_json"):
-        return value.to_json()
-    if dataclasses.is_dataclass(value):
-        return to_json(value)
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    return str(value) if isinstance(value, Path) else value
-
-
-def read(kind: type[Message], data: Any) -> Message:
-    """The message of this kind that JSON holds. Raises ValueError or TypeError for anything else."""
-    return kind(**_fields(kind, data))
-
-
-def _fields(kind: type, data: Any) -> dict[str, Any]:
-    hints = typing.get_type_hints(kind)
-    return dict(checked(kind, {name: _typed(hints.get(name), value) for name, value in named(data).items()}))
-
-
-def _typed(kind: Any, value: Any) -> Any:
-    """A JSON value as this type; one that cannot be is left for `checked` to refuse."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is types.UnionType:
-        return None if value is None else _typed(arguments[0], value)
-    if origin is tuple:
-        return tuple(_typed(arguments[0], item) for item in listed(value))
-    if origin is Mapping:
-        return {name: _typed(arguments[1], item) for name, item in named(value).items()}
-    if kind is Path:
-        return Path(value)
-    if dataclasses.is_dataclass(kind):
-        assert isinstance(kind, type)
-        return kind.from_json(value) if hasattr(kind, "from_json") else read(kind, value)
-    return value
+        fields = {name: value for name, value in data.items() if name != "do"}
+        return from_json(cls, {**fields, "request": from_json(_REQUESTS[data["do"]], data["request"])})

@@ -35,9 +35,9 @@ from ..measurement.messages import (
     PreloadReport,
     PreloadRequest,
     Request,
-    read,
 )
 from ..suite.case import Conditions
+from ..system.json_data import from_json
 from ..system.logs import end_of, last_line
 from ..system.signals import clearing_away, interruptible
 
@@ -471,7 +471,7 @@ class Workers:
     def _preload(self, server: ForkServer, modules: Sequence[str]) -> None:
         """Imports modules in a fork server; one that starts threads is left to the children from then on."""
         answer = server.ask(PreloadRequest(tuple(modules)), _SHORT)
-        report = read(PreloadReport, answer["report"])
+        report = from_json(PreloadReport, answer["report"])
         if "torch" in report.failed:
             program = self._interpreter.program
             raise UsageError(f"{program} cannot import torch; install torch and torchvision for it")

@@ -41,7 +41,6 @@ from ..measurement.messages import (
     ProfileOptions,
     Request,
     Slowdown,
-    read,
 )
 from ..suite.case import (
     COUNT_THREADS,
@@ -54,6 +53,7 @@ from ..suite.case import (
 )
 from ..suite.matrix import Expansion, column
 from ..suite.script import Script
+from ..system.json_data import from_json
 from ..system.logs import last_line
 from ..system.paths import file_name
 from .fork_server import Died, TimedOut
@@ -272,7 +272,7 @@ def probe(workers: Asks, plan: Plan, download: bool = False, requested_axes: Col
             answer = workers.ask(request, "probe.log", timeout=plan.schedule.timeout)
         except (Died, TimedOut):
             continue  # the launches will show it, each for its own case
-        report = read(ProbeReport, answer["report"])
+        report = from_json(ProbeReport, answer["report"])
         workers.learn(report.modules)
         sources |= set(map(str, report.sources))
         idle[suite] = report.idle

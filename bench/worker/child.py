@@ -25,8 +25,8 @@ from ..measurement.messages import (
     PreloadReport,
     ProbeRequest,
     Request,
-    to_json,
 )
+from ..system.json_data import to_json
 from ..user_errors import detail_of, one_line, where
 from .context import LaunchContext
 from .process_control import signal_when_parent_dies, thread_count

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..measurement.messages import Envelope, PreloadRequest, to_json
+from ..measurement.messages import Envelope, PreloadRequest
+from ..system.json_data import to_json
 from . import child as children
 from .process_control import (
     be_killed_first,

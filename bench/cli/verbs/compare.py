@@ -297,7 +297,7 @@ def between(
 
 def unread(first: Side, second: Side) -> Iterator[str]:
     """Why there is nothing of a case in a file, where no row of the comparison says it."""
-    from ...results.sides import MOST_SAID
+    from ...results.table_grid import MOST_NOTES
 
     for side, other in ((first, None), (second, first)):
         found = {
@@ -308,10 +308,10 @@ def unread(first: Side, second: Side) -> Iterator[str]:
             and not (other is not None and name in other.cases and other.cases[name].observed)
         }
         yield from (
-            f"not measured in {side.name}: {name}: {why}" for name, why in [*found.items()][:MOST_SAID]
+            f"not measured in {side.name}: {name}: {why}" for name, why in [*found.items()][:MOST_NOTES]
         )
-        if len(found) > MOST_SAID:
-            yield f"not measured in {side.name}: {counted(len(found) - MOST_SAID, 'other case')}"
+        if len(found) > MOST_NOTES:
+            yield f"not measured in {side.name}: {counted(len(found) - MOST_NOTES, 'other case')}"
 
 
 def places_of(side: Side) -> Mapping[str, tuple[str, int]]:

@@ -141,11 +141,11 @@ def draw(folder: folders.RunFolder, tables: Tables) -> None:
     from ...report import plots
     from ...report.speedscope import read_folded, speedscope
 
-    plots.draw_cases(tables, folder.plots, {case: file_name(case) for case in tables.apart})
-    for case, apart in tables.apart.items():
-        if apart.stacks is None or not apart.stacks.stacks:
+    plots.draw_cases(tables, folder.plots, {case: file_name(case) for case in tables.untimed})
+    for case, untimed in tables.untimed.items():
+        if untimed.stacks is None or not untimed.stacks.stacks:
             continue
-        stacks = read_folded((folder.path / apart.stacks.stacks).read_text())
+        stacks = read_folded((folder.path / untimed.stacks.stacks).read_text())
         (folder.traces / f"{file_name(case)}.speedscope.json").write_text(speedscope(stacks, case))
 
 
@@ -156,8 +156,8 @@ def say(folder: folders.RunFolder, tables: Tables, most: int) -> None:
     print_profiles(tables, most)
     for search in tables.searches:
         print(plain(search_line(search)))
-    for case, apart in tables.apart.items():
-        for one in (apart.profile, apart.stacks):
+    for case, untimed in tables.untimed.items():
+        for one in (untimed.profile, untimed.stacks):
             if one is not None and one.omitted:
                 print(plain(f"bench: no trace of {case}: {one.omitted}"), file=sys.stderr)
     say_places(folder, tables)

@@ -11,7 +11,7 @@ import pandas as pd
 from ...measurement import Environment
 from ...plurals import counted
 from ...results.tables import Tables
-from ...suite.case import DEFAULTS, spell, unused_axes
+from ...suite.case import DEFAULTS, axis_of, spell, unused_axes
 from .texts import fit
 
 _SELF_EVIDENT = ("dataset", "model", "optimizer", "mode")  # whose values need no name beside them
@@ -65,7 +65,7 @@ def part(axis: str, value: str) -> str:
     """The value of an axis, with as much of its name as it needs."""
     if axis == "batch_size":
         return f"batch {value}"
-    return value if axis in _SELF_EVIDENT and value else f"{axis}={value}"
+    return value if axis in _SELF_EVIDENT and value else f"{axis_of(axis)}={value}"
 
 
 def caveats(rows: Sequence[Mapping[str, Any]], failed: int) -> list[str]:

@@ -13,8 +13,9 @@ import pandas as pd
 from ...analysis.run.largest_batch import Search
 from ...analysis.run.time_to_quality import Group, groups
 from ...measurement import AutogradGraph, MemoryTimeline
+from ...results.summary import CaseSummary, cases_of
 from ...results.tables import Tables
-from ...suite.case import TRAINING_AXES
+from ...suite.case import TRAINING_AXES, axis_of
 from . import labels
 from .style import Look
 
@@ -142,7 +143,8 @@ def pages_of(tables: Tables) -> list[PlotPage]:
     """A page for each suite and device with a measured case."""
     measured = _by_page(tables.summary)
     failed = _by_page(tables.failures[~tables.failures["case"].isin(tables.summary["case"])])
-    values, phases, launches = _values(tables), _train_phases(tables), _launch_values(tables)
+    summary = cases_of(tables.summary)
+    phases, launches = _train_phases(tables), _launch_values(tables, summary)
     comparable = {row.case.id: group for group in groups(tables.trained.values()) for row in group.rows}
     pages: dict[str, PlotPage] = {}
     for (suite, device), rows in measured.items():
@@ -151,7 +153,7 @@ def pages_of(tables: Tables) -> list[PlotPage]:
                 mode=labels.text(row, "mode"),
                 batch_size=0 if labels.absent(row.get("batch_size")) else int(row["batch_size"]),
                 parts=parts,
-                values=values.get(row["case"], {}),
+                values=_values(summary[row["case"]]),
                 phases=phases.get(row["case"], {}),
                 launches=launches.get(row["case"], {}),
                 id=row["case"],
@@ -174,7 +176,7 @@ def _searches(tables: Tables, suite: str, device: str) -> list[PlotSearch]:
     searches = [
         search for search in tables.searches if (search.case.suite, search.case.device) == (suite, device)
     ]
-    rows = [{axis: search.case.used.get(axis) for axis in tables.axes} for search in searches]
+    rows = [{axis: search.case.used.get(axis_of(axis)) for axis in tables.axes} for search in searches]
     return [PlotSearch(*pair) for pair in zip(searches, labels.parts(rows, tables.axes), strict=True)]
 
 
@@ -188,8 +190,8 @@ def _by_page(frame: pd.DataFrame) -> dict[tuple[str, str], list[dict[str, Any]]]
 
 
 def _counts(tables: Tables, case: str, name: str) -> Any:
-    """A record among the counts of a case; None without one."""
-    untimed = tables.apart.get(case)
+    """What the counts of a case hold beside numbers; None where it has none."""
+    untimed = tables.untimed.get(case)
     return None if untimed is None or untimed.counts is None else getattr(untimed.counts, name)
 
 
@@ -198,14 +200,12 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80]
 
 
-def _values(tables: Tables) -> dict[str, dict[str, Value]]:
-    columns = tables.summary[["case", "metric", "value", "ci_low", "ci_high"]]
-    values: dict[str, dict[str, Value]] = {}
-    for case, name, *numbers in columns.itertuples(index=False):
-        value = Value(*numbers)
-        if math.isfinite(value.value):
-            values.setdefault(case, {})[name] = value
-    return values
+def _values(case: CaseSummary) -> dict[str, Value]:
+    return {
+        name: Value(row.value, row.low, row.high)
+        for name, row in case.metrics.items()
+        if math.isfinite(row.value)
+    }
 
 
 def _train_phases(tables: Tables) -> dict[str, dict[str, tuple[float, float]]]:
@@ -217,9 +217,7 @@ def _train_phases(tables: Tables) -> dict[str, dict[str, tuple[float, float]]]:
     return phases
 
 
-def _launch_values(tables: Tables) -> dict[str, dict[str, list[Dot]]]:
-    summary = tables.summary[["case", "metric", "launches"]]
-    estimated_from = {(case, name): number for case, name, number in summary.itertuples(index=False)}
+def _launch_values(tables: Tables, summary: Mapping[str, CaseSummary]) -> dict[str, dict[str, list[Dot]]]:
     columns = tables.launches[["case", "metric", "round", "value", "contaminated"]]
     launches: dict[str, dict[str, list[Dot]]] = {}
     for case, name, number, value, reasons in columns.itertuples(index=False):
@@ -227,6 +225,7 @@ def _launch_values(tables: Tables) -> dict[str, dict[str, list[Dot]]]:
         launches.setdefault(case, {}).setdefault(name, []).append(dot)
     for case, by_metric in launches.items():
         for name, dots in by_metric.items():
-            if estimated_from.get((case, name)) == len(dots):
+            row = summary[case].metrics.get(name) if case in summary else None
+            if row is not None and row.launches == len(dots):
                 by_metric[name] = [replace(dot, is_used=True) for dot in dots]
     return launches

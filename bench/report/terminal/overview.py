@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ...analysis.caveats import CAVEATS
 from ...measurement import Environment
 from ...plurals import counted
-from ...suite.case import DEFAULTS, spell
+from ...results.summary import MISSING, CaseSummary, cases_of
+from ...suite.case import DEFAULTS, axis_of, spell
 from ..caveat_texts import RunSettings, caveat_text
 from ..layout import ESSENTIAL, Column, Grid, Words
 from ..safe_lines import SafeLines
@@ -88,14 +88,12 @@ def overview(tables: Tables) -> Iterator[RenderableType]:
 
     The quality of untrained models is left out.
     """
-    shown = tables.summary
-    if "mode" in shown:  # empty in a suite without that axis
-        trained = shown["mode"].fillna(DEFAULTS["mode"]) == "train"
-        shown = shown[trained | ~shown["metric"].str.startswith("quality.")]
-    for suite, rows in shown.groupby("suite", sort=False):
-        page = SuiteTable(tables, str(suite), rows)
-        wanted = columns(tables, str(suite))
-        for name in wanted if rows["metric"].isin(wanted).any() else _EXACT:
+    cases = map(_without_untrained_quality, cases_of(tables.summary).values())
+    for suite, of_suite in _by_suite(case for case in cases if case.metrics):
+        page = SuiteTable(tables, suite, of_suite)
+        wanted = columns(tables, suite)
+        has_wanted = any(name in case.metrics for case in of_suite for name in wanted)
+        for name in wanted if has_wanted else _EXACT:
             page.add_metric(name, head(name), priority(name), with_interval=name in _WITH_INTERVAL)
         page.add_minimum_detectable(_DETECTABLE_METRIC)
         page.add_launches()
@@ -103,6 +101,20 @@ def overview(tables: Tables) -> Iterator[RenderableType]:
     if tables.searches:
         yield SafeLines(Group(*(Words(search_line(one)) for one in tables.searches), Text()))
     yield from map(SafeLines, _failures(tables))
+
+
+def _without_untrained_quality(case: CaseSummary) -> CaseSummary:
+    if case.axes.get("mode", DEFAULTS["mode"]) == "train":
+        return case
+    metrics = {name: row for name, row in case.metrics.items() if not name.startswith("quality.")}
+    return dataclasses.replace(case, metrics=metrics)
+
+
+def _by_suite(cases: Iterable[CaseSummary]) -> Iterable[tuple[str, list[CaseSummary]]]:
+    suites: dict[str, list[CaseSummary]] = {}
+    for case in cases:
+        suites.setdefault(case.suite, []).append(case)
+    return suites.items()
 
 
 def columns(tables: Tables, suite: str) -> Sequence[str]:
@@ -129,10 +141,10 @@ def priority(name: str) -> int:
 
 def metrics(tables: Tables) -> Iterator[RenderableType]:
     """A table a suite with the selected metrics, each with its interval."""
-    for suite, rows in tables.summary.groupby("suite", sort=False):
-        page = SuiteTable(tables, str(suite), rows)
-        names = list(dict.fromkeys(rows["metric"]))
-        for place, name in enumerate(names):  # the first is left out last
+    for suite, cases in _by_suite(cases_of(tables.summary).values()):
+        page = SuiteTable(tables, suite, cases)
+        names = list(dict.fromkeys(name for case in cases for name in case.metrics))
+        for place, name in enumerate(names):  # the first stays longest
             with_interval = len(names) <= _MOST_WITH_INTERVAL
             page.add_metric(name, _folding(name), min(place, _LAUNCHES), with_interval, full_name=name)
         page.add_launches()
@@ -142,56 +154,54 @@ def metrics(tables: Tables) -> Iterator[RenderableType]:
 class SuiteTable:
     """The table of one suite, a row a case."""
 
-    def __init__(self, tables: Tables, suite: str, rows: pd.DataFrame) -> None:
-        self._rows = rows
+    def __init__(self, tables: Tables, suite: str, cases: Sequence[CaseSummary]) -> None:
+        self._cases = cases
         self._settings = caveat_settings(tables)
-        self._cases = rows.drop_duplicates("case").set_index("case")
-        self._constant, varying = _axes(self._cases, tables.axes)
+        self._constant, varying = _axes(cases, [axis_of(column) for column in tables.axes])
         self._has_metric = False
         self._head = Words(run_description(tables), lead=suite)
         self._columns = [
-            Column(axis.replace("_", " "), [_spell(value) for value in self._cases[axis]], shrinks=True)
+            Column(axis.replace("_", " "), [_spell(case, axis) for case in cases], shrinks=True)
             for axis in varying
         ]
 
     def add_metric(
         self, name: str, head: str, priority: int, with_interval: bool, full_name: str = ""
     ) -> None:
-        """A column of values in one unit, and one of half their intervals as shares. The first is always shown."""
-        found = self._rows[self._rows["metric"] == name].set_index("case").reindex(self._cases.index)
-        if found["value"].isna().all():
+        """A column of values in one unit, and one of half intervals as shares of them. The first is always shown."""
+        rows = [case.metrics.get(name, MISSING) for case in self._cases]
+        present = [row for row in rows if not math.isnan(row.value)]
+        if not present:
             return
-        unit = found["unit"].dropna().iloc[0]
-        factor, label = scale(found["value"].dropna().tolist(), unit)
+        unit = present[0].unit
+        factor, label = scale([row.value for row in present], unit)
         if counts(unit):
             factor, label = 1.0, "" if unit == "1" else "a step"
-        cells = [_number(value, factor, unit) for value in found["value"]]
+        cells = [_number(row.value, factor, unit) for row in rows]
         if name.endswith("_share"):
-            cells = ["" if pd.isna(value) else percent(value) for value in found["value"]]
-        self._columns.append(
-            Column(
-                head, cells, priority if self._has_metric else ESSENTIAL, label, right=True, name=full_name
-            )
-        )
+            cells = ["" if math.isnan(row.value) else percent(row.value) for row in rows]
+        stays = ESSENTIAL if not self._has_metric else priority
         self._has_metric = True
-        if with_interval and found["ci_low"].notna().any():
-            bounds = zip(found["ci_low"], found["ci_high"], found["value"], strict=True)
-            half = ["" if pd.isna(value[2]) else interval(*value) for value in bounds]
+        self._columns.append(Column(head, cells, stays, label, right=True, name=full_name))
+        if with_interval and not all(math.isnan(row.low) for row in rows):
+            half = ["" if math.isnan(row.value) else interval(row.low, row.high, row.value) for row in rows]
             of = f"95 % interval of {full_name or head}"
             self._columns.append(Column("95 % interval", half, _INTERVAL, right=True, name=of))
 
     def add_minimum_detectable(self, name: str) -> None:
         """The minimum detectable effect of a metric, for two rows like this one."""
-        found = self._rows[self._rows["metric"] == name].set_index("case").reindex(self._cases.index)
-        smallest = ["" if pd.isna(value) else percent(value) for value in found["smallest_change"]]
+        changes = [case.metrics.get(name, MISSING).smallest_change for case in self._cases]
+        smallest = ["" if math.isnan(change) else percent(change) for change in changes]
         self._columns.append(Column("reveals from", smallest, _DETECTABLE, right=True))
 
     def add_launches(self) -> None:
         """How many launches a row summarises, and how many were contaminated; its caveats by name."""
-        numbers = self._rows.groupby("case", sort=False)["launches"].max()
-        launches = ["" if pd.isna(numbers[case]) else str(numbers[case]) for case in self._cases.index]
-        contaminated = [str(count or "") for count in self._cases["contaminated"].fillna(0).astype(int)]
-        caveats = [text.replace(";", LIST).replace("_", " ") for text in self._cases["caveats"].fillna("")]
+        launches = [
+            str(max((row.launches or 0 for row in case.metrics.values()), default=0) or "")
+            for case in self._cases
+        ]
+        contaminated = [str(case.contaminated or "") for case in self._cases]
+        caveats = [LIST.join(case.caveats).replace("_", " ") for case in self._cases]
         self._columns += [
             Column("launches", launches, _LAUNCHES, right=True),
             Column("contaminated", contaminated, _CONTAMINATED, right=True),
@@ -199,11 +209,11 @@ class SuiteTable:
         ]
 
     def render(self) -> RenderableType:
-        names = {name for text in self._cases["caveats"].dropna() for name in text.split(";") if name}
+        named = {name for case in self._cases for name in case.caveats}
         notes = [
             Words(f"{name.replace('_', ' ')}: {caveat_text(name, self._settings)}", "yellow")
             for name in CAVEATS
-            if name in names
+            if name in named
         ]
         return Group(Grid(self._columns, [self._head], "case", self._constant), Text(), *notes)
 
@@ -244,20 +254,23 @@ def device_name(machine: Environment) -> str:
     return " + ".join([machine.cpu, *names])
 
 
-def _axes(cases: pd.DataFrame, axes: Sequence[str]) -> tuple[str, list[str]]:
-    """The axes that are the same in every case, with their values, and the names of those that vary."""
-    varying = [axis for axis in axes if cases[axis].nunique(dropna=False) > 1]
-    same = {axis: _spell(cases[axis].iloc[0]) for axis in axes if axis not in varying}
+def _axes(cases: Sequence[CaseSummary], axes: Sequence[str]) -> tuple[str, list[str]]:
+    """The axes that are the same in every case, with their values, and the names of those that vary.
+
+    Axes of other suites are in neither.
+    """
+    varying = [axis for axis in axes if len({case.axes.get(axis) for case in cases}) > 1]
+    same = {axis: _spell(cases[0], axis) for axis in axes if axis not in varying}
     constant = [f"{axis}={value}" for axis, value in same.items() if value]
     return ", ".join(constant), varying
 
 
-def _spell(value: Any) -> str:
-    return "" if pd.isna(value) else spell(value)
+def _spell(case: CaseSummary, axis: str) -> str:
+    return spell(case.axes[axis]) if axis in case.axes else ""
 
 
 def _number(value: float, factor: float, unit: str) -> str:
-    if pd.isna(value):
+    if math.isnan(value):
         return ""
     if not math.isfinite(value):
         return str(value)
