@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..analysis.compare.comparable import Asked
+from ..analysis.compare.comparable import ComparisonOptions
 from ..analysis.launch.values import launch_values
 from ..measurement import TIMED, Failure, Measurement
 from ..running.rounds import Job, Watch, launch
@@ -125,7 +125,7 @@ def arms(nulls: int, plants: int) -> list[Arm]:
 def decisions(
     session: Session,
     wanted: Sequence[Arm],
-    asked: Asked,
+    asked: ComparisonOptions,
     watch: Watch | None = None,
     clock: Callable[[], float] = time.monotonic,
     ends: float | None = None,
@@ -166,7 +166,7 @@ def decide(
     name: str,
     arm: Arm,
     nominal: Nominal,
-    asked: Asked,
+    asked: ComparisonOptions,
     watch: Watch | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Decision:

@@ -169,6 +169,11 @@ class Failure:
             if isinstance(text, str):
                 object.__setattr__(self, name, text.encode(errors="backslashreplace").decode())
 
+    @property
+    def summary(self) -> str:
+        """'crash: killed by signal 9'."""
+        return f"{self.failure}: {self.message}"
+
     def to_json(self) -> dict[str, Any]:
         return {**shallow(self), "case": self.case.to_json()}
 

@@ -37,6 +37,7 @@ from .comparison import (
 )
 from .layout import shortened
 from .quality_words import is_quality, listed, spreads
+from .reasons import reason_said
 from .units import one_line, percent
 from .work_words import REMEDY, different_work, remedy, work_said
 
@@ -267,7 +268,7 @@ def _message(page: ComparisonPage, row: Row) -> str:
         facts.append(f"{change(row)}, {' to '.join(sides(row))}")
     if row.verdict == "inconclusive" and sees(row):
         facts.append(f"a rise from {sees(row)} would have been seen")
-    facts += [row.reason, page.phase(row)]
+    facts += [reason_said(row.reason), page.phase(row)]
     return "; ".join(shortened(one_line(fact), _LONGEST_SENTENCE) for fact in facts if fact)
 
 
@@ -403,7 +404,7 @@ def _as_data(page: ComparisonPage, row: Row) -> dict[str, Any]:
         "smallest": _finite(row.smallest),
         "spread": _finite(row.spread),
         "folded": row.folded,
-        "reason": row.reason or work_said(row.work),
+        "reason": reason_said(row.reason) or work_said(row.work),
         "caveats": list(row.caveats),
         "phase": page.phase(row),
     }

@@ -20,6 +20,7 @@ from ..measurement import STAGES
 from ..plurals import counted as things
 from .layout import KEPT, LIST, TEXT, Column, Grid, Words, shortened
 from .quality_words import as_before, fell_or_moved, spreads
+from .reasons import reason_said
 from .safe_lines import SafeLines
 from .units import NOTHING, counts, digits, exactly, percent, quantity, scale
 from .work_words import REMEDY, by_the_sample, different_work, remedy, speaks
@@ -408,7 +409,7 @@ def reasons(rows: Iterable[Row]) -> list[str]:
     found: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row.reason:
-            found.setdefault((row.case, row.reason), []).append(row.metric.name)
+            found.setdefault((row.case, reason_said(row.reason)), []).append(row.metric.name)
     return [
         f"{case}, {names[0] if len(names) == 1 else things(len(names), 'metric')}: {reason}"
         for (case, reason), names in found.items()

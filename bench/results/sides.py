@@ -9,8 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..analysis.compare.sides import FOREIGN_METRICS, CaseSide, Side
-from ..analysis.compare.verdict import Observed, interval_error
+from ..analysis.compare.sides import FOREIGN_METRICS, CaseSide, Observed, Side, interval_error
 from ..errors import ResultsError
 from ..measurement import Environment, metric
 from ..plurals import counted
@@ -19,10 +18,6 @@ from . import baselines, tables
 from . import table_files as files
 from .folder import RunFolder, find
 
-_ADDED_UP = (
-    "an earlier version, which added counts up over several steps where they now are of one: measure it again, or "
-    "renew the baseline with: bench baseline save NAME RUN"
-)
 _LAUNCH_COLUMNS = ["case", "counted", "round", "metric", "value"]
 MOST_SAID = 10  # lines on what of a file cannot be read; a broken exporter has a fault in every row
 _NAMES = {one.unit: name for name, one in FOREIGN_METRICS.items()}
@@ -132,7 +127,7 @@ def _of_summary(
         if pd.isna(row["value"]) or not math.isfinite(row["value"]):
             continue
         if row["unit"] != (known := metric(row["metric"])).unit and row["unit"] == files.older_unit(known):
-            side.cases[case].withheld[row["metric"]] = f"{name} is of {_ADDED_UP}"
+            side.cases[case].withheld[row["metric"]] = name
             continue
         made = launches.get((case, row["metric"]))
         observed = Observed.of(made) if made else Observed(float(row["value"]), {}, _error(row))
