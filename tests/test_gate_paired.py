@@ -12,13 +12,14 @@ import pytest
 from bench.ab.pairs import RENEW_AFTER, Guest, MeasuredSide, base_leads, measure
 from bench.ab.trees import Tree
 from bench.ab.versions import Version
-from bench.analysis.compare.comparable import Asked
+from bench.analysis.compare.comparable import ComparisonOptions
 from bench.analysis.compare.policy import SIDE_BY_SIDE, THRESHOLDS
 from bench.analysis.compare.side_by_side import Matched, SideBySide
 from bench.analysis.compare.sides import CaseSide
 from bench.machine.telemetry import Readings
 from bench.measurement import COUNTED, TIMED, Failure
 from bench.measurement.messages import LaunchRequest
+from bench.report.reason_words import reason_said
 from bench.running.fork_server import Died
 from bench.running.rounds import Plan
 from bench.suite.case import Case, Conditions, Schedule
@@ -97,7 +98,9 @@ class Stage:
         )
         self.cases = {one.id: (one, other) for one, other in zip(cases, others, strict=True)}
         matched = [Matched(name, CaseSide("story", "cpu"), CaseSide("story", "cpu")) for name in self.cases]
-        self.judge = SideBySide(matched, Asked(standards={**THRESHOLDS, "time": SIDE_BY_SIDE}), pairs)
+        self.judge = SideBySide(
+            matched, ComparisonOptions(standards={**THRESHOLDS, "time": SIDE_BY_SIDE}), pairs
+        )
 
     def play(self, **options):
         options = {"announce": lambda *what: self.announced.append(what), "clock": self.clock, **options}
@@ -312,7 +315,7 @@ class TestFailures:
         stage.play()
         assert len(stage.pairs) == 1
         (row,) = stage.judge.end()
-        assert (row.verdict, row.reason) == ("not_measured", "crash: killed by SIGKILL")
+        assert (row.verdict, reason_said(row.reason)) == ("not_measured", "crash: killed by SIGKILL")
 
     def test_the_other_launch_of_the_pair_is_made_all_the_same(self):
         stage = Stage(CASES[:1], ends={("base", COUNTED): Died(1)})

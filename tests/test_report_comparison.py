@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from bench.analysis.compare.policy import Policy
+from bench.analysis.compare.reasons import Cause, Reason
 from bench.analysis.compare.verdict import Row
 from bench.measurement import metric
 from bench.report.comparison import (
@@ -60,9 +61,13 @@ def count(base: float | None, candidate: float | None, name: str = "count.ops", 
     return row(name=name, base=base, candidate=candidate, low=None, high=None, **changes)
 
 
+def failed(text: str) -> Reason:
+    return Reason(Cause.CANDIDATE_FAILED, text)
+
+
 def gone(**changes) -> Row:
     """A row whose candidate failed."""
-    facts = {"candidate": None, "ratio": None, "low": None, "high": None, "reason": "timeout: 60 s"}
+    facts = {"candidate": None, "ratio": None, "low": None, "high": None, "reason": failed("timeout: 60 s")}
     return row("not_measured", **(facts | changes))
 
 
@@ -79,7 +84,7 @@ def hostile_page(text: str) -> ComparisonPage:
     return page(
         row("regressed", case=text, suite=text, caveats=(text,)),
         row("regressed", name=text, case=CASE),
-        gone(case=text, suite=text, reason=text),
+        gone(case=text, suite=text, reason=failed(text)),
         row("inconclusive", case=text, suite=text),
         base=text,
         candidate=text,

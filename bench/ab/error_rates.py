@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..analysis.compare.comparable import Asked
+from ..analysis.compare.comparable import ComparisonOptions
 from ..analysis.launch.values import launch_values
 from ..measurement import TIMED, Failure, Measurement
 from ..measurement.messages import Slowdown
@@ -127,7 +127,7 @@ def arms(nulls: int, plants: int) -> list[Arm]:
 def decisions(
     session: Session,
     wanted: Sequence[Arm],
-    asked: Asked,
+    asked: ComparisonOptions,
     watch: Watch | None = None,
     clock: Callable[[], float] = time.monotonic,
     ends: float | None = None,
@@ -168,7 +168,7 @@ def decide(
     name: str,
     arm: Arm,
     nominal: Nominal,
-    asked: Asked,
+    asked: ComparisonOptions,
     watch: Watch | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Decision:

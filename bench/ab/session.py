@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..analysis.compare.comparable import Asked
+from ..analysis.compare.comparable import ComparisonOptions
 from ..analysis.compare.environments import differences_for_counts
 from ..analysis.compare.side_by_side import Matched, SideBySide
 from ..analysis.compare.sides import CaseSide
@@ -98,7 +98,7 @@ class Session:
             changed = changed_in(root, base.version.ref, candidate.version.ref, own)
         return places(candidate.plan.files, root, changed)
 
-    def judge(self, asked: Asked, names: Sequence[str] | None = None) -> SideBySide:
+    def judge(self, asked: ComparisonOptions, names: Sequence[str] | None = None) -> SideBySide:
         """The judge of all matched cases, or of these."""
         matched = [
             Matched(

@@ -149,6 +149,11 @@ class Failure(JsonRecord):
             if isinstance(text, str):
                 object.__setattr__(self, name, text.encode(errors="backslashreplace").decode())
 
+    @property
+    def summary(self) -> str:
+        """'crash: killed by signal 9'."""
+        return f"{self.failure}: {self.message}"
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Failure:
         return from_json(cls, _of_launch(data))

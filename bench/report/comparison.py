@@ -12,6 +12,7 @@ from ..analysis.compare.comparable import BySample
 from ..analysis.compare.verdict import Row, undecided
 from ..plurals import counted
 from .quality_words import quality_outcome
+from .reason_words import reason_said
 from .row_words import build_effect, unexpected_effect, word
 from .work_words import per_sample_remarks
 
@@ -201,7 +202,7 @@ def reasons(rows: Iterable[Row]) -> list[str]:
     found: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row.reason:
-            found.setdefault((row.case, row.reason), []).append(row.metric.name)
+            found.setdefault((row.case, reason_said(row.reason)), []).append(row.metric.name)
     return [
         f"{case}, {names[0] if len(names) == 1 else counted(len(names), 'metric')}: {reason}"
         for (case, reason), names in found.items()

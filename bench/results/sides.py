@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..analysis.compare.sides import FOREIGN_METRICS, CaseSide, Side
-from ..analysis.compare.verdict import Observed, interval_error
+from ..analysis.compare.sides import FOREIGN_METRICS, CaseSide, Observed, Side, interval_error
 from ..errors import ResultsError
 from ..measurement import Environment, metric
 from ..plurals import counted
@@ -21,10 +20,6 @@ from .frames import axis_columns_of
 from .summary import MetricSummary, cases_of, device_of, used_axes
 from .table_grid import MOST_NOTES
 
-_ADDED_UP = (
-    "an earlier version, which added counts up over several steps where they now are of one: measure it again, or "
-    "renew the baseline with: bench baseline save NAME RUN"
-)
 _LAUNCH_COLUMNS = ["case", "counted", "round", "metric", "value"]
 _NAMES = {one.unit: name for name, one in FOREIGN_METRICS.items()}
 
@@ -130,7 +125,7 @@ def _of_summary(
                 continue
             known = metric(metric_name)
             if row.unit != known.unit and row.unit == files.older_unit(known):
-                of_case.withheld[metric_name] = f"{name} is of {_ADDED_UP}"
+                of_case.withheld[metric_name] = name
                 continue
             values = launches.get((case.id, metric_name))
             observed = Observed.of(values) if values else Observed(row.value, {}, _standard_error(row))

@@ -53,7 +53,7 @@ from .compare import ci, on_actions, say, write, write_error
 
 if TYPE_CHECKING:
     from ...ab.session import Session
-    from ...analysis.compare.comparable import Asked
+    from ...analysis.compare.comparable import ComparisonOptions
     from ...analysis.compare.side_by_side import SideBySide
     from ...report.comparison import ComparisonPage
 
@@ -153,7 +153,7 @@ def ab(
     return stop or page.exit_code
 
 
-def measured(session: Session, asked: Asked, wishes: VerbOptions) -> tuple[SideBySide, int]:
+def measured(session: Session, asked: ComparisonOptions, wishes: VerbOptions) -> tuple[SideBySide, int]:
     """The judge, told of all pairs; and the exit code of a signal that ended it early, else 0."""
     judge = session.judge(asked)
     telemetry = watching(session.cases)

@@ -14,6 +14,7 @@ import typer
 
 from ...errors import UsageError
 from ...plurals import counted
+from ...report.reason_words import environment_said
 from ...report.units import plain
 from ...suite.matrix import column
 from ..comparison_options import check_asked, phases, rules_of
@@ -229,8 +230,8 @@ def within(
     side: Side, axis: str, metrics: Sequence[str], rules: Sequence[ThresholdRule], file: Path | None
 ) -> ComparisonPage:
     """The page of the values of an axis. Nothing of it fails a build: it is an answer, no gate."""
-    from ...analysis.compare.comparable import Asked
-    from ...analysis.compare.rows import by_axis
+    from ...analysis.compare.by_axis import by_axis
+    from ...analysis.compare.comparable import ComparisonOptions
     from ...report.comparison import ComparisonPage
 
     there = sorted({name for axes in side.axes.values() for name in axes})
@@ -238,7 +239,7 @@ def within(
         axis = column(axis)  # as --axis gave it
     if axis not in there:
         raise UsageError(f"{side.name} has no axis {axis!r}; it has {', '.join(there) or 'none'}")
-    asked = Asked(metrics, rules)
+    asked = ComparisonOptions(metrics, rules)
     check_asked(side, asked, file)
     compared = by_axis(side, axis, asked)
     if not compared.rows:
@@ -267,13 +268,13 @@ def between(
     allow_inconclusive: bool,
 ) -> ComparisonPage:
     """The page of two sides that were measured at different times."""
-    from ...analysis.compare.comparable import Asked
+    from ...analysis.compare.comparable import ComparisonOptions
     from ...analysis.compare.rows import compare as compare_sides
     from ...analysis.compare.verdict import outcome
     from ...report.comparison import ComparisonPage
     from ...results.history import between_runs_of
 
-    asked = Asked(metrics, rules, across, between_runs_of(first, second))
+    asked = ComparisonOptions(metrics, rules, across, between_runs_of(first, second))
     compared = compare_sides(first, second, asked)
     check_asked(first, asked, file)
     notes = [*first.notes, *second.notes, *unread(first, second)]
@@ -345,12 +346,13 @@ def check_common(first: Side, second: Side) -> None:
 
 def not_alike(first: Side, second: Side, metrics: Sequence[str]) -> list[EnvironmentDifference]:
     """In what the two sides' machines and software differ that matters to these metrics, as far as both are known."""
+    from ...analysis.compare.comparable import are_exact
     from ...analysis.compare.environments import differences, differences_for_counts
-    from ...analysis.compare.rows import are_exact
 
     if first.environment is None or second.environment is None:
         return []
-    matters = differences_for_counts if are_exact(first, metrics) else differences
+    observed = {name for case in first.cases.values() for name in case.observed}
+    matters = differences_for_counts if are_exact(metrics, observed) else differences
     return matters(first.environment, second.environment)
 
 
@@ -359,7 +361,7 @@ def say_not_comparable(sides: NotComparable, junit: Path | None, log: TextIO) ->
 
     first, second = sides.first, sides.second
     what = f"{first.name} and {second.name} are not comparable:"
-    facts = [f"{one.field}: {plain(str(one.first))} and {plain(str(one.second))}" for one in sides.different]
+    facts = [environment_said(one) for one in sides.different]
     remedy = "measure both alike, or compare anyway with --across machines"
     if first.kind == "baseline":
         remedy = f"renew the baseline here with: bench baseline save {first.name} RUN; or --across machines"

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...analysis.compare.verdict import Row
 from ..comparison import ComparisonPage, decides
+from ..reason_words import reason_said
 from ..row_words import build_effect, change, minimum_detectable, sides, verdict_words
 from ..text_fitting import shortened
 from ..units import one_line
@@ -32,7 +33,7 @@ def as_dict(page: ComparisonPage, row: Row) -> dict[str, Any]:
         "smallest": finite(row.smallest),
         "spread": finite(row.spread),
         "folded": row.folded,
-        "reason": row.reason or work_differences(row.work),
+        "reason": reason_said(row.reason) or work_differences(row.work),
         "caveats": list(row.caveats),
         "phase": page.phase(row),
     }
@@ -64,5 +65,5 @@ def sentence(page: ComparisonPage, row: Row) -> str:
         facts.append(f"{change(row)}, {' to '.join(sides(row))}")
     if row.verdict == "inconclusive" and minimum_detectable(row):
         facts.append(f"a rise from {minimum_detectable(row)} would have been seen")
-    facts += [row.reason, page.phase(row)]
+    facts += [reason_said(row.reason), page.phase(row)]
     return "; ".join(shortened(one_line(fact), LONGEST_SENTENCE) for fact in facts if fact)

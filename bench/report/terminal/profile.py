@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ...analysis.launch.derived_counts import count_values, main_stage
-from ...analysis.launch.profile_summary import GraphRow, TopRow, graph_rows, top
+from ...analysis.launch.profile_summary import GraphRow, OtherOperators, TopRow, graph_rows, top
 from ...measurement import PER_STEP, AutogradGraph, Counts, Profile, metric
 from ...plurals import counted
 from ..layout import Column, Grid, Words
@@ -81,17 +81,23 @@ def _tops(profile: Profile, most: int) -> Iterator[RenderableType]:
         rows, rest = top(profile, most, kind)
         if rows:
             yield Text()
-            yield _table(head, [*rows, *([rest] if rest is not None else [])])
+            yield _table(head, rows, rest)
 
 
-def _table(head: str, rows: list[TopRow]) -> Grid:
+def _table(head: str, operators: list[TopRow], others: OtherOperators | None) -> Grid:
+    rows: list[TopRow | OtherOperators] = [*operators, *([others] if others is not None else [])]
+    names = [row.operator for row in operators]
+    places = [f"{row.stage} {row.phase}" for row in operators]
+    if others is not None:
+        names.append(counted(others.number, "other"))
+        places.append("")
     return Grid(
         [
             Column("self time", [quantity(row.self_time, "s") for row in rows], right=True),
             Column("share", [percent(row.share) for row in rows], 1, right=True),
             Column("calls", [f"{row.calls:,}" for row in rows], 3, right=True),
-            Column(head, [row.operator for row in rows], shrinks=True),  # kernels have names of 300 letters
-            Column("mostly in", [row.where for row in rows], 2, shrinks=True, styles=["dim"] * len(rows)),
+            Column(head, names, shrinks=True),  # kernels have names of 300 letters
+            Column("mostly in", places, 2, shrinks=True, styles=["dim"] * len(rows)),
         ],
         elsewhere="ops.parquet",
     )
