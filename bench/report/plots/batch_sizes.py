@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ...measurement import metric
 from ..units import quantity, scale
 from .pages import EVALUATION, TRAIN, PlotCase, PlotPage, uneven
-from .rows import bar, error_bars, row_panels
+from .rows import bar, line_with_error_bars, row_panels
 from .sheet import MOST_PANELS, WIDTH, about_intervals, about_memory, blank_sheet, left_out, rows_height
 from .style import TITLE, Look
 from .texts import fit, inches
@@ -118,13 +118,8 @@ def _draw_lines(
         values = [point.values[name] for point in points]
         # Lines are shifted by a few percent, so that their error bars do not overlap.
         aside = 2 ** (0.06 * (place - (len(lines) - 1) / 2) * min(1, 4 / len(lines)))
-        axes.errorbar(
-            [point.batch_size * aside for point in points],
-            [value.value * factor for value in values],
-            yerr=error_bars(values, factor),
-            **looks[line].curve,
-            linewidth=1.4,
-            elinewidth=1.0,
+        line_with_error_bars(
+            axes, [point.batch_size * aside for point in points], values, factor, looks[line]
         )
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ...measurement import metric
 from ..units import scale
 from .pages import PlotCase, PlotPage, Value
-from .rows import error_bars
+from .rows import line_with_error_bars
 from .sheet import MOST_PANELS, WIDTH, about_intervals, blank_sheet, left_out, rows_height
 from .style import TITLE, Look
 from .texts import fit
@@ -141,11 +141,5 @@ def _draw_lines(
         aside = 0.08 * place * min(1, 4 / max(1, len(loaders)))
         if line not in loaders:
             axes.axhline(here[0].value * factor, color=look.colour, linestyle=look.dash, linewidth=1.2)
-        axes.errorbar(
-            [ticks.index(point.tick) + aside for point, _ in on_it],
-            [value.value * factor for value in here],
-            yerr=error_bars(here, factor),
-            **look.curve,
-            linewidth=1.4,
-            elinewidth=1.0,
-        )
+        at = [ticks.index(point.tick) + aside for point, _ in on_it]
+        line_with_error_bars(axes, at, here, factor, look)

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -17,6 +17,8 @@ from ...results.tables import Tables
 from ...suite.case import TRAINING_AXES
 from . import labels
 from .style import Look
+
+T = TypeVar("T")
 
 TRAIN, EVALUATION = "training", "evaluation modes"  # the kinds of case: each has panels of its own
 
@@ -200,33 +202,31 @@ def _slug(text: str) -> str:
 
 def _values(tables: Tables) -> dict[str, dict[str, Value]]:
     columns = tables.summary[["case", "metric", "value", "ci_low", "ci_high"]]
-    values: dict[str, dict[str, Value]] = {}
-    for case, name, *numbers in columns.itertuples(index=False):
-        value = Value(*numbers)
-        if math.isfinite(value.value):
-            values.setdefault(case, {})[name] = value
-    return values
+    values = ((case, name, Value(*numbers)) for case, name, *numbers in columns.itertuples(index=False))
+    return _by_case((case, name, value) for case, name, value in values if math.isfinite(value.value))
 
 
 def _train_phases(tables: Tables) -> dict[str, dict[str, tuple[float, float]]]:
     rows = tables.phases[tables.phases["stage"] == "train"]
     columns = rows[["case", "phase", "seconds_per_step", "share"]]
-    phases: dict[str, dict[str, tuple[float, float]]] = {}
-    for case, phase, seconds, share in columns.itertuples(index=False):
-        phases.setdefault(case, {})[phase] = (seconds, share)
-    return phases
+    return _by_case((case, phase, (*numbers,)) for case, phase, *numbers in columns.itertuples(index=False))
 
 
 def _launch_values(tables: Tables) -> dict[str, dict[str, list[Dot]]]:
-    summary = tables.summary[["case", "metric", "launches"]]
-    estimated_from = {(case, name): number for case, name, number in summary.itertuples(index=False)}
+    launches: dict[tuple[str, str], list[Dot]] = {}
     columns = tables.launches[["case", "metric", "round", "value", "contaminated"]]
-    launches: dict[str, dict[str, list[Dot]]] = {}
     for case, name, number, value, reasons in columns.itertuples(index=False):
         dot = Dot(number, value, contaminated=bool(reasons), is_used=not reasons)
-        launches.setdefault(case, {}).setdefault(name, []).append(dot)
-    for case, by_metric in launches.items():
-        for name, dots in by_metric.items():
-            if estimated_from.get((case, name)) == len(dots):
-                by_metric[name] = [replace(dot, is_used=True) for dot in dots]
-    return launches
+        launches.setdefault((case, name), []).append(dot)
+    for case, name, number in tables.summary[["case", "metric", "launches"]].itertuples(index=False):
+        dots = launches.get((case, name), [])
+        if dots and number == len(dots):
+            launches[case, name] = [replace(dot, is_used=True) for dot in dots]
+    return _by_case((*key, dots) for key, dots in launches.items())
+
+
+def _by_case(rows: Iterable[tuple[str, str, T]]) -> dict[str, dict[str, T]]:
+    found: dict[str, dict[str, T]] = {}
+    for case, name, value in rows:
+        found.setdefault(case, {})[name] = value
+    return found

@@ -59,6 +59,13 @@ def bar(axes: Axes, y: float, thickness: float, value: Value, factor: float, loo
     write_after(axes, value.top * factor, y, words)
 
 
+def line_with_error_bars(
+    axes: Axes, x: Sequence[float], values: Sequence[Value], factor: float, look: Look
+) -> None:
+    heights = [value.value * factor for value in values]
+    axes.errorbar(x, heights, error_bars(values, factor), **look.curve, linewidth=1.4, elinewidth=1.0)
+
+
 def error_bars(values: Sequence[Value], factor: float) -> list[list[float]]:
     """How far each interval reaches below its value, and how far above."""
     below = [(value.value - value.low) * factor for value in values]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import isfinite
@@ -95,38 +95,32 @@ class Command:
 
 
 def _noise(noise: Sequence[Noise]) -> RenderableType:
-    columns = {
-        "launches": [f"{row.launches:,}" for row in noise],
-        "CV between\nlaunches": [_percent(row.variation) for row in noise],
-        "pairs": [f"{row.pairs:,}" for row in noise],
-        "ratio A/A,\n95 % interval": [f"{_ratio(row.pair_low)} to {_ratio(row.pair_high)}" for row in noise],
-        "six a side\nreveal": [_percent(row.reveals) for row in noise],
-        "contaminated": [f"{row.contaminated:,}" for row in noise],
-    }
+    def column(head: str, priority: int, cells: Iterable[str]) -> Column:
+        return Column(head, [*cells], priority, right=True)
+
     grid = Grid(
         [
             Column("device", [row.device for row in noise]),
-            *(Column(head, cells, _PRIORITIES[head], right=True) for head, cells in columns.items()),
+            column("launches", 3, (f"{row.launches:,}" for row in noise)),
+            column("CV between\nlaunches", 2, (_percent(row.variation) for row in noise)),
+            column("pairs", 5, (f"{row.pairs:,}" for row in noise)),
+            column(
+                "ratio A/A,\n95 % interval",
+                1,
+                (f"{_ratio(row.pair_low)} to {_ratio(row.pair_high)}" for row in noise),
+            ),
+            column("six a side\nreveal", ESSENTIAL, (_percent(row.reveals) for row in noise)),
+            column("contaminated", 4, (f"{row.contaminated:,}" for row in noise)),
         ],
         [Words("Measured noise", "bold")],
         "device",
     )
     words = Words(
-        "Launches of one and the same case: the ratio between two sides should be 1. A change smaller than "
-        "what six launches a side reveal is lost in the noise.",
+        "Launches of one case: the ratio between two sides should be 1. A change smaller than what six launches a side "
+        "reveal is lost in the noise.",
         "dim",
     )
     return Group(grid, Text(), words, *_contaminated(noise))
-
-
-_PRIORITIES = {
-    "launches": 3,
-    "CV between\nlaunches": 2,
-    "pairs": 5,
-    "ratio A/A,\n95 % interval": 1,
-    "six a side\nreveal": ESSENTIAL,
-    "contaminated": 4,
-}
 
 
 def _contaminated(noise: Sequence[Noise]) -> Iterator[RenderableType]:

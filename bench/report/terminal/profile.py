@@ -24,14 +24,14 @@ _MOST_GRAPH_ROWS = 12
 
 def profiles(tables: Tables, most: int) -> Iterator[RenderableType]:
     """A page for each case that was profiled or counted."""
-    for case, apart in tables.apart.items():
+    for case, untimed in tables.apart.items():
         parts: list[RenderableType] = [Words(case, "bold")]
-        if apart.counts is not None:
-            parts.append(Words(_counted(apart.counts)))
-        if apart.profile is not None:
-            parts += [Words(_cost(apart.profile)), *_tops(apart.profile, most)]
-        if apart.counts is not None and apart.counts.graph is not None:
-            parts += _graph(apart.counts.graph)
+        if untimed.counts is not None:
+            parts.append(Words(_counted(untimed.counts)))
+        if untimed.profile is not None:
+            parts += [Words(_cost(untimed.profile)), *_tops(untimed.profile, most)]
+        if untimed.counts is not None and untimed.counts.graph is not None:
+            parts += _graph(untimed.counts.graph)
         if len(parts) > 1:
             yield SafeLines(Group(*parts, Text()))
 
