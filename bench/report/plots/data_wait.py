@@ -13,7 +13,7 @@ from ...measurement import metric
 from ..units import scale
 from .pages import PlotCase, PlotPage, Value
 from .rows import line_with_error_bars
-from .sheet import MOST_PANELS, WIDTH, about_intervals, blank_sheet, left_out, rows_height
+from .sheet import MOST_PANELS, WIDTH, about_intervals, panel_grid
 from .style import TITLE, Look
 from .texts import fit
 
@@ -42,29 +42,26 @@ def draw(page: PlotPage) -> Figure | None:
     }
     if varying.isdisjoint({"workers", "placement"}):
         return None
-    found: dict[str, list[Point]] = {}
+    workloads: dict[str, list[Point]] = {}
     for case in cases:
         workers = _value(case, "workers") or "0"
         if workers.isdecimal():
-            setting = ", ".join(case.parts[axis] for axis in case.parts if axis in varying - {*_LOADER})
-            found.setdefault(setting, []).append(_point(case, int(workers), varying))
-    if not found:
+            workload = case.panel(axis for axis in case.parts if axis in varying - {*_LOADER})
+            workloads.setdefault(workload, []).append(_point(case, int(workers), varying))
+    if not workloads:
         return None
-    shown = dict(list(found.items())[:MOST_PANELS])
+    shown = dict(list(workloads.items())[:MOST_PANELS])
     for here in shown.values():
         here.sort(key=lambda point: (point.placement, point.workers))
     points = [point for here in shown.values() for point in here]
     ticks, looks = _ticks(points), _looks(points)
-    notes = [
-        *left_out(len(shown), len(found), "panels"),
-        about_intervals(value for point in points for value in (point.waits, point.throughput)),
-    ]
+    notes = [about_intervals(value for point in points for value in (point.waits, point.throughput))]
     keys = {line: look.line() for line, look in looks.items()}
-    figure = blank_sheet(
-        page, "Waiting for data against loader workers", rows_height(len(shown)), keys, notes
-    )
-    grid = figure.subplots(len(shown), 2, squeeze=False)
-    for (left, right), (setting, here) in zip(grid, shown.items(), strict=True):
+    title = "Waiting for data against loader workers"
+    placed = any(point.placement for point in points)
+    x_label = "workers, or placement without any" if placed else "workers"
+    figure, grid = panel_grid(page, title, len(workloads), 2, keys, notes, x_label)
+    for (left, right), (workload, here) in zip(grid, shown.items(), strict=True):
         factor, unit = scale([point.throughput.value for point in here], metric("train.throughput").unit)
         _draw_lines(left, here, [point.waits for point in here], 100, ticks, looks)
         _draw_lines(right, here, [point.throughput for point in here], factor, ticks, looks)
@@ -75,10 +72,7 @@ def draw(page: PlotPage) -> Figure | None:
         for axes in (left, right):
             axes.set_xticks(range(len(ticks)), [fit(tick, (WIDTH / 2 - 1) / len(ticks)) for tick in ticks])
             axes.set_xlim(-0.5, len(ticks) - 0.5)
-            axes.set_title(fit(setting, WIDTH / 2 - 1, TITLE))
-    placed = any(point.placement for point in points)
-    for axes in grid[-1]:
-        axes.set_xlabel("workers, or placement without any" if placed else "workers")
+            axes.set_title(fit(workload, WIDTH / 2 - 1, TITLE))
     return figure
 
 

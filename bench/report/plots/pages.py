@@ -89,6 +89,9 @@ class PlotSearch:
     search: Search
     parts: Mapping[str, str]
 
+    def panel(self, panel_axes: Iterable[str]) -> str:
+        return ", ".join(self.parts[axis] for axis in panel_axes if axis in self.parts)
+
     def line(self, panel_axes: Collection[str]) -> str:
         """The line of the search, where these axes have panels of their own."""
         return ", ".join(part for axis, part in self.parts.items() if axis not in panel_axes)
