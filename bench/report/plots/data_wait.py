@@ -23,7 +23,7 @@ _ONE_LOADER = "DataLoader"  # where none of these axes varies
 
 
 @dataclass(frozen=True)
-class Point:
+class _Point:
     """A case in this picture: its line, its tick and its values."""
 
     line: str
@@ -42,7 +42,7 @@ def draw(page: PlotPage) -> Figure | None:
     }
     if varying.isdisjoint({"workers", "placement"}):
         return None
-    workloads: dict[str, list[Point]] = {}
+    workloads: dict[str, list[_Point]] = {}
     for case in cases:
         workers = _value(case, "workers") or "0"
         if workers.isdecimal():
@@ -76,12 +76,12 @@ def draw(page: PlotPage) -> Figure | None:
     return figure
 
 
-def _point(case: PlotCase, workers: int, varying: set[str]) -> Point:
+def _point(case: PlotCase, workers: int, varying: set[str]) -> _Point:
     placement = _value(case, "placement")
     # A placement has no workers, and so none of their options.
     options = [axis for axis in _OPTIONS if axis in varying and (not placement or _value(case, axis))]
     parts = [case.parts[axis] for axis in ["placement", *options] if axis != "placement" or placement]
-    return Point(
+    return _Point(
         line=", ".join(parts) or _ONE_LOADER,
         tick=placement or (str(workers) if "workers" in case.parts else _ONE_LOADER),
         placement=placement,
@@ -98,7 +98,7 @@ def _value(case: PlotCase, axis: str) -> str:
     return "" if value == "none" else value
 
 
-def _looks(points: Sequence[Point]) -> dict[str, Look]:
+def _looks(points: Sequence[_Point]) -> dict[str, Look]:
     """The look of each line, placements last: they are limits for the others."""
     looks: dict[str, Look] = {}
     for point in sorted(points, key=lambda point: bool(point.placement)):
@@ -108,7 +108,7 @@ def _looks(points: Sequence[Point]) -> dict[str, Look]:
     return looks
 
 
-def _ticks(points: Sequence[Point]) -> list[str]:
+def _ticks(points: Sequence[_Point]) -> list[str]:
     """The ticks from the left: every number of workers, then the placements."""
     ordered = sorted(points, key=lambda point: (point.placement, point.workers))
     return list(dict.fromkeys(point.tick for point in ordered))
@@ -116,7 +116,7 @@ def _ticks(points: Sequence[Point]) -> list[str]:
 
 def _draw_lines(
     axes: Axes,
-    points: Sequence[Point],
+    points: Sequence[_Point],
     values: Sequence[Value],
     factor: float,
     ticks: Sequence[str],
@@ -124,7 +124,7 @@ def _draw_lines(
 ) -> None:
     """A line for each loader; that of a placement, which is one point, goes through the whole panel."""
     axes.update_datalim([(0, 0)])  # the scale includes zero, with a margin above the rest
-    lines: dict[str, list[tuple[Point, Value]]] = {}
+    lines: dict[str, list[tuple[_Point, Value]]] = {}
     for point, value in zip(points, values, strict=True):
         lines.setdefault(point.line, []).append((point, value))
     loaders = [line for line, on_it in lines.items() if not on_it[0][0].placement]

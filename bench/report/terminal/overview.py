@@ -93,7 +93,7 @@ def overview(tables: Tables) -> Iterator[RenderableType]:
         trained = shown["mode"].fillna(DEFAULTS["mode"]) == "train"
         shown = shown[trained | ~shown["metric"].str.startswith("quality.")]
     for suite, rows in shown.groupby("suite", sort=False):
-        page = SuiteTable(tables, str(suite), rows)
+        page = _SuiteTable(tables, str(suite), rows)
         wanted = columns(tables, str(suite))
         for name in wanted if rows["metric"].isin(wanted).any() else _EXACT:
             page.add_metric(name, head(name), priority(name), with_interval=name in _WITH_INTERVAL)
@@ -130,7 +130,7 @@ def priority(name: str) -> int:
 def metrics(tables: Tables) -> Iterator[RenderableType]:
     """A table a suite with the selected metrics, each with its interval."""
     for suite, rows in tables.summary.groupby("suite", sort=False):
-        page = SuiteTable(tables, str(suite), rows)
+        page = _SuiteTable(tables, str(suite), rows)
         names = list(dict.fromkeys(rows["metric"]))
         for place, name in enumerate(names):  # the first is left out last
             with_interval = len(names) <= _MOST_WITH_INTERVAL
@@ -139,7 +139,7 @@ def metrics(tables: Tables) -> Iterator[RenderableType]:
         yield SafeLines(page.render())
 
 
-class SuiteTable:
+class _SuiteTable:
     """The table of one suite, a row a case."""
 
     def __init__(self, tables: Tables, suite: str, rows: pd.DataFrame) -> None:
