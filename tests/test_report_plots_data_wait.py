@@ -10,7 +10,7 @@ from fakes import environment, measurement, stage
 from matplotlib.image import imread
 
 from bench.measurement import PHASED
-from bench.report.plots import data_wait, draw, pages, style
+from bench.report.plots import data_wait, draw, pages, sheet, style
 from bench.results.journal import Records
 from bench.results.tables import Tables, build
 from bench.suite.case import Case
@@ -178,7 +178,8 @@ class TestWhichRunsHaveIt:
             assert (edge == 1).all()
 
     def test_panels_that_do_not_fit_are_counted(self, monkeypatch):
-        monkeypatch.setattr(data_wait, "MOST_PANELS", 2)
+        for module in (data_wait, sheet):
+            monkeypatch.setattr(module, "MOST_PANELS", 2)
         figure = figure_of(tables_of(cases(model=["a", "b", "c"], workers=[0, 2])))
         assert len(figure.axes) == 4
         assert "The first 2 of 3 panels" in " ".join(text.get_text() for text in figure.texts)

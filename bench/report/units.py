@@ -20,7 +20,6 @@ _PREFIXES = {
     **dict.fromkeys(("J", "J/sample", "W", "Hz"), _SI),
     **dict.fromkeys(("FLOP", "FLOP/s", "FLOP/B", "FLOP/step"), _LARGE),
 }
-_COUNTING = _LARGE
 
 _PLAIN_ALONE = 1e6  # a counted value below it is written out: 14,500 samples/s
 _PLAIN_IN_COLUMN = 1e4  # on an axis or in a column the digits repeat, so that a prefix helps earlier
@@ -99,7 +98,7 @@ def digits(value: float) -> str:
 
 def _prefix(size: float, unit: str, plain_below: float) -> tuple[float, str]:
     """The largest prefix that leaves a number of at least 1, and the unit with that prefix."""
-    prefixes = _PREFIXES.get(unit, _COUNTING)
+    prefixes = _PREFIXES.get(unit, _LARGE)
     if size == 0 or (unit not in _PREFIXES and size < plain_below):
         return 1.0, _word(unit)
     # 999.9 us rounds to 1.00 ms, and 1,000 KiB reads better as 0.977 MiB: no number has four digits.

@@ -34,7 +34,7 @@ def work_remarks(rows: Sequence[Row]) -> list[str]:
     """A line for each case whose sides did different work: what differs, and what is not compared because of it."""
     return [
         f"{row.case}: the sides did different work: {work_differences(row.work)}"
-        f"{_not_compared(uncompared_metrics(rows, row))}"
+        f"{_not_compared(_uncompared_metrics(rows, row))}"
         if is_work_row(row)
         else f"{row.case}: {row.metric.name} is not compared, for the work differs: {work_differences(row.work)}"
         for row in rows
@@ -47,7 +47,7 @@ def is_work_row(row: Row) -> bool:
     return bool(row.work) and _is_work(row.metric.name) and not row.folded
 
 
-def uncompared_metrics(rows: Iterable[Row], row: Row) -> list[str]:
+def _uncompared_metrics(rows: Iterable[Row], row: Row) -> list[str]:
     """The metrics of a case that are not compared because of the different work in this row."""
     folded = [other for other in rows if other.folded and other.case == row.case]
     return [other.metric.name for other in sorted(folded, key=lambda other: other.metric.kind != "time")]

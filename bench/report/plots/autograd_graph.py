@@ -30,6 +30,7 @@ _BULGE = 1.5  # inches that an arrow past other boxes is bent by
 _PAD = 0.14  # inches beside the text of a box
 _MOST_COLUMNS = 11
 _KEEPS, _LEAF, _PLAIN = COLOURS[0], COLOURS[2], COLOURS[5]
+_COLOURS = {"keeps tensors": _KEEPS, "keeps nothing": _PLAIN, "a parameter's gradient": _LEAF}
 
 
 def draw_case(page: PlotPage, case: PlotCase) -> Figure | None:
@@ -43,21 +44,10 @@ def draw_case(page: PlotPage, case: PlotCase) -> Figure | None:
     left, right = min(x for x, _ in places), max(x for x, _ in places)
     if right - left > _MOST_COLUMNS:
         return None
-    saved = quantity(sum(node.saved for node in graph.nodes), "B")
-    notes = [
-        f"{one_line(case.id)}.",
-        f"{counted(len(graph.nodes), 'node keeps', 'nodes keep')} {saved} for the backward pass; "
-        "what several keep is in each of them.",
-        "The loss is at the top; arrows go the way of the backward pass.",
-    ]
-    keys = {
-        "keeps tensors": Patch(facecolor=_KEEPS, edgecolor=INK),
-        "keeps nothing": Patch(facecolor=_PLAIN, edgecolor=INK),
-        "a parameter's gradient": Patch(facecolor=_LEAF, edgecolor=INK),
-    }
     height = _LAYER * (1 + max(layer for _, layer in places)) + 0.4
     title = f"Autograd graph of a step: {case.label() or case.mode}"
-    figure = blank_sheet(page, title, height, keys, notes)
+    keys = {words: Patch(facecolor=colour, edgecolor=INK) for words, colour in _COLOURS.items()}
+    figure = blank_sheet(page, title, height, keys, _notes(case.id, graph))
     axes = figure.subplots()
     axes.set_axis_off()
     middle, half = (left + right) / 2, max((right - left) / 2, 0.5) + 0.6
@@ -71,6 +61,16 @@ def draw_case(page: PlotPage, case: PlotCase) -> Figure | None:
         for after in node.next:
             _arrow(axes, places[place], places[after], boxes[place], boxes[after])
     return figure
+
+
+def _notes(case: str, graph: AutogradGraph) -> list[str]:
+    saved = quantity(sum(node.saved for node in graph.nodes), "B")
+    return [
+        f"{one_line(case)}.",
+        f"{counted(len(graph.nodes), 'node keeps', 'nodes keep')} {saved} for the backward pass; "
+        "what several keep is in each of them.",
+        "The loss is at the top; arrows go the way of the backward pass.",
+    ]
 
 
 def _width(place: _Place, places: Sequence[_Place], edges: tuple[float, float]) -> float:

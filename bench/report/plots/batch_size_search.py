@@ -14,7 +14,7 @@ from ...analysis.run.largest_batch import Search, Try
 from ..units import scale
 from .batch_sizes import batch_size_axis
 from .pages import PlotPage, PlotSearch, workload_axes
-from .sheet import MOST_PANELS, WIDTH, about_memory, blank_sheet, left_out, rows_height
+from .sheet import MOST_PANELS, WIDTH, about_memory, panel_grid
 from .style import INK, TITLE, Look
 from .texts import fit
 
@@ -32,9 +32,7 @@ def draw(page: PlotPage) -> Figure | None:
     panel_axes = workload_axes(one.parts for one in page.searches)
     rows: dict[str, list[PlotSearch]] = {}
     for one in page.searches:
-        rows.setdefault(", ".join(one.parts[axis] for axis in panel_axes if axis in one.parts), []).append(
-            one
-        )
+        rows.setdefault(one.panel(panel_axes), []).append(one)
     shown = list(rows)[:MOST_PANELS]
     looks = _looks(page, panel_axes)
     names = {workload: _names(rows[workload], panel_axes) for workload in shown}
@@ -42,13 +40,11 @@ def draw(page: PlotPage) -> Figure | None:
     keys: dict[str, Artist] = {single.get(line, line): look.line() for line, look in looks.items()}
     keys |= _marks([one.search for workload in shown for one in rows[workload]])
     notes = [
-        *left_out(len(shown), len(rows), "panels"),
         "A few steps at each size, without an interval: the run itself measures the largest.",
         *about_memory([page.memory]),
     ]
-    height = rows_height(len(shown), _LOW_PANEL)
-    figure = blank_sheet(page, "The largest batch that fits", height, keys, notes)
-    grid = figure.subplots(len(shown), 2, squeeze=False)
+    title, x_label = "The largest batch that fits", "batch size [samples]"
+    figure, grid = panel_grid(page, title, len(rows), 2, keys, notes, x_label, _LOW_PANEL)
     for panels, workload in zip(grid, shown, strict=True):
         by_line = {one.line(panel_axes): one.search for one in rows[workload]}
         for axes, (attribute, name, unit) in zip(panels, _COLUMNS, strict=True):
@@ -58,8 +54,6 @@ def draw(page: PlotPage) -> Figure | None:
             axes.set_ylim(bottom=0)
             head = name if len(shown) == 1 else f"{workload} ({', '.join(names[workload].values())})"
             axes.set_title(fit(head, WIDTH / 2 - 1, TITLE))
-    for axes in grid[-1]:
-        axes.set_xlabel("batch size [samples]")
     return figure
 
 

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from ...measurement import metric
 from ..units import quantity, scale
 from .pages import EVALUATION, TRAIN, PlotCase, PlotPage, uneven
-from .rows import bar, error_bars, row_panels
-from .sheet import MOST_PANELS, WIDTH, about_intervals, about_memory, blank_sheet, left_out, rows_height
+from .rows import bar, line_with_error_bars, row_panels
+from .sheet import WIDTH, about_intervals, about_memory, panel_grid
 from .style import TITLE, Look
 from .texts import fit, inches
 
@@ -62,17 +62,15 @@ def _as_lines(
     cases = [case for of_kind in kinds.values() for case in of_kind]
     crowded = any(_crowded(of_kind, metrics[kind]) for kind, of_kind in kinds.items())
     panel_axes = page.workload_axes if crowded else []  # these axes get panels of their own
-    settings = list(dict.fromkeys(case.panel(panel_axes) for case in cases))
-    shown = settings[:MOST_PANELS]
+    workloads = list(dict.fromkeys(case.panel(panel_axes) for case in cases))
     looks = page.looks(panel_axes)
     drawn = {case.line(panel_axes) for case in cases}
     keys = {name: look.line() for name, look in looks.items() if name in drawn}
-    notes = [*left_out(len(shown), len(settings), "panels"), *notes]
-    figure = blank_sheet(page, f"{title} against batch size", rows_height(len(shown)), keys, notes)
-    one_scale = len(set(metrics.values())) == 1
-    grid = figure.subplots(len(shown), len(kinds), squeeze=False, sharey="row" if one_scale else False)
-    for row, setting in zip(grid, shown, strict=True):
-        in_row = [case for case in cases if case.panel(panel_axes) == setting]
+    head, x_label = f"{title} against batch size", "batch size [samples]"
+    sharey = "row" if len(set(metrics.values())) == 1 else False
+    figure, grid = panel_grid(page, head, len(workloads), len(kinds), keys, notes, x_label, sharey=sharey)
+    for row, workload in zip(grid, workloads, strict=False):  # as many as are shown
+        in_row = [case for case in cases if case.panel(panel_axes) == workload]
         values = [case.values[metrics[case.kind]].value for case in in_row]
         factor, unit = scale(values, metric(metrics[TRAIN]).unit)
         for axes, kind in zip(row, kinds, strict=True):
@@ -84,12 +82,10 @@ def _as_lines(
             batch_size_axis(axes, sizes)
             axes.set_ylabel(f"{title.lower()} [{unit}]")
             axes.tick_params(labelleft=True)
-            head = ": ".join(filter(None, [setting, heads[kind]]))
+            head = ": ".join(filter(None, [workload, heads[kind]]))
             axes.set_title(fit(head, WIDTH / len(kinds) - 1, TITLE))
     for axes in grid.flat:
         axes.set_ylim(bottom=0)  # after all lines of a shared scale are drawn
-    for axes in grid[-1]:
-        axes.set_xlabel("batch size [samples]")
     return figure
 
 
@@ -118,13 +114,8 @@ def _draw_lines(
         values = [point.values[name] for point in points]
         # Lines are shifted by a few percent, so that their error bars do not overlap.
         aside = 2 ** (0.06 * (place - (len(lines) - 1) / 2) * min(1, 4 / len(lines)))
-        axes.errorbar(
-            [point.batch_size * aside for point in points],
-            [value.value * factor for value in values],
-            yerr=error_bars(values, factor),
-            **looks[line].curve,
-            linewidth=1.4,
-            elinewidth=1.0,
+        line_with_error_bars(
+            axes, [point.batch_size * aside for point in points], values, factor, looks[line]
         )
 
 

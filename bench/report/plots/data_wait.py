@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from ...measurement import metric
 from ..units import scale
 from .pages import PlotCase, PlotPage, Value
-from .rows import error_bars
-from .sheet import MOST_PANELS, WIDTH, about_intervals, blank_sheet, left_out, rows_height
+from .rows import line_with_error_bars
+from .sheet import MOST_PANELS, WIDTH, about_intervals, panel_grid
 from .style import TITLE, Look
 from .texts import fit
 
@@ -23,7 +23,7 @@ _ONE_LOADER = "DataLoader"  # where none of these axes varies
 
 
 @dataclass(frozen=True)
-class Point:
+class _Point:
     """A case in this picture: its line, its tick and its values."""
 
     line: str
@@ -42,29 +42,26 @@ def draw(page: PlotPage) -> Figure | None:
     }
     if varying.isdisjoint({"workers", "placement"}):
         return None
-    found: dict[str, list[Point]] = {}
+    workloads: dict[str, list[_Point]] = {}
     for case in cases:
         workers = _value(case, "workers") or "0"
         if workers.isdecimal():
-            setting = ", ".join(case.parts[axis] for axis in case.parts if axis in varying - {*_LOADER})
-            found.setdefault(setting, []).append(_point(case, int(workers), varying))
-    if not found:
+            workload = case.panel(axis for axis in case.parts if axis in varying - {*_LOADER})
+            workloads.setdefault(workload, []).append(_point(case, int(workers), varying))
+    if not workloads:
         return None
-    shown = dict(list(found.items())[:MOST_PANELS])
+    shown = dict(list(workloads.items())[:MOST_PANELS])
     for here in shown.values():
         here.sort(key=lambda point: (point.placement, point.workers))
     points = [point for here in shown.values() for point in here]
     ticks, looks = _ticks(points), _looks(points)
-    notes = [
-        *left_out(len(shown), len(found), "panels"),
-        about_intervals(value for point in points for value in (point.waits, point.throughput)),
-    ]
+    notes = [about_intervals(value for point in points for value in (point.waits, point.throughput))]
     keys = {line: look.line() for line, look in looks.items()}
-    figure = blank_sheet(
-        page, "Waiting for data against loader workers", rows_height(len(shown)), keys, notes
-    )
-    grid = figure.subplots(len(shown), 2, squeeze=False)
-    for (left, right), (setting, here) in zip(grid, shown.items(), strict=True):
+    title = "Waiting for data against loader workers"
+    placed = any(point.placement for point in points)
+    x_label = "workers, or placement without any" if placed else "workers"
+    figure, grid = panel_grid(page, title, len(workloads), 2, keys, notes, x_label)
+    for (left, right), (workload, here) in zip(grid, shown.items(), strict=True):
         factor, unit = scale([point.throughput.value for point in here], metric("train.throughput").unit)
         _draw_lines(left, here, [point.waits for point in here], 100, ticks, looks)
         _draw_lines(right, here, [point.throughput for point in here], factor, ticks, looks)
@@ -75,19 +72,16 @@ def draw(page: PlotPage) -> Figure | None:
         for axes in (left, right):
             axes.set_xticks(range(len(ticks)), [fit(tick, (WIDTH / 2 - 1) / len(ticks)) for tick in ticks])
             axes.set_xlim(-0.5, len(ticks) - 0.5)
-            axes.set_title(fit(setting, WIDTH / 2 - 1, TITLE))
-    placed = any(point.placement for point in points)
-    for axes in grid[-1]:
-        axes.set_xlabel("workers, or placement without any" if placed else "workers")
+            axes.set_title(fit(workload, WIDTH / 2 - 1, TITLE))
     return figure
 
 
-def _point(case: PlotCase, workers: int, varying: set[str]) -> Point:
+def _point(case: PlotCase, workers: int, varying: set[str]) -> _Point:
     placement = _value(case, "placement")
     # A placement has no workers, and so none of their options.
     options = [axis for axis in _OPTIONS if axis in varying and (not placement or _value(case, axis))]
     parts = [case.parts[axis] for axis in ["placement", *options] if axis != "placement" or placement]
-    return Point(
+    return _Point(
         line=", ".join(parts) or _ONE_LOADER,
         tick=placement or (str(workers) if "workers" in case.parts else _ONE_LOADER),
         placement=placement,
@@ -104,7 +98,7 @@ def _value(case: PlotCase, axis: str) -> str:
     return "" if value == "none" else value
 
 
-def _looks(points: Sequence[Point]) -> dict[str, Look]:
+def _looks(points: Sequence[_Point]) -> dict[str, Look]:
     """The look of each line, placements last: they are limits for the others."""
     looks: dict[str, Look] = {}
     for point in sorted(points, key=lambda point: bool(point.placement)):
@@ -114,7 +108,7 @@ def _looks(points: Sequence[Point]) -> dict[str, Look]:
     return looks
 
 
-def _ticks(points: Sequence[Point]) -> list[str]:
+def _ticks(points: Sequence[_Point]) -> list[str]:
     """The ticks from the left: every number of workers, then the placements."""
     ordered = sorted(points, key=lambda point: (point.placement, point.workers))
     return list(dict.fromkeys(point.tick for point in ordered))
@@ -122,7 +116,7 @@ def _ticks(points: Sequence[Point]) -> list[str]:
 
 def _draw_lines(
     axes: Axes,
-    points: Sequence[Point],
+    points: Sequence[_Point],
     values: Sequence[Value],
     factor: float,
     ticks: Sequence[str],
@@ -130,7 +124,7 @@ def _draw_lines(
 ) -> None:
     """A line for each loader; that of a placement, which is one point, goes through the whole panel."""
     axes.update_datalim([(0, 0)])  # the scale includes zero, with a margin above the rest
-    lines: dict[str, list[tuple[Point, Value]]] = {}
+    lines: dict[str, list[tuple[_Point, Value]]] = {}
     for point, value in zip(points, values, strict=True):
         lines.setdefault(point.line, []).append((point, value))
     loaders = [line for line, on_it in lines.items() if not on_it[0][0].placement]
@@ -141,11 +135,5 @@ def _draw_lines(
         aside = 0.08 * place * min(1, 4 / max(1, len(loaders)))
         if line not in loaders:
             axes.axhline(here[0].value * factor, color=look.colour, linestyle=look.dash, linewidth=1.2)
-        axes.errorbar(
-            [ticks.index(point.tick) + aside for point, _ in on_it],
-            [value.value * factor for value in here],
-            yerr=error_bars(here, factor),
-            **look.curve,
-            linewidth=1.4,
-            elinewidth=1.0,
-        )
+        at = [ticks.index(point.tick) + aside for point, _ in on_it]
+        line_with_error_bars(axes, at, here, factor, look)

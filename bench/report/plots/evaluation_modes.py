@@ -13,7 +13,7 @@ from .pages import EVALUATION, PlotCase, PlotPage, Value
 from .rows import bar, label_rows
 from .sheet import MOST_ROWS, about_intervals, about_memory, blank_sheet, left_out
 from .style import Look
-from .texts import signed
+from .texts import signed_percent
 
 _BAR = 0.17  # inches high
 
@@ -69,7 +69,7 @@ def _draw_bars(axes: Axes, rows: Sequence[Mapping[str, Value]], unit: str, looks
                 continue
             words = f"{digits(row[mode].value * factor)} {label}"
             if mode != "eval" and plain > 0:
-                words = signed(row[mode].value / plain * 100 - 100, 1)
+                words = signed_percent(row[mode].value / plain * 100 - 100, 1)
             y = number + (place - (len(looks) - 1) / 2) * thickness
             bar(axes, y, thickness, row[mode], factor, look, words)
     axes.set_xlim(0, max((value.top for value in all_values), default=1) * factor * 1.33 or 1)

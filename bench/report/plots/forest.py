@@ -41,7 +41,7 @@ _AXIS = 0.75  # the numbers and the label of the axis
 _TITLE = 8.2  # the most that the title takes, measured as if it were not bold
 _LABEL = 4.8  # the most that the label of a row takes
 _WORDS = 2.6  # the most that the words to the right take
-_MOST_UNLIKE = 2  # cases whose different work is spelt out
+_MOST_UNLIKE = 2  # cases whose different work is listed
 # Percent from no change. The edge lies between these two, and what is beyond it is drawn there: a row that doubled
 # must not flatten the others.
 _NEAREST, _FARTHEST = 2.0, 50.0

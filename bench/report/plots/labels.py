@@ -18,7 +18,7 @@ _SELF_EVIDENT = ("dataset", "model", "optimizer", "mode")  # whose values need n
 
 
 def absent(value: Any) -> bool:
-    return value is None or bool(pd.isna(value))
+    return bool(pd.isna(value))
 
 
 def text(row: Mapping[str, Any], axis: str) -> str:

@@ -17,7 +17,7 @@ from .pages import EVALUATION, TRAIN, Dot, PlotCase, PlotPage
 from .rows import clipped, row_panels
 from .sheet import about_intervals
 from .style import COLOURS, FAINT, INK, Look
-from .texts import signed, write_after, write_at_edge
+from .texts import signed_percent, write_after, write_at_edge
 
 _METRICS = {TRAIN: "train.step_time", EVALUATION: "epoch.time"}
 _HEADS = {TRAIN: "step time, training", EVALUATION: "epoch time, evaluation modes"}
@@ -100,7 +100,7 @@ def _draw_row(axes: Axes, row: int, case: PlotCase, looks: Mapping[int, Look], e
         axes.plot([clipped(percent, edge)], [y], look.marker, color=look.colour, zorder=3, **body)
     for percent in {min(percents, default=0.0), max(percents, default=0.0)}:
         if abs(percent) > edge:
-            write_after(axes, clipped(percent, edge), row, signed(percent), left=percent < 0)
+            write_after(axes, clipped(percent, edge), row, signed_percent(percent), left=percent < 0)
     words = quantity(value.value, metric(name).unit)
     if not math.isnan(value.low):
         words += f"  {interval(value.low, value.high, value.value)}"

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -18,6 +18,8 @@ from ...results.tables import Tables
 from ...suite.case import TRAINING_AXES, axis_of
 from . import labels
 from .style import Look
+
+T = TypeVar("T")
 
 TRAIN, EVALUATION = "training", "evaluation modes"  # the kinds of case: each has panels of its own
 
@@ -87,6 +89,9 @@ class PlotSearch:
 
     search: Search
     parts: Mapping[str, str]
+
+    def panel(self, panel_axes: Iterable[str]) -> str:
+        return ", ".join(self.parts[axis] for axis in panel_axes if axis in self.parts)
 
     def line(self, panel_axes: Collection[str]) -> str:
         """The line of the search, where these axes have panels of their own."""
@@ -211,21 +216,24 @@ def _values(case: CaseSummary) -> dict[str, Value]:
 def _train_phases(tables: Tables) -> dict[str, dict[str, tuple[float, float]]]:
     rows = tables.phases[tables.phases["stage"] == "train"]
     columns = rows[["case", "phase", "seconds_per_step", "share"]]
-    phases: dict[str, dict[str, tuple[float, float]]] = {}
-    for case, phase, seconds, share in columns.itertuples(index=False):
-        phases.setdefault(case, {})[phase] = (seconds, share)
-    return phases
+    return _by_case((case, phase, (*numbers,)) for case, phase, *numbers in columns.itertuples(index=False))
 
 
 def _launch_values(tables: Tables, summary: Mapping[str, CaseSummary]) -> dict[str, dict[str, list[Dot]]]:
+    launches: dict[tuple[str, str], list[Dot]] = {}
     columns = tables.launches[["case", "metric", "round", "value", "contaminated"]]
-    launches: dict[str, dict[str, list[Dot]]] = {}
     for case, name, number, value, reasons in columns.itertuples(index=False):
         dot = Dot(number, value, contaminated=bool(reasons), is_used=not reasons)
-        launches.setdefault(case, {}).setdefault(name, []).append(dot)
-    for case, by_metric in launches.items():
-        for name, dots in by_metric.items():
-            row = summary[case].metrics.get(name) if case in summary else None
-            if row is not None and row.launches == len(dots):
-                by_metric[name] = [replace(dot, is_used=True) for dot in dots]
-    return launches
+        launches.setdefault((case, name), []).append(dot)
+    for (case, name), dots in launches.items():
+        row = summary[case].metrics.get(name) if case in summary else None
+        if row is not None and row.launches == len(dots):
+            launches[case, name] = [replace(dot, is_used=True) for dot in dots]
+    return _by_case((*key, dots) for key, dots in launches.items())
+
+
+def _by_case(rows: Iterable[tuple[str, str, T]]) -> dict[str, dict[str, T]]:
+    found: dict[str, dict[str, T]] = {}
+    for case, name, value in rows:
+        found.setdefault(case, {})[name] = value
+    return found

@@ -54,12 +54,19 @@ def label_rows(axes: Axes, labels: Sequence[str], most: float = _LABEL) -> None:
 
 
 def bar(axes: Axes, y: float, thickness: float, value: Value, factor: float, look: Look, words: str) -> None:
-    error = error_bars([value], factor)
+    error = _error_bars([value], factor)
     axes.barh(y, value.value * factor, thickness, xerr=error, error_kw={"linewidth": 0.9}, **look.filled)
     write_after(axes, value.top * factor, y, words)
 
 
-def error_bars(values: Sequence[Value], factor: float) -> list[list[float]]:
+def line_with_error_bars(
+    axes: Axes, x: Sequence[float], values: Sequence[Value], factor: float, look: Look
+) -> None:
+    heights = [value.value * factor for value in values]
+    axes.errorbar(x, heights, _error_bars(values, factor), **look.curve, linewidth=1.4, elinewidth=1.0)
+
+
+def _error_bars(values: Sequence[Value], factor: float) -> list[list[float]]:
     """How far each interval reaches below its value, and how far above."""
     below = [(value.value - value.low) * factor for value in values]
     above = [(value.high - value.value) * factor for value in values]

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -101,9 +102,25 @@ def about_memory(names: Iterable[str]) -> list[str]:
     ]
 
 
-def rows_height(number: int, low: float = 2.3) -> float:
-    """Inches for so many rows of panels: of each `low`, or more where there is one."""
-    return 3.2 if number == 1 else low * number
+def panel_grid(
+    page: PlotPage,
+    title: str,
+    rows: int,
+    columns: int,
+    keys: Mapping[str, Artist],
+    notes: Sequence[str],
+    x_label: str,
+    low: float = 2.3,
+    **options: Any,
+) -> tuple[Figure, Any]:
+    """A sheet with at most MOST_PANELS rows of panels, each `low`, or higher where there is one."""
+    shown = min(rows, MOST_PANELS)
+    height = 3.2 if shown == 1 else low * shown
+    figure = blank_sheet(page, title, height, keys, [*left_out(shown, rows, "panels"), *notes])
+    grid = figure.subplots(shown, columns, squeeze=False, **options)
+    for axes in grid[-1]:
+        axes.set_xlabel(x_label)
+    return figure, grid
 
 
 def left_out(shown: int, total: int, things: str) -> list[str]:

@@ -29,7 +29,7 @@ def fit(text: str, width: float, size: float = TEXT) -> str:
     return short
 
 
-def signed(percent: float, decimals: int = 0) -> str:
+def signed_percent(percent: float, decimals: int = 0) -> str:
     return f"{percent:+.{decimals}f} %".replace("-", "\N{MINUS SIGN}")
 
 

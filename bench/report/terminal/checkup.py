@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import isfinite
@@ -95,18 +95,22 @@ class Command:
 
 
 def _noise(noise: Sequence[Noise]) -> RenderableType:
-    columns = {
-        "launches": [f"{row.launches:,}" for row in noise],
-        "CV between\nlaunches": [_percent(row.variation) for row in noise],
-        "pairs": [f"{row.pairs:,}" for row in noise],
-        "ratio A/A,\n95 % interval": [f"{_ratio(row.pair_low)} to {_ratio(row.pair_high)}" for row in noise],
-        "MDE at\nsix a side": [_percent(row.mde) for row in noise],
-        "contaminated": [f"{row.contaminated:,}" for row in noise],
-    }
+    def column(head: str, priority: int, cells: Iterable[str]) -> Column:
+        return Column(head, [*cells], priority, right=True)
+
     grid = Grid(
         [
             Column("device", [row.device for row in noise]),
-            *(Column(head, cells, _PRIORITIES[head], right=True) for head, cells in columns.items()),
+            column("launches", 3, (f"{row.launches:,}" for row in noise)),
+            column("CV between\nlaunches", 2, (_percent(row.variation) for row in noise)),
+            column("pairs", 5, (f"{row.pairs:,}" for row in noise)),
+            column(
+                "ratio A/A,\n95 % interval",
+                1,
+                (f"{_ratio(row.pair_low)} to {_ratio(row.pair_high)}" for row in noise),
+            ),
+            column("MDE at\nsix a side", ESSENTIAL, (_percent(row.mde) for row in noise)),
+            column("contaminated", 4, (f"{row.contaminated:,}" for row in noise)),
         ],
         [Words("Measured noise", "bold")],
         "device",
@@ -117,16 +121,6 @@ def _noise(noise: Sequence[Noise]) -> RenderableType:
         "dim",
     )
     return Group(grid, Text(), words, *_contaminated(noise))
-
-
-_PRIORITIES = {
-    "launches": 3,
-    "CV between\nlaunches": 2,
-    "pairs": 5,
-    "ratio A/A,\n95 % interval": 1,
-    "MDE at\nsix a side": ESSENTIAL,
-    "contaminated": 4,
-}
 
 
 def _contaminated(noise: Sequence[Noise]) -> Iterator[RenderableType]:

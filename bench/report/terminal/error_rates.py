@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..layout import ESSENTIAL, Column, Grid
@@ -15,36 +15,22 @@ if TYPE_CHECKING:
 
 def table(rows: Sequence[ErrorRate]) -> Grid:
     """A row a kind of decision: how often a change was found, and the error of its size."""
-    columns = {
-        "called": [str(row.found) for row in rows],
-        "of": [str(row.decisions) for row in rows],
-        "share": [f"{row.found / row.decisions:.0%}" for row in rows],
-        "95 % interval": [f"{row.low:.0%} to {row.high:.0%}" for row in rows],
-        "estimate off by": [_off(row.bias) for row in rows],
-        "pairs": [f"{row.pairs:.0f}" for row in rows],
-        "s a decision": [f"{row.seconds:.1f}" for row in rows],
-    }
+
+    def column(head: str, priority: int, cells: Iterable[str], name: str = "") -> Column:
+        return Column(head, [*cells], priority, right=True, name=name)
+
     return Grid(
         [
             Column("what was planted", [row.arm for row in rows], folds=TEXT),
-            *(
-                Column(head, cells, _PRIORITIES[head], right=True, name=_NAMES.get(head, ""))
-                for head, cells in columns.items()
-            ),
+            column("called", ESSENTIAL, (str(row.found) for row in rows)),
+            column("of", ESSENTIAL, (str(row.decisions) for row in rows), "of so many decisions"),
+            column("share", 1, (f"{row.found / row.decisions:.0%}" for row in rows)),
+            column("95 % interval", 2, (f"{row.low:.0%} to {row.high:.0%}" for row in rows)),
+            column("estimate off by", 3, (_off(row.bias) for row in rows)),
+            column("pairs", 4, (f"{row.pairs:.0f}" for row in rows)),
+            column("s a decision", 5, (f"{row.seconds:.1f}" for row in rows), "seconds a decision"),
         ]
     )
-
-
-_PRIORITIES = {
-    "called": ESSENTIAL,
-    "of": ESSENTIAL,
-    "share": 1,
-    "95 % interval": 2,
-    "estimate off by": 3,
-    "pairs": 4,
-    "s a decision": 5,
-}
-_NAMES = {"of": "of so many decisions", "s a decision": "seconds a decision"}
 
 
 def _off(bias: float | None) -> str:

@@ -90,7 +90,7 @@ def overview(tables: Tables) -> Iterator[RenderableType]:
     """
     cases = map(_without_untrained_quality, cases_of(tables.summary).values())
     for suite, of_suite in _by_suite(case for case in cases if case.metrics):
-        page = SuiteTable(tables, suite, of_suite)
+        page = _SuiteTable(tables, suite, of_suite)
         wanted = columns(tables, suite)
         has_wanted = any(name in case.metrics for case in of_suite for name in wanted)
         for name in wanted if has_wanted else _EXACT:
@@ -142,7 +142,7 @@ def priority(name: str) -> int:
 def metrics(tables: Tables) -> Iterator[RenderableType]:
     """A table a suite with the selected metrics, each with its interval."""
     for suite, cases in _by_suite(cases_of(tables.summary).values()):
-        page = SuiteTable(tables, suite, cases)
+        page = _SuiteTable(tables, suite, cases)
         names = list(dict.fromkeys(name for case in cases for name in case.metrics))
         for place, name in enumerate(names):  # the first stays longest
             with_interval = len(names) <= _MOST_WITH_INTERVAL
@@ -151,7 +151,7 @@ def metrics(tables: Tables) -> Iterator[RenderableType]:
         yield SafeLines(page.render())
 
 
-class SuiteTable:
+class _SuiteTable:
     """The table of one suite, a row a case."""
 
     def __init__(self, tables: Tables, suite: str, cases: Sequence[CaseSummary]) -> None:

@@ -23,7 +23,7 @@ _MOST_GRAPH_ROWS = 12
 
 
 def profiles(tables: Tables, most: int) -> Iterator[RenderableType]:
-    """A page a case: as far as it was profiled and counted."""
+    """A page for each case that was profiled or counted."""
     for case, untimed in tables.untimed.items():
         parts: list[RenderableType] = [Words(case, "bold")]
         if untimed.counts is not None:

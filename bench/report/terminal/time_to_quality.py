@@ -39,13 +39,13 @@ _SELF_EVIDENT = ("dataset", "model", "optimizer", "device")  # whose values need
 def pages(tables: Tables, groups: Sequence[Group]) -> Iterator[RenderableType]:
     """A table a group with its sentences, then the cases without a result."""
     for group in groups:
-        varying = varying_axes([row.case for row in group.rows])
+        varying = _varying_axes([row.case for row in group.rows])
         notes = (Words(line, "yellow") for line in sentences(group, varying))
         yield SafeLines(Parts(_table(group, varying, [*_head(tables, group)]), Text(), *notes))
     yield from (SafeLines(Words(line, "red")) for line in _missing(tables))
 
 
-def varying_axes(cases: Sequence[Case]) -> list[str]:
+def _varying_axes(cases: Sequence[Case]) -> list[str]:
     """The axes in which these cases differ, in the order of their suite."""
     axes = columns(list(cases))
     return [axis for axis in axes if len({_spelled(case, axis) for case in cases}) > 1]
