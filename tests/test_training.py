@@ -521,7 +521,7 @@ def test_samples_that_cannot_be_told_are_asked_for():
 
 
 def test_samples_are_a_whole_number():
-    with pytest.raises(ValueError, match=r"Task.samples returned 4.0, which is no whole number"):
+    with pytest.raises(ValueError, match=r"Task.samples returned 4.0, which is not a whole number"):
         fit(small_task(samples=lambda inputs, targets: float(len(targets))), epochs=1)
     with pytest.raises(ValueError, match=r"Task.samples returned 0; a batch has at least one sample"):
         fit(small_task(samples=lambda inputs, targets: 0), epochs=1)
