@@ -20,7 +20,9 @@ from ..analysis.compare.side_by_side import SideBySide
 from ..measurement import COUNTED, TIMED
 from ..measurement.messages import CodeTree, Request
 from ..running.fork_server import Workers
-from ..running.rounds import Budget, Job, Plan, Record, Watch, launch
+from ..running.launching import Watch, launch
+from ..running.plan import Job, Plan, Record
+from ..running.rounds import Budget
 from ..suite.case import Case, Conditions
 from .trees import Tree
 from .versions import Version

@@ -23,16 +23,9 @@ from ..results import ab_session as kept
 from ..results import folder as folders
 from ..results.journal import Journal
 from ..running.fork_server import Interpreter, Workers
-from ..running.rounds import (
-    Plan,
-    SuiteListing,
-    Watch,
-    ask_environment,
-    describe,
-    describe_script,
-    probe,
-    suite_files,
-)
+from ..running.launching import Watch
+from ..running.plan import Plan, SuiteListing
+from ..running.preparation import ask_environment, describe, describe_script, probe, suite_files
 from ..suite.case import MOST_PAIRS, AxisValue, Case, Conditions, Schedule
 from ..suite.matrix import ARGUMENT, VARIABLE, column
 from ..suite.script import Script
