@@ -20,7 +20,9 @@ from bench.analysis.run.estimate import estimate
 from bench.analysis.run.stopping import StopRule, tolerance_of
 from bench.cli.options import MOST_LAUNCHES
 from bench.measurement import TIMED, Measurement
-from bench.running.rounds import Job, Plan, describe, launch, probe
+from bench.running.launching import launch
+from bench.running.plan import Job, Plan
+from bench.running.preparation import describe, probe
 from bench.suite.case import Schedule
 from benchmarks import workload
 

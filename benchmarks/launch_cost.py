@@ -19,7 +19,9 @@ from bench.analysis.run.estimate import estimate
 from bench.machine.telemetry import Telemetry
 from bench.measurement import TIMED, Measurement
 from bench.measurement.messages import DescribeRequest
-from bench.running.rounds import Job, Plan, describe, launch, probe
+from bench.running.launching import launch
+from bench.running.plan import Job, Plan
+from bench.running.preparation import describe, probe
 from bench.suite.case import Schedule
 from benchmarks import workload
 

@@ -24,7 +24,9 @@ from bench.analysis.launch.values import launch_values
 from bench.cli.stored_session import side_by_side
 from bench.measurement import TIMED, Measurement, metric
 from bench.running.fork_server import Workers
-from bench.running.rounds import Job, Plan, describe, launch, probe
+from bench.running.launching import launch
+from bench.running.plan import Job, Plan
+from bench.running.preparation import describe, probe
 from bench.suite.case import Case, Schedule
 from benchmarks import learning, workload
 

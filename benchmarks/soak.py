@@ -13,7 +13,9 @@ import time
 import psutil
 
 from bench.measurement import TIMED, Failure
-from bench.running.rounds import Job, Plan, describe, launch, probe
+from bench.running.launching import launch
+from bench.running.plan import Job, Plan
+from bench.running.preparation import describe, probe
 from bench.suite.case import Schedule
 from benchmarks import workload
 

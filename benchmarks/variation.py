@@ -19,7 +19,9 @@ from collections import defaultdict
 from bench.analysis.launch.values import launch_values
 from bench.analysis.run.estimate import variation
 from bench.measurement import TIMED, Measurement
-from bench.running.rounds import Job, Plan, describe, launch, probe
+from bench.running.launching import launch
+from bench.running.plan import Job, Plan
+from bench.running.preparation import describe, probe
 from bench.suite.case import ALLOCATORS, Case, Schedule
 from benchmarks import workload
 

@@ -21,7 +21,7 @@ from bench.machine.telemetry import Readings
 from bench.measurement import COUNTED, TIMED, Failure
 from bench.measurement.messages import LaunchRequest
 from bench.running.fork_server import Died
-from bench.running.rounds import Plan
+from bench.running.plan import Plan
 from bench.suite.case import Case, Conditions, Schedule
 
 CASES = [Case("story", {"device": "cpu", "width": width}) for width in (1, 2, 3)]

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import SuiteError, UsageError
-from ..running.rounds import SuiteListing, describe, describe_script, suite_files
+from ..running.plan import SuiteListing
+from ..running.preparation import describe, describe_script, suite_files
 from ..suite.case import MOST_PAIRS, AxisValue, Case, Conditions, Schedule
 from ..suite.matrix import ARGUMENT, VARIABLE, column
 from ..suite.script import Script

@@ -18,7 +18,8 @@ from ..analysis.compare.comparable import Asked
 from ..analysis.launch.values import launch_values
 from ..measurement import TIMED, Failure, Measurement
 from ..measurement.messages import Slowdown
-from ..running.rounds import Job, Watch, launch
+from ..running.launching import Watch, launch
+from ..running.plan import Job
 from .pairs import measure
 from .session import Session
 

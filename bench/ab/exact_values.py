@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from ..analysis.compare.verdict import EXACT
 from ..analysis.launch.values import launch_values
 from ..measurement import COUNTED, METRICS, TIMED, Failure
-from ..running.rounds import Job, launch
+from ..running.launching import launch
+from ..running.plan import Job
 from .session import Session
 
 Key = tuple[str, str]  # case and metric

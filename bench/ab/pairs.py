@@ -15,7 +15,9 @@ from dataclasses import dataclass
 
 from ..analysis.compare.side_by_side import SideBySide
 from ..measurement import COUNTED, TIMED
-from ..running.rounds import Budget, Job, Record, Watch, launch
+from ..running.launching import Watch, launch
+from ..running.plan import Job, Record
+from ..running.rounds import Budget
 from ..suite.case import Case
 from .sides import Sides
 

@@ -22,7 +22,8 @@ from ..measurement import Environment
 from ..results import ab_session
 from ..results import folder as folders
 from ..results.journal import Journal
-from ..running.rounds import Watch, ask_environment, probe
+from ..running.launching import Watch
+from ..running.preparation import ask_environment, probe
 from ..suite.case import Case
 from .cases import AbRequest, cases_of_script, cases_of_suites
 from .matching import Matching, match

@@ -13,7 +13,7 @@ from ..errors import UsageError
 from ..measurement.messages import CodeTree, Request
 from ..results.folder import SIDES
 from ..running.fork_server import Interpreter, Workers
-from ..running.rounds import Plan
+from ..running.plan import Plan
 from ..suite.case import Conditions, Schedule
 from .trees import Repository, Tree, without_git
 from .versions import NOW, Version

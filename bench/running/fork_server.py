@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import psutil
 
@@ -61,24 +61,35 @@ _SOON = 10.0  # seconds that a fork server has to end what it runs
 _MARK = "EPOCHBENCH_FORK_SERVER"  # in the environment of all that a fork server starts
 
 
+STARVED = "the kernel killed a process for want of memory: make the batch smaller, or give it more memory"
+
+
 class Died(BenchError):
     """The child ended without an answer. `status` is its exit code, negative for a signal.
 
-    `starved` is True where the kernel killed a process for want of memory while the child ran.
+    It `is_out_of_memory` where the kernel killed it because memory ran out.
     """
 
-    log = ""  # the end of it, where it had one
+    log = ""  # its end, where there is one
 
     def __init__(self, status: int, starved: bool = False) -> None:
-        super().__init__(f"ended with status {status}")
         self.status = status
-        self.starved = starved
+        self.is_out_of_memory = starved and status == -signal.SIGKILL
+        ending = f"killed by {_signal_name(-status)}" if status < 0 else f"ended with exit code {status}"
+        super().__init__(STARVED if self.is_out_of_memory else ending)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"  # a real-time one has no name
 
 
 class TimedOut(BenchError):
     """The child did not answer in time and was killed."""
 
-    log = ""  # the end of it, where it had one
+    log = ""  # its end, where there is one
 
 
 class Refused(BenchError):
@@ -362,6 +373,22 @@ def _kill_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
     except ProcessLookupError:
         pass  # all of it has ended
+
+
+class RequestRunner(Protocol):
+    """Has requests answered in processes of their own, as `Workers` does."""
+
+    @property
+    def conditions(self) -> Conditions: ...
+    def ask(
+        self,
+        request: Request,
+        log: str,
+        timeout: float = ...,
+        started: Callable[[int], None] = ...,
+    ) -> dict[str, Any]: ...
+    def learn(self, modules: Sequence[str]) -> None: ...
+    def renew(self) -> None: ...
 
 
 class Workers:

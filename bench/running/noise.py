@@ -18,7 +18,9 @@ from ..machine.doctor import Noise
 from ..measurement import TIMED, Measurement
 from ..suite.case import Case, Schedule
 from .fork_server import Workers
-from .rounds import Job, Plan, describe, launch, probe
+from .launching import launch
+from .plan import Job, Plan
+from .preparation import describe, probe
 
 _SUITE = str(Path(__file__).parents[1] / "worker" / "noise_suite.py")
 _PAIRS_A_FORK_SERVER = 2

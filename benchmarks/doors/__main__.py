@@ -26,7 +26,9 @@ from bench.analysis.launch.values import launch_values
 from bench.analysis.run.estimate import estimate
 from bench.measurement import TIMED, Measurement
 from bench.running.fork_server import Workers, launch_variables
-from bench.running.rounds import Job, Plan, describe, describe_script, launch, probe
+from bench.running.launching import launch
+from bench.running.plan import Job, Plan
+from bench.running.preparation import describe, describe_script, probe
 from bench.suite.case import Case, Conditions, Schedule
 from bench.suite.script import script as read_script
 from benchmarks import workload
