@@ -1,1 +1,1 @@
-"""What surrounds a run on this machine."""
+"""The machine that a run uses: its lock, processors, processes, telemetry, and what disturbs measurements (`doctor`)."""
