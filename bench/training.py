@@ -144,8 +144,8 @@ class Task:
             if samples is not None:
                 return samples
             raise ValueError(
-                f"how many samples a batch has cannot be told from inputs, {description(inputs)}, and targets, "
-                f"{description(targets)}: say it, Task(samples=lambda inputs, targets: ...)"
+                f"how many samples a batch has cannot be determined from inputs, {description(inputs)}, and targets, "
+                f"{description(targets)}: give Task(samples=lambda inputs, targets: ...)"
             )
         returned = self.samples(inputs, targets)
         try:

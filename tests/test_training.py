@@ -507,7 +507,7 @@ def test_samples_that_cannot_be_told_are_asked_for():
     }
     parts["optimizer"] = torch.optim.SGD([nn.Parameter(torch.zeros(1))])
     with pytest.raises(
-        ValueError, match=r"cannot be told from inputs, a Tensor of shape \(4, 3\), and targets, a "
+        ValueError, match=r"cannot be determined from inputs, a Tensor of shape \(4, 3\), and targets, a "
     ):
         fit(pairs_as(places, **parts), epochs=1, mode="no_grad")
     story = Story()

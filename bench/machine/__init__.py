@@ -1,1 +1,1 @@
-"""The machine that a run uses: its lock, processors, processes, telemetry, and what disturbs measurements (`doctor`)."""
+"""The machine that a run uses: its lock, processors, processes and telemetry, and what disturbs it (`doctor`)."""
