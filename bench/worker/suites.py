@@ -64,6 +64,8 @@ def prefer(folder: Path) -> None:
     Folders of two suites may have helpers of one name: those of the others are forgotten, and stay with who
     imported them.
     """
+    if is_in(str(folder), [HARNESS]):
+        return  # our own suite, whose neighbours would shadow modules such as `profile`
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     if sys.path[0] != str(folder):
