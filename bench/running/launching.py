@@ -18,7 +18,7 @@ from .plan import Job, Plan, Record
 
 
 class Watch(Protocol):
-    """Whoever watches a launch from outside, as `machine/telemetry.py` does."""
+    """Watches a launch from outside, as `machine/telemetry.py` does."""
 
     def watch(self, pid: int) -> None: ...
     def end(self, loop: tuple[float, float] | None) -> Readings: ...
