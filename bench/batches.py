@@ -1,8 +1,7 @@
-"""A batch taken apart: its inputs and targets, how many samples it has, and the same batch on another device.
+"""The parts of a batch: its inputs and targets, its number of samples, and a copy on another device.
 
-A batch is a pair (inputs, targets). Where its parts have names, as in a dict, the one of TARGETS that it has is its
-targets, and the model is called with the others. This file imports torch and nothing of Epochbench, as what is
-measured does not know what measures.
+A batch is a pair (inputs, targets). If its parts have names, as in a dict, the one in TARGETS is the targets, and the
+others are the inputs. This file imports torch and nothing of Epochbench: measured code does not know what measures it.
 """
 
 from __future__ import annotations
@@ -17,22 +16,22 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
-TARGETS = ("labels", "label", "targets", "target", "y")  # names by which a part of a batch is its targets
+TARGETS = ("labels", "label", "targets", "target", "y")  # names of the targets in a batch with named parts
 
-# The least share of the samples of a pass that a collate function keeps: one that drops broken files drops few.
+# The smallest share of the samples of a pass that a collate function keeps: one that drops broken files drops few.
 _KEPT = 0.9
 
 
 class Keywords(dict[str, Any]):
-    """Inputs that have names, with which the model is called: `model(**inputs)`."""
+    """Named inputs, given to the model as `model(**inputs)`."""
 
 
 def parts_of(batch: Any) -> tuple[Any, Any] | None:
-    """The inputs and the targets of a batch; None where it is not clear which they are.
+    """The inputs and the targets of a batch; None where they cannot be identified.
 
-    Of a tuple or list of two they are its parts. Where parts have names the targets are the one of TARGETS; inputs
-    are what is left, several as Keywords. Of an object that is no container (a batch of PyTorch Geometric, say) the
-    inputs are the object itself.
+    They are the parts of a tuple or list of two. Of named parts, the one in TARGETS is the targets, the others are the
+    inputs, several of them as Keywords. An object that is not a container (a batch of PyTorch Geometric, say) is its
+    own inputs, with one of TARGETS as an attribute.
     """
     named = names_in(batch)
     if named is not None:
@@ -46,13 +45,13 @@ def parts_of(batch: Any) -> tuple[Any, Any] | None:
         texts = all(isinstance(part, str | bytes) for part in batch)
         return (batch[0], batch[1]) if len(batch) == 2 and not texts else None
     if named is not None or isinstance(batch, Tensor | str | bytes) or hasattr(type(batch), "shape"):
-        return None  # rows of data are no parts
-    held = [value for name in TARGETS if (value := _attribute(batch, name)) is not None]
-    return (batch, held[0]) if len(held) == 1 else None
+        return None  # rows of data are not parts
+    targets_found = [value for name in TARGETS if (value := _attribute(batch, name)) is not None]
+    return (batch, targets_found[0]) if len(targets_found) == 1 else None
 
 
 def description(batch: Any) -> str:
-    """What a batch is, in words for an error: its type, and its parts with their names and shapes."""
+    """A batch in words, for an error: its type, and its parts with their names and shapes."""
     named = names_in(batch)
     if named is not None:
         parts = _listed(f"{name}: {_shape(value)}" for name, value in named.items())
@@ -62,12 +61,12 @@ def description(batch: Any) -> str:
     return _a(_shape(batch))
 
 
-_TOLD = 6  # parts of a batch that an error tells of
+_MOST_LISTED = 6  # parts of a batch in an error
 
 
 def _listed(parts: Iterable[str]) -> str:
-    told = list(parts)
-    return ", ".join(told[:_TOLD]) + (", ..." if len(told) > _TOLD else "")
+    listed = list(parts)
+    return ", ".join(listed[:_MOST_LISTED]) + (", ..." if len(listed) > _MOST_LISTED else "")
 
 
 def _shape(value: Any) -> str:
@@ -87,27 +86,27 @@ def _a(what: str) -> str:
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """A batch on the device, of the type that it had: by a `.to` of its own, or else all that it holds.
+    """A batch on the device, of the same type: by its own `.to`, or else by moving each of its parts.
 
-    What knows no `.to` stays as it is. A `.to` that returns None has moved its batch in place.
+    Parts without `.to` stay unchanged. A `.to` that returns None has moved its batch in place.
     """
     if isinstance(batch, Tensor):
         return batch.to(device, non_blocking=True)
-    if callable(getattr(type(batch), "to", None)):  # of its class: to some mappings each name is an attribute
-        there = batch.to(device)
-        return batch if there is None else there
-    return _with_each(batch, lambda value: to_device(value, device))
+    if callable(getattr(type(batch), "to", None)):  # not of the instance: some mappings have every name
+        moved = batch.to(device)
+        return batch if moved is None else moved
+    return _map_parts(batch, lambda value: to_device(value, device))
 
 
 def detached(outputs: Any) -> Any:
-    """What a model gave, off the autograd graph, of the type that it had."""
+    """The outputs of a model, detached from the autograd graph, of the same type."""
     if isinstance(outputs, Tensor) or callable(getattr(type(outputs), "detach", None)):
         return outputs.detach()
-    return _with_each(outputs, detached)
+    return _map_parts(outputs, detached)
 
 
-def _with_each(value: Any, change: Callable[[Any], Any]) -> Any:
-    """A tuple, list, mapping or dataclass with all that it holds changed; itself where nothing did, or it is none."""
+def _map_parts(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A tuple, list, mapping or dataclass with `change` applied to its parts; other or unchanged values themselves."""
     if isinstance(value, tuple | list):
         changed = list(map(change, value))
         if all(new is old for new, old in zip(changed, value, strict=True)):
@@ -120,38 +119,38 @@ def _with_each(value: Any, change: Callable[[Any], Any]) -> Any:
     if not differing:
         return value
     if not isinstance(value, Mapping):
-        made = copy.copy(value)
+        copied = copy.copy(value)
         for name, new in differing.items():
-            object.__setattr__(made, name, new)  # also where it is frozen
-        return made
+            object.__setattr__(copied, name, new)  # works for frozen ones too
+        return copied
     if not isinstance(value, MutableMapping):
         return {**value, **differing}
-    made = copy.copy(value)  # with the attributes of its class
+    copied = copy.copy(value)  # keeps attributes that its class adds
     for name, new in differing.items():
-        made[name] = new
-    return made
+        copied[name] = new
+    return copied
 
 
 def samples_in(batch: Any, sizes: Collection[int] = ()) -> int | None:
-    """How many samples a batch has, by all of its parts; None where they do not tell.
+    """The number of samples of a batch, from all of its parts; None where they do not show it.
 
-    A tensor or an array tells by the length of its first dimension, a list by its own length or by what all in it
-    tell, what has names (a mapping, a named tuple, an object with tensors) by all that it holds; a text or a number
-    tells nothing. What all parts agree in is the number; `sizes_of` the loader that the batch is from decide where
-    they agree in several numbers or in none, and where some part tells one of these sizes.
+    A tensor or array suggests the length of its first dimension, a list its own length or what all its elements
+    suggest; a mapping, named tuple or object with tensors what its parts suggest; texts and numbers suggest nothing.
+    The number on which all parts agree is taken. Where they agree on several or none, the `sizes` of the loader's
+    batches (`sizes_of`) decide, if a part suggests one of them.
     """
     if type(batch) in (list, tuple) and len(batch) == 2:  # the most common, in every step of the loop
         inputs, targets = batch
         if isinstance(inputs, Tensor) and isinstance(targets, Tensor) and inputs.dim() and targets.dim():
-            found = inputs.size(0)
-            if found == targets.size(0):
-                return found
+            samples = inputs.size(0)
+            if samples == targets.size(0):
+                return samples
     parts = batch if _has_parts(batch) else (batch,)
-    told = [one for part in parts for one in _told_by(part)]
-    agreed = set[int].intersection(*told) if told else set[int]()
-    possible = set[int]().union(*told)
+    suggested = [numbers for part in parts for numbers in _suggested_by(part)]
+    agreed = set[int].intersection(*suggested) if suggested else set[int]()
+    possible = set[int]().union(*suggested)
     if len(parts) > 2 and not any(isinstance(part, Tensor) for part in parts):
-        possible.add(len(parts))  # samples that nobody put together
+        possible.add(len(parts))  # a list of samples that were not collated
     for candidates in (agreed, possible):
         for size in sizes:
             if size in candidates:
@@ -160,48 +159,50 @@ def samples_in(batch: Any, sizes: Collection[int] = ()) -> int | None:
 
 
 def _has_parts(batch: Any) -> bool:
-    """Whether a batch is a tuple or list of parts: its length is then no number of samples, as that of texts is."""
+    """Whether a batch is a tuple or list of parts, whose length is not a number of samples as that of texts is."""
     if not isinstance(batch, tuple | list) or hasattr(batch, "_fields"):
         return False
     return not all(isinstance(part, str | bytes) for part in batch)
 
 
-def _told_by(part: Any) -> Iterator[set[int]]:
-    """What a part of a batch tells of its samples: sets of numbers, of each of which one is right."""
+def _suggested_by(part: Any) -> Iterator[set[int]]:
+    """What a part of a batch suggests as its number of samples: sets of numbers, one of each being right."""
     if isinstance(part, Tensor):
         if part.dim():
-            yield {part.size(0)}  # a nested one has no len
+            yield {part.size(0)}  # nested tensors have no len
     elif isinstance(part, PackedSequence | str | bytes):
         return
     elif (named := names_in(part)) is not None:
-        for one in named.values():
-            yield from _told_by(one)
+        for value in named.values():
+            yield from _suggested_by(value)
     elif isinstance(part, tuple | list):
         if part:
-            inside = [one for element in part for one in _told_by(element)]
+            inside = [numbers for element in part for numbers in _suggested_by(element)]
             yield {len(part)} | (set[int].intersection(*inside) if inside else set())
     elif isinstance(shape := _attribute(part, "shape"), tuple):  # an array of NumPy, say
         if shape:
             yield {int(shape[0])}
     else:
-        for one in vars(part).values() if hasattr(part, "__dict__") else ():
-            if isinstance(one, Tensor | Mapping):  # all else of an object may be anything, itself included
-                yield from _told_by(one)
+        for value in vars(part).values() if hasattr(part, "__dict__") else ():
+            if isinstance(
+                value, Tensor | Mapping
+            ):  # other attributes may be anything, the object itself included
+                yield from _suggested_by(value)
 
 
 def names_in(batch: Any) -> Mapping[str, Any] | None:
-    """What a mapping, a named tuple or a dataclass holds, by name; None for anything else."""
+    """The parts of a mapping, named tuple or dataclass by name; None for anything else."""
     if isinstance(batch, Mapping):
         return batch
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
         return dict(zip(batch._fields, batch, strict=True))
     if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
-        return {one.name: getattr(batch, one.name) for one in dataclasses.fields(batch)}
+        return {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
     return None
 
 
 def sizes_of(loader: Any) -> tuple[int, ...]:
-    """How many samples its batches have, as far as a loader tells: a full one, then a last one that is not full."""
+    """The numbers of samples of a loader's batches, as far as known: of a full one, then of a smaller last one."""
     size = _attribute(loader, "batch_size")
     if not isinstance(size, int) or size < 1:
         return ()
@@ -211,9 +212,9 @@ def sizes_of(loader: Any) -> tuple[int, ...]:
 
 
 def samples_of_pass(loader: Any) -> int | None:
-    """How many samples one pass over a loader has, where that is certain; None elsewhere.
+    """The number of samples of one pass over a loader, if it is certain; else None.
 
-    It is for a DataLoader of torch that puts the samples of a data set with a length together by a batch size.
+    It is certain for a DataLoader of torch that batches a data set with a length by a batch size.
     """
     if not isinstance(loader, DataLoader) or type(loader).__iter__ is not DataLoader.__iter__:
         return None
@@ -228,21 +229,21 @@ def samples_of_pass(loader: Any) -> int | None:
 
 
 def agrees(loader: Any, samples: Sequence[int]) -> bool | None:
-    """Whether a whole pass with so many samples, batch by batch, is one that its loader can have given.
+    """Whether a loader can have given a whole pass with these numbers of samples, batch by batch.
 
-    None where nothing is certain: of a data set without a length only the first of several batches is, a full one.
+    None where nothing is certain: for a data set without a length only that the first of several batches is full.
     """
-    expected, found = samples_of_pass(loader), sum(samples)
+    expected, actual = samples_of_pass(loader), sum(samples)
     if expected is None:
         is_full = isinstance(loader, DataLoader) and isinstance(loader.dataset, IterableDataset)
         if not is_full or loader.batch_size is None or loader.num_workers > 1 or len(samples) < 2:
             return None
-        expected, found = loader.batch_size, samples[0]
-    return expected * _KEPT <= found <= expected
+        expected, actual = loader.batch_size, samples[0]
+    return expected * _KEPT <= actual <= expected
 
 
 def _attribute(value: Any, name: str) -> Any:
-    """An attribute, None where there is none: user code, some of which raises a KeyError there."""
+    """An attribute; None without it, or where user code raises another error, such as a KeyError."""
     try:
         return getattr(value, name, None)
     except Exception:
@@ -250,7 +251,7 @@ def _attribute(value: Any, name: str) -> Any:
 
 
 def size_of(thing: Any) -> int | None:
-    """Its length; None where it has none, or raises: a chain of iterable data sets has a length in name only."""
+    """Its length; None where that raises: a chain of iterable data sets only seems to have a length."""
     try:
         return len(thing)
     except Exception:

@@ -1,11 +1,11 @@
 """The training loop that Epochbench measures, in the textbook's words.
 
-For each epoch: train over the batches (forward, loss, zero_grad, backward, optimizer step); validate, and
-let the validation loss adjust the learning rate; test with metrics on data never seen. Losses and metrics
-gather on the device and are read at the end of a stage, so that nothing waits inside it.
+For each epoch: train over the batches (forward, loss, zero_grad, backward, optimizer step); validate, and let the
+validation loss adjust the learning rate; test with metrics on data never seen. Losses and metrics are summed on the
+device and read at the end of a stage, so that nothing waits for the device inside it.
 
-This file imports torch, and of Epochbench nothing but what takes a batch apart: what is measured does not know
-what measures. Whoever wants to look plugs an `Observer` into the loop.
+This file imports torch and, of Epochbench, only `batches`: the measured code does not know what measures it. An
+`Observer` is how the rest follows the loop.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from .batches import TARGETS, Keywords, description, detached, parts_of, samples
 Lap = Callable[[str], None]
 Metric = Callable[[Any, Any], Tensor]
 T = TypeVar("T")
-Steps = Generator[None, None, T]  # a stage that pauses after each step, and returns what it came to
+Steps = Generator[None, None, T]  # a stage that pauses after each step, and returns its result
 
 
 class Observer:
-    """The socket: the loop tells what it has just done; this one does nothing with it.
+    """Is called by the loop after each thing that it does; this one ignores it, others override methods.
 
-    Stages may nest (a validation inside the train stage): an instant belongs to the innermost one.
+    Stages may nest (a validation inside the train stage): time belongs to the innermost one.
     """
 
     def epoch(self, number: int) -> None:
@@ -44,20 +44,20 @@ class Observer:
         """A stage ("train", "validate", "test") begins."""
 
     def lap(self, phase: str) -> None:
-        """The time since the last call of any method belongs to `phase`."""
+        """The time since the last call of any method was spent in `phase`."""
 
     def evaluation(self, loss: Tensor) -> None:
-        """An optimizer that asks for its loss again and again (LBFGS) has been given it, and its gradients."""
+        """An optimizer that evaluates its loss several times a step (LBFGS) has been given the loss and gradients."""
 
     def step(self, samples: int, loss: Tensor) -> None:
-        """One step over so many samples has ended."""
+        """One step, over this number of samples, has ended."""
 
     def end(self, stage: str, loss: float, metrics: Mapping[str, float]) -> None:
         """The stage has ended with this mean loss and these metrics."""
 
 
 def forward_and_loss(task: Task, inputs: Any, targets: Any, lap: Lap) -> tuple[Any, Tensor]:
-    """The step of most tasks: outputs of the model, and their loss against the targets."""
+    """The step of most tasks: the outputs of the model, and their loss against the targets."""
     outputs = task.model(**inputs) if isinstance(inputs, Keywords) else task.model(inputs)
     lap("forward")
     return outputs, task.loss(outputs, targets)
@@ -65,22 +65,21 @@ def forward_and_loss(task: Task, inputs: Any, targets: Any, lap: Lap) -> tuple[A
 
 @dataclass
 class Task:
-    """What is trained: model, loss, optimizer, and three loaders of batches: pairs (inputs, targets).
+    """What is trained: model, loss, optimizer, and three loaders of batches, which are pairs (inputs, targets).
 
-    A batch whose parts have names, such as a dict, is one too where one part is called "labels", "label", "targets",
-    "target" or "y": the others are the inputs, and the model is called with them, by their names if there are
-    several. Targets may be None. Without `validate_loader` or `test_loader` an epoch is without that stage.
+    A batch with named parts, such as a dict, works too if one part is called "labels", "label", "targets", "target" or
+    "y": the other parts are the inputs, given to the model by name if there are several. Targets may be None. Without
+    `validate_loader` or `test_loader` epochs do not have that stage.
 
-    `scheduler` is stepped after each validation, a ReduceLROnPlateau with the validation loss; with
-    `scheduler_interval` "step" after each step of the optimizer instead. The optimizer steps after every
-    `accumulation_steps` batches, on the mean of their gradients, and after the last one of an epoch; their
-    norm is clipped to `clip_grad_norm`. `scaler` scales the loss, as float16 needs it. `metrics`
-    maps names to functions of (outputs, targets) that give the mean over a batch; they run in the test
-    stage. `step` may be replaced where the loss is not `loss(model(inputs), targets)`: it returns
-    (outputs, loss), and calls `lap("forward")` once the outputs are there; a batch that is no pair it is given
-    whole, as its inputs, with None as targets. `samples` is a function of (inputs, targets) that says how many
-    samples a batch has, where their shapes do not tell. `setup` and `teardown` run
-    before and after the loop, outside every clock. Raises ValueError for what cannot go together.
+    `scheduler` steps after each validation, a ReduceLROnPlateau with the validation loss; with `scheduler_interval`
+    "step" after each optimizer step instead. The optimizer steps after every `accumulation_steps` batches, on the mean
+    of their gradients, and after the last batch of an epoch; the norm of the gradients is clipped to `clip_grad_norm`.
+    `scaler` scales the loss, as float16 needs it. `metrics` maps names to functions of (outputs, targets) that give the
+    mean over a batch; they run in the test stage. `step` may be replaced where the loss is not
+    `loss(model(inputs), targets)`: it returns (outputs, loss), and calls `lap("forward")` after the forward pass; a
+    batch that is not a pair is passed to it whole, as the inputs, with None as targets. `samples` is a function of
+    (inputs, targets) that gives the number of samples of a batch where their shapes do not show it. `setup` and
+    `teardown` run before and after the loop, and are not timed. Raises ValueError for values that conflict.
     """
 
     model: nn.Module
@@ -123,7 +122,7 @@ class Task:
             )
 
     def pair(self, batch: Any) -> tuple[Any, Any]:
-        """The inputs and the targets of a batch. Raises ValueError where it is not clear which they are."""
+        """The inputs and the targets of a batch. Raises ValueError where they cannot be identified."""
         pair = parts_of(batch)
         if pair is not None:
             return pair
@@ -136,31 +135,31 @@ class Task:
         )
 
     def samples_of(self, inputs: Any, targets: Any, sizes: Collection[int] = ()) -> int:
-        """How many samples a batch has, of a loader whose batches have these `sizes`.
+        """The number of samples of a batch, from a loader whose batches have these `sizes`.
 
-        Raises ValueError where that cannot be told, and where `samples` returns no whole number from 1 on.
+        Raises ValueError where it cannot be determined, and where `samples` returns no whole number above 0.
         """
         if self.samples is None:
-            found = samples_in(inputs if targets is None else (inputs, targets), sizes)
-            if found is not None:
-                return found
+            samples = samples_in(inputs if targets is None else (inputs, targets), sizes)
+            if samples is not None:
+                return samples
             raise ValueError(
-                f"how many samples a batch has cannot be told from inputs, {description(inputs)}, and targets, "
-                f"{description(targets)}: say it, Task(samples=lambda inputs, targets: ...)"
+                f"how many samples a batch has cannot be determined from inputs, {description(inputs)}, and targets, "
+                f"{description(targets)}: give Task(samples=lambda inputs, targets: ...)"
             )
-        said = self.samples(inputs, targets)
+        returned = self.samples(inputs, targets)
         try:
-            found = operator.index(said)
+            samples = operator.index(returned)
         except TypeError:
-            raise ValueError(f"Task.samples returned {said!r}, which is no whole number") from None
-        if found < 1:
-            raise ValueError(f"Task.samples returned {found}; a batch has at least one sample")
-        return found
+            raise ValueError(f"Task.samples returned {returned!r}, which is not a whole number") from None
+        if samples < 1:
+            raise ValueError(f"Task.samples returned {samples}; a batch has at least one sample")
+        return samples
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to; losses are means over the samples, None where a stage did not run."""
+    """The results of one epoch; losses are means over the samples, None where a stage did not run."""
 
     train_loss: float | None
     validate_loss: float | None
@@ -168,7 +167,7 @@ class Epoch:
     metrics: Mapping[str, float]
 
 
-# How the evaluation passes treat autograd, by mode; `train` evaluates as one should.
+# How evaluation treats autograd, by mode; in mode `train` as it should be, without gradients.
 GRADIENTS: Mapping[str, Callable[[], Any]] = {
     "train": torch.no_grad,
     "eval": torch.enable_grad,
@@ -184,11 +183,10 @@ def fit(
     validate_every: int | None = None,
     observer: Observer | None = None,
 ) -> list[Epoch]:
-    """The whole loop; under an evaluation mode its validation and test passes alone.
+    """The whole loop; in an evaluation mode only its validation and test passes.
 
-    With `validate_every` the validation takes place inside the train stage, after every so many steps of
-    an epoch, instead of at its end. Raises ValueError where an epoch has fewer steps than that, and where the
-    loader of all that is wanted is missing.
+    With `validate_every` the validation takes place inside the train stage, after every so many steps, instead of at
+    the end of the epoch. Raises ValueError where an epoch has fewer steps, and where a needed loader is missing.
     """
     if mode != "train" and task.validate_loader is None and task.test_loader is None:
         raise ValueError(
@@ -216,14 +214,14 @@ def fit(
 
 
 def train(task: Task, observer: Observer, validate_every: int | None = None) -> tuple[float, float | None]:
-    """One epoch over the training data: the mean loss, and the loss of the last validation inside it."""
-    return to_the_end(train_steps(task, observer, validate_every))
+    """One epoch over the training data: the mean loss, and the loss of the last validation inside the epoch."""
+    return run_to_end(train_steps(task, observer, validate_every))
 
 
 def train_steps(
     task: Task, observer: Observer, validate_every: int | None = None
 ) -> Steps[tuple[float, float | None]]:
-    """`train`, for who goes through it step by step."""
+    """`train`, step by step."""
     lap = observer.lap
     observer.begin("train")
     task.model.train()
@@ -258,7 +256,7 @@ def train_steps(
         yield
     lap("data")
     if number % task.accumulation_steps:
-        weigh_up(task, number % task.accumulation_steps)
+        rescale_gradients(task, number % task.accumulation_steps)
         update(task, lap)
     if validate_every is not None and validate_loss is None:
         raise ValueError(f"validate_every={validate_every}, but an epoch has fewer steps than that")
@@ -269,7 +267,7 @@ def train_steps(
 
 
 def backward(task: Task, loss: Tensor) -> None:
-    """The gradients of the loss, added to those that there are."""
+    """Adds the gradients of the loss to the existing ones."""
     if task.accumulation_steps > 1:
         loss = loss / task.accumulation_steps
     if task.scaler is not None:
@@ -278,18 +276,18 @@ def backward(task: Task, loss: Tensor) -> None:
 
 
 def outputs_and_loss(task: Task, inputs: Any, targets: Any, lap: Lap) -> tuple[Any, Tensor]:
-    """What the step of the task comes to. Raises ValueError for a loss that is not one number of torch."""
-    made = task.step(task, inputs, targets, lap)
-    if not isinstance(made, tuple | list) or len(made) != 2:
-        raise ValueError(f"Task.step returned {description(made)}, not a pair (outputs, loss)")
-    outputs, loss = made
+    """The result of the step of the task. Raises ValueError for a loss that is not a tensor of one number."""
+    result = task.step(task, inputs, targets, lap)
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        raise ValueError(f"Task.step returned {description(result)}, not a pair (outputs, loss)")
+    outputs, loss = result
     if not isinstance(loss, Tensor):
         raise ValueError(f"the loss is {description(loss)}, not a tensor of one number, as torch returns it")
     return outputs, one_number(loss, "the loss")
 
 
 def one_number(value: Any, what: str) -> Any:
-    """A tensor of one number as one without dimensions; what is none as it is. Raises ValueError for one of more."""
+    """A tensor of one number without its dimensions; other values unchanged. Raises ValueError for larger tensors."""
     if not isinstance(value, Tensor) or not value.dim():
         return value
     if value.numel() != 1:
@@ -299,8 +297,8 @@ def one_number(value: Any, what: str) -> Any:
     return value.reshape(())
 
 
-def weigh_up(task: Task, batches: int) -> None:
-    """Makes the gradients of fewer batches than were to be gathered their mean: each was divided by more."""
+def rescale_gradients(task: Task, batches: int) -> None:
+    """Makes the gradients of the last, fewer batches their mean: each was divided by `accumulation_steps`."""
     for group in task.optimizer.param_groups:
         for parameter in group["params"]:
             if parameter.grad is not None:
@@ -308,7 +306,7 @@ def weigh_up(task: Task, batches: int) -> None:
 
 
 def update(task: Task, lap: Lap) -> None:
-    """One step of the optimizer on the gradients that there are."""
+    """One step of the optimizer on the current gradients."""
     if task.clip_grad_norm is not None:
         if task.scaler is not None:
             task.scaler.unscale_(task.optimizer)
@@ -326,11 +324,11 @@ def update(task: Task, lap: Lap) -> None:
 
 
 def minimize(task: Task, inputs: Any, targets: Any, observer: Observer) -> Tensor:
-    """One step of an optimizer that evaluates the loss of a batch as often as it likes; the loss before it."""
+    """One step of an optimizer that evaluates the loss of a batch several times; returns the first loss."""
     lap, losses = observer.lap, []
 
     def closure() -> Tensor:
-        lap("optimizer")  # what it did since it asked before
+        lap("optimizer")  # since the last evaluation
         _, loss = outputs_and_loss(task, inputs, targets, lap)
         lap("loss")
         task.optimizer.zero_grad()
@@ -353,7 +351,7 @@ def minimize(task: Task, inputs: Any, targets: Any, observer: Observer) -> Tenso
 
 
 def needs_closure(optimizer: type[Optimizer]) -> bool:
-    """Whether the `step` of an optimizer cannot do without a function that evaluates the loss."""
+    """Whether the `step` of an optimizer requires a function that evaluates the loss."""
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     return closure is not None and closure.default is closure.empty
 
@@ -364,20 +362,20 @@ def validate(
     gradients: Callable[[], Any] = torch.no_grad,
     adjust: bool = True,
 ) -> float:
-    """The loss on the validation data, by which the scheduler then adjusts the learning rate."""
+    """The loss on the validation data; with it the scheduler then adjusts the learning rate."""
     scheduler = task.scheduler if adjust and task.scheduler_interval == "validation" else None
-    assert task.validate_loader is not None  # whoever calls has looked
+    assert task.validate_loader is not None
     steps = evaluate_steps(task, "validate", task.validate_loader, observer, gradients, {}, scheduler)
-    loss, _ = to_the_end(steps)
+    loss, _ = run_to_end(steps)
     return loss
 
 
 def test(
     task: Task, observer: Observer, gradients: Callable[[], Any] = torch.no_grad
 ) -> tuple[float, dict[str, float]]:
-    """The loss and the metrics on data that neither training nor validation has seen."""
+    """The loss and the metrics on data seen neither in training nor in validation."""
     assert task.test_loader is not None
-    return to_the_end(evaluate_steps(task, "test", task.test_loader, observer, gradients, task.metrics))
+    return run_to_end(evaluate_steps(task, "test", task.test_loader, observer, gradients, task.metrics))
 
 
 def evaluate_steps(
@@ -389,9 +387,9 @@ def evaluate_steps(
     metrics: Mapping[str, Metric],
     scheduler: LRScheduler | ReduceLROnPlateau | None = None,
 ) -> Steps[tuple[float, dict[str, float]]]:
-    """One pass over a loader with the model in evaluation, step by step: mean loss and mean metrics.
+    """One pass over a loader with the model in evaluation mode, step by step: mean loss and mean metrics.
 
-    Where it pauses, autograd is as `gradients` has it.
+    While it pauses, the context of `gradients` stays active.
     """
     lap = observer.lap
     observer.begin(stage)
@@ -428,8 +426,8 @@ def evaluate_steps(
     return mean, means
 
 
-def to_the_end(stage: Steps[T]) -> T:
-    """Goes through all steps of a stage: what it returns."""
+def run_to_end(stage: Steps[T]) -> T:
+    """Runs all steps of a stage, and returns its result."""
     while True:
         try:
             next(stage)
@@ -439,12 +437,12 @@ def to_the_end(stage: Steps[T]) -> T:
 
 
 def empty_sum(device: torch.device) -> Tensor:
-    """What a sum begins from. In bfloat16, which may be the default, it would soon take no more."""
+    """A sum of 0, at least in float32: in bfloat16, which may be the default, it would soon stop growing."""
     return torch.zeros((), dtype=torch.promote_types(torch.get_default_dtype(), torch.float32), device=device)
 
 
 def mean_of(total: Tensor, samples: int, stage: str) -> float:
-    """A sum gathered on the device, read and divided. Raises ValueError where the loader was empty."""
+    """The mean from a sum on the device. Raises ValueError where the loader was empty."""
     if samples == 0:
         raise ValueError(f"the {stage} loader gave no batch; give it data, or check drop_last")
     return float(total) / samples

@@ -1,5 +1,6 @@
-"""How good the harness itself is: each file is one command, `python -m benchmarks.<name>`.
+"""How good the harness itself is: each file is one command, `python -m benchmarks.<name>`; --help says what it does.
+Times given there are those of two quiet cores.
 
-Everything is a ratio or a difference within one run, interleaved; nothing else should work on the
-machine meanwhile.
+All figures are ratios or differences within one interleaved run. Nothing else should run on the machine meanwhile.
+`workload.py` is what they share, `learning.py` the suite of `quality.py`.
 """

@@ -1,9 +1,9 @@
-"""How long it takes to compare two large runs: a million steps each.
+"""How long it takes to compare two large runs.
 
     python -m benchmarks.compare_large [STEPS]
 
-Two runs are made up, their tables written as a run writes them, and compared ten times in fresh processes. The
-imports that a comparison needs are timed apart, in the same turns.
+Two runs of STEPS (a million) steps are generated, their tables written as a run writes them, and compared ten times in
+fresh processes. The imports of a comparison are timed separately, in the same turns. About a minute.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _IMPORTS = (
 
 
 def main() -> None:
-    steps = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    steps = workload.arguments(steps=1_000_000).steps
     with TemporaryDirectory() as folder:
         for name in ("first", "second"):
             make(Path(folder) / name, steps, random.Random(name))
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def make(path: Path, steps: int, order: random.Random) -> None:
-    """A run folder with so many steps."""
+    """Writes a run folder with this number of steps."""
     path.mkdir()
     folder = RunFolder(path)
     journal = Journal(folder.journal)
@@ -72,7 +72,7 @@ def timed(folder: str, *arguments: str) -> float:
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(workload.ROOT)},
         capture_output=True,
-        check=False,  # a comparison says with its exit code what it found
+        check=False,  # its exit code is a result
     )
     return time.perf_counter() - began
 

@@ -1,24 +1,22 @@
-"""What a busy process beside does to launches, and whether they are marked for it.
+"""The effect of a busy process on launches, and whether these are recognised as contaminated.
 
     python -m benchmarks.contamination [PAIRS]
 
-Launches alone and beside one process that computes without end take turns, each from a fork server that
-serves both. At one thread the medians are compared: ratio beside / alone, over pairs. At the default
-number of threads it is counted how many of each are marked contaminated.
+Pairs (100) of launches alone and beside a process that computes without end, in random order, from one fork server.
+With one thread and with the default number: the ratio of times beside / alone over pairs, and how many launches of each
+kind count as contaminated. About ten minutes.
 """
 
 from __future__ import annotations
 
 import random
-import sys
 
 from bench.analysis.launch.contamination import contamination
 from bench.analysis.launch.values import launch_values
 from bench.analysis.run.estimate import estimate
 from bench.cli.options import conditions
 from bench.measurement import TIMED, Measurement
-from bench.running.rounds import Job, Plan, describe, launch, probe
-from bench.suite.case import Schedule
+from bench.running.plan import Job
 from benchmarks import workload
 
 _PAIRS_A_FORK_SERVER = 5
@@ -26,7 +24,7 @@ METRICS = ("train.step_time", "epoch.time")
 
 
 def main() -> None:
-    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    pairs = workload.arguments(pairs=100).pairs
     for threads in dict.fromkeys((1, conditions().threads)):
         for name, axes in (
             ("mlp", {"batch_size": [64], "optimizer": ["adam"], "mode": ["train"], "device": ["cpu"]}),
@@ -40,16 +38,13 @@ def compare(threads: int, name: str, axes: dict[str, list[object]], pairs: int) 
     file, suite = (workload.VISION, "vision") if name == "mlp" else (workload.FILE, "cnn")
     records: dict[bool, list[Measurement]] = {True: [], False: []}
     with workload.workers(threads=threads) as workers:
-        (listing,) = (one for one in describe(workers, [file], axes) if one.name == suite)
-        plan = Plan(listing.expansion.cases, {suite: file}, Schedule(timeout=120))
-        plan = probe(workers, plan).plan
+        plan = workload.plan_of(workers, file, suite, axes, timeout=120)
         for number in range(pairs):
             if number % _PAIRS_A_FORK_SERVER == 0:
                 workers.renew()
             for beside in order.sample((True, False), 2):
                 with workload.busy(beside):
-                    record = launch(workers, plan, Job(plan.cases[0], TIMED, number, 1))
-                assert isinstance(record, Measurement), record
+                    record = workload.measured(workers, plan, Job(plan.cases[0], TIMED, number, 1))
                 records[beside].append(record)
     print(f"{name}, {threads} thread{'s' * (threads > 1)}, {pairs} pairs")
     for metric in METRICS:
@@ -61,9 +56,11 @@ def compare(threads: int, name: str, axes: dict[str, list[object]], pairs: int) 
             f"medians {medians[True] / medians[False]:.4f}, pairs {found.value:.4f} "
             f"(95 % {found.low:.4f} to {found.high:.4f})"
         )
-    marked = {beside: sum(bool(contamination(record)) for record in records[beside]) for beside in records}
+    contaminated = {
+        beside: sum(bool(contamination(record)) for record in records[beside]) for beside in records
+    }
     print(
-        f"  marked contaminated: {marked[True]} of {pairs} beside a busy process, {marked[False]} of {pairs} alone",
+        f"  contaminated: {contaminated[True]} of {pairs} beside a busy process, {contaminated[False]} alone",
         flush=True,
     )
 

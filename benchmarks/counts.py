@@ -1,10 +1,10 @@
-"""How exact the exact metrics are: every case counted again and again, under unlike threads and instruction sets.
+"""How exact the exact metrics are: each case counted repeatedly, with different threads and instruction sets.
 
     python -m benchmarks.counts [LAUNCHES] [SUITE]...
 
-Each case of the suites (the shipped ones by default) has so many counts launches, each from a fork server that serves
-all cases; then two more at one thread, and two for each instruction set that torch knows by name. A metric whose values
-differ within like settings is named; so is a portable one that differs between unlike settings.
+Each case of the suites (by default shipped ones) has LAUNCHES (20) counted launches, from a fork server each; then two
+with one thread, and two for each instruction set that torch has a name for. Metrics whose values differ within the same
+settings are named, and portable ones that differ between settings. It prints how long a launch takes.
 """
 
 from __future__ import annotations
@@ -19,37 +19,41 @@ from bench.analysis.launch.derived_counts import count_values
 from bench.cli.options import suite_files
 from bench.measurement import COUNTED, Measurement, metric
 from bench.running.fork_server import Workers
-from bench.running.rounds import Job, Plan, describe, launch, probe
+from bench.running.launching import launch
+from bench.running.plan import Job, Plan
+from bench.running.preparation import describe, probe
 from bench.suite.case import Case, Schedule, UntimedLaunches
 from benchmarks import workload
 
 SUITES = ("suites/vision.py", "suites/language.py", "suites/models.py", "suites/optimizers.py")
-_UNLIKE = 2  # launches of each case under each unlike setting
+_OTHER = 2  # launches of each case with each other setting
 
 Values = dict[str, float]
 
 
 def main() -> None:
-    number = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    suites = sys.argv[2:] or SUITES
-    like = counted(suites, number)
-    unlike = {"1 thread": counted(suites, _UNLIKE, threads=1)}
+    parser = workload.parser(launches=20)
+    parser.add_argument("suites", nargs="*", metavar="SUITE")
+    options = parser.parse_args()
+    number, suites = options.launches, options.suites or SUITES
+    same = counted(suites, number)
+    other = {"1 thread": counted(suites, _OTHER, threads=1)}
     for capability in ("default", "avx2", "avx512"):
         with environment_variable("ATEN_CPU_CAPABILITY", capability):
-            unlike[capability] = counted(suites, _UNLIKE)
+            other[capability] = counted(suites, _OTHER)
     print(
-        f"{number} launches a case at 2 threads, {_UNLIKE} at each unlike setting; metrics whose values differ"
+        f"{number} launches a case at 2 threads, {_OTHER} with each other setting; metrics whose values differ"
     )
-    for case, launches in like.items():
+    for case, launches in same.items():
         moving = differing(launches)
         across = {
             name: differing([launches[0], *others[case]], portable_only=True)
-            for name, others in unlike.items()
+            for name, others in other.items()
         }
         metrics = len(launches[0])
         said = "; ".join(f"{name}: {', '.join(moved)}" for name, moved in across.items() if moved)
         print(
-            f"{case}: {metrics} metrics, differing: {', '.join(moving) or 'none'}; unlike settings: {said or 'none'}"
+            f"{case}: {metrics} metrics, differing: {', '.join(moving) or 'none'}; other settings: {said or 'none'}"
         )
 
 

@@ -1,10 +1,10 @@
-"""How good the gate is on this machine, in one sitting: false alarms, power, and a busy process beside.
+"""The error rates of the gate on this machine: false alarms and power, then false alarms beside a busy process.
 
-    python -m benchmarks.gate_live [DECISIONS [PLANTS [FOLDER]]]
+    python -m benchmarks.gate_live [DECISIONS [SLOWDOWNS [FOLDER]]]
 
-`bench selftest` on a digits perceptron: comparisons of identical code, 3 % and 5 % planted into every step, and the
-other plants; then ten comparisons of identical code beside a process that computes without end. Nothing else may run
-meanwhile. With a FOLDER the decisions are kept there.
+`bench selftest` on a digits perceptron: DECISIONS (24) comparisons of identical code, SLOWDOWNS (10) of 3 % and of 5 %
+in every step, and one of each other slowdown; then ten comparisons of identical code beside a process that computes
+without end. With a FOLDER the decisions are kept there. About 12 minutes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,18 +25,18 @@ _BESIDE = 10
 
 
 def main() -> None:
-    numbers = [int(one) for one in sys.argv[1:3]] + [24, 10][len(sys.argv[1:3]) :]
+    options = workload.arguments(decisions=24, slowdowns=10, folder="")
     with TemporaryDirectory() as folder:
-        place = Path(sys.argv[3] if len(sys.argv) > 3 else folder)
+        place = Path(options.folder or folder)
         began = time.monotonic()
-        said = selftest(place / "alone", "--decisions", str(numbers[0]), "--plants", str(numbers[1]))
-        print(said)
+        numbers = ("--decisions", str(options.decisions), "--plants", str(options.slowdowns))
+        print(selftest(place / "alone", *numbers))
         print_more(place / "alone")
         print(f"{(time.monotonic() - began) / 60:.1f} minutes")
         print("\nbeside a busy process:")
         began = time.monotonic()
         with workload.busy(True):
-            # At one thread: at two each launch waits for the other process at every operator, and takes seconds.
+            # With two threads a launch would wait for the other process at every operator, and take seconds.
             beside = ("--decisions", str(_BESIDE), "--plants", "0", "--threads", "1")
             print(selftest(place / "beside", *beside))
         print_more(place / "beside")
@@ -66,13 +67,13 @@ def selftest(place: Path, *arguments: str) -> str:
 
 
 def print_more(place: Path) -> None:
-    """The verdicts of each kind, and the longest decision: the table has means."""
+    """The verdicts of each kind of decision, and the longest decision: the table has means only."""
     decisions = json.loads((place / "selftest.json").read_text())["decisions"]
-    for arm in dict.fromkeys(one["arm"] for one in decisions):
-        of = [one for one in decisions if one["arm"] == arm]
-        verdicts = [verdict for one in of for verdict in one["verdicts"].values()]
-        counted = ", ".join(f"{verdicts.count(one)} {one}" for one in sorted(set(verdicts)))
-        print(f"{arm}: {counted}; the longest took {max(one['seconds'] for one in of):.1f} s")
+    for arm in dict.fromkeys(decision["arm"] for decision in decisions):
+        own = [decision for decision in decisions if decision["arm"] == arm]
+        counts = Counter(verdict for decision in own for verdict in decision["verdicts"].values())
+        listed = ", ".join(f"{number} {verdict}" for verdict, number in sorted(counts.items()))
+        print(f"{arm}: {listed}; the longest took {max(decision['seconds'] for decision in own):.1f} s")
 
 
 if __name__ == "__main__":

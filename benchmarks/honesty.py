@@ -1,11 +1,11 @@
-"""How honest the intervals are: real launches, dealt into runs that stop by the rule of every run.
+"""The coverage of the intervals: real launches, divided into runs that end by the stop rule of every run.
 
-    python -m benchmarks.honesty [ROUNDS] [TOLERANCE]
+    python -m benchmarks.honesty [ROUNDS [TOLERANCE]]
 
-Launches of a few cases, one of each a fork server. They are dealt in two ways:
-at random, into 100 pseudo-runs: how many intervals hold the grand median, stop rule included;
-in a row, as they came, into as many runs as they make (40 at the most): the same share. The difference
-between the two is what the machine's drift from run to run adds, and no interval of one run can know.
+Launches of four cases, one of each case from every fork server (ROUNDS: 300). They are divided in two ways: at random
+into 100 pseudo-runs, and in their order into as many runs as they make (at most 40). The figure is how many intervals
+hold the grand median. The difference of the two is the machine's drift between runs, which the interval of one run
+cannot know. About 20 minutes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.analysis.run.estimate import estimate
 from bench.analysis.run.stopping import StopRule, tolerance_of
 from bench.cli.options import MOST_LAUNCHES
 from bench.measurement import TIMED, Measurement
-from bench.running.rounds import Job, Plan, describe, launch, probe
+from bench.running.plan import Job
 from bench.suite.case import Schedule
 from benchmarks import workload
 
@@ -29,8 +29,8 @@ AXES = {"device": ["cpu"], "batch_size": [64, 256], "optimizer": ["adam"], "mode
 
 
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 300
-    tolerance = float(sys.argv[2]) if len(sys.argv) > 2 else 0.02
+    options = workload.arguments(rounds=300, tolerance=0.02)
+    rounds, tolerance = options.rounds, options.tolerance
     schedule = Schedule(max_launches=MOST_LAUNCHES, tolerance=tolerance, repeats=6)
     pool = measured(rounds)
     shuffle = random.Random(0)
@@ -42,7 +42,7 @@ def main() -> None:
             "at random": [shuffle.sample(clean, MOST_LAUNCHES) for _ in range(PSEUDO_RUNS)],
             "in a row": list(in_a_row(clean, schedule)),
         }
-        print(f"{name}: {len(clean)} launches, {len(launches) - len(clean)} disturbed")
+        print(f"{name}: {len(clean)} launches, {len(launches) - len(clean)} contaminated")
         for how, hands in dealt.items():
             for metric, (held, number, count) in shares(hands, clean, schedule).items():
                 totals[how][0] += held
@@ -61,14 +61,11 @@ def measured(rounds: int) -> dict[str, list[Measurement]]:
     found: dict[str, list[Measurement]] = {}
     order = random.Random(0)
     with workload.workers() as workers:
-        (listing,) = describe(workers, [workload.VISION], AXES)
-        plan = Plan(listing.expansion.cases, {listing.name: listing.file}, Schedule())
-        plan = probe(workers, plan).plan
+        plan = workload.plan_of(workers, workload.VISION, axes=AXES)
         for number in range(1, rounds + 1):
             workers.renew()
             for position, case in enumerate(order.sample(plan.cases, len(plan.cases)), start=1):
-                record = launch(workers, plan, Job(case, TIMED, number, position))
-                assert isinstance(record, Measurement), record
+                record = workload.measured(workers, plan, Job(case, TIMED, number, position))
                 found.setdefault(case.id, []).append(record)
             if number % 20 == 0:
                 print(f"round {number}/{rounds}", file=sys.stderr, flush=True)
@@ -76,7 +73,7 @@ def measured(rounds: int) -> dict[str, list[Measurement]]:
 
 
 def stopped(launches: Sequence[Measurement], schedule: Schedule) -> Sequence[Measurement]:
-    """The launches that a run would have made of these."""
+    """The launches after which a run would have stopped."""
     rule = StopRule(schedule)
     for number, record in enumerate(launches):
         if not rule.wants(record.case):
@@ -86,7 +83,7 @@ def stopped(launches: Sequence[Measurement], schedule: Schedule) -> Sequence[Mea
 
 
 def in_a_row(launches: Sequence[Measurement], schedule: Schedule) -> Iterator[Sequence[Measurement]]:
-    """One run after the other, each as long as the rule lets it be; what is left over is no run."""
+    """One run after the other, each ended by the stop rule; drops launches at the end that make no whole run."""
     rest = list(launches)
     for _ in range(RUNS_IN_A_ROW):
         made = stopped(rest, schedule)
@@ -99,7 +96,7 @@ def in_a_row(launches: Sequence[Measurement], schedule: Schedule) -> Iterator[Se
 def shares(
     hands: Sequence[Sequence[Measurement]], all_launches: Sequence[Measurement], schedule: Schedule
 ) -> dict[str, tuple[int, int, float]]:
-    """By metric: how many intervals hold the grand median, of how many, with how many launches each."""
+    """For each metric: how many intervals hold the grand median, of how many, and the launches of a run."""
     grand: dict[str, list[float]] = {}
     for one in analysed(all_launches):
         for metric, value in one.values.items():

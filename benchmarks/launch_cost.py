@@ -1,40 +1,36 @@
-"""What a launch costs over the work that it measures, what a round costs besides, and what watching costs.
+"""The cost of a launch besides the measured loop, of a fork server's start, and of telemetry.
 
     python -m benchmarks.launch_cost [LAUNCHES]
 
-`fork to loop` is the time from the fork to the first step of the loop: the child's start, importing the
-suite, building the task. `over the loop` is all that the parent waited beyond the loop itself. Each launch
-is made twice, in random order: watched by telemetry, as every run does it, and unwatched; the ratio of
-their step times is over these pairs. `watcher` is the share of one processor that telemetry took.
+`fork to loop` is the time from the fork to the first step of the loop: starting the child, importing the suite,
+building the task. `over the loop` is the whole time that the parent waited, without the loop. Each launch (50) takes
+place twice, in random order: with telemetry, as in every run, and without; the ratio of step times is of these pairs.
+`watcher` is the share of one processor that telemetry used. About a minute.
 """
 
 from __future__ import annotations
 
 import random
-import sys
 import time
 
 from bench.analysis.launch.values import launch_values
 from bench.analysis.run.estimate import estimate
 from bench.machine.telemetry import Telemetry
-from bench.measurement import TIMED, Measurement
+from bench.measurement import TIMED
 from bench.measurement.messages import DescribeRequest
-from bench.running.rounds import Job, Plan, describe, launch, probe
-from bench.suite.case import Schedule
+from bench.running.plan import Job
 from benchmarks import workload
 
 ONE_CASE = {"device": ["cpu"], "batch_size": [64], "optimizer": ["adam"], "mode": ["train"]}
 
 
 def main() -> None:
-    number = int(sys.argv[1]) if len(sys.argv) > 1 else 50
+    number = workload.arguments(launches=50).launches
     to_loop, over, fork_servers, shares = [], [], [], []
     steps: dict[bool, list[float]] = {True: [], False: []}
     order, telemetry = random.Random(0), Telemetry()
     with workload.workers() as workers:
-        (listing,) = describe(workers, [workload.VISION], ONE_CASE)
-        plan = Plan(listing.expansion.cases, {listing.name: listing.file}, Schedule())
-        plan = probe(workers, plan).plan
+        plan = workload.plan_of(workers, workload.VISION, axes=ONE_CASE)
         for count in range(number):
             if count % 10 == 0:
                 began = time.perf_counter()
@@ -43,11 +39,10 @@ def main() -> None:
                 fork_servers.append(time.perf_counter() - began)
             for watched in order.sample((True, False), 2):
                 began = time.perf_counter()
-                record = launch(
+                record = workload.measured(
                     workers, plan, Job(plan.cases[0], TIMED, 1, 1), telemetry if watched else None
                 )
                 waited = time.perf_counter() - began
-                assert isinstance(record, Measurement), record
                 steps[watched].append(launch_values(record)["train.step_time"])
                 if watched:
                     to_loop.append(record.costs["before_build"] + record.costs["build"])

@@ -1,6 +1,6 @@
-"""Five small tasks that learn, as a suite: as they are, spoilt, and with their sums taken in another order.
+"""A suite of five small tasks that learn, for `quality.py`: unchanged, made to learn worse, and with sums reordered.
 
-The axis `change` says which of the three; with `seeded` False each launch begins elsewhere.
+The axis `change` says which of the three; with `seeded` False each launch has another seed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def build(case: Case) -> Task:
     from torch.utils.data import DataLoader, TensorDataset
 
     class Halves(nn.Linear):
-        """A linear layer whose sums are taken in two halves, the second first."""
+        """A linear layer that adds up two halves, the second first."""
 
         def forward(self, inputs: Tensor) -> Tensor:
             half = self.in_features // 2
@@ -38,7 +38,7 @@ def build(case: Case) -> Task:
             return inputs[..., half:] @ second.T + inputs[..., :half] @ first.T + self.bias
 
     class Loop(nn.Module):
-        """A recurrent layer, of which the last output counts."""
+        """A recurrent layer that returns its last output."""
 
         def __init__(self, width: int) -> None:
             super().__init__()
@@ -48,7 +48,7 @@ def build(case: Case) -> Task:
             return self.layer(inputs)[0][:, -1]
 
     class Drops(nn.Module):
-        """Dropout, in evaluation too where it is spoilt."""
+        """Dropout, in evaluation too if spoilt."""
 
         def forward(self, inputs: Tensor) -> Tensor:
             return dropout(inputs, 0.5, self.training or spoilt)
@@ -61,16 +61,16 @@ def build(case: Case) -> Task:
     first = (Halves if case["change"] == "reordered" else nn.Linear)(inputs.shape[-1], width)
     middle = {"sequence": Loop(width), "dropout": Drops()}.get(name, nn.Linear(width, width))
     model = nn.Sequential(first, nn.ReLU(), middle, nn.ReLU(), nn.Linear(width, classes))
-    seen, told = inputs[:cut], targets[:cut]
+    train_inputs, train_targets = inputs[:cut], targets[:cut]
     rate = 3e-3
     if spoilt:
         if name == "digits":
-            seen = seen.flip(-1)
+            train_inputs = train_inputs.flip(-1)
         elif name == "frozen":
             model.requires_grad_(False)
             first.bias.requires_grad_(True)
         elif name == "regression":
-            told = told[torch.randperm(cut)]
+            train_targets = train_targets[torch.randperm(cut)]
         elif name == "sequence":
             rate = 1.0
 
@@ -86,8 +86,8 @@ def build(case: Case) -> Task:
     return Task(
         model=model,
         loss=nn.MSELoss() if name == "regression" else nn.CrossEntropyLoss(),
-        optimizer=torch.optim.Adam([one for one in model.parameters() if one.requires_grad], lr=rate),
-        train_loader=loader(seen, told, shuffle=True),
+        optimizer=torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=rate),
+        train_loader=loader(train_inputs, train_targets, shuffle=True),
         validate_loader=loader(inputs[cut:last], targets[cut:last]),
         test_loader=loader(inputs[last:], targets[last:]),
         metrics={"r2": r2} if name == "regression" else {"accuracy": accuracy},
@@ -95,7 +95,7 @@ def build(case: Case) -> Task:
 
 
 def data(name: str) -> Any:
-    """Inputs, targets, and how many outputs: real digits, or what a random teacher says of random inputs."""
+    """Inputs, targets and the number of outputs: real digits, or the answers of a random teacher to random inputs."""
     import torch
     from sklearn.datasets import load_digits
 

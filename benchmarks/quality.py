@@ -1,17 +1,16 @@
-"""How good the gate is on what models have learnt: falls that are planted, and alarms where nothing fell.
+"""The error rates of the gate on quality: injected losses of quality, and false alarms without one.
 
     python -m benchmarks.quality [SESSIONS]
 
-Five small tasks (`learning.py`), each launch a fresh process, judged as `bench ab` judges them after three pairs: with
-a fall planted, as identical code in SESSIONS sessions (30), and with the same sums taken in another order. All launches
-begin from the same seed, as those of every command do. Then one task whose launches each begin elsewhere: launches
-of it, and of it spoilt, are dealt at random into 2,000 sessions of 14 pairs.
+Five small tasks (`learning.py`), judged as `bench ab` judges them after three pairs: with an injected loss of quality,
+as identical code in SESSIONS (30) sessions, and with the same sums in another order. All launches have the same seed,
+as in every command. Then one task whose launches have different seeds: launches of it, with and without the loss of
+quality, are drawn at random into 2,000 sessions of 14 pairs. About three minutes.
 """
 
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Sequence
 
 from bench.analysis.compare.policy import policy
@@ -24,22 +23,20 @@ from bench.analysis.launch.values import launch_values
 from bench.cli.stored_session import side_by_side
 from bench.measurement import TIMED, Measurement, metric
 from bench.running.fork_server import Workers
-from bench.running.rounds import Job, Plan, describe, launch, probe
-from bench.suite.case import Case, Schedule
+from bench.running.plan import Job, Plan
+from bench.suite.case import Case
 from benchmarks import learning, workload
 
 PAIRS = 3
-ORDERS = 10  # sessions of sums in another order
+ORDERS = 10  # sessions with sums in another order
 POOL, DEALT, PAIRS_DEALT = 40, 2_000, 14
 UNSEEDED = "dropout"
 
 
 def main() -> None:
-    sessions = int(sys.argv[1]) if len(sys.argv) > 1 else 30
+    sessions = workload.arguments(sessions=30).sessions
     with workload.workers(threads=1) as workers:
-        (listing,) = describe(workers, [learning.FILE], {})
-        plan = Plan(listing.expansion.cases, {listing.name: listing.file}, Schedule())
-        plan = probe(workers, plan).plan  # tells the fork server what to import
+        plan = workload.plan_of(workers, learning.FILE)
         by_name = {(case["task"], case["change"], case["seeded"]): case for case in plan.cases}
         tasks = list(learning.SPOILT)
 
@@ -47,7 +44,7 @@ def main() -> None:
             sides = by_name[task, "none", True], by_name[task, change, True]
             return judged([measured(workers, plan, sides) for _ in range(PAIRS)])
 
-        print("planted: verdicts, and the metric of the test")
+        print("injected: verdicts, and the metric of the test")
         found = 0
         for task in tasks:
             rows = session(task, "spoilt")
@@ -68,15 +65,13 @@ def main() -> None:
 
 
 def pool(workers: Workers, plan: Plan, case: Case) -> list[dict[str, float]]:
-    """What each of many launches has learnt, by metric."""
+    """The quality metrics of many launches."""
     made = [launch_values(launched(workers, plan, case, number)) for number in range(POOL)]
     return [{name: one[name] for name in one if metric(name).kind == "quality"} for one in made]
 
 
 def launched(workers: Workers, plan: Plan, case: Case, number: int) -> Measurement:
-    record = launch(workers, plan, Job(case, TIMED, number + 1, 1))
-    assert isinstance(record, Measurement), record
-    return record
+    return workload.measured(workers, plan, Job(case, TIMED, number + 1, 1))
 
 
 def measured(workers: Workers, plan: Plan, sides: tuple[Case, Case]) -> tuple[Measurement, Measurement]:
@@ -84,7 +79,7 @@ def measured(workers: Workers, plan: Plan, sides: tuple[Case, Case]) -> tuple[Me
 
 
 def judged(pairs: Sequence[tuple[Measurement, Measurement]]) -> list[Row]:
-    """The rows of quality of one case, of whose sides nobody has said that they differ."""
+    """The rows of quality of one case, with no difference of the sides declared."""
     case = Matched("case", CaseSide("learning", "cpu"), CaseSide("learning", "cpu"))
     judge = SideBySide([case], side_by_side(["quality.*"], ()))
     for number, pair in enumerate(pairs, start=1):
@@ -97,7 +92,7 @@ def falls(rows: Sequence[Row]) -> list[Row]:
 
 
 def moved(rows: Sequence[Row]) -> float:
-    """The largest change, by the tolerance of its row."""
+    """The largest change, relative to the tolerance of its row."""
     return max(
         abs(row.candidate - row.base) / row.policy.tolerance(row.base)
         for row in rows
@@ -112,7 +107,7 @@ def said(rows: Sequence[Row]) -> str:
 
 
 def dealt(pools: dict[str, list[dict[str, float]]], change: str, seed: int) -> dict[str, str]:
-    """The verdicts of a session that is dealt at random: of identical code no launch is on both sides."""
+    """The verdicts of a session of random launches; of identical code no launch is on both sides."""
     chance = random.Random(seed)
     base = chance.sample(pools["none"], PAIRS_DEALT)
     rest = [one for one in pools[change] if one not in base]

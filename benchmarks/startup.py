@@ -1,6 +1,8 @@
-"""How long a user waits for the commands that measure nothing.
+"""How long the commands take that measure nothing: --help, list and a dry run.
 
-python -m benchmarks.startup [RUNS]
+    python -m benchmarks.startup [RUNS]
+
+Each is run RUNS (10) times after one run that is not counted; half a minute.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ COMMANDS = (["--help"], ["list", "suites/vision.py"], ["run", "suites/vision.py"
 
 
 def main() -> None:
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 10
+    runs = workload.arguments(runs=10).runs
     print(f"{runs} runs after one that is not counted; seconds: minimum, median, maximum")
     for arguments in COMMANDS:
         times = []

@@ -1,10 +1,10 @@
-"""How honest comparisons of stored runs are: runs of the same code in a row, each judged against the one before.
+"""False alarms of comparisons of stored runs: runs of the same code in a row, each compared with the one before.
 
     python -m benchmarks.stored_comparisons [RUNS [FOLDER]]
 
-A suite of two cases is run again and again; `bench compare` judges each pair of neighbours, as a build would. In turn
-with it the real pytest-benchmark runs the same two epochs and judges its own by `--benchmark-compare-fail=mean:5%`.
-With a FOLDER the runs are kept there, and judged again when there are some.
+A suite of two cases is run RUNS (31) times; `bench compare` judges each pair of neighbours, as a build would. In turn,
+pytest-benchmark runs the same two epochs and judges them by `--benchmark-compare-fail=mean:5%`. With a FOLDER the runs
+are kept there, and runs that it already has are judged again without measuring. About ten minutes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SHORT = ("--launches", "6", "--repeats", "0", "--no-profile", "-q")
 _THEIRS = """
 import pytest
 from bench import tasks
-from bench.case import Case
+from bench.suite.case import Case
 from bench.training import fit
 
 @pytest.mark.parametrize("batch_size", [64, 256])
@@ -37,17 +37,17 @@ _FAIL = ("--benchmark-compare", "--benchmark-compare-fail=mean:5%")
 
 
 def main() -> None:
-    number = int(sys.argv[1]) if len(sys.argv) > 1 else 31
+    options = workload.arguments(runs=31, folder="")
     with TemporaryDirectory() as folder:
-        place = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(folder)
+        place = Path(options.folder or folder)
         if not (place / "builds.json").exists():
-            measure(place, number)
+            measure(place, options.runs)
         builds = json.loads((place / "builds.json").read_text())
         judged(place, builds)
 
 
 def measure(place: Path, number: int) -> None:
-    """The runs of both tools in turn, into this folder."""
+    """Runs both tools in turn in this folder."""
     place.mkdir(parents=True, exist_ok=True)
     (place / "test_epochs.py").write_text(_THEIRS)
     spent: list[float] = []
@@ -62,7 +62,7 @@ def measure(place: Path, number: int) -> None:
 
 
 def judged(place: Path, builds: dict[str, list[float]]) -> None:
-    """Each run against the one before, with the runs before those as all that is known."""
+    """Compares each run with the one before, with only earlier runs in the folder."""
     times: Counter[str] = Counter()
     others: Counter[str] = Counter()
     codes: Counter[int] = Counter()
@@ -107,7 +107,7 @@ def bench(place: Path, *arguments: str, may_fail: bool = False) -> subprocess.Co
 
 
 def pytest_benchmark(place: Path, compares: bool) -> bool:
-    """One build under pytest-benchmark; whether it failed for a mean that is slower."""
+    """One build with pytest-benchmark; whether it failed because of a slower mean."""
     done = subprocess.run(
         [
             sys.executable,

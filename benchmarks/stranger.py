@@ -1,12 +1,12 @@
-"""A script that nobody here wrote, measured with two lines, and a change in it held against the script as it was.
+"""A third-party script, measured with two added lines; then a change of it compared with the original.
 
     pip install spikingjelly==2.0.0
     python -m benchmarks.stranger [PAIRS]
 
-The script is `lif_fc_mnist.py` as SpikingJelly ships it, a spiking network that learns handwritten digits. Its data set
-is MNIST, for which scikit-learn's digits stand in, in the same files, so that nothing is downloaded. The change is one
-line: the images of training are made tensors once, and not anew from PIL whenever one is read. Last the script is held
-against itself.
+The script is `lif_fc_mnist.py` of SpikingJelly, a spiking network that learns handwritten digits. In place of MNIST it
+gets scikit-learn's digits in the same file format, so that nothing is downloaded. The change is one line: training
+images become tensors once, instead of being converted by PIL whenever one is read. Last the script is compared with
+itself. PAIRS: 20.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy
+
+from benchmarks import workload
 
 EXAMPLE = "activation_based/examples/lif_fc_mnist.py"
 TWO_LINES = {
@@ -36,7 +38,7 @@ TRAIN = 1280  # of the 1797 digits
 
 
 def source() -> str:
-    """The script as it is installed."""
+    """The installed script."""
     found = importlib.util.find_spec("spikingjelly")
     if found is None or found.origin is None:
         sys.exit("spikingjelly is not installed: pip install spikingjelly==2.0.0")
@@ -44,7 +46,7 @@ def source() -> str:
 
 
 def changed(text: str, lines: dict[str, str]) -> str:
-    """The text with each of these replaced, which it must have once."""
+    """The text with each of these replaced; each must occur once."""
     for old, new in lines.items():
         assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in the script"
         text = text.replace(old, new)
@@ -70,7 +72,7 @@ def write_digits(folder: Path) -> None:
 
 
 def command(*words: str, cwd: Path) -> None:
-    """Shows a command and runs it; exit codes of a comparison are results."""
+    """Prints a command and runs it; exit codes of a comparison are results."""
     print(f"\n$ {' '.join(words)}", flush=True)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])}
     code = subprocess.run(
@@ -89,7 +91,7 @@ def commit(folder: Path, text: str, message: str) -> None:
 
 
 def main() -> None:
-    pairs = sys.argv[1] if len(sys.argv) > 1 else "20"
+    pairs = str(workload.arguments(pairs=20).pairs)
     watched = changed(source(), TWO_LINES)
     with TemporaryDirectory() as made:
         folder = Path(made)

@@ -2,10 +2,10 @@
 
     python -m benchmarks.variation [ROUNDS]
 
-Every round has a fork server of its own; in it each case is launched once under either allocator, all in
-random order, so that both are measured in the same minutes. The figure is the coefficient of variation
-of the launches' `train.step_time`: as it is, and with the speed of each round divided out (the median over
-all cases of how their launches in that round compare with the others), which is the machine's own.
+Every round (20) has its own fork server; in it each case is launched once with either allocator, all in random order,
+so that both are measured in the same minutes. The figure is the coefficient of variation of `train.step_time` between
+launches: raw, and with the speed of each round divided out, which is the machine's (the median over all cases of their
+launches in that round relative to the others). About four minutes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from collections import defaultdict
 
 from bench.analysis.launch.values import launch_values
 from bench.analysis.run.estimate import variation
-from bench.measurement import TIMED, Measurement
-from bench.running.rounds import Job, Plan, describe, launch, probe
+from bench.measurement import TIMED
+from bench.running.plan import Job, Plan
+from bench.running.preparation import describe, probe
 from bench.suite.case import ALLOCATORS, Case, Schedule
 from benchmarks import workload
 
 
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+    rounds = workload.arguments(rounds=20).rounds
     order = random.Random(0)
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     with workload.workers() as workers:
@@ -46,8 +47,7 @@ def main() -> None:
             order.shuffle(jobs)
             for position, (case, kind) in enumerate(jobs, start=1):
                 workers.conditions = dataclasses.replace(given, allocator=kind)
-                record = launch(workers, plan, Job(case, TIMED, number, position))
-                assert isinstance(record, Measurement), record
+                record = workload.measured(workers, plan, Job(case, TIMED, number, position))
                 found[case.id, kind].append(launch_values(record)["train.step_time"])
             print(f"round {number}/{rounds}", file=sys.stderr)
 
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def report(cases: list[Case], found: dict[tuple[str, str], list[float]], threads: int) -> None:
-    """The table: median, CV, and CV once the speed of each round, which its launches share, is divided out."""
+    """The table: median, CV, and CV with the speed of each round divided out."""
     rounds = len(next(iter(found.values())))
     print(
         f"{threads} threads, {rounds} launches a case and allocator: train.step_time; median, CV, CV within rounds"

@@ -1,18 +1,24 @@
-"""The suites that the benchmarks drive, as every suite is declared, and what they have in common."""
+"""What the benchmarks share: their suites, their arguments, and launches of a plan."""
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench import Suite, tasks
 from bench.cli.options import conditions
+from bench.machine.telemetry import Telemetry
+from bench.measurement import Measurement
 from bench.running.fork_server import Workers
-from bench.suite.case import Case
+from bench.running.launching import launch
+from bench.running.plan import Job, Plan
+from bench.running.preparation import describe, probe
+from bench.suite.case import AxisValue, Case, Schedule
 from bench.training import Task
 
 FILE = str(Path(__file__).resolve())
@@ -21,13 +27,13 @@ VISION = str(ROOT / "suites" / "vision.py")
 
 
 def build(case: Case) -> Task:
-    """The shipped build, with images that lie in memory for the cnn."""
+    """The shipped build, with images in memory for the cnn."""
     import torch  # in the worker only
     from torch.utils.data import DataLoader, TensorDataset
 
     task = tasks.build(case)
     if case["model"] == "cnn":
-        # Making them would take as long as the step that is meant.
+        # Generating them would take as long as the step.
         images = TensorDataset(torch.randn(IMAGES, 3, 32, 32), torch.randint(10, (IMAGES,)))
         task.train_loader = DataLoader(images, case.batch_size, shuffle=True)
     return task
@@ -50,11 +56,48 @@ cnn = Suite(
 )
 
 
+def parser(**defaults: int | float | str) -> argparse.ArgumentParser:
+    """Optional positional arguments with these defaults; --help shows the docstring of the command."""
+    parser = argparse.ArgumentParser(
+        description=sys.modules["__main__"].__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, default in defaults.items():
+        parser.add_argument(
+            name, nargs="?", type=type(default), default=default, help=f"default: {default!r}"
+        )
+    return parser
+
+
+def arguments(**defaults: int | float | str) -> argparse.Namespace:
+    """The values of these arguments in the command."""
+    return parser(**defaults).parse_args()
+
+
 @contextmanager
 def workers(**flags: object) -> Iterator[Workers]:
-    """Workers under the default conditions of this machine, changed by `flags`; their logs are dropped."""
+    """Workers under the default conditions of this machine, changed by `flags`; their logs are deleted."""
     with TemporaryDirectory() as logs, Workers(conditions(**flags), Path(logs)) as started:
         yield started
+
+
+def plan_of(
+    workers: Workers,
+    file: str,
+    suite: str = "",
+    axes: Mapping[str, Sequence[AxisValue]] | None = None,
+    timeout: float | None = None,
+) -> Plan:
+    """The plan of one suite of a file (of the only one, without a name), its cases probed."""
+    (listing,) = (one for one in describe(workers, [file], axes or {}) if suite in ("", one.name))
+    schedule = Schedule() if timeout is None else Schedule(timeout=timeout)
+    return probe(workers, Plan(listing.expansion.cases, {listing.name: listing.file}, schedule)).plan
+
+
+def measured(workers: Workers, plan: Plan, job: Job, telemetry: Telemetry | None = None) -> Measurement:
+    """One launch, which must not fail."""
+    record = launch(workers, plan, job, telemetry)
+    assert isinstance(record, Measurement), record
+    return record
 
 
 def quantiles(values: list[float]) -> tuple[float, float, float]:
@@ -65,7 +108,7 @@ def quantiles(values: list[float]) -> tuple[float, float, float]:
 
 @contextmanager
 def busy(wanted: bool) -> Iterator[None]:
-    """One process that computes without end, where it is wanted."""
+    """One process that computes without end, if it is wanted."""
     process = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if wanted else None
     try:
         yield

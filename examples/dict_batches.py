@@ -1,8 +1,8 @@
-"""A suite whose batches are dicts, trained as models of text are: mixed precision, gradients of several batches taken
-together, a learning rate that moves with every step, and an average of the weights that is what is evaluated.
+"""A suite with dicts as batches, trained as language models are: mixed precision, gradient accumulation, a learning
+rate that changes with every step, and a moving average of the weights, which is evaluated.
 
-bench run examples/dict_batches.py
-bench compare latest --by accumulation_steps
+    bench run examples/dict_batches.py
+    bench compare latest --by accumulation_steps
 """
 
 import math
@@ -19,19 +19,19 @@ def build(case):  # runs in the worker only, so torch is imported here
     from bench.training import Task
 
     class Classifier(nn.Module):
-        """The mean of what its words are embedded as, through a small network."""
+        """A small network on the mean of the embeddings of the words."""
 
         def __init__(self):
             super().__init__()
             self.embed = nn.Embedding(WORDS, 64)
             self.head = nn.Sequential(nn.Linear(64, 128), nn.GELU(), nn.Linear(128, 2))
 
-        def forward(self, input_ids, attention_mask):  # the keys of a batch, but for its labels
+        def forward(self, input_ids, attention_mask):  # the keys of a batch, without its labels
             mask = attention_mask.unsqueeze(dim=2)
             return self.head((self.embed(input_ids) * mask).sum(dim=1) / mask.sum(dim=1))
 
     def text():
-        """Some words, and whether more of them are of the first half of the vocabulary."""
+        """Some words, and whether most of them are in the first half of the vocabulary."""
         words = torch.randint(1, WORDS, (int(torch.randint(5, 30, ())),))
         return words, int((words < WORDS / 2).float().mean() > 0.5)
 

@@ -1,6 +1,6 @@
-"""A Trainer of Hugging Face's Transformers: a tiny GPT-2 of random weights, over the bytes of real English.
+"""A Trainer of Hugging Face's Transformers: a tiny GPT-2 with random weights, on the bytes of real English.
 
-The Trainer makes its loaders itself; they are watched where it asks for them.
+The Trainer creates its loaders itself; they are watched in the methods that return them.
 
     pip install transformers accelerate
     bench run --script examples/huggingface_trainer.py --axis optim=adamw_torch,adafactor -- --epochs 3

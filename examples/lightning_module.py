@@ -1,4 +1,4 @@
-"""A LightningModule under Lightning's own Trainer: the loaders are watched where they are handed over.
+"""A LightningModule with Lightning's own Trainer: the loaders are watched where the Trainer gets them.
 
 pip install lightning
 bench run --script examples/lightning_module.py --axis width=64,256 -- --epochs 3

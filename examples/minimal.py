@@ -1,4 +1,4 @@
-"""The shortest script that can be measured: a loop over a loader, and the two lines that say which loop is which.
+"""The shortest script that can be measured: a training loop with two added lines, which name its stages.
 
 python examples/minimal.py
 bench run --script examples/minimal.py --axis lr=0.1,0.01 -- --epochs 3

@@ -1,7 +1,7 @@
-"""A GPT over characters, in the manner of nanoGPT: no loader and no epochs, an endless loop that counts iterations.
+"""A GPT on characters, in the style of nanoGPT: without a loader or epochs, in an endless loop over iterations.
 
-The lines that end in `# bench` are all that was added or changed. An iteration is a step here, and how many make an
-epoch is said at the loop; the batches in which the loss is estimated are a stage that is named where they are drawn.
+Only the lines that end in `# bench` were added or changed. An iteration is a step, and the loop says how many make an
+epoch; the batches that estimate the loss are a stage, named at their loop.
 
     python examples/nanogpt.py --max_iters=100
     bench run --script examples/nanogpt.py --axis n_embd=64,128 -- --max_iters=60

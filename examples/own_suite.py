@@ -1,4 +1,4 @@
-"""A suite of one's own: a model that wants two inputs, data made once, an axis that no other suite has.
+"""Your own suite: a model with two inputs, generated data, and an axis of its own.
 
 bench run examples/own_suite.py
 bench compare latest --by rank
@@ -24,7 +24,7 @@ def build(case):  # runs in the worker only, so torch is imported here
             users, films = pairs.unbind(dim=1)
             return (self.users(users) * self.films(films)).sum(dim=1)
 
-    # Ratings that two hidden vectors of rank 4 explain, and a little noise.
+    # Ratings are the product of two hidden vectors of rank 4, with a little noise.
     hidden = torch.randn(USERS, 4), torch.randn(FILMS, 4)
     pairs = torch.stack([torch.randint(USERS, (RATINGS,)), torch.randint(FILMS, (RATINGS,))], dim=1)
     ratings = (hidden[0][pairs[:, 0]] * hidden[1][pairs[:, 1]]).sum(dim=1) + 0.1 * torch.randn(RATINGS)

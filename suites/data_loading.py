@@ -1,13 +1,13 @@
-"""Where the loader is the bottleneck: a model that waits for its data, and one that hardly does.
+"""When the loader is the bottleneck: a model that waits for its data, and one that hardly does.
 
-Each random image is made when it is read, with the work of a real one: drawn, through PIL, to a tensor. That
-takes several times as long as a step of the perceptron, and a fraction of one of resnet18.
+Each random image is generated when it is read, with the work of a real one: drawn, through PIL, to a tensor. That
+takes several times as long as a step of the perceptron, and a fraction of a step of resnet18.
 
-Workers want processors of their own beside the threads of the training. Where there are few:
+Workers need processors besides those of the training threads. With few processors:
 
     bench run suites/data_loading.py --threads 1
 
-The picture `data_wait` shows the outcome; docs/data.md says how to read it.
+The picture `data_wait` shows the result; docs/data.md says how to read it.
 """
 
 from epochbench import Suite, tasks

@@ -1,6 +1,6 @@
 """Convolutions, mobile convolutions and attention: three models of torchvision on random images.
 
-Size and number of the images are axes of this suite's own: `--axis image_size=224` measures the papers' size.
+Size and number of the images are axes of this suite: `--axis image_size=224` is the size in the papers.
 """
 
 from epochbench import Suite, tasks

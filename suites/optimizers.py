@@ -1,7 +1,7 @@
-"""Every optimizer of the installed torch on one model: what it takes of a step, what it keeps, what it dispatches.
+"""Every optimizer of the installed torch on one model: its share of a step, its state, its operators.
 
-Each has the learning rate that torch gives it. The model has an embedding, whose gradients SparseAdam wants
-sparse, and matrices, which Muon is for. `implementations` measures the ways in which torch computes the same step.
+Each has torch's default learning rate. The model has an embedding, for the sparse gradients of SparseAdam, and
+matrices, for Muon. `implementations` measures the ways in which torch can compute the same step.
 """
 
 from epochbench import Suite, tasks

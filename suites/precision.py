@@ -1,8 +1,8 @@
-"""Number formats, memory layout and compilation: what each is worth on this machine, for speed and for what is learnt.
+"""Number formats, memory layout and compilation: what each gains on this machine in speed, and changes in quality.
 
-`formats` are as an untuned user has them, then told; a format that the machine lacks is excluded with the reason.
-`compiled` runs the same loop as written and compiled: the time of compiling is a metric of its own, and lies in the
-warm-up epoch. A first run compiles for real, later ones find it in the cache of torch: the table says which it was.
+In `formats` a format that the machine lacks is excluded with the reason. `compiled` runs the same loop with and without
+compilation, whose time is a metric and lies in the warm-up epoch. The first run compiles, later ones use torch's cache:
+the table says which.
 """
 
 from epochbench import Suite, tasks
@@ -11,7 +11,7 @@ IMAGES = {
     "dataset": ["fake-images"],
     "image_size": [32],
     "images": [320],
-    "placement": ["memory"],  # the same images, made once: reading them would hide the step
+    "placement": ["memory"],  # images generated once: reading them would hide the step
     "device": "available",
     "model": ["cnn"],
     "batch_size": [32],

@@ -280,7 +280,7 @@ FORBIDDEN = [
     ("imports_go_down", "bench", "from bench.running.rounds import run"),
     ("imports_go_down", "bench.pytest_plugin", "from bench.running.rounds import run"),
     ("imports_go_down", "bench.cli.verbs.run", "from bench.pytest_plugin import cases"),
-    ("imports_go_down", "bench.running.rounds", "from bench.ab.pairs import Guest"),
+    ("imports_go_down", "bench.running.rounds", "from bench.ab.sides import SideWorkers"),
     ("imports_go_down", "bench.ab.pairs", "from bench.report.comparison import Page"),
     ("imports_go_down", "bench.ab.session", "from bench.cli.pairing import pairing"),
     ("imports_go_down", "bench.worker.tree", "from bench.ab.trees import Tree"),

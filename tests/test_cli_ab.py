@@ -391,7 +391,7 @@ class TestBadInput:
             (("ref=half", "loop.py", "--format", "xml"), "unknown format 'xml'; there are table, markdown"),
             (("ref=half", "loop.py", "--time-budget", "soon"), "'soon' is no duration"),
             (("ref=half", "loop.py", "--thresholds", "no.toml"), "no.toml cannot be read"),
-            (("env:OMP_NUM_THREADS=many", "loop.py"), "env:OMP_NUM_THREADS=many is no number of threads"),
+            (("env:OMP_NUM_THREADS=many", "loop.py"), "env:OMP_NUM_THREADS=many is not a number of threads"),
             (
                 ("ref=half", "loop.py", "--build", "echo no compiler; exit 3"),
                 "--build 'echo no compiler; exit 3' ended with exit code 3 in ",

@@ -89,7 +89,7 @@ class TestBisect:
 
     @pytest.mark.parametrize(
         ("good", "bad", "said"),
-        [("HEAD", "HEAD~1", "no commit before"), ("nowhere", "HEAD", "knows no such")],
+        [("HEAD", "HEAD~1", "not an ancestor"), ("nowhere", "HEAD", "knows no such")],
     )
     def test_commits_that_cannot_be(self, history, good, bad, said):
         done = bench(history, "bisect", good, bad)

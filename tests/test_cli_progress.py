@@ -27,7 +27,7 @@ from bench.cli.progress import (
     waiting,
 )
 from bench.measurement import COUNTED, PHASED, PROFILED, TIMED
-from bench.running.rounds import Job, Plan
+from bench.running.plan import Job, Plan
 from bench.suite.case import Case, Schedule, UntimedLaunches
 
 CASES = [Case("s", {"device": "cpu", "width": width}) for width in (1, 2, 3)]

@@ -27,7 +27,9 @@ from bench.cli.options import conditions
 from bench.measurement import Failure, Measurement
 from bench.results.journal import Journal, read_journal
 from bench.running.fork_server import Workers
-from bench.running.rounds import Plan, describe, run
+from bench.running.plan import Plan
+from bench.running.preparation import describe
+from bench.running.rounds import run
 
 ROOT = Path(__file__).parents[1]
 SMALL, DEEDS = (str(ROOT / "tests" / "suites" / name) for name in ("small.py", "deeds.py"))

@@ -50,11 +50,11 @@ def search(repository, judge):
     """Which commits were judged, by their number, and what was found."""
     judged = []
     with history(repository, "HEAD~6", "HEAD") as commits:
-        while commits.found is None:
+        while commits.culprit is None:
             number = int(commits.subject(commits.commit).split()[1][1:])
             judged.append(number)
             commits.tell(judge(number))
-        return judged, commits.found
+        return judged, commits.culprit
 
 
 class TestTheSearch:
@@ -79,7 +79,7 @@ class TestTheSearch:
 
     def test_a_bad_commit_right_behind_the_good_one_needs_no_step(self, repository):
         with history(repository, "HEAD~1", "HEAD") as commits:
-            assert commits.found.subjects[0].endswith("c7")
+            assert commits.culprit.subjects[0].endswith("c7")
 
     def test_nothing_is_left_behind_and_nothing_touched(self, repository):
         before = git(repository.top, "status", "--porcelain"), git(repository.top, "rev-parse", "HEAD")
@@ -93,7 +93,7 @@ class TestTheSearch:
     @pytest.mark.parametrize(
         ("good", "bad", "said"),
         [
-            ("HEAD", "HEAD~2", "is no commit before"),
+            ("HEAD", "HEAD~2", "is not an ancestor of"),
             ("HEAD", "HEAD", "are the same commit"),
             ("nowhere", "HEAD", "git knows no such"),
         ],

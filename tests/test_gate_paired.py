@@ -9,7 +9,8 @@ from pathlib import Path
 import fakes
 import pytest
 
-from bench.ab.pairs import RENEW_AFTER, Guest, MeasuredSide, base_leads, measure
+from bench.ab.pairs import RENEW_AFTER, base_first, measure
+from bench.ab.sides import MeasuredSide, SideWorkers
 from bench.ab.trees import Tree
 from bench.ab.versions import Version
 from bench.analysis.compare.comparable import ComparisonOptions
@@ -21,7 +22,7 @@ from bench.measurement import COUNTED, TIMED, Failure
 from bench.measurement.messages import LaunchRequest
 from bench.report.reason_words import reason_said
 from bench.running.fork_server import Died
-from bench.running.rounds import Plan
+from bench.running.plan import Plan
 from bench.suite.case import Case, Conditions, Schedule
 
 CASES = [Case("story", {"device": "cpu", "width": width}) for width in (1, 2, 3)]
@@ -91,7 +92,7 @@ class Stage:
             MeasuredSide(
                 Version(f"ref={number}"),
                 trees[number],
-                Guest(hosts[number], trees[number].code(trees[1 - number]), Path(f"/logs/{number}")),
+                SideWorkers(hosts[number], trees[number].code(trees[1 - number]), Path(f"/logs/{number}")),
                 Plan(list(mine), {"story": f"{trees[number].root}/story.py"}, Schedule(**schedule)),
             )
             for number, mine in enumerate((cases, others))
@@ -181,20 +182,20 @@ class TestOrder:
 
 class TestWhoLeads:
     def test_is_balanced_in_every_two_and_left_to_chance_between(self):
-        led = [[base_leads(0, "case", pair) for pair in (2 * n + 1, 2 * n + 2)] for n in range(40)]
+        led = [[base_first(0, "case", pair) for pair in (2 * n + 1, 2 * n + 2)] for n in range(40)]
         assert all(one != other for one, other in led)
         assert {first for first, _ in led} == {True, False}
 
     def test_differs_by_case_and_by_seed(self):
         def order(seed, name):
-            return [base_leads(seed, name, pair) for pair in range(1, 81)]
+            return [base_first(seed, name, pair) for pair in range(1, 81)]
 
         assert order(0, "case") == order(0, "case")
         assert order(0, "case") != order(1, "case")
         assert order(0, "case") != order(0, "other")
 
     def test_is_the_base_in_half_of_the_cases(self):
-        first = sum(base_leads(0, f"case {number}", 1) for number in range(1000))
+        first = sum(base_first(0, f"case {number}", 1) for number in range(1000))
         assert 420 < first < 580
 
 

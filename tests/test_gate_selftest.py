@@ -15,7 +15,7 @@ from bench.ab.error_rates import (
     Nominal,
     arms,
     binomial_interval,
-    scores,
+    error_rates,
 )
 from bench.measurement.messages import Slowdown
 
@@ -71,20 +71,20 @@ class TestTheOrder:
 
 class TestScores:
     def test_identical_code_that_is_called_improved_is_a_false_alarm_too(self):
-        (score,) = scores([decision(), decision(step="improved"), decision(epoch="inconclusive")])
+        (score,) = error_rates([decision(), decision(step="improved"), decision(epoch="inconclusive")])
         assert (score.decisions, score.found) == (3, 1)
         assert score.verdicts == {"equivalent": 1, "improved": 1, "inconclusive": 1}
 
     def test_a_plant_is_found_where_either_time_regressed(self):
-        (score,) = scores([decision(THREE, epoch="regressed"), decision(THREE, step="improved")])
+        (score,) = error_rates([decision(THREE, epoch="regressed"), decision(THREE, step="improved")])
         assert score.found == 1
 
     def test_the_bias_is_against_what_was_planted(self):
-        (score,) = scores([decision(FIVE, ratios={"train.step_time": 1.05 * 1.01})])
+        (score,) = error_rates([decision(FIVE, ratios={"train.step_time": 1.05 * 1.01})])
         assert score.bias == pytest.approx(0.01)
 
     def test_of_a_layer_nobody_knows_what_it_costs(self):
-        (score,) = scores([decision(OTHERS[-1], step="regressed")])
+        (score,) = error_rates([decision(OTHERS[-1], step="regressed")])
         assert score.bias is None
 
     @pytest.mark.parametrize(("found", "number"), [(0, 24), (9, 10), (10, 10), (3, 7)])

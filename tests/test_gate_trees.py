@@ -406,7 +406,7 @@ class TestCheckedOut:
             pass  # the user has no more than that
         (home / "data/weights.bin").write_text("weights")
         with pytest.raises(
-            UsageError, match=r"data/weights.bin is a pointer of git-lfs there, .* git lfs fetch origin HEAD"
+            UsageError, match=r"data/weights.bin is a git-lfs pointer there, .* git lfs fetch origin HEAD"
         ):
             Repository(home).checked_out("HEAD").__enter__()
         assert left(tmp_path) == []
@@ -430,7 +430,7 @@ class TestBuilding:
         assert refused.value.detail == "first\nno compiler"
 
     def test_one_that_fails_in_silence_is_said_too(self, tmp_path):
-        with pytest.raises(UsageError, match=r"exit code 1 in .*: it said nothing"):
+        with pytest.raises(UsageError, match=r"exit code 1 in .*: it printed nothing"):
             build("exit 1", Tree(tmp_path, tmp_path))
 
     def test_it_is_asked_nothing(self, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.ab.versions import NOW, Version, interpreter, parse, told_apart
+from bench.ab.versions import NOW, Version, interpreter, parse, sides_and_suites
 from bench.errors import UsageError
 
 
@@ -82,9 +82,9 @@ class TestOneSide:
             ("python=", "'python=' has no value; write python=PATH"),
             ("set:width=", "'set:width=' has no value; write set:AXIS=VALUE"),
             ("env:=1", "'env:=1': an environment variable needs a name; write env:NAME=VALUE"),
-            ("set:=1", "'set:=1': '' is no name of an axis; write set:AXIS=VALUE"),
-            ("set:a b=1", "'set:a b=1': 'a b' is no name of an axis; write set:AXIS=VALUE"),
-            ("set:8=1", "'set:8=1': '8' is no name of an axis; write set:AXIS=VALUE"),
+            ("set:=1", "'set:=1': '' is not a name for an axis; write set:AXIS=VALUE"),
+            ("set:a b=1", "'set:a b=1': 'a b' is not a name for an axis; write set:AXIS=VALUE"),
+            ("set:8=1", "'set:8=1': '8' is not a name for an axis; write set:AXIS=VALUE"),
             ("set:mode=fly", "unknown mode 'fly'; there are train, eval, no_grad, inference_mode"),
             ("set:batch_size=0", "batch_size must be a whole number of at least 1, not 0"),
             ("set:epochs=1", "epochs must be a whole number of at least 2, not 1"),
@@ -118,22 +118,22 @@ class TestSidesAndSuites:
         ],
     )
     def test_come_in_any_order(self, arguments, sides, suites):
-        found, files = told_apart(arguments)
+        found, files = sides_and_suites(arguments)
         assert [one.text for one in found] == sides
         assert files == [Path(name) for name in suites]
 
     def test_a_file_that_is_there_is_a_suite_whatever_it_looks_like(self, here):
         (here / "commit=1.py").write_text("")
-        assert told_apart(["commit=1.py"]) == ([], [Path("commit=1.py")])
+        assert sides_and_suites(["commit=1.py"]) == ([], [Path("commit=1.py")])
 
     def test_the_code_as_it_lies_there_may_be_both_sides(self):
-        found, _ = told_apart([NOW, NOW])
+        found, _ = sides_and_suites([NOW, NOW])
         assert found == [Version(NOW), Version(NOW)]
 
     @pytest.mark.parametrize("text", ["commit=abc", "rev=1", "envs:A=1", "axis:width=8", "var:A=1"])
     def test_what_looks_like_a_side_and_is_none_is_refused(self, text):
         with pytest.raises(UsageError) as refused:
-            told_apart([text])
+            sides_and_suites([text])
         assert str(refused.value) == (
             f"{text!r} is neither a side nor a suite; a side is ref=REV, worktree, python=PATH, env:NAME=VALUE "
             f"or set:AXIS=VALUE"
@@ -141,11 +141,11 @@ class TestSidesAndSuites:
 
     def test_three_sides_are_one_too_many(self):
         with pytest.raises(UsageError) as refused:
-            told_apart(["ref=a", "ref=b", "worktree"])
+            sides_and_suites(["ref=a", "ref=b", "worktree"])
         assert str(refused.value) == "two sides can be compared, not 3: ref=a, ref=b, worktree"
 
     @pytest.mark.parametrize("text", ["ref=main", "env:A=1", "set:width=8"])
     def test_a_side_is_held_against_another(self, text):
         with pytest.raises(UsageError) as refused:
-            told_apart([text, text])
+            sides_and_suites([text, text])
         assert str(refused.value).startswith(f"both sides are {text}; name two that differ")

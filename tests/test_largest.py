@@ -20,7 +20,8 @@ from bench.results.journal import read_journal
 from bench.running import batch_size_search as largest
 from bench.running.batch_size_search import available, free_of, memory_limit, search
 from bench.running.fork_server import Died, TimedOut, Workers
-from bench.running.rounds import Plan, describe, probe
+from bench.running.plan import Plan
+from bench.running.preparation import describe, probe
 from bench.suite.case import MAX, Case, Schedule
 
 SUITES = Path(__file__).parent / "suites"

@@ -9,7 +9,9 @@ from bench.analysis.run.stopping import StopRule
 from bench.machine.telemetry import Readings
 from bench.measurement import COUNTED, PHASED, PROFILED, STACKED, TIMED, Failure, Measurement
 from bench.running.fork_server import Died, TimedOut
-from bench.running.rounds import Job, Plan, launch, run
+from bench.running.launching import launch
+from bench.running.plan import Job, Plan
+from bench.running.rounds import run
 from bench.suite.case import COUNT_THREADS, SCRIPT_COUNT_THREADS, Case, Conditions, Schedule, UntimedLaunches
 from bench.suite.script import Script
 

@@ -9,7 +9,7 @@ import pytest
 
 from bench.cli import exit_code
 from bench.errors import UsageError
-from bench.running.rounds import describe_script
+from bench.running.preparation import describe_script
 from bench.suite.matrix import column
 from bench.suite.script import Script, check_alone, script
 

@@ -507,7 +507,7 @@ def test_samples_that_cannot_be_told_are_asked_for():
     }
     parts["optimizer"] = torch.optim.SGD([nn.Parameter(torch.zeros(1))])
     with pytest.raises(
-        ValueError, match=r"cannot be told from inputs, a Tensor of shape \(4, 3\), and targets, a "
+        ValueError, match=r"cannot be determined from inputs, a Tensor of shape \(4, 3\), and targets, a "
     ):
         fit(pairs_as(places, **parts), epochs=1, mode="no_grad")
     story = Story()
@@ -521,7 +521,7 @@ def test_samples_that_cannot_be_told_are_asked_for():
 
 
 def test_samples_are_a_whole_number():
-    with pytest.raises(ValueError, match=r"Task.samples returned 4.0, which is no whole number"):
+    with pytest.raises(ValueError, match=r"Task.samples returned 4.0, which is not a whole number"):
         fit(small_task(samples=lambda inputs, targets: float(len(targets))), epochs=1)
     with pytest.raises(ValueError, match=r"Task.samples returned 0; a batch has at least one sample"):
         fit(small_task(samples=lambda inputs, targets: 0), epochs=1)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from bench.worker.script import writes
-from bench.worker.script.audit import heard
+from bench.worker.script.audit import audited
 from bench.worker.script.writes import Stopped, Writes
 
 
@@ -119,7 +119,7 @@ class TestWithFoldersOfItsOwn:
 
 def test_an_event_is_told_to_its_handler_as_long_as_it_is_heard(tmp_path):
     told = []
-    with heard({"open": lambda details: told.append(details[0])}):
+    with audited({"open": lambda details: told.append(details[0])}):
         (tmp_path / "a").write_text("x")
     (tmp_path / "b").write_text("x")
     assert str(tmp_path / "a") in map(str, told)

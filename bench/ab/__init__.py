@@ -1,1 +1,1 @@
-"""The gate on time: two sides measured side by side, in one session."""
+"""The gate on time: two versions measured side by side, in one session."""

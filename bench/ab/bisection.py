@@ -1,8 +1,8 @@
 """The commit that made a case worse, found by git's own bisection with the paired test as the judge of each step.
 
-Each commit is held against the good one. It is bad if it is slower by more than half of what the bad one is: halfway
-between the two, so that an effect as large as the whole is as far from the line as none. What cannot be decided is
-skipped, as git skips it. Exact metrics need no test: `values.py`.
+Each commit is compared with the good one. It is bad if it is slower by more than half of the slowdown of the bad one:
+a commit with all of the effect is then as far from the threshold as one without any. A commit that cannot be decided is
+skipped, as git skips it. Exact metrics need no test: `exact_values.py`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from ..errors import UsageError
 from ..system.git import git, run_git
 from .trees import Repository
 
-_FOUND = re.compile(r"^([0-9a-f]{40,64}) is the first '?bad'? commit", re.MULTILINE)
-_ONLY_SKIPPED = 2  # how git bisect ends where all that is left was skipped (git-bisect(1))
+_FIRST_BAD = re.compile(r"^([0-9a-f]{40,64}) is the first '?bad'? commit", re.MULTILINE)
+_ONLY_SKIPPED = 2  # exit code of git bisect if only skipped commits remain (git-bisect(1))
 _ANSWERS = {"regressed": "bad", "equivalent": "good", "improved": "good"}
 
 
 @dataclass(frozen=True)
-class Found:
-    """The end: the first bad commit, or, where skipped ones are in the way, all that it may be."""
+class Culprit:
+    """The first bad commit, or, where commits were skipped, all that may be it."""
 
     commits: Sequence[str]
     subjects: Sequence[str]
@@ -37,7 +37,7 @@ class Found:
 
 
 def slowest(rows: Sequence[Row], asked: Sequence[str] = ()) -> Row | None:
-    """Of the gated times that regressed the one that did most, or of what was asked for; None where none did."""
+    """The gated time that regressed most, or the metric in `asked`; None where nothing regressed."""
     worse = [
         row
         for row in rows
@@ -47,7 +47,7 @@ def slowest(rows: Sequence[Row], asked: Sequence[str] = ()) -> Row | None:
 
 
 def halfway(row: Row, asked: ComparisonOptions) -> ComparisonOptions:
-    """How the steps are judged: by this metric alone, the line drawn at half of its change."""
+    """How each commit is judged: by this metric alone, with half of its change as the threshold."""
     assert row.ratio is not None
     half = (row.ratio - 1) / 2
     return dataclasses.replace(
@@ -56,24 +56,24 @@ def halfway(row: Row, asked: ComparisonOptions) -> ComparisonOptions:
 
 
 def answer(row: Row | None) -> str:
-    """What git is told of a commit: good, bad or skip."""
+    """The answer to git for a commit: good, bad or skip."""
     return _ANSWERS.get(row.verdict, "skip") if row is not None else "skip"
 
 
 @contextlib.contextmanager
 def history(repository: Repository, good: str, bad: str) -> Iterator[History]:
-    """A bisection of git in a worktree of its own, which no file is checked out into.
+    """A git bisection in a temporary worktree without files.
 
-    Raises UsageError where the good commit is none before the bad one.
+    Raises UsageError where the good commit is not an ancestor of the bad one.
     """
     first, last = repository.commit(good), repository.commit(bad)
     if first == last:
-        raise UsageError(f"{good} and {bad} are the same commit; name a good one and a bad one behind it")
+        raise UsageError(f"{good} and {bad} are the same commit; name a good one and a later bad one")
     try:
         git(repository.top, "merge-base", "--is-ancestor", first, last)
     except UsageError:
         raise UsageError(
-            f"{good} is no commit before {bad}; name the good one first, then the bad one"
+            f"{good} is not an ancestor of {bad}; name the good one first, then the bad one"
         ) from None
     folder = Path(tempfile.mkdtemp(prefix="epochbench-bisect-")).resolve()
     place = folder / "tree"
@@ -88,12 +88,12 @@ def history(repository: Repository, good: str, bad: str) -> Iterator[History]:
 
 
 class History:
-    """The commits between good and bad: which is to be judged next, and what the end is."""
+    """The commits between good and bad: the next one to judge, and in the end the culprit."""
 
     def __init__(self, place: Path) -> None:
         self._place = place
-        self.found: Found | None = None
-        # Where the bad commit follows the good one at once there is nothing to judge.
+        self.culprit: Culprit | None = None
+        # If the bad commit directly follows the good one there is nothing to judge.
         if git(place, "rev-parse", "BISECT_HEAD") == git(place, "rev-parse", "refs/bisect/bad"):
             self._end([git(place, "rev-parse", "BISECT_HEAD")])
 
@@ -102,7 +102,7 @@ class History:
         return git(self._place, "rev-parse", "BISECT_HEAD")
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         """How many commits may still be the first bad one."""
         return len(self._suspects())
 
@@ -110,9 +110,9 @@ class History:
         return git(self._place, "show", "--no-patch", "--format=%h %s", commit)
 
     def tell(self, answer: str) -> None:
-        """Tells git of the present commit; afterwards there is another, or the end is found."""
+        """Gives git the answer for the current commit; afterwards there is another, or the culprit."""
         done = run_git(self._place, "bisect", answer, self.commit)
-        if first := _FOUND.search(done.stdout):
+        if first := _FIRST_BAD.search(done.stdout):
             self._end([first[1]])
         elif done.returncode == _ONLY_SKIPPED:
             self._end(self._suspects())
@@ -126,4 +126,4 @@ class History:
 
     def _end(self, commits: Sequence[str]) -> None:
         parent = git(self._place, "rev-parse", f"{commits[0]}^") if len(commits) == 1 else ""
-        self.found = Found(commits, [self.subject(one) for one in commits], parent)
+        self.culprit = Culprit(commits, [self.subject(commit) for commit in commits], parent)

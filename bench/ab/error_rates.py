@@ -1,8 +1,8 @@
-"""The gate measured on this machine: comparisons of identical code, and of slowdowns of known size.
+"""The error rates of the gate on this machine: comparisons of identical code, and of injected slowdowns of known size.
 
-Each decision is an A/B of one case with itself, in a fork server of its own, judged as `bench ab` judges one case. What
-is planted is work that the candidate's launches really do (`injected_slowdowns.py`); recorded numbers are never
-touched.
+Each decision is an A/B of one case with itself, in a fork server of its own, judged as `bench ab` judges one case. An
+injected slowdown is work that the candidate's launches really do (`worker/timing/injected_slowdowns.py`); recorded
+numbers are never changed.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from ..analysis.compare.comparable import ComparisonOptions
 from ..analysis.launch.values import launch_values
 from ..measurement import TIMED, Failure, Measurement
 from ..measurement.messages import Slowdown
-from ..running.rounds import Job, Watch, launch
+from ..running.launching import Watch, launch
+from ..running.plan import Job
 from .pairs import measure
 from .session import Session
 
 GATED = ("epoch.time", "train.step_time")
 _WORST = ("regressed", "improved", "different_work", "not_measured", "inconclusive")
-_CALIBRATION = 3  # launches that tell how long a step takes
+_CALIBRATION = 3  # launches that measure how long a step takes
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One kind of decision. `share` is how much is planted, of a step or of an epoch, into every so many batches."""
+    """One kind of decision. A slowdown of `share` of a step or an epoch is injected into `every` n-th batch."""
 
     name: str
     share: float = 0.0
@@ -43,11 +44,11 @@ class Arm:
 
     @property
     def metric(self) -> str:
-        """The metric that shows how much was planted."""
+        """The metric that shows the injected slowdown."""
         return "train.step_time" if self.stage == "train" and self.every == 1 else "epoch.time"
 
     def slowdown(self, nominal: Nominal) -> Slowdown | None:
-        """The slowdown that a launch injects, for steps that take so long."""
+        """The slowdown to inject, for steps that take so long."""
         if self.is_null:
             return None
         if self.layer:
@@ -70,7 +71,7 @@ OTHERS = (
 
 @dataclass(frozen=True)
 class Nominal:
-    """How long a step and an epoch of a case take, seconds, and how many batches its stages have."""
+    """The seconds that a step and an epoch of a case take, and the number of batches of its stages."""
 
     step: float
     epoch: float
@@ -79,7 +80,7 @@ class Nominal:
 
 @dataclass(frozen=True)
 class Decision:
-    """What one A/B came to: by gated metric the verdict and r."""
+    """The result of one A/B: the verdict and the ratio of each gated metric."""
 
     arm: str
     case: str
@@ -94,16 +95,16 @@ class Decision:
 
     @property
     def alarms(self) -> bool:
-        """Of identical code: whether it was called different."""
+        """Whether the verdict is a change; of identical code that is a false alarm."""
         return bool({"regressed", "improved"} & set(self.verdicts.values()))
 
 
 @dataclass(frozen=True)
 class ErrorRate:
-    """All decisions of one kind: how many were `found` (of identical code: how many alarmed).
+    """All decisions of one kind: in how many the slowdown was `found` (of identical code: false alarms).
 
-    `low` and `high` are the exact 95 % interval of that share; `bias` is the mean of estimated over planted r, less
-    1; `seconds` and `pairs` are means of a decision.
+    `low` and `high` are the exact 95 % interval of that share; `bias` is the mean of estimated over injected ratio,
+    less 1; `seconds` and `pairs` are means of a decision.
     """
 
     arm: str
@@ -117,11 +118,16 @@ class ErrorRate:
     verdicts: Mapping[str, int] = field(default_factory=dict)
 
 
-def arms(nulls: int, plants: int) -> list[Arm]:
-    """So many decisions on identical code and on each size of plant, and one on each of the others, evenly mixed."""
-    wanted = [(NULL, nulls), (THREE, plants), (FIVE, plants), *((arm, min(1, plants)) for arm in OTHERS)]
-    placed = [((number + 0.5) / count, arm) for arm, count in wanted for number in range(count)]
-    return [arm for _, arm in sorted(placed, key=lambda item: item[0])]
+def arms(nulls: int, slowdowns: int) -> list[Arm]:
+    """So many decisions on identical code and on each size of slowdown, and one on each of OTHERS, evenly mixed."""
+    wanted = [
+        (NULL, nulls),
+        (THREE, slowdowns),
+        (FIVE, slowdowns),
+        *((arm, min(1, slowdowns)) for arm in OTHERS),
+    ]
+    mixed = [((number + 0.5) / count, arm) for arm, count in wanted for number in range(count)]
+    return [arm for _, arm in sorted(mixed, key=lambda item: item[0])]
 
 
 def decisions(
@@ -132,35 +138,34 @@ def decisions(
     clock: Callable[[], float] = time.monotonic,
     ends: float | None = None,
 ) -> Iterator[Decision]:
-    """Each decision as it falls, the cases in turn; none is begun after `ends` on `clock`."""
+    """Yields each decision when it is made, the cases in turn; none begins after `ends` on `clock`."""
     names = list(session.matching.pairs)
-    nominal = {name: calibrated(session, name, watch) for name in names}
+    nominals = {name: calibrated(session, name, watch) for name in names}
     for number, arm in enumerate(wanted):
         if ends is not None and clock() >= ends:
             return
         name = names[number % len(names)]
-        known = nominal[name]
-        if known is not None:
-            yield decide(session, name, arm, known, asked, watch, clock)
+        if (nominal := nominals[name]) is not None:
+            yield decide(session, name, arm, nominal, asked, watch, clock)
 
 
 def calibrated(session: Session, name: str, watch: Watch | None) -> Nominal | None:
-    """How long the case takes as it is; None where it fails or has no training steps to plant into."""
+    """How long the case takes without a slowdown; None where it fails or has no training steps to slow down."""
     side = session.sides[0]
-    found: list[Measurement] = []
+    records: list[Measurement] = []
     for number in range(1, _CALIBRATION + 1):
         record = launch(
             side.workers, side.plan, Job(session.matching.pairs[name][0], TIMED, number, 1), watch
         )
         if isinstance(record, Failure):
             return None
-        found.append(record)
-    values = [launch_values(record) for record in found]
-    if not all("train.step_time" in one for one in values):
+        records.append(record)
+    values = [launch_values(record) for record in records]
+    if not all("train.step_time" in launch for launch in values):
         return None
-    middle = {metric: statistics.median(one[metric] for one in values) for metric in GATED}
+    medians = {metric: statistics.median(own[metric] for own in values) for metric in GATED}
     batches = {stage: values[0].get(f"work.{stage}.batches", 1.0) for stage in ("validate", "test")}
-    return Nominal(middle["train.step_time"], middle["epoch.time"], batches)
+    return Nominal(medians["train.step_time"], medians["epoch.time"], batches)
 
 
 def decide(
@@ -172,7 +177,7 @@ def decide(
     watch: Watch | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Decision:
-    """One A/B of a case with itself, the candidate with what the arm plants."""
+    """One A/B of a case with itself, the candidate with the slowdown of the arm."""
     judge = session.judge(asked, [name])
     candidate = session.sides[1]
     candidate.plan = dataclasses.replace(candidate.plan, slowdown=arm.slowdown(nominal))
@@ -195,39 +200,43 @@ def decide(
     )
 
 
-def scores(made: Sequence[Decision]) -> list[ErrorRate]:
+def error_rates(decisions: Sequence[Decision]) -> list[ErrorRate]:
     """One row for each kind of decision, in the order of their first."""
     by_arm = {arm.name: arm for arm in (NULL, THREE, FIVE, *OTHERS)}
     return [
-        _score(by_arm[name], [one for one in made if one.arm == name])
-        for name in dict.fromkeys(one.arm for one in made)
+        _error_rate(by_arm[name], [decision for decision in decisions if decision.arm == name])
+        for name in dict.fromkeys(decision.arm for decision in decisions)
     ]
 
 
-def _score(arm: Arm, made: Sequence[Decision]) -> ErrorRate:
-    found = sum(one.alarms if arm.is_null else one.regressed for one in made)
-    low, high = binomial_interval(found, len(made))
-    ratios = [one.ratios[arm.metric] / (1 + arm.share) for one in made if arm.metric in one.ratios]
+def _error_rate(arm: Arm, decisions: Sequence[Decision]) -> ErrorRate:
+    found = sum(decision.alarms if arm.is_null else decision.regressed for decision in decisions)
+    low, high = binomial_interval(found, len(decisions))
+    ratios = [
+        decision.ratios[arm.metric] / (1 + arm.share)
+        for decision in decisions
+        if arm.metric in decision.ratios
+    ]
     verdicts: dict[str, int] = {}
-    for one in made:
-        worst = next((name for name in _WORST if name in one.verdicts.values()), "equivalent")
+    for decision in decisions:
+        worst = next((name for name in _WORST if name in decision.verdicts.values()), "equivalent")
         verdicts[worst] = verdicts.get(worst, 0) + 1
     return ErrorRate(
         arm=arm.name,
-        decisions=len(made),
+        decisions=len(decisions),
         found=found,
         low=low,
         high=high,
         bias=statistics.fmean(ratios) - 1 if ratios and not arm.layer else None,
-        seconds=statistics.fmean(one.seconds for one in made),
-        pairs=statistics.fmean(one.pairs for one in made),
+        seconds=statistics.fmean(decision.seconds for decision in decisions),
+        pairs=statistics.fmean(decision.pairs for decision in decisions),
         verdicts=verdicts,
     )
 
 
 def binomial_interval(found: int, number: int, level: float = 0.95) -> tuple[float, float]:
     """The exact interval of a share (Clopper and Pearson 1934)."""
-    from scipy.special import betaincinv  # its import takes a quarter of a second: where it is needed
+    from scipy.special import betaincinv  # takes a quarter of a second to import
 
     tail = (1 - level) / 2
     low = 0.0 if not found else float(betaincinv(found, number - found + 1, tail))

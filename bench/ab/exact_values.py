@@ -1,4 +1,4 @@
-"""Exact metrics of one commit: a launch of each case tells them, and no second one would tell more."""
+"""Exact metrics of one commit: one launch of each case is enough, since another would give the same values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from ..analysis.launch.values import launch_values
 from ..measurement import COUNTED, METRICS, TIMED, Failure
-from ..running.rounds import Job, launch
+from ..running.launching import launch
+from ..running.plan import Job
 from .session import Session
 
 Key = tuple[str, str]  # case and metric
@@ -16,15 +17,15 @@ Key = tuple[str, str]  # case and metric
 
 @dataclass
 class Values:
-    """By case and metric what was found; `failed` has by case why nothing was."""
+    """The values by case and metric; `failed` maps cases without any to the reason."""
 
-    found: dict[Key, float] = field(default_factory=dict)
+    values: dict[Key, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Rise:
-    """A metric of a case that is worse in the bad commit: its value there, and in the good one."""
+    """A metric of a case that is larger in the bad commit than in the good one."""
 
     case: str
     metric: str
@@ -32,7 +33,7 @@ class Rise:
     bad: float
 
     def answer(self, value: float | None) -> str:
-        """What git is told of a commit with this value: the line is drawn halfway, one without a value is skipped."""
+        """The answer to git for a commit with this value: bad above halfway; skip without a value."""
         if value is None:
             return "skip"
         share = (value - self.good) / (self.bad - self.good)
@@ -40,14 +41,14 @@ class Rise:
 
 
 def named(pattern: str) -> list[str]:
-    """The metrics of the table that a name or a pattern means."""
+    """The metrics that a name or pattern matches."""
     return [name for name in METRICS if fnmatch.fnmatchcase(name, pattern)]
 
 
 def measured(session: Session, patterns: Sequence[str], cases: Sequence[str] = ()) -> Values:
-    """What these metrics are in the code of the first side, of all cases or of these; one launch of each.
+    """These metrics in the code of the first side, of all cases or of these, from one launch each.
 
-    Counts come from a launch that counts; what is no count is told by a timed one, whose times are left alone.
+    Exact counts come from a counted launch, other metrics from a timed one.
     """
     side, values = session.sides[0], Values()
     names = [name for pattern in patterns for name in named(pattern)]
@@ -63,30 +64,32 @@ def measured(session: Session, patterns: Sequence[str], cases: Sequence[str] = (
             if isinstance(record, Failure):
                 values.failed.setdefault(name, record.summary)
                 continue
-            told = launch_values(record)
-            values.found |= {(name, one): told[one] for one in names if one in told}
+            measured_here = launch_values(record)
+            values.values |= {
+                (name, metric): measured_here[metric] for metric in names if metric in measured_here
+            }
     return values
 
 
 def largest_rise(good: Values, bad: Values) -> Rise | None:
-    """Of all that is worse in the bad commit, what rose by the largest share; None where nothing is."""
+    """The metric with the largest relative rise from good to bad; None where none rose."""
     worse = [
-        Rise(*key, good.found[key], value)
-        for key, value in bad.found.items()
-        if key in good.found and value > good.found[key]
+        Rise(*key, good.values[key], value)
+        for key, value in bad.values.items()
+        if key in good.values and value > good.values[key]
     ]
     return max(worse, key=_share, default=None)
 
 
 def _share(rise: Rise) -> tuple[bool, float]:
-    """What came out of nothing is the largest; the first of those."""
+    """A rise from 0 is larger than any other."""
     return (True, 0.0) if not rise.good else (False, rise.bad / rise.good)
 
 
 def falls(good: Values, bad: Values) -> Mapping[Key, tuple[float, float]]:
-    """What is less in the bad commit, with both values."""
+    """The metrics that are smaller in the bad commit, with both values."""
     return {
-        key: (good.found[key], value)
-        for key, value in bad.found.items()
-        if key in good.found and value < good.found[key]
+        key: (good.values[key], value)
+        for key, value in bad.values.items()
+        if key in good.values and value < good.values[key]
     }

@@ -1,4 +1,4 @@
-"""Which case of one side is held against which of the other."""
+"""Which case of one side is compared with which of the other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..suite.case import AxisValue, Case, spell
 
 @dataclass(frozen=True)
 class Matching:
-    """`pairs` has by name the cases of base and candidate; the others are those that one side alone has."""
+    """`pairs` maps names to the cases of base and candidate; the others exist on one side only."""
 
     pairs: Mapping[str, tuple[Case, Case]]
     only_base: Sequence[str]
@@ -18,21 +18,21 @@ class Matching:
 
 
 def match(base: Sequence[Case], candidate: Sequence[Case], set_axes: Sequence[str] = ()) -> Matching:
-    """Cases are alike that differ in nothing but the axes that a side has set."""
-    there: dict[tuple[str, tuple[tuple[str, AxisValue], ...]], list[Case]] = {}
+    """Pairs of cases that are equal except for the axes that a side has set."""
+    candidates: dict[tuple[str, tuple[tuple[str, AxisValue], ...]], list[Case]] = {}
     for case in candidate:
-        there.setdefault(_rest(case, set_axes), []).append(case)
+        candidates.setdefault(_rest(case, set_axes), []).append(case)
     pairs: dict[str, tuple[Case, Case]] = {}
-    met: set[str] = set()
+    paired: set[str] = set()
     only_base = []
     for case in base:
-        alike = there.get(_rest(case, set_axes), [])
-        if not alike:
+        equal = candidates.get(_rest(case, set_axes), [])
+        if not equal:
             only_base.append(case.id)
-        for other in alike:
+        for other in equal:
             pairs[_name(case, other, set_axes)] = (case, other)
-            met.add(other.id)
-    return Matching(pairs, only_base, [case.id for case in candidate if case.id not in met])
+            paired.add(other.id)
+    return Matching(pairs, only_base, [case.id for case in candidate if case.id not in paired])
 
 
 def _rest(case: Case, set_axes: Sequence[str]) -> tuple[str, tuple[tuple[str, AxisValue], ...]]:

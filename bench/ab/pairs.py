@@ -1,91 +1,40 @@
-"""Two sides in one session: fresh launches of both, pair by pair, in an order that chance decides.
+"""Launches of both sides, pair by pair, in random order.
 
-A round is a pair of every case that still wants one. Which side leads is balanced: of two pairs in a row one begins
-with each, and chance says which. Both sides fork from one server wherever interpreter and environment are equal,
-so that what a fork server gives its children cancels in the pair; it is replaced now and then, since a layout may
-suit the code of one side better. Where the two must differ, both servers are replaced every round, so that each pair
-is a pair of fork servers too, and the pair stays the unit.
+A round is a pair of every case that still needs one. Which side goes first is random but balanced: of two pairs in a
+row one begins with each side. If interpreter and environment are equal, both sides fork from one fork server, whose
+effects (such as the address layout) cancel in the pair; it is replaced now and then, since a layout may favour the code
+of one side. Otherwise the fork servers of both sides are replaced every round, so that the pair stays the unit.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from ..analysis.compare.side_by_side import SideBySide
 from ..measurement import COUNTED, TIMED
-from ..measurement.messages import CodeTree, Request
-from ..running.fork_server import Workers
-from ..running.rounds import Budget, Job, Plan, Record, Watch, launch
-from ..suite.case import Case, Conditions
-from .trees import Tree
-from .versions import Version
+from ..running.launching import Watch, launch
+from ..running.plan import Job, Record
+from ..running.rounds import Budget
+from ..suite.case import Case
+from .sides import Sides
 
 RENEW_AFTER = 15.0  # seconds that a fork server serves: replacing it takes three
 
 
-class Guest:
-    """One side's way to workers that it may share with the other: every request is answered in the side's tree."""
-
-    def __init__(self, host: Workers, tree: CodeTree, logs: Path) -> None:
-        self.host, self.logs, self._tree = host, logs, tree
-
-    @property
-    def conditions(self) -> Conditions:
-        return self.host.conditions
-
-    def ask(
-        self,
-        request: Request,
-        log: str,
-        timeout: float | None = None,
-        started: Callable[[int], None] = lambda _: None,
-    ) -> dict[str, Any]:
-        """As `fork_server.Workers.ask`."""
-        given = {} if timeout is None else {"timeout": timeout}
-        return self.host.ask(request, str(self.logs / log), started=started, tree=self._tree, **given)
-
-    def learn(self, modules: Sequence[str]) -> None:
-        self.host.learn(modules)
-
-    def renew(self) -> None:
-        self.host.renew()
-
-
-@dataclass
-class MeasuredSide:
-    """One side of an A/B: what it is made of, where its code lies, and who measures it."""
-
-    version: Version
-    tree: Tree
-    workers: Guest
-    plan: Plan
-
-    @property
-    def label(self) -> str:
-        """What the user called it, with the commit behind it."""
-        known = not self.tree.commit or self.version.text == f"ref={self.tree.commit}"
-        return self.version.text if known else f"{self.version.text} ({self.tree.commit})"
-
-
-Sides = tuple[MeasuredSide, MeasuredSide]
-
-
 @dataclass(frozen=True)
 class Launched:
-    """A launch that has come back: of the base (0) or the candidate (1), under the name of its case."""
+    """The record of one launch of the base (0) or the candidate (1), with the name of its case."""
 
     side: int
     name: str
     record: Record
 
 
-def base_leads(seed: int, name: str, pair: int) -> bool:
-    """Whether the base runs first in a pair, counted from 1: of two in a row it does in one."""
+def base_first(seed: int, name: str, pair: int) -> bool:
+    """Whether the base runs first in a pair, counted from 1: in one of two pairs in a row."""
     first = random.Random(f"{seed}/{name}/{(pair - 1) // 2}").random() < 0.5
     return first if pair % 2 else not first
 
@@ -100,9 +49,9 @@ def measure(
     began: float | None = None,
     counts: bool = True,
 ) -> Iterator[Launched]:
-    """Every launch as it comes back, the judge told of each pair; ends early where the time budget does.
+    """Yields every launch when it has ended, and gives each pair to the judge; stops early at the time budget.
 
-    Counts come first, a launch of each side, unless these are not wanted. `cases` has by name the case of each side.
+    With `counts`, a counted launch of each side comes first. `cases` maps names to the case of each side.
     """
     schedule = sides[0].plan.schedule
     budget = Budget(schedule.time_budget, clock, began)
@@ -112,7 +61,7 @@ def measure(
         announce(name, 0)
         yield from _pair(sides, cases[name], name, judge, (COUNTED, 1, place, True), watch)
         budget.spent()
-    shared = sides[0].workers.host is sides[1].workers.host
+    shared = sides[0].workers.shared is sides[1].workers.shared
     renewed = clock()
     number = 0
     while wanted := [name for name in cases if judge.wants(name)]:
@@ -127,7 +76,7 @@ def measure(
                 return
             pair = judge.pairs(name) + 1
             announce(name, pair)
-            leads = base_leads(schedule.seed, name, pair)
+            leads = base_first(schedule.seed, name, pair)
             yield from _pair(sides, cases[name], name, judge, (TIMED, number, place, leads), watch)
             budget.spent()
 
@@ -140,11 +89,11 @@ def _pair(
     what: tuple[str, int, int, bool],
     watch: Watch | None,
 ) -> Iterator[Launched]:
-    """The two launches of a pair, one behind the other; the judge is told of both together."""
+    """The two launches of a pair, one after the other, given to the judge together."""
     kind, number, place, base_led = what
-    made: dict[int, Record] = {}
+    records: dict[int, Record] = {}
     for order, side in enumerate((0, 1) if base_led else (1, 0)):
         job = Job(cases[side], kind, number, 2 * place - 1 + order)
-        made[side] = launch(sides[side].workers, sides[side].plan, job, watch)
-        yield Launched(side, name, made[side])
-    judge.add(name, number, (made[0], made[1]), base_led)
+        records[side] = launch(sides[side].workers, sides[side].plan, job, watch)
+        yield Launched(side, name, records[side])
+    judge.add(name, number, (records[0], records[1]), base_led)

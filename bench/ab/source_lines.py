@@ -1,6 +1,6 @@
-"""Where in the user's code a verdict belongs: the one file that changed, or else where its suite is declared.
+"""The line of the user's code that a verdict is shown at: in the one file that changed, or where its suite is declared.
 
-Paths are relative to the top of the repository, with slashes. Source is read, and never run.
+Paths are relative to the top of the repository, with slashes. Source is parsed and never run.
 """
 
 from __future__ import annotations
@@ -20,34 +20,35 @@ _HUNK = re.compile(r"^@@ -\S+ \+(\d+)", re.MULTILINE)
 
 
 def places(files: Mapping[str, str], top: Path, changed: Place | None = None) -> dict[str, Place]:
-    """By suite where its verdicts belong; `files` has the file of each. A suite that lies elsewhere has none."""
-    found = {}
+    """For each suite its line; `files` has the file of each. Suites outside of the repository are left out."""
+    lines = {}
     for suite, file in files.items():
-        inside = below(file, top)
         if changed is not None:
-            found[suite] = changed
-        elif inside:
-            found[suite] = inside, declared(Path(file), suite)
-    return found
+            lines[suite] = changed
+        elif relative := below(file, top):
+            lines[suite] = relative, declared(Path(file), suite)
+    return lines
 
 
 def below(file: str, top: Path) -> str:
-    """The path of a file as the repository has it; empty for one that lies elsewhere."""
+    """The path of a file relative to the top of the repository; empty for a file outside of it."""
     relative = os.path.relpath(os.path.realpath(file), os.path.realpath(top))
     return "" if relative.startswith("..") else Path(relative).as_posix()
 
 
 def declared(file: Path, suite: str) -> int:
-    """The line of a file on which this suite is made, or what builds its tasks, or the first."""
+    """The line of a file that creates this suite, or else that of its `build` function, or the first."""
     try:
         tree = ast.parse(file.read_bytes())
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
         return 1
-    made = [one for one in ast.walk(tree) if isinstance(one, ast.Call) and _name(one.func) == "Suite"]
-    named = [one for one in made if suite in map(_text, [*one.args, *(word.value for word in one.keywords)])]
-    builds = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef) and one.name == "build"]
-    found: list[ast.Call | ast.FunctionDef] = [*named, *(made if len(made) == 1 else []), *builds]
-    return found[0].lineno if found else 1
+    suites = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _name(node.func) == "Suite"]
+    named = [
+        call for call in suites if suite in map(_text, [*call.args, *(word.value for word in call.keywords)])
+    ]
+    builds = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "build"]
+    nodes: list[ast.Call | ast.FunctionDef] = [*named, *(suites if len(suites) == 1 else []), *builds]
+    return nodes[0].lineno if nodes else 1
 
 
 def _name(function: ast.expr) -> str:
@@ -59,10 +60,9 @@ def _text(value: ast.expr) -> object:
 
 
 def changed_in(top: Path, base: str, candidate: str, sources: Iterable[str]) -> Place | None:
-    """The first changed line of the one of these files that changed from a commit to another (empty: to what lies
-    there now); None where none did, or several, and where git does not tell.
+    """The first changed line between two commits (empty: the files as they are), if just one of the sources changed.
 
-    `sources` are paths as the repository has them.
+    None where none or several changed, and where git fails. `sources` are paths relative to the top.
     """
     between = [base, *([candidate] if candidate else [])]
     plain = ("-c", "core.quotePath=false", "diff", "--no-color", "--no-ext-diff", "--no-renames")
@@ -70,6 +70,6 @@ def changed_in(top: Path, base: str, candidate: str, sources: Iterable[str]) -> 
         names = git(top, *plain, "--name-only", "-z", *between, "--").split("\0")
         (file,) = set(names) & set(sources)
         hunk = _HUNK.search(git(top, *plain, "-U0", *between, "--", f":(top,literal){file}"))
-    except (UsageError, ValueError):  # the latter where it is not one
+    except (UsageError, ValueError):  # ValueError: not exactly one file
         return None
     return None if hunk is None else (file, max(1, int(hunk[1])))

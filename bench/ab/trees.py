@@ -1,4 +1,4 @@
-"""The code of each side: the user's own tree, which is never touched, or a commit in a temporary worktree of git."""
+"""The code of each side: the user's own tree, which is never changed, or a commit in a temporary git worktree."""
 
 from __future__ import annotations
 
@@ -18,18 +18,16 @@ from ..system.git import environment, git
 from ..system.paths import is_in
 
 _PREFIX = "epochbench-tree-"
-_POINTER = (
-    b"version https://git-lfs.github.com/spec/"  # how what git-lfs puts in the place of a large file begins
-)
+_POINTER = b"version https://git-lfs.github.com/spec/"  # the begin of a file that git-lfs puts in place of a large one
 _MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 
 
 @dataclass(frozen=True)
 class Tree:
-    """Where the code of a side lies.
+    """The folder with the code of a side.
 
-    `home` is the top of the user's own tree, `root` that of this one, `place` where below it the command runs;
-    `commit` is its short name, with `+` behind it where there is uncommitted work.
+    `home` is the top of the user's own tree, `root` that of this one, `place` the folder below it where the command
+    runs; `commit` is its short name, followed by `+` if there is uncommitted work.
     """
 
     home: Path
@@ -38,7 +36,7 @@ class Tree:
     commit: str = ""
 
     def path(self, file: str) -> str:
-        """A file of the user's tree as this one has it; what lies elsewhere is the same on both sides."""
+        """The path of a file of the user's tree in this one; a file outside of it is the same on both sides."""
         real = os.path.realpath(file)
         if not is_in(real, [str(self.home)]):
             return file
@@ -51,7 +49,7 @@ class Tree:
 
 
 class Repository:
-    """The repository of git that the working directory lies in. Raises UsageError where there is none."""
+    """The git repository of the working directory. Raises UsageError where there is none."""
 
     def __init__(self, here: Path | None = None) -> None:
         self._here = (here or Path.cwd()).resolve()
@@ -61,50 +59,50 @@ class Repository:
         return git(self._here, *arguments)
 
     def own(self) -> Tree:
-        """The user's tree as it lies there."""
+        """The user's tree as it is."""
         changed = self._git("status", "--porcelain", "--untracked-files=no")
-        commit = self._has("HEAD")
+        commit = self._commit_of("HEAD")
         return Tree(self.top, self.top, self._place, commit[:9] + ("+" if changed else "") if commit else "")
 
     @property
     def _place(self) -> str:
         return os.path.relpath(self._here, self.top)
 
-    def _has(self, ref: str) -> str:
-        """The commit of a ref; empty where there is none."""
+    def _commit_of(self, ref: str) -> str:
+        """The commit of a ref; empty if it does not exist."""
         try:
             return self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
         except UsageError:
             return ""
 
     def commit(self, ref: str) -> str:
-        """The whole name of a commit. Raises UsageError, with what to do, where there is none."""
-        found = self._has(ref)
-        if not found:
-            if not self._has("HEAD") and not self._git("for-each-ref", "--count=1"):
+        """The full hash of a commit. Raises UsageError, with the remedy, where it does not exist."""
+        commit = self._commit_of(ref)
+        if not commit:
+            if not self._commit_of("HEAD") and not self._git("for-each-ref", "--count=1"):
                 raise UsageError(
                     f"ref={ref}: the repository {self.top} has no commit yet; make one: git commit"
                 )
-            raise UsageError(f"ref={ref}: git knows no such commit, branch or tag{self._fetch()}")
-        return found
+            raise UsageError(f"ref={ref}: git knows no such commit, branch or tag{self._fetch_remedy()}")
+        return commit
 
-    def _fetch(self) -> str:
-        """What to do where something is missing because the clone has no history; empty where it has."""
+    def _fetch_remedy(self) -> str:
+        """The remedy where something is missing because the clone is shallow; else empty."""
         shallow = self._git("rev-parse", "--is-shallow-repository") == "true"
         return "; this clone is shallow, fetch all of it: git fetch --unshallow" if shallow else ""
 
     def merge_base(self) -> str:
-        """Where the work at hand left the main branch; on the main branch itself, the commit before.
+        """The merge base with the main branch; on the main branch itself the commit before HEAD.
 
-        That is the last commit for work that is not committed. Raises UsageError where there is no such commit.
+        With uncommitted work on the main branch it is HEAD. Raises UsageError where there is no such commit.
         """
-        asked = os.environ.get("GITHUB_BASE_REF")  # of a pull request on Actions
-        names = (f"origin/{asked}", asked, *_MAIN) if asked else _MAIN
+        target = os.environ.get("GITHUB_BASE_REF")  # of a pull request on Actions
+        names = (f"origin/{target}", target, *_MAIN) if target else _MAIN
         head = self.commit("HEAD")
-        main = next((name for name in names if self._has(name)), None)
+        main = next((name for name in names if self._commit_of(name)), None)
         if main is None:
             raise UsageError(
-                f"there is no main branch ({', '.join(names)}); name a side, such as ref=HEAD~1{self._fetch()}"
+                f"there is no main branch ({', '.join(names)}); name a side, such as ref=HEAD~1{self._fetch_remedy()}"
             )
         try:
             base = self._git("merge-base", main, "HEAD")
@@ -113,16 +111,16 @@ class Repository:
                 f"HEAD and {main} have no commit in common; fetch the history (git fetch --unshallow), or name a side"
             ) from None
         if base == head and not self._git("status", "--porcelain", "--untracked-files=no"):
-            base = self._has("HEAD~1")
+            base = self._commit_of("HEAD~1")
             if not base:
                 raise UsageError(
-                    f"HEAD has no commit before it; name a side, such as ref=v1.0{self._fetch()}"
+                    f"HEAD has no commit before it; name a side, such as ref=v1.0{self._fetch_remedy()}"
                 )
         return base
 
-    def _forget_gone(self) -> None:
-        """Forgets what a killed command of ours has left behind; a worktree of the user's may be on a disk that comes
-        back.
+    def _remove_stale(self) -> None:
+        """Removes git's entries of our worktrees that are gone, after a killed command; never the user's worktrees,
+        which may be on a disk that is not mounted.
         """
         for entry in self._git("worktree", "list", "--porcelain").splitlines():
             place = entry.removeprefix("worktree ")
@@ -131,38 +129,40 @@ class Repository:
                     self._git("worktree", "remove", "--force", "--force", place)
 
     def _with_submodules(self, root: Path) -> None:
-        """Checks out the submodules that the user has: to fetch another would write to the user's configuration."""
+        """Checks out the submodules that the user has: fetching others would write to the user's configuration."""
         if not (root / ".gitmodules").is_file():
             return
-        # A line is a mark, the commit, the path, and perhaps a name in parentheses; '-' marks what is not there.
+        # A line is a mark, the commit, the path, and perhaps a name in parentheses; '-' marks those not checked out.
         lines = git(self.top, "submodule", "status").splitlines()
-        there = [re.sub(r" \([^()]*\)$", "", line[1:]).partition(" ")[2] for line in lines if line[0] != "-"]
-        wanted = [path for path in there if (root / path).is_dir()]
-        if wanted:
-            git(root, "submodule", "update", "--init", "--recursive", "--", *wanted)
+        present = [
+            re.sub(r" \([^()]*\)$", "", line[1:]).partition(" ")[2] for line in lines if line[0] != "-"
+        ]
+        paths = [path for path in present if (root / path).is_dir()]
+        if paths:
+            git(root, "submodule", "update", "--init", "--recursive", "--", *paths)
 
-    def _with_large_files(self, root: Path, ref: str) -> None:
-        """Raises UsageError where git-lfs has put a pointer in the place of what the user has whole."""
+    def _check_large_files(self, root: Path, ref: str) -> None:
+        """Raises UsageError for a git-lfs pointer in place of a file that the user's tree has in full."""
         names = git(root, "ls-files", "-z", "--", ":(attr:filter=lfs)").split("\0")
         pointers = [name for name in names if name and _is_pointer(root / name)]
         for name in pointers:
             if (self.top / name).is_file() and not _is_pointer(self.top / name):
                 raise UsageError(
-                    f"ref={ref}: {name} is a pointer of git-lfs there, where your tree has what it stands for; "
+                    f"ref={ref}: {name} is a git-lfs pointer there, and a full file in your tree; "
                     f"fetch it: git lfs fetch origin {ref}"
                 )
 
     @contextlib.contextmanager
     def checked_out(self, ref: str) -> Iterator[Tree]:
-        """A commit in a worktree of its own, as long as it is wanted. Raises UsageError where git cannot."""
+        """A commit in a temporary worktree, which is removed on exit. Raises UsageError where git cannot create it."""
         commit = self.commit(ref)
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
         root = folder / "tree"
         try:
-            self._forget_gone()
+            self._remove_stale()
             self._git("worktree", "add", "--detach", str(root), commit)
             self._with_submodules(root)
-            self._with_large_files(root, ref)
+            self._check_large_files(root, ref)
             if not (root / self._place).is_dir():
                 raise UsageError(f"ref={ref}: it has no folder {self._place}, where the command was started")
             yield Tree(self.top, root, self._place, commit[:9])
@@ -177,17 +177,17 @@ def _is_pointer(path: Path) -> bool:
         with path.open("rb") as file:
             return file.read(len(_POINTER)) == _POINTER
     except OSError:
-        return False  # a link that leads nowhere, or a folder
+        return False  # a dangling link, or a folder
 
 
 def without_git() -> Tree:
-    """The working directory, for sides that do not differ in their code."""
+    """The working directory, for sides with the same code."""
     here = Path.cwd().resolve()
     return Tree(here, here)
 
 
 def build(command: str, tree: Tree) -> None:
-    """Runs the command that builds a tree, in it. Raises UsageError with the end of what it said."""
+    """Runs the build command in a tree. Raises UsageError with the end of its output."""
     done = subprocess.run(
         command,
         shell=True,
@@ -199,9 +199,9 @@ def build(command: str, tree: Tree) -> None:
         errors="replace",
     )
     if done.returncode:
-        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        output = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise UsageError(
             f"--build {command!r} ended with exit code {done.returncode} in {tree.root}: "
-            f"{said[-1] if said else 'it said nothing'}",
-            "\n".join(said),
+            f"{output[-1] if output else 'it printed nothing'}",
+            "\n".join(output),
         )

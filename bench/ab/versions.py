@@ -1,10 +1,10 @@
-"""What a side of an A/B is made of, as the user types it.
+"""The versions that an A/B compares, as the user types them.
 
 ref=REV            the code of a commit, a branch or a tag
-worktree           the code as it lies there now
+worktree           the files as they are now
 python=PATH        another interpreter, with its own packages
 env:NAME=VALUE     an environment variable of every launch
-set:AXIS=VALUE     a value of an axis in place of the suite's
+set:AXIS=VALUE     a value of an axis instead of the suite's
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ _AXIS = re.compile(r"(env:|arg:)?-*[A-Za-z_][A-Za-z0-9_.-]*")
 
 @dataclass(frozen=True)
 class Version:
-    """One side. `text` is what the user typed; `ref` is empty for the code as it lies there, `python` for this
-    interpreter; `variables` and `axes` are set on top of what both sides share, the axes as --axis names them.
+    """One side. `text` is what the user typed; `ref` is empty for the files as they are, `python` for this interpreter.
+
+    `variables` and `axes` are set on top of what both sides share, the axes under their names for --axis.
     """
 
     text: str
@@ -41,12 +42,12 @@ class Version:
 
     @property
     def columns(self) -> dict[str, AxisValue]:
-        """The axes as suites and tables call them."""
+        """The axes under their names in suites and tables."""
         return {column(name): value for name, value in self.axes.items()}
 
 
-def told_apart(arguments: Sequence[str]) -> tuple[list[Version], list[Path]]:
-    """Sides and suites. Raises UsageError for what is neither, and for more than two sides."""
+def sides_and_suites(arguments: Sequence[str]) -> tuple[list[Version], list[Path]]:
+    """The sides and suites among the arguments. Raises UsageError for anything else, and for more than two sides."""
     sides: list[Version] = []
     suites: list[Path] = []
     for text in arguments:
@@ -62,7 +63,7 @@ def told_apart(arguments: Sequence[str]) -> tuple[list[Version], list[Path]]:
             suites.append(Path(text))
     if len(sides) > 2:
         raise UsageError(
-            f"two sides can be compared, not {len(sides)}: {', '.join(one.text for one in sides)}"
+            f"two sides can be compared, not {len(sides)}: {', '.join(side.text for side in sides)}"
         )
     if len(sides) == 2 and sides[0] == sides[1] and sides[0].text != NOW:
         raise UsageError(
@@ -72,36 +73,38 @@ def told_apart(arguments: Sequence[str]) -> tuple[list[Version], list[Path]]:
 
 
 def parse(text: str) -> Version | None:
-    """The side that a text names; None where it names none. Raises UsageError for one that cannot be."""
+    """The side that a text names; None if it names none. Raises UsageError for an invalid one."""
     if text == NOW:
         return Version(text)
-    found = _KIND.fullmatch(text)
-    if found is None:
+    match = _KIND.fullmatch(text)
+    if match is None:
         return None
-    kind, value = found[1] or found[3], found[2] if found[1] else found[5]
+    kind, value = match[1] or match[3], match[2] if match[1] else match[5]
     if not value and kind != "env":
         raise UsageError(f"{text!r} has no value; write {_WRITTEN[kind]}")
     if kind == "ref":
         return Version(text, ref=value)
     if kind == "python":
         return Version(text, python=interpreter(value))
-    name = found[4]
+    name = match[4]
     if kind == "env":
         if not name or "\0" in text:
             raise UsageError(f"{text!r}: an environment variable needs a name; write env:NAME=VALUE")
         return Version(text, variables={name: value})
     if not _AXIS.fullmatch(name):
-        raise UsageError(f"{text!r}: {name!r} is no name of an axis; write set:AXIS=VALUE")
+        raise UsageError(f"{text!r}: {name!r} is not a name for an axis; write set:AXIS=VALUE")
     parsed = parse_value(value)
     check_value(column(name), parsed)
     return Version(text, axes={name: parsed})
 
 
 def interpreter(text: str) -> str:
-    """The program that python= names. Raises UsageError where there is none."""
-    found = shutil.which(os.path.expanduser(text))
-    if found is None:
+    """The program that python= names. Raises UsageError where it does not exist."""
+    program = shutil.which(os.path.expanduser(text))
+    if program is None:
         raise UsageError(
             f"python={text}: there is no such program; name an interpreter, such as old/bin/python"
         )
-    return os.path.abspath(found)  # not resolved: a virtual environment is told by the path of its link
+    return os.path.abspath(
+        program
+    )  # not resolved: Python finds a virtual environment by the path of its link

@@ -27,7 +27,9 @@ from ..results import sources
 from ..results.journal import Journal
 from ..running.batch_size_search import search
 from ..running.fork_server import Workers
-from ..running.rounds import Job, Plan, ask_environment, describe, describe_script, probe, run
+from ..running.plan import Job, Plan
+from ..running.preparation import ask_environment, describe, describe_script, probe
+from ..running.rounds import run
 from ..suite.case import Case
 from ..suite.script import check_alone
 from ..system.git import distrust

@@ -14,7 +14,7 @@ from typer.core import TyperCommand
 from ..errors import UsageError
 from ..machine.processors import default_threads, usable_cores
 from ..report import formats
-from ..running.rounds import suite_files as suite_files
+from ..running.preparation import suite_files as suite_files
 from ..suite.case import ALLOCATORS, START_METHODS, AxisValue, Conditions, Schedule
 from ..suite.matrix import ARGUMENT, VARIABLE, column, parse_axis
 from ..suite.script import Script, script

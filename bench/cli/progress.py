@@ -15,7 +15,7 @@ from ..analysis.run.stopping import StopRule
 from ..measurement import TIMED, Failure
 from ..plurals import counted
 from ..report.units import plain, plain_lines
-from ..running.rounds import Job, Plan, Record
+from ..running.plan import Job, Plan, Record
 from .screen import say
 
 LINE_EVERY = 10.0  # seconds between two plain lines within a round: signs of life that do not fill a log

@@ -15,7 +15,7 @@ from ..measurement import Environment
 from ..results import sources
 from ..results.folder import RunFolder, find, shown
 from ..results.journal import read_journal
-from ..running.rounds import Record
+from ..running.plan import Record
 from ..suite.case import AxisValue, Case, Conditions, Schedule, UntimedLaunches, check_value
 from ..suite.script import Script
 from ..suite.script import script as script_of

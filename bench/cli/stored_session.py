@@ -100,12 +100,12 @@ def page_of_pairs(
 
 def gate_here(environment: Environment | None) -> list[str]:
     """How good the gate is on this machine, where a self-test has told."""
-    from ..ab.error_rates import Decision, scores
+    from ..ab.error_rates import Decision, error_rates
     from ..results import selftests
 
     try:
         made = [] if environment is None else [Decision(**one) for one in selftests.latest(environment)]
     except TypeError:  # damaged, or of another version: it cannot tell
         return []
-    said = [f"{one.arm}: {one.found} of {one.decisions} called" for one in scores(made)]
+    said = [f"{one.arm}: {one.found} of {one.decisions} called" for one in error_rates(made)]
     return [f"the gate on this machine, by bench selftest: {'; '.join(said)}"] if said else []

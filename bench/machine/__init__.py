@@ -1,1 +1,1 @@
-"""What surrounds a run on this machine."""
+"""The machine that a run uses: its lock, processors, processes and telemetry, and what disturbs it (`doctor`)."""

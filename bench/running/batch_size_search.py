@@ -17,13 +17,16 @@ from ..machine.doctor.memory import LIMITS
 from ..measurement import SEARCHED
 from ..suite.case import Case
 from ..system.kernel import control_groups, read_file
-from .rounds import Asks, Budget, Job, Plan, Record, launch
+from .fork_server import RequestRunner
+from .launching import launch
+from .plan import Job, Plan, Record
+from .rounds import Budget
 
 SHARE = 0.8  # of the free memory, for a launch on the CPU
 
 
 def search(
-    workers: Asks,
+    workers: RequestRunner,
     plan: Plan,
     limit: int | None = None,
     done: Sequence[Record] = (),

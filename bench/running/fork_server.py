@@ -1,8 +1,7 @@
 """The parent's end of the process border: starts fork servers, asks them, and ends what does not answer.
 
-A `ForkServer` is one worker process. `Workers` is what the runner holds: it keeps a fork server where launches
-are forked, starts a process for each where they are spawned, and goes over from one to the other
-where a fork would not be sound.
+A `ForkServer` is one worker process. `Workers` keeps a fork server where launches are forked, starts a process for each
+where they are spawned, and changes from fork to spawn where a fork would not be safe.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import psutil
 
@@ -41,15 +40,15 @@ from ..system.json_data import from_json
 from ..system.logs import end_of, last_line
 from ..system.signals import clearing_away, interruptible
 
-# The running Epochbench is the one that measures, whatever else of that name the interpreter could
-# import: -P keeps the working directory out of the search. The user's code may have a `bench` of its own.
+# The worker imports the running Epochbench, not another one that the interpreter could find: -P keeps the working
+# directory out of the search path. The user's code may have its own package `bench`.
 _ROOT = str(Path(__file__).parents[2])
 _BOOT = (
     f"import sys; sys.path.insert(0, {_ROOT!r}); import epochbench; sys.path.append(sys.path.pop(0)); "
     "from epochbench.worker.__main__ import main; main()"
 )
 
-# What every fork server imports; what the suites need beyond it is learnt from a probe.
+# What every fork server imports; further modules are learnt from a probe of the suites.
 _PRELOAD = (
     *("torch", "numpy", "psutil"),
     *("epochbench.worker.launch", "epochbench.worker.suites", "epochbench.tasks.models"),
@@ -61,24 +60,35 @@ _SOON = 10.0  # seconds that a fork server has to end what it runs
 _MARK = "EPOCHBENCH_FORK_SERVER"  # in the environment of all that a fork server starts
 
 
+STARVED = "the kernel killed a process for want of memory: make the batch smaller, or give it more memory"
+
+
 class Died(BenchError):
     """The child ended without an answer. `status` is its exit code, negative for a signal.
 
-    `starved` is True where the kernel killed a process for want of memory while the child ran.
+    It `is_out_of_memory` where the kernel killed it because memory ran out.
     """
 
-    log = ""  # the end of it, where it had one
+    log = ""  # its end, where there is one
 
     def __init__(self, status: int, starved: bool = False) -> None:
-        super().__init__(f"ended with status {status}")
         self.status = status
-        self.starved = starved
+        self.is_out_of_memory = starved and status == -signal.SIGKILL
+        ending = f"killed by {_signal_name(-status)}" if status < 0 else f"ended with exit code {status}"
+        super().__init__(STARVED if self.is_out_of_memory else ending)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"  # a real-time one has no name
 
 
 class TimedOut(BenchError):
     """The child did not answer in time and was killed."""
 
-    log = ""  # the end of it, where it had one
+    log = ""  # its end, where there is one
 
 
 class Refused(BenchError):
@@ -288,7 +298,7 @@ class ForkServer:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _clear_away(self) -> None:
-        """Kills all that descends from a fork server which could not do so itself, told by its environment.
+        """Kills all descendants of a fork server which could not do so itself, found by their environment.
 
         It is gone when this returns: what still gives its memory back would disturb the next launch.
         """
@@ -340,7 +350,7 @@ def _no_space(why: str | None) -> UsageError:
 
 
 def _opened(message: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer in a message, or what it says went wrong."""
+    """The answer in a message. Raises the error that it holds instead."""
     if "usage" in message:
         raise UsageError(message["usage"], message["detail"])
     if "fault" in message:
@@ -350,7 +360,7 @@ def _opened(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _has_ended(process: psutil.Process) -> bool:
-    """Whether it runs no more; a zombie counts, since who inherits it may never ask for its status."""
+    """Whether it has ended; a zombie has, since its parent may never ask for its status."""
     try:
         return bool(process.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -362,6 +372,22 @@ def _kill_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
     except ProcessLookupError:
         pass  # all of it has ended
+
+
+class RequestRunner(Protocol):
+    """Has requests answered in processes of their own, as `Workers` does."""
+
+    @property
+    def conditions(self) -> Conditions: ...
+    def ask(
+        self,
+        request: Request,
+        log: str,
+        timeout: float = ...,
+        started: Callable[[int], None] = ...,
+    ) -> dict[str, Any]: ...
+    def learn(self, modules: Sequence[str]) -> None: ...
+    def renew(self) -> None: ...
 
 
 class Workers:

@@ -18,7 +18,9 @@ from ..machine.doctor import Noise
 from ..measurement import TIMED, Measurement
 from ..suite.case import Case, Schedule
 from .fork_server import Workers
-from .rounds import Job, Plan, describe, launch, probe
+from .launching import launch
+from .plan import Job, Plan
+from .preparation import describe, probe
 
 _SUITE = str(Path(__file__).parents[1] / "worker" / "noise_suite.py")
 _PAIRS_A_FORK_SERVER = 2
@@ -59,7 +61,7 @@ def _pairs(
 
 
 def summary(device: str, pairs: list[tuple[Measurement, Measurement]]) -> Noise:
-    """What the pairs come to. The interval of the ratio A/A is not a number for fewer than six of them."""
+    """The summary of the pairs. The interval of the ratio A/A is not a number for fewer than six of them."""
     values = [tuple(launch_values(side)[_METRIC] for side in pair) for pair in pairs]
     launches = [value for pair in values for value in pair]
     ratio = estimate([first / second for first, second in values])

@@ -28,7 +28,7 @@ _SLOWDOWN = 1  # NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
 
 @dataclass(frozen=True)
 class GpuReading:
-    """What one card does at one moment; None for what it does not tell.
+    """What one card does at one moment; None for what NVML does not say.
 
     `memory` is the bytes in use by anyone, the driver's own share included. `utilization` is the share of the
     last sixth of a second (on some cards: second) in which a kernel ran. `power` is in watts, which newer cards
@@ -50,7 +50,7 @@ class GpuReading:
 
 @dataclass(frozen=True)
 class GpuState:
-    """What one card is, how it is set and who uses it; None for what it does not tell.
+    """What one card is, how it is set and who uses it; None for what NVML does not say.
 
     `index` is the number that CUDA gives it, `persistence` whether its driver stays loaded while nobody uses it.
     Temperatures are in degrees Celsius: at `slowdown_temperature` the hardware slows the card down. Power limits

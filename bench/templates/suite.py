@@ -1,4 +1,4 @@
-"""What `bench run` measures of this project. It runs as it is; what is yours goes in at 1, 2 and 3."""
+"""What `bench run` measures of this project. It runs as it is; put your own code in at 1, 2 and 3."""
 
 from epochbench import Suite
 
@@ -9,7 +9,7 @@ def build(case):  # runs in the worker only, so torch is imported here
     from torch import nn
     from torch.utils.data import DataLoader, TensorDataset, random_split
 
-    # 1. The model: put yours in place of this small one.
+    # 1. The model: replace this small one by yours.
     # @model@
     model = nn.Sequential(nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 4))
 

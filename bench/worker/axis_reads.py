@@ -1,4 +1,4 @@
-"""Which axes of a case user code asks for. One that nobody reads measures the same thing under another name."""
+"""Which axes of a case the user's code reads. An axis that nothing reads measures the same under another name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Build = Callable[[Case], Any]
 
 
 class _Noting(dict[str, AxisValue]):
-    """The axes of a case; each that is asked for is told, and all of them where all are gone through."""
+    """The axes of a case, which notes each one that is read; iterating over them reads all."""
 
     def __init__(self, axes: Mapping[str, AxisValue], note: Callable[[Collection[str]], None]) -> None:
         super().__init__(axes)
@@ -59,7 +59,7 @@ for _name in (
 
 
 class Reads:
-    """What is asked of one case, in this process and in those that it forks: loader workers read axes as well."""
+    """The axes of one case that are read, in this process and in those that it forks, such as loader workers."""
 
     def __init__(self, case: Case) -> None:
         self._case = case
@@ -68,7 +68,7 @@ class Reads:
         self._given: Callable[[], object] = lambda: None
 
     def case(self) -> Case:
-        """The case as user code is to have it; nobody else keeps it."""
+        """The case for the user's code; nothing else keeps it."""
         places, marks = self._places, self._marks
 
         def note(names: Collection[str]) -> None:
@@ -84,7 +84,7 @@ class Reads:
 
     @property
     def unread(self) -> tuple[str, ...]:
-        """The axes that tell the case apart and that neither the framework nor anybody has read so far."""
+        """The axes that distinguish the case and that neither the framework nor the user's code has read so far."""
         return tuple(
             name
             for name in self._case.used
@@ -93,9 +93,9 @@ class Reads:
 
     @property
     def never_read(self) -> tuple[str, ...]:
-        """Those of them that will not be read later either: user code has not kept the case.
+        """Those of them that will not be read later either, since the user's code has not kept the case.
 
-        A closure, a model or a data set that holds the case may ask it for anything at any time.
+        A closure, a model or a data set that holds the case may read an axis at any time.
         """
         if self.unread and self._given() is not None:
             gc.collect()  # it may lie in a circle of what is over
@@ -103,9 +103,9 @@ class Reads:
 
 
 class BuildProbe:
-    """What the builds of one suite have read, of all its cases that were built.
+    """The builds of the cases of one suite.
 
-    `read` are the axes that some build has read, or may read later, or would have read had it not failed.
+    `read` are the axes that some build has read, may read later, or may have read had it not failed.
     """
 
     def __init__(self, suite: str, build: Build) -> None:
@@ -114,7 +114,7 @@ class BuildProbe:
         self.read: set[str] = set()
 
     def build(self, case: Case) -> Any:
-        """What the suite builds of a case. Raises what that raises."""
+        """Builds a case. Raises what the suite raises."""
         reads = Reads(case)
         try:
             made = self._build(reads.case())
@@ -131,10 +131,10 @@ class BuildProbe:
         cases: Sequence[Case],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Raises UsageError for axes that flags ask for and no case of the suite reads.
+        """Raises UsageError for requested axes that no case of the suite reads.
 
-        Beside those that are `built` every one of the `cases` is built that differs in another axis: an axis may be
-        read under one value of that alone. Nothing is refused where a build fails or they take too long.
+        Beside those that are `built`, all `cases` are built that differ in another axis, since an axis may be read
+        under one of its values only. Nothing is refused where a build fails or they take too long.
         """
         left = self._left(asked, cases)
         if not left:
@@ -168,10 +168,10 @@ def _without(axes: Collection[str], case: Case) -> tuple[tuple[str, AxisValue], 
 
 
 def follows_batch_size(build: Build, case: Case, task: Task) -> bool:
-    """False where a task makes the same batches under another batch size as under this one.
+    """False where a task makes the same batches under another batch size.
 
-    Batches whose first dimension is the batch size follow it; of others the case is built once more. A step of the
-    suite's own may divide what the loader gives, so that nothing is known there.
+    Batches whose first dimension is the batch size follow it; otherwise the case is built again with another size. A
+    custom step may divide the loader's batches: then the answer is True.
     """
     if task.step is not forward_and_loss or _first_dimensions_are(case.batch_size, task, case):
         return True
@@ -201,7 +201,7 @@ def loader_of(task: Task, case: Case) -> Any:
 
 
 def shapes(loader: Any) -> list[tuple[int, ...]]:
-    """The shapes of all parts of the first batch; empty where there is none, or it has parts without a shape only."""
+    """The shapes of all parts of the first batch; empty where there is no batch, or only parts without a shape."""
     batch = next(iter(loader), None)
     return list(_shapes(batch))
 

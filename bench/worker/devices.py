@@ -1,4 +1,4 @@
-"""Why a device that was asked for is not there, by what torch says of itself and of the machine."""
+"""Why a requested device does not exist here, from what torch reports about itself and the machine."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class DeviceFacts:
 
 
 def facts(device: str, devices: Sequence[str]) -> DeviceFacts:
-    """Those of this torch and this machine, for a device that was asked for."""
+    """The facts of this torch and this machine, for a requested device."""
     built_for = {}
     if torch.backends.cuda.is_built():
         hip = torch.version.hip
@@ -61,12 +61,12 @@ def facts(device: str, devices: Sequence[str]) -> DeviceFacts:
 
 
 def absence(devices: Sequence[str]) -> Callable[[str], str]:
-    """Why a device is not among those that there are, as `Suite.expand` asks."""
+    """A function that says why a device does not exist here, as `Suite.expand` needs it."""
     return lambda device: why_absent(device, facts(device, devices))
 
 
 def why_absent(device: str, facts: DeviceFacts) -> str:
-    """Why this device, which is none of those that there are, is not there, with what helps where anything does."""
+    """Why this device does not exist here, with a remedy where there is one."""
     kind = device.partition(":")[0]
     if facts.invalid:
         return _no_name(device, kind)

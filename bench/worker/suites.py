@@ -22,7 +22,7 @@ from ..user_errors import detail_of, one_line
 
 
 def load(path: Path) -> list[Suite]:
-    """The suites of a file, in the order of its names. Raises SuiteError for a file that holds none.
+    """The suites of a file, in the order of its names. Raises SuiteError for a file without any.
 
     The folder of the file and the working directory are importable while it loads and afterwards, as they
     are for a script; what reads a command line finds the file alone on it.
@@ -59,10 +59,9 @@ _folders: set[Path] = set()  # of the suite files that were loaded
 
 
 def prefer(folder: Path) -> None:
-    """What a suite imports is looked for in its own folder first, then in the working directory.
+    """Lets a suite import from its own folder first, then from the working directory.
 
-    Folders of two suites may have helpers of one name: those of the others are forgotten, and stay with who
-    imported them.
+    Folders of two suites may have helpers of the same name: those of other folders are removed from `sys.modules`.
     """
     if is_in(str(folder), [HARNESS]):
         return  # our own suite, whose neighbours would shadow modules such as `profile`
@@ -89,12 +88,12 @@ def _folder_of(module: str, file: Path) -> Path:
 
 
 def module_name(path: Path) -> str:
-    """What a suite file is called among the modules, apart from any that it is called after."""
+    """The module name of a suite file, which no module that the file is named after has."""
     return f"bench_suite_{path.stem}"
 
 
 def refuse_mistaken_name(path: Path | str, problem: BaseException) -> None:
-    """Raises SuiteError where a file looked for Epochbench in a `bench` that is somebody else's."""
+    """Raises SuiteError where a file looked for Epochbench in another package named `bench`."""
     if said := alias.advice(problem):
         raise SuiteError(f"{path}: {said}", detail_of(problem)) from None
 
@@ -126,7 +125,7 @@ def describe(paths: Sequence[str], overrides: Mapping[str, Sequence[AxisValue]])
 
 
 def check_names(loaded: Sequence[tuple[str, Suite]]) -> None:
-    """Raises SuiteError where two suites share a name, since cases are told apart by it."""
+    """Raises SuiteError where two suites share a name, since it identifies their cases."""
     seen: dict[str, str] = {}
     for path, suite in loaded:
         if suite.name in seen:
@@ -232,10 +231,10 @@ def own_files(names: Iterable[str]) -> list[str]:
 
 
 def third_party(names: Iterable[str]) -> list[str]:
-    """Those modules that are installed packages: what a fork server may import beforehand.
+    """Those modules that are installed packages, which a fork server may import beforehand.
 
-    They stay in the order in which their imports began: in another one modules that import each other may
-    find halves (inductor then lacks what it registers while it is imported).
+    They stay in the order in which their imports began: in another order, modules that import each other may find
+    each other half initialised (inductor then lacks what it registers while it is imported).
     """
     roots = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     origins = {name: file_of(name) for name in names}
@@ -246,6 +245,6 @@ def file_of(name: str) -> str:
     """The file of a module that was imported; empty where it has none, or does not say."""
     try:
         file = getattr(sys.modules.get(name), "__file__", None)
-    except Exception:  # a module may be any object, which imports what is asked of it
+    except Exception:  # a module may be any object
         return ""
     return file if isinstance(file, str) else ""

@@ -1,4 +1,4 @@
-"""The loop over a few batches only: what launches apart from timing run."""
+"""The loop over a few batches only, which untimed launches run."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ..training import Task
 class Window:
     """The first `steps` full batches of a loader, from its beginning again where it has fewer.
 
-    A batch is full that has as many samples as the first one; `size` tells how many it has. There are fewer where
-    `has_enough`, which is asked before each but the first, says so.
+    A batch is full that has as many samples as the first one; `size` gives their number. The window ends early once
+    `has_enough` says so.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ def window(task: Task, loader: Iterable[Any], steps: int) -> Window:
 
 
 def windowed(task: Task, train: int, validate: int | None = None, test: int | None = None) -> Task:
-    """The task with so many steps a stage; None leaves a stage whole, and one that the task lacks is still not there.
+    """The task with so many steps a stage; None leaves a stage whole.
 
-    A one-cycle schedule may be stepped no further than its end, which might come before that of the window.
+    A one-cycle schedule is made longer, since it raises when it is stepped beyond its end.
     """
     if isinstance(task.scheduler, OneCycleLR):
         task.scheduler.total_steps += train

@@ -1,12 +1,11 @@
-"""Whether the three doors agree: the same step under `bench run`, `bench.watch` and pytest-benchmark.
+"""Whether the three ways to measure agree: the same step with `bench run`, `epochbench.watch` and pytest-benchmark.
 
     python -m benchmarks.doors [ROUNDS] [MODEL]...
 
-In each round and for each model the doors start a process each, as they start it: all under the pinned allocator, with
-the same threads and the same wait policy. The processes begin together and pass over their batches in turns of 24
-steps, so that what the machine does in between it does to all. The figure is the ratio of the median steps of two
-processes of one round; the interval is that of the median over rounds. One thread each: a second would spin for the
-next step of its process while it is another's turn.
+In each round (30) and for each model, each way starts a process, with the pinned allocator, the same threads and wait
+policy. The processes take turns of 24 steps, so that the machine's drift affects all of them. The figure is the ratio
+of the median steps of two processes of a round, with the interval of the median over rounds. One thread each, since a
+second one would spin during the turns of other processes.
 """
 
 from __future__ import annotations
@@ -24,9 +23,10 @@ from tempfile import TemporaryDirectory
 
 from bench.analysis.launch.values import launch_values
 from bench.analysis.run.estimate import estimate
-from bench.measurement import TIMED, Measurement
+from bench.measurement import TIMED
 from bench.running.fork_server import Workers, launch_variables
-from bench.running.rounds import Job, Plan, describe, describe_script, launch, probe
+from bench.running.plan import Job, Plan
+from bench.running.preparation import describe, describe_script, probe
 from bench.suite.case import Case, Conditions, Schedule
 from bench.suite.script import script as read_script
 from benchmarks import workload
@@ -51,13 +51,12 @@ def plan_of_script(models: list[str]) -> Plan:
 
 def of_launch(workers: Workers, plan: Plan, at: int, number: int) -> float:
     """The step time of one launch, seconds."""
-    record = launch(workers, plan, Job(plan.cases[at], TIMED, number, 1))
-    assert isinstance(record, Measurement), record
+    record = workload.measured(workers, plan, Job(plan.cases[at], TIMED, number, 1))
     return launch_values(record)["train.step_time"]
 
 
 def of_pytest(conditions: Conditions, case: Case, folder: Path) -> float:
-    """The median step of one process of pytest-benchmark, over as many steps as a launch counts, seconds."""
+    """The median step of one process of pytest-benchmark, in seconds, over as many steps as a launch has."""
     file = folder / "benchmark.json"
     benchmark = (
         f"--benchmark-max-time=0 --benchmark-min-rounds={BATCHES * (EPOCHS - 1)} --benchmark-json={file}"
@@ -78,7 +77,10 @@ def of_pytest(conditions: Conditions, case: Case, folder: Path) -> float:
 
 
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 30
+    parser = workload.parser(rounds=30)
+    parser.add_argument("models", nargs="*", metavar="MODEL")
+    options = parser.parse_args()
+    rounds = options.rounds
     if rounds < 6:
         sys.exit("give 6 rounds or more: fewer have no 95 % interval")
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -87,7 +89,7 @@ def main() -> None:
         os.environ[PLACE] = made
         suites, scripts = (stack.enter_context(workload.workers(threads=1)) for _ in range(2))
         pool = stack.enter_context(ThreadPoolExecutor())
-        suite = plan_of_suite(suites, sys.argv[2:])
+        suite = plan_of_suite(suites, options.models)
         models = [str(case["model"]) for case in suite.cases]
         script = plan_of_script(models)
         suite = probe(suites, suite).plan

@@ -1,4 +1,4 @@
-"""The same model, batches and optimizer for every door: a suite as it stands, and what `train.py` makes its loop of."""
+"""The same model, batches and optimizer for all three ways: a suite, and the parts of the loop in `train.py`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from epochbench.training import Task
 from epochbench import Case, Suite
 
 BATCHES, EPOCHS, DOORS = 24, 12, 3
-PLACE = "DOORS_PLACE"  # the variable that names the folder in which they meet
+PLACE = "DOORS_PLACE"  # the variable with the folder in which the processes take turns
 
 
 class Turns:
@@ -45,7 +45,7 @@ class Turns:
 
 
 def parts(name: str) -> tuple[Any, Any, Any, Turns, list[Any]]:
-    """Model, optimizer, loss, batches and few batches, in memory: how they are read is no part of the question."""
+    """Model, optimizer, loss, batches and few batches, in memory, so that reading them is not measured."""
     import torch  # in the worker only
     from torch import nn
 

@@ -1,4 +1,4 @@
-"""The loop of a task written by hand, with its two lines."""
+"""The training loop written by hand, with the two lines of Epochbench."""
 
 import argparse
 

@@ -113,10 +113,12 @@ def ab(
             raise UsageError(f"unknown format {form!r}; there are {', '.join(FORMATS)}")
         if pairs < 1:
             raise UsageError(f"pairs must be at least 1, not {pairs}")
-        from ...ab.session import AbRequest, opened, resolve
-        from ...ab.versions import told_apart
+        from ...ab.cases import AbRequest
+        from ...ab.session import open_session
+        from ...ab.sides import base_and_candidate
+        from ...ab.versions import sides_and_suites
 
-        versions, suites = told_apart(arguments or [])
+        versions, suites = sides_and_suites(arguments or [])
         axes, its = axes_and_script(context, axis, script, suites)
         rules, file = rules_of(thresholds)
         request = AbRequest(
@@ -136,7 +138,7 @@ def ab(
             script=its,
         )
         asked = side_by_side(metric or [], rules)
-        with stoppable(), lock(wishes), opened(resolve(versions), request, out) as session:
+        with stoppable(), lock(wishes), open_session(base_and_candidate(versions), request, out) as session:
             say_distrust()
             judge, stop = measured(session, asked, wishes)
         page = page_of(session, judge, allow_inconclusive)

@@ -42,9 +42,10 @@ from ..stored_session import side_by_side
 from .ab import measured, page_of
 
 if TYPE_CHECKING:
-    from ...ab.bisection import Found, History
+    from ...ab.bisection import Culprit, History
+    from ...ab.cases import AbRequest
     from ...ab.exact_values import Values
-    from ...ab.session import AbRequest, Session
+    from ...ab.session import Session
     from ...analysis.compare.comparable import ComparisonOptions
     from ...analysis.compare.verdict import Row
     from ...report.comparison import ComparisonPage
@@ -79,7 +80,7 @@ def bisect(
     With exact metrics (--metric 'count.*', 'work.*') one launch a commit decides.
     """
     from ...ab import bisection as bisection
-    from ...ab.session import AbRequest
+    from ...ab.cases import AbRequest
     from ...ab.trees import Repository
 
     metrics = metric or []
@@ -178,7 +179,7 @@ def by_value(history: History, good: str, bad: str, request: AbRequest, metrics:
     def value_of(commit: str) -> tuple[float | None, str]:
         if commit not in known:
             known[commit] = values_of(commit, request, [rise.metric], rise.case)
-        value = known[commit].found.get((rise.case, rise.metric))
+        value = known[commit].values.get((rise.case, rise.metric))
         why = known[commit].failed.get(rise.case, "the case is not there")
         return value, why if value is None else f"{rise.metric} {shown(rise.metric, value)}"
 
@@ -196,17 +197,17 @@ def by_value(history: History, good: str, bad: str, request: AbRequest, metrics:
     return 0
 
 
-def searched(history: History, judge: Callable[[str], tuple[str, str]]) -> Found:
+def searched(history: History, judge: Callable[[str], tuple[str, str]]) -> Culprit:
     """What git's bisection comes to, told of each commit what the judge says of it."""
-    while history.found is None:
-        commit, subject, left = history.commit, history.subject(history.commit), history.left
+    while history.culprit is None:
+        commit, subject, left = history.commit, history.subject(history.commit), history.remaining
         answer, why = judge(commit)
         say(f"{left} left: {subject}: {answer}, {why}")
         history.tell(answer)
-    return history.found
+    return history.culprit
 
 
-def say_skipped(found: Found) -> int:
+def say_skipped(found: Culprit) -> int:
     say(f"undecided: one of {len(found.commits)} commits, the others were skipped")
     for subject in found.subjects:
         say(f"  {subject}")
@@ -216,13 +217,13 @@ def say_skipped(found: Found) -> int:
 @contextlib.contextmanager
 def session_of(base: str, candidate: str, request: AbRequest) -> Iterator[Session]:
     """Two commits, ready to be measured. What is measured is not kept: a bisection answers one question."""
-    from ...ab.session import opened
+    from ...ab.session import open_session
     from ...ab.versions import Version
 
     versions = Version(f"ref={base}", ref=base), Version(f"ref={candidate}", ref=candidate)
     with (
         tempfile.TemporaryDirectory(prefix="epochbench-bisect-") as folder,
-        opened(versions, request, Path(folder) / "ab") as session,
+        open_session(versions, request, Path(folder) / "ab") as session,
     ):
         yield session
 
@@ -258,7 +259,7 @@ def values_of(commit: str, request: AbRequest, metrics: Sequence[str], case: str
 
 def check_told(commit: str, told: Values, metrics: Sequence[str]) -> None:
     """Raises UsageError where a commit that is to be searched from says nothing of what was asked for."""
-    if told.found:
+    if told.values:
         return
     for case, why in told.failed.items():
         raise UsageError(f"{commit} cannot be measured: {case}: {why}; name another commit")

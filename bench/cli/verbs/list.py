@@ -12,7 +12,8 @@ from ...errors import UsageError
 from ...plurals import counted
 from ...report.units import plain, plain_json
 from ...running.fork_server import Workers
-from ...running.rounds import SuiteListing, describe
+from ...running.plan import SuiteListing
+from ...running.preparation import describe
 from ...suite.case import Case, spell
 from ...suite.selection import parse
 from ..options import Axis, Debug, Json, Keyword, Suites, Verb, conditions, overrides, suite_files

@@ -19,7 +19,7 @@ from ...report.units import plain, plain_json
 from ...results import folder as folders
 from ...results.history import launch_seconds
 from ...running.fork_server import Workers
-from ...running.rounds import Plan
+from ...running.plan import Plan
 from ...suite.case import UntimedLaunches
 from ...system.signals import stoppable
 from .. import resuming as resuming

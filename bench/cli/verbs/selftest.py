@@ -78,7 +78,8 @@ def selftest(
 ) -> int:
     """Measure how good ab is on this machine: its false alarms, and which slowdowns it finds."""
     from ...ab import error_rates as gate
-    from ...ab.session import AbRequest, opened
+    from ...ab.cases import AbRequest
+    from ...ab.session import open_session
     from ...ab.versions import NOW, Version
     from ...results import selftests
 
@@ -98,7 +99,11 @@ def selftest(
     made: list[Decision] = []
     stop = 0
     ends = None if time_budget is None else began + seconds(time_budget)
-    with stoppable(), lock(wishes), opened((Version(NOW), Version(NOW)), request, out, "selftest") as session:
+    with (
+        stoppable(),
+        lock(wishes),
+        open_session((Version(NOW), Version(NOW)), request, out, "selftest") as session,
+    ):
         say_distrust()
         telemetry = watching(session.cases)
         try:
@@ -118,11 +123,11 @@ def selftest(
         )
         return stop or 3
     if as_json:
-        print(json.dumps([dataclasses.asdict(score) for score in gate.scores(made)], indent=2))
+        print(json.dumps([dataclasses.asdict(score) for score in gate.error_rates(made)], indent=2))
     else:
         from ...report.terminal.error_rates import table
 
-        print_pages([table(gate.scores(made))])
+        print_pages([table(gate.error_rates(made))])
         print(f"kept: {folders.shown(session.place)}/selftest.json")
     return stop
 

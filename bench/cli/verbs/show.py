@@ -118,10 +118,10 @@ def decisions_of(run: str) -> list[Any] | None:
 
 def show_decisions(decisions: list[Any], as_json: bool) -> int:
     """Prints how good the gate was found to be."""
-    from ...ab.error_rates import scores
+    from ...ab.error_rates import error_rates
     from ...report.terminal.error_rates import table
 
-    made = scores(decisions)
+    made = error_rates(decisions)
     if as_json:
         print(plain_json(json.dumps([dataclasses.asdict(score) for score in made], indent=2)))
     else:

@@ -1,4 +1,4 @@
-"""What torch.compile did in this process, as torch tells it; nothing where it was not used."""
+"""What torch.compile did in this process, from torch's own records; nothing where it was not used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exact counts of one launch: what it does, whatever the clock says.
+"""Exact counts of one launch: what it does, not how long it takes.
 
 The loop runs twice over a window of batches. First under the memory profiler, from before the task is built:
 what is made in the first step (the optimizer's state) is there, and from the second on every step
@@ -39,7 +39,7 @@ _NO_TRAFFIC = frozenset(
 
 
 class _Kind:
-    """What is known of an operator, whatever it is called with."""
+    """The properties of an operator that do not depend on its arguments."""
 
     def __init__(self, func: Any) -> None:
         self.name = str(func._overloadpacket)
@@ -222,7 +222,7 @@ def count(build: Callable[[], Task], case: Case, keeps_graph: bool = False) -> C
 def by_step(
     by_stage: Mapping[str, Mapping[str, int]], steps: Mapping[str, int]
 ) -> dict[str, dict[str, float]]:
-    """By stage what one step did, from what all of its counted steps did together."""
+    """The counts of one step by stage, from the sums over all counted steps."""
     return {
         stage: {name: _share(total, steps[stage]) for name, total in totals.items()}
         for stage, totals in by_stage.items()
@@ -235,7 +235,7 @@ def _share(total: int, steps: int) -> float:
 
 
 def joined(*parts: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """What several of them say of each stage."""
+    """The counts of several parts in one mapping, by stage."""
     found: dict[str, dict[str, float]] = {}
     for part in parts:
         for stage, values in part.items():
@@ -310,7 +310,7 @@ def nodes_of(root: Any) -> list[Any]:
 
 
 def drawn(root: Any) -> AutogradGraph:
-    """The graph behind a loss as a record, with what each node keeps: to be asked before the backward pass."""
+    """The graph behind a loss as a record, with what each node keeps; only before the backward pass."""
     nodes = nodes_of(root)
     places = {node: place for place, node in enumerate(nodes)}
     return AutogradGraph(
@@ -326,7 +326,7 @@ def drawn(root: Any) -> AutogradGraph:
 
 
 def kept(node: Any) -> list[Any]:
-    """What a node keeps: torch's by their names, a user's own autograd.Function all together."""
+    """The values that a node keeps: by name for torch's nodes, together for a custom autograd.Function."""
     return [
         getattr(node, name) for name in dir(node) if name.startswith("_saved_") or name == "saved_tensors"
     ]

@@ -1,7 +1,7 @@
-"""What the host asked of a CUDA device: kernel launches, waits and copies, counted in a Chrome trace.
+"""The host's calls to a CUDA device: kernel launches, waits and copies, counted in a Chrome trace.
 
 The host's calls tell when: one that lies in a counted stretch of the loop counts. A copy's direction and
-bytes are told by its record on the device, which carries the number of the call.
+bytes are in its record on the device, which carries the number of the call.
 """
 
 from __future__ import annotations

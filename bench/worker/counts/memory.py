@@ -73,7 +73,7 @@ class MemoryFound:
 
 
 class MemoryTrace(Marks):
-    """Records from entering to leaving it; `watch` tells it the task once there is one."""
+    """Records from entering to leaving it; `watch` is given the task once it is built."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class MemoryTrace(Marks):
         super().mark(stage, step, phase)
 
     def _known(self, phase: str) -> dict[int, str]:
-        """What lies where; asked after the phases only in which it may have been made."""
+        """Categories by address; looked up only after phases that may have changed them."""
         if self._task is None or phase not in ("", "backward", "optimizer"):
             return {}
         parameters, buffers = list(self._task.model.parameters()), list(self._task.model.buffers())
@@ -252,5 +252,5 @@ def storage(tensor: Tensor) -> int:
 
 
 def held(tensors: Iterable[Tensor]) -> int:
-    """Bytes of the memory behind these tensors, what they share counted once."""
+    """Bytes of the memory behind these tensors; shared memory counts once."""
     return sum({storage(t): t.untyped_storage().nbytes() for t in tensors}.values())

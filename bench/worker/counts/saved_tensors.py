@@ -1,7 +1,7 @@
-"""What autograd keeps for the backward pass, as it keeps it; also in a loop that uses torch.func.
+"""The tensors that autograd saves for the backward pass, also in a loop that uses torch.func.
 
-Functions such as torch.func.grad refuse to run under hooks for what is kept: while one of them runs there are none,
-and what it keeps goes unseen.
+Functions such as torch.func.grad refuse to run under hooks for saved tensors: while one of them runs the hooks are off,
+and what it saves is not counted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.autograd import graph
 
 
 class Keeps(Protocol):
-    """Who is told; `misses_saved` is set once something was kept unseen."""
+    """Is told of saved tensors; `misses_saved` is set once some may have been missed."""
 
     misses_saved: bool
 
@@ -25,7 +25,7 @@ class Keeps(Protocol):
 
 @contextmanager
 def saving(counter: Keeps) -> Iterator[None]:
-    """Tells the counter of each tensor that autograd keeps in the loop inside."""
+    """Within, tells the counter of each tensor that autograd saves."""
     plain: Callable[[str], Any] = graph.disable_saved_tensors_hooks
     hooks = graph.saved_tensors_hooks(counter.save, lambda tensor: tensor)
 
@@ -33,7 +33,7 @@ def saving(counter: Keeps) -> Iterator[None]:
     def without_ours(message: str) -> Iterator[None]:
         top = torch._C._autograd._top_saved_tensors_default_hooks(True)
         if top is None or top[0] is not hooks.pack_hook:
-            with plain(message):  # none of ours: it is as it would be without us
+            with plain(message):  # the hooks are not ours
                 yield
             return
         counter.misses_saved = True

@@ -1,4 +1,4 @@
-"""What a device did over a stretch of time: arithmetic on intervals, all in one unit of time."""
+"""The activity of a device over time: arithmetic on intervals, all in one unit of time."""
 
 from __future__ import annotations
 

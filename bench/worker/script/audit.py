@@ -1,4 +1,4 @@
-"""Python's audit events, for as long as somebody listens."""
+"""Python's audit events, within a context."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Handler = Callable[[tuple[Any, ...]], None]
 
 
 @contextmanager
-def heard(handlers: Mapping[str, Handler]) -> Iterator[None]:
-    """Within, each event (library/audit_events) that has a handler is told to it; what that raises stops the event.
+def audited(handlers: Mapping[str, Handler]) -> Iterator[None]:
+    """Within, calls the handler of each event (library/audit_events) that has one; what it raises stops the event.
 
     A hook cannot be removed, and is called for every event of the process, hundreds in a step: it must be quick, and
-    afterwards it finds nothing.
+    afterwards it does nothing.
     """
     at_work = dict(handlers)
     find = at_work.get

@@ -60,7 +60,7 @@ class ScriptCounter(Counter):
         self._pause()
 
     def note(self, check: str, holds: bool) -> None:
-        """Where it is not known how many samples a stage has, nothing is told by the sample."""
+        """Without a known number of samples, a stage has no counts by the sample."""
         if not holds:
             self.samples.update((stage, 0) for stage in STAGES if check == samples_known(stage))
 

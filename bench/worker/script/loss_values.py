@@ -1,7 +1,7 @@
-"""The mean loss of a pass of a script, where it can be told what its losses are the loss of.
+"""The mean loss of a pass of a script, where the scale of its losses is known.
 
-Who gathers gradients over several backward passes often divides each loss by their number. Such a loss is no loss
-of its batch: it falls with the number. It is multiplied back where that is certain, and else there is none.
+A script that accumulates gradients over several backward passes often divides each loss by their number. Such a loss is
+multiplied by it again where that is certain; otherwise the pass has no loss.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Losses:
 
     @property
     def factor(self) -> float | None:
-        """By what they are to be multiplied to be those of their batches; None where that cannot be told."""
+        """The factor that makes them the losses of their batches; None where it is not known."""
         if self.divisors <= {1.0} or self.groups == {1}:
             return 1.0
         if not self.groups:  # nothing tells which gradients were gathered
@@ -68,7 +68,7 @@ class Losses:
         return gathered if self.divisors == {gathered} else None
 
     def mean(self) -> float | None:
-        """The mean loss over the samples; None where there was none, or where its scale cannot be told."""
+        """The mean loss over the samples; None where there is none, or where its scale is not known."""
         factor = self.factor
         if self.total is None or factor is None:
             return None
@@ -76,7 +76,7 @@ class Losses:
 
 
 def divisor_of(loss: Tensor) -> float | None:
-    """By what number a loss has been divided at the end; 1.0 for none, None where that cannot be told."""
+    """The number that a loss was divided by at the end; 1.0 for none, None where it is not known."""
     node: Any = loss.grad_fn
     for _ in range(_DEEP):
         if node is None:
@@ -98,7 +98,7 @@ def divisor_of(loss: Tensor) -> float | None:
 
 @functools.cache
 def _ends_with(name: str) -> str:
-    """What the node of autograd of this name says of a loss that it is the last of."""
+    """How a loss ends whose last autograd node has this name: whole, divided, multiplied, same or unknown."""
     for start, meaning in (("Div", "divided"), ("Mul", "multiplied"), *((one, "same") for one in _SAME)):
         if name.startswith(start):
             return meaning

@@ -1,4 +1,4 @@
-"""What a script may do to its process, as far as it ends or leaves it: seen, and done as plain Python does it."""
+"""Follows how a script ends its process or leaves it to another program, and ends it as plain Python does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from torch.multiprocessing.spawn import _wrap as spawned_by_torch
 from torch.utils.data._utils import worker as loader_worker
 
-from .audit import heard
+from .audit import audited
 from .writes import Stopped
 
 # What executors are told at the end of the interpreter, and what they remember of it.
@@ -30,9 +30,8 @@ class Left(BaseException):
 
 
 class Process:
-    """The process of a launch while a script has it. `children` are the functions of processes that it started.
-
-    Those of a loader are none of them.
+    """The process of a launch while a script runs. `children` are the functions of processes that the script started,
+    without the workers of loaders.
     """
 
     def __init__(self) -> None:
@@ -44,7 +43,7 @@ class Process:
     def watched(self) -> Iterator[None]:
         """Within, `os._exit` raises Left, and another program in place of this one raises Stopped.
 
-        Either would end the launch without a word of what it has measured.
+        Either would end the launch without a report.
         """
         leave, start = os._exit, multiprocessing.process.BaseProcess.start
         process = self
@@ -65,7 +64,7 @@ class Process:
         os._exit = told_leave
         multiprocessing.process.BaseProcess.start = told_start  # type: ignore[method-assign]
         try:
-            with heard({"os.exec": self._stop}):
+            with audited({"os.exec": self._stop}):
                 yield
         finally:
             os._exit = leave
@@ -79,7 +78,7 @@ class Process:
             )
 
     def wait(self) -> None:
-        """As Python does when a script has come to its end: threads that are no daemons may still be at work."""
+        """Waits for the threads of the script that are not daemons, as Python does at its end."""
         for name, is_shut in _EXECUTORS.items():
             if (executors := sys.modules.get(name)) is not None:
                 executors.__dict__["_python_exit"]()  # they let their idle threads go

@@ -1,7 +1,7 @@
-"""How many samples a step of a script has: said by the script, drawn by its loader, or read from the batch itself.
+"""How many samples a step of a script has: from the script, its loader, or the batch itself.
 
-A sample is a row of the data. Where nothing tells how many there are, or two sources disagree, the number is a guess:
-a stage with one has no throughput.
+A sample is a row of the data. Where no source has the number, or two disagree, it is a guess: a stage with a guess has
+no throughput.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Said = int | Callable[[Any], Any] | None
 
 
 class SamplesError(BenchError):
-    """What `epochbench.watch(loader, samples=...)` gives is no number of samples."""
+    """What `epochbench.watch(loader, samples=...)` gives is not a number of samples."""
 
 
 class Samples(NamedTuple):
-    """The samples of a batch; 0 where it does not tell any. `is_known` is False for a guess."""
+    """The samples of a batch, 0 where nothing shows them. `is_known` is False for a guess."""
 
     number: int
     is_known: bool
@@ -38,7 +38,7 @@ UNTOLD = Samples(0, False)
 
 
 class Counted:
-    """The batches of a loader, each with its samples. Raises SamplesError for a `said` that is no number of them."""
+    """The batches of a loader, each with its samples. Raises SamplesError for a `said` that is not a number."""
 
     def __init__(self, loader: Iterable[Any], said: Said = None) -> None:
         self._loader, self._said = loader, said
@@ -61,7 +61,7 @@ class Counted:
 
 
 def said_of(said: int | Callable[[Any], Any], batch: Any) -> Samples:
-    """What `epochbench.watch(loader, samples=...)` says of this batch. Raises SamplesError where it is no number."""
+    """The samples of this batch by `watch(loader, samples=...)`. Raises SamplesError for anything but a whole number."""
     number = said(batch) if callable(said) else said
     try:
         whole = int(number)
@@ -81,7 +81,7 @@ def loader_behind(loader: Any) -> Any:
 
 
 def checked(batch: Any, drawn: int) -> Samples:
-    """The rows that were drawn for a batch, unless it has another number of them wherever one looks."""
+    """The rows that were drawn for a batch, unless none of its parts has that many."""
     found = samples_in(batch)
     is_list = isinstance(batch, list | tuple) and len(batch) == drawn
     if found in (None, drawn) or is_list or any(drawn in shape for shape in shapes_in(batch)):
@@ -92,7 +92,7 @@ def checked(batch: Any, drawn: int) -> Samples:
 def read(batch: Any, sizes: tuple[int, ...] = ()) -> Samples:
     """The rows that all parts of a batch agree on; a guess where they do not, or have more than a loader's `sizes`.
 
-    That many pairs or lists were put together says little where none of their arrays has as many rows.
+    The length of a list of pairs is not their number of rows where none of its arrays has that many.
     """
     found = samples_in(batch, sizes)
     rows = [shape[0] for shape in shapes_in(batch) if shape]

@@ -6,9 +6,11 @@ the time limit for a batch that never comes.
 
 from __future__ import annotations
 
+import copy
 import signal
+import sys
 import threading
-from types import FrameType
+from types import FrameType, TracebackType
 
 # Not used by anybody else: real-time signals have no meaning of their own, and macOS has none.
 _SIGNAL = signal.SIGRTMAX - 3 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
@@ -48,15 +50,25 @@ class ScriptThreads:
         return threading.get_ident() == self.loop
 
     def interrupt(self, error: BaseException) -> None:
-        """Raises the error in the main thread as well, if this is another."""
+        """Raises the error in the main thread as well, if this is another: a copy, since both threads go on raising."""
         if self.is_in_main():
             return
+        raised = copy.copy(error).with_traceback(_with_callers(error.__traceback__))
         with self._lock:
             if self._is_on:
-                self._error = error
+                self._error = raised
                 signal.pthread_kill(self.main, _SIGNAL)
 
     def _raise(self, _: int, __: FrameType | None) -> None:
         error, self._error = self._error, None
         if error is not None:
             raise error
+
+
+def _with_callers(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback that an error will have when it has left all frames of this thread."""
+    frame = trace.tb_frame.f_back if trace is not None else sys._getframe(2)
+    while frame is not None:
+        trace = TracebackType(trace, frame, frame.f_lasti, frame.f_lineno)
+        frame = frame.f_back
+    return trace

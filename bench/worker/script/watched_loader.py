@@ -1,8 +1,8 @@
-"""A loader that somebody listens to, and that goes on being what it is for everybody else.
+"""A loader whose passes are followed, and that otherwise behaves like the original.
 
-A DataLoader stays one: the watched one is an instance of a class of its own below the loader's, and shares all its
-attributes with it, so that what a library reads of it, sets on it or makes anew from it is the loader's. Anything
-else is stood in for: what it is asked, the loader answers.
+A watched DataLoader is an instance of a subclass of the loader's class and shares all its attributes, so that what a
+library reads from it, sets on it or recreates from it is the loader's. Any other loader gets a stand-in that passes
+everything on to it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, IterableDataset
 from .samples import Said
 
 
-class Listens(Protocol):
-    """Who goes over a watched loader, and says how many batches there are."""
+class LoaderListener(Protocol):
+    """Gives the batches of a watched loader and their number."""
 
     def batches(self, loader: Iterable[Any], watching: Watching, known_by: Any) -> Iterator[Any]: ...
     def length(self, whole: int, stage: str | None) -> int: ...
@@ -27,9 +27,9 @@ class Listens(Protocol):
 
 @dataclass(frozen=True)
 class Watching:
-    """How a loader is watched: by whom, at which line, and what `bench.watch` was told of it."""
+    """How a loader is watched: by whom, at which line, and with which arguments of `bench.watch`."""
 
-    by: Listens
+    by: LoaderListener
     site: str
     stage: str | None = None
     steps_per_epoch: int | None = None
@@ -49,7 +49,7 @@ def is_watched(loader: Any) -> bool:
 
 
 def original(loader: Any) -> Any:
-    """What was watched, of a loader that is; the loader itself where that is gone, or where it was none."""
+    """The loader behind a watched one; the loader itself where that is gone, or where it is not watched."""
     if issubclass(type(loader), StandIn):
         return object.__getattribute__(loader, "_watched_loader")
     before = type(loader)._watched_loader() if is_watched(loader) else None
@@ -57,11 +57,11 @@ def original(loader: Any) -> Any:
 
 
 def unwatched(loader: Any) -> Any:
-    """A watched loader as it would be if nobody watched."""
+    """A watched loader as it would be unwatched."""
     before = original(loader)
     if issubclass(type(loader), StandIn) or (before is not loader and vars(before) is vars(loader)):
         return before
-    return _sharing(loader, type(loader).__bases__[0])  # it was made anew
+    return _sharing(loader, type(loader).__bases__[0])  # it was recreated
 
 
 # DataLoaders.
@@ -70,7 +70,7 @@ def unwatched(loader: Any) -> Any:
 def loader_class(
     kind: type[DataLoader[Any]], watching: Watching, of: Callable[[], Any] = lambda: None
 ) -> type[DataLoader[Any]]:
-    """The class below `kind` of loaders that are watched so: what is made anew from its type is watched as well."""
+    """The class below `kind` of loaders that are watched so: one that is recreated from its type is watched as well."""
 
     def __iter__(self: Any) -> Iterator[Any]:
         return watching.by.batches(_sharing(self, kind), watching, original(self))
@@ -82,7 +82,7 @@ def loader_class(
         return _with(type(self), dict(vars(self)))
 
     def __reduce__(self: Any) -> Any:
-        return _with, (kind, vars(self))  # in another process nobody listens
+        return _with, (kind, vars(self))  # in another process it is not watched
 
     told: tuple[Callable[..., Any], ...] = (__iter__, __len__, __copy__, __reduce__)
     known = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
@@ -111,9 +111,9 @@ def watch_also(made: DataLoader[Any], loader: DataLoader[Any]) -> None:
 
 
 def is_made_from(made: DataLoader[Any], loader: DataLoader[Any], by_library: bool) -> bool:
-    """Whether a loader draws its batches from where another does, which a script does not make two of.
+    """Whether a loader draws its batches from the same sampler as another.
 
-    A stream has no sampler: it is known by itself, where a library has made the loader.
+    A stream has no sampler: then its data set decides, where a library has made the loader.
     """
     if isinstance(made.dataset, IterableDataset):
         return by_library and made.dataset is loader.dataset

@@ -1,7 +1,7 @@
-"""What a script writes where other launches, or its user, would find it: stopped before anything is overwritten.
+"""Stops a script before it writes where other launches, or its user, would find it.
 
-Each launch of a script is to begin from the same files. Where it has its folders for itself (`isolation.py`) these may
-be written to; what lies elsewhere may not, unless it is meant to be found again: temporary files, caches.
+Each launch of a script must begin from the same files. It may write to its folders if they are isolated
+(`isolation.py`), and to temporary files and caches, but nowhere else.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import Any
 import torch.serialization
 
 from ...system.paths import is_in
-from .audit import Handler, heard
+from .audit import Handler, audited
 from .isolation import caches
 
 _WRITES = os.O_WRONLY | os.O_RDWR
 _SYSTEM = ("/dev", "/proc", "/sys", "/run")
 _TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")
-_MOST_FILES = 20_000  # of a folder that is looked through: a data set of images is no place to write to
+_MOST_FILES = 20_000  # of a folder that is looked through: a data set of images is not written to
 
 
 class Stopped(BaseException):
-    """Ends a script before it does what it must not; no `except Exception` of its own stops that."""
+    """Ends a script before it does what it must not; no `except Exception` of its own catches it."""
 
 
 REMEDY = (
@@ -37,24 +37,23 @@ REMEDY = (
 
 
 class Writes:
-    """Stops the script at its first write outside of its folders; `problem` is what it is then told.
+    """Stops the script at its first write outside of its `folders`; `problem` is the message.
 
-    `folders` are its own; where it does not have them for itself, `why` says why, and no write to them is let through
-    but to what is `shared` on purpose, such as the results.
+    Where these are not isolated, `why` says the reason, and only writes to `shared` places, such as the results, are
+    allowed in them.
     """
 
     def __init__(self, folders: Sequence[str], shared: Sequence[str] = (), why: str = "") -> None:
         self.problem = ""
         self._folders, self._why = folders, why
         self._free = [*shared, *caches(), *_SYSTEM, os.path.realpath(tempfile.gettempdir())]
-        self._checking = threading.local()  # to look at a path is heard of, too
+        self._checking = threading.local()  # resolving a path raises audit events, too
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Within, writes are heard of: Python's own, and those of `torch.save`, which are C++.
+        """Within, checks writes: Python's own, and those of `torch.save`, which are C++.
 
-        Where the script does not have its folders for itself, what others have written there is found at the end.
-        Raises Stopped for it.
+        Where the folders are not isolated, raises Stopped at the end for files that other programs have written there.
         """
         plain = torch.serialization._open_zipfile_writer
 
@@ -66,7 +65,7 @@ class Writes:
         before = self._listing()
         torch.serialization._open_zipfile_writer = told
         try:
-            with heard(self._handlers()):
+            with audited(self._handlers()):
                 yield
         finally:
             torch.serialization._open_zipfile_writer = plain
@@ -108,7 +107,7 @@ class Writes:
         raise Stopped(self.problem)
 
     def is_free(self, path: str) -> bool:
-        """Whether a real path may be written to: it is the script's own, or kept for the next program on purpose."""
+        """Whether a real path may be written to: it is in an isolated folder, a cache or a temporary folder."""
         *around, _ = Path(path).parts
         if "__pycache__" in around or is_in(path, self._free):
             return True
@@ -128,7 +127,7 @@ class Writes:
         return f"the script writes {path}, {where}; {REMEDY}"
 
     def _listing(self) -> set[tuple[str, tuple[int, int, int]]]:
-        """The files of folders that the script does not have for itself; nothing where they are very many."""
+        """The files of folders that are not isolated; empty where there are very many."""
         found: set[tuple[str, tuple[int, int, int]]] = set()
         for folder in self._folders if self._why else ():
             for place, below, files in os.walk(folder):

@@ -1,7 +1,7 @@
 """What disturbed a launch: counters of the kernel and of Python, from the end of warm-up to the end of the loop.
 
-Nothing here judges: the numbers go into the Measurement, and `analysis/` says what they mean. A number
-that this machine does not tell is left out. One reading takes about a millisecond, outside every clock.
+The numbers go into the Measurement, and `analysis/` judges them. A number that this machine does not provide is
+left out. One reading takes about a millisecond, outside every clock.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Guards:
         self._cpus = usable_cpus()
 
     def start(self) -> None:
-        """Begins the window, anew where it was begun before."""
+        """Begins the window; begins again where it was begun before."""
         self._resolution = resolution(self._clock)
         self._pauses: list[float] = []
         self._pause_began = 0.0
@@ -90,7 +90,7 @@ class Guards:
 
 
 class AfterWarmup:
-    """What a measurement says of the launch from the end of its warm-up on: the guards, and what was compiled."""
+    """The parts of a measurement that begin at the end of warm-up: the guards, and what was compiled."""
 
     def __init__(self) -> None:
         self._guards = Guards()

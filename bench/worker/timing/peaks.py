@@ -1,4 +1,4 @@
-"""The most FLOP/s that a device does: as its maker states it, or as a large matrix product measures it."""
+"""The peak FLOP/s of a device: as its maker states it, or as a large matrix product measures it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def peaks(devices: Sequence[str]) -> Iterator[Peak]:
 
 
 def stated_for(name: str) -> tuple[Mapping[str, float], str]:
-    """The row of the table for a device of this name; nothing where there is none, or it is a part of a card."""
+    """The row of the table for a device of this name; nothing for an unknown card, or a part of one (MIG)."""
     words = name.replace("-", " ")
     if _holds(words, "MIG"):
         return {}, ""

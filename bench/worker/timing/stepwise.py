@@ -1,6 +1,6 @@
-"""One case, step by step: the loop of `bench.training`, paused after each, for whoever times it from outside.
+"""One case, step by step: the loop of `bench.training`, paused after each step, for a timer outside.
 
-Here the process is not the case's own: what building it changes for all of torch is put back at the end.
+The process is shared with other code: global settings of torch that building a case changes are restored at the end.
 """
 
 from __future__ import annotations

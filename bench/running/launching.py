@@ -1,0 +1,108 @@
+"""One launch: the request that a worker gets, and the record of what came back."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from ..machine.telemetry import Readings
+from ..measurement import COUNTED, PROFILED, SEARCHED, STACKED, Failure, Measurement
+from ..measurement.messages import LaunchRequest, ProfileOptions
+from ..suite.case import COUNT_THREADS, SCRIPT_COUNT_THREADS, Conditions
+from ..system.logs import last_line
+from ..system.paths import file_name
+from .fork_server import STARVED, Died, RequestRunner, TimedOut
+from .plan import Job, Plan, Record
+
+
+class Watch(Protocol):
+    """Watches a launch from outside, as `machine/telemetry.py` does."""
+
+    def watch(self, pid: int) -> None: ...
+    def end(self, loop: tuple[float, float] | None) -> Readings: ...
+
+
+def launch(
+    workers: RequestRunner, plan: Plan, job: Job, watch: Watch | None = None, threads: int | None = None
+) -> Record:
+    """One launch: what it reported, or the Failure that its end amounts to; with what was seen of it.
+
+    `threads` are those of the workers, or of all counts launches, if not given.
+    """
+    started = datetime.now(UTC).isoformat(timespec="milliseconds")
+    log = f"{file_name(job.case.id)}.{job.kind}.{job.round}.log"
+    request = LaunchRequest(
+        case=job.case,
+        kind=job.kind,
+        round=job.round,
+        position=job.position,
+        suite_file=Path(plan.files[job.case.suite]),
+        conditions=_conditions(workers, plan, job, threads),
+        seed=plan.schedule.seed,
+        idle=tuple(plan.idle.get(job.case.suite, ())),
+        script=plan.script,
+        slowdown=plan.slowdown,
+        memory_limit=plan.memory_limit if job.kind == SEARCHED else None,
+        graph=plan.untimed.graph and job.kind == COUNTED,
+        profile=_profile(plan, job) if job.kind in (PROFILED, STACKED) else None,
+    )
+    record: Record
+    loop: tuple[float, float] | None = None
+    try:
+        answer = workers.ask(
+            request, log, plan.schedule.timeout, watch.watch if watch is not None else lambda _: None
+        )
+        if "failure" in answer:
+            record = _explained(Failure.from_json(answer["failure"]), answer["starved"])
+        else:
+            record, loop = Measurement.from_json(answer["measurement"]), answer["loop"]
+    except (Died, TimedOut) as end:
+        failure, message = _failure_of(end, plan.schedule.timeout)
+        detail = f"logs/{log}" + (f"\n\nThe end of its log:\n{end.log}" if end.log else "")
+        record = Failure(
+            job.case, job.kind, job.round, job.position, 0, started, failure, message, detail=detail
+        )
+    return record if watch is None else _with_readings(record, watch.end(loop))
+
+
+def _conditions(workers: RequestRunner, plan: Plan, job: Job, threads: int | None) -> Conditions:
+    counting = COUNT_THREADS if plan.script is None else SCRIPT_COUNT_THREADS
+    standard = counting if job.kind == COUNTED else workers.conditions.threads
+    return dataclasses.replace(workers.conditions, threads=threads or standard)
+
+
+def _profile(plan: Plan, job: Job) -> ProfileOptions:
+    return ProfileOptions(
+        folder=(plan.traces or Path()).absolute(),
+        name=file_name(job.case.id),
+        steps=plan.untimed.profile_steps,
+        stacks=job.kind == STACKED,
+        cap=plan.untimed.trace_cap,
+    )
+
+
+def _with_readings(record: Record, seen: Readings) -> Record:
+    if isinstance(record, Failure):
+        return dataclasses.replace(record, telemetry=seen.telemetry)
+    return dataclasses.replace(record, telemetry=seen.telemetry, guards={**record.guards, **seen.guards})
+
+
+def _explained(failure: Failure, starved: bool) -> Failure:
+    """A failure that a process of the launch, such as a loader worker, was killed for want of memory."""
+    if not starved or failure.failure == "out_of_memory":
+        return failure
+    message = f"{failure.message}; {STARVED}"
+    return dataclasses.replace(failure, failure="out_of_memory", message=message)
+
+
+def _failure_of(end: Died | TimedOut, timeout: float) -> tuple[str, str]:
+    """The kind of failure and its message."""
+    if isinstance(end, TimedOut):
+        last = last_line(end.log)
+        log = f"; its log ends: {last}" if last else ""
+        return "timeout", f"no result within {timeout:g} s, killed; give it longer with --timeout{log}"
+    if end.is_out_of_memory:
+        return "out_of_memory", str(end)
+    return "crash", str(end) if end.status < 0 else f"{end} and no result"

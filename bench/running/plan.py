@@ -1,0 +1,82 @@
+"""What a run is to measure, and the records that come back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..measurement import COUNTED, PHASED, PROFILED, STACKED, Failure, Measurement
+from ..measurement.messages import Slowdown
+from ..suite.case import Case, Schedule, UntimedLaunches
+from ..suite.matrix import Expansion
+from ..suite.script import Script
+
+Record = Measurement | Failure
+
+
+@dataclass(frozen=True)
+class Job:
+    """One launch to come: what of, and its place in the run."""
+
+    case: Case
+    kind: str
+    round: int
+    position: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is to measure: the cases with the file of their suite, and the schedule.
+
+    `files`, `columns` (what a table shows) and `idle` (axes that change nothing) are by the name of a suite. The cases
+    are of a `script` where there is one; profiles are written to `traces`. `memory_limit` is the bytes that a launch
+    may take which tries a batch size on the CPU.
+    """
+
+    cases: Sequence[Case]
+    files: Mapping[str, str]
+    schedule: Schedule = field(default_factory=Schedule)
+    untimed: UntimedLaunches = field(default_factory=UntimedLaunches)
+    traces: Path | None = None
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    script: Script | None = None
+    idle: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    slowdown: Slowdown | None = None
+    memory_limit: int | None = None
+
+    @property
+    def launches(self) -> int:
+        """How many launches the plan takes at the least."""
+        return len(self.cases) * self.schedule.launches + len(self.untimed_launches)
+
+    @property
+    def untimed_launches(self) -> list[tuple[Case, str]]:
+        """Case and kind of each untimed launch: on a device, phases take one too."""
+        wanted = {COUNTED: self.untimed.counts, PROFILED: self.untimed.profile, STACKED: self.untimed.stacks}
+        kinds = [kind for kind, is_wanted in wanted.items() if is_wanted]
+        return [
+            (case, kind)
+            for case in self.cases
+            for kind in ([PHASED, *kinds] if case.device != "cpu" else kinds)
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "cases": [case.to_json() for case in self.cases],
+            "files": dict(self.files),
+            "schedule": self.schedule.to_json(),
+            "apart": self.untimed.to_json(),
+            "columns": {suite: list(names) for suite, names in self.columns.items() if names},
+        }
+
+
+@dataclass(frozen=True)
+class SuiteListing:
+    """A suite as the worker read it."""
+
+    name: str
+    file: str
+    expansion: Expansion
+    columns: tuple[str, ...] = ()  # the metrics that its table shows; none: those of every suite

@@ -1,0 +1,147 @@
+"""Before anything is measured: the suites as a worker reads them, the environment, and a probe of the cases."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import SuiteError, UsageError
+from ..measurement import Environment
+from ..measurement.messages import DescribeRequest, EnvironmentRequest, ProbeReport, ProbeRequest
+from ..suite.case import AxisValue, Case
+from ..suite.matrix import Expansion, column
+from ..suite.script import Script
+from ..system.json_data import from_json
+from ..system.logs import last_line
+from .fork_server import Died, RequestRunner, TimedOut
+from .plan import Plan, SuiteListing
+
+
+def suite_files(paths: Sequence[Path] | None) -> list[str]:
+    """The suite files that these paths name: a folder stands for its .py files. Raises SuiteError."""
+    files: list[str] = []
+    for path in paths or [Path("suites")]:
+        # os.path says False, where Path raises, of text that is too long to be a path.
+        if os.path.isdir(path):
+            found = sorted(file for file in path.glob("*.py") if not file.name.startswith("_"))
+            if not found:
+                raise SuiteError(f"folder {path} holds no suite file (*.py)")
+            files += [str(file.resolve()) for file in found]
+        elif os.path.isfile(path):
+            files.append(str(path.resolve()))
+        else:
+            raise SuiteError(f"suite file {path} does not exist; name a .py file, or a folder of them")
+    return list(dict.fromkeys(files))
+
+
+def describe(
+    workers: RequestRunner, files: Sequence[str], overrides: Mapping[str, Sequence[AxisValue]]
+) -> list[SuiteListing]:
+    """The suites of these files, expanded for this machine.
+
+    Raises UsageError as the worker worded it, and SuiteError for a file that ended the process which read it.
+    """
+    request = DescribeRequest(
+        files=tuple(map(Path, files)),
+        overrides=tuple((axis, *values) for axis, values in overrides.items()),
+    )
+    try:
+        answer = workers.ask(request, "describe.log")
+    except (Died, TimedOut) as end:
+        if len(files) > 1:
+            for file in files:  # which of them it was
+                describe(workers, [file], overrides)
+        raise _reading_error(files, end) from None
+    return [
+        SuiteListing(suite["name"], suite["file"], Expansion.from_json(suite), tuple(suite["columns"]))
+        for suite in answer["suites"]
+    ]
+
+
+def _reading_error(files: Sequence[str], end: Died | TimedOut) -> SuiteError:
+    """The error for a process that ended while it read suite files."""
+    what = f"suite file {files[0]}" if len(files) == 1 else f"suite files {', '.join(files)}"
+    if isinstance(end, TimedOut):
+        why = f"{what} was not read: {end}; what takes long belongs into build, which runs when a case is measured"
+    else:
+        why = f"{what} ended the process that reads it ({end}); it must import without that"
+    last = last_line(end.log)
+    return SuiteError(f"{why}; the last line it printed: {last}" if last else why, end.log)
+
+
+def describe_script(script: Script, axes: Mapping[str, Sequence[AxisValue]]) -> list[SuiteListing]:
+    """The suite that a script is, with the axes of the command line by their names there."""
+    expansion = script.expand({column(name): values for name, values in axes.items()})
+    return [SuiteListing(script.suite, script.path, expansion)]
+
+
+def ask_environment(workers: RequestRunner, seed: int) -> Environment:
+    """The machine and software, as a launch finds them. Raises UsageError where the process that asks dies."""
+    try:
+        found = workers.ask(EnvironmentRequest(workers.conditions, seed), "environment.log")["environment"]
+    except (Died, TimedOut) as end:
+        settings = workers.conditions
+        raise UsageError(
+            f"torch cannot be set up in a process of its own with {settings.threads} threads and the "
+            f"{settings.allocator} allocator: {end}; try --threads 1, or --allocator system",
+            end.log,
+        ) from None
+    # Asking may have shown that fork is not sound.
+    return Environment.from_json({**found, "start_method": workers.conditions.start_method})
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A plan whose cases can be built: with its `idle` axes, the `sources` of the user's own code, and the files that
+    a script has `written` to its folders.
+    """
+
+    plan: Plan
+    sources: frozenset[str]
+    written: tuple[str, ...] = ()
+
+
+def probe(
+    workers: RequestRunner, plan: Plan, download: bool = False, requested_axes: Collection[str] = ()
+) -> Probed:
+    """Builds one case for each data set and model before anything is measured: the largest batch of each.
+
+    Raises UsageError for a name or a size that does not exist, and for an axis that the command requests and a suite
+    does not read; the workers learn which modules to import beforehand. A batch size that is still to be found is 1
+    here.
+    """
+    sources = {plan.files[case.suite] for case in plan.cases}
+    idle: dict[str, tuple[str, ...]] = {}
+    written: list[str] = []
+    for suite in dict.fromkeys(case.suite for case in plan.cases):
+        largest: dict[tuple[Any, ...], Case] = {}
+        cases = [case.sized(1) if case.seeks_largest else case for case in plan.cases if case.suite == suite]
+        for case in sorted(cases, key=_batch):
+            largest[case.get("dataset"), case.get("model"), case.validate_every] = case
+        request = ProbeRequest(
+            suite_file=Path(plan.files[suite]),
+            cases=tuple(largest.values()),
+            conditions=workers.conditions,
+            requested_axes=tuple(requested_axes),
+            all_cases=tuple(cases) if requested_axes else (),
+            download=download,
+            script=plan.script,
+        )
+        try:
+            answer = workers.ask(request, "probe.log", timeout=plan.schedule.timeout)
+        except (Died, TimedOut):
+            continue  # the launches will show it, each for its own case
+        report = from_json(ProbeReport, answer["report"])
+        workers.learn(report.modules)
+        sources |= set(map(str, report.sources))
+        idle[suite] = report.idle
+        written += map(str, report.written)
+    return Probed(dataclasses.replace(plan, idle=idle), frozenset(sources), tuple(written))
+
+
+def _batch(case: Case) -> int:
+    return case.batch_size
