@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 # Isolates its folder, does what the last argument says, and tells what it sees then.
 LAUNCH = """
 import json, os, shutil, subprocess, sys
-from bench.worker import isolation
+from bench.worker.script import isolation
 folders, shared, scratch, before, deed = json.loads(sys.argv[1])
 os.chdir(folders[0])
 exec(before)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from bench.errors import UsageError
 from bench.suite.case import Case
-from bench.worker.axis_reads import Probe, Reads, follows_batch_size, shapes
+from bench.worker.axis_reads import BuildProbe, Reads, follows_batch_size, shapes
 
 AXES = {"device": "cpu", "batch_size": 4, "epochs": 2, "mode": "train", "width": 8, "optimizer": "sgd"}
 CASE = Case("mine", AXES)
@@ -168,7 +168,7 @@ class Builds:
 def refused(ask, asked, all_cases, built=1, **options) -> tuple[str, int]:
     """What is said against the axes that were asked for, if anything, and how many builds it took."""
     build = Builds(ask)
-    probe = Probe("mine", build)
+    probe = BuildProbe("mine", build)
     for case in all_cases[:built]:
         try:
             probe.build(case)

@@ -1,4 +1,4 @@
-"""The host allocator, pinned: memory that the loop frees stays mapped, so that no step faults it in anew.
+"""The host allocator, pinned: memory that the loop frees stays mapped, so that no step page-faults for it again.
 
 glibc gives large blocks back to the kernel at once, and takes them from it again at the next step; how
 often depends on the address layout of the process, which differs from launch to launch.

@@ -159,8 +159,8 @@ class BuildProbe:
         )
 
     def _left(self, asked: Collection[str], cases: Sequence[Case]) -> list[str]:
-        apart = {name for case in cases for name in case.used} - FRAMEWORK_AXES - self.read
-        return [name for name in asked if name in apart]
+        unread = {name for case in cases for name in case.used} - FRAMEWORK_AXES - self.read
+        return [name for name in asked if name in unread]
 
 
 def _without(axes: Collection[str], case: Case) -> tuple[tuple[str, AxisValue], ...]:

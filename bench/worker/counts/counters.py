@@ -63,7 +63,7 @@ class Operators(TorchDispatchMode):
         self.unknown: set[str] = set()
         self.dispatched = 0  # in all, those of a pause too
         self.is_paused = False  # what is dispatched meanwhile does not count
-        self._kinds: dict[Any, _Kind] = {}  # to look them up anew for each call would be a third of the cost
+        self._kinds: dict[Any, _Kind] = {}  # looking them up at each call would be a third of the cost
         self._pending: dict[tuple[str, str], list[int]] = {}
         self._found: dict[tuple[str, str, str, str], list[int]] = {}
 

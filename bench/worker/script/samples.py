@@ -61,7 +61,7 @@ class Counted:
 
 
 def said_of(said: int | Callable[[Any], Any], batch: Any) -> Samples:
-    """The samples of this batch by `watch(loader, samples=...)`. Raises SamplesError for anything but a whole number."""
+    """The samples of this batch by `watch(loader, samples=...)`. Raises SamplesError for all but a whole number."""
     number = said(batch) if callable(said) else said
     try:
         whole = int(number)

@@ -33,7 +33,7 @@ class Guards:
     of this process; `swapped`, pages of the whole machine; `quota_throttled` by the control group;
     `thermal_throttles`, how often the processors were slowed down; `frequency_low` and
     `frequency_high`, Hz; `gc_pauses` in all and `gc_longest`; `clock_resolution`, the shortest time
-    that the clock tells apart.
+    that the clock distinguishes.
     """
 
     def __init__(self, root: Path = Path("/"), clock: Callable[[], float] = time.perf_counter) -> None:
