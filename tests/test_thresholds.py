@@ -1,4 +1,4 @@
-"""Thresholds of a project: what a file says, and in which words one that cannot be meant is refused."""
+"""Thresholds of a project: what a file says, and with which message one with an error is refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from bench.analysis.compare.policy import ThresholdRule, policy
 from bench.errors import UsageError
 from bench.measurement import METRICS
-from bench.thresholds import check_used, read_thresholds
+from bench.thresholds.rules import read_thresholds
+from bench.thresholds.usage import check_used
 
 WRITTEN = """
 [default]
@@ -179,16 +180,16 @@ class TestThresholds:
         message = refused(f"[default]\nthreshold = {written}")
         assert message.startswith("[default]: threshold = ")
         assert why in message
-        assert message.endswith("; write a number from 0 on: the largest change that is none")
+        assert message.endswith("; write a number from 0 on: the largest tolerated change")
 
     @pytest.mark.parametrize(
         ("written", "why"),
         [
-            ('"five"', '"five" is no number with a unit'),
-            ('"5,5%"', '"5,5%" is no number with a unit'),
-            ('"1_000"', '"1_000" is no number with a unit'),
-            ('"5 % of it"', "is no number with a unit"),
-            ('""', '"" is no number with a unit'),
+            ('"five"', '"five" is not a number with a unit'),
+            ('"5,5%"', '"5,5%" is not a number with a unit'),
+            ('"1_000"', '"1_000" is not a number with a unit'),
+            ('"5 % of it"', "is not a number with a unit"),
+            ('""', '"" is not a number with a unit'),
             ("true", "true is true or false"),
             ("[1]", "(an array) is an array"),
             ("{a = 1}", "(a table) is a table"),
@@ -224,8 +225,8 @@ class TestThresholds:
             ("count.ops", "2ms", 'is in s, but "count.ops" is a plain number; '),
             ("energy.*", "3", 'is a plain number, but "energy.*" is in J/sample; '),
             ("my.own", "1ms", 'is in s, but "my.own" is a plain number; '),
-            ("count.ops", "0.05", 'is no whole number, but "count.ops" counts; '),
-            ("work.*", "1.5", 'is no whole number, but "work.*" counts; '),
+            ("count.ops", "0.05", 'is not a whole number, but "count.ops" counts; '),
+            ("work.*", "1.5", 'is not a whole number, but "work.*" counts; '),
         ],
     )
     def test_a_quantity_of_another_unit_is_refused(self, refused, metric, written, why):
@@ -280,11 +281,11 @@ class TestWhatCannotBeMeant:
             ),
             (
                 '[default]\npolicy = "error"',
-                '[default]: policy = "error" is no such policy; write fail, warn or ignore',
+                '[default]: policy = "error" is not a policy; write fail, warn or ignore',
             ),
             (
                 "[default]\nimprovement = true",
-                "[default]: improvement = true is no such policy; write fail, warn or ignore",
+                "[default]: improvement = true is not a policy; write fail, warn or ignore",
             ),
             (
                 '[[rule]]\ncase = 256\npolicy = "warn"',
@@ -329,9 +330,9 @@ class TestWhatCannotBeMeant:
     )
     def test_what_is_no_toml_is_refused_with_its_line(self, refused, text, why):
         message = refused(text)
-        assert message.startswith("is no TOML: ")
+        assert message.startswith("is not TOML: ")
         assert why in message
-        assert message.endswith("; mend it there")
+        assert message.endswith("; fix it there")
 
     def test_a_tower_of_brackets_is_refused(self, refused):
         assert refused("rule = " + "[" * 10**5) == (
@@ -339,7 +340,9 @@ class TestWhatCannotBeMeant:
         )
 
     def test_another_encoding_is_refused(self, refused):
-        assert refused("# größer\n".encode("latin-1")) == "is no UTF-8 text, from byte 4 on; save it as UTF-8"
+        assert (
+            refused("# größer\n".encode("latin-1")) == "is not UTF-8 text, from byte 4 on; save it as UTF-8"
+        )
 
     def test_a_file_of_megabytes_is_refused(self, refused):
         assert refused(b"#" * (2**20 + 1)) == "holds more than 1 MiB; name the TOML file with the thresholds"
@@ -376,11 +379,11 @@ class TestUnreadableFiles:
 
     def a_folder(self, place):
         place.mkdir()
-        return "is no file"
+        return "is not a file"
 
     def a_pipe(self, place):
         os.mkfifo(place)
-        return "is no file"
+        return "is not a file"
 
     @pytest.mark.parametrize("make", [gone, a_folder, a_pipe])
     def test_are_refused_at_once(self, place, make):
@@ -436,7 +439,7 @@ class TestRulesThatAreUsed:
         assert message.startswith(
             f'[[rule]] 2 holds for nothing in this comparison: {key} = "{pattern}" matches no {key}, '
         )
-        names = message.split("where there is ")[1].removesuffix("; mend the pattern, or take the rule out")
+        names = message.split("where there is ")[1].removesuffix("; fix the pattern, or take the rule out")
         assert set(names.split(", ")) == set(there.split(", "))
 
     def test_the_closest_name_comes_first_and_the_rest_is_counted(self, place):
@@ -453,7 +456,7 @@ class TestRulesThatAreUsed:
     def test_patterns_that_match_but_never_together_are_told_so(self, place):
         assert self.unused(place, suite="text", device="cuda*") == (
             '[[rule]] 2 holds for nothing in this comparison: device = "cuda*" matches no device in the rows '
-            "that its other patterns leave, where there is cpu; mend the pattern, or take the rule out"
+            "that its other patterns leave, where there is cpu; fix the pattern, or take the rule out"
         )
 
     def test_in_a_comparison_of_nothing_there_is_none(self, place):
@@ -492,7 +495,7 @@ class TestQuality:
         [
             (
                 'metric = "quality.test_score"\nbetter = "up"',
-                '[[rule]] 1: better = "up" is no direction; write less or more',
+                '[[rule]] 1: better = "up" is not a direction; write less or more',
             ),
             (
                 'metric = "quality.test_loss"\nbetter = "more"',

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..measurement import STAGES, WARMUP_EPOCHS, Failure, samples_known
-from .launch.contamination import remarks
+from .launch.contamination import setting_caveats
 from .launch.learning_curve import target_loss
 from .launch.values import Launch, uneven_stages
 from .run.estimate import interval_rank
@@ -14,9 +14,9 @@ from .run.stopping import width
 
 CAVEATS = (
     "few_launches",  # too few for a 95 % interval
-    "unsettled",  # the interval of a gated metric is wider than was asked
+    "unsettled",  # the interval of a gated metric is wider than the tolerance
     "launches_failed",
-    "contaminated",  # most launches were disturbed, so that all had to count
+    "contaminated",  # most launches were, so that all are used
     "machine_busy",  # other processes ran on the processors of the launches
     "never_settled",  # steps that get faster or slower to the end of the launch
     "long_warmup",  # start-up that takes more than half of the epochs: left out as well
@@ -28,8 +28,8 @@ CAVEATS = (
     "axis_not_read",  # by the suite: its values measure the same thing under different names
     "spawned",  # forking was not sound, or not wanted
     "other_device",  # a script's model lay on another device than its case says
-    "allocator_unpinned",  # pinning was asked for and did not take
-    "compiled_late",  # torch.compile worked in the epochs that count
+    "allocator_unpinned",  # pinning was requested and had no effect
+    "compiled_late",  # torch.compile worked after warm-up
     "compile_cache_mixed",  # cold in some launches, warm in others
     "work_differs",  # of a stage, between epochs of one launch or between launches
     "parameters_not_moved",  # by training
@@ -42,7 +42,7 @@ CAVEATS = (
     "loss_scale_unknown",  # of a script that gathers gradients: there is no training loss
     "flops_lower_bound",  # operators that compute, without a formula
     "device_not_profiled",
-    "trace_omitted",  # too large, or no room for it
+    "trace_omitted",  # too large, or no space for it
     "no_full_batch",  # no step whose time could be compared
     "target_not_reached",  # by the validation loss of a launch: there is no time to it
 )
@@ -70,13 +70,12 @@ class Caveat:
 def case_caveats(
     launches: Sequence[Launch], failures: Sequence[Failure], tolerance: float | None = None
 ) -> list[Caveat]:
-    """The caveats of one case, in the order of CAVEATS. `tolerance` is what the run asked for, if known.
+    """The caveats of one case, in the order of CAVEATS. `tolerance` is that of the run, if known.
 
-    What the guards and the series of steps remark is a caveat where it holds for at least half of the
-    launches that count.
+    What the guards and the series of steps show is a caveat where it holds for at least half of the used launches.
     """
     timed = [launch for launch in launches if launch.timed]
-    used = [launch for launch in timed if launch.counts]
+    used = [launch for launch in timed if launch.used]
     few = interval_rank(len(used)) is None
     wide = tolerance is not None and not few and width([launch.values for launch in used], tolerance) > 1
     work = [{name: v for name, v in launch.values.items() if name.startswith("work.")} for launch in timed]
@@ -84,7 +83,7 @@ def case_caveats(
         "few_launches": len(used) if few else 0,
         "unsettled": len(used) if wide else 0,
         "launches_failed": len(failures),
-        "contaminated": sum(bool(launch.disturbed) for launch in used),
+        "contaminated": sum(bool(launch.contamination) for launch in used),
         "axis_not_read": sum(bool(unread(launch)) for launch in timed),
         "spawned": sum(launch.measurement.conditions.get("start_method") == "spawn" for launch in timed),
         "other_device": sum(_elsewhere(launch) for launch in timed),
@@ -115,8 +114,8 @@ def case_caveats(
     found["flops_lower_bound"] = sum(bool(m.counts and m.counts.unknown) for m in apart)
     found["trace_omitted"] = sum(bool(m.profile and m.profile.omitted) for m in apart)
     found["device_not_profiled"] = sum("device_not_profiled" in m.profile.limits for m in apart if m.profile)
-    remarked = [name for launch in used for name in remarks(launch.measurement)]
-    remarked += ["never_settled" for launch in used if not launch.warmup.settled]
+    remarked = [name for launch in used for name in setting_caveats(launch.measurement)]
+    remarked += ["never_settled" for launch in used if not launch.warmup.steady]
     remarked += ["long_warmup" for launch in used if _mostly_warmup(launch)]
     for name in set(remarked):
         count = remarked.count(name)
@@ -141,6 +140,6 @@ def _compiled_anew(launch: Launch) -> bool:
 
 
 def _mostly_warmup(launch: Launch) -> bool:
-    """Whether more of a launch's epochs are start-up than count, beyond the first that always is."""
+    """Whether more than half of a launch's epochs are start-up, beyond the first that always is."""
     epochs = 1 + max((record.epoch for record in launch.measurement.stages), default=0)
     return launch.warmup.epochs > max(WARMUP_EPOCHS, epochs / 2)

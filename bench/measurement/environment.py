@@ -12,7 +12,7 @@ from .reading import checked
 
 @dataclass(frozen=True)
 class Device:
-    """An accelerator: `memory` in bytes, `power_limit` in watts (None where it is not told)."""
+    """An accelerator: `memory` in bytes, `power_limit` in watts (None where it is not known)."""
 
     name: str
     kind: str

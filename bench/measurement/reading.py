@@ -1,4 +1,4 @@
-"""Records as they are read from JSON: every field one that is known, and of its type."""
+"""Records as they are read from JSON: every field must be known, and of its type."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..suite.case import is_text
 
 
 def checked(cls: type, data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The fields of a record as they were read. Raises ValueError for one that is none, or not of its type."""
+    """The fields of a record as they were read. Raises ValueError for an unknown one, or one of another type."""
     hints = _hints(cls)
     for name, value in named(data).items():
         if name not in hints:
-            raise ValueError(f"{name!r} is no field of a {cls.__name__}")
+            raise ValueError(f"{name!r} is not a field of a {cls.__name__}")
         if not _fits(value, hints[name]):
             raise ValueError(f"{name!r} of a {cls.__name__} is not of its type")
     return data
@@ -31,7 +31,7 @@ def named(value: Any) -> Mapping[str, Any]:
 
 
 def listed(value: Any) -> tuple[Any, ...]:
-    """What JSON has as an array. Raises TypeError for anything else: text is no list of its letters."""
+    """What JSON has as an array. Raises TypeError for anything else: text is not a list of its letters."""
     if not isinstance(value, list | tuple):
         raise TypeError(f"{type(value).__name__} in place of an array")
     return tuple(value)

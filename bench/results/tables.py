@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from ..analysis.caveats import case_caveats, unread
-from ..analysis.launch.learning_curve import progress
+from ..analysis.launch.learning_curve import learning_curve
 from ..analysis.launch.values import Launch, analysed, steps
 from ..analysis.run.estimate import estimate
 from ..analysis.run.largest_batch import Search, searches
@@ -24,7 +24,7 @@ from ..analysis.run.time_to_quality import Trained
 from ..errors import ResultsError
 from ..measurement import METRICS, SEARCHED, STAGES, Environment, Failure, Measurement, metric
 from ..suite.case import AxisValue, Case, columns, spell
-from ..thresholds import meant, some
+from ..thresholds.suggestions import meant, some
 from .ab_session import as_one
 from .folder import RunFolder, find, is_session
 from .journal import Records, read_journal
@@ -249,19 +249,19 @@ def _place_of(launch: Launch) -> dict[str, Any]:
     return {
         "kind": measurement.kind,
         "round": measurement.round,
-        "contaminated": ";".join(launch.disturbed),
-        "counted": launch.counts,
-        "settled": launch.warmup.settled,
+        "contaminated": ";".join(launch.contamination),
+        "counted": launch.used,
+        "settled": launch.warmup.steady,
     }
 
 
 def _summary(
     launches: Sequence[Launch], failures: Sequence[Failure], tolerance: float | None
 ) -> Iterable[dict[str, Any]]:
-    used = [launch for launch in launches if launch.counts]
+    used = [launch for launch in launches if launch.used]
     names = dict.fromkeys(name for launch in used for name in launch.values)
     caveats = ";".join(caveat.name for caveat in case_caveats(launches, failures, tolerance))
-    contaminated = sum(bool(launch.disturbed) for launch in launches)
+    contaminated = sum(bool(launch.contamination) for launch in launches)
     for name in sorted(names, key=_place):
         behind = [launch for launch in used if name in launch.values]
         found = estimate([launch.values[name] for launch in behind])
@@ -295,7 +295,7 @@ def _steps_behind(name: str, launch: Launch) -> tuple[int, int]:
     if name == "train.step_time":
         counted = [comes_after for _, full, comes_after in steps(records, launch.warmup) if full]
         return sum(counted), len(counted) - sum(counted)
-    used = sum(len(record.steps) for record in records if launch.warmup.counts(record))
+    used = sum(len(record.steps) for record in records if launch.warmup.is_over(record))
     return used, sum(len(record.steps) for record in records) - used
 
 
@@ -305,7 +305,7 @@ def _steps(launch: Launch) -> Iterable[dict[str, Any]]:
         for number, (samples, (seconds, full, counted)) in enumerate(found, start=1):
             yield {
                 "round": launch.measurement.round,
-                "contaminated": bool(launch.disturbed),
+                "contaminated": bool(launch.contamination),
                 "epoch": record.epoch + 1,
                 "stage": record.stage,
                 "step": number,
@@ -321,7 +321,7 @@ def _epochs(case: Case, launches: Sequence[Launch]) -> Iterable[dict[str, Any]]:
     for launch in launches:
         if not launch.timed or case.mode != "train":
             continue
-        made = progress(launch.measurement)
+        made = learning_curve(launch.measurement)
         found = [(one.epoch, one.seconds, "quality.validate_loss", one.loss) for one in made.validations]
         found += [
             (end.epoch, end.seconds, f"quality.test_{name}", value)
@@ -331,7 +331,7 @@ def _epochs(case: Case, launches: Sequence[Launch]) -> Iterable[dict[str, Any]]:
         for epoch, seconds, name, value in sorted(found, key=lambda row: row[0]):
             yield {
                 "round": launch.measurement.round,
-                "counted": launch.counts,
+                "counted": launch.used,
                 "epoch": epoch + 1,
                 "seconds": seconds,
                 "metric": name,
@@ -341,8 +341,8 @@ def _epochs(case: Case, launches: Sequence[Launch]) -> Iterable[dict[str, Any]]:
 
 def _trained(case: Case, launches: Sequence[Launch]) -> Trained | None:
     """The progress of the launches that count; None where the case did not train, or none was validated."""
-    counted = [launch for launch in launches if launch.timed and launch.counts and case.mode == "train"]
-    made = [one for launch in counted if (one := progress(launch.measurement)).ends]
+    counted = [launch for launch in launches if launch.timed and launch.used and case.mode == "train"]
+    made = [one for launch in counted if (one := learning_curve(launch.measurement)).ends]
     times = [launch.values["epoch.time"] for launch in counted if "epoch.time" in launch.values]
     known = [seconds for seconds in times if math.isfinite(seconds)]
     return Trained(case, tuple(made), median(known) if known else None) if made else None
@@ -355,7 +355,7 @@ def _phases(launches: Sequence[Launch]) -> Iterable[dict[str, Any]]:
         taken = [
             launch.values
             for launch in launches
-            if launch.counts and any(name.startswith(prefix) for name in launch.values)
+            if launch.used and any(name.startswith(prefix) for name in launch.values)
         ]
         names = dict.fromkeys(name for values in taken for name in values if name.startswith(prefix))
         means = {name: fmean(values.get(name, 0.0) for values in taken) for name in names}
@@ -465,12 +465,12 @@ def as_json(tables: Tables) -> str:
 
 
 def _without_endless(data: dict[str, Any]) -> Any:
-    """JSON as programs of other languages read it: null for what is no finite number."""
+    """JSON as programs of other languages read it: null for what is not a finite number."""
     return json.loads(json.dumps(data), parse_constant=lambda _: None)
 
 
 def _objects(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table, digit for digit; null stands for what is missing and for what is no finite number."""
+    """The rows of a table, digit for digit; null stands for what is missing and for what is not a finite number."""
     return [
         {
             str(name): None if pd.isna(value) or value in (math.inf, -math.inf) else value

@@ -350,7 +350,7 @@ def samples_of(task: Task, trains: bool) -> int | None:
 
 
 def check_finite(stages: Iterable[StageRecord]) -> None:
-    """Raises Diverged where a stage ended with a loss that is no finite number; a script's may have none."""
+    """Raises Diverged where a stage ended with a loss that is not a finite number; a script's may have none."""
     for record in stages:
         if record.loss is not None and not math.isfinite(record.loss):
             raise Diverged(

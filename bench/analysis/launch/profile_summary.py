@@ -1,4 +1,4 @@
-"""What stands out in a profile, and in the graph of autograd."""
+"""The operators of a profile that take the most time, and the nodes of an autograd graph."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ class Noise:
 
 
 def as_json(findings: Iterable[Finding], noise: Iterable[Noise] = ()) -> str:
-    """Findings and noise as one JSON object, for programs; null stands for what is no finite number."""
+    """Findings and noise as one JSON object, for programs; null stands for what is not a finite number."""
     rows = [dataclasses.asdict(row) for row in noise]
     return json.dumps(
         {
