@@ -17,6 +17,7 @@ from bench.analysis.compare.environments import (
     same_for_machine_counts,
 )
 from bench.measurement import Device, Environment, Peak
+from bench.report.reasons import environment_said
 
 HERE = environment()
 
@@ -138,6 +139,14 @@ class TestCounts:
 
 
 class TestExactCounts:
+    def test_a_difference_has_both_values(self):
+        (torch,) = differences_for_counts(HERE, environment(torch="2.10.0"))
+        assert (torch.first, torch.second) == (HERE.torch, "2.10.0")
+        (kinds,) = differences_for_counts(HERE, environment(devices=()))
+        assert (kinds.first, kinds.second) == (["cuda"], ["cpu"])
+        assert environment_said(kinds) == "kinds of device: cuda and cpu"
+        assert environment_said(torch) == f"torch: {HERE.torch} and 2.10.0"
+
     """They need less to be alike than times do."""
 
     def test_another_machine_of_the_same_kinds_of_device_counts_alike(self):

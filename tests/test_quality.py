@@ -59,6 +59,18 @@ class TestTheClockOfTraining:
             "with the steps after the last"
         )
 
+    def test_one_after_the_train_stage_comes_at_the_end_of_it(self):
+        case = Case("s", {"validate_every": 1})
+        records = (stage("train", 0, (0.25, 0.25, 0.25)), stage("validate", 0, (1.0,)))
+        (only,) = learning_curve(measurement(case=case, stages=records)).validations
+        assert only.seconds == 1.75
+
+    def test_short_steps_have_their_share_of_the_stage_as_well(self):
+        case = Case("s", {"validate_every": 1})
+        records = (stage("validate", 0, (1.0,)), stage("train", 0, (0.25, 0.25), wall=0.5))
+        (only,) = learning_curve(measurement(case=case, stages=records)).validations
+        assert only.seconds == 1.25
+
     def test_steps_without_time_divide_nothing_by_zero(self):
         case = Case("s", {"validate_every": 1})
         records = (stage("validate", 0, (1.0,)), stage("train", 0, (0.0, 0.0), wall=1.0))
