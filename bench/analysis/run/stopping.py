@@ -105,14 +105,10 @@ class StopRule:
             # Contaminated all the time: repeating has not helped, and will not.
             return min(left, least - clean, max(0, least + self._schedule.repeats - made))
         width = self.width(case)
-        if width <= 1:
+        if width <= 1:  # settled
             return 0
         wanted = clean * min(width, 100.0) ** 2
         return max(0, min(left, math.ceil(wanted - clean)))
-
-    def settled(self, case: Case) -> bool:
-        """Whether every interval of the case is within the tolerance."""
-        return self.width(case) <= 1
 
     def width(self, case: Case) -> float:
         """The widest half interval of the case over what is allowed; infinite without an interval."""
