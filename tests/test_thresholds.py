@@ -10,6 +10,7 @@ from bench.analysis.compare.policy import ThresholdRule, policy
 from bench.errors import UsageError
 from bench.measurement import METRICS
 from bench.thresholds.rules import read_thresholds
+from bench.thresholds.suggestions import alternatives, short
 from bench.thresholds.usage import check_used
 
 WRITTEN = """
@@ -147,6 +148,7 @@ class TestThresholds:
             ("count.ops", '"3"', 3),
             ("count.ops", "3", 3),
             ("work.*", '"1"', 1),
+            ("count.flops", '"3MFLOP/step"', 3e6),
             ("count.flops", '"2GFLOP"', 2e9),
             ("*.throughput", '"100 samples/s"', 100),
             ("energy.per_sample", '"5mJ/sample"', 0.005),
@@ -212,6 +214,14 @@ class TestThresholds:
     def test_a_misspelt_unit_is_answered_with_the_closest(self, refused, written, meant):
         assert refused(rule_of(f'"{written}"')).endswith(f"; did you mean '{meant}'?")
 
+    def test_one_unit_does_not_do_for_metrics_in_two(self, refused):
+        message = refused(rule_of('"1s"', "compile.*"))
+        assert 'is in one unit, but metric = "compile.*" matches metrics in s, 1; ' in message
+
+    @pytest.mark.parametrize("written", ["1.0", "1.5"])
+    def test_from_one_on_a_share_may_be_percent(self, refused, written):
+        assert "whichever is meant" in refused(f"[default]\nthreshold = {written}")
+
     def test_a_number_that_may_be_percent_or_a_share_is_asked_about(self, refused):
         assert refused("[default]\nthreshold = 5.0") == (
             '[default]: threshold = 5.0 would be 500%; write "5%" or "500%", whichever is meant'
@@ -226,6 +236,7 @@ class TestThresholds:
             ("energy.*", "3", 'is a plain number, but "energy.*" is in J/sample; '),
             ("my.own", "1ms", 'is in s, but "my.own" is a plain number; '),
             ("count.ops", "0.05", 'is not a whole number, but "count.ops" counts; '),
+            ("count.allocations", "0.5", 'is not a whole number, but "count.allocations" counts; '),
             ("work.*", "1.5", 'is not a whole number, but "work.*" counts; '),
         ],
     )
@@ -453,6 +464,11 @@ class TestRulesThatAreUsed:
             place, metric="epoch.*", suite="vision", device="tpu"
         )
 
+    def test_one_that_matches_nothing_by_itself_is_shown_all_that_there_is(self, place):
+        assert "matches no device, where there is cpu, cuda:0; " in self.unused(
+            place, suite="text", device="cpu:9"
+        )
+
     def test_patterns_that_match_but_never_together_are_told_so(self, place):
         assert self.unused(place, suite="text", device="cuda*") == (
             '[[rule]] 2 holds for nothing in this comparison: device = "cuda*" matches no device in the rows '
@@ -464,6 +480,27 @@ class TestRulesThatAreUsed:
 
     def test_an_empty_device_is_shown_as_one(self, place):
         assert "where there is (none); " in self.unused(place, [("a", "s", "c", "")], device="cpu")
+
+
+class TestSuggestions:
+    def test_alternatives_are_listed(self):
+        assert [alternatives(list(names)) for names in ("", "a", "ab", "abc")] == [
+            "",
+            "a",
+            "a or b",
+            "a, b or c",
+        ]
+
+    def test_a_text_is_cut_where_it_is_long_and_its_control_characters_are_written_out(self):
+        assert short("größer") == "größer"
+        assert short("a\x1bb") == "a\\x1bb"
+        assert short("x" * 60) == "x" * 60
+        assert short("x" * 61) == f"{'x' * 60}..."
+
+
+def test_axes_have_their_names_in_patterns_of_cases_alone(read):
+    (found,) = read('[[rule]]\nsuite = "my-suite=1"\ncase = "*/batch-size=64"\npolicy = "warn"')
+    assert (found.suite, found.case) == ("my-suite=1", "*/batch_size=64")
 
 
 class TestQuality:
@@ -479,6 +516,13 @@ class TestQuality:
     )
     def test_one_that_may_be_misspelt_is_refused(self, place, read, selectors):
         rules = read(f'[[rule]]\n{selectors}\npolicy = "fail"')
+        with pytest.raises(UsageError, match="holds for nothing"):
+            check_used(rules, [("epoch.time", "s", "s/a=1", "cpu")], place)
+
+    def test_rules_behind_it_must_be_used(self, place, read):
+        rules = read(
+            '[[rule]]\nmetric = "quality.*"\npolicy = "fail"\n[[rule]]\nmetric = "train.*"\npolicy = "fail"'
+        )
         with pytest.raises(UsageError, match="holds for nothing"):
             check_used(rules, [("epoch.time", "s", "s/a=1", "cpu")], place)
 
