@@ -118,6 +118,11 @@ class TestRunsOfDifferentTimes:
             {1: 1.0, 2: 1.0}, {1: 2.0, 2: 2.0}, "less"
         )
 
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_an_interval_that_leaves_the_tolerated_changes_at_one_end_is_open(self, sign):
+        assert judge(Change(math.exp(sign * 0.03), 0.02), 0.05, 1) == "inconclusive"
+        assert judge(Change(math.exp(sign * 0.03), 0.01), 0.05, 1) == "equivalent"
+
     def test_a_family_of_one_row_has_all_of_the_error(self):
         """Its interval is one of 98 %: 2.33 standard errors, where two rows take 2.58."""
         assert judge(Change(math.exp(0.245), 0.1), 0.05, 1) == "regressed"

@@ -153,7 +153,7 @@ class TestWrongTypes:
 
     @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
     def test_a_field_that_is_not_known_is_refused(self, record):
-        with pytest.raises(ValueError, match="'other' is no field"):
+        with pytest.raises(ValueError, match="'other' is not a field"):
             type(record).from_json({**dataclasses.asdict(record), "other": 1})
 
     @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
@@ -249,5 +249,5 @@ class TestWhatWouldBreakAPicture:
         ids=str,
     )
     def test_a_profile_of_such_times(self, changes):
-        with pytest.raises(ValueError, match="no finite number"):
+        with pytest.raises(ValueError, match="not a finite number"):
             profile(**changes)
