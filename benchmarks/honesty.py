@@ -37,7 +37,7 @@ def main() -> None:
     totals = {"at random": [0, 0], "in a row": [0, 0]}
     print(f"{rounds} rounds, tolerance {tolerance:.0%}, at most {MOST_LAUNCHES} launches; held / intervals")
     for name, launches in pool.items():
-        clean = [one.measurement for one in analysed(launches) if one.counts]
+        clean = [one.measurement for one in analysed(launches) if one.used]
         dealt = {
             "at random": [shuffle.sample(clean, MOST_LAUNCHES) for _ in range(PSEUDO_RUNS)],
             "in a row": list(in_a_row(clean, schedule)),

@@ -71,7 +71,17 @@ ONLY = {
 
 # What a room never imports.
 NEVER = {
-    "analysis": ("pathlib", "os", "io", "pandas", "numpy", "torch", "bench.results", "bench.report"),
+    "analysis": (
+        "pathlib",
+        "os",
+        "io",
+        "pandas",
+        "numpy",
+        "torch",
+        "bench.results",
+        "bench.report",
+        "bench.plurals",
+    ),
     "report": ("statistics", "scipy", "torch", "bench.worker"),
 }
 

@@ -67,6 +67,18 @@ def test_a_stage_whose_steps_are_not_known_says_nothing_of_an_epoch():
     assert moved_phase(side({}, train__forward=1), side({}, train__forward=2), "epoch.time") is None
 
 
+@pytest.mark.parametrize("steps", [({}, BATCHES), (BATCHES, {})])
+def test_nor_does_one_whose_steps_one_side_alone_knows(steps):
+    before, after = side(steps[0], train__forward=1), side(steps[1], train__forward=2)
+    assert moved_phase(before, after, "epoch.time") is None
+
+
+def test_it_is_a_number_of_seconds():
+    change = moved_phase(BASE, side(train__forward=1, train__backward=3), "train.step_time")
+    assert (change.stage, change.phase, change.by_epoch) == ("train", "backward", False)
+    assert change.seconds == pytest.approx(1e-3)
+
+
 def test_a_phase_that_one_side_lacks_took_no_time_there():
     before = side(train__augment=1, train__forward=1)
     after = side(train__augment=2, train__forward=1, train__clip=3)

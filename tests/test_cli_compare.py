@@ -284,9 +284,9 @@ class TestThresholds:
     @pytest.mark.parametrize(
         ("text", "said"),
         [
-            ("[default", "is no TOML"),
+            ("[default", "is not TOML"),
             ('[[rule]]\nmetric = "count.nothing"\npolicy = "warn"\n', "holds for nothing in this comparison"),
-            ('[default]\npolicy = "shout"\n', "is no such policy"),
+            ('[default]\npolicy = "shout"\n', "is not a policy"),
         ],
     )
     def test_one_that_cannot_be_meant_is_said_in_a_line(self, gate, text, said):

@@ -26,7 +26,8 @@ from bench.analysis.compare.policy import policy
 from bench.cli.own_model import OwnModel, find_model
 from bench.cli.verbs.init import TEMPLATES, WORKFLOW, suite_name
 from bench.measurement import metric
-from bench.thresholds import check_used, read_thresholds
+from bench.thresholds.rules import read_thresholds
+from bench.thresholds.usage import check_used
 
 ROOT = Path(__file__).parents[1]
 WRITTEN = ("suites/mine.py", "thresholds.toml", WORKFLOW, "Makefile")

@@ -6,6 +6,7 @@ import dataclasses
 import json
 
 import pytest
+from bench.report.reasons import environment_said
 from fakes import environment
 
 from bench.analysis.compare.environments import (
@@ -138,6 +139,14 @@ class TestCounts:
 
 
 class TestExactCounts:
+    def test_a_difference_has_both_values(self):
+        (torch,) = differences_for_counts(HERE, environment(torch="2.10.0"))
+        assert (torch.first, torch.second) == (HERE.torch, "2.10.0")
+        (kinds,) = differences_for_counts(HERE, environment(devices=()))
+        assert (kinds.first, kinds.second) == (["cuda"], ["cpu"])
+        assert environment_said(kinds) == "kinds of device: cuda and cpu"
+        assert environment_said(torch) == f"torch: {HERE.torch} and 2.10.0"
+
     """They need less to be alike than times do."""
 
     def test_another_machine_of_the_same_kinds_of_device_counts_alike(self):

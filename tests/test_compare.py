@@ -109,6 +109,25 @@ class TestRatio:
 
 
 class TestRunsOfDifferentTimes:
+    def test_without_errors_there_is_a_ratio_all_the_same(self):
+        assert unpaired(value(1.0, None), value(2.0, None), "less", RunDeviation(0.0)).ratio == 2.0
+
+    def test_a_pair_with_a_value_of_zero_is_left_out(self):
+        before = {1: 1.0, 2: 1.0, 3: 1.0}
+        assert paired(before, {1: 2.0, 2: 2.0, 3: 0.0}, "less") == paired(
+            {1: 1.0, 2: 1.0}, {1: 2.0, 2: 2.0}, "less"
+        )
+
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_an_interval_that_leaves_the_tolerated_changes_at_one_end_is_open(self, sign):
+        assert judge(Change(math.exp(sign * 0.03), 0.02), 0.05, 1) == "inconclusive"
+        assert judge(Change(math.exp(sign * 0.03), 0.01), 0.05, 1) == "equivalent"
+
+    def test_a_family_of_one_row_has_all_of_the_error(self):
+        """Its interval is one of 98 %: 2.33 standard errors, where two rows take 2.58."""
+        assert judge(Change(math.exp(0.245), 0.1), 0.05, 1) == "regressed"
+        assert judge(Change(math.exp(0.245), 0.1), 0.05, 2) == "inconclusive"
+
     def test_errors_add_up_and_what_lies_between_runs_comes_in_for_each_side(self):
         change = unpaired(value(1.0, 0.03), value(2.0, 0.04), "less", RunDeviation(0.05))
         assert change.error == pytest.approx(math.sqrt(0.03**2 + 0.04**2 + 2 * 0.05**2))

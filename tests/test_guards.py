@@ -7,7 +7,7 @@ from fakes import guards, measurement, stage
 
 from bench.analysis.caveats import CAVEATS
 from bench.analysis.launch import contamination as bounds
-from bench.analysis.launch.contamination import contamination, remarks
+from bench.analysis.launch.contamination import contamination, setting_caveats
 
 WALL, PROCESSORS = guards()["wall"], guards()["processors"]
 LESS, MORE = 1 - 1e-6, 1 + 1e-6
@@ -47,7 +47,7 @@ def launch(**counted: float):
 
 
 def test_a_launch_that_nothing_disturbs_is_clean_and_has_no_remark():
-    assert (contamination(launch()), remarks(launch())) == ((), ())
+    assert (contamination(launch()), setting_caveats(launch())) == ((), ())
 
 
 @pytest.mark.parametrize("reason", REASONS)
@@ -55,21 +55,21 @@ def test_a_number_contaminates_above_its_bound_and_alone(reason):
     name, bearable, too_much = REASONS[reason]
     assert contamination(launch(**{name: bearable})) == ()
     assert contamination(launch(**{name: too_much})) == (reason,)
-    assert remarks(launch(**{name: too_much})) == ()
+    assert setting_caveats(launch(**{name: too_much})) == ()
 
 
 @pytest.mark.parametrize("remark", REMARKS)
 def test_a_number_is_remarked_above_its_bound_and_such_a_launch_counts(remark):
     name, bearable, too_much = REMARKS[remark]
-    assert remarks(launch(**{name: bearable})) == ()
-    assert remarks(launch(**{name: too_much})) == (remark,)
+    assert setting_caveats(launch(**{name: bearable})) == ()
+    assert setting_caveats(launch(**{name: too_much})) == (remark,)
     assert contamination(launch(**{name: too_much})) == ()
 
 
 def test_all_that_disturbed_is_named_in_one_order():
     everything = launch(**{name: too_much for name, _, too_much in (*REASONS.values(), *REMARKS.values())})
     assert contamination(everything) == tuple(REASONS)
-    assert remarks(everything) == tuple(REMARKS)
+    assert setting_caveats(everything) == tuple(REMARKS)
 
 
 def test_every_remark_is_a_caveat():
@@ -78,9 +78,9 @@ def test_every_remark_is_a_caveat():
 
 def test_a_device_that_changes_its_clock_is_remarked_too():
     high = guards()["gpu_clock_high"]
-    assert remarks(launch(gpu_clock_low=high * (1 - bounds.FREQUENCY * LESS))) == ()
-    assert remarks(launch(gpu_clock_low=high * (1 - bounds.FREQUENCY * MORE))) == ("clock_changed",)
-    assert remarks(launch(frequency_low=0.0, frequency_high=0.0)) == (), "a clock that is not told"
+    assert setting_caveats(launch(gpu_clock_low=high * (1 - bounds.FREQUENCY * LESS))) == ()
+    assert setting_caveats(launch(gpu_clock_low=high * (1 - bounds.FREQUENCY * MORE))) == ("clock_changed",)
+    assert setting_caveats(launch(frequency_low=0.0, frequency_high=0.0)) == (), "a clock that is not told"
 
 
 def test_shares_are_of_the_time_that_was_watched():
@@ -100,8 +100,8 @@ def test_in_a_short_launch_a_few_ticks_of_the_kernels_clock_could_be_rounding():
     assert contamination(launch(wall=0.1, stolen=bearable)) == ()
     assert contamination(launch(wall=0.1, stolen=too_much)) == ("stolen",)
     bearable, too_much = around(bounds._LEAST_OTHERS)
-    assert remarks(launch(wall=0.1, minor_faults=0.0, others=bearable)) == ()
-    assert remarks(launch(wall=0.1, minor_faults=0.0, others=too_much)) == ("machine_busy",)
+    assert setting_caveats(launch(wall=0.1, minor_faults=0.0, others=bearable)) == ()
+    assert setting_caveats(launch(wall=0.1, minor_faults=0.0, others=too_much)) == ("machine_busy",)
 
 
 @pytest.mark.parametrize(
@@ -111,12 +111,12 @@ def test_in_a_short_launch_a_few_ticks_of_the_kernels_clock_could_be_rounding():
 )
 def test_what_was_not_counted_is_held_against_nobody(counted):
     record = measurement(guards=counted)
-    assert (contamination(record), remarks(record)) == ((), ())
+    assert (contamination(record), setting_caveats(record)) == ((), ())
 
 
 def test_a_clock_is_coarse_for_steps_alone():
     without = measurement(guards=guards(clock_resolution=1.0), stages=())
-    assert remarks(without) == ()
+    assert setting_caveats(without) == ()
 
 
 @pytest.mark.parametrize("name", [name for name, _, _ in (*REASONS.values(), *REMARKS.values())])
@@ -124,4 +124,4 @@ def test_a_machine_that_does_not_tell_a_number_is_not_blamed_for_it(name):
     counted = guards()
     del counted[name]
     record = measurement(guards=counted)
-    assert (contamination(record), remarks(record)) == ((), ())
+    assert (contamination(record), setting_caveats(record)) == ((), ())

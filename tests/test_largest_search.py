@@ -128,6 +128,15 @@ class TestRecords:
         made = attempt(measurement(case=case, kind=SEARCHED, stages=steps, conditions={}))
         assert (made.samples, made.data, made.throughput) == (8, None, 10.0)
 
+    def test_of_training_the_batches_of_its_evaluations_do_not_count(self):
+        steps = (stage("train", 0, (1.0,), samples=(4,)), stage("test", 0, (1.0,), samples=(64,)))
+        made = measurement(kind=SEARCHED, stages=steps, conditions={"data_samples": 1})
+        assert (attempt(made).samples, attempt(made).data) == (4, 1)
+        assert attempt(measurement(kind=SEARCHED, conditions={"data_samples": 0})).data is None
+
+    def test_a_step_without_time_has_no_throughput(self):
+        assert attempt(measurement(kind=SEARCHED, stages=(stage("train", 0, (0.0,)),))).throughput is None
+
     def test_memory_is_the_devices_own_where_there_is_one(self):
         made = measurement(kind=SEARCHED, memory={"peak_rss": 1, "peak_allocated": 2})
         assert attempt(made).memory == 2

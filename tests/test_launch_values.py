@@ -6,11 +6,11 @@ from fakes import DISTURBED, guards, measurement, stage, stages
 from bench.analysis.launch import values as launches
 from bench.analysis.launch.values import (
     analysed,
-    counted_steps,
-    counting,
     launch_values,
+    steady_steps,
     steps,
     uneven_stages,
+    used_launches,
     warmup,
 )
 from bench.measurement import PHASED, PHASES, STAGES, TIMED, samples_known
@@ -158,11 +158,11 @@ def training(*epochs, **changes):
 class TestWarmUp:
     def test_without_start_up_it_is_the_first_epoch(self, searched):
         found = warmup(training((SLOW, SLOW), (1.0, 1.0), (1.0, 1.0)))
-        assert (found.epochs, found.first["train"], found.settled) == (1, (1, 0), True)
+        assert (found.epochs, found.first["train"], found.steady) == (1, (1, 0), True)
 
     def test_full_batches_after_the_first_epoch_are_searched_but_the_first_of_each_pass(self, searched):
         launch = training((6.0,) * 4, (SLOW, 2.0, 3.0, 0.1), (SLOW, 4.0, 5.0, 0.2), samples=(4, 4, 4, 1))
-        assert warmup(launch).settled
+        assert warmup(launch).steady
         assert searched[0] == [2.0, 3.0, 4.0, 5.0]
 
     def test_start_up_into_the_second_epoch_moves_steps_by_the_step_and_the_rest_by_the_epoch(self, searched):
@@ -171,7 +171,7 @@ class TestWarmUp:
         records = [stage("train", n, steps, phases=phases[n]) for n, steps in enumerate(times)]
         launch = measurement(stages=(*records, stage("test", 1, (7.0,)), stage("test", 2, (0.5,))))
         start, found = warmup(launch), launch_values(launch)
-        assert (start.epochs, start.first["train"], start.settled) == (2, (1, 2), True)
+        assert (start.epochs, start.first["train"], start.steady) == (2, (1, 2), True)
         assert found["train.step_time"] == 2.5, "the median of 8, 5, 1, 2, 3 and 2"
         assert found["train.step_mean"] == 2.0
         assert found["epoch.time"] == 8.5
@@ -181,31 +181,31 @@ class TestWarmUp:
 
     def test_start_up_that_ends_with_its_epoch_takes_no_step_of_the_next(self, searched):
         found = warmup(training((1.0, 1.0), (SLOW, SLOW), (1.0, 1.0)))
-        assert (found.epochs, found.first["train"], found.settled) == (2, (2, 0), True)
+        assert (found.epochs, found.first["train"], found.steady) == (2, (2, 0), True)
 
     def test_steps_are_numbered_among_all_of_their_stage(self, searched):
         launch = training((1.0,) * 3, (0.1, SLOW, 2.0), (1.0,) * 3, samples=(1, 4, 4))
         start = warmup(launch)
         assert start.first["train"] == (1, 2)
-        assert counted_steps(list(launch.stages), start) == [2.0, 1.0, 1.0]
+        assert steady_steps(list(launch.stages), start) == [2.0, 1.0, 1.0]
 
     def test_where_no_whole_epoch_would_be_left_it_never_settled(self, searched):
         launch = training((1.0,) * 3, (SLOW,) * 3, (SLOW, SLOW, 1.0))
         start = warmup(launch)
-        assert (start.epochs, start.first["train"], start.settled) == (1, (1, 0), False)
+        assert (start.epochs, start.first["train"], start.steady) == (1, (1, 0), False)
         assert launch_values(launch)["epoch.time"] == (3 * SLOW + 2 * SLOW + 1) / 2
 
     def test_a_launch_that_never_settles_leaves_out_the_first_epoch_alone(self, searched):
         launch = training((1.0, 1.0), (2.0, 2.0), (SLOW, SLOW))
         start = warmup(launch)
-        assert (start.epochs, start.first["train"], start.settled) == (1, (1, 0), False)
+        assert (start.epochs, start.first["train"], start.steady) == (1, (1, 0), False)
         assert launch_values(launch)["train.step_time"] == (2 + SLOW) / 2
 
     def test_the_first_epoch_is_never_counted_whatever_is_found(self, searched):
         for epochs in ([(1.0, 1.0)] * 3, [(1.0, 1.0), (SLOW, SLOW)], [(1.0, 1.0), (SLOW, 1.0), (1.0, 1.0)]):
             launch = training(*epochs)
             start = warmup(launch)
-            assert not start.counts(launch.stages[0])
+            assert not start.is_over(launch.stages[0])
             assert not any(counted for _, _, counted in steps([launch.stages[0]], start))
 
     def test_without_training_the_first_evaluation_decides(self, searched):
@@ -233,7 +233,7 @@ class TestWarmUp:
         ]
         launch = measurement(stages=tuple(records))
         start = warmup(launch)
-        assert (start.epochs, start.settled) == (1, True)
+        assert (start.epochs, start.steady) == (1, True)
         marked = [counted for _, _, counted in steps([r for r in records if r.stage == "test"], start)]
         assert marked == [False, False, False, False, False, True, True, True, True]
         assert launch_values(launch)["epoch.time"] == (3 + 2 + SLOW + 6) / 2
@@ -245,47 +245,47 @@ class TestWarmUp:
             for name in ("train", "test")
         ]
         start = warmup(measurement(stages=tuple(records)))
-        assert (start.epochs, start.first["test"], start.settled) == (1, (1, 0), True)
+        assert (start.epochs, start.first["test"], start.steady) == (1, (1, 0), True)
 
     def test_a_launch_of_nothing_has_settled(self, searched):
-        assert warmup(measurement(stages=())).settled
+        assert warmup(measurement(stages=())).steady
 
     def test_a_plain_start_up_is_found_by_the_search_in_use(self):
         calm, slow = (1.0,) * 40, (3.0,) * 10 + (1.0,) * 30
         start = warmup(training(calm, slow, calm, calm))
-        assert (start.epochs, start.settled) == (2, True)
+        assert (start.epochs, start.steady) == (2, True)
         assert start.first["train"] in [(1, 9), (1, 10), (1, 11)]
         growing = tuple(1 + number / 10 for number in range(120))
-        assert not warmup(training(calm, growing[:40], growing[40:80], growing[80:])).settled
+        assert not warmup(training(calm, growing[:40], growing[40:80], growing[80:])).steady
 
 
 class TestWhichCount:
     def test_the_clean_ones_count_where_they_are_at_least_half(self):
-        assert counting([False, False]) == [True, True]
-        assert counting([False, True]) == [True, False]
-        assert counting([True, False, True, False]) == [False, True, False, True]
+        assert used_launches([False, False]) == [True, True]
+        assert used_launches([False, True]) == [True, False]
+        assert used_launches([True, False, True, False]) == [False, True, False, True]
 
     def test_all_count_where_most_are_disturbed(self):
-        assert counting([True, False, True]) == [True, True, True]
-        assert counting([True]) == [True]
+        assert used_launches([True, False, True]) == [True, True, True]
+        assert used_launches([True]) == [True]
 
     def test_of_none_none_counts(self):
-        assert counting([]) == []
+        assert used_launches([]) == []
 
     def test_launches_know_what_disturbed_them_and_whether_they_count(self):
         calm, disturbed = measurement(guards=guards()), measurement(guards=DISTURBED)
         found = analysed([calm, disturbed, calm])
-        assert [launch.disturbed for launch in found] == [(), ("waited",), ()]
-        assert [launch.counts for launch in found] == [True, False, True]
+        assert [launch.contamination for launch in found] == [(), ("waited",), ()]
+        assert [launch.used for launch in found] == [True, False, True]
         assert [launch.measurement for launch in found] == [calm, disturbed, calm]
         assert all(launch.values == launch_values(launch.measurement) for launch in found)
-        assert all(launch.counts for launch in analysed([calm, disturbed, disturbed]))
+        assert all(launch.used for launch in analysed([calm, disturbed, disturbed]))
 
     def test_a_launch_for_phases_counts_and_has_no_say(self):
         phased = measurement(kind=PHASED, guards=DISTURBED)
         found = analysed([phased, measurement(guards=DISTURBED), measurement(), phased, phased])
-        assert [launch.counts for launch in found] == [True, False, True, True, True]
-        assert [bool(launch.disturbed) for launch in found] == [False, True, False, False, False]
+        assert [launch.used for launch in found] == [True, False, True, True, True]
+        assert [bool(launch.contamination) for launch in found] == [False, True, False, False, False]
         assert [launch.timed for launch in found] == [False, True, True, False, False]
         assert [launch.measurement.kind for launch in found].count(TIMED) == 2
 

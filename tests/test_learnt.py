@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from statistics import NormalDist
 
 import pytest
 
@@ -151,3 +152,38 @@ class TestTheFamily:
         first = QualityChange(-0.5, 0.0, 0.0, 1.0, 0.02, "more")
         second = QualityChange(-0.5, 0.0, FAMILY, 1.0, 0.02, "more")
         assert set(quality_verdicts({"a": first, "b": second}).values()) == {"regressed"}
+
+
+class TestMediansWithoutTheirLaunches:
+    """As of a baseline: what is known is the standard error of the logarithm of each median."""
+
+    @pytest.mark.parametrize(
+        ("base", "candidate"),
+        [(2.0, 2.1), (2.1, 2.0), (2.0, 2.02), (2.0, 2.5), (0.5, 0.51)],
+    )
+    def test_the_change_is_normal_with_both_errors(self, base, candidate):
+        found = quality_change(Observed(base, {}, 0.01), Observed(candidate, {}, 0.03), 0.1, "less", False)
+        change = candidate - base
+        error = ((0.01 * base) ** 2 + (0.03 * candidate) ** 2) ** 0.5
+        assert (found.change, found.spread, found.tolerance) == (change, None, 0.1)
+        assert found.p == pytest.approx(2 * NormalDist().cdf(-abs(change) / error))
+        assert found.p_beyond == pytest.approx(NormalDist().cdf((abs(change) - 0.1) / error))
+
+    @pytest.mark.parametrize(
+        ("base", "candidate"),
+        [
+            ((2.0, None), (2.1, 0.1)),
+            ((2.0, 0.1), (2.1, None)),
+            ((0.0, 0.1), (2.1, 0.1)),
+            ((2.0, 0.1), (0.0, 0.1)),
+        ],
+    )
+    def test_without_an_error_or_a_logarithm_nothing_is_known(self, base, candidate):
+        first, second = (Observed(number, {}, error) for number, error in (base, candidate))
+        assert quality_change(first, second, 0.1, "less", False) is None
+
+
+def test_the_smallest_p_is_judged_first_wherever_it_stands():
+    sure = QualityChange(-0.5, 0.0, FAMILY / 2, 1.0, 0.02, "more")
+    less = QualityChange(-0.5, 0.0, FAMILY, 1.0, 0.02, "more")
+    assert set(quality_verdicts({"less": less, "sure": sure}).values()) == {"regressed"}

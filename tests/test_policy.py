@@ -130,11 +130,18 @@ class TestLaterRulesAreStronger:
         )
         assert found == Policy(0.5, None, "warn", "fail", named=True)
 
+    def test_one_that_holds_does_so_behind_one_that_does_not(self):
+        assert judged(rule({"relative": 0.5}, suite="other"), rule({"relative": 0.2})).relative == 0.2
+
     def test_one_that_does_not_hold_changes_nothing(self):
         assert judged(rule({"relative": 0.5}), rule({"relative": 0.1}, device="cuda:*")).relative == 0.5
 
 
 class TestShareOrUnit:
+    @pytest.mark.parametrize(("base", "share"), [(0.5, 0.04), (-0.5, 0.04), (4.0, 0.02), (0.0, 0.0)])
+    def test_the_least_tolerance_is_a_larger_share_of_a_small_value(self, base, share):
+        assert Policy(0.02, least=0.02).threshold(base) == pytest.approx(share)
+
     def test_a_share_is_of_any_value(self):
         assert [Policy(0.1).threshold(base) for base in (0.0, 1e-9, 5.0, -5.0)] == [0.1] * 4
 
@@ -154,6 +161,10 @@ class TestShareOrUnit:
 
 
 class TestNamed:
+    def test_a_metric_that_the_command_names_is(self):
+        assert policy(TIME, "vision", CASE, "cpu", requested=True).named
+        assert not policy(TIME, "vision", CASE, "cpu").named
+
     @pytest.mark.parametrize(
         ("patterns", "named"),
         [

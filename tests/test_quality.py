@@ -7,7 +7,7 @@ import math
 import pytest
 from fakes import CASE, measurement, stage, trained
 
-from bench.analysis.launch.learning_curve import EpochEnd, Validation, progress, target_loss
+from bench.analysis.launch.learning_curve import EpochEnd, Validation, learning_curve, target_loss
 from bench.analysis.launch.values import launch_values
 from bench.analysis.run.time_to_quality import ASKED, AXIS, HALF, Trained, groups
 from bench.errors import UsageError
@@ -19,7 +19,7 @@ FAST = Case("s", {"dataset": "digits", "optimizer": "sgd"})
 
 def made(case: Case, *launches, epoch_time: float | None = None) -> Trained:
     """A case of which each launch is (seconds of a train stage, losses of its epochs)."""
-    found = tuple(progress(trained(case, *losses, seconds=seconds)) for seconds, losses in launches)
+    found = tuple(learning_curve(trained(case, *losses, seconds=seconds)) for seconds, losses in launches)
     return Trained(case, found, epoch_time)
 
 
@@ -35,7 +35,7 @@ def row_of(group, case: Case):
 
 class TestTheClockOfTraining:
     def test_it_runs_in_train_and_validate_stages_from_the_first_epoch_on(self):
-        found = progress(trained(SLOW, 2.0, 1.0, seconds=4.0))
+        found = learning_curve(trained(SLOW, 2.0, 1.0, seconds=4.0))
         assert found.validations == (Validation(0, 5.0, 2.0), Validation(1, 10.0, 1.0))
         assert found.ends == (
             EpochEnd(0, 5.0, 2.0, {"accuracy": 0.5}),
@@ -49,7 +49,7 @@ class TestTheClockOfTraining:
         whole = stage("train", 0, (1.0, 3.0, 4.0), wall=16.0)  # half of its time is in no step
         last = [stage("validate", 1, (10.0,), loss=1.0), stage("train", 1, (2.0,))]
         test = stage("test", 0, (99.0,), metrics={"accuracy": 0.5})
-        found = progress(measurement(case=case, stages=(*nested, whole, test, *last)))
+        found = learning_curve(measurement(case=case, stages=(*nested, whole, test, *last)))
         assert found.validations == (
             Validation(0, 2.0 + 10, 3.0),
             Validation(0, 8.0 + 20, 2.0),
@@ -59,22 +59,36 @@ class TestTheClockOfTraining:
             "with the steps after the last"
         )
 
+    def test_one_after_the_train_stage_comes_at_the_end_of_it(self):
+        case = Case("s", {"validate_every": 1})
+        records = (stage("train", 0, (0.25, 0.25, 0.25)), stage("validate", 0, (1.0,)))
+        (only,) = learning_curve(measurement(case=case, stages=records)).validations
+        assert only.seconds == 1.75
+
+    def test_short_steps_have_their_share_of_the_stage_as_well(self):
+        case = Case("s", {"validate_every": 1})
+        records = (stage("validate", 0, (1.0,)), stage("train", 0, (0.25, 0.25), wall=0.5))
+        (only,) = learning_curve(measurement(case=case, stages=records)).validations
+        assert only.seconds == 1.25
+
     def test_steps_without_time_divide_nothing_by_zero(self):
         case = Case("s", {"validate_every": 1})
         records = (stage("validate", 0, (1.0,)), stage("train", 0, (0.0, 0.0), wall=1.0))
-        assert progress(measurement(case=case, stages=records)).validations == (Validation(0, 2.0, 0.5),)
+        assert learning_curve(measurement(case=case, stages=records)).validations == (
+            Validation(0, 2.0, 0.5),
+        )
 
     @pytest.mark.parametrize(
         "changes", [{"loss": None}, {"loss": math.nan}, {"loss": 1e308}, {"wall": math.inf}]
     )
     def test_what_is_no_finite_number_is_left_out(self, changes):
         records = (stage("train", 0), stage("validate", 0, **changes))
-        assert progress(measurement(stages=records)).validations == ()
-        assert progress(measurement(stages=records)).ends == ()
+        assert learning_curve(measurement(stages=records)).validations == ()
+        assert learning_curve(measurement(stages=records)).ends == ()
 
     def test_without_a_test_stage_an_epoch_has_no_metrics(self):
         records = (stage("train", 0), stage("validate", 0))
-        assert progress(measurement(stages=records)).ends == (EpochEnd(0, 4.0, 0.5, {}),)
+        assert learning_curve(measurement(stages=records)).ends == (EpochEnd(0, 4.0, 0.5, {}),)
 
 
 class TestTheTimeToALoss:
@@ -141,7 +155,7 @@ class TestAConfiguration:
 
     def test_a_task_without_accuracy_has_none(self):
         records = tuple(stage(name, epoch) for epoch in (0, 1) for name in ("train", "validate", "test"))
-        group = group_of(Trained(SLOW, (progress(measurement(stages=records)),)))
+        group = group_of(Trained(SLOW, (learning_curve(measurement(stages=records)),)))
         assert group.rows[0].accuracy is group.rows[0].accuracy_in_time is None
 
 

@@ -1,4 +1,4 @@
-"""Thresholds of a project: what a file says, and in which words one that cannot be meant is refused."""
+"""Thresholds of a project: what a file says, and with which message one with an error is refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import pytest
 from bench.analysis.compare.policy import ThresholdRule, policy
 from bench.errors import UsageError
 from bench.measurement import METRICS
-from bench.thresholds import check_used, read_thresholds
+from bench.thresholds.rules import read_thresholds
+from bench.thresholds.suggestions import alternatives, short
+from bench.thresholds.usage import check_used
 
 WRITTEN = """
 [default]
@@ -146,6 +148,7 @@ class TestThresholds:
             ("count.ops", '"3"', 3),
             ("count.ops", "3", 3),
             ("work.*", '"1"', 1),
+            ("count.flops", '"3MFLOP/step"', 3e6),
             ("count.flops", '"2GFLOP"', 2e9),
             ("*.throughput", '"100 samples/s"', 100),
             ("energy.per_sample", '"5mJ/sample"', 0.005),
@@ -179,16 +182,16 @@ class TestThresholds:
         message = refused(f"[default]\nthreshold = {written}")
         assert message.startswith("[default]: threshold = ")
         assert why in message
-        assert message.endswith("; write a number from 0 on: the largest change that is none")
+        assert message.endswith("; write a number from 0 on: the largest tolerated change")
 
     @pytest.mark.parametrize(
         ("written", "why"),
         [
-            ('"five"', '"five" is no number with a unit'),
-            ('"5,5%"', '"5,5%" is no number with a unit'),
-            ('"1_000"', '"1_000" is no number with a unit'),
-            ('"5 % of it"', "is no number with a unit"),
-            ('""', '"" is no number with a unit'),
+            ('"five"', '"five" is not a number with a unit'),
+            ('"5,5%"', '"5,5%" is not a number with a unit'),
+            ('"1_000"', '"1_000" is not a number with a unit'),
+            ('"5 % of it"', "is not a number with a unit"),
+            ('""', '"" is not a number with a unit'),
             ("true", "true is true or false"),
             ("[1]", "(an array) is an array"),
             ("{a = 1}", "(a table) is a table"),
@@ -211,6 +214,14 @@ class TestThresholds:
     def test_a_misspelt_unit_is_answered_with_the_closest(self, refused, written, meant):
         assert refused(rule_of(f'"{written}"')).endswith(f"; did you mean '{meant}'?")
 
+    def test_one_unit_does_not_do_for_metrics_in_two(self, refused):
+        message = refused(rule_of('"1s"', "compile.*"))
+        assert 'is in one unit, but metric = "compile.*" matches metrics in s, 1; ' in message
+
+    @pytest.mark.parametrize("written", ["1.0", "1.5"])
+    def test_from_one_on_a_share_may_be_percent(self, refused, written):
+        assert "whichever is meant" in refused(f"[default]\nthreshold = {written}")
+
     def test_a_number_that_may_be_percent_or_a_share_is_asked_about(self, refused):
         assert refused("[default]\nthreshold = 5.0") == (
             '[default]: threshold = 5.0 would be 500%; write "5%" or "500%", whichever is meant'
@@ -224,8 +235,9 @@ class TestThresholds:
             ("count.ops", "2ms", 'is in s, but "count.ops" is a plain number; '),
             ("energy.*", "3", 'is a plain number, but "energy.*" is in J/sample; '),
             ("my.own", "1ms", 'is in s, but "my.own" is a plain number; '),
-            ("count.ops", "0.05", 'is no whole number, but "count.ops" counts; '),
-            ("work.*", "1.5", 'is no whole number, but "work.*" counts; '),
+            ("count.ops", "0.05", 'is not a whole number, but "count.ops" counts; '),
+            ("count.allocations", "0.5", 'is not a whole number, but "count.allocations" counts; '),
+            ("work.*", "1.5", 'is not a whole number, but "work.*" counts; '),
         ],
     )
     def test_a_quantity_of_another_unit_is_refused(self, refused, metric, written, why):
@@ -280,11 +292,11 @@ class TestWhatCannotBeMeant:
             ),
             (
                 '[default]\npolicy = "error"',
-                '[default]: policy = "error" is no such policy; write fail, warn or ignore',
+                '[default]: policy = "error" is not a policy; write fail, warn or ignore',
             ),
             (
                 "[default]\nimprovement = true",
-                "[default]: improvement = true is no such policy; write fail, warn or ignore",
+                "[default]: improvement = true is not a policy; write fail, warn or ignore",
             ),
             (
                 '[[rule]]\ncase = 256\npolicy = "warn"',
@@ -329,9 +341,9 @@ class TestWhatCannotBeMeant:
     )
     def test_what_is_no_toml_is_refused_with_its_line(self, refused, text, why):
         message = refused(text)
-        assert message.startswith("is no TOML: ")
+        assert message.startswith("is not TOML: ")
         assert why in message
-        assert message.endswith("; mend it there")
+        assert message.endswith("; fix it there")
 
     def test_a_tower_of_brackets_is_refused(self, refused):
         assert refused("rule = " + "[" * 10**5) == (
@@ -339,7 +351,9 @@ class TestWhatCannotBeMeant:
         )
 
     def test_another_encoding_is_refused(self, refused):
-        assert refused("# größer\n".encode("latin-1")) == "is no UTF-8 text, from byte 4 on; save it as UTF-8"
+        assert (
+            refused("# größer\n".encode("latin-1")) == "is not UTF-8 text, from byte 4 on; save it as UTF-8"
+        )
 
     def test_a_file_of_megabytes_is_refused(self, refused):
         assert refused(b"#" * (2**20 + 1)) == "holds more than 1 MiB; name the TOML file with the thresholds"
@@ -376,11 +390,11 @@ class TestUnreadableFiles:
 
     def a_folder(self, place):
         place.mkdir()
-        return "is no file"
+        return "is not a file"
 
     def a_pipe(self, place):
         os.mkfifo(place)
-        return "is no file"
+        return "is not a file"
 
     @pytest.mark.parametrize("make", [gone, a_folder, a_pipe])
     def test_are_refused_at_once(self, place, make):
@@ -436,7 +450,7 @@ class TestRulesThatAreUsed:
         assert message.startswith(
             f'[[rule]] 2 holds for nothing in this comparison: {key} = "{pattern}" matches no {key}, '
         )
-        names = message.split("where there is ")[1].removesuffix("; mend the pattern, or take the rule out")
+        names = message.split("where there is ")[1].removesuffix("; fix the pattern, or take the rule out")
         assert set(names.split(", ")) == set(there.split(", "))
 
     def test_the_closest_name_comes_first_and_the_rest_is_counted(self, place):
@@ -450,10 +464,15 @@ class TestRulesThatAreUsed:
             place, metric="epoch.*", suite="vision", device="tpu"
         )
 
+    def test_one_that_matches_nothing_by_itself_is_shown_all_that_there_is(self, place):
+        assert "matches no device, where there is cpu, cuda:0; " in self.unused(
+            place, suite="text", device="cpu:9"
+        )
+
     def test_patterns_that_match_but_never_together_are_told_so(self, place):
         assert self.unused(place, suite="text", device="cuda*") == (
             '[[rule]] 2 holds for nothing in this comparison: device = "cuda*" matches no device in the rows '
-            "that its other patterns leave, where there is cpu; mend the pattern, or take the rule out"
+            "that its other patterns leave, where there is cpu; fix the pattern, or take the rule out"
         )
 
     def test_in_a_comparison_of_nothing_there_is_none(self, place):
@@ -461,6 +480,27 @@ class TestRulesThatAreUsed:
 
     def test_an_empty_device_is_shown_as_one(self, place):
         assert "where there is (none); " in self.unused(place, [("a", "s", "c", "")], device="cpu")
+
+
+class TestSuggestions:
+    def test_alternatives_are_listed(self):
+        assert [alternatives(list(names)) for names in ("", "a", "ab", "abc")] == [
+            "",
+            "a",
+            "a or b",
+            "a, b or c",
+        ]
+
+    def test_a_text_is_cut_where_it_is_long_and_its_control_characters_are_written_out(self):
+        assert short("größer") == "größer"
+        assert short("a\x1bb") == "a\\x1bb"
+        assert short("x" * 60) == "x" * 60
+        assert short("x" * 61) == f"{'x' * 60}..."
+
+
+def test_axes_have_their_names_in_patterns_of_cases_alone(read):
+    (found,) = read('[[rule]]\nsuite = "my-suite=1"\ncase = "*/batch-size=64"\npolicy = "warn"')
+    assert (found.suite, found.case) == ("my-suite=1", "*/batch_size=64")
 
 
 class TestQuality:
@@ -479,6 +519,13 @@ class TestQuality:
         with pytest.raises(UsageError, match="holds for nothing"):
             check_used(rules, [("epoch.time", "s", "s/a=1", "cpu")], place)
 
+    def test_rules_behind_it_must_be_used(self, place, read):
+        rules = read(
+            '[[rule]]\nmetric = "quality.*"\npolicy = "fail"\n[[rule]]\nmetric = "train.*"\npolicy = "fail"'
+        )
+        with pytest.raises(UsageError, match="holds for nothing"):
+            check_used(rules, [("epoch.time", "s", "s/a=1", "cpu")], place)
+
     def test_its_tolerance_may_be_a_plain_number(self, read):
         (rule,) = read('[[rule]]\nmetric = "quality.*"\nthreshold = "0.02"')
         assert dict(rule.changes) == {"absolute": 0.02}
@@ -492,7 +539,7 @@ class TestQuality:
         [
             (
                 'metric = "quality.test_score"\nbetter = "up"',
-                '[[rule]] 1: better = "up" is no direction; write less or more',
+                '[[rule]] 1: better = "up" is not a direction; write less or more',
             ),
             (
                 'metric = "quality.test_loss"\nbetter = "more"',

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..measurement import STAGES, WARMUP_EPOCHS, Failure, samples_known
-from .launch.contamination import remarks
+from ..measurement import STAGES, WARMUP_EPOCHS, Failure, Measurement, samples_known
+from .launch.contamination import setting_caveats
 from .launch.learning_curve import target_loss
 from .launch.values import Launch, uneven_stages
 from .run.estimate import interval_rank
@@ -14,9 +15,9 @@ from .run.stopping import width
 
 CAVEATS = (
     "few_launches",  # too few for a 95 % interval
-    "unsettled",  # the interval of a gated metric is wider than was asked
+    "unsettled",  # the interval of a gated metric is wider than the tolerance
     "launches_failed",
-    "contaminated",  # most launches were disturbed, so that all had to count
+    "contaminated",  # most launches were, so that all are used
     "machine_busy",  # other processes ran on the processors of the launches
     "never_settled",  # steps that get faster or slower to the end of the launch
     "long_warmup",  # start-up that takes more than half of the epochs: left out as well
@@ -28,8 +29,8 @@ CAVEATS = (
     "axis_not_read",  # by the suite: its values measure the same thing under different names
     "spawned",  # forking was not sound, or not wanted
     "other_device",  # a script's model lay on another device than its case says
-    "allocator_unpinned",  # pinning was asked for and did not take
-    "compiled_late",  # torch.compile worked in the epochs that count
+    "allocator_unpinned",  # pinning was requested and had no effect
+    "compiled_late",  # torch.compile worked after warm-up
     "compile_cache_mixed",  # cold in some launches, warm in others
     "work_differs",  # of a stage, between epochs of one launch or between launches
     "parameters_not_moved",  # by training
@@ -42,7 +43,7 @@ CAVEATS = (
     "loss_scale_unknown",  # of a script that gathers gradients: there is no training loss
     "flops_lower_bound",  # operators that compute, without a formula
     "device_not_profiled",
-    "trace_omitted",  # too large, or no room for it
+    "trace_omitted",  # too large, or no space for it
     "no_full_batch",  # no step whose time could be compared
     "target_not_reached",  # by the validation loss of a launch: there is no time to it
 )
@@ -70,34 +71,43 @@ class Caveat:
 def case_caveats(
     launches: Sequence[Launch], failures: Sequence[Failure], tolerance: float | None = None
 ) -> list[Caveat]:
-    """The caveats of one case, in the order of CAVEATS. `tolerance` is what the run asked for, if known.
+    """The caveats of one case, in the order of CAVEATS. `tolerance` is that of the run, if known.
 
-    What the guards and the series of steps remark is a caveat where it holds for at least half of the
-    launches that count.
+    What the guards and the series of steps show is a caveat where it holds for at least half of the used launches.
     """
     timed = [launch for launch in launches if launch.timed]
-    used = [launch for launch in timed if launch.counts]
+    used = [launch for launch in timed if launch.used]
+    numbers = {
+        "launches_failed": len(failures),
+        **_of_intervals(used, tolerance),
+        **_of_launches(timed, used),
+        **_of_checks(timed),
+        **_of_untimed([launch.measurement for launch in launches if not launch.timed]),
+        **_of_most(used),
+    }
+    return [Caveat(name, numbers[name]) for name in CAVEATS if numbers.get(name)]
+
+
+def _of_intervals(used: Sequence[Launch], tolerance: float | None) -> dict[str, int]:
     few = interval_rank(len(used)) is None
     wide = tolerance is not None and not few and width([launch.values for launch in used], tolerance) > 1
+    return {"few_launches": len(used) if few else 0, "unsettled": len(used) if wide else 0}
+
+
+def _of_launches(timed: Sequence[Launch], used: Sequence[Launch]) -> dict[str, int]:
+    conditions = [launch.measurement.conditions for launch in timed]
     work = [{name: v for name, v in launch.values.items() if name.startswith("work.")} for launch in timed]
-    found = {
-        "few_launches": len(used) if few else 0,
-        "unsettled": len(used) if wide else 0,
-        "launches_failed": len(failures),
-        "contaminated": sum(bool(launch.disturbed) for launch in used),
+    uneven = [bool(uneven_stages(launch.measurement)) for launch in timed]
+    cold = sum(launch.values.get("compile.cache_misses", 0) > 0 for launch in used)
+    return {
+        "contaminated": sum(bool(launch.contamination) for launch in used),
         "axis_not_read": sum(bool(unread(launch)) for launch in timed),
-        "spawned": sum(launch.measurement.conditions.get("start_method") == "spawn" for launch in timed),
+        "spawned": sum(one.get("start_method") == "spawn" for one in conditions),
         "other_device": sum(_elsewhere(launch) for launch in timed),
-        "allocator_unpinned": sum(
-            launch.measurement.conditions.get("allocator") == "unpinned" for launch in timed
-        ),
-        "work_differs": sum(
-            bool(uneven_stages(launch.measurement)) or done != work[0]
-            for launch, done in zip(timed, work, strict=True)
-        ),
+        "allocator_unpinned": sum(one.get("allocator") == "unpinned" for one in conditions),
+        "work_differs": sum(one or done != work[0] for one, done in zip(uneven, work, strict=True)),
         "compiled_late": sum(launch.values.get("compile.time_counted", 0) > 0 for launch in used),
-        "compile_cache_mixed": sum(map(_compiled_anew, used))
-        % max(1, len(used)),  # none, or all, is not mixed
+        "compile_cache_mixed": cold if cold < len(used) else 0,
         "no_full_batch": sum(
             "train.throughput" in launch.values and "train.step_time" not in launch.values for launch in timed
         ),
@@ -106,22 +116,33 @@ def case_caveats(
             for launch in used
         ),
     }
-    for name in set(_CHECKS.values()):
-        its = [check for check, caveat in _CHECKS.items() if caveat == name]
-        found[name] = sum(
-            not all(launch.measurement.checks.get(check, True) for check in its) for launch in timed
-        )
-    apart = [launch.measurement for launch in launches if not launch.timed]
-    found["flops_lower_bound"] = sum(bool(m.counts and m.counts.unknown) for m in apart)
-    found["trace_omitted"] = sum(bool(m.profile and m.profile.omitted) for m in apart)
-    found["device_not_profiled"] = sum("device_not_profiled" in m.profile.limits for m in apart if m.profile)
-    remarked = [name for launch in used for name in remarks(launch.measurement)]
-    remarked += ["never_settled" for launch in used if not launch.warmup.settled]
-    remarked += ["long_warmup" for launch in used if _mostly_warmup(launch)]
-    for name in set(remarked):
-        count = remarked.count(name)
-        found[name] = count if 2 * count >= len(used) else 0
-    return [Caveat(name, found[name]) for name in CAVEATS if found.get(name)]
+
+
+def _of_checks(timed: Sequence[Launch]) -> dict[str, int]:
+    """Launches in which a check failed, by the caveat of the check."""
+    failed = [
+        {caveat for check, caveat in _CHECKS.items() if not launch.measurement.checks.get(check, True)}
+        for launch in timed
+    ]
+    return Counter(caveat for caveats in failed for caveat in caveats)
+
+
+def _of_untimed(records: Sequence[Measurement]) -> dict[str, int]:
+    return {
+        "flops_lower_bound": sum(bool(one.counts and one.counts.unknown) for one in records),
+        "trace_omitted": sum(bool(one.profile and one.profile.omitted) for one in records),
+        "device_not_profiled": sum(
+            one.profile is not None and "device_not_profiled" in one.profile.limits for one in records
+        ),
+    }
+
+
+def _of_most(used: Sequence[Launch]) -> dict[str, int]:
+    """What holds for at least half of the launches."""
+    found = Counter(name for launch in used for name in setting_caveats(launch.measurement))
+    found["never_settled"] = sum(not launch.warmup.steady for launch in used)
+    found["long_warmup"] = sum(map(_mostly_warmup, used))
+    return {name: number for name, number in found.items() if 2 * number >= len(used)}
 
 
 def unread(launch: Launch) -> tuple[str, ...]:
@@ -136,11 +157,7 @@ def _elsewhere(launch: Launch) -> bool:
     return used != named and used.partition(":")[0] != named
 
 
-def _compiled_anew(launch: Launch) -> bool:
-    return launch.values.get("compile.cache_misses", 0) > 0
-
-
 def _mostly_warmup(launch: Launch) -> bool:
-    """Whether more of a launch's epochs are start-up than count, beyond the first that always is."""
+    """Whether more than half of a launch's epochs are start-up, beyond the first that always is."""
     epochs = 1 + max((record.epoch for record in launch.measurement.stages), default=0)
     return launch.warmup.epochs > max(WARMUP_EPOCHS, epochs / 2)

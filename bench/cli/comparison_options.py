@@ -20,7 +20,7 @@ THRESHOLDS = Path("thresholds.toml")
 
 def rules_of(path: Path | None) -> tuple[Sequence[ThresholdRule], Path | None]:
     """The thresholds: of the file that is named, or that lies where the command runs."""
-    from ..thresholds import read_thresholds
+    from ..thresholds.rules import read_thresholds
 
     file = path if path is not None else THRESHOLDS if THRESHOLDS.is_file() else None
     return ([], None) if file is None else (read_thresholds(file), file)
@@ -28,7 +28,7 @@ def rules_of(path: Path | None) -> tuple[Sequence[ThresholdRule], Path | None]:
 
 def check_metrics(side: Side, patterns: Sequence[str]) -> None:
     """Raises UsageError for a pattern that matches no metric of a side."""
-    from ..thresholds import meant, some
+    from ..thresholds.suggestions import meant, some
 
     there = sorted({name for case in side.cases.values() for name in {**case.observed, **case.withheld}})
     for pattern in patterns:
@@ -39,7 +39,7 @@ def check_metrics(side: Side, patterns: Sequence[str]) -> None:
 
 def check_asked(first: Side, asked: ComparisonOptions, file: Path | None) -> None:
     """Raises UsageError for a pattern, on the command line or in the thresholds, that matches nothing."""
-    from ..thresholds import check_used
+    from ..thresholds.usage import check_used
 
     check_metrics(first, asked.metrics)
     if file is not None:

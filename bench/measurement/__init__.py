@@ -1,4 +1,4 @@
-"""The thin waist: what a launch reports, and what every metric is.
+"""The schema: what a launch reports, and what every metric is.
 
 A launch reports one `Measurement` or one `Failure`; `Environment` says what the machine and software were.
 The records are frozen, hold raw samples and plain SI numbers, and go through JSON both ways. `METRICS` is

@@ -1,4 +1,4 @@
-"""What untimed launches report: the counts of one, the profile of the other."""
+"""What untimed launches report: exact counts, or a profile."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ REMAINDER = "(outside operators)"
 def _refuse_negative(what: str, values: Iterable[float]) -> None:
     """Sizes, counts and moments below zero, or endless, would turn pictures and shares over."""
     if not all(0 <= value < math.inf for value in values):
-        raise ValueError(f"{what} is no finite number from zero on")
+        raise ValueError(f"{what} is not a finite number from zero on")
 
 
 def _refuse_endless(what: str, values: Iterable[float]) -> None:
     """Of times: a profiler takes one from another, so that they may end a little below zero."""
     if not all(map(math.isfinite, values)):
-        raise ValueError(f"{what} is no finite number")
+        raise ValueError(f"{what} is not a finite number")
 
 
 @dataclass(frozen=True)

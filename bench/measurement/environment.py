@@ -11,7 +11,7 @@ from ..system.json_data import JsonRecord
 
 @dataclass(frozen=True)
 class Device:
-    """An accelerator: `memory` in bytes, `power_limit` in watts (None where it is not told)."""
+    """An accelerator: `memory` in bytes, `power_limit` in watts (None where it is not known)."""
 
     name: str
     kind: str

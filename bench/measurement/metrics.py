@@ -14,8 +14,8 @@ class Metric:
     """What a metric is.
 
     `kind` is its class in the sense of the gate: time, exact, machine (exact on one kind of machine), memory, quality
-    (what the model has learnt) or shown. `better` is the direction of improvement; `gated` says whether it gates by
-    default.
+    (losses and metrics of the model) or shown. `better` is the direction of improvement; `gated` says whether it gates
+    by default.
     """
 
     name: str

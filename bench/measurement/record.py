@@ -26,13 +26,13 @@ PHASES = (
     "other",
 )
 
-# How many epochs at the start of a launch are kept and marked, but not counted, at the least: where the
-# series of steps shows that start-up goes on, `analysis/launch.py` leaves out more.
+# How many epochs at the start of a launch are kept and marked, but not used, at the least: where the
+# series of steps shows that start-up goes on, `analysis/launch/values.py` leaves out more.
 WARMUP_EPOCHS = 1
 
 TIMED = "timed"  # the launches whose times enter the tables
-PHASED = "phases"  # on a device: the launch that takes the phase ledger, apart from the timed ones
-COUNTED = "counts"  # what is exact, apart from timing
+PHASED = "phases"  # on a device: the launch that takes the phase ledger, separate from the timed ones
+COUNTED = "counts"  # exact counts, without timing
 PROFILED = "profile"  # the loop under torch.profiler
 STACKED = "stacks"  # the same with Python's stacks, for a flame graph
 SEARCHED = "search"  # a few steps at one batch size, in the search for the largest that fits
@@ -89,7 +89,7 @@ class Measurement(JsonRecord):
     spent before and in its loop. `guards` count what could have disturbed it, as `worker/guards.py` and
     `machine/telemetry.py` name it; `telemetry` is what was seen of it from outside. `compiled` is what
     torch.compile did, as `worker/compiled.py` names it, empty where it was not used. `counts` and
-    `profile` are what a launch apart from timing is made for; it has no stages.
+    `profile` are the results of untimed launches, which have no stages.
     """
 
     case: Case
@@ -144,7 +144,7 @@ class Failure(JsonRecord):
 
     def __post_init__(self) -> None:
         for name in ("message", "where", "detail"):
-            # An error may tell of a file whose name is no text, which could be neither printed nor kept.
+            # An error may name a file whose name is not valid text, which could be neither printed nor kept.
             text = getattr(self, name)
             if isinstance(text, str):
                 object.__setattr__(self, name, text.encode(errors="backslashreplace").decode())

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..analysis.caveats import case_caveats
 from ..analysis.launch.derived_counts import family
-from ..analysis.launch.learning_curve import progress
+from ..analysis.launch.learning_curve import learning_curve
 from ..analysis.launch.values import Launch, steps
 from ..analysis.run.estimate import estimate
 from ..analysis.run.time_to_quality import Trained
@@ -34,7 +34,7 @@ class CaseRecords:
     @property
     def counted(self) -> list[Launch]:
         """The launches whose values enter the summary."""
-        return [launch for launch in self.launches if launch.counts]
+        return [launch for launch in self.launches if launch.used]
 
     @property
     def timed(self) -> list[Launch]:
@@ -48,7 +48,7 @@ def summary_rows(of: CaseRecords) -> Rows:
     """One row per metric: the median over the launches that count, with its interval."""
     names = dict.fromkeys(name for launch in of.counted for name in launch.values)
     caveats = ";".join(caveat.name for caveat in case_caveats(of.launches, of.failures, of.tolerance))
-    contaminated = sum(bool(launch.disturbed) for launch in of.launches)
+    contaminated = sum(bool(launch.contamination) for launch in of.launches)
     for name in sorted(names, key=_place):
         launches = [launch for launch in of.counted if name in launch.values]
         estimated = estimate([launch.values[name] for launch in launches])
@@ -83,7 +83,7 @@ def _steps_taken(name: str, launch: Launch) -> tuple[int, int]:
     if name == "train.step_time":
         counted = [comes_after for _, full, comes_after in steps(records, launch.warmup) if full]
         return sum(counted), len(counted) - sum(counted)
-    used = sum(len(record.steps) for record in records if launch.warmup.counts(record))
+    used = sum(len(record.steps) for record in records if launch.warmup.is_over(record))
     return used, sum(len(record.steps) for record in records) - used
 
 
@@ -95,7 +95,7 @@ def step_rows(of: CaseRecords) -> Rows:
             for number, (samples, (seconds, full, counted)) in enumerate(timed, start=1):
                 yield {
                     "round": launch.measurement.round,
-                    "contaminated": bool(launch.disturbed),
+                    "contaminated": bool(launch.contamination),
                     "epoch": record.epoch + 1,
                     "stage": record.stage,
                     "step": number,
@@ -135,9 +135,9 @@ def launch_rows(of: CaseRecords) -> Rows:
             yield {
                 "kind": launch.measurement.kind,
                 "round": launch.measurement.round,
-                "contaminated": ";".join(launch.disturbed),
-                "counted": launch.counts,
-                "settled": launch.warmup.settled,
+                "contaminated": ";".join(launch.contamination),
+                "counted": launch.used,
+                "settled": launch.warmup.steady,
                 "metric": name,
                 "value": value,
             }
@@ -155,7 +155,7 @@ def failure_rows(of: CaseRecords) -> Rows:
 def epoch_rows(of: CaseRecords) -> Rows:
     """One row per validation of a launch that trained, and per test metric of each of its epochs."""
     for launch in of.timed if of.case.mode == "train" else ():
-        curve = progress(launch.measurement)
+        curve = learning_curve(launch.measurement)
         values = [(one.epoch, one.seconds, "quality.validate_loss", one.loss) for one in curve.validations]
         values += [
             (end.epoch, end.seconds, f"quality.test_{name}", value)
@@ -165,7 +165,7 @@ def epoch_rows(of: CaseRecords) -> Rows:
         for epoch, seconds, name, value in sorted(values, key=lambda row: row[0]):
             yield {
                 "round": launch.measurement.round,
-                "counted": launch.counts,
+                "counted": launch.used,
                 "epoch": epoch + 1,
                 "seconds": seconds,
                 "metric": name,
@@ -257,8 +257,8 @@ def trained(of: CaseRecords) -> Trained | None:
     """The learning curves of the launches that count; None where the case did not train, or none was validated."""
     if of.case.mode != "train":
         return None
-    launches = [launch for launch in of.timed if launch.counts]
-    curves = tuple(curve for launch in launches if (curve := progress(launch.measurement)).ends)
+    launches = [launch for launch in of.timed if launch.used]
+    curves = tuple(curve for launch in launches if (curve := learning_curve(launch.measurement)).ends)
     times = [launch.values.get("epoch.time", math.nan) for launch in launches]
     finite = [seconds for seconds in times if math.isfinite(seconds)]
     return Trained(of.case, curves, median(finite) if finite else None) if curves else None

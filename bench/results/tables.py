@@ -20,7 +20,7 @@ from ..errors import ResultsError
 from ..measurement import SEARCHED, Environment, Failure, Measurement
 from ..suite.case import Case, columns
 from ..system.json_data import finite, json_text, to_json
-from ..thresholds import meant, some
+from ..thresholds.suggestions import meant, some
 from .ab_session import as_one
 from .folder import RunFolder, find, is_session
 from .frames import axis_columns_of, table_frame

@@ -11,10 +11,10 @@ from ...measurement import QUALITY, Metric
 
 ACTIONS = ("fail", "warn", "ignore")
 
-# What is measured side by side is told apart more sharply than two runs of different times.
+# The threshold of times that are measured side by side, which find smaller changes than runs of different times.
 SIDE_BY_SIDE = 0.01
 
-# The largest change that is no change, as a share, by the class of a metric; DESIGN's defaults.
+# The tolerated change as a share, by the class of a metric.
 THRESHOLDS: Mapping[str, float] = {
     "time": 0.05,
     "exact": 0.0,
@@ -24,8 +24,8 @@ THRESHOLDS: Mapping[str, float] = {
     "shown": 0.05,
 }
 
-# Of an accuracy, and of whatever else is better the more it is: the largest change that is none, in its unit up to 1,
-# above as a share. The same work in another order of its sums ends within it (docs/methodology.md).
+# The tolerated change of an accuracy, and of all quality of which more is better: in its unit up to 1, above as a
+# share. The same work with sums in another order stays within it (docs/methodology.md).
 SHARE = 0.02
 
 
@@ -33,8 +33,8 @@ SHARE = 0.02
 class Policy:
     """How one row is judged.
 
-    `relative` is the largest change, as a share, that counts as none, but never less than `least` in the metric's
-    unit; `absolute` the same in that unit, in its place where it is given. `regression` and `improvement` are ACTIONS.
+    `relative` is the tolerated change as a share, but never less than `least` in the metric's unit; `absolute` the
+    same in that unit, in its place where it is given. `regression` and `improvement` are ACTIONS.
     `named` is True where a threshold names the metric, so that it gates whatever its default; `better` is the direction
     that a rule gives a metric which has none of its own.
     """
@@ -75,13 +75,13 @@ class ThresholdRule:
 
     def holds(self, metric: str, suite: str, case: str, device: str) -> bool:
         """Whether the rule is about this row."""
-        asked = ((self.metric, metric), (self.suite, suite), (self.case, case), (self.device, device))
-        return all(not pattern or fnmatch.fnmatchcase(text, pattern) for pattern, text in asked)
+        patterns = ((self.metric, metric), (self.suite, suite), (self.case, case), (self.device, device))
+        return all(not pattern or fnmatch.fnmatchcase(text, pattern) for pattern, text in patterns)
 
     def names(self, metric: Metric) -> bool:
         """Whether the rule chooses this metric, and not only all of them.
 
-        "quality.*" is about what was learnt: the time to a loss is a time, and wants its own name.
+        "quality.*" is about quality: the time to a loss is a time, and needs its own name.
         """
         if metric.name.startswith(QUALITY) and metric.kind != "quality":
             return self.metric == metric.name
@@ -95,11 +95,11 @@ def policy(
     device: str,
     rules: Sequence[ThresholdRule] = (),
     standards: Mapping[str, float] = THRESHOLDS,
-    asked: bool = False,
+    requested: bool = False,
 ) -> Policy:
     """The policy of a row: the standard of its class, changed by each rule that holds, the later the stronger.
 
-    A metric that is `asked` for by its name gates. A fall of quality warns where neither that nor a rule's `metric`
+    A metric that is `requested` by its name gates. A fall of quality warns where neither that nor a rule's `metric`
     names it, whatever the default says of every row.
     """
     found = _standard(metric, standards[metric.kind])
@@ -110,7 +110,7 @@ def policy(
         if "relative" in changes:
             changes |= {"absolute": None, "least": 0.0}  # type: ignore[dict-item]
         found = dataclasses.replace(found, **changes, named=found.named or rule.names(metric))  # type: ignore[arg-type]
-    found = dataclasses.replace(found, named=found.named or asked)
+    found = dataclasses.replace(found, named=found.named or requested)
     if metric.kind == "quality" and not found.named and found.regression == "fail":
         return dataclasses.replace(found, regression="warn")
     return found

@@ -49,7 +49,7 @@ Key = tuple[str, str]  # case and metric
 class Matched:
     """A case that both sides have: `name` in the table, and what each side says of it.
 
-    `intended` is True where they differ in an axis, so that other work is no surprise.
+    `intended` is True where they differ in an axis, so that different work is expected.
     """
 
     name: str
@@ -161,7 +161,7 @@ class SideBySide:
         return policy_of(name, case.name, case.base, self._options)
 
     def _gated(self, case: Matched) -> list[MetricPair]:
-        """What is not exact and gates."""
+        """The gated metrics that are not exact."""
         pairs = self._plan(case).pairs
         return [one for one in pairs if one.metric.kind not in EXACT and is_gated(one.metric, one.policy)]
 
@@ -183,7 +183,7 @@ class SideBySide:
         if len(case.leads) >= self._most:
             return False
         if not case.leads:
-            return True  # no time is known yet that could be asked for
+            return True  # no time is known yet
         names = [pair.metric.name for pair in self._gated(case)]
         if len(case.leads) < _FEWEST and (names or not self._options.metrics):
             return True
@@ -193,7 +193,7 @@ class SideBySide:
         return len(self.cases[name].leads)
 
     def end(self) -> list[Row]:
-        """No more pairs will come: what there is between two looks is judged too, and all rows are made."""
+        """All rows after the last pair: pairs between two looks are judged too."""
         self._ended = True
         self._judge(self.cases.values())
         return [row for case in self.cases.values() for row in self._rows(case)]
@@ -208,7 +208,7 @@ class SideBySide:
         is_no_slower = bool(times) and all(row.verdict in ("equivalent", "improved") for row in times)
         for row in made:
             if is_no_slower and row.metric.kind in EXACT and row.verdict == "regressed" and _by_default(row):
-                # More operators that cost no time are worth a word, not a failed build.
+                # More operators that cost no time are worth a warning, not a failed build.
                 row = dataclasses.replace(row, policy=dataclasses.replace(row.policy, regression="warn"))
             yield row
 
@@ -267,7 +267,7 @@ class SideBySide:
 
     @property
     def by_sample(self) -> list[BySample]:
-        """The cases whose sides are meant to do other work."""
+        """The cases whose sides differ in their work on purpose."""
         plans = [self._plan(case) for case in self.cases.values() if case.leads]
         return [one.by_sample for one in plans if one.by_sample is not None]
 

@@ -66,7 +66,7 @@ class Change:
 def unpaired(base: Observed, candidate: Observed, better: str, runs: RunDeviation) -> Change:
     """The change between two runs of different times; what is between runs comes in once for each side.
 
-    A deviation that was learnt from few runs is itself uncertain, so that the sum is taken to have its degrees of
+    A deviation that was estimated from few runs is itself uncertain, so that the sum is taken to have its degrees of
     freedom. Satterthwaite's would be more, and alarm three times as often as they may with five runs: most of all
     where the few happen to lie close together.
     """
@@ -160,8 +160,8 @@ class Row:
     code; `undecided_gates` where only an inconclusive or missing verdict does not. `reason` says why nothing was
     measured; `smallest` is the smallest rise that could have been seen. `family` is the number of gated rows that
     false alarms were controlled over, 0 where something else decided. `spread` is the largest difference between
-    launches of one side, in the metric's unit, where that decided. `work` is what the sides did unlike, of a row of
-    different work; one of these speaks for all of its case, and the others are `folded`.
+    launches of one side, in the metric's unit, where that decided. `work` holds the differences of a row of different
+    work; one such row speaks for its case, and the others are `folded`.
     """
 
     suite: str

@@ -1,4 +1,4 @@
-"""What the two sides of a case did, stage by stage: in what that differs, and which metrics it leaves comparable.
+"""The work of the two sides of a case, stage by stage: its differences, and which metrics they leave comparable.
 
 Each stage is judged by itself: where validation differs and training does not, times of training are compared.
 """
@@ -13,14 +13,13 @@ from functools import cached_property
 from ...measurement import QUALITY, STAGES
 from .sides import Observed
 
-# What is counted of a stage, that first which says most.
+# The counts of the work of a stage, the most telling first.
 WHAT = ("samples", "batches", "optimizer_steps", "closure_evaluations")
 
-# What has one size, however many samples a step or an epoch has.
+# These do not depend on the number of samples of a step or an epoch.
 _OF_ANY_WORK = frozenset({"count.parameter_bytes", "count.optimizer_state_bytes", "compute.sample_flops"})
 
-
-# What the steps of all stages make together, beside the data themselves.
+# These come from the steps of all stages together.
 _OF_ALL_STAGES = frozenset({"count.peak_live_bytes"})
 
 
@@ -47,7 +46,7 @@ class Work:
 
     @cached_property
     def differences(self) -> tuple[WorkDifference, ...]:
-        """All of them, stage by stage; none where a side counted no work at all, as other tools do."""
+        """All differences, stage by stage; empty where a side counted no work, as other tools do not."""
         if not all(any(name.startswith("work.") for name in side) for side in (self.before, self.after)):
             return ()
         found = []
@@ -64,12 +63,12 @@ class Work:
         return any(one.stage == stage and (not what or one.what in what) for one in self.differences)
 
     def steps_differ(self, stage: str) -> bool:
-        """Whether a full step of the stage has another number of samples on each side; where it is not known, not."""
+        """Whether full steps of the stage have different numbers of samples; False where these are not known."""
         first, second = (_step_size(side, stage) for side in (self.before, self.after))
         return first is not None and second is not None and (first[1] <= second[0] or second[1] <= first[0])
 
     def counted_unlike(self, metric: str) -> bool:
-        """Whether the full steps that a count is of are unlike: of its stage, or of any for what all make together."""
+        """Whether the full steps behind a count differ: those of its stage, or of any stage."""
         if not self.differences:
             return False
         if _has(self.before, "train") != _has(self.after, "train"):
@@ -81,7 +80,7 @@ class Work:
 
     @property
     def _main(self) -> str:
-        """The stage that counts are of which name none: training, or the last evaluation where there is none."""
+        """The stage of counts whose name has no stage: training, or the last evaluation without it."""
         return (
             "train"
             if _has(self.before, "train")

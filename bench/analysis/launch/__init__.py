@@ -1,1 +1,1 @@
-"""What one launch says: its values, its warm-up, whether something disturbed it, what its counts and profile show."""
+"""The analysis of one launch: values, warm-up, contamination, learning curve, exact counts, profile."""

@@ -1,4 +1,4 @@
-"""What a launch's guards say: was it disturbed so much that its times must not count?
+"""Whether something else disturbed a launch so much that its times must not be used, by its guards.
 
 The bounds are stated here, and each has its reason. They are wide enough that a quiet machine stays
 below them in nearly every launch (`benchmarks/contamination.py` measures how often it does not), and
@@ -18,11 +18,11 @@ STOLEN = 0.02  # of the processors' time, by the hypervisor
 QUOTA = 0.01  # held back by the control group
 GPU_THROTTLED = 0.05  # of the readings: slowed down by heat or a power brake
 
-_LEAST_STOLEN = 0.02  # seconds: a processor's time is told in ticks of 10 ms, and fewer could be rounding
+_LEAST_STOLEN = 0.02  # seconds: a processor's time comes in ticks of 10 ms, and fewer could be rounding
 _LEAST_OTHERS = 0.03  # seconds: the same, three of them
 _SWAPPED = 16  # pages, by anyone: a few of a process that sleeps are no matter
 
-# What does not spoil one launch, but tells of the setting. Shares as above.
+# These do not spoil a launch, but say something about the setting. Shares as above.
 FAULTS = 0.02
 FAULT_SECONDS = 0.5e-6  # a page that the kernel clears and maps: 0.25 (4 KiB cleared) to 1 us
 OTHERS = 0.10  # of one processor, by other processes
@@ -32,7 +32,7 @@ FREQUENCY = 0.10  # change of the processors' or the device's clock
 
 
 def contamination(measurement: Measurement) -> tuple[str, ...]:
-    """Why the times of this launch must not count, by name; empty for one that ran undisturbed."""
+    """Why the times of this launch must not be used, by name; empty for a clean one."""
     guards = measurement.guards
     wall = guards.get("wall", 0.0)
     if not wall:
@@ -50,8 +50,8 @@ def contamination(measurement: Measurement) -> tuple[str, ...]:
     return tuple(name for name, holds in found.items() if holds)
 
 
-def remarks(measurement: Measurement) -> tuple[str, ...]:
-    """What the guards tell of the setting, by the names of CAVEATS; such a launch counts."""
+def setting_caveats(measurement: Measurement) -> tuple[str, ...]:
+    """What the guards say about the setting, by the names of CAVEATS; such a launch is used."""
     guards = measurement.guards
     wall = guards.get("wall", 0.0)
     if not wall:

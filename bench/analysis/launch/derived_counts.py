@@ -87,7 +87,7 @@ class StepWork:
 
 
 def main_stage(counts: Counts) -> str:
-    """The stage that the case is about: training, or the last evaluation where there is none."""
+    """The stage that the case is about: training, or the last evaluation without it."""
     there = {one.stage for one in counts.operators}
     return "train" if "train" in there else next((s for s in reversed(STAGES) if s in there), "")
 

@@ -1,7 +1,7 @@
 """How far the training of one launch had come, and when: its validations on the clock of training.
 
 The clock of training runs in the train and validate stages of all epochs, warm-up included: who waits for
-a loss waits for these. The test stage is no part of training and is left out. A validation inside the train
+a loss waits for these. The test stage is left out. A validation inside the train
 stage is not in that stage's wall time; the train stage had then run for its share of the steps' time.
 """
 
@@ -62,8 +62,8 @@ def target_loss(case: Case) -> float | None:
     return float(target)
 
 
-def progress(measurement: Measurement) -> LearningCurve:
-    """The progress of a launch that trained. A loss or a time that is no number to count with is left out."""
+def learning_curve(measurement: Measurement) -> LearningCurve:
+    """The learning curve of a launch that trained, without losses and times that are not finite."""
     validations: list[Validation] = []
     ends: list[EpochEnd] = []
     clock = 0.0

@@ -1,4 +1,4 @@
-"""What stands out in a profile, and in the graph of autograd."""
+"""The operators of a profile that take the most time, and the nodes of an autograd graph."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ class TopRow:
     operator: str
     calls: int
     self_time: float
-    total_time: float
     share: float
     stage: str
     phase: str
@@ -60,13 +59,12 @@ def _own(one: OperatorTime, kind: str) -> float:
 
 def _row(name: str, rows: list[OperatorTime], kind: str, whole: float) -> TopRow:
     own = sum(_own(one, kind) for one in rows)
-    total = sum(one.device_total if kind == "device" else one.host_total for one in rows)
     places: dict[tuple[str, str], float] = {}
     for one in rows:
         place = one.stage, one.phase
         places[place] = places.get(place, 0.0) + _own(one, kind)
     stage, phase = max(places, key=places.__getitem__)
-    return TopRow(name, sum(one.calls for one in rows), own, total, own / whole, stage, phase)
+    return TopRow(name, sum(one.calls for one in rows), own, own / whole, stage, phase)
 
 
 @dataclass(frozen=True)

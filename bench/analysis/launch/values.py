@@ -1,6 +1,6 @@
-"""What one launch says: its raw record as metric -> value. The unit of all statistics is this value.
+"""The values of one launch, by metric: the unit of all statistics.
 
-Only what comes after warm-up enters times and phases. A step time is the median over full batches;
+Only steps and epochs after warm-up enter times and phases. A step time is the median over full batches;
 `epoch.time` is the median over epochs of their stages' sum (the mean, where a stage comes and goes); throughput is all
 samples over all time.
 """
@@ -14,31 +14,30 @@ from dataclasses import dataclass
 from ...measurement import PHASED, STAGES, TIMED, WARMUP_EPOCHS, Measurement, Peak, StageRecord, samples_known
 from .contamination import contamination
 from .derived_counts import count_values, rates
-from .learning_curve import progress, target_loss
+from .learning_curve import learning_curve, target_loss
 from .warmup import find_warmup
 
 
 @dataclass(frozen=True)
 class Warmup:
-    """What of a launch is start-up, and must not be counted.
+    """The start of a launch that no time includes.
 
-    `epochs` at the beginning have start-up steps in their main stage, the one that the case is about
-    (training, or the first evaluation where there is none); whatever is taken by the epoch leaves them
-    out. The steps of each stage begin to count at `first[stage]`, an (epoch, step) counted from 0.
-    `settled` is False where the main stage never came to a steady level; then only the first epoch is
-    left out, for want of anything better.
+    `epochs` at the beginning have start-up steps in their main stage, the one that the case is about (training, or the
+    first evaluation where there is none); values by the epoch leave them out. The steps of each stage are included
+    from `first[stage]` on, an (epoch, step) from 0. `steady` is False where the main stage never came to a steady
+    level; then only the first epoch is left out.
     """
 
     epochs: int
     first: Mapping[str, tuple[int, int]]
-    settled: bool
+    steady: bool
 
-    def counts(self, record: StageRecord) -> bool:
-        """Whether the stage as a whole, that is its epoch, is counted."""
+    def is_over(self, record: StageRecord) -> bool:
+        """Whether the epoch of this stage comes after warm-up."""
         return record.epoch >= self.epochs
 
-    def counted_from(self, record: StageRecord) -> int:
-        """The first step of this stage of this epoch that is counted; its number of steps for none."""
+    def first_step(self, record: StageRecord) -> int:
+        """The first step of this stage of this epoch after warm-up; its number of steps for none."""
         epoch, step = self.first[record.stage]
         if record.epoch == epoch:
             return step
@@ -47,16 +46,16 @@ class Warmup:
 
 @dataclass(frozen=True)
 class Launch:
-    """A launch with what follows from its record. `counts` is False where its times must not count.
+    """A launch with what follows from its record. `used` is False where its times must not enter any value.
 
-    `disturbed` names what contaminated it.
+    `contamination` names what disturbed it.
     """
 
     measurement: Measurement
     warmup: Warmup
     values: Mapping[str, float]
-    disturbed: tuple[str, ...]
-    counts: bool
+    contamination: tuple[str, ...]
+    used: bool
 
     @property
     def timed(self) -> bool:
@@ -64,31 +63,30 @@ class Launch:
 
 
 def analysed(measurements: Sequence[Measurement], peaks: Sequence[Peak] = ()) -> list[Launch]:
-    """The launches of one case. Which of them count depends on them all: see `counting`.
+    """The launches of one case. Which of them are used depends on them all: see `used_launches`.
 
     `peaks` are those of the machine's devices, as far as they are known.
     """
     counts = next((m.counts for m in measurements if m.counts is not None), None)
-    disturbed = [contamination(m) if m.kind == TIMED else () for m in measurements]
+    reasons = [contamination(m) if m.kind == TIMED else () for m in measurements]
     timed = [index for index, m in enumerate(measurements) if m.kind == TIMED]
-    counted = dict(zip(timed, counting([bool(disturbed[index]) for index in timed]), strict=True))
+    used = dict(zip(timed, used_launches([bool(reasons[index]) for index in timed]), strict=True))
     launches = []
     for index, measurement in enumerate(measurements):
         start = warmup(measurement)
         values = launch_values(measurement, start)
         if counts is not None and measurement.kind == TIMED:
             values |= rates(values, counts, peaks, measurement.case.device)
-        launches.append(Launch(measurement, start, values, disturbed[index], counted.get(index, True)))
+        launches.append(Launch(measurement, start, values, reasons[index], used.get(index, True)))
     return launches
 
 
-def counting(contaminated: Sequence[bool]) -> list[bool]:
-    """Which launches of a case count: the clean ones, or all where fewer than half are clean.
+def used_launches(contaminated: Sequence[bool]) -> list[bool]:
+    """Which launches of a case are used: the clean ones, or all where fewer than half are clean.
 
-    Where most launches were disturbed, the clean ones are no fair sample of anything; all are used then,
-    and the row says so.
+    Where most launches were contaminated, the clean ones are no fair sample; all are used then, and the row says so.
     """
-    clean = [not disturbed for disturbed in contaminated]
+    clean = [not one for one in contaminated]
     return clean if 2 * sum(clean) >= len(clean) else [True] * len(clean)
 
 
@@ -101,7 +99,7 @@ def warmup(measurement: Measurement) -> Warmup:
     main = next((stage for stage in STAGES if by_stage[stage]), STAGES[0])
     last = max((record.epoch for record in by_stage[main]), default=0)
     first: dict[str, tuple[int, int]] = {}
-    settled = True
+    steady = True
     for stage, records in by_stage.items():
         series = [
             (record.epoch, number, seconds)
@@ -117,10 +115,10 @@ def warmup(measurement: Measurement) -> Warmup:
             begins = (epoch, 0 if step == 1 else step)
         if stage == main and (found is None or (begins[1] and begins[0] == last)):
             # No whole epoch would be left.
-            settled, begins = False, (WARMUP_EPOCHS, 0)
+            steady, begins = False, (WARMUP_EPOCHS, 0)
         first[stage] = begins
     epoch, step = first[main]
-    return Warmup(epoch + (step > 0), first, settled)
+    return Warmup(epoch + (step > 0), first, steady)
 
 
 def _by_stage(measurement: Measurement) -> dict[str, list[StageRecord]]:
@@ -153,15 +151,15 @@ def launch_values(measurement: Measurement, start: Warmup | None = None) -> dict
     return values
 
 
-def counted_steps(records: list[StageRecord], start: Warmup) -> list[float]:
+def steady_steps(records: list[StageRecord], start: Warmup) -> list[float]:
     """Seconds of the full-batch steps after warm-up."""
-    return [seconds for seconds, full, counted in steps(records, start) if full and counted]
+    return [seconds for seconds, full, steady in steps(records, start) if full and steady]
 
 
 def steps(records: list[StageRecord], start: Warmup) -> Iterator[tuple[float, bool, bool]]:
-    """Each step: its seconds, whether it ran a full batch, whether it comes after warm-up."""
+    """The seconds of each step, whether it ran a full batch, whether it comes after warm-up."""
     for record in records:
-        begins = start.counted_from(record)
+        begins = start.first_step(record)
         for number, (seconds, full) in enumerate(zip(record.steps, record.full, strict=True)):
             yield seconds, full, number >= begins
 
@@ -172,22 +170,22 @@ def _times(
     values = {}
     epochs: dict[int, float] = {}
     for stage, records in by_stage.items():
-        counted = [record for record in records if start.counts(record)]
-        wall = sum(record.wall for record in counted)
+        steady = [record for record in records if start.is_over(record)]
+        wall = sum(record.wall for record in steady)
         if wall > 0 and checks.get(samples_known(stage), True):
-            values[f"{stage}.throughput"] = sum(sum(record.samples) for record in counted) / wall
-        for record in counted:
+            values[f"{stage}.throughput"] = sum(sum(record.samples) for record in steady) / wall
+        for record in steady:
             epochs[record.epoch] = epochs.get(record.epoch, 0.0) + record.wall
     if epochs:
         middle = statistics.fmean if _comes_and_goes(by_stage, epochs) else statistics.median
         values["epoch.time"] = middle(epochs.values())
-    steps = counted_steps(by_stage["train"], start)
+    steps = steady_steps(by_stage["train"], start)
     if steps:
         values["train.step_time"] = statistics.median(steps)
-    counted = [record for record in by_stage["train"] if start.counts(record)]
-    if steps and counted:
-        number = sum(len(record.steps) for record in counted)
-        values["train.step_mean"] = sum(record.wall for record in counted) / number
+    steady = [record for record in by_stage["train"] if start.is_over(record)]
+    if steps and steady:
+        number = sum(len(record.steps) for record in steady)
+        values["train.step_mean"] = sum(record.wall for record in steady) / number
     return values
 
 
@@ -257,12 +255,12 @@ def _phases(by_stage: Mapping[str, list[StageRecord]], start: Warmup) -> dict[st
     """Seconds of each phase per step: total of the counted epochs over their steps."""
     values = {}
     for stage, records in by_stage.items():
-        counted = [record for record in records if start.counts(record)]
-        steps = sum(len(record.steps) for record in counted)
+        steady = [record for record in records if start.is_over(record)]
+        steps = sum(len(record.steps) for record in steady)
         if not steps:
             continue
-        for phase in dict.fromkeys(phase for record in counted for phase in record.phases):
-            total = sum(record.phases.get(phase, 0.0) for record in counted)
+        for phase in dict.fromkeys(phase for record in steady for phase in record.phases):
+            total = sum(record.phases.get(phase, 0.0) for record in steady)
             values[f"{stage}.phase.{phase}"] = total / steps
     return values
 
@@ -278,6 +276,6 @@ def _quality(measurement: Measurement, by_stage: Mapping[str, list[StageRecord]]
             values[f"quality.{stage}_loss"] = last.loss
         values |= {f"quality.{stage}_{name}": value for name, value in last.metrics.items()}
     target = target_loss(measurement.case)
-    if target is not None and (seconds := progress(measurement).time_to(target)) is not None:
+    if target is not None and (seconds := learning_curve(measurement).time_to(target)) is not None:
         values["quality.time_to_loss"] = seconds
     return values

@@ -1,4 +1,4 @@
-"""How many steps at the beginning of a launch are start-up, told from nothing but their times.
+"""How many steps at the beginning of a launch are start-up, from their times alone.
 
 The level is the mean of the second half, trimmed by a tenth at each end (Huber and Ronchetti, Robust Statistics,
 2nd ed., section 3.3), so that a start-up may take up to half of the series. Single slow steps (page faults,
@@ -9,7 +9,7 @@ the posterior median of the end, which has the least expected absolute error (Ho
 Science 14 (1999) 382). A plateau ends with its last step, a decay where its expected excess falls to two
 standard deviations of the noise, at least 3 %. Huge first steps are taken as they come.
 
-A launch never settles where its start-up fills the first half, or where a trend is left behind twice the
+A launch never gets steady where its start-up fills the first half, or where a trend remains after twice the
 start-up and still in the second half: by the test of Mann (Econometrica 13 (1945) 245) and Kendall (Rank
 Correlation Methods, chapter 4, with the variance for ties) and the slope of Theil and Sen (Sen, JASA 63 (1968)
 1379).
@@ -33,9 +33,9 @@ BLOCKS = 60
 
 
 def find_warmup(steps: Sequence[float]) -> int | None:
-    """The number of steps before the launch has settled: 0 for no start-up, None if it never settles.
+    """The number of steps before the launch is steady: 0 for no start-up, None if it never is.
 
-    `steps` are the seconds of consecutive steps of equal work. Two cases give 0 because nothing can be told:
+    `steps` are the seconds of consecutive steps of equal work. Two cases give 0 because nothing can be known:
     fewer than ten steps, which are no more than a start-up might be, and steps a tenth of which a coarse clock
     takes for zero. What lies within 3 % or within the noise of a single step is let pass. A slow step behind
     fast ones counts only within the first tenth, if it takes ten levels and more than all that follow.

@@ -40,14 +40,14 @@ class Estimate:
 
     @property
     def smallest_change(self) -> float | None:
-        """The smallest change, as a share, that two such estimates would reveal; None without an interval.
+        """The minimum detectable effect of two such estimates, as a share; None without an interval.
 
         The one that a two-sided test at 5 % finds with a power of 80 %, of two values with this standard
         error each: (z_0.975 + z_0.8) sqrt(2) SE, where the half interval is z_0.975 SE (NIST/SEMATECH
         e-Handbook of Statistical Methods, section 7.2.2.2). It is about twice the half interval.
         """
         half = self.half_width
-        return None if half is None else _revealed(half / _Z_INTERVAL)
+        return None if half is None else _detectable(half / _Z_INTERVAL)
 
 
 def smallest_change(variation: float, launches: int) -> float:
@@ -56,10 +56,10 @@ def smallest_change(variation: float, launches: int) -> float:
     The standard error of a median is sqrt(pi/2) sigma / sqrt(n) for normal values (David and Nagaraja,
     section 8.5), here as a share of the value.
     """
-    return _revealed(math.sqrt(math.pi / 2) * variation / math.sqrt(launches))
+    return _detectable(math.sqrt(math.pi / 2) * variation / math.sqrt(launches))
 
 
-def _revealed(standard_error: float) -> float:
+def _detectable(standard_error: float) -> float:
     return (_Z_INTERVAL + _Z_POWER) * math.sqrt(2) * standard_error
 
 

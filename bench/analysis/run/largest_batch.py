@@ -27,7 +27,7 @@ NOTHING, FAILED, DATA, VALIDATE_EVERY, LOADER, ENOUGH = (
 
 @dataclass(frozen=True)
 class Try:
-    """One size, as its launch told.
+    """One size, as its launch reported it.
 
     `samples` is the largest batch that there was, `data` how many samples the loop has to go through (None
     where that is not known). `throughput` is samples a second, of the fastest step of the stage that matters;
@@ -89,7 +89,7 @@ class Search:
 
     @property
     def _most_given(self) -> list[int]:
-        """What a loader gave that did not give as many samples as it was asked for, though it can count them."""
+        """The batches of a loader that gave fewer samples than requested, though it knows their number."""
         fitting = [one for one in self.tries if one.fits]
         if not any(one.samples >= one.size for one in fitting):
             return []
@@ -164,7 +164,7 @@ def attempt(record: Measurement | Failure) -> Try:
 
 
 def _throughput(stages: Sequence[StageRecord]) -> float | None:
-    """That of the fastest step: a few steps have no median that a disturbed one would leave alone."""
+    """That of the fastest step: the median of a few steps is not robust against a slow one."""
     steps = (pair for one in stages for pair in zip(one.samples, one.steps, strict=True))
     return max((samples / seconds for samples, seconds in steps if seconds > 0), default=None)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from ...measurement import METRICS, TIMED, Failure, Measurement
 from ...suite.case import Case, Schedule
 from ..launch.contamination import contamination
-from ..launch.values import counting, launch_values
+from ..launch.values import launch_values, used_launches
 from .estimate import estimate
 
 # Memory moves in pages and arenas: its interval is judged by the threshold of its class.
@@ -25,7 +25,7 @@ _MEMORY_TOLERANCE = 0.05
 
 
 def tolerance_of(metric: str, tolerance: float) -> float | None:
-    """How narrow the interval of a metric must be, as a share of its value; None where it is not asked."""
+    """How narrow the interval of a metric must be, as a share of its value; None for metrics without a tolerance."""
     known = METRICS.get(metric)
     if known is None or not known.gated or known.kind not in ("time", "memory"):
         return None
@@ -33,7 +33,7 @@ def tolerance_of(metric: str, tolerance: float) -> float | None:
 
 
 def width(launches: Sequence[Mapping[str, float]], tolerance: float) -> float:
-    """The widest half interval of these launches' values over what is allowed; infinite while there is none."""
+    """The widest half interval of these launches' values over what is allowed; infinite without an interval."""
     widths = []
     for metric in dict.fromkeys(name for values in launches for name in values):
         allowed = tolerance_of(metric, tolerance)
@@ -52,18 +52,18 @@ class _Progress:
     failures: int = 0
 
     @property
-    def counted(self) -> list[dict[str, float]]:
-        counts = counting(self.contaminated)
-        return [values for values, count in zip(self.values, counts, strict=True) if count]
+    def used(self) -> list[dict[str, float]]:
+        used = used_launches(self.contaminated)
+        return [values for values, one in zip(self.values, used, strict=True) if one]
 
 
 class StopRule:
-    """Which cases still want launches: told of every record, asked at the head of every round."""
+    """Which cases still need launches: it gets every record, and is consulted at the start of every round."""
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
         self._cases: dict[str, _Progress] = {}
-        self._remaining: dict[str, int] = {}  # asked many times between two records of a case
+        self._remaining: dict[str, int] = {}  # consulted many times between two records of a case
 
     def add(self, record: Measurement | Failure) -> None:
         case = self._cases.setdefault(record.case.id, _Progress())
@@ -97,23 +97,19 @@ class StopRule:
         least, most = self._schedule.launches, self._schedule.most
         if done.failures >= (2 if done.values else 1):
             return 0
-        made, disturbed = len(done.values), sum(done.contaminated)
-        clean = made - disturbed
-        left = most - clean  # what disturbed launches take is given back, up to `repeats`
-        left -= max(0, disturbed - self._schedule.repeats)
+        made, contaminated = len(done.values), sum(done.contaminated)
+        clean = made - contaminated
+        left = most - clean  # what contaminated launches take is given back, up to `repeats`
+        left -= max(0, contaminated - self._schedule.repeats)
         if clean < least:
-            # Disturbed all the time: repeating has not helped, and will not.
+            # Contaminated all the time: repeating has not helped, and will not.
             return min(left, least - clean, max(0, least + self._schedule.repeats - made))
         width = self.width(case)
-        if width <= 1:
+        if width <= 1:  # settled
             return 0
         wanted = clean * min(width, 100.0) ** 2
         return max(0, min(left, math.ceil(wanted - clean)))
 
-    def settled(self, case: Case) -> bool:
-        """Whether every interval of the case is as narrow as was asked."""
-        return self.width(case) <= 1
-
     def width(self, case: Case) -> float:
-        """The widest half interval of the case over what is allowed; infinite while there is none."""
-        return width(self._cases.get(case.id, _Progress()).counted, self._schedule.tolerance)
+        """The widest half interval of the case over what is allowed; infinite without an interval."""
+        return width(self._cases.get(case.id, _Progress()).used, self._schedule.tolerance)

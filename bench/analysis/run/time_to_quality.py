@@ -1,7 +1,7 @@
 """Time to quality: which configuration is good soonest, not which only runs fast.
 
 Configurations are compared where their losses can be: the same suite, data set and loss function. All
-numbers are medians over the launches that count, the clock is that of training (`progress.py`).
+numbers are medians over the used launches, the clock is that of training (`learning_curve.py`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from statistics import median
 from ...suite.case import AxisValue, Case
 from ..launch.learning_curve import ACCURACY, LearningCurve, target_loss
 
-# The loss is nearly the best where it is no farther above it than this share of it.
+# A loss is nearly the best where it exceeds that by at most this share.
 NEARLY = 0.05
 
-# Where the target of a group comes from: it was asked for; the axis of its cases; half of them reach it.
+# Where the target of a group comes from: the command; the axis of its cases; half of them reach it.
 ASKED, AXIS, HALF = "asked", "axis", "half"
 
 _TARGET_DIGITS = 3
@@ -26,7 +26,7 @@ _TARGET_DIGITS = 3
 
 @dataclass(frozen=True)
 class Trained:
-    """A case that was trained: the progress of each of its launches that count; `epoch_time` in seconds."""
+    """A case that was trained: the learning curve of each of its used launches; `epoch_time` in seconds."""
 
     case: Case
     launches: tuple[LearningCurve, ...]
@@ -117,17 +117,17 @@ class Group:
 
 
 def groups(trained: Iterable[Trained], target: float | None = None) -> list[Group]:
-    """The groups of these cases, in their order; a target that is asked for holds for all of them."""
+    """The groups of these cases, in their order; a given target holds for all of them."""
     found: dict[tuple[str, AxisValue, AxisValue, AxisValue], list[Trained]] = {}
     for one in trained:
         found.setdefault(one.shared, []).append(one)
     return [_group(members, target) for members in found.values()]
 
 
-def _group(members: Sequence[Trained], asked: float | None) -> Group:
+def _group(members: Sequence[Trained], given: float | None) -> Group:
     epochs = min(len(launch.ends) for one in members for launch in one.launches)
     seconds = min(_after(one, epochs)[0] for one in members)
-    target, source = _target(members, asked)
+    target, source = _target(members, given)
     rows = [_row(one, epochs, seconds, target) for one in members]
     rows.sort(
         key=lambda row: (not row.reaches, (row.time_to_target or 0.0) if row.reaches else 0.0, row.best)
@@ -135,10 +135,10 @@ def _group(members: Sequence[Trained], asked: float | None) -> Group:
     return Group(*members[0].shared, epochs, seconds, target, source, tuple(rows))
 
 
-def _target(members: Sequence[Trained], asked: float | None) -> tuple[float, str]:
+def _target(members: Sequence[Trained], given: float | None) -> tuple[float, str]:
     """The target and where it comes from. The last resort is rounded up, so that what is said is what is held to."""
-    if asked is not None:
-        return asked, ASKED
+    if given is not None:
+        return given, ASKED
     targets = {target_loss(one.case) for one in members}
     if len(targets) == 1 and (own := targets.pop()) is not None:
         return own, AXIS

@@ -90,7 +90,7 @@ class Stepper:
         return self._reads.unread
 
     def check_finite(self) -> None:
-        """Raises Diverged where the last loss is no finite number."""
+        """Raises Diverged where the last loss is not a finite number."""
         loss = math.nan if self._last.loss is None else float(self._last.loss)
         if not math.isfinite(loss):
             raise Diverged(f"after its last step the loss is {loss}; try a smaller learning_rate")

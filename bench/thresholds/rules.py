@@ -1,12 +1,11 @@
-"""Thresholds of a project: a TOML file that says how much each metric may change, and what follows if it does.
+"""The thresholds of a project: a TOML file with the tolerated change of each metric, read into rules.
 
-`[default]` is of every row, each `[[rule]]` of the rows that its patterns match, the later the stronger. A file
-that cannot mean what it says is refused: a gate that lets everything through by a misspelt word is none.
+`[default]` applies to every row, each `[[rule]]` to the rows that its patterns match; later rules win. A file with an
+error is refused: a misspelt word must not let every change through.
 """
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import math
 import re
@@ -16,11 +15,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .analysis.compare.policy import ACTIONS, ThresholdRule
-from .analysis.compare.sides import FOREIGN_METRICS
-from .errors import UsageError
-from .measurement import METRICS, PER_STEP, QUALITY, Metric, metric
-from .suite.matrix import column
+from ..analysis.compare.policy import ACTIONS, ThresholdRule
+from ..analysis.compare.sides import FOREIGN_METRICS
+from ..errors import UsageError
+from ..measurement import METRICS, PER_STEP, QUALITY, Metric, metric
+from ..suite.matrix import column
+from .suggestions import alternatives, meant, short, some
 
 SELECTORS = ("metric", "suite", "case", "device")
 
@@ -32,8 +32,6 @@ SAYS: Mapping[str, tuple[str, ...]] = {
     "better": ("better",),
 }
 _BETTER = ("less", "more")
-
-_Row = tuple[str, str, str, str]  # its metric, suite, case and device
 
 _TABLES = ("default", "rule")
 _MOST_BYTES = 2**20  # of a file that a person writes
@@ -63,11 +61,11 @@ _UNITS: Mapping[str, tuple[float, str]] = {
 
 
 def read_thresholds(path: Path) -> list[ThresholdRule]:
-    """The rules in this file, the default first. Raises UsageError for what cannot be meant."""
+    """The rules in this file, the default first. Raises UsageError for a file with an error."""
     document = _document(path)
     for name in document:
         if name not in _TABLES:
-            raise _unknown(f"{path}: table [{_short(name)}]", name, _TABLES)
+            raise _unknown(f"{path}: table [{short(name)}]", name, _TABLES)
     rules = []
     default, tables = _tables(path, document)
     if default:
@@ -78,34 +76,12 @@ def read_thresholds(path: Path) -> list[ThresholdRule]:
     return rules
 
 
-def check_used(rules: Sequence[ThresholdRule], rows: Iterable[_Row], path: Path) -> None:
-    """Raises UsageError for a rule that holds for no row: (metric, suite, case, device) of a comparison."""
-    there = list(dict.fromkeys(rows))
-    for rule in rules:
-        if _is_of_quality(rule):
-            continue
-        if _selectors(rule) and not any(rule.holds(*row) for row in there):
-            raise UsageError(
-                f"{path}: {rule.place} holds for nothing in this comparison: {_missed(rule, there)}"
-            )
-
-
-def _is_of_quality(rule: ThresholdRule) -> bool:
-    """Whether a rule is about what was learnt, by a pattern and of all cases: a loop need not tell its loss."""
-    ours = (row for row in METRICS.values() if row.kind == "quality")
-    return (
-        list(_selectors(rule)) == ["metric"]
-        and "*" in rule.metric
-        and any(fnmatch.fnmatchcase(row.name, rule.metric) for row in ours)
-    )
-
-
 def _document(path: Path) -> dict[str, Any]:
     """The tables of a TOML file, as they stand there."""
     try:
         # A pipe would be waited for without end.
         if not stat.S_ISREG(path.stat().st_mode):
-            raise UsageError(f"{path} is no file; name the TOML file with the thresholds")
+            raise UsageError(f"{path} is not a file; name the TOML file with the thresholds")
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
     except (OSError, ValueError) as problem:  # the latter for a path with a NUL
@@ -116,11 +92,13 @@ def _document(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as problem:
-        raise UsageError(f"{path} is no UTF-8 text, from byte {problem.start} on; save it as UTF-8") from None
+        raise UsageError(
+            f"{path} is not UTF-8 text, from byte {problem.start} on; save it as UTF-8"
+        ) from None
     except RecursionError:
         raise UsageError(f"{path} is nested too deep; write [default] and [[rule]] tables only") from None
     except ValueError as problem:  # a TOMLDecodeError, or a number of thousands of digits
-        raise UsageError(f"{path} is no TOML: {_short(str(problem), 160)}; mend it there") from None
+        raise UsageError(f"{path} is not TOML: {short(str(problem), 160)}; fix it there") from None
 
 
 def _tables(path: Path, document: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -135,7 +113,7 @@ def _tables(path: Path, document: Mapping[str, Any]) -> tuple[dict[str, Any], li
 
 
 class _Table:
-    """One table of the file: what it says, or in words what is wrong with it."""
+    """One table of the file: its rule, or a message about its error."""
 
     def __init__(self, path: Path, place: str, table: Mapping[str, Any]) -> None:
         self.path = path
@@ -143,7 +121,7 @@ class _Table:
         self.table = table
 
     def wrong(self, key: str, why: str, remedy: str) -> UsageError:
-        """What is wrong with a key, on one line."""
+        """The error of a key, in one line."""
         return UsageError(f"{self.path}: {self.place}: {key} = {_shown(self.table[key])} {why}; {remedy}")
 
     def rule(self, selectors: Sequence[str]) -> ThresholdRule:
@@ -167,7 +145,7 @@ class _Table:
                     key, "cannot stand here, for the default is of every row", "put it into a [[rule]]"
                 )
             if key not in SELECTORS and key not in SAYS:
-                raise _unknown(f"{self.path}: {self.place}: key {_short(key)}", key, (*selectors, *SAYS))
+                raise _unknown(f"{self.path}: {self.place}: key {short(key)}", key, (*selectors, *SAYS))
 
     def _pattern(self, key: str) -> str:
         pattern = self.table[key]
@@ -193,7 +171,7 @@ class _Table:
         """The direction of metrics of the user's own: those that have one are not turned over."""
         better = self.table["better"]
         if not isinstance(better, str) or better not in _BETTER:
-            raise self.wrong("better", "is no direction", f"write {_words(_BETTER)}")
+            raise self.wrong("better", "is not a direction", f"write {alternatives(_BETTER)}")
         known = [row for row in _matched(pattern) if row.better not in ("", better)]
         if known:
             raise self.wrong(
@@ -206,7 +184,7 @@ class _Table:
     def _action(self, key: str) -> str:
         action = self.table[key]
         if not isinstance(action, str) or action not in ACTIONS:
-            raise self.wrong(key, "is no such policy", f"write {_words(ACTIONS)}")
+            raise self.wrong(key, "is not a policy", f"write {alternatives(ACTIONS)}")
         return action
 
     def _threshold(self, pattern: str) -> dict[str, float]:
@@ -245,13 +223,13 @@ class _Table:
             raise self.wrong("threshold", f"is {_kind(written)}", _write("s", "B", "1"))
         match = _NUMBER.fullmatch(written.strip())
         if match is None:
-            raise self.wrong("threshold", "is no number with a unit", _write("s", "B", "1"))
+            raise self.wrong("threshold", "is not a number with a unit", _write("s", "B", "1"))
         return float(match[1]), match[2] or ""
 
     def _check_number(self, number: float) -> None:
         if not math.isfinite(number) or number < 0:
             what = "is negative" if number < 0 else "is not finite"
-            raise self.wrong("threshold", what, "write a number from 0 on: the largest change that is none")
+            raise self.wrong("threshold", what, "write a number from 0 on: the largest tolerated change")
 
     def _unit(self, unit: str) -> tuple[float, str]:
         """What one of the unit is, and in which unit of a metric."""
@@ -280,7 +258,7 @@ class _Table:
             meant = "is a plain number" if units[0] == "1" else f"is in {units[0]}"
             raise self.wrong("threshold", f"{what}, but {_shown(pattern)} {meant}", _write(units[0]))
         if unit == "1" and not whole and any(row.kind in ("exact", "machine") for row in metrics):
-            raise self.wrong("threshold", f"is no whole number, but {_shown(pattern)} counts", _write("1"))
+            raise self.wrong("threshold", f"is not a whole number, but {_shown(pattern)} counts", _write("1"))
 
 
 def _matched(pattern: str) -> list[Metric]:
@@ -298,7 +276,7 @@ def _refuse_contradictions(path: Path, rules: Sequence[ThresholdRule]) -> None:
     """Of two rules for the same rows the later would win, and nobody could tell from the earlier one."""
     said: dict[tuple[tuple[str, str], ...], list[ThresholdRule]] = {}
     for rule in rules:
-        alike = said.setdefault(tuple(_selectors(rule).items()), [])
+        alike = said.setdefault(tuple(selectors(rule).items()), [])
         for earlier in alike:
             for key in SAYS:
                 old, new = _saying(earlier, key), _saying(rule, key)
@@ -320,70 +298,20 @@ def _as_in_an_id(part: str) -> str:
     return f"{column(axis)}={value}" if equals and "[" not in axis else part
 
 
-def _selectors(rule: ThresholdRule) -> dict[str, str]:
+def _write(*units: str) -> str:
+    """The remedy for a threshold: a share, or a quantity in one of these units."""
+    examples = [f'"{_EXAMPLES.get(unit, f"1{unit}")}"' for unit in units]
+    return f'write a share, such as "5%" or 0.05, or a quantity, such as {alternatives(examples)}'
+
+
+def selectors(rule: ThresholdRule) -> dict[str, str]:
     """The patterns that a rule has."""
     return {key: getattr(rule, key) for key in SELECTORS if getattr(rule, key)}
 
 
-def _missed(rule: ThresholdRule, rows: Sequence[_Row]) -> str:
-    """Which pattern matches nothing, and what there is for it to match."""
-    patterns = _selectors(rule)
-    # One that matches nothing whatever the others say is at fault by itself; else the one that leaves no row.
-    alone = [key for key in patterns if not _matching(rows, key, patterns[key])]
-    key, left = (alone[0], rows) if alone else _last_left(rows, patterns)
-    named = list(dict.fromkeys(row[SELECTORS.index(key)] for row in left))
-    before = "" if alone else " in the rows that its other patterns leave"
-    return (
-        f"{key} = {_shown(patterns[key])} matches no {key}{before}, where there is "
-        f"{some(_closest(patterns[key], named)) or 'none'}; mend the pattern, or take the rule out"
-    )
-
-
-def _last_left(rows: Sequence[_Row], patterns: Mapping[str, str]) -> tuple[str, Sequence[_Row]]:
-    """The first pattern that matches none of the rows that those before it leave, and these rows."""
-    (key, pattern), *others = patterns.items()
-    matching = _matching(rows, key, pattern)
-    return _last_left(matching, dict(others)) if matching else (key, rows)
-
-
-def _matching(rows: Sequence[_Row], key: str, pattern: str) -> list[_Row]:
-    place = SELECTORS.index(key)
-    return [row for row in rows if fnmatch.fnmatchcase(row[place], pattern)]
-
-
-def _closest(word: str, known: Sequence[str]) -> list[str]:
-    """The known ones, those first that look like the word."""
-    near = difflib.get_close_matches(word, known[:1000], n=3, cutoff=0.5)
-    return list(dict.fromkeys([*near, *known]))
-
-
 def _unknown(what: str, word: str, known: Iterable[str]) -> UsageError:
     names = list(known)
-    return UsageError(f"{what} is not known; {meant(word, names, f'write {_words(names)}')}")
-
-
-def meant(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """The remedy for a misspelt word: the closest known one, else all of them."""
-    names = list(known)
-    lower = {name.lower(): name for name in reversed(names)}
-    near = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.5)
-    return f"did you mean {lower[near[0]]!r}?" if near else otherwise or f"write {_words(names)}"
-
-
-def _write(*units: str) -> str:
-    """The remedy for a threshold: a share, or a quantity in one of these units."""
-    examples = [f'"{_EXAMPLES.get(unit, f"1{unit}")}"' for unit in units]
-    return f'write a share, such as "5%" or 0.05, or a quantity, such as {_words(examples)}'
-
-
-def _words(words: Sequence[str]) -> str:
-    return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else "".join(words)
-
-
-def some(names: Sequence[str], most: int = 3) -> str:
-    """A few names, and how many there are beside them."""
-    shown = ", ".join(_short(name or "(none)") for name in names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+    return UsageError(f"{what} is not known; {meant(word, names, f'write {alternatives(names)}')}")
 
 
 def _kind(value: object) -> str:
@@ -404,15 +332,7 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return f'"{_short(value)}"'
+        return f'"{short(value)}"'
     if isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**20):
         return str(value)
     return f"({_kind(value)})"
-
-
-def _short(text: str, most: int = 60) -> str:
-    """Text on one line that a terminal can show, cut where it is long."""
-    line = "".join(
-        letter if letter.isprintable() else repr(letter)[1:-1] for letter in " ".join(text.split())
-    )
-    return line if len(line) <= most else f"{line[:most]}..."

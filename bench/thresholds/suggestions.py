@@ -1,0 +1,39 @@
+"""How a message names what there is, and guesses what a misspelt word was meant to be."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+def meant(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """The remedy for a misspelt word: the closest known one, else all of them."""
+    names = list(known)
+    lower = {name.lower(): name for name in reversed(names)}
+    near = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.5)
+    return f"did you mean {lower[near[0]]!r}?" if near else otherwise or f"write {alternatives(names)}"
+
+
+def alternatives(words: Sequence[str]) -> str:
+    """'a, b or c'."""
+    return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else "".join(words)
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """A few names, and how many there are beside them."""
+    shown = ", ".join(short(name or "(none)") for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def short(text: str, most: int = 60) -> str:
+    """Text on one line that a terminal can show, cut where it is long."""
+    line = "".join(
+        letter if letter.isprintable() else repr(letter)[1:-1] for letter in " ".join(text.split())
+    )
+    return line if len(line) <= most else f"{line[:most]}..."
+
+
+def closest(word: str, known: Sequence[str]) -> list[str]:
+    """The known ones, those first that look like the word."""
+    near = difflib.get_close_matches(word, known[:1000], n=3, cutoff=0.5)
+    return list(dict.fromkeys([*near, *known]))
