@@ -1,4 +1,4 @@
-"""What earlier runs in a results folder tell about the next one."""
+"""What earlier runs in a results folder say about the next one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RUNS = 3  # older ones tell of an older machine state
 def between_runs_of(first: Side, second: Side, root: Path = RESULTS) -> Callable[[str], Between]:
     """The deviation between runs, by case, of `epoch.time`.
 
-    Learnt from at least five earlier runs in the results folder on the same machine under the same allocator;
+    Estimated from at least five earlier runs in the results folder on the same machine under the same allocator;
     where there are fewer, what is known of the allocator.
     """
     if first.environment is None or second.environment is None:

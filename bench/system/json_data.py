@@ -79,9 +79,12 @@ def _field_readers(cls: Any) -> dict[str, Callable[[Any], Any]]:
 def _reader(kind: Any) -> Callable[[Any], Any]:
     """What makes a value of this type of one from JSON."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is types.UnionType:  # with None
-        some = _reader(arguments[0])
-        return lambda value: None if value is None else some(value)
+    if origin is types.UnionType:  # of records, which were read before, or with None
+        alike: tuple[Any, ...] = tuple(
+            one for one in arguments if one is types.NoneType or dataclasses.is_dataclass(one)
+        )
+        read = _reader(arguments[0])
+        return lambda value: value if isinstance(value, alike) else read(value)
     if origin is tuple:
         item = _reader(arguments[0])
         return lambda value: tuple(map(item, _of_type(value, (list, tuple))))

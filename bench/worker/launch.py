@@ -24,7 +24,7 @@ from ..suite.case import Case, Conditions
 from ..suite.matrix import Suite
 from ..suite.script import Script
 from ..training import Task, fit
-from ..user_errors import detail_of, one_line, text_of, where
+from ..user_errors import detail_of, message_of, one_line, where
 from . import allocator, suites
 from .axis_reads import Reads
 from .counts import counters
@@ -125,7 +125,7 @@ def reported(measurement: Measurement) -> dict[str, Any]:
         Measurement.from_json(told)
     except (TypeError, ValueError) as problem:
         raise TypeError(
-            f"what was measured cannot be kept: {text_of(problem)}; names of metrics must be text, and losses and "
+            f"what was measured cannot be kept: {message_of(problem)}; names of metrics must be text, and losses and "
             f"metrics numbers"
         ) from None
     return told
@@ -365,7 +365,7 @@ def failure(problem: BaseException, place: Mapping[str, Any], suite_file: str, l
     return Failure(
         **place,
         failure=kind_of(problem),
-        message=text_of(problem)
+        message=message_of(problem)
         if isinstance(problem, Diverged | ScriptError | AboveRoom)
         else one_line(problem),
         where=where(problem, suite_file),
@@ -377,7 +377,7 @@ def kind_of(problem: BaseException) -> str:
     """Which of FAILURES an exception is."""
     if isinstance(problem, Diverged):
         return "diverged"
-    starved = any(words in text_of(problem) for words in ("can't allocate memory", "std::bad_alloc"))
+    starved = any(words in message_of(problem) for words in ("can't allocate memory", "std::bad_alloc"))
     if isinstance(problem, MemoryError | torch.OutOfMemoryError) or starved:
         return "out_of_memory"
     return "unsupported" if isinstance(problem, NotImplementedError) else "error"

@@ -355,10 +355,10 @@ def names_bench(script: Script, before: Container[str]) -> bool:
     `before` are the modules that were there before.
     """
     own = own_files(name for name in list(sys.modules) if name not in before)
-    return any(_NAMES_BENCH.search(text_of(file)) for file in {script.path, *own})
+    return any(_NAMES_BENCH.search(source_of(file)) for file in {script.path, *own})
 
 
-def text_of(file: str) -> str:
+def source_of(file: str) -> str:
     """A file of the user's as text, as far as it is such; of what cannot be read, a name of ours: it may be in it."""
     try:
         return Path(file).read_text(encoding="utf-8", errors="replace")
