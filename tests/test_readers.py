@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import ResultsError
+from bench.pytest_plugin import described
 from bench.readers import Foreign, json_document, pyperf, pytest_benchmark, read_foreign
 from bench.suite.case import Case
 
@@ -149,6 +150,18 @@ class TestPytestBenchmark:
         assert found.name == "mine/device=cpu/width=128/compile=none"
         assert found.case == Case("mine", {"device": "cpu", "width": 128, "compile": None})
         assert found.value == 2.0
+
+    @pytest.mark.parametrize("earlier", [False, True])
+    def test_an_axis_called_like_another_fact_has_a_prefix_since_a_later_version(self, place, earlier):
+        case = Case("mine", {"device": "cpu", "threads": 4})
+        info = described(case, {"threads": 1})
+        assert (info["threads"], info["axis.threads"], info["axes"]) == (1, 4, ["device", "threads"])
+        if earlier:
+            info["threads"] = info.pop("axis.threads")
+        document = ours()
+        document["benchmarks"][0]["extra_info"] = info
+        [found] = read_foreign(save(place, document)).cases.values()
+        assert found.case == case
 
     @pytest.mark.parametrize(
         ("changes", "why"),
