@@ -24,7 +24,7 @@ def holds_suite(path: Path) -> bool:
         return all(re.search(rf"\b({word})\b".encode(), source) for word in (f"{OWN}|{OTHER}", "Suite"))
     theirs = re.search(rf"\b{OTHER}\b".encode(), source) and somebody_elses([str(path.parent), ""])
     names = (OWN,) if theirs else (OWN, OTHER)
-    modules = {module for name in names for module in (name, f"{name}.suite")}
+    modules = {module for name in names for module in (name, f"{name}.suite", f"{name}.suite.matrix")}
     makers: set[str] = set()  # functions that make a suite
     for statement in statements:
         match statement:
