@@ -28,13 +28,6 @@ def wrote(document: Mapping[str, Any]) -> bool:
     return runs or (not benchmarks and document.get("version") in _FORMATS)
 
 
-def version(document: JsonValue) -> str:
-    """The version of pyperf, from the metadata; empty where runs of several versions were joined."""
-    rows = [row for row in benchmarks(document) if isinstance(row.value, dict)]
-    found = {_metadata(document, row).get("perf_version", "") for row in rows}
-    return found.pop() if len(found) == 1 else ""
-
-
 def benchmarks(document: JsonValue) -> list[JsonValue]:
     """The benchmarks of a document in a format that can be read."""
     _check_format(document)
@@ -49,12 +42,12 @@ def name_of(document: JsonValue, benchmark: JsonValue) -> str:
     return replace(benchmark, where=f"the name of {benchmark.where}", value=name).text()  # or an error
 
 
-def read(document: JsonValue, benchmark: JsonValue) -> tuple[str, tuple[float, ...], dict[str, str], None]:
+def read(document: JsonValue, benchmark: JsonValue) -> tuple[str, tuple[float, ...], None]:
     runs = benchmark.part("runs").items()
     unit = _agreed(benchmark, _each(document, benchmark), "unit", "second")
     if unit not in _UNITS:
         raise benchmark.wrong(f"has values in {unit!r:.40}, and only {', '.join(_UNITS)} can be read")
-    return _UNITS[unit], _values(benchmark, runs), _metadata(document, benchmark), None
+    return _UNITS[unit], _values(benchmark, runs), None
 
 
 def _check_format(document: JsonValue) -> None:
