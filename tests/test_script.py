@@ -53,7 +53,7 @@ class TestCases:
         ("axes", "words"),
         [
             ({"device": ["available"]}, "a script is given its device by name"),
-            ({"metric": [1]}, "the tables have a column of this name"),
+            ({"metric": [1]}, "every table has a column of this name"),
             ({"2x": [1]}, "named like a Python variable"),
             ({"epochs": [1]}, "epochs must be a whole number of at least 2"),
         ],
