@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 if __name__ == "bench":
-    # A checkout, where the package is found by the name of its folder. All of it is the package `epochbench`, and
-    # what follows here is done by that one: it would do no harm, but in a folder of the user's of that name.
+    # A checkout, where the package is found by the name of its folder. All of it is the package `epochbench`, which
+    # runs the rest of this file; `bench` may be a folder of the user's.
     import importlib.util
     import sys
     from pathlib import Path
@@ -58,7 +58,7 @@ except PackageNotFoundError:  # a checkout that is run as it is
 
 
 def __getattr__(name: str) -> Any:
-    # The tables need pandas, whose import takes half a second: it is made by the first who reads.
+    # The tables need pandas, whose import takes half a second.
     if name in ("read", "Tables"):
         from .results import tables
 

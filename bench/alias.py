@@ -1,8 +1,8 @@
 """`bench`, the other name of Epochbench: ours only where nobody else has a package or module of that name.
 
-What is imported as `bench.x` is the very module `epochbench.x`, never a second copy, whose classes would be other
-ones. Somebody else's `bench` comes first, wherever it lies on the search path, since Epochbench has another name. Of a
-folder `bench` without an `__init__.py` the modules are its owner's, and what it does not hold is ours.
+What is imported as `bench.x` is the very module `epochbench.x`, never a second copy with classes of its own. Somebody
+else's `bench` comes first, wherever it lies on the search path, since Epochbench has another name. In a folder `bench`
+without an `__init__.py` its own modules come first, then those of Epochbench.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class _SameModule(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         module.__spec__ = self._spec  # the import system has put that of the other name in its place
-        # What a package has imported of its own may have given way to a function of that name, as `watch` has. An
-        # import by the other name would put the module there again.
+        # A function may have replaced a module of its name in the package, as `watch` has. An import by the other
+        # name would put the module there again.
         for name, inner in list(sys.modules.items()):
             if name.startswith(f"{self._own}."):
                 sys.modules.setdefault(OTHER + name.removeprefix(OWN), inner)
@@ -82,7 +82,7 @@ class _Finder(MetaPathFinder):
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if name == OTHER:
-            return None if somebody_elses() else _front_door()
+            return None if somebody_elses() else _bench_spec()
         parent = sys.modules.get(name.rpartition(".")[0])
         if not name.startswith(f"{OTHER}.") or parent is None:
             return None
@@ -112,7 +112,7 @@ def take_over() -> None:
     """Puts what `bench` is to be in the place of the file of that name that is being imported."""
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
-    spec = somebody_elses() or _front_door()
+    spec = somebody_elses() or _bench_spec()
     assert spec is not None
     assert spec.loader is not None
     sys.modules[OTHER] = module = module_from_spec(spec)
@@ -136,7 +136,7 @@ def somebody_elses(first: Sequence[str] = ()) -> ModuleSpec | None:
 
 
 def advice(problem: BaseException) -> str:
-    """What to write where `bench` was to be Epochbench and is somebody else's; empty where that is not the matter."""
+    """What to write where code took somebody else's `bench` for Epochbench; empty for any other problem."""
     module = sys.modules.get(OTHER)
     if module is None or is_own(module):
         return ""
@@ -166,7 +166,7 @@ def _is_there(name: str) -> bool:
     return name in own.__all__ or importlib.util.find_spec(f"{OWN}.{name}") is not None
 
 
-def _front_door() -> ModuleSpec | None:
+def _bench_spec() -> ModuleSpec | None:
     """What `bench` is where nobody else has a package or module of that name."""
     folders = [
         place for spec in _candidates() if not spec.origin for place in spec.submodule_search_locations or ()
@@ -179,7 +179,7 @@ def _front_door() -> ModuleSpec | None:
 
 
 def _own(name: str) -> ModuleSpec | None:
-    """The module of Epochbench that has this other name; None where there is none."""
+    """The module of Epochbench that has this other name; None if there is none."""
     own = OWN + name.removeprefix(OTHER)
     found = importlib.util.find_spec(own)
     if found is None:

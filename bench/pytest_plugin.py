@@ -1,12 +1,11 @@
-"""The other door: the cases of suites as tests of pytest-benchmark, one test a case.
+"""The cases of suites as tests of pytest-benchmark, one test a case.
 
-`pytest suites/` collects them; without pytest-benchmark nothing is collected. Unlike every verb of `bench` this
-door runs user code in its own process. Torch is imported only once a suite needs it.
+`pytest suites/` collects them; without pytest-benchmark nothing is collected. Unlike every verb of `bench` the plugin
+runs user code in its own process. Torch is imported only once a suite needs it.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import fnmatch
 import os
@@ -21,11 +20,11 @@ from typing import Any
 import pytest
 
 from . import __version__
-from .alias import OTHER, OWN, somebody_elses
 from .errors import BenchError, UsageError
 from .report.caveat_texts import RunSettings, caveat_text
 from .report.units import plain
 from .suite.case import ALLOCATORS, MAX, AxisValue, Case, axis_column, spell
+from .suite.detection import holds_suite
 from .suite.matrix import Suite
 from .system.paths import is_own
 from .user_errors import one_line
@@ -38,7 +37,7 @@ _LOADED = pytest.StashKey[dict[Path, tuple[ModuleType, list[Suite]]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Two keys of the configuration; there is no flag."""
+    """Two keys of the configuration; there are no options."""
     parser.addini(SUITES, "Folders and files of Epochbench suites, from rootdir.", "args", ["suites"])
     parser.addini(ALLOCATOR, "system, or pinned: keep freed memory in the process.", default="system")
 
@@ -55,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def register(config: pytest.Config, kind: str) -> None:
-    """Makes a kind of device a known marker, where it is none yet."""
+    """Makes a kind of device a known marker."""
     known = {re.split(r"[:(]", line, maxsplit=1)[0].strip() for line in config.getini("markers")}
     if kind not in known:
         config.addinivalue_line("markers", f"{kind}: cases of suites that run on {kind}")
@@ -65,7 +64,7 @@ def register(config: pytest.Config, kind: str) -> None:
 def pytest_collect_file(
     file_path: Path, parent: pytest.Collector
 ) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
-    """A suite file is collected as such, and not as a module of tests as well: that would import it twice."""
+    """A suite file is not collected as a module of tests as well: that would import it twice."""
     found = yield
     if not is_collected(file_path, parent.session) or not holds_suite(file_path):
         return found
@@ -78,7 +77,7 @@ def is_collected(path: Path, session: pytest.Session) -> bool:
     config = session.config
     if not config.pluginmanager.hasplugin("pytest-benchmark"):
         return False
-    # Who collects tests from *.py says nothing of a file by its name.
+    # The pattern *.py does not say that a file holds tests.
     tests = [*TEST_FILES, *(pattern for pattern in config.getini("python_files") if pattern != "*.py")]
     name = path.name
     if path.suffix != ".py" or name.startswith("_") or any(fnmatch.fnmatch(name, test) for test in tests):
@@ -86,47 +85,9 @@ def is_collected(path: Path, session: pytest.Session) -> bool:
     named = config.args_source is pytest.Config.ArgsSource.ARGS and (
         session.isinitpath(path) or session.isinitpath(path.parent)
     )
-    # Who keeps pytest's configuration in a folder of tests writes `../suites`.
+    # Where pytest's configuration is in a folder of tests, the key is `../suites`.
     places = (os.path.normpath(config.rootpath / place) for place in config.getini(SUITES))
     return named or any(path.is_relative_to(place) for place in places)
-
-
-def holds_suite(path: Path) -> bool:
-    """Whether a file makes a suite when it is imported, by its text alone: nobody knows yet what it would do.
-
-    It calls `epochbench.Suite` at its top level, or a function of its own that does. By the name of `bench` too, but
-    where that is a package or module of somebody else's.
-    """
-    try:
-        source = path.read_bytes()  # its encoding is for Python to find: a cookie may name it
-    except OSError:
-        return False
-    try:
-        statements = ast.parse(source).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return all(re.search(rf"\b({word})\b".encode(), source) for word in (f"{OWN}|{OTHER}", "Suite"))
-    theirs = re.search(rf"\b{OTHER}\b".encode(), source) and somebody_elses([str(path.parent), ""])
-    names = (OWN,) if theirs else (OWN, OTHER)
-    doors = {door for name in names for door in (name, f"{name}.suite")}
-    makers: set[str] = set()
-    for statement in statements:
-        match statement:
-            case ast.ImportFrom(module=module) if module in doors:
-                makers |= {one.asname or one.name for one in statement.names if one.name == "Suite"}
-            case ast.Import():
-                makers |= {f"{one.asname or one.name}.Suite" for one in statement.names if one.name in doors}
-            case ast.FunctionDef():
-                makers |= {statement.name} if calls_one_of(makers, statement) else set()
-            case ast.ClassDef() | ast.AsyncFunctionDef():
-                continue
-            case _ if calls_one_of(makers, statement):
-                return True
-    return False
-
-
-def calls_one_of(functions: set[str], code: ast.AST) -> bool:
-    """Whether some code calls one of these functions by its name."""
-    return any(isinstance(node, ast.Call) and ast.unparse(node.func) in functions for node in ast.walk(code))
 
 
 class SuiteFile(pytest.Module):
@@ -136,17 +97,17 @@ class SuiteFile(pytest.Module):
     """
 
     def _getobj(self) -> ModuleType:
-        """The file as it was imported, which pytest would do once more."""
+        """The imported file; pytest would import it again."""
         return self.loaded()[0]
 
     def collect(self) -> Iterator[pytest.Item]:
-        """Raises CollectError, in the words that `bench list` has, for a file that cannot be used."""
+        """Raises CollectError for a file that cannot be used, worded as in `bench list`."""
         try:
             for suite in self.loaded()[1]:
                 for case in cases(suite):
                     yield CaseTest.of(self, suite, case)
         except UsageError as problem:
-            raise self.CollectError(self.said(problem)) from None
+            raise self.CollectError(self.worded(problem)) from None
 
     def loaded(self) -> tuple[ModuleType, list[Suite]]:
         """The file and its suites; it is imported once however often it is collected."""
@@ -160,7 +121,7 @@ class SuiteFile(pytest.Module):
         suites.check_names([(str(path), suite) for path, (_, found) in loaded.items() for suite in found])
         return loaded[self.path]
 
-    def said(self, problem: UsageError) -> str:
+    def worded(self, problem: UsageError) -> str:
         """The error on one line; its traceback where --tb=long asks for it."""
         lines = [str(problem).replace("--debug shows", "--tb=long shows")]  # pytest's --debug is another
         if self.config.getoption("tbstyle") == "long":
@@ -173,7 +134,7 @@ def cases(suite: Suite) -> list[Case]:
     devices = ["cpu"]
     absent: Callable[[str], str] | None = None
     if suite.needs_devices({}):
-        from .worker.devices import absence  # torch: only where it must be
+        from .worker.devices import absence  # imports torch
         from .worker.environment import available_devices
 
         devices = available_devices()
@@ -198,7 +159,7 @@ class CaseTest(pytest.Function):
         kind = case.device.partition(":")[0]
         register(parent.config, kind)
         test.add_marker(kind)
-        # Said of a case that could not be built, whose failure says it better.
+        # A case that could not be built has a failure that says more.
         test.add_marker(pytest.mark.filterwarnings("ignore:Benchmark fixture was not used"))
         # pytest's -k has another use for the equals sign.
         test.extra_keyword_matches |= {f"{axis}:{spell(value)}" for axis, value in case.used.items()}
@@ -211,7 +172,7 @@ class CaseTest(pytest.Function):
     def repr_failure(  # type: ignore[override]  # as pytest's own, which takes no style either
         self, excinfo: pytest.ExceptionInfo[BaseException]
     ) -> Any:
-        """What Epochbench says on purpose, alone; of anything else the frames from the user's own code on."""
+        """The message alone of an error of Epochbench; of any other the frames from the user's own code on."""
         if isinstance(excinfo.value, BenchError):
             return plain(str(excinfo.value))
         own = [entry.path for entry in excinfo.traceback if is_own(str(entry.path))]
@@ -221,7 +182,7 @@ class CaseTest(pytest.Function):
 
 
 class Parameters(dict[str, AxisValue]):
-    """What --benchmark-group-by=param:NAME reads: axes; one that the case does not have is none."""
+    """The axes of a case, for --benchmark-group-by=param:NAME; None for one that it does not have."""
 
     def __missing__(self, axis: str) -> None:
         return None
@@ -229,7 +190,7 @@ class Parameters(dict[str, AxisValue]):
 
 @contextlib.contextmanager
 def as_script(file: Path) -> Iterator[None]:
-    """What reads a command line finds the file alone on it, and not the words that pytest was given."""
+    """Code that reads the command line finds the file alone, not the arguments of pytest."""
     before = sys.argv
     sys.argv = [str(file)]
     try:
@@ -239,9 +200,9 @@ def as_script(file: Path) -> Iterator[None]:
 
 
 def timed(suite: Suite, case: Case, config: pytest.Config, file: Path) -> Callable[[Any], None]:
-    """The function of a test: one step of the case, again and again, as pytest-benchmark is told to.
+    """The function of a test: one step of the case, as often as pytest-benchmark asks for it.
 
-    `file` is that of the suite, whose `build` may import what lies beside it.
+    `file` is that of the suite, whose `build` may import its neighbours.
     """
 
     def run(benchmark: Any) -> None:
@@ -249,7 +210,7 @@ def timed(suite: Suite, case: Case, config: pytest.Config, file: Path) -> Callab
         from .worker.timing import stepwise
 
         if case.seeks_largest:
-            pytest.skip(f"batch_size={MAX}: bench run alone looks for the largest that fits")
+            pytest.skip(f"batch_size={MAX}: only bench run searches for the largest that fits")
         suites.prefer(file.parent)
         pins = config.getini(ALLOCATOR) == "pinned"
         benchmark.params, benchmark.param = Parameters(case.used), case.label
@@ -267,7 +228,7 @@ def timed(suite: Suite, case: Case, config: pytest.Config, file: Path) -> Callab
                     words = caveat_text("axis_not_read", RunSettings(unread=step.unread))
                     warnings.warn(plain(f"{case.id}: {words}"), stacklevel=1)
         except BaseException:
-            benchmark.has_error = True  # the times of a case that fails are not kept, whenever it does
+            benchmark.has_error = True  # no times of a case that fails, not even those before
             raise
 
     return run

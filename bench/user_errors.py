@@ -1,4 +1,4 @@
-"""What user code raised, as words. Whatever it is, telling it raises nothing."""
+"""Exceptions of user code in words. None of these functions raises."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import traceback
 from .system.paths import is_own
 
 _MOST_CHAINED = 20  # exceptions of one chain, which may be a circle
-_UNTELLABLE = "<exception str() failed>"  # as Python itself says it
+_NO_MESSAGE = "<exception str() failed>"  # as Python itself says it
 
 
-def text_of(problem: BaseException) -> str:
+def message_of(problem: BaseException) -> str:
     """Its message, also where its own `__str__` raises."""
     try:
         return str(problem)
     except BaseException:
-        return _UNTELLABLE
+        return _NO_MESSAGE
 
 
 def one_line(problem: BaseException) -> str:
     """An exception as one line: its type and the first line of its message."""
-    lines = text_of(problem).strip().splitlines()
+    lines = message_of(problem).strip().splitlines()
     return f"{type(problem).__name__}: {lines[0]}" if lines else type(problem).__name__
 
 
@@ -28,15 +28,15 @@ def detail_of(problem: BaseException) -> str:
     """Its traceback."""
     try:
         return "".join(traceback.format_exception(problem))
-    except BaseException:  # of what an exception holds beside its message
+    except BaseException:  # an exception may hold anything
         return one_line(problem)
 
 
 def where(problem: BaseException, suite_file: str = "") -> str:
-    """The innermost frame that is the user's own, as file:line; empty where there is none.
+    """The innermost frame of the user's own code, as file:line; empty if there is none.
 
-    The user's own is what lies in neither the interpreter, an installed package, nor Epochbench, and the suite file
-    wherever it lies. Where none of its own frames is, those of what it was raised from are looked at.
+    That is code outside the interpreter, installed packages and Epochbench, and the suite file wherever it lies. The
+    exceptions that it was raised from are searched too.
     """
     chain: BaseException | None = problem
     for _ in range(_MOST_CHAINED):

@@ -1,12 +1,12 @@
-"""The door into a loop of any shape: two lines in a training script, which then runs as it did.
+"""Two lines in a training script with a loop of any shape, which then runs as it did.
 
     for inputs, targets in epochbench.watch(train_loader): ...
 
     with epochbench.stage("validate"):
         for inputs, targets in epochbench.watch(validate_loader): ...
 
-Under `bench run --script` somebody listens, and measures each pass over a watched loader; otherwise `watch`
-gives back what it was given and `stage` does nothing.
+Under `bench run --script` a listener measures each pass over a watched loader; otherwise `watch` returns the loader
+and `stage` does nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Samples = int | Callable[[Any], Any]
 
 
 class Listener(Protocol):
-    """Whoever measures the script, as `worker/recorder.py` does."""
+    """What measures the script: `worker/script/recorder.py`."""
 
     def watch(
         self, loader: Any, stage: str | None, steps_per_epoch: int | None, samples: Samples | None
@@ -41,8 +41,8 @@ def watch(
 ) -> Loader:
     """The loader, to be iterated over: each pass is a stage of an epoch, each batch a step.
 
-    `stage` is "train", "validate" or "test", for a loader that others iterate over, such as a Trainer; without it the
-    surrounding `stage` says it. A pass is cut into epochs of `steps_per_epoch` where the loop counts steps alone.
+    `stage` is "train", "validate" or "test", for a loader that other code iterates over, such as a Trainer; by default
+    the surrounding `stage` gives it. A pass is cut into epochs of `steps_per_epoch` where the loop counts steps alone.
     `samples` says how many rows of data a batch has where the batch does not: a number, or a function of the batch.
     """
     if _listener is None:
@@ -60,6 +60,6 @@ def stage(name: str) -> AbstractContextManager[None]:
 
 
 def listen(listener: Listener | None) -> None:
-    """Who is told of passes and stages from now on; nobody for None."""
+    """From now on this listener gets passes and stages; None for no listener."""
     global _listener
     _listener = listener

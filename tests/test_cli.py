@@ -229,7 +229,7 @@ BAD = {
         ["ab", "worktree", "env:A=1", SMALL, "--out", "x" * 300],
         "cannot be written: File name too long",
     ),
-    "a folder that is no text": (["run", SMALL, "--out", "\udcff"], "is no text that tables can name"),
+    "a folder that is no text": (["run", SMALL, "--out", "\udcff"], "cannot be written to tables"),
     "a seed below zero": (["run", SMALL, "--seed", "-1"], "seed must be from 0 to 4294967295, not -1"),
     "a number that nobody can write": (["list", "huge.py"], "axis 'width': a whole number of"),
     "no suite inside": (["list", "plain.py"], "holds no suite"),

@@ -528,7 +528,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            (("save", "a/b", "results/base"), "is no name for a baseline"),
+            (("save", "a/b", "results/base"), "cannot be the name of a baseline"),
             (("save", "main", "nowhere"), "there is no run 'nowhere'"),
         ],
     )
@@ -576,7 +576,7 @@ class TestDamage:
         (folder / "summary.parquet").unlink()
         code, _, err = gate("results/base", folder)
         assert (code, len(err.splitlines())) == (2, 1)
-        assert "; restore it, or remove it and go without what it says" in err
+        assert "; restore it, or remove it and do without" in err
 
 
 def test_sides_without_a_case_in_common_are_said_in_one_line(gate, tmp_path):

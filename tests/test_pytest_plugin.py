@@ -16,8 +16,9 @@ from fakes import small_task
 from typer.testing import CliRunner
 
 from bench.cli import app
-from bench.pytest_plugin import holds_suite, timed
+from bench.pytest_plugin import timed
 from bench.suite.case import Case
+from bench.suite.detection import holds_suite
 from bench.suite.matrix import Suite
 
 ROOT = Path(__file__).parents[1]
@@ -350,7 +351,7 @@ class TestMeasuring:
         assert measured.code == 1
         assert "4 failed, 2 passed, 1 skipped" in measured.printed
         assert "ZeroDivisionError" in measured.printed
-        assert "batch_size=max: bench run alone looks for the largest that fits" in measured.printed
+        assert "batch_size=max: only bench run searches for the largest that fits" in measured.printed
         assert "ValueError: mine" in measured.printed
         assert "\nno such thing: \\x1b[31m\n" in measured.printed
         assert "\nafter its last step the loss is nan; try a smaller learning_rate\n" in measured.printed

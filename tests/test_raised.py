@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from bench.user_errors import detail_of, one_line, text_of, where
+from bench.user_errors import detail_of, message_of, one_line, where
 
 
 class Untellable(Exception):
@@ -49,7 +49,7 @@ def test_it_is_one_line(problem, said):
 def test_its_traceback_can_be_told_and_its_text(problem):
     caught = raised(problem)
     assert type(problem).__name__ in detail_of(caught)
-    assert text_of(caught) in ("x", "<exception str() failed>")
+    assert message_of(caught) in ("x", "<exception str() failed>")
 
 
 def test_where_is_the_innermost_frame_of_the_users():

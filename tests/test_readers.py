@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import ResultsError
+from bench.pytest_plugin import described
 from bench.readers import Foreign, json_document, pyperf, pytest_benchmark, read_foreign
 from bench.suite.case import Case
 
@@ -103,7 +104,7 @@ def test_each_reader_knows_the_files_of_its_tool_and_no_others(mine, other, orig
 class TestPytestBenchmark:
     def test_each_benchmark_is_one_value_the_median_of_its_rounds(self):
         found = read_foreign(PYTEST)
-        assert (found.tool, found.version) == ("pytest-benchmark", "5.3.1")
+        assert found.tool == "pytest-benchmark"
         assert values(found) == {
             "test_sums.py::test_sum[100]": (4.366000212030485e-07,),
             "test_sums.py::test_sum[1000]": (7.887699757702648e-06,),
@@ -114,14 +115,6 @@ class TestPytestBenchmark:
         case = read_foreign(PYTEST).cases["test_sums.py::test_sorting"]
         assert (case.name, case.unit, case.value) == ("test_sums.py::test_sorting", "s", case.values[0])
 
-    def test_parameters_and_notes_are_kept_as_texts(self):
-        cases = read_foreign(PYTEST).cases
-        assert cases["test_sums.py::test_sum[100]"].metadata == {
-            "params.size": "100",
-            "extra_info.kind": "integers",
-        }
-        assert cases["test_sums.py::test_sorting"].metadata == {}
-
     def test_a_saved_run_has_no_rounds_and_needs_none(self):
         assert values(read_foreign(SAVED))["test_sums.py::test_sorting"] == (8.938501196098514e-08,)
 
@@ -129,26 +122,23 @@ class TestPytestBenchmark:
         found = read_foreign(save(place, edited(PYTEST, ("machine_info",), GONE)))
         assert found.tool == "pytest-benchmark"
 
-    def test_a_group_and_notes_of_any_kind_become_texts(self, place):
-        document = edited(PYTEST, ("benchmarks", 2, "group"), "sorts")
-        document["benchmarks"][2]["extra_info"] = {
-            "sizes": [1, 2],
-            "half": "\ud800",
-            "loss": float("nan"),
-            "no": None,
-        }
-        assert read_foreign(save(place, document)).cases["test_sums.py::test_sorting"].metadata == {
-            "group": "sorts",
-            "extra_info.sizes": "[1, 2]",
-            "extra_info.half": "?",
-            "extra_info.loss": "NaN",
-        }
-
     def test_a_case_of_a_suite_has_its_own_name_and_axes(self, place):
         [found] = read_foreign(save(place, ours())).cases.values()
         assert found.name == "mine/device=cpu/width=128/compile=none"
         assert found.case == Case("mine", {"device": "cpu", "width": 128, "compile": None})
         assert found.value == 2.0
+
+    @pytest.mark.parametrize("earlier", [False, True])
+    def test_an_axis_called_like_another_fact_has_a_prefix_since_a_later_version(self, place, earlier):
+        case = Case("mine", {"device": "cpu", "threads": 4})
+        info = described(case, {"threads": 1})
+        assert (info["threads"], info["axis.threads"], info["axes"]) == (1, 4, ["device", "threads"])
+        if earlier:
+            info["threads"] = info.pop("axis.threads")
+        document = ours()
+        document["benchmarks"][0]["extra_info"] = info
+        [found] = read_foreign(save(place, document)).cases.values()
+        assert found.case == case
 
     @pytest.mark.parametrize(
         ("changes", "why"),
@@ -178,7 +168,7 @@ class TestPytestBenchmark:
         assert read_foreign(save(place, document)).cases["test_sums.py::test_sum[100]"].case is None
 
     def test_a_file_that_does_not_say_its_version_is_read(self, place):
-        assert read_foreign(save(place, edited(PYTEST, ("version",), GONE))).version == ""
+        assert read_foreign(save(place, edited(PYTEST, ("version",), GONE))).cases
 
     @pytest.mark.parametrize(
         ("keys", "value", "why"),
@@ -273,14 +263,13 @@ class TestPytestBenchmark:
 class TestPyperf:
     def test_each_process_is_one_value_the_mean_of_its_own(self):
         found = read_foreign(TIMEIT)
-        assert (found.tool, found.version) == ("pyperf", "2.10.0")
+        assert found.tool == "pyperf"
         # What pyperf itself says of this file; the first run, which calibrates, has none.
         assert values(found) == {"timeit": pytest.approx((1.5747705083650014e-07, 8.789558917735955e-08))}
 
     def test_values_are_those_of_one_loop_already(self):
         # 50 inner loops times 8192: pyperf itself says 4.51 ns.
         case = read_foreign(SUITE).cases["sum, counted as 50 additions"]
-        assert case.metadata["inner_loops"] == "50"
         assert case.value == pytest.approx(4.4982137067014114e-09)
 
     def test_the_value_is_the_median_of_the_processes(self):
@@ -303,15 +292,14 @@ class TestPyperf:
     def test_metadata_further_in_is_the_stronger(self, place):
         document = edited(SUITE, ("metadata", "name"), "outer")
         document["metadata"]["tags"] = ["a", "b"]
-        metadata = read_foreign(save(place, document)).cases["sorted"].metadata
-        assert (metadata["name"], metadata["tags"], metadata["cpu_count"]) == ("sorted", '["a", "b"]', "2")
+        assert "sorted" in read_foreign(save(place, document)).cases
 
     def test_what_only_the_runs_say_is_found_there(self, place):
         document = edited(TIMEIT, ("metadata",), GONE)
         for run in document["benchmarks"][0]["runs"]:
             run["metadata"] |= {"name": "mine", "unit": "byte"}
         found = read_foreign(save(place, document))
-        assert (found.version, found.cases["mine"].unit) == ("", "B")
+        assert found.cases["mine"].unit == "B"
 
     def test_without_a_unit_it_is_seconds(self, place):
         found = read_foreign(save(place, edited(TIMEIT, ("metadata", "unit"), GONE)))
@@ -365,10 +353,6 @@ class TestPyperf:
     def test_what_it_never_writes_is_refused(self, place, keys, value, why):
         message = refused(save(place, edited(TIMEIT, keys, value)))
         assert message == f"is not a result that can be read: {why}{PYPERF_ANEW}"
-
-    def test_benchmarks_of_several_versions_are_of_none(self, place):
-        document = edited(SUITE, ("benchmarks", 1, "metadata", "perf_version"), "2.9.0")
-        assert read_foreign(save(place, document)).version == ""
 
     def test_one_that_cannot_be_read_is_left_out_by_name_and_the_others_stand(self, place):
         document = edited(SUITE, ("benchmarks", 0, "runs"), [])

@@ -118,7 +118,7 @@ class TestSaving:
     )
     def test_what_is_no_name_is_refused_before_anything_is_written(self, run, name):
         run()
-        assert "is no name for a baseline; use letters" in refused(name)
+        assert "cannot be the name of a baseline; use letters" in refused(name)
         assert not baselines.BASELINES.exists()
 
     @pytest.mark.parametrize("name", ["main", "v1.2_3-rc", "7"])
@@ -132,7 +132,7 @@ class TestSaving:
 
     def test_a_run_that_measured_nothing_is_not_kept(self, run):
         run(launches=0)
-        assert refused() == "latest has measured nothing; keep a run that has"
+        assert refused() == "latest has measured nothing; save a run that has"
         assert not baselines.BASELINES.exists()
 
     def test_a_file_in_the_place_of_the_baselines_is_named(self, run):
@@ -185,7 +185,7 @@ class TestNamesThatMeanARun:
         run()
         said = "'latest' already means the last run; give the baseline another name, such as main"
         assert refused("latest") == said
-        assert "is no name for a baseline" in refused("latest~1")
+        assert "cannot be the name of a baseline" in refused("latest~1")
 
     @pytest.mark.parametrize("name", [RUN, RUN[:8]])
     def test_nor_what_a_run_is_called_or_begins_with(self, run, name):

@@ -12,7 +12,9 @@ import pytest
 from fakes import CASE, environment, failure, measurement
 from pyarrow import parquet
 
+from bench.cli import exit_code
 from bench.errors import ResultsError
+from bench.report.plots.pages import pages_of
 from bench.results.folder import RunFolder
 from bench.results.journal import Records
 from bench.results.sides import read_side
@@ -118,6 +120,17 @@ class TestAxesCalledLikeColumns:
     def test_are_values_of_a_case_by_their_own_names(self, folder):
         side = read_side(str(folder / "summary.csv"))
         assert side.axes[CLASHING.id] == dict(CLASHING.axes)
+
+    def test_are_shown_drawn_and_compared_by_their_own_names(self, folder, capsys):
+        tables = read_summary(folder / "summary.csv")
+        assert [case.label() for case in pages_of(tables)[0].cases] == ["launches=3", "launches=4"]
+        summary = str(folder / "summary.csv")
+        assert exit_code(["show", summary]) == 0
+        shown = capsys.readouterr().out
+        assert "device=cpu, stage=deep, step=linear, phase=0.5, share=true" in shown
+        assert "axis." not in shown
+        exit_code(["compare", summary, summary, "-k", "launches=4"])
+        assert "launches=4" in capsys.readouterr().out
 
 
 class TestAsWritten:

@@ -152,7 +152,7 @@ class TestAppend:
 
     def test_a_place_that_cannot_be_written_is_named(self, tmp_path):
         with pytest.raises(
-            ResultsError, match=rf"^{tmp_path} cannot be written: Is a directory; a run goes on only"
+            ResultsError, match=rf"^{tmp_path} cannot be written: Is a directory; a run continues only"
         ):
             Journal(tmp_path)
 
@@ -261,7 +261,7 @@ class TestRead:
         read = read_journal(path)
         assert read.measurements[0].counts.per_step == {}
         (note,) = read.notes
-        assert note.startswith(f"{path}: an earlier version added counts up over all steps")
+        assert note.startswith(f"{path}: an earlier version added counts up over all counted steps")
         path.write_bytes(line_of(record) + b"\n")
         assert read_journal(path).notes == []
 

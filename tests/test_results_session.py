@@ -140,7 +140,7 @@ class TestOneSideOrBoth:
     def test_where_one_run_is_meant_one_is_to_be_named(self, kept):
         for wants in (lambda: find(str(kept)), lambda: find("20260101"), lambda: read_side(str(kept))):
             with pytest.raises(
-                ResultsError, match=r"has two sides, as bench ab keeps them; name one of them: .*base"
+                ResultsError, match=r"has two sides, as bench ab stores them; name one of them: .*base"
             ):
                 wants()
         assert find(str(kept / "base")) == RunFolder(kept / "base")
@@ -166,7 +166,7 @@ class TestOneSideOrBoth:
         (kept / folder.SELFTEST).write_text("{}")
         assert (is_session(kept), sessions_in(here / "results")) == (False, [])
         with pytest.raises(
-            ResultsError, match="bench selftest keeps its decisions there, which bench show shows"
+            ResultsError, match="bench selftest stores its decisions there, which bench show shows"
         ):
             find(str(kept), sessions=True)
         assert folder.runs(here / "results") == []

@@ -53,7 +53,7 @@ class TestCases:
         ("axes", "words"),
         [
             ({"device": ["available"]}, "a script is given its device by name"),
-            ({"metric": [1]}, "the tables have a column of this name"),
+            ({"metric": [1]}, "every table has a column of this name"),
             ({"2x": [1]}, "named like a Python variable"),
             ({"epochs": [1]}, "epochs must be a whole number of at least 2"),
         ],
@@ -115,7 +115,7 @@ class TestBadInput:
         [
             (["--script", "gone.py"], "script gone.py does not exist"),
             (["--script", "."], "is a folder; name a Python file"),
-            (["--script", "notes.txt"], "notes.txt is no Python file"),
+            (["--script", "notes.txt"], "notes.txt is not a Python file"),
             (["mine.py", "--script", "train.py"], "--script train.py and suites (mine.py)"),
             (["--", "--epochs", "2"], "name it: --script train.py -- ARGUMENTS"),
             (["--script", "train.py", "--axis", "lr=1", "--axis", "lr=2"], "--axis lr is given twice"),

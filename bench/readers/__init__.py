@@ -29,19 +29,17 @@ class ForeignCase:
     unit: str  # in Epochbench's words: s, B or 1
     value: float
     values: tuple[float, ...]
-    metadata: Mapping[str, str]
     case: Case | None = None
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """A result file of another tool; `version` is the tool's own, empty where the file does not say.
+    """A result file of another tool.
 
     `unread` has by name why a benchmark cannot be read; `nameless` the reasons for those without a name.
     """
 
     tool: str
-    version: str
     cases: Mapping[str, ForeignCase]
     unread: Mapping[str, str] = field(default_factory=dict)
     nameless: Sequence[str] = ()
@@ -54,13 +52,12 @@ class Format(Protocol):
     REWRITE: str  # how its user gets a new file
 
     def wrote(self, document: Mapping[str, Any], /) -> bool: ...
-    def version(self, document: JsonValue, /) -> str: ...
     def benchmarks(self, document: JsonValue, /) -> list[JsonValue]: ...
     def name_of(self, document: JsonValue, benchmark: JsonValue, /) -> str: ...
     def read(
         self, document: JsonValue, benchmark: JsonValue, /
-    ) -> tuple[str, tuple[float, ...], dict[str, str], Case | None]:
-        """Unit, values and metadata of a benchmark, and its case where it is one of a suite."""
+    ) -> tuple[str, tuple[float, ...], Case | None]:
+        """Unit and values of a benchmark, and its case where it is one of a suite."""
         ...
 
 
@@ -97,13 +94,13 @@ def _read(tool: Format, document: JsonValue) -> Foreign:
             continue
         places[name] = benchmark.where
         try:
-            unit, values, metadata, case = tool.read(document, benchmark)
+            unit, values, case = tool.read(document, benchmark)
         except Unreadable as problem:
             unread[name] = problem.why
         else:
-            cases[name] = ForeignCase(name, unit, statistics.median(values), values, metadata, case)
+            cases[name] = ForeignCase(name, unit, statistics.median(values), values, case)
     if not cases:
         first, *more = [*nameless, *unread.values()]
         besides = f" (nor can {counted(len(more), 'other benchmark')})" if more else ""
         raise Unreadable(document.path, f"{first}{besides}", document.remedy)
-    return Foreign(tool.TOOL, tool.version(document), cases, unread, nameless)
+    return Foreign(tool.TOOL, cases, unread, nameless)

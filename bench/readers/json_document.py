@@ -89,14 +89,11 @@ class JsonValue:
             raise self.wrong(f"is {shown(number)}, which cannot have been measured")
         return float(number)
 
-    def texts(self, key: str, prefix: str = "") -> dict[str, str]:
-        """The table for a key as texts, for metadata: what is not text is written as JSON. Empty where it is no table.
-
-        No value depends on metadata, so that a fault in it is no reason to leave one out.
-        """
+    def texts(self, key: str) -> dict[str, str]:
+        """Metadata: the table for a key as texts, other values written as JSON. Empty where it is not a table."""
         found = self.table().get(key)
         return {
-            _whole_text(f"{prefix}{key}"): _whole_text(value) if isinstance(value, str) else json.dumps(value)
+            _whole_text(key): _whole_text(value) if isinstance(value, str) else json.dumps(value)
             for key, value in (found.items() if isinstance(found, dict) else ())
             if value is not None
         }

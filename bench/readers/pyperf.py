@@ -1,7 +1,7 @@
 """What pyperf writes: a suite of benchmarks, each with its runs, one run for each process.
 
 Values in a file are those of one iteration already: pyperf has divided each by `loops` times `inner_loops`.
-Metadata that all runs or all benchmarks share is written once, further out.
+Metadata that all runs or all benchmarks share is written once, at the outer level.
 """
 
 from __future__ import annotations
@@ -28,13 +28,6 @@ def wrote(document: Mapping[str, Any]) -> bool:
     return runs or (not benchmarks and document.get("version") in _FORMATS)
 
 
-def version(document: JsonValue) -> str:
-    """The version of pyperf, which is metadata; empty where runs of several were joined."""
-    rows = [row for row in benchmarks(document) if isinstance(row.value, dict)]
-    found = {_metadata(document, row).get("perf_version", "") for row in rows}
-    return found.pop() if len(found) == 1 else ""
-
-
 def benchmarks(document: JsonValue) -> list[JsonValue]:
     """The benchmarks of a document in a format that can be read."""
     _check_format(document)
@@ -42,23 +35,23 @@ def benchmarks(document: JsonValue) -> list[JsonValue]:
 
 
 def name_of(document: JsonValue, benchmark: JsonValue) -> str:
-    """The name of a benchmark: where there is one run only, or where runs differ, the runs have it."""
+    """The name of a benchmark, which its runs have where there is only one, or they differ."""
     name = _metadata(document, benchmark).get("name", "")
     if isinstance(runs := benchmark.table().get("runs"), list) and runs:
         name = _agreed(benchmark, _each(document, benchmark), "name", "")
     return replace(benchmark, where=f"the name of {benchmark.where}", value=name).text()  # or an error
 
 
-def read(document: JsonValue, benchmark: JsonValue) -> tuple[str, tuple[float, ...], dict[str, str], None]:
+def read(document: JsonValue, benchmark: JsonValue) -> tuple[str, tuple[float, ...], None]:
     runs = benchmark.part("runs").items()
     unit = _agreed(benchmark, _each(document, benchmark), "unit", "second")
     if unit not in _UNITS:
         raise benchmark.wrong(f"has values in {unit!r:.40}, and only {', '.join(_UNITS)} can be read")
-    return _UNITS[unit], _values(benchmark, runs), _metadata(document, benchmark), None
+    return _UNITS[unit], _values(benchmark, runs), None
 
 
 def _check_format(document: JsonValue) -> None:
-    """Formats before 6 have other words for the same; a newer one may mean anything."""
+    """Formats before 6 have other keys; a newer one may mean anything."""
     written = document.part("version")
     if written.value not in _FORMATS or isinstance(written.value, float):
         raise written.wrong(
@@ -67,7 +60,7 @@ def _check_format(document: JsonValue) -> None:
 
 
 def _metadata(document: JsonValue, benchmark: JsonValue) -> dict[str, str]:
-    """Metadata of a benchmark with what stands further out, which it may overrule."""
+    """The metadata of a benchmark, over those of the document."""
     return {**document.texts("metadata"), **benchmark.texts("metadata")}
 
 
@@ -82,7 +75,7 @@ def _each(document: JsonValue, benchmark: JsonValue) -> list[dict[str, str]]:
 
 
 def _agreed(benchmark: JsonValue, runs: list[dict[str, str]], key: str, otherwise: str) -> str:
-    """What all runs of a benchmark say alike."""
+    """The value that all runs of a benchmark have."""
     found = sorted({run.get(key, otherwise) for run in runs})
     if len(found) > 1:
         raise benchmark.wrong(f"has runs of different {key}: {found[0]!r:.40} and {found[1]!r:.40}")

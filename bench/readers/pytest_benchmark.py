@@ -24,12 +24,6 @@ def wrote(document: Mapping[str, Any]) -> bool:
     return stats or "machine_info" in document
 
 
-def version(document: JsonValue) -> str:
-    """The version of pytest-benchmark, where it is a text."""
-    written = document.table().get("version")
-    return written if isinstance(written, str) else ""
-
-
 def benchmarks(document: JsonValue) -> list[JsonValue]:
     return document.part("benchmarks").items()
 
@@ -40,11 +34,9 @@ def name_of(_document: JsonValue, benchmark: JsonValue) -> str:
     return benchmark.part("fullname").text() if case is None else case.id
 
 
-def read(
-    _document: JsonValue, benchmark: JsonValue
-) -> tuple[str, tuple[float, ...], dict[str, str], Case | None]:
+def read(_document: JsonValue, benchmark: JsonValue) -> tuple[str, tuple[float, ...], Case | None]:
     # All rounds run in one process, so that their median is one value: they say nothing of other processes.
-    return "s", (_median(benchmark.part("stats")),), _metadata(benchmark), _case(benchmark)
+    return "s", (_median(benchmark.part("stats")),), _case(benchmark)
 
 
 def _case(benchmark: JsonValue) -> Case | None:
@@ -74,12 +66,3 @@ def _median(stats: JsonValue) -> float:
         if not math.isclose(value, rounds, rel_tol=1e-9):
             raise median.wrong(f"is {value!r}, and the median of the rounds beside it is {rounds!r}")
     return value
-
-
-def _metadata(benchmark: JsonValue) -> dict[str, str]:
-    """Parameters of the test and what it noted itself, each with a prefix: both may use a name."""
-    group = benchmark.table().get("group")
-    found = {"group": group} if isinstance(group, str) else {}
-    for key in ("params", "extra_info"):
-        found |= benchmark.texts(key, prefix=f"{key}.")
-    return found

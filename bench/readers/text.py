@@ -1,4 +1,4 @@
-"""The text of a file that anybody may have saved: UTF-8, or UTF-16 where a mark in front says so, as on Windows."""
+"""The text of a file: UTF-8, or UTF-16 with a byte order mark, as Windows saves it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def decoded(data: bytes) -> str:
-    """The text, without its mark. Raises UnicodeDecodeError where it is neither."""
+    """The text, without byte order mark. Raises UnicodeDecodeError where it is neither."""
     if data.startswith(_UTF_16):
         return data.decode("utf-16")
     return data.decode("utf-8-sig")

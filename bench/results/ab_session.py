@@ -1,4 +1,4 @@
-"""What `bench ab` has kept: the runs of two sides, and which of their launches are pairs.
+"""A session of `bench ab` on the disk: the runs of its two sides, and which of their launches are pairs.
 
 Read together the two are one run with the axis `side`. Which launches are a pair follows from their rounds and places.
 """
@@ -27,7 +27,7 @@ Record = Measurement | Failure
 
 @dataclass(frozen=True)
 class StoredPair:
-    """Two launches that were made one behind the other, of a case under this name."""
+    """Two launches of a case in succession; `name` is what both sides call the case."""
 
     name: str
     number: int
@@ -37,10 +37,10 @@ class StoredPair:
 
 @dataclass(frozen=True)
 class StoredSession:
-    """A session as it was kept: `names` has the case of each side by the name that both have together.
+    """A session as stored: `names` has the case of each side by their common name.
 
-    `labels` are what the user called the sides; `counts` says whether exact counts of the two may be held
-    against each other; `most` is the number of pairs of a case at the most, None where that is not known.
+    `labels` are the user's names for the sides; `counts` says whether their exact counts are comparable; `most` is the
+    highest number of pairs of a case, None if unknown.
     """
 
     path: Path
@@ -55,7 +55,7 @@ class StoredSession:
 
 
 def write(place: Path, names: Mapping[str, tuple[Case, Case]], **facts: Any) -> None:
-    """Which cases of the two sides belong together, beside what else is to be known of the session."""
+    """Stores which cases of the two sides belong together, with other facts of the session."""
     both = {name: [case.id for case in pair] for name, pair in names.items()}
     RunFolder(place).write_json(FILE, {"cases": both, **facts})
 
@@ -84,7 +84,7 @@ def read(path: Path) -> StoredSession:
 def as_one(path: Path) -> tuple[Records, dict[str, Any], Environment | None]:
     """Records, plan and environment of both sides as those of one run, whose cases have the side as their last axis.
 
-    The environment is the candidate's; in what the base differs, a note says. Raises ResultsError as `read` does.
+    The environment is the candidate's; notes say where the base differs. Raises ResultsError as `read` does.
     """
     records = Records()
     cases: list[list[Mapping[str, Any]]] = []
@@ -112,12 +112,12 @@ def as_one(path: Path) -> tuple[Records, dict[str, Any], Environment | None]:
 
 
 def _of(case: Case, side: str) -> Case:
-    axis = AXIS if AXIS not in case.axes else f"{AXIS}_of_ab"  # the user's own may be called so
+    axis = AXIS if AXIS not in case.axes else f"{AXIS}_of_ab"  # an axis of the user's may have that name
     return Case(case.suite, {**case.axes, axis: side})
 
 
 def _records(folder: RunFolder) -> Records:
-    """What a side measured; nothing where the session ended before its first launch."""
+    """The records of a side; empty where the session ended before its first launch."""
     return read_journal(folder.journal) if os.path.exists(folder.journal) else Records()
 
 
@@ -131,20 +131,20 @@ def _texts(value: Any) -> list[str]:
 
 
 def _names(written: Any, cases: Sequence[Sequence[Case]]) -> dict[str, tuple[Case, Case]]:
-    """By name the case of each side; where that was not written down, those that are called alike."""
+    """By name the case of each side; where that was not stored, those of the same name."""
     by_id = [{case.id: case for case in of} for of in cases]
     if isinstance(written, Mapping):
         try:
             return {str(name): (by_id[0][ids[0]], by_id[1][ids[1]]) for name, ids in written.items()}
         except (KeyError, IndexError, TypeError):
             raise ResultsError(
-                f"{FILE} names cases that the plans of the sides do not have; remove it, and go without what it says"
+                f"{FILE} names cases that the plans of the sides do not have; remove it, and do without"
             ) from None
     return {name: (case, by_id[1][name]) for name, case in by_id[0].items() if name in by_id[1]}
 
 
 def _pairs(records: Sequence[Records], names: Mapping[str, tuple[Case, Case]]) -> Iterator[StoredPair]:
-    """In the order of their rounds. A launch whose partner was not made any more is in no pair."""
+    """In the order of their rounds. A launch without a partner is left out."""
     called = {(base.id, candidate.id): name for name, (base, candidate) in names.items()}
     sides: list[dict[tuple[int, str, int], Record]] = []
     for of in records:
@@ -158,5 +158,5 @@ def _pairs(records: Sequence[Records], names: Mapping[str, tuple[Case, Case]]) -
 
 
 def _place(record: Record) -> tuple[int, str, int]:
-    """Round, kind and place of a pair: its two launches have positions that follow on each other."""
+    """Round, kind and place of a pair, whose two launches have successive positions."""
     return record.round, record.kind, (record.position + 1) // 2

@@ -1,4 +1,4 @@
-"""Baselines: the part of a run that is kept, small enough for git: summary, counts, environment; no steps."""
+"""Baselines: the parts of a run that are small enough for git: summary, counts and environment."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def save(name: str, run: str, root: Path = BASELINES) -> Path:
-    """Keeps a run under a name; a baseline of that name is replaced. Returns its folder.
+    """Saves a run under a name, in place of any baseline of that name. Returns its folder.
 
-    Raises ResultsError for a bad name, a run that is not there or has nothing, and where nothing can be written.
+    Raises ResultsError for a bad name, a run that is missing or empty, and where it cannot be written.
     """
     if not _NAME.fullmatch(name):
         raise ResultsError(
-            f"{name!r} is no name for a baseline; use letters, digits, '-', '_' and '.', beginning with one of the "
-            f"first two"
+            f"{name!r} cannot be the name of a baseline; use letters, digits, '-', '_' and '.', beginning with a "
+            f"letter or a digit"
         )
     taken = [one for one in runs(root.parent) if one.startswith(name)]
     if name == "latest" or taken:
@@ -32,20 +32,20 @@ def save(name: str, run: str, root: Path = BASELINES) -> Path:
     folder = find(run)
     from . import tables  # pandas: not needed to list baselines
 
-    made = tables.read(folder.path)
-    if made.summary.empty:
-        raise ResultsError(f"{run} has measured nothing; keep a run that has")
+    run_tables = tables.read(folder.path)
+    if run_tables.summary.empty:
+        raise ResultsError(f"{run} has measured nothing; save a run that has")
     place, new, old = root / name, root / f".{name}.new", root / f".{name}.old"
     try:
-        for left in (new, old):  # by a save that was cut off
+        for left in (new, old):  # from an interrupted save
             shutil.rmtree(left, ignore_errors=True)
         new.mkdir(parents=True)
-        made.summary.to_csv(new / "summary.csv", index=False)
-        made.counts.to_csv(new / "counts.csv", index=False)
-        if made.environment is not None:
-            # A baseline is kept in git: the name of the machine is nobody's business there.
-            kept = dataclasses.replace(made.environment, host="")
-            RunFolder(new).write_json("environment.json", kept.to_json())
+        run_tables.summary.to_csv(new / "summary.csv", index=False)
+        run_tables.counts.to_csv(new / "counts.csv", index=False)
+        if run_tables.environment is not None:
+            # A baseline is published with the code: the name of the machine is private.
+            anonymous = dataclasses.replace(run_tables.environment, host="")
+            RunFolder(new).write_json("environment.json", anonymous.to_json())
         if place.exists():
             place.rename(old)
         new.rename(place)
@@ -59,7 +59,7 @@ def save(name: str, run: str, root: Path = BASELINES) -> Path:
 
 
 def names(root: Path = BASELINES) -> list[str]:
-    """What baselines there are."""
+    """The names of all baselines."""
     if not root.is_dir():
         return []
     return sorted(
@@ -70,10 +70,7 @@ def names(root: Path = BASELINES) -> list[str]:
 
 
 def find_baseline(text: str, root: Path = BASELINES) -> RunFolder | None:
-    """The baseline of this name, or in this folder; None where that is none.
-
-    Raises ResultsError for a folder below the baselines that holds none.
-    """
+    """The baseline of this name, or in this folder; None if there is none."""
     if text in names(root):
         return RunFolder(root / text)
     path = Path(text)

@@ -1,4 +1,4 @@
-"""Where runs lie: the names of their files, making a new one, and finding one by what a user types."""
+"""Run folders: the names of their files, creating one, and finding one by what a user types."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from ..system.git import git
 from ..system.paths import is_in
 
 RESULTS = Path("results")
-SIDES = ("base", "candidate")  # the folders of what two sides measured, in that of their session
-SELFTEST = "selftest.json"  # what a self-test has decided
-_GO_WITHOUT = "restore it, or remove it and go without what it says"
+SIDES = ("base", "candidate")  # the folders of the two sides of an A/B session
+SELFTEST = "selftest.json"  # the decisions of a self-test
+_GO_WITHOUT = "restore it, or remove it and do without"
 _TIME = "%Y%m%dT%H%M%S"
 _GIT_SECONDS = 20.0
 _STAMP = re.compile(r"\d{8}T\d{6}-")
@@ -55,7 +55,7 @@ class RunFolder:
         return self.path / name
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> None:
-        """Whole or not at all, and on the disk. Raises ResultsError where that takes no more."""
+        """Whole or not at all, and on the disk. Raises ResultsError where it cannot be written."""
         try:
             json_data.write_json(self.path / name, data)
         except OSError as problem:
@@ -74,11 +74,11 @@ class RunFolder:
         except (OSError, ValueError, RecursionError) as problem:
             raise ResultsError(f"{path} cannot be read: {problem}; {_GO_WITHOUT}") from None
         if not isinstance(data, dict):
-            raise ResultsError(f"{path} cannot be read: it holds no JSON object; {_GO_WITHOUT}")
+            raise ResultsError(f"{path} cannot be read: it is not a JSON object; {_GO_WITHOUT}")
         return data
 
     def plan(self) -> dict[str, Any]:
-        """What the run was to measure, empty where that was not recorded. Raises ResultsError for no such cases."""
+        """What the run was to measure, empty where that was not recorded. Raises ResultsError for damaged cases."""
         data = self.read_json("plan.json")
         try:
             for case in data.get("cases", []):
@@ -96,12 +96,12 @@ class RunFolder:
             raise self._damaged("environment.json", problem) from None
 
     def _damaged(self, name: str, problem: Exception) -> ResultsError:
-        why = " ".join(str(problem).split())  # on one line, whatever was in the file
+        why = " ".join(str(problem).split())  # on one line
         return ResultsError(f"{self.path / name} is damaged: {why}; {_GO_WITHOUT}")
 
 
 def run_name(now: datetime, commit: str, host: str) -> str:
-    """`<UTC time>-<commit>-<host>`: sorts by time, and says what was measured where."""
+    """`<UTC time>-<commit>-<host>`: sorted by name is sorted by time."""
     return "-".join([now.strftime(_TIME), commit or "nogit", re.sub(r"[^A-Za-z0-9.]+", "_", host)])
 
 
@@ -112,7 +112,7 @@ def create(now: datetime, out: Path | None = None, root: Path = RESULTS) -> RunF
     """
     path = out if out is not None else root / run_name(now, git_commit(), socket.gethostname())
     if not json_data.is_text(str(path)):
-        raise ResultsError(f"{str(path)!r} is no text that tables can name; name another folder with --out")
+        raise ResultsError(f"{str(path)!r} cannot be written to tables; name another folder with --out")
     try:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise ResultsError(f"{path} exists and is not an empty folder; name another with --out")
@@ -129,7 +129,7 @@ def create(now: datetime, out: Path | None = None, root: Path = RESULTS) -> RunF
 
 
 def discard(path: Path) -> None:
-    """Takes away a folder in which nothing was measured."""
+    """Removes a folder in which nothing was measured."""
     for inner in sorted(path.rglob("*"), reverse=True):
         inner.rmdir() if inner.is_dir() else inner.unlink()
     path.rmdir()
@@ -138,11 +138,11 @@ def discard(path: Path) -> None:
 def find(text: str, root: Path = RESULTS, sessions: bool = False) -> RunFolder:
     """The run that a user means: a path, a unique prefix, `latest`, or `latest~N` for N runs before.
 
-    With `sessions`, what `bench ab` has kept is one too; else it is two runs, one of which is to be named. Raises
-    ResultsError that says what there is.
+    With `sessions`, a session of `bench ab` is one too; without, one of its two sides must be named. Raises
+    ResultsError that names the runs there are.
     """
     path = Path(text)
-    # os.path says False, where Path raises, of text that is too long to be a path.
+    # For text too long to be a path os.path returns False, where Path raises.
     if os.path.isfile(path / "journal.jsonl"):
         return RunFolder(path)
     if is_session(path):
@@ -169,9 +169,9 @@ def find(text: str, root: Path = RESULTS, sessions: bool = False) -> RunFolder:
 
 
 def is_session(path: Path) -> bool:
-    """Whether a folder is one that `bench ab` has kept: each side has a run's folder in it.
+    """Whether a folder is a session of `bench ab`, which has the folder of a run for each side.
 
-    A self-test has such folders too, and keeps its decisions alone.
+    A self-test has such folders too, but stores only its decisions.
     """
     sides = all(os.path.isfile(path / side / "plan.json") for side in SIDES)
     return sides and not os.path.isfile(path / SELFTEST)
@@ -181,16 +181,16 @@ def _session(path: Path, wanted: bool) -> RunFolder:
     if wanted:
         return RunFolder(path)
     raise ResultsError(
-        f"{path} has two sides, as bench ab keeps them; name one of them: {path / SIDES[0]} or {path / SIDES[1]}"
+        f"{path} has two sides, as bench ab stores them; name one of them: {path / SIDES[0]} or {path / SIDES[1]}"
     )
 
 
 def _what_it_is(path: Path) -> str:
-    """What a folder without a journal is, as far as its files tell."""
+    """What a folder without a journal is, by its files."""
     if os.path.isfile(path / SELFTEST):
-        return "bench selftest keeps its decisions there, which bench show shows"
+        return "bench selftest stores its decisions there, which bench show shows"
     if os.path.isfile(path / "plan.json"):
-        return "it was given up before its first launch and holds no journal.jsonl"
+        return "it ended before its first launch and holds no journal.jsonl"
     return "it holds no journal.jsonl"
 
 
@@ -200,7 +200,7 @@ def runs(root: Path = RESULTS) -> list[str]:
 
 
 def sessions_in(root: Path = RESULTS) -> list[str]:
-    """The names of what `bench ab` has kept in a results folder, oldest first; a self-test keeps no launches."""
+    """The names of the sessions of `bench ab` in a results folder, oldest first."""
     there = (path.parent.parent.name for path in root.glob(f"*/{SIDES[0]}/journal.jsonl"))
     return _in_order(root, (name for name in there if is_session(root / name)))
 
@@ -211,7 +211,7 @@ def _in_order(root: Path, names: Iterable[str]) -> list[str]:
 
 
 def _began(path: Path) -> tuple[str, str]:
-    """When a run began, as its name says; for one with a name of the user's own, when its journal was written."""
+    """When a run began, by its name; for another name, when its journal was written."""
     if _STAMP.match(path.name):
         return path.name[:15], path.name
     try:
@@ -241,5 +241,5 @@ def git_commit() -> str:
 
 
 def shown(path: Path) -> str:
-    """A path as it is shown: relative where it lies below the working directory."""
+    """A path for messages: relative where it lies below the working directory."""
     return os.path.relpath(path) if is_in(os.path.abspath(path), [os.getcwd()]) else str(path)

@@ -1,4 +1,4 @@
-"""What earlier runs in a results folder tell about the next one."""
+"""What earlier runs in a results folder say about the next one."""
 
 from __future__ import annotations
 

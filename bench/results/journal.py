@@ -17,12 +17,11 @@ READABLE = (
     1,
     2,
     SCHEMA,
-)  # 1 knew neither guards nor telemetry; 2 added counts up over the steps of all stages
-
+)  # 1 had neither guards nor telemetry; 2 added counts up over the steps of all stages
 
 ADDED_UP = (
-    "an earlier version added counts up over all steps that it looked at, of which modes have unlike numbers; now "
-    "they are of one step, and what cannot be told so is left out: measure again"
+    "an earlier version added counts up over all counted steps, whose number depends on the mode; now they are per "
+    "step, and those that cannot be converted are left out: measure again"
 )
 
 
@@ -30,13 +29,13 @@ class Journal:
     """An append-only file of JSON lines; each is synced to the disk when `append` returns (0.1 ms)."""
 
     def __init__(self, path: Path) -> None:
-        """Goes on behind the last whole line: what follows it was torn off by the end of an earlier run.
+        """Appends after the last whole line; a partial line of an interrupted run is removed.
 
         Raises ResultsError where the file cannot be written.
         """
         self._path = path
         try:
-            # Without a buffer: a line that did not fit must not be tried again when the file is closed.
+            # Without a buffer: closing the file must not write a line again that did not fit.
             self._file = path.open("ab", buffering=0)
             self._whole = self._file.tell()
             if self._whole:
@@ -44,7 +43,7 @@ class Journal:
                 self._file.truncate(self._whole)
         except OSError as problem:
             raise ResultsError(
-                f"{path} cannot be written: {problem.strerror}; a run goes on only where its folder can be written"
+                f"{path} cannot be written: {problem.strerror}; a run continues only where its folder can be written"
             ) from None
 
     def append(self, record: Measurement | Failure) -> None:
@@ -58,7 +57,7 @@ class Journal:
             os.fsync(self._file.fileno())
             self._whole += len(line) + 1  # the line is ASCII
         except OSError as problem:
-            self._file.truncate(self._whole)  # half a line is of no use
+            self._file.truncate(self._whole)  # no partial line stays
             raise ResultsError(
                 f"{self._path} cannot be written: {problem.strerror}; what was measured before is kept, free some "
                 f"space and run: bench run --resume {self._path.parent}"
@@ -70,7 +69,7 @@ class Journal:
 
 @dataclass
 class Records:
-    """What a journal holds, in the order of the launches; `notes` say what could not be read."""
+    """The records of a journal, in the order of the launches; `notes` say what could not be read."""
 
     measurements: list[Measurement] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -84,7 +83,7 @@ class Records:
 
 
 def read_journal(path: Path) -> Records:
-    """All whole lines. A torn last line, and any other line that is damaged, is left out and noted.
+    """The records of all whole lines. A partial last line, and any damaged line, is left out and noted.
 
     Raises ResultsError where the file cannot be read, or was written by a later version.
     """
@@ -94,7 +93,7 @@ def read_journal(path: Path) -> Records:
         raise ResultsError(f"{path} cannot be read: {problem.strerror}") from None
     records = Records()
     added_up = False
-    torn = lines.pop()  # what is whole ends in a line feed
+    torn = lines.pop()  # every whole line ends in a line feed
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

@@ -1,4 +1,4 @@
-"""What is known of the gate on a machine: the decisions of a self-test, kept beside the runs."""
+"""The decisions of self-tests, stored beside the runs: how well the gate decides on a machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write(place: Path, decisions: Iterable[Any], environment: Environment) -> No
 
 
 def latest(environment: Environment, root: Path = RESULTS) -> list[Mapping[str, Any]]:
-    """The decisions of the latest self-test on a machine and software like this; none where there was none."""
+    """The decisions of the latest self-test on a machine and software like this; empty without one."""
     for path in sorted(root.glob(f"*/{SELFTEST}"), reverse=True):
         try:
             data = RunFolder(path.parent).read_json(SELFTEST)

@@ -1,4 +1,4 @@
-"""One side of a comparison, wherever it lies: a run, a baseline, a summary alone, another tool's file."""
+"""One side of a comparison: a run, a baseline, a summary alone, another tool's file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _Launches = Mapping[tuple[str, str], Mapping[int, float]]  # by case and metric,
 
 
 def read_side(text: str, sessions: bool = False) -> Side:
-    """The side that a user means; with `sessions` what `bench ab` has kept is one, with the axis `side`.
+    """The side that a user means; with `sessions` a session of `bench ab` is one, with the axis `side`.
 
     Raises ResultsError where there is none, or it cannot be read.
     """
@@ -64,7 +64,7 @@ def read_side(text: str, sessions: bool = False) -> Side:
 
 
 def _run(text: str, sessions: bool) -> RunFolder:
-    """The run of this name. Where there is none, what baselines there are is said too."""
+    """The run of this name. Raises ResultsError that names the baselines too."""
     try:
         return find(text, sessions=sessions)
     except ResultsError as problem:
@@ -75,7 +75,7 @@ def _run(text: str, sessions: bool) -> RunFolder:
 
 
 def _checked(side: Side) -> Side:
-    """The side, where it has something to say: that everything failed is something."""
+    """The side. Raises ResultsError for one without a case; a failed case is one."""
     if not side.cases:
         why = "".join(f"; {note}" for note in side.notes)
         raise ResultsError(f"{side.name} holds no row to compare{why}; measure first: bench run")
@@ -156,7 +156,7 @@ def _foreign(text: str) -> Side:
 
 
 def _capped(text: str, nameless: Sequence[str]) -> Iterator[str]:
-    """A line for each benchmark that has no name to be missed by."""
+    """A line for each benchmark without a name."""
     yield from (f"left out of {text}: {why}" for why in nameless[:MOST_NOTES])
     if len(nameless) > MOST_NOTES:
         yield f"left out of {text}: {counted(len(nameless) - MOST_NOTES, 'other benchmark')} without a name"

@@ -1,4 +1,4 @@
-"""The code behind a run, as digests: a run can only go on with the code that it began with."""
+"""Digests of the code of a run, which is resumed only with the same code."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parents[1]
-# What only prints and draws may change between two parts of a run; the last is elsewhere when it is installed.
+# Code that only prints and draws may change between two parts of a run; the last is elsewhere when installed.
 _NOT_MEASURING = ("cli", "report", "as_bench")
 
 
 def digests(files: Iterable[str]) -> dict[str, str]:
-    """File -> SHA-256 of what it holds; a file that is gone has none."""
+    """File -> SHA-256 of its content; empty for a missing file."""
     found = {}
     for file in sorted(files):
         try:
@@ -23,7 +23,7 @@ def digests(files: Iterable[str]) -> dict[str, str]:
 
 
 def harness(package: Path = _PACKAGE) -> str:
-    """One digest of all of Epochbench that measures; the same wherever it is installed."""
+    """One digest of the measuring code of Epochbench; the same wherever it is installed."""
     within = [file.relative_to(package) for file in package.rglob("*.py")]
     measuring = sorted(file.as_posix() for file in within if file.parts[0] not in _NOT_MEASURING)
     found = digests(str(package / name) for name in measuring)
@@ -33,5 +33,5 @@ def harness(package: Path = _PACKAGE) -> str:
 
 
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """The files that are not what they were, in one of the two or in both."""
+    """The files whose digests differ."""
     return sorted(file for file in {*before, *now} if before.get(file) != now.get(file))

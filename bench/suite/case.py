@@ -1,7 +1,7 @@
 """What is measured: a `Case` (one combination of axis values) under a `Schedule` and `Conditions`.
 
-All three are frozen, checked where they are made, and go through JSON both ways, since they cross the
-border between the parent and the worker.
+All three are frozen, checked on creation, and go through JSON both ways, as they cross the border between the parent
+and the worker.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ DEFAULTS: Mapping[str, AxisValue] = MappingProxyType(
 # What identifies a row of the summary, and its number: no axis has one of these names.
 RESERVED = ("suite", "case", "metric", "unit", "value")
 
-# What only training reads: under an evaluation mode these axes collapse.
+# Axes that only training reads: under an evaluation mode these axes collapse.
 TRAINING_AXES = frozenset(
     "optimizer implementation momentum nesterov weight_decay learning_rate scheduler accumulation_steps "
     "clip_grad_norm validate_every target_loss".split()
 )
 
 
-# What the framework itself goes by: read in every suite.
+# Axes that the framework itself reads, in every suite.
 FRAMEWORK_AXES = frozenset("device mode epochs validate_every target_loss".split())
 
 
 def unused_axes(mode: AxisValue) -> frozenset[str]:
-    """The axes that the mode does not use, and that therefore do not tell two of its cases apart."""
+    """The axes that the mode does not use: cases that differ in them alone are the same."""
     return frozenset() if mode == "train" else TRAINING_AXES
 
 
@@ -102,7 +102,7 @@ class Case:
 
     @property
     def batch_size(self) -> int:
-        """Raises UsageError where it is still to be found: a case that is built has a number."""
+        """Raises UsageError where it is still to be found; a case that is built has a number."""
         if self.seeks_largest:
             raise UsageError(
                 f"batch_size is {MAX!r} in {self.id}, a number only once bench run has found it; until then read "
@@ -152,7 +152,7 @@ class Case:
 
     @property
     def used(self) -> dict[str, AxisValue]:
-        """The declared axes that tell this case apart, in order: the columns of its row in every table."""
+        """The declared axes that its mode uses, in order: the columns of its row in every table."""
         unused = unused_axes(self.mode)
         return {name: value for name, value in self.axes.items() if name not in unused}
 
@@ -193,9 +193,8 @@ def spell(value: AxisValue) -> str:
 
 
 def plain_value(value: Any) -> Any:
-    """A member of an enumeration, a number of numpy's, text of a class of its own: the plain value that it is.
-
-    That is what JSON makes of it on the way to a launch. What is no axis value stays as it is, to be refused.
+    """The plain value of an enumeration's member, a numpy number or a subclass of str, as JSON makes it on the way to a
+    launch. Other types stay as they are, to be refused.
     """
     if isinstance(value, str):
         return str.__str__(value)
@@ -259,8 +258,8 @@ class Schedule(JsonRecord):
     `max_launches` (None: exactly `launches`),
     until the 95 % intervals of its gated metrics are within `tolerance` of their values (a share: 0.02 for
     2 %). At most `repeats`
-    launches of a case are made again because something disturbed them. `time_budget`, of the run, and
-    `timeout`, of a launch, are seconds. Raises UsageError for numbers that cannot be kept.
+    launches of a case are repeated because they were contaminated. `time_budget`, of the run, and
+    `timeout`, of a launch, are seconds. Raises UsageError for impossible numbers.
     """
 
     launches: int = 6  # min to max of six covers the median with 96.9 %
@@ -291,25 +290,25 @@ class Schedule(JsonRecord):
 
     @property
     def most(self) -> int:
-        """The most launches of a case, those apart that are made again."""
+        """The most launches of a case, without repeats."""
         return self.launches if self.max_launches is None else self.max_launches
 
 
 MOST_PAIRS = 56  # of launches of a case that two sides are compared by
 
-COUNT_THREADS = 2  # of every counts launch, so that like is compared with like
-# Of a script's, whose memory is not counted: where others want a processor, two threads wait for each other in every
-# small operator, which makes minutes of seconds.
+COUNT_THREADS = 2  # of every counts launch, so that they are comparable
+# For a script, whose memory is not counted: on a busy processor two threads wait for each other in every small
+# operator, which turns seconds into minutes.
 SCRIPT_COUNT_THREADS = 1
 
 
 @dataclass(frozen=True)
 class UntimedLaunches(JsonRecord):
-    """The launches apart from timing that each case gets, one of a kind.
+    """The untimed launches of each case, one of a kind.
 
-    `counts` and `profile` are what they say; `stacks` is a second profile, with Python's stacks; `graph` keeps
+    `stacks` is a second profile, with Python's stacks; `graph` keeps
     the graph of autograd. `profile_steps` of a stage are profiled; a trace above `trace_cap` bytes is not
-    kept. Raises UsageError for numbers that cannot be.
+    kept. Raises UsageError for impossible numbers.
     """
 
     counts: bool = False
@@ -332,9 +331,9 @@ START_METHODS = ("fork", "spawn")
 
 @dataclass(frozen=True)
 class Conditions(JsonRecord):
-    """The part of the environment that the parent decides and every launch of a run is given.
+    """The part of the environment that the parent sets for every launch of a run.
 
-    `cpus` are the logical processors that a launch may use. Raises UsageError for what cannot be had.
+    `cpus` are the logical processors that a launch may use. Raises UsageError for impossible values.
     """
 
     threads: int = 1

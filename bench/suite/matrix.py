@@ -1,7 +1,7 @@
 """A suite is a named matrix: axes times values, expanded into cases.
 
-Expansion is where cases are dropped, and each drop says why: an axis that a mode does not use collapses,
-a combination that comes twice is kept once, and a value that this machine cannot have is excluded.
+Expansion drops cases, each with the reason: an axis that a mode does not use collapses,
+a repeated combination is one case, and a value that this machine cannot have is excluded.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Suite:
         for name in ("axes", "choices"):
             if not isinstance(getattr(self, name), Mapping):
                 raise SuiteError(f"suite {self.name!r}: {name} maps the name of an axis to its values")
-        # Read once: a generator would be over, and a list of the user's may change.
+        # Read once: a generator is exhausted then, and a list may change.
         axes = {axis: _read(values) for axis, values in self.axes.items()}
         object.__setattr__(self, "axes", MappingProxyType(axes))
         object.__setattr__(self, "columns", _read(self.columns))
@@ -128,22 +128,22 @@ class Suite:
         expansion = Expansion()
         excluded: dict[str, str] = {}
         refused: dict[str, Case] = {}
-        kept: set[str] = set()
+        ids: set[str] = set()
         for values in itertools.product(*matrix.values()):
             case = Case(self.name, dict(zip(matrix, values, strict=True)))
             reason = self._exclusion(case, devices, absent)
-            if case.id in kept or case.id in excluded:
+            if case.id in ids or case.id in excluded:
                 unused = unused_axes(case.mode) & matrix.keys()
                 key = (case.mode, tuple(axis for axis in matrix if axis in unused))
                 expansion.collapsed[key] = expansion.collapsed.get(key, 0) + 1
-            if reason is not None and case.id not in kept:
+            if reason is not None and case.id not in ids:
                 excluded.setdefault(case.id, reason)
                 refused[case.id] = case
-            elif reason is None and case.id not in kept:
-                # A reason that lay in an axis which the mode does not use holds for none of its cases.
+            elif reason is None and case.id not in ids:
+                # The reason was in an axis that the mode does not use.
                 excluded.pop(case.id, None)
                 expansion.cases.append(case)
-                kept.add(case.id)
+                ids.add(case.id)
         expansion.excluded = list(excluded.items())
         for axis, values in (overrides or {}).items():
             for value in values:
@@ -192,10 +192,10 @@ class Suite:
 
 @dataclass
 class Expansion:
-    """What became of a matrix: the cases, and what was dropped on the way with the reason."""
+    """The cases of a matrix, and what was dropped with the reason."""
 
     cases: list[Case] = field(default_factory=list)
-    # (mode, the axes that it does not use) -> how many combinations fell together; no axes: duplicates
+    # (mode, the axes that it does not use) -> how many combinations are the same case; no axes: duplicates
     collapsed: dict[tuple[str, tuple[str, ...]], int] = field(default_factory=dict)
     excluded: list[tuple[str, str]] = field(default_factory=list)
 
@@ -216,7 +216,7 @@ class Expansion:
 
 
 def _read(values: Any) -> Any:
-    """What can be gone through, as a tuple of plain values; anything else, text among it, as it is."""
+    """An iterable as a tuple of plain values; anything else, also text, as it is."""
     if isinstance(values, str) or not isinstance(values, Iterable):
         return values
     return tuple(map(plain_value, values))
@@ -246,7 +246,7 @@ _IN_A_COLUMN = str.maketrans("-.", "__")
 
 
 def column(name: str) -> str:
-    """How tables and suites call an axis, however it is spelled: `batch_size` for `batch-size`, `b` for `arg:-b`,
+    """The name of an axis in tables and suites, however it is spelled: `batch_size` for `batch-size`, `b` for `arg:-b`,
     `WORKERS` for `env:WORKERS`.
     """
     return name.removeprefix(VARIABLE).removeprefix(ARGUMENT).lstrip("-").translate(_IN_A_COLUMN)

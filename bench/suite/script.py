@@ -15,9 +15,9 @@ from ..system.json_data import JsonRecord
 from .case import AxisValue, Case, spell
 from .matrix import ARGUMENT, AVAILABLE, VARIABLE, Expansion, Suite, column
 
-# Of these a process takes notice once, before a script that is run in it could be given them.
+# A process reads these once, before a script that runs in it can be given them.
 _EARLY = ("OMP_", "KMP_", "GOMP_", "MKL_", "MALLOC_", "GLIBC_TUNABLES", "LD_", "PYTHON")
-# Of these torchrun tells each process that it starts: how many there are, and which it is.
+# torchrun sets these for each process: how many there are, and which it is.
 RANKS = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
 ONE_PROCESS = (
     "what is measured trains in one process; several, as torchrun starts for DDP and FSDP, are not supported"
@@ -29,10 +29,9 @@ _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 class Script(JsonRecord):
     """A script, the `arguments` of every launch, and the axes that are added to them.
 
-    One that is named as `python -m` does has the name of its `module`. Where it runs `in_place`, what launches write
-    stays where they write it.
+    `module` is its name where it was given as `python -m` takes it. With `in_place` launches may overwrite files.
 
-    `names` has by its column in the tables how an axis is called on the command line: `batch-size` is given as
+    `names` has the name of each axis on the command line, by its column in the tables: `batch-size` is given as
     `--batch-size=64`, `arg:-b` as `-b=64`, `env:WORKERS` as a variable of the environment.
     """
 
@@ -52,14 +51,14 @@ class Script(JsonRecord):
         return _NOT_IN_A_NAME.sub("-", name).strip("-_.") or "script"
 
     def expand(self, axes: Mapping[str, Sequence[AxisValue]]) -> Expansion:
-        """The cases of these axes, by their names in the tables. Raises UsageError for a value that none can have."""
+        """The cases of these axes, by their names in the tables. Raises UsageError for an impossible value."""
         devices = [str(device) for device in axes.get("device", ["cpu"])]
         if AVAILABLE in devices:
             raise UsageError("a script is given its device by name, such as --axis device=cpu,cuda")
         return Suite(self.suite, build=_never, axes={"device": devices, **axes}).expand(devices)
 
     def command(self, case: Case) -> list[str]:
-        """The arguments of a case; a device that nobody named is the script's own to choose."""
+        """The arguments of a case; without an axis `device` the script chooses it."""
         return [
             *self.arguments,
             *(
@@ -78,7 +77,7 @@ class Script(JsonRecord):
         }
 
     def with_axes(self, axes: Iterable[str], flag: str = "set:") -> Script:
-        """The script with further axes, as `flag` names them; one that it has goes on being called as it is.
+        """The script with further axes, as `flag` names them; those that it has keep their names.
 
         Raises UsageError as `named` does.
         """
@@ -89,7 +88,7 @@ class Script(JsonRecord):
 
 
 def script(path: Path, arguments: Sequence[str], axes: Sequence[str], in_place: bool = False) -> Script:
-    """The script of a command line, `axes` as --axis names them. Raises UsageError for one that there is not."""
+    """The script of a command line, `axes` as --axis names them. Raises UsageError for a missing one."""
     module = ""
     if _is_module(path):
         module, path = str(path), _file_of(str(path))
@@ -97,7 +96,7 @@ def script(path: Path, arguments: Sequence[str], axes: Sequence[str], in_place: 
         what = "is a folder" if os.path.isdir(path) else "does not exist"
         raise SuiteError(f"script {path} {what}; name a Python file: --script train.py")
     if path.suffix != ".py":
-        raise SuiteError(f"script {path} is no Python file; its name ends in .py")
+        raise SuiteError(f"script {path} is not a Python file, whose name ends in .py")
     return Script(str(path.resolve()), tuple(arguments), named(axes), module, in_place)
 
 
@@ -113,7 +112,7 @@ def _is_module(path: Path) -> bool:
 
 
 def _file_of(module: str) -> Path:
-    """Where a module lies that is named from this folder on. Raises SuiteError where it does not."""
+    """The file of a module, from this folder on. Raises SuiteError where there is none."""
     place = Path(*module.split("."))
     for file in (place.with_suffix(".py"), place / "__main__.py"):
         if os.path.isfile(file):
@@ -125,8 +124,8 @@ def _file_of(module: str) -> Path:
 
 
 def named(axes: Sequence[str], flag: str = "--axis ") -> dict[str, str]:
-    """Column -> name of each axis, as `flag` gave it. Raises UsageError where two would be one, and for what would come
-    too late.
+    """Column -> name of each axis, as `flag` gave it. Raises UsageError where two would be one, and for variables
+    that the script would get too late.
     """
     names: dict[str, str] = {}
     for name in axes:
@@ -153,24 +152,24 @@ def named(axes: Sequence[str], flag: str = "--axis ") -> dict[str, str]:
 
 
 def check_alone(environ: Mapping[str, str]) -> None:
-    """Raises UsageError where the environment is that of one of several processes, which would wait for the others.
+    """Raises UsageError in the environment of one of several processes, which would wait for the others.
 
-    One process alone may have such variables: a script that asks for them then trains by itself.
+    A single process may have such variables.
     """
     size = environ.get("WORLD_SIZE", "1")
-    told = f"WORLD_SIZE={size}" if size != "1" else ""
+    variable = f"WORLD_SIZE={size}" if size != "1" else ""
     for name in ("RANK", "LOCAL_RANK"):
-        if not told and environ.get(name, "0") != "0":
-            told = f"{name}={environ[name]}"
-    if told:
+        if not variable and environ.get(name, "0") != "0":
+            variable = f"{name}={environ[name]}"
+    if variable:
         raise UsageError(
-            f"{told} is set: {ONE_PROCESS}; start bench once, without torchrun, and as: env -u WORLD_SIZE -u RANK "
+            f"{variable} is set: {ONE_PROCESS}; start bench once, without torchrun, and as: env -u WORLD_SIZE -u RANK "
             f"-u LOCAL_RANK bench ..."
         )
 
 
 def argument(name: str) -> str:
-    """How the command line of the script calls an axis: `--lr` for `lr`, `-b` for `arg:-b`."""
+    """An axis on the command line of the script: `--lr` for `lr`, `-b` for `arg:-b`."""
     return name.removeprefix(ARGUMENT) if name.startswith(ARGUMENT) else f"--{name}"
 
 

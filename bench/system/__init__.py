@@ -1,1 +1,1 @@
-"""The operating system as the rest of the package sees it: git, paths, logs, signals."""
+"""What every layer may use: git, paths, logs, signals, and JSON in and out."""

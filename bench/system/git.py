@@ -22,7 +22,7 @@ _NO_TREE = "must be run in a work tree"
 
 
 class Untrusted(UsageError):
-    """The repository belongs to another user, and git reads none that it was not told to trust."""
+    """The repository belongs to another user, and git was not configured to trust it."""
 
 
 def environment() -> dict[str, str]:
@@ -31,21 +31,21 @@ def environment() -> dict[str, str]:
 
 
 def run_git(place: Path, *arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
-    """A command of git in a folder, whatever its end. Raises UsageError where there is no git, or no end in time.
+    """Runs a git command in a folder, whatever its exit code. Raises UsageError without git, and after `timeout`.
 
     Its messages are in English. It asks for no password and writes no index that it only wanted to refresh.
     """
-    told = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
+    variables = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
     try:
         return subprocess.run(
             ["git", *_WITHOUT_HOOKS, *arguments],
             cwd=place,
-            env=environment() | told,
+            env=environment() | variables,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             encoding="utf-8",
-            errors="surrogateescape",  # a name that is no UTF-8 stays the name that it is
+            errors="surrogateescape",  # names of files need not be UTF-8
             timeout=timeout,
         )
     except OSError as problem:
@@ -57,7 +57,7 @@ def run_git(place: Path, *arguments: str, timeout: float | None = None) -> subpr
 
 
 def git(place: Path, *arguments: str, timeout: float | None = None) -> str:
-    """What a command of git prints, without the end of its last line.
+    """The output of a git command, without the last line feed.
 
     Raises UsageError with git's own message, or with the remedy where that is known.
     """
@@ -84,14 +84,14 @@ def _refused(place: Path, command: str, done: subprocess.CompletedProcess[str]) 
     return UsageError(f"git {command}: {lines[-1] if lines else f'exit code {done.returncode}'}", done.stderr)
 
 
-def _remedy(said: str, place: Path) -> str:
+def _remedy(message: str, place: Path) -> str:
     """The command that git itself names."""
-    known = (line.strip() for line in said.splitlines() if line.strip().startswith("git config"))
+    known = (line.strip() for line in message.splitlines() if line.strip().startswith("git config"))
     return next(known, f"git config --global --add safe.directory {place}")
 
 
 def distrust(place: Path) -> str:
-    """Why git does not read a repository that is there; empty where it reads it, and where there is none."""
+    """Why git refuses to read the repository of a folder; empty where it does not, or there is no repository."""
     try:
         git(place, "rev-parse", "--git-dir", timeout=20)
     except Untrusted as problem:

@@ -1,4 +1,4 @@
-"""What a process has printed: the end of its log."""
+"""The end of the log of a process."""
 
 from __future__ import annotations
 

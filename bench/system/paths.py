@@ -1,4 +1,4 @@
-"""Paths as text: what lies in a folder, whose code a file is, and text of the user's as the name of a file."""
+"""Paths as text: what lies in a folder, whose code a file is, and any text as the name of a file."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def is_own(file: str) -> bool:
 def file_name(text: str) -> str:
     """Text as the beginning of a file name that no other text has.
 
-    Letters, digits and "-_=." stay, as far as they fit. A digest tells apart what else would be one name: cut
-    text, replaced characters, and what some file systems take for the same (capitals, ways to write an accent).
+    Letters, digits and "-_=." stay, as far as they fit. A digest distinguishes names that would be
+    equal otherwise: cut text, replaced characters, and what some file systems ignore (capitals, forms of an accent).
     """
     plain = "".join(c if c.isalnum() or c in "-_=." else "-" for c in text)
     plain = plain.encode()[:_NAME_BYTES].decode(errors="ignore")

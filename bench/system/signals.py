@@ -1,7 +1,7 @@
 """Stopping on request: SIGINT and SIGTERM take effect where the parent waits, and nowhere else.
 
-What has come back from a launch is on the disk before a signal is heeded, so that none is lost to a
-Ctrl-C. A second signal takes effect anywhere but where processes and files are cleared away.
+The result of a launch is on the disk before a signal is heeded, so that Ctrl-C loses nothing. A second signal takes
+effect anywhere but during clean-up.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ def stoppable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if _request not in before.values():  # the outermost: what comes later was not asked to stop
+        if _request not in before.values():  # the outermost: later commands were not asked to stop
             _State.requested = 0
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Around a wait that nothing is lost by leaving. Raises Interrupted, at once if it was asked before."""
+    """Around a wait that may be left without loss. Raises Interrupted, at once if a signal came before."""
     before, _State.waiting = _State.waiting, True
     try:
         if _State.requested:
@@ -57,7 +57,7 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def clearing_away() -> Iterator[None]:
-    """Around what must not be left half done, and takes seconds at most: a signal is heeded after it."""
+    """Around clean-up of a few seconds: a signal is heeded after it."""
     before, _State.clearing = _State.clearing, True
     try:
         yield

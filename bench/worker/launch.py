@@ -20,7 +20,7 @@ from ..measurement import SEARCHED, Failure, Measurement, StageRecord
 from ..measurement.messages import LaunchRequest
 from ..suite.case import Conditions
 from ..system.kernel import usable_cpus
-from ..user_errors import detail_of, one_line, text_of, where
+from ..user_errors import detail_of, message_of, one_line, where
 from . import allocator, suite_launches
 from .context import LaunchContext
 from .environment import environment
@@ -123,7 +123,7 @@ def as_json(measurement: Measurement) -> dict[str, Any]:
         Measurement.from_json(data)
     except (TypeError, ValueError) as problem:
         raise TypeError(
-            f"what was measured cannot be kept: {text_of(problem)}; names of metrics must be text, and losses and "
+            f"what was measured cannot be kept: {message_of(problem)}; names of metrics must be text, and losses and "
             f"metrics numbers"
         ) from None
     return data
@@ -145,7 +145,7 @@ def failure(problem: BaseException, place: Mapping[str, Any], suite_file: str, l
     return Failure(
         **place,
         failure=kind_of(problem),
-        message=text_of(problem)
+        message=message_of(problem)
         if isinstance(problem, Diverged | ScriptError | AboveMemoryLimit)
         else one_line(problem),
         where=where(problem, suite_file),
@@ -157,7 +157,7 @@ def kind_of(problem: BaseException) -> str:
     """Which of FAILURES an exception is."""
     if isinstance(problem, Diverged):
         return "diverged"
-    starved = any(words in text_of(problem) for words in ("can't allocate memory", "std::bad_alloc"))
+    starved = any(words in message_of(problem) for words in ("can't allocate memory", "std::bad_alloc"))
     if isinstance(problem, MemoryError | torch.OutOfMemoryError) or starved:
         return "out_of_memory"
     return "unsupported" if isinstance(problem, NotImplementedError) else "error"

@@ -130,10 +130,10 @@ def ending(code: Any, log: str = "") -> str:
 def names_bench(script: Script, before: Container[str]) -> bool:
     """Whether the script, or a module of the user's own that it has imported since `before`, has the name in it."""
     own = own_files(name for name in list(sys.modules) if name not in before)
-    return any(_NAMES_BENCH.search(text_of(file)) for file in {script.path, *own})
+    return any(_NAMES_BENCH.search(source_of(file)) for file in {script.path, *own})
 
 
-def text_of(file: str) -> str:
+def source_of(file: str) -> str:
     """The text of a file; "bench" where it cannot be read, since the name may be in it."""
     try:
         return Path(file).read_text(encoding="utf-8", errors="replace")
