@@ -16,10 +16,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from bench.analysis.launch.derived_counts import count_values
-from bench.cli.options import suite_files
 from bench.measurement import COUNTED, Measurement, metric
 from bench.running.fork_server import Workers
-from bench.running.rounds import Job, Plan, describe, launch, probe
+from bench.running.rounds import Job, Plan, describe, launch, probe, suite_files
 from bench.suite.case import Case, Schedule, UntimedLaunches
 from benchmarks import workload
 

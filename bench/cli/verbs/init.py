@@ -1,4 +1,4 @@
-"""The verb that begins: `init` writes a suite, thresholds, a workflow and a make target into a repository."""
+"""`bench init` writes a suite, thresholds, a workflow and a make target into a repository."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from ... import __version__
 from ...errors import UsageError
 from ...report.units import plain
+from ..command import Options, argument
 from ..ignore_lines import LINES, about_baseline, ignores_runs
-from ..options import Debug, Verb
 from ..own_model import OwnModel, find_model
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
+TEMPLATES = Path(__file__).parents[2] / "templates"
 WORKFLOW = ".github/workflows/bench.yml"
 GITIGNORE = ".gitignore"
 
@@ -35,17 +34,15 @@ _LONGEST_NAME = 40
 _NO_MODEL = ("from package.module import Model", "model = Model()")
 
 
-def register(app: typer.Typer) -> None:
-    app.command("init", cls=Verb)(init)
+@dataclass(frozen=True, kw_only=True)
+class InitOptions(Options):
+    folder: Path = argument(
+        Path("."), metavar="FOLDER", help="The folder of your project.", show_default="here"
+    )
 
 
-def init(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="The folder of your project.", show_default="here")
-    ] = Path("."),
-    debug: Debug = False,
-) -> int:
-    """Write a first suite, thresholds, a CI workflow and a make target; nothing is overwritten."""
+def main(options: InitOptions) -> int:
+    folder = options.folder
     _check(folder)
     project = _pyproject(folder)
     name = suite_name(folder, project)
