@@ -1,6 +1,6 @@
 """The command line: the only package that prints or picks an exit code (exit_codes.py).
 
-A verb is a module in verbs/, whose function `main` takes its options and returns an exit code. Its help stands here,
+A verb is a module in verbs/, whose function `main` takes its options and returns an exit code. Its help is here,
 so that `bench --help` imports none of them.
 """
 

@@ -27,7 +27,7 @@ from .pair_progress import PairProgress
 
 
 def asked_of_pairs(metrics: Sequence[str], rules: Sequence[ThresholdRule]) -> Asked:
-    """What is asked of launches that are measured in pairs: times have a threshold of a percent."""
+    """The request to compare pairs of launches: times have the threshold of pairs."""
     return Asked(metrics, rules, standards={**THRESHOLDS, "time": SIDE_BY_SIDE})
 
 

@@ -43,9 +43,13 @@ def _field(default: Any, parameter: Any, parser: Callable[[str], Any] | None = N
     return field(default=default if parser is None or default is None else parser(default), metadata=metadata)
 
 
+@typing.dataclass_transform(kw_only_default=True, frozen_default=True)
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What every verb takes. `typed` are the fields that the user gave, `script_arguments` what follows `--`."""
+    """What every verb takes; each subclass is a frozen dataclass.
+
+    `typed` are the fields that the user gave, `script_arguments` what follows `--`.
+    """
 
     takes_script: ClassVar[bool] = False
 
@@ -54,6 +58,9 @@ class Options:
     debug: bool = option(
         False, "--debug", help="Show tracebacks, including those of your code in a failed launch."
     )
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
 
 
 AnyOptions = TypeVar("AnyOptions", bound=Options)
@@ -86,8 +93,10 @@ def command(main: Callable[[AnyOptions], int], name: str, help: str) -> TyperCom
     types = typing.get_type_hints(options)
 
     def run(context: typer.Context, **values: Any) -> int:
-        sources = {name: context.get_parameter_source(name) for name in values}
-        typed = (name for name, source in sources.items() if source and source.name == "COMMANDLINE")
+        given = [
+            name for name, value in values.items() if value is not None
+        ]  # click calls absent suites typed
+        typed = {name for name in given if "COMMANDLINE" in str(context.get_parameter_source(name))}
         script_arguments = context.meta.get(_AFTER_DASHES)
         return main(options(typed=frozenset(typed), script_arguments=script_arguments, **values))
 

@@ -31,7 +31,7 @@ def print_page(page: ComparisonPage, options: VerdictOptions) -> None:
 
 
 def report_page(page: ComparisonPage, options: VerdictOptions) -> None:
-    """Writes JUnit XML where it is asked for; on GitHub Actions annotations and the step summary."""
+    """Writes JUnit XML for --junit; on GitHub Actions annotations and the step summary."""
     if options.junit is not None:
         write(options.junit, ci.junit(page), "--junit")
     _tell_github(ci.annotations(page), ci.markdown(page), _log(options))
@@ -83,7 +83,7 @@ def _tell_github(annotations: Iterable[str], markdown: str, log: TextIO) -> None
 
 
 def write(path: Path, text: str, flag: str) -> None:
-    """Raises UsageError where a file that was asked for cannot be written."""
+    """Writes a file that an option names. Raises UsageError where it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -1,11 +1,11 @@
-"""The table of options: each is declared once, in the group of those that stand together; a verb takes some groups."""
+"""The table of options: each is declared once, in a group; a verb takes the groups that it uses."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from ..errors import UsageError
@@ -21,28 +21,24 @@ FORMATS = ("table", "markdown", "csv", "json")
 # What is measured.
 
 
-@dataclass(frozen=True, kw_only=True)
 class KeywordOptions(Options):
     keyword: str | None = option(
         None, "-k", metavar="EXPR", help="Only the cases that match, such as 'adam and not mode=eval'."
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class CaseOptions(KeywordOptions):
     axis: list[str] | None = option(
         None, metavar="NAME=V1,V2", help="Values of an axis, instead of the suite's own; repeatable."
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class SuiteOptions(CaseOptions):
     suites: list[Path] | None = argument(
         None, metavar="SUITE", help="Suite files, or folders of them.", show_default="suites"
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class ScriptOptions(Options):
     takes_script = True
 
@@ -83,7 +79,6 @@ class ScriptOptions(Options):
 # How often.
 
 
-@dataclass(frozen=True, kw_only=True)
 class RepetitionOptions(Options):
     launches: int | None = option(
         None,
@@ -108,14 +103,12 @@ class RepetitionOptions(Options):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class MetricOptions(Options):
     metric: list[str] | None = option(
         None, metavar="NAME", help="Compare only these metrics, such as 'count.*'; repeatable."
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class PairOptions(Options):
     pairs: int = option(
         MOST_PAIRS,
@@ -124,7 +117,6 @@ class PairOptions(Options):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class BudgetOptions(Options):
     time_budget: float | None = option(
         None,
@@ -134,14 +126,12 @@ class BudgetOptions(Options):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class VersionOptions(MetricOptions, PairOptions):
     build: str = option(
         "", metavar="CMD", help="Run this command in the tree of each version before measuring."
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class UntimedOptions(Options):
     no_counts: bool = option(
         False, "--no-counts", help="Skip the launch of each case that counts its operators."
@@ -152,7 +142,6 @@ class UntimedOptions(Options):
 # What is read and written.
 
 
-@dataclass(frozen=True, kw_only=True)
 class RunNameOptions(Options):
     run: str = argument(
         "latest",
@@ -161,7 +150,6 @@ class RunNameOptions(Options):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class OutputOptions(Options):
     out: Path | None = option(
         None,
@@ -171,10 +159,9 @@ class OutputOptions(Options):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class RunFolderOptions(OutputOptions):
     name: str = option("", metavar="TEXT", help="A name for the run, shown above its tables.")
-    note: str = option("", metavar="TEXT", help="A remark that is kept with the run.")
+    note: str = option("", metavar="TEXT", help="A remark that is stored with the run.")
     download: bool = option(False, "--download", help="Download missing data sets.")
 
     @property
@@ -182,7 +169,6 @@ class RunFolderOptions(OutputOptions):
         return {"name": self.name, "note": self.note}
 
 
-@dataclass(frozen=True, kw_only=True)
 class VerdictOptions(Options):
     thresholds: Path | None = option(
         None,
@@ -210,16 +196,14 @@ class VerdictOptions(Options):
 # Under which conditions.
 
 
-@dataclass(frozen=True, kw_only=True)
 class WaitOptions(Options):
     no_wait: bool = option(
         False, "--no-wait", help="Exit instead of waiting where another run is measuring on this machine."
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class LaunchOptions(WaitOptions):
-    """Those of every verb that launches; `began` is when it was called, on time.monotonic."""
+    """Of every verb that launches; `began` is when it was called, on time.monotonic."""
 
     began: float = field(default_factory=time.monotonic)
     start_method: str | None = None
@@ -246,7 +230,6 @@ class LaunchOptions(WaitOptions):
         return conditions(self.threads, self.allocator, self.start_method, self.data)
 
 
-@dataclass(frozen=True, kw_only=True)
 class JsonOptions(Options):
     as_json: bool = option(False, "--json", help="Print the results as JSON.")
 
@@ -254,7 +237,6 @@ class JsonOptions(Options):
 # The verbs that measure into the folder of a run.
 
 
-@dataclass(frozen=True, kw_only=True)
 class MeasureOptions(SuiteOptions, ScriptOptions, RunFolderOptions, LaunchOptions, JsonOptions):
     """What `run` and `profile` have in common."""
 
@@ -274,7 +256,6 @@ class MeasureOptions(SuiteOptions, ScriptOptions, RunFolderOptions, LaunchOption
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class RunOptions(MeasureOptions, RepetitionOptions, BudgetOptions, UntimedOptions):
     resume: str | None = option(
         None, metavar="RUN", help="Continue a run that was interrupted, with the options that it had."

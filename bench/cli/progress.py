@@ -23,7 +23,7 @@ from ..report.units import plain
 from ..running.rounds import Job, Plan, Record
 from .failures import FailurePrinter
 
-LINE_EVERY = 10.0  # seconds between two plain lines within a round: enough to see that it goes on
+LINE_EVERY = 10.0  # seconds between two plain lines within a round
 
 
 class RunProgress(Protocol):

@@ -15,7 +15,7 @@ from ..results.table_files import is_table
 from ..results.tables import Tables
 from .screen import print_pages
 
-MOST_OPERATORS = 12  # in the table of a profiled case, where no other number is asked for
+MOST_OPERATORS = 12  # in the table of a profiled case, by default
 
 
 def print_tables(tables: Tables, metrics: list[str] | None = None) -> None:

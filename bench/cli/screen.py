@@ -12,14 +12,14 @@ from rich.console import Console, RenderableType
 from ..report.layout import broken
 
 _INDENT = "  "  # of a folded line after the first
-WITHOUT_TERMINAL = 160  # columns of a page that goes into a file or a pipe, where COLUMNS does not say
+WITHOUT_TERMINAL = 160  # columns of a page that goes into a file or a pipe, unless COLUMNS is set
 
 
 def width(out: TextIO) -> int:
-    """The columns of a line: what COLUMNS says, else what the terminal has, else WITHOUT_TERMINAL."""
-    asked = os.environ.get("COLUMNS", "")
-    if asked.isdecimal() and int(asked) > 0:
-        return int(asked)
+    """The columns of a line: COLUMNS, else those of the terminal, else WITHOUT_TERMINAL."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return int(columns)
     try:
         return os.get_terminal_size(out.fileno()).columns or WITHOUT_TERMINAL
     except (OSError, ValueError, AttributeError):  # not a terminal, or not a file

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 
 from ...ab.session import AbRequest, Session, opened, resolve
 from ...ab.versions import Version, told_apart
@@ -30,7 +29,6 @@ from ..options import (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
 class AbOptions(
     CaseOptions,
     ScriptOptions,
@@ -73,7 +71,7 @@ def compared(options: AbOptions) -> tuple[ComparisonPage, int]:
     page = page_of_session(session, judge, options.allow_inconclusive)
     keep(session, page)
     print_page(page, options)
-    # Last, since only launches tell which metrics there are, and what was measured is kept whatever was asked.
+    # Last, since only launches show which metrics exist, and what was measured is kept in any case.
     if all(map(judge.pairs, judge.cases)):
         check_patterns(judge.sides(*(side.label for side in session.sides))[0], asked, file)
     return page, stop

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from ...report.units import plain
@@ -13,7 +12,6 @@ from ..ignore_lines import about_baseline
 from ..options import RunNameOptions
 
 
-@dataclass(frozen=True, kw_only=True)
 class SaveOptions(RunNameOptions):
     name: str = argument(metavar="NAME", help="The name of the baseline.")
 

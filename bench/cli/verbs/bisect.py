@@ -6,7 +6,6 @@ import contextlib
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ...ab import bisection, exact_values
@@ -35,7 +34,6 @@ from ..screen import print_line
 from ..values import suite_axes
 
 
-@dataclass(frozen=True, kw_only=True)
 class BisectOptions(SuiteOptions, VersionOptions, LaunchOptions):
     good: str = argument(metavar="GOOD", help="A commit that was fast enough.")
     bad: str = argument(metavar="BAD", help="A later one that is not.")

@@ -31,7 +31,6 @@ from ..exit_codes import NOT_COMPARABLE
 from ..options import KeywordOptions, MetricOptions, VerdictOptions
 
 
-@dataclass(frozen=True, kw_only=True)
 class CompareOptions(MetricOptions, KeywordOptions, VerdictOptions):
     base: str = argument(
         metavar="BASE",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ...machine.doctor import Finding, Noise, as_json, examine
 from ...machine.gpu import open_gpus
@@ -23,7 +22,6 @@ from ..values import seconds
 _MOST_CARDS = 16
 
 
-@dataclass(frozen=True, kw_only=True)
 class DoctorOptions(WaitOptions, JsonOptions):
     noise: float = option(
         "20s",

@@ -8,7 +8,6 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from ... import __version__
@@ -30,7 +29,6 @@ _REACHED = re.compile(r"(?:\w+\+)?(?:https|ssh)://[\w.:/@%~-]+")
 _NO_MODEL = ("from package.module import Model", "model = Model()")
 
 
-@dataclass(frozen=True, kw_only=True)
 class InitOptions(Options):
     folder: Path = argument(
         Path("."), metavar="FOLDER", help="The folder of your project.", show_default="here"

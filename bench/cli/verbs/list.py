@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from ...plurals import counted
@@ -17,7 +16,6 @@ from ..options import JsonOptions, SuiteOptions, conditions
 from ..values import suite_axes
 
 
-@dataclass(frozen=True, kw_only=True)
 class ListOptions(SuiteOptions, JsonOptions): ...
 
 

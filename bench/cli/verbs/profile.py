@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 
 from ...errors import UsageError
 from ...report import flame_graph, plots
@@ -28,7 +27,6 @@ _MEGA = 1_000_000
 _MOST_CAP = 1e6  # MB
 
 
-@dataclass(frozen=True, kw_only=True)
 class ProfileOptions(MeasureOptions):
     profile_steps: int = option(5, metavar="N", help="Profile this many steps of each stage.")
     top: int = option(MOST_OPERATORS, metavar="N", help="Show this many operators of each case.")

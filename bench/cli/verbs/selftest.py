@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from dataclasses import dataclass
 
 from ...ab.error_rates import Decision, arms, decisions, scores
 from ...ab.session import AbRequest, Session, opened
@@ -33,12 +32,11 @@ from ..screen import print_line, print_pages
 from ..values import suite_axes
 
 
-@dataclass(frozen=True, kw_only=True)
 class SelftestOptions(SuiteOptions, PairOptions, BudgetOptions, LaunchOptions, OutputOptions, JsonOptions):
     decisions: int = option(
         24,
         metavar="N",
-        help="Compare identical code this many times: whatever is called is a false alarm.",
+        help="Compare identical code this many times: every change found is a false alarm.",
     )
     plants: int = option(
         10,

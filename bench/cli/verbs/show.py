@@ -8,7 +8,6 @@ import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ...ab.error_rates import Decision, scores
@@ -28,7 +27,6 @@ from ..run_output import print_notes, print_profiles, print_tables, run_folder
 from ..screen import print_pages
 
 
-@dataclass(frozen=True, kw_only=True)
 class ShowOptions(JsonOptions):
     run: str = argument(
         "latest",
@@ -98,7 +96,7 @@ def decisions_of(run: str) -> list[Decision] | None:
 
 
 def show_decisions(decisions: Sequence[Decision], as_json: bool) -> int:
-    """Prints how good the gate was found to be."""
+    """Prints the error rates of the gate."""
     rates = scores(decisions)
     if as_json:
         print(plain_json(json.dumps([dataclasses.asdict(score) for score in rates], indent=2)))
