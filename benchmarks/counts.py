@@ -16,12 +16,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from bench.analysis.launch.derived_counts import count_values
-from bench.cli.options import suite_files
 from bench.measurement import COUNTED, Measurement, metric
 from bench.running.fork_server import Workers
 from bench.running.launching import launch
 from bench.running.plan import Job, Plan
-from bench.running.preparation import describe, probe
+from bench.running.preparation import describe, probe, suite_files
 from bench.suite.case import Case, Schedule, UntimedLaunches
 from benchmarks import workload
 

@@ -20,7 +20,7 @@ from bench.analysis.compare.side_by_side import Matched, SideBySide
 from bench.analysis.compare.sides import CaseSide, Observed
 from bench.analysis.compare.verdict import Row
 from bench.analysis.launch.values import launch_values
-from bench.cli.stored_session import side_by_side
+from bench.cli.ab_sessions import asked_of_pairs
 from bench.measurement import TIMED, Measurement, metric
 from bench.running.fork_server import Workers
 from bench.running.plan import Job, Plan
@@ -81,7 +81,7 @@ def measured(workers: Workers, plan: Plan, sides: tuple[Case, Case]) -> tuple[Me
 def judged(pairs: Sequence[tuple[Measurement, Measurement]]) -> list[Row]:
     """The rows of quality of one case, with no difference of the sides declared."""
     case = Matched("case", CaseSide("learning", "cpu"), CaseSide("learning", "cpu"))
-    judge = SideBySide([case], side_by_side(["quality.*"], ()))
+    judge = SideBySide([case], asked_of_pairs(["quality.*"], ()))
     for number, pair in enumerate(pairs, start=1):
         judge.add("case", number, pair, number % 2 == 0)
     return [row for row in judge.end() if row.metric.kind == "quality"]

@@ -240,6 +240,16 @@ def only_the_command_line_prints_and_exits(module: str, source: str) -> list[str
     return [f"{module} calls {fault}" for fault in faults]
 
 
+def no_verb_imports_another(module: str, source: str) -> list[str]:
+    if not is_within(module, "bench.cli.verbs"):
+        return []
+    return [
+        f"{module} imports {name}"
+        for name in imports(source, module)
+        if is_within(name, "bench.cli.verbs") and not is_within(name, module)
+    ]
+
+
 RULES = {
     rule.__name__: rule
     for rule in (
@@ -249,6 +259,7 @@ RULES = {
         what_a_room_never_imports,
         report_computes_no_statistics,
         only_the_command_line_prints_and_exits,
+        no_verb_imports_another,
     )
 }
 
@@ -292,7 +303,7 @@ FORBIDDEN = [
     ("imports_go_down", "bench.cli.verbs.run", "from bench.pytest_plugin import cases"),
     ("imports_go_down", "bench.running.rounds", "from bench.ab.sides import SideWorkers"),
     ("imports_go_down", "bench.ab.pairs", "from bench.report.comparison import Page"),
-    ("imports_go_down", "bench.ab.session", "from bench.cli.pairing import pairing"),
+    ("imports_go_down", "bench.ab.session", "from bench.cli.pair_progress import PairProgress"),
     ("imports_go_down", "bench.worker.tree", "from bench.ab.trees import Tree"),
     ("imports_go_down", "bench.somewhere_new", "from bench.suite.case import Case"),
     ("each_module_is_for_those_who_may", "bench.results.tables", "import torch"),
@@ -332,6 +343,8 @@ FORBIDDEN = [
     ("only_the_command_line_prints_and_exits", "bench.results.folder", "traceback.print_exc()"),
     ("only_the_command_line_prints_and_exits", "bench.worker.launch", "print('x')"),
     ("only_the_command_line_prints_and_exits", "bench.worker.launch", "sys.exit(1)"),
+    ("no_verb_imports_another", "bench.cli.verbs.profile", "from .run import FAILED"),
+    ("no_verb_imports_another", "bench.cli.verbs.plot", "def f():\n    from ..verbs import show"),
 ]
 
 
@@ -471,6 +484,13 @@ def loaded_by(statement: str) -> list[str]:
 )
 def test_a_command_starts_without_what_is_slow_to_import(module):
     assert loaded_by(f"import {module}") == []
+
+
+def test_the_help_imports_no_verb():
+    quiet = "with contextlib.redirect_stdout(io.StringIO()): cli.exit_code(['--help'])"
+    assert loaded_by(f"import contextlib, io\nfrom bench import cli\n{quiet}") == [
+        "rich"
+    ]  # which typer draws with
 
 
 def test_analysis_runs_on_the_standard_library_alone():

@@ -14,7 +14,7 @@ import pytest
 
 import bench
 from bench import cli
-from bench.cli.verbs import list as listing
+from bench.cli.verbs import list as list_verb
 from bench.measurement import COUNTED, PROFILED, TIMED
 
 ROOT = Path(__file__).parents[1]
@@ -138,7 +138,7 @@ class TestFailures:
         assert printed.err.count("ValueError: the user's own") == 1
         assert f"({DEEDS}:" in printed.err
         assert "ValueError" not in printed.out
-        assert "1 failure, told above on standard error: out/failures.csv, out/logs/" in printed.out
+        assert "1 failure, shown above on standard error: out/failures.csv, out/logs/" in printed.out
         cli.exit_code(["show", "out"])  # which has told nothing yet
         assert capfd.readouterr().out.count("ValueError: the user's own") == 1
 
@@ -150,7 +150,7 @@ class TestFailures:
         def broken(*_):
             raise RuntimeError("a wheel came off")
 
-        monkeypatch.setattr(listing, "describe", broken)
+        monkeypatch.setattr(list_verb, "describe", broken)
         assert cli.exit_code(["list", SMALL]) == 70
         assert "a fault of Epochbench itself: RuntimeError: a wheel came off" in capfd.readouterr().err
         assert cli.exit_code(["list", SMALL, "--debug"]) == 70
@@ -259,12 +259,12 @@ BAD = {
         ["run", SMALL, "--launches", "8", "--max-launches", "7"],
         "max-launches must be at least launches, 8, not 7",
     ),
-    "a bad tolerance": (["run", SMALL, "--tolerance", "2"], "'2' is no share between 0 % and 100 %"),
+    "a bad tolerance": (["run", SMALL, "--tolerance", "2"], "'2' is not a share between 0 % and 100 %"),
     "fewer than no repeats": (["run", SMALL, "--repeats", "-1"], "repeats must be at least 0"),
     "a run to go on with that is not there": (["run", "--resume", "nosuch"], "there is no run 'nosuch'"),
-    "noise for some time": (["doctor", "--noise", "long"], "'long' is no duration"),
+    "noise for some time": (["doctor", "--noise", "long"], "'long' is not a duration"),
     "launches of text": (["run", SMALL, "--launches", "few"], "--launches"),
-    "a bad budget": (["run", SMALL, "--time-budget", "soon"], "'soon' is no duration"),
+    "a bad budget": (["run", SMALL, "--time-budget", "soon"], "'soon' is not a duration"),
     "no threads": (["run", SMALL, "--threads", "0"], "threads must be at least 1"),
     "unknown allocator": (
         ["run", SMALL, "--allocator", "best"],

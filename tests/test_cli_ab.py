@@ -389,7 +389,7 @@ class TestBadInput:
             (("ref=half",), "suite file suites does not exist"),
             (("ref=half", "untracked.py"), "the sides have no case in common: 0 in ref=half ("),
             (("ref=half", "loop.py", "--format", "xml"), "unknown format 'xml'; there are table, markdown"),
-            (("ref=half", "loop.py", "--time-budget", "soon"), "'soon' is no duration"),
+            (("ref=half", "loop.py", "--time-budget", "soon"), "'soon' is not a duration"),
             (("ref=half", "loop.py", "--thresholds", "no.toml"), "no.toml cannot be read"),
             (("env:OMP_NUM_THREADS=many", "loop.py"), "env:OMP_NUM_THREADS=many is not a number of threads"),
             (

@@ -13,7 +13,7 @@ import pytest
 from conftest import long_only
 
 from bench import cli
-from bench.cli.verbs.compare import FORMATS
+from bench.cli.options import FORMATS
 
 SUITE = '''
 """A tiny loop, into which the variable PLANT puts what a change may do to it."""
@@ -588,7 +588,7 @@ def test_sides_without_a_case_in_common_are_said_in_one_line(gate, tmp_path):
 
 def test_a_baseline_alone_names_what_is_missing(capfd):
     assert cli.exit_code(["baseline"]) == 2
-    assert capfd.readouterr().err.startswith("bench: no command is named; see: ")
+    assert capfd.readouterr().err.startswith("bench: a command is missing; see: ")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import math
 import pytest
 
 from bench import cli
+from bench.cli.verbs import doctor
 from bench.machine.doctor import CHECKS, Noise
 
 NOISE = Noise("cpu", 40, 20, 0.05, 0.98, 1.02, math.inf, 3)
@@ -25,7 +26,7 @@ def probe(monkeypatch, capfd):
             Probe.seconds = seconds
             return iter(self.measured)
 
-    monkeypatch.setattr(cli.doctor, "probe_noise", Probe())
+    monkeypatch.setattr(doctor, "probe_noise", Probe())
     return Probe
 
 
@@ -61,7 +62,7 @@ def test_that_nothing_could_be_measured_is_said(probe, capfd):
     assert cli.exit_code(["doctor"]) == 0
     printed = capfd.readouterr()
     assert printed.out == ""
-    assert printed.err == "bench: the noise was not measured: no pair of launches came to its end\n"
+    assert printed.err == "bench: the noise was not measured: no pair of launches was completed\n"
 
 
 def test_the_noise_of_this_machine(capfd):

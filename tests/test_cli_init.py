@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import typer
 from conftest import takes_long
 
 from bench import cli
 from bench.analysis.compare.policy import policy
 from bench.cli.own_model import OwnModel, find_model
-from bench.cli.verbs.init import TEMPLATES, WORKFLOW, suite_name
+from bench.cli.project import Project
+from bench.cli.verbs.init import TEMPLATES, WORKFLOW
 from bench.measurement import metric
 from bench.thresholds.rules import read_thresholds
 from bench.thresholds.usage import check_used
@@ -192,7 +192,7 @@ class TestWorkflow:
 
     def test_its_commands_have_such_flags(self, begun):
         commands = re.findall(r"\bbench ((?:run|ab) suites .*)", (begun[0] / WORKFLOW).read_text())
-        verbs = typer.main.get_command(cli.app).commands
+        verbs = cli.app.commands
         assert [command.split()[0] for command in commands] == ["run", "ab"]
         for command in commands:
             verb, *arguments = command.split()
@@ -312,7 +312,7 @@ class TestWhatIsThere:
         before = files(mine)
         done = init(mine)
         assert files(mine) == before
-        assert done.out.splitlines()[:4] == [f"{path} is there already: left as it is" for path in WRITTEN]
+        assert done.out.splitlines()[:4] == [f"{path} exists already: left as it is" for path in WRITTEN]
 
     def test_nothing_is_overwritten(self, mine):
         own = {path: f"# {path}, my own\r\nbench:\n\ttrue" for path in WRITTEN}
@@ -325,13 +325,13 @@ class TestWhatIsThere:
     def test_one_that_is_missing_is_written_beside_the_others(self, mine):
         put(mine, "thresholds.toml", "[default]\npolicy = 'warn'\n")
         done = init(mine)
-        assert "thresholds.toml is there already: left as it is" in done.out
+        assert "thresholds.toml exists already: left as it is" in done.out
         assert f"wrote {WORKFLOW}" in done.out
         assert (mine / "thresholds.toml").read_text() == "[default]\npolicy = 'warn'\n"
 
     def test_a_link_is_not_written_through(self, tmp_path, mine):
         (mine / "thresholds.toml").symlink_to(tmp_path / "elsewhere")
-        assert "thresholds.toml is there already" in init(mine).out
+        assert "thresholds.toml exists already" in init(mine).out
         assert not (tmp_path / "elsewhere").exists()
 
     def test_a_suites_folder_of_other_things_is_not_measured(self, mine):
@@ -356,7 +356,7 @@ class TestMakefile:
     @pytest.mark.parametrize("target", ["bench:", "bench::", "test bench : all", "bench test:"])
     def test_one_with_the_target_is_enough(self, mine, target):
         put(mine, "Makefile", f"all:\n\ttrue\n{target}\n\ttrue\n")
-        assert "Makefile is there already: left as it is" in init(mine).out
+        assert "Makefile exists already: left as it is" in init(mine).out
         assert not (mine / "bench.mk").exists()
 
     def test_the_one_that_make_reads_is_meant(self, mine):
@@ -433,7 +433,10 @@ class TestWhatGitIgnores:
     def test_a_file_that_is_there_is_not_changed_and_the_lines_are_said(self, mine):
         self.repository(mine, "*.pyc\n")
         said = init(mine).out
-        assert f"runs go to results/, for git to ignore but for baselines; add to .gitignore: {LINES}" in said
+        assert (
+            f"runs go to results/, which git should ignore except for baselines; add to .gitignore: {LINES}"
+            in said
+        )
         assert (mine / ".gitignore").read_text() == "*.pyc\n"
         put(mine, ".gitignore", "\n".join(["*.pyc", *LINES.split(" and ")]))
         assert self.added(mine) == ["results/baselines/main/summary.csv"]
@@ -496,7 +499,8 @@ class TestNames:
         place = tmp_path / "My Project-2"
         for path in ("flat/__init__.py", "src/inner/__init__.py", "single.py"):
             put(place, path)
-        assert suite_name(place, tomllib.loads(pyproject)) == name
+        put(place, "pyproject.toml", pyproject)
+        assert Project(place).suite_name == name
 
     def test_a_package_of_that_name_can_be_imported_from_the_suite(self, mine):
         put(mine, "mine/__init__.py", "WIDTHS = [3]")
@@ -630,11 +634,11 @@ class TestBadFolders:
     @pytest.mark.parametrize(
         ("folder", "words"),
         [
-            ("nowhere", "folder nowhere does not exist; make it first: mkdir -p nowhere"),
-            ("file", "file is no folder; name the one that your project lies in"),
-            ("file/below", "file/below is no folder"),
+            ("nowhere", "folder nowhere does not exist; create it first: mkdir -p nowhere"),
+            ("file", "file is not a folder; name that of your project"),
+            ("file/below", "file/below is not a folder"),
             ("x" * 300, "cannot be read: File name too long; name another"),
-            ("taken", "taken/suites/taken.py cannot be written: taken/suites is no folder; rename it"),
+            ("taken", "taken/suites/taken.py cannot be written: taken/suites is not a folder; rename it"),
         ],
     )
     def test_it_is_one_line_with_the_remedy(self, tmp_path, folder, words):
@@ -658,7 +662,7 @@ class TestBadFolders:
                 file.write(bytes(4096))
         done = bench(disk, "init")
         assert (done.code, len(done.err.splitlines())) == (2, 1), done.err
-        assert "make room" in done.err
+        assert "free space" in done.err
         assert set(files(disk)) == {"full"}
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from rich.cells import cell_len
 
 from bench import cli
-from bench.cli.options import MOST_LAUNCHES, overrides, schedule, seconds, share, size, suite_files
+from bench.cli.command import LazyCommand
+from bench.cli.options import MOST_LAUNCHES, RunOptions
+from bench.cli.values import seconds, share, size, suite_axes
 from bench.errors import SuiteError, UsageError
+from bench.running.rounds import suite_files
 from bench.suite.case import Schedule
 
 
@@ -86,13 +88,13 @@ class TestSuiteFiles:
             suite_files(None)
 
 
-class TestOverrides:
+class TestSuiteAxes:
     @pytest.mark.parametrize("axes", [None, []])
     def test_nothing_given_is_nothing_replaced(self, axes):
-        assert overrides(axes) == {}
+        assert suite_axes(axes) == {}
 
     def test_each_axis_gets_its_values_as_what_they_spell(self):
-        given = overrides(["batch_size=64,256", "optimizer=sgd", "rate=1e-3,0.5", "amp=true,none"])
+        given = suite_axes(["batch_size=64,256", "optimizer=sgd", "rate=1e-3,0.5", "amp=true,none"])
         assert given == {
             "batch_size": [64, 256],
             "optimizer": ["sgd"],
@@ -104,28 +106,28 @@ class TestOverrides:
     @pytest.mark.parametrize("second", ["batch_size=256", " batch_size =64"])
     def test_an_axis_that_is_given_twice_is_named_with_the_remedy(self, second):
         with pytest.raises(UsageError) as caught:
-            overrides(["batch_size=64", second])
+            suite_axes(["batch_size=64", second])
         assert str(caught.value) == (
             "--axis batch_size is given twice; give its values once, joined by commas"
         )
 
     def test_an_axis_of_a_suite_may_be_spelled_with_dashes(self):
-        assert overrides(["batch-size=64", "learning-rate=0.1"]) == {
+        assert suite_axes(["batch-size=64", "learning-rate=0.1"]) == {
             "batch_size": [64],
             "learning_rate": [0.1],
         }
         with pytest.raises(UsageError, match="--axis batch_size is given twice"):
-            overrides(["batch-size=64", "batch_size=32"])
+            suite_axes(["batch-size=64", "batch_size=32"])
 
     @pytest.mark.parametrize("name", ["env:WORKERS", "arg:-b"])
     def test_the_options_of_a_script_are_none_of_a_suite(self, name):
         with pytest.raises(UsageError, match=f"--axis {name}: env: and arg: name the options of a script"):
-            overrides([f"{name}=1"])
+            suite_axes([f"{name}=1"])
 
     @pytest.mark.parametrize("text", ["batch_size", "=64", "batch_size=", "batch_size=1,,2", ""])
     def test_what_is_no_axis_is_named(self, text):
         with pytest.raises(UsageError, match=f"^--axis {text!r}: write it as name=value"):
-            overrides([text])
+            suite_axes([text])
 
 
 class TestSeconds:
@@ -171,7 +173,7 @@ class TestSeconds:
     def test_what_is_no_duration_is_named_with_the_spelling(self, text):
         with pytest.raises(UsageError) as caught:
             seconds(text)
-        assert str(caught.value) == f"{text!r} is no duration; write it as 90, 90s, 5m or 1.5h"
+        assert str(caught.value) == f"{text!r} is not a duration; write it as 90, 90s, 5m or 1.5h"
 
 
 class TestShare:
@@ -199,13 +201,12 @@ class TestShare:
     def test_what_is_no_share_is_named_with_the_spelling(self, text):
         with pytest.raises(UsageError) as caught:
             share(text)
-        assert str(caught.value) == f"{text!r} is no share between 0 % and 100 %; write it as 2% or 0.02"
+        assert str(caught.value) == f"{text!r} is not a share between 0 % and 100 %; write it as 2% or 0.02"
 
 
 def asked(launches: int | None = None, max_launches: int | None = None, **changes) -> Schedule:
-    """The schedule of a command line with these flags and no others."""
-    flags = {"tolerance": "2%", "repeats": 6, "time_budget": None, "timeout": "10m", "seed": 0}
-    return schedule(launches, max_launches, **{**flags, **changes})
+    """The schedule of a command line with these options and no others."""
+    return RunOptions(launches=launches, max_launches=max_launches, **changes).schedule
 
 
 class TestSchedule:
@@ -248,23 +249,20 @@ class TestSchedule:
         assert str(caught.value) == message
 
     def test_every_flag_arrives(self):
-        given = asked(2, 9, tolerance="0.5%", repeats=0, time_budget="1.5m", timeout="90s", seed=7)
+        given = asked(2, 9, tolerance=0.005, repeats=0, time_budget=90.0, timeout=90.0, seed=7)
         assert given == Schedule(2, 9, 0.005, 0, 90.0, 90.0, 7)
 
     @pytest.mark.parametrize(
-        ("flag", "text", "message"),
+        ("option", "value", "message"),
         [
-            ("tolerance", "0%", "'0%' is no share between 0 % and 100 %; write it as 2% or 0.02"),
-            ("time_budget", "soon", "'soon' is no duration; write it as 90, 90s, 5m or 1.5h"),
-            ("timeout", "soon", "'soon' is no duration; write it as 90, 90s, 5m or 1.5h"),
-            ("time_budget", "0", "time-budget must be above 0 seconds, not 0"),
-            ("timeout", "0s", "timeout must be above 0 seconds, not 0"),
+            ("time_budget", 0, "time-budget must be above 0 seconds, not 0"),
+            ("timeout", 0, "timeout must be above 0 seconds, not 0"),
             ("repeats", -1, "repeats must be at least 0, not -1"),
         ],
     )
-    def test_what_cannot_be_read_or_kept_is_named(self, flag, text, message):
+    def test_what_is_out_of_bounds_is_named(self, option, value, message):
         with pytest.raises(UsageError) as caught:
-            asked(**{flag: text})
+            asked(**{option: value})
         assert str(caught.value) == message
 
 
@@ -285,36 +283,32 @@ class TestSize:
     def test_anything_else_is_named_with_the_remedy(self, text):
         with pytest.raises(UsageError) as caught:
             size(text)
-        assert str(caught.value) == f"{text!r} is no size; write it as 2GiB, 500MB or a number of bytes"
+        assert str(caught.value) == f"{text!r} is not a size; write it as 2GiB, 500MB or a number of bytes"
 
     @pytest.mark.parametrize("text", ["0", "0.4B", "9999999999TiB"])
     def test_no_memory_has_such_a_size(self, text):
-        with pytest.raises(UsageError, match="is no size that memory can have"):
+        with pytest.raises(UsageError, match="is not a possible size of memory"):
             size(text)
 
 
 def verbs(command: Any, name: str = "bench") -> Iterator[tuple[str, Any]]:
     """Every command that can be called, by its words."""
-    inner = getattr(command, "commands", {})
-    if not inner:
-        yield name, command
-    for word, one in inner.items():
-        yield from verbs(one, f"{name} {word}")
+    if isinstance(command, LazyCommand):
+        yield name, command.load()
+    for word, inner in getattr(command, "commands", {}).items():
+        yield from verbs(inner, f"{name} {word}")
 
 
-VERBS = dict(verbs(typer.main.get_command(cli.app)))
+VERBS = dict(verbs(cli.app))
 
 
 @pytest.mark.parametrize("verb", VERBS)
 class TestHelp:
-    def parameters(self, verb: str) -> list[Any]:
-        return VERBS[verb].get_params(typer.Context(VERBS[verb]))
-
     def test_every_option_says_what_it_does_and_what_it_takes(self, verb):
-        for one in self.parameters(verb):
+        for one in VERBS[verb].params:
             assert one.help, f"{one.name} has no help"
-            if one.param_type_name == "option" and one.name != "help":
-                assert one.metavar == "" if one.is_flag else one.metavar, f"{one.name} takes a {one.type}"
+            if one.param_type_name == "option":
+                assert one.is_flag or one.metavar, f"{one.name} takes a {one.type}"
 
     @pytest.mark.parametrize("width", [80, 120])
     def test_its_help_fits(self, verb, width, monkeypatch, capsys):
@@ -322,15 +316,16 @@ class TestHelp:
         assert cli.exit_code([*verb.split()[1:], "--help"]) == 0
         shown = capsys.readouterr().out
         assert max(map(cell_len, shown.splitlines())) <= width
-        assert "<int>" not in shown
-        assert "<bool>" not in shown
+        for name in ("int", "bool", "str", "Path"):
+            assert f"<{name}>" not in shown
+            assert f"[{name}]" not in shown
 
 
 def test_an_option_means_one_thing_wherever_it_stands():
     """One name, one metavar; what it does may differ, as --metric shows or compares."""
     found: dict[str, set[str]] = {}
     for verb in VERBS.values():
-        for one in verb.get_params(typer.Context(verb)):
+        for one in verb.params:
             if one.param_type_name == "option":
                 found.setdefault(one.opts[-1], set()).add(one.metavar or "")
     assert {name: metavars for name, metavars in found.items() if len(metavars) > 1} == {}

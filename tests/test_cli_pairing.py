@@ -13,7 +13,7 @@ from bench.analysis.compare.comparable import ComparisonOptions
 from bench.analysis.compare.policy import SIDE_BY_SIDE, THRESHOLDS
 from bench.analysis.compare.side_by_side import Matched, SideBySide
 from bench.analysis.compare.sides import CaseSide
-from bench.cli.pairing import Verdicts, said_of
+from bench.cli.pair_progress import PairProgress, row_text
 from bench.cli.progress import LINE_EVERY
 
 NAMES = ["fake/one", "fake/two"]
@@ -30,7 +30,7 @@ class Watched:
         self.out = io.StringIO()
         cases = [Matched(name, CaseSide("fake", "cpu"), CaseSide("fake", "cpu")) for name in NAMES]
         self.judge = SideBySide(cases, ComparisonOptions(standards={**THRESHOLDS, "time": SIDE_BY_SIDE}), 16)
-        self.verdicts = Verdicts(self.judge, list(NAMES), self.out, self.quiet, lambda: self.now)
+        self.verdicts = PairProgress(self.judge, list(NAMES), self.out, self.quiet, lambda: self.now)
 
     def pairs(self, name, number, ratio=1.0):
         """So many pairs from the first on, each a tenth of a second long."""
@@ -130,12 +130,12 @@ class TestARow:
         return {row.metric.name: row for row in watched.judge.rows_of(NAMES[0])}
 
     def test_one_that_is_not_decided_says_what_it_could_have_seen(self):
-        said = said_of(self.rows(0.2, 14)["epoch.time"])
+        said = row_text(self.rows(0.2, 14)["epoch.time"])
         assert said.startswith("epoch.time inconclusive, ")
         assert ", sees from " in said
 
     def test_one_that_is_decided_does_not(self):
-        assert said_of(self.rows(1e-5)["epoch.time"]) == "epoch.time equivalent, 1.000 (1.000 to 1.000)"
+        assert row_text(self.rows(1e-5)["epoch.time"]) == "epoch.time equivalent, 1.000 (1.000 to 1.000)"
 
     def test_one_without_an_interval_is_its_verdict(self):
-        assert said_of(self.rows(0.2, 3)["epoch.time"]) == "epoch.time inconclusive"
+        assert row_text(self.rows(0.2, 3)["epoch.time"]) == "epoch.time inconclusive"

@@ -13,15 +13,14 @@ from rich.console import Console
 
 from bench.analysis.run.largest_batch import Search, Try
 from bench.analysis.run.stopping import StopRule
+from bench.cli.failures import FailurePrinter, failure_line
 from bench.cli.progress import (
-    Bar,
-    Failures,
+    BarProgress,
     LineProgress,
-    Outlook,
-    Silent,
+    QuietProgress,
+    RunEstimate,
     clock_time,
-    failure_line,
-    progress,
+    run_progress,
     search_line,
     searching,
     waiting,
@@ -61,7 +60,7 @@ class Run:
     def __init__(self, plan: Plan = PLAN, before: int = 0) -> None:
         self.clock = Seconds()
         self.rule = StopRule(plan.schedule)
-        self.outlook = Outlook(plan, self.rule, before, self.clock)
+        self.estimate = RunEstimate(plan, self.rule, before, self.clock)
 
     def end(self, view, record, seconds: float = 0.0) -> None:
         self.clock.now += seconds
@@ -70,10 +69,10 @@ class Run:
 
     def launch(self, case: Case = CASES[0], took: float = 1.0, seconds: float = 1.0, **changes) -> None:
         """A launch of a case whose steps take so long, in as many seconds of the run."""
-        self.end(self.outlook, measurement(case=case, stages=stages(steps=(took, took)), **changes), seconds)
+        self.end(self.estimate, measurement(case=case, stages=stages(steps=(took, took)), **changes), seconds)
 
     def fail(self, case: Case = CASES[0], seconds: float = 1.0) -> None:
-        self.end(self.outlook, failure(case=case), seconds)
+        self.end(self.estimate, failure(case=case), seconds)
 
 
 @pytest.fixture
@@ -81,20 +80,20 @@ def going():
     return Run()
 
 
-class TestOutlook:
+class TestRunEstimate:
     def test_a_fixed_number_of_launches_is_told_exactly_all_along(self, going):
-        outlook = going.outlook
+        estimate = going.estimate
         for done in range(6):
-            assert (outlook.done, outlook.total) == (done, 6)
+            assert (estimate.done, estimate.total) == (done, 6)
             going.launch(CASES[done % 3], took=1.0 + done)
-        assert (outlook.done, outlook.total) == (6, 6)
+        assert (estimate.done, estimate.total) == (6, 6)
 
     def test_the_total_is_the_least_at_first_and_grows_where_a_case_does_not_settle(self):
         one = Run(Plan(CASES[:1], {"s": "s.py"}, Schedule(launches=6, max_launches=20)))
-        totals = [one.outlook.total]
+        totals = [one.estimate.total]
         for number in range(20):
             one.launch(took=1.0 + number % 2)
-            totals.append(one.outlook.total)
+            totals.append(one.estimate.total)
         assert totals[:6] == [6] * 6
         assert totals[6:] == [20] * 15, (
             "a spread of one half is not narrowed to 2 % by any number up to the most"
@@ -104,75 +103,75 @@ class TestOutlook:
         one = Run(Plan(CASES[:1], {"s": "s.py"}, Schedule(launches=6, max_launches=20)))
         for _ in range(6):
             one.launch()
-            assert one.outlook.total == 6
-        assert one.outlook.cases == "1 of 1 case done"
+            assert one.estimate.total == 6
+        assert one.estimate.cases == "1 of 1 case done"
 
     def test_cases_that_need_no_more_are_counted_though_they_failed(self, going):
-        said = [going.outlook.cases]
+        said = [going.estimate.cases]
         for case in (*CASES, *CASES[:1]):
             going.launch(case)
-        said.append(going.outlook.cases)
+        said.append(going.estimate.cases)
         going.launch(CASES[1])
         going.fail(CASES[2])
-        said.append(going.outlook.cases)
+        said.append(going.estimate.cases)
         going.fail(CASES[2])
-        said.append(going.outlook.cases)
+        said.append(going.estimate.cases)
         assert said == [f"{done} of 3 cases done" for done in (0, 1, 2, 3)]
 
     def test_a_case_that_fails_at_once_is_launched_no_more(self, going):
         going.fail()
-        assert (going.outlook.done, going.outlook.total) == (1, 1 + 2 * 2)
+        assert (going.estimate.done, going.estimate.total) == (1, 1 + 2 * 2)
 
     def test_the_launches_for_phases_on_a_device_are_part_of_it(self):
         cases = [*CASES[:1], Case("s", {"device": "cuda:0"})]
         one = Run(Plan(cases, {"s": "s.py"}, Schedule(launches=2)))
-        assert one.outlook.total == 2 * 2 + 1
+        assert one.estimate.total == 2 * 2 + 1
         one.launch(cases[1], kind=PHASED)
-        assert (one.outlook.done, one.outlook.total) == (1, 5)
+        assert (one.estimate.done, one.estimate.total) == (1, 5)
         for case in cases * 2:
             one.launch(case)
-        assert (one.outlook.done, one.outlook.total) == (5, 5)
+        assert (one.estimate.done, one.estimate.total) == (5, 5)
 
     def test_time_passes_by_the_clock(self, going):
         going.clock.now += 7.5
-        assert going.outlook.elapsed == 7.5
+        assert going.estimate.elapsed == 7.5
 
     def test_nothing_is_said_of_what_is_left_before_the_first_launch(self, going):
         going.clock.now += 60
-        assert going.outlook.left is None
+        assert going.estimate.left is None
         going.launch(seconds=0)
-        assert going.outlook.left == 5 * 60
+        assert going.estimate.left == 5 * 60
 
     def test_what_is_left_goes_on_as_it_went(self, going):
         left = []
         for number in range(6):
             going.launch(CASES[number % 3], seconds=10.0)
-            left.append(going.outlook.left)
+            left.append(going.estimate.left)
         assert left == [50, 40, 30, 20, 10, 0]
 
     @pytest.mark.parametrize(("budget", "left"), [(1000.0, 50), (45.0, 35), (10.0, 0), (4.0, 0)])
     def test_what_is_left_ends_with_the_time_budget(self, budget, left):
         one = Run(dataclasses.replace(PLAN, schedule=Schedule(launches=2, time_budget=budget)))
         one.launch(seconds=10.0)
-        assert one.outlook.left == left
+        assert one.estimate.left == left
 
     def test_an_earlier_part_is_done_and_says_nothing_of_how_fast_this_one_goes(self):
         one = Run(before=2)
         for case in CASES[:2]:
             one.rule.add(measurement(case=case))
-        assert (one.outlook.done, one.outlook.total) == (2, 6)
-        assert one.outlook.launches == 0
-        assert one.outlook.left is None
+        assert (one.estimate.done, one.estimate.total) == (2, 6)
+        assert one.estimate.launches == 0
+        assert one.estimate.left is None
         one.launch(CASES[2], seconds=10.0)
-        assert (one.outlook.done, one.outlook.total) == (3, 6)
-        assert one.outlook.left == 30.0
+        assert (one.estimate.done, one.estimate.total) == (3, 6)
+        assert one.estimate.left == 30.0
 
     def test_a_run_that_was_cut_off_at_its_very_end_has_nothing_left(self):
         one = Run(before=5)
         for case in (*CASES, *CASES[:2]):
             one.rule.add(measurement(case=case))
         one.launch(CASES[2], seconds=10.0)
-        assert (one.outlook.done, one.outlook.total, one.outlook.left) == (6, 6, 0.0)
+        assert (one.estimate.done, one.estimate.total, one.estimate.left) == (6, 6, 0.0)
 
 
 class TestLaunchesApart:
@@ -182,10 +181,10 @@ class TestLaunchesApart:
 
     def test_a_case_is_done_when_its_last_launch_of_any_kind_is(self):
         one = Run(self.COUNTS)
-        said = [(one.outlook.done, one.outlook.total, one.outlook.cases)]
+        said = [(one.estimate.done, one.estimate.total, one.estimate.cases)]
         for kind in (COUNTED, PROFILED):
-            one.end(one.outlook, measurement(case=CASES[0], kind=kind, stages=()))
-            said.append((one.outlook.done, one.outlook.total, one.outlook.cases))
+            one.end(one.estimate, measurement(case=CASES[0], kind=kind, stages=()))
+            said.append((one.estimate.done, one.estimate.total, one.estimate.cases))
         assert said == [(0, 2, "0 of 1 case done"), (1, 2, "0 of 1 case done"), (2, 2, "1 of 1 case done")]
 
 
@@ -197,11 +196,11 @@ class TestFailures:
     )
 
     def test_a_failure_is_a_line_without_it(self):
-        assert Failures().said(self.TRACED) == SAID
+        assert FailurePrinter().text(self.TRACED) == SAID
 
     def test_its_traceback_stands_below_once(self):
-        told = Failures(debug=True)
-        lines = told.said(self.TRACED).splitlines()
+        printer = FailurePrinter(debug=True)
+        lines = printer.text(self.TRACED).splitlines()
         assert lines[0] == SAID
         assert lines[1:] == [
             "    Traceback (most recent call last):",
@@ -209,17 +208,17 @@ class TestFailures:
             "        step()",
             "    ValueError",
         ]
-        assert told.said(self.TRACED) == SAID, "the next launch fails alike"
-        assert told.said(dataclasses.replace(self.TRACED, message="another"), "base: ").count("\n") == 4
+        assert printer.text(self.TRACED) == SAID, "the next launch fails alike"
+        assert printer.text(dataclasses.replace(self.TRACED, message="another"), "base: ").count("\n") == 4
 
     def test_no_line_of_it_is_an_order(self):
-        text = Failures(debug=True).said(failure(detail="::error::no\n\x1b[31mred\n  ##[error]x"))
+        text = FailurePrinter(debug=True).text(failure(detail="::error::no\n\x1b[31mred\n  ##[error]x"))
         assert text.splitlines()[1:] == ["    : :error::no", "    \\x1b[31mred", "      # #[error]x"]
 
     @pytest.mark.parametrize(("quiet", "terminal"), [(True, False), (False, False), (False, True)])
     def test_every_kind_of_progress_says_it(self, monkeypatch, quiet, terminal):
         monkeypatch.setattr(sys, "stderr", screen := Terminal() if terminal else io.StringIO())
-        shown = progress(PLAN, StopRule(PLAN.schedule), quiet, debug=True)
+        shown = run_progress(PLAN, StopRule(PLAN.schedule), quiet, debug=True)
         shown.end(self.TRACED)
         shown.close()
         assert "Traceback (most recent call last):" in screen.getvalue()
@@ -232,7 +231,7 @@ class TestLines:
 
     @pytest.fixture
     def lines(self, out, going):
-        return LineProgress(going.outlook, out, going.clock)
+        return LineProgress(going.estimate, out, FailurePrinter(), going.clock)
 
     def run(self, going, lines, seconds: float, jobs=None):
         """Launches that take so many seconds each."""
@@ -272,7 +271,7 @@ class TestLines:
 
     def test_a_run_that_goes_on_says_how_far_it_had_come(self, out):
         one = Run(before=4)
-        lines = LineProgress(one.outlook, out, one.clock)
+        lines = LineProgress(one.estimate, out, FailurePrinter(), one.clock)
         for case in (*CASES, CASES[0]):
             one.rule.add(measurement(case=case))
         lines.begin(job(2, case=CASES[1]))
@@ -299,7 +298,7 @@ class TestLines:
             def flush(self) -> None:
                 flushed.append(self.getvalue().count("\n"))
 
-        lines = LineProgress(going.outlook, Out(), going.clock)
+        lines = LineProgress(going.estimate, Out(), FailurePrinter(), going.clock)
         lines.begin(job())
         lines.end(failure())
         assert flushed == [1, 2]
@@ -309,9 +308,9 @@ class TestLines:
         assert out.getvalue() == ""
 
 
-class TestSilent:
+class TestQuietProgress:
     def test_only_failures_are_said_and_on_standard_error(self, capsys):
-        silent = Silent()
+        silent = QuietProgress(FailurePrinter())
         silent.begin(job())
         silent.end(measurement())
         silent.end(failure())
@@ -320,10 +319,10 @@ class TestSilent:
         assert (printed.out, printed.err) == ("", f"{SAID}\n")
 
 
-class TestBar:
+class TestBarProgress:
     def run(self):
         going = Run()
-        bar = Bar(going.outlook)
+        bar = BarProgress(going.estimate, FailurePrinter())
         try:
             bar.begin(job(case=Case("s", {"width": "[red]w[/] [/nothing]"})))
             going.end(bar, measurement(case=CASES[0]), 10.0)
@@ -360,14 +359,14 @@ class TestBar:
     def test_a_case_is_shown_as_it_is_called(self, wide, monkeypatch):
         screen = Terminal()
         monkeypatch.setattr(sys, "stderr", screen)
-        bar = Bar(Run().outlook)
+        bar = BarProgress(Run().estimate, FailurePrinter())
         bar.begin(job(case=Case("s", {"width": "[red]w[/] [/nothing]"})))
         bar.close()
         assert "s [red]w[/] [/nothing]" in screen.getvalue()
 
     def test_it_may_end_before_the_first_launch(self, wide, monkeypatch):
         monkeypatch.setattr(sys, "stderr", Terminal())
-        bar = Bar(Run().outlook)
+        bar = BarProgress(Run().estimate, FailurePrinter())
         bar.close()
         bar.close()
 
@@ -376,7 +375,7 @@ class TestBar:
         """What is seen of a bar on a terminal of some width."""
         monkeypatch.setattr(sys, "stderr", io.StringIO())
 
-        def show(bar: Bar, width: int) -> str:
+        def show(bar: BarProgress, width: int) -> str:
             console = Console(width=width, file=io.StringIO(), record=True, force_terminal=True)
             console.print(bar._bar.get_renderable())
             return console.export_text().rstrip("\n")
@@ -395,7 +394,7 @@ class TestBar:
     @pytest.mark.parametrize("width", [80, 120])
     def test_nothing_that_matters_is_cut_off_in_a_large_run(self, shown, width):
         one = Run(self.LARGE, before=123)
-        bar = Bar(one.outlook)
+        bar = BarProgress(one.estimate, FailurePrinter())
         bar.begin(job(12, case=self.LARGE.cases[6]))
         one.end(bar, measurement(case=self.LARGE.cases[6]), 30.0)
         line = shown(bar, width)
@@ -410,7 +409,7 @@ class TestBar:
     @pytest.mark.parametrize("width", [80, 120])
     def test_the_whole_of_a_small_run_is_seen(self, shown, width):
         one = Run()
-        bar = Bar(one.outlook)
+        bar = BarProgress(one.estimate, FailurePrinter())
         before = shown(bar, width)
         bar.begin(job(1, case=CASES[2]))
         one.end(bar, measurement(case=CASES[2]), 3.0)
@@ -423,7 +422,7 @@ class TestBar:
 
     def test_a_run_that_goes_on_says_no_total_before_the_rule_has_heard_of_its_earlier_part(self, shown):
         one = Run(before=4)
-        bar = Bar(one.outlook)
+        bar = BarProgress(one.estimate, FailurePrinter())
         before = shown(bar, 80)
         for case in (*CASES, CASES[0]):
             one.rule.add(measurement(case=case))
@@ -439,15 +438,15 @@ class TestChoice:
     @pytest.mark.parametrize(
         ("quiet", "terminal", "kind"),
         [
-            (True, True, Silent),
-            (True, False, Silent),
+            (True, True, QuietProgress),
+            (True, False, QuietProgress),
             (False, False, LineProgress),
-            (False, True, Bar),
+            (False, True, BarProgress),
         ],
     )
     def test_the_kind_fits_where_standard_error_goes(self, monkeypatch, quiet, terminal, kind):
         monkeypatch.setattr(sys, "stderr", Terminal() if terminal else io.StringIO())
-        chosen = progress(PLAN, StopRule(PLAN.schedule), quiet)
+        chosen = run_progress(PLAN, StopRule(PLAN.schedule), quiet)
         try:
             assert type(chosen) is kind
         finally:
@@ -456,7 +455,7 @@ class TestChoice:
     def test_it_is_told_how_far_an_earlier_part_had_come(self, monkeypatch):
         screen = io.StringIO()
         monkeypatch.setattr(sys, "stderr", screen)
-        progress(PLAN, StopRule(PLAN.schedule), quiet=False, done=3).begin(job())
+        run_progress(PLAN, StopRule(PLAN.schedule), quiet=False, done=3).begin(job())
         assert "launch 4 of about " in screen.getvalue()
 
 

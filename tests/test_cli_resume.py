@@ -1,4 +1,4 @@
-"""Going on with a run: only as what it was. Every change is named, with what it was and what it is now."""
+"""Resuming a run: only unchanged. Every change is named, with what it was and what it is now."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ import re
 from pathlib import Path
 
 import pytest
-import typer
 from fakes import CASE, environment, failure, measurement
 
-from bench.cli import app
+from bench.cli.command import command
+from bench.cli.options import RunOptions
 from bench.cli.resuming import (
     Earlier,
-    RunRequest,
     check_cases,
     check_code,
     check_environment,
-    check_flags,
+    check_options,
     earlier,
-    given,
 )
+from bench.cli.run_request import RunRequest
 from bench.errors import ResultsError, UsageError
 from bench.measurement import Device
 from bench.results import sources
@@ -107,8 +106,8 @@ def refusal(check, *arguments) -> list[str]:
     said = str(caught.value)
     assert len(said.splitlines()) == 1
     worded = re.fullmatch(
-        r"results/cut-off cannot be gone on with, since not everything is as it was: (.+)\. "
-        r"Undo that, or measure anew: bench run",
+        r"results/cut-off cannot be resumed, since something has changed: (.+)\. "
+        r"Undo that, or measure again: bench run",
         said,
     )
     assert worded, said
@@ -183,14 +182,14 @@ class TestDamagedPlan:
         with pytest.raises(ResultsError) as caught:
             earlier("cut-off")
         assert str(caught.value) == (
-            "results/cut-off cannot be gone on with: its plan.json is missing, damaged or of an older version; "
-            "measure anew: bench run"
+            "results/cut-off cannot be resumed: its plan.json is missing, damaged or of an older version; "
+            "measure again: bench run"
         )
 
     def test_so_is_one_that_is_missing(self, folder):
         (folder.path / "plan.json").unlink()
         with pytest.raises(
-            ResultsError, match=r"^results/cut-off cannot be gone on with: its plan\.json is missing"
+            ResultsError, match=r"^results/cut-off cannot be resumed: its plan\.json is missing"
         ):
             earlier("cut-off")
 
@@ -218,149 +217,89 @@ class TestRequest:
         assert earlier("cut-off").request == RunRequest(["a.py"], None, {}, SCHEDULE, CONDITIONS)
 
 
-def typed(*words: str) -> dict[str, object]:
-    """What `given` finds on the command line of `bench run`."""
-    verb = typer.main.get_command(app).commands["run"]
-    return given(verb.make_context("run", list(words)))
+def typed(*words: str) -> RunOptions:
+    """The options of a command line of `bench run`."""
+    taken = []
+
+    def main(options: RunOptions) -> int:
+        taken.append(options)
+        return 0
+
+    command(main, "run", "")(list(words), standalone_mode=False)
+    return taken[0]
 
 
-class TestGiven:
-    def test_nothing_is_given_but_which_run(self, here):
-        assert typed("--resume", "cut-off") == {}
-
-    def test_what_makes_no_run_is_not_asked_for(self, here):
-        assert (
-            typed(
-                "--resume", "x", "--time-budget", "1h", "--download", "--no-wait", "-q", "--json", "--debug"
-            )
-            == {}
-        )
-
-    @pytest.mark.parametrize(
-        ("words", "found"),
-        [
-            (["--launches", "6"], {"--launches": 6}),  # as the default, but said
-            (["--max-launches", "20"], {"--max-launches": 20}),
-            (["--tolerance", "2%"], {"--tolerance": 0.02}),
-            (["--repeats", "6"], {"--repeats": 6}),
-            (["--timeout", "10m"], {"--timeout": 600.0}),
-            (["--memory-limit", "2KiB"], {"--memory-limit": 2048}),
-            (["--seed", "0"], {"--seed": 0}),
-            (["--threads", "1"], {"--threads": 1}),
-            (["--allocator", "pinned"], {"--allocator": "pinned"}),
-            (["--start-method", "fork"], {"--start-method": "fork"}),
-            (["--name", ""], {"--name": ""}),
-            (["--note", "a note"], {"--note": "a note"}),
-            (["-k", "adam"], {"-k": "adam"}),
-            (["--axis", "width=1,2", "--axis", "amp=none"], {"--axis": {"width": [1, 2], "amp": [None]}}),
-            (["--out", "there"], {"--out": Path("there")}),
-        ],
-        ids=lambda value: value[0] if isinstance(value, list) else "",
-    )
-    def test_a_flag_is_given_as_plan_json_holds_it(self, here, words, found):
-        assert typed(*words) == found
-
-    def test_paths_are_those_of_the_working_directory(self, here):
-        assert typed("mine.py", "--data", "there") == {
-            "SUITE": [str(here / "mine.py")],
-            "--data": str(here / "there"),
-        }
-
-    def test_the_words_of_the_run_itself_are_no_change(self, run):
-        words = ["mine.py", "-k", "adam or sgd", "--axis", "batch_size=4,8", "--axis", "optimizer=sgd,none"]
-        words += [
-            "--launches",
-            "3",
-            "--max-launches",
-            "9",
-            "--tolerance",
-            "5%",
-            "--repeats",
-            "2",
-            "--timeout",
-            "30s",
-        ]
-        words += ["--seed", "7", "--threads", "2", "--allocator", "system", "--start-method", "spawn"]
-        words += ["--data", "/data", "--name", "nightly", "--note", "after the update"]
-        check_flags(typed(*words), run)
-
-    def test_other_words_are_named(self, run):
-        assert refusal(check_flags, typed("--seed", "8", "--tolerance", "1%"), run) == [
-            "--tolerance: 0.05, now 0.01",
-            "--seed: 7, now 8",
-        ]
-
-
-# Flags that say something else than the run: flag -> what is given, what was, what is said to be now.
-OTHER_FLAGS = {
-    "--launches": (4, "3", "4"),
-    "--max-launches": (20, "9", "20"),
-    "--tolerance": (0.02, "0.05", "0.02"),
-    "--repeats": (0, "2", "0"),
-    "--timeout": (600.0, "30.0", "600.0"),
-    "--memory-limit": (2048, "none", "2048"),
-    "--seed": (0, "7", "0"),
-    "--threads": (1, "2", "1"),
-    "--allocator": ("pinned", "system", "pinned"),
-    "--start-method": ("fork", "spawn", "fork"),
-    "--data": ("/elsewhere", "/data", "/elsewhere"),
-    "--name": ("other", "nightly", "other"),
-    "--note": ("", "after the update", "none"),
-    "-k": ("adam", "adam or sgd", "adam"),
+# Options with another value than the run has: the words, the value of the run, the value as it is named.
+OTHER_OPTIONS = {
+    "--launches": (["4"], "3", "4"),
+    "--max-launches": (["20"], "9", "20"),
+    "--tolerance": (["2%"], "0.05", "0.02"),
+    "--repeats": (["0"], "2", "0"),
+    "--timeout": (["10m"], "30.0", "600.0"),
+    "--memory-limit": (["2KiB"], "none", "2048"),
+    "--seed": (["0"], "7", "0"),
+    "--threads": (["1"], "2", "1"),
+    "--allocator": (["pinned"], "system", "pinned"),
+    "--start-method": (["fork"], "spawn", "fork"),
+    "--data": (["/elsewhere"], "/data", "/elsewhere"),
+    "--in-place": ([], "False", "True"),
+    "--name": (["other"], "nightly", "other"),
+    "--note": ([""], "after the update", "none"),
+    "-k": (["adam"], "adam or sgd", "adam"),
     "--axis": (
-        {"batch_size": [4], "amp": [True]},
+        ["batch_size=4", "--axis", "amp=true"],
         "batch_size=4,8, optimizer=sgd,none",
         "batch_size=4, amp=True",
     ),
-    "--out": (Path("new"), "none", "new"),
+    "--out": (["new"], "none", "new"),
 }
 
 
-class TestFlags:
-    def test_none_is_what_most_people_give(self, run):
-        check_flags({}, run)
+class TestOptions:
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ["--resume", "cut-off"],
+            ["--resume", "x", "--time-budget", "1h", "--download", "--no-wait", "-q", "--json", "--debug"],
+        ],
+    )
+    def test_those_that_are_no_part_of_a_run_may_have_any_value(self, run, words):
+        check_options(typed(*words), run)
 
-    def test_the_flags_of_the_run_may_be_given_again(self, run, request_):
-        check_flags(
-            {
-                "--launches": 3,
-                "--max-launches": 9,
-                "--tolerance": 0.05,
-                "--repeats": 2,
-                "--timeout": 30.0,
-                "--seed": 7,
-                "--threads": 2,
-                "--allocator": "system",
-                "--start-method": "spawn",
-                "--data": "/data",
-                "--name": "nightly",
-                "--note": "after the update",
-                "-k": "adam or sgd",
-                "--axis": {"batch_size": [4, 8], "optimizer": ["sgd", None]},
-                "SUITE": list(request_.files),
-            },
-            run,
-        )
+    def test_those_of_the_run_may_be_given_again(self, run):
+        words = ["mine.py", "-k", "adam or sgd", "--axis", "batch_size=4,8", "--axis", "optimizer=sgd,none"]
+        words += ["--launches", "3", "--max-launches", "9", "--tolerance", "5%", "--repeats", "2"]
+        words += ["--timeout", "30s", "--seed", "7", "--threads", "2", "--allocator", "system"]
+        words += ["--start-method", "spawn", "--data", "/data", "--name", "nightly"]
+        check_options(typed(*words, "--note", "after the update"), run)
 
-    @pytest.mark.parametrize("flag", OTHER_FLAGS)
-    def test_another_value_is_named_with_both(self, run, flag):
-        given, before, now = OTHER_FLAGS[flag]
-        assert refusal(check_flags, {flag: given}, run) == [f"{flag}: {before}, now {now}"]
+    @pytest.mark.parametrize("option", OTHER_OPTIONS)
+    def test_another_value_is_named_with_both(self, run, option):
+        words, before, now = OTHER_OPTIONS[option]
+        assert refusal(check_options, typed(option, *words), run) == [f"{option}: {before}, now {now}"]
+
+    def test_a_default_that_is_typed_is_a_value(self, run):
+        assert refusal(check_options, typed("--repeats", "6"), run) == ["--repeats: 2, now 6"]
 
     def test_other_suites_are_named(self, run, request_, here):
-        other = str(here / "other.py")
-        assert refusal(check_flags, {"SUITE": [other]}, run) == [f"SUITE: {request_.files[0]}, now {other}"]
+        other = here / "other.py"
+        other.touch()
+        named = refusal(check_options, typed("other.py"), run)
+        assert named == [f"SUITE: {request_.files[0]}, now {other}"]
 
-    def test_every_flag_is_named_and_many_are_counted(self, run):
-        given = {flag: value for flag, (value, _, _) in OTHER_FLAGS.items()}
-        named = refusal(check_flags, given, run)
-        assert [text.split(":")[0] for text in named[:5]] == list(OTHER_FLAGS)[:5]
-        assert named[5:] == [f"and {len(OTHER_FLAGS) - 5} more"]
+    def test_arguments_of_a_script_are_named(self, run):
+        assert refusal(check_options, typed("--", "--lr", "1"), run) == ["--: none, now --lr,1"]
+
+    def test_each_is_named_and_many_are_counted(self, run):
+        words = [word for option, (value, _, _) in OTHER_OPTIONS.items() for word in (option, *value)]
+        named = refusal(check_options, typed(*words), run)
+        assert [text.split(":")[0] for text in named[:5]] == list(OTHER_OPTIONS)[:5]
+        assert named[5:] == [f"and {len(OTHER_OPTIONS) - 5} more"]
 
     def test_five_are_all_named(self, run):
-        given = {flag: OTHER_FLAGS[flag][0] for flag in list(OTHER_FLAGS)[:5]}
-        named = refusal(check_flags, given, run)
-        assert [text.split(":")[0] for text in named] == list(given)
+        five = list(OTHER_OPTIONS)[:5]
+        words = [word for option in five for word in (option, *OTHER_OPTIONS[option][0])]
+        assert [text.split(":")[0] for text in refusal(check_options, typed(*words), run)] == five
 
 
 class TestCases:
@@ -495,7 +434,7 @@ class TestEnvironment:
         (folder.path / "environment.json").unlink()
         with pytest.raises(ResultsError) as caught:
             check_environment(environment(), run)
-        assert str(caught.value) == ("results/cut-off/environment.json is missing; measure anew: bench run")
+        assert str(caught.value) == ("results/cut-off/environment.json is missing; measure again: bench run")
 
     @pytest.mark.parametrize("damage", ["torch", "devices", "cpus"])
     def test_nor_where_it_is_damaged(self, folder, run, damage):
@@ -506,9 +445,9 @@ class TestEnvironment:
             check_environment(environment(), run)
 
 
-def test_every_field_of_the_request_that_makes_a_run_has_a_flag(run):
+def test_every_field_of_the_request_that_makes_a_run_has_an_option():
     """A new field of Schedule or Conditions is one that a user could have meant otherwise."""
     fields = {field.name for part in (Schedule, Conditions) for field in dataclasses.fields(part)}
-    flags = {flag.removeprefix("--").replace("-", "_") for flag in OTHER_FLAGS} | {"data_root"}
+    options = {option.removeprefix("--").replace("-", "_") for option in OTHER_OPTIONS} | {"data_root"}
     # How long this part of the run may take is its own; the processors are the environment's to compare.
-    assert fields - flags == {"time_budget", "cpus"}
+    assert fields - options == {"time_budget", "cpus"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.text import Text
 
-from bench.cli.screen import WITHOUT_TERMINAL, print_pages, say, width
+from bench.cli.screen import WITHOUT_TERMINAL, print_line, print_pages, width
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -58,14 +58,14 @@ class TestLines:
     def test_a_log_has_it_whole(self, monkeypatch):
         monkeypatch.setenv("COLUMNS", "40")
         log = io.StringIO()
-        say(self.LINE, log)
+        print_line(self.LINE, log)
         assert log.getvalue() == f"{self.LINE}\n"
 
     def test_a_terminal_has_it_folded_between_its_words(self, monkeypatch):
         monkeypatch.setenv("COLUMNS", "40")
         screen = Terminal()
         monkeypatch.setattr(screen, "isatty", lambda: True)
-        say(self.LINE, screen)
+        print_line(self.LINE, screen)
         lines = screen.getvalue().splitlines()
         assert " ".join(" ".join(lines).split()) == self.LINE
         assert max(map(len, lines)) <= 40

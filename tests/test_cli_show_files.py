@@ -9,7 +9,7 @@ import pytest
 from fakes import CASE, failure, measurement
 
 from bench import cli
-from bench.cli.measuring import say_places
+from bench.cli.run_output import print_places
 from bench.results.folder import RunFolder
 from bench.results.journal import Journal, Records
 from bench.results.tables import build, write
@@ -94,7 +94,7 @@ class TestPlacesOfARun:
             place.mkdir(parents=True)
         for file in files:
             (folder.path / file).write_text("x")
-        say_places(folder, build(gathered))
+        print_places(folder, build(gathered))
         return capsys.readouterr().out.splitlines()
 
     @pytest.fixture(autouse=True)

@@ -58,7 +58,7 @@ def test_an_output_without_room_is_one_line(shell, command, unbuffered):
     code, _, errors = shell(command, ">/dev/full", unbuffered)
     assert code == 2
     assert errors == (
-        "bench: standard output cannot be written: No space left on device; give it a place that has room\n"
+        "bench: standard output cannot be written: No space left on device; redirect it to a place with free space\n"
     )
 
 

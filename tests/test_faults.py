@@ -197,7 +197,7 @@ class TestParent:
         before = launches(tmp_path / "out")
         assert before.total() >= CASES
         if not again:
-            assert "go on with: bench run --resume out" in err
+            assert "resume with: bench run --resume out" in err
             assert "inference_mode" in out
             assert (tmp_path / "out" / "summary.csv").is_file()
             assert bench.read(tmp_path / "out").summary["case"].nunique() == CASES

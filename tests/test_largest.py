@@ -273,8 +273,8 @@ BAD = {
         ["list", SMALL, "--axis", "batch_size=maximum"],
         "not 'maximum' (or 'max', the largest that fits)",
     ),
-    "no size": (["run", SMALL, "--memory-limit", "2 gigs"], "'2 gigs' is no size; write it as 2GiB"),
-    "nothing": (["run", SMALL, "--memory-limit", "0"], "'0' is no size that memory can have"),
+    "no size": (["run", SMALL, "--memory-limit", "2 gigs"], "'2 gigs' is not a size; write it as 2GiB"),
+    "nothing": (["run", SMALL, "--memory-limit", "0"], "'0' is not a possible size of memory"),
     "a limit to no search": (["run", SMALL, "--memory-limit", "2GiB"], "no case has that"),
     "the same of a profile": (["profile", SMALL, "--memory-limit", "2GiB"], "no case has that"),
 }

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import takes_long
 from fakes import small_task
-from typer.testing import CliRunner
 
-from bench.cli import app
+from bench import cli
 from bench.pytest_plugin import timed
 from bench.suite.case import Case
 from bench.suite.detection import holds_suite
@@ -315,7 +314,7 @@ class TestMeasuring:
         }
         assert "optimizer" not in evaluated["extra_info"]
 
-    def test_two_files_are_compared_case_by_case(self, measured, tmp_path):
+    def test_two_files_are_compared_case_by_case(self, measured, tmp_path, monkeypatch, capsys):
         slower = json.loads(measured.file.read_text())
         for benchmark in slower["benchmarks"]:
             del benchmark["stats"]["data"]
@@ -323,10 +322,11 @@ class TestMeasuring:
         other = tmp_path / "other.json"
         other.write_text(json.dumps(slower))
         words = ["compare", str(measured.file), str(other), "--allow-inconclusive", "-k", "optimizer=adam"]
-        done = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
-        assert done.exit_code == 0, done.output
-        assert "optimizer=adam" in done.output
-        assert "mode=eval" not in done.output
+        monkeypatch.setenv("COLUMNS", "200")
+        assert cli.exit_code(words) == 0
+        printed = capsys.readouterr().out
+        assert "optimizer=adam" in printed
+        assert "mode=eval" not in printed
 
     @takes_long("runs pytest three times")
     def test_what_was_kept_is_compared_with_drawn_and_fails_a_build(self, project):

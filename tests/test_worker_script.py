@@ -17,7 +17,8 @@ from bench.analysis.launch.derived_counts import count_values
 from bench.analysis.run.stopping import StopRule
 from bench.cli import exit_code
 from bench.cli.options import conditions
-from bench.cli.resuming import RunRequest, earlier
+from bench.cli.resuming import earlier
+from bench.cli.run_request import RunRequest
 from bench.errors import UsageError
 from bench.measurement import COUNTED, PROFILED, STACKED, TIMED, Failure, Measurement
 from bench.measurement.messages import LaunchRequest
@@ -568,7 +569,7 @@ def test_a_run_of_a_script_says_what_it_writes_and_advises_nothing_that_scripts_
     said = capfd.readouterr().err
     if (tmp_path / "log.txt").exists():
         pytest.skip("this system has no overlays")
-    assert "the script writes log.txt: each launch has the folder for itself" in said
+    assert "the script writes log.txt: each launch begins with the folder as it is now" in said
     assert exit_code(["show", "run", "--quality"]) == 2
     said = capfd.readouterr().err
     assert "run is of a script, of which no validation loss is known" in said

@@ -1,8 +1,7 @@
-"""The command line: the only rooms that print or pick an exit code.
+"""The command line: the only package that prints or picks an exit code (exit_codes.py).
 
-Exit codes: 0; 130 and 143 interrupted; 70 a fault of Epochbench itself; 2 something that the user can
-mend; 4 two sides are not comparable; 5 at least one case failed; 1 a comparison found a regression; 3 it
-could not be decided, or a budget ended before each case had a launch.
+A verb is a module in verbs/, whose function `main` takes its options and returns an exit code. Its help is here,
+so that `bench --help` imports none of them.
 """
 
 from __future__ import annotations
@@ -18,34 +17,46 @@ import typer
 from ..errors import HarnessFault, Interrupted, UsageError
 from ..report.units import plain, plain_lines
 from . import streams
-from .verbs import ab, bisect, compare, doctor, init, profile, run, selftest
-from .verbs import list as listing
-from .verbs import show as inspect
+from .command import Group, LazyCommand
+from .exit_codes import FAULT, INTERRUPTED, USAGE
 
-USAGE, FAULT, INTERRUPTED = 2, 70, 130
+_VERBS = {
+    "init": "Write a first suite, thresholds, a CI workflow and a make target; nothing is overwritten.",
+    "list": "List the cases of suites, and which combinations were left out and why.",
+    "run": "Measure suites, or a script: tables and pictures of every case in a new folder of results.",
+    "profile": "Profile suites, or a script: where time and memory of a few steps go, with traces and flame graphs.",
+    "compare": "Compare two runs, or the values of an axis within one; exit 1 if something regressed.",
+    "ab": "Measure two versions side by side, launch by launch; exit 1 if something regressed.",
+    "selftest": "Measure how good ab is on this machine: its false alarms, and which slowdowns it finds.",
+    "bisect": "Find the commit that made a case slower: exit 0 if it is found, 3 if that cannot be decided.\n\n"
+    "With exact metrics (--metric 'count.*', 'work.*') one launch a commit decides.",
+    "show": "Show the tables of a run, or of a summary file.",
+    "tables": "Rebuild the tables of a run from its journal.",
+    "plot": "Draw the pictures of a run.",
+    "doctor": "Show what on this machine disturbs measurements, with remedies, and measure its noise; changes nothing.",
+}
 
-app = typer.Typer(
-    name="bench",
-    help="Measure PyTorch training loops: the whole train / validate / test loop, with numbers to trust.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+app = Group(
+    "bench",
+    "Measure PyTorch training loops: the whole train / validate / test loop, with numbers to trust.",
+    *(LazyCommand(name, help, module=name) for name, help in _VERBS.items()),
+    Group(
+        "baseline",
+        "Keep runs to compare with later.",
+        LazyCommand(
+            "save",
+            "Keep a run as a baseline in results/baselines/: summary, counts and environment.",
+            module="baseline",
+            function="save",
+        ),
+        LazyCommand("list", "List the baselines.", module="baseline", function="list_names"),
+    ),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-init.register(app)
-listing.register(app)
-run.register(app)
-profile.register(app)
-compare.register(app)
-ab.register(app)
-selftest.register(app)
-bisect.register(app)
-inspect.register(app)
-doctor.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The `bench` command. Every way out of it is an exit code of the table above."""
+    """The `bench` command: it ends with one of the exit codes."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     sys.exit(exit_code(arguments))
 
@@ -61,45 +72,47 @@ def _exit_code(arguments: list[str], debug: bool) -> int:
     try:
         _check_system()
         code = int(app(arguments, standalone_mode=False) or 0)
-        sys.stdout.flush()  # here, where an output that takes no more can still be said
+        sys.stdout.flush()  # here, where an output that cannot be written is still reported
         return code
     except UsageError as problem:
-        return _say(str(problem), USAGE, problem.detail if debug else "")
+        return _fail(str(problem), USAGE, problem.detail if debug else "")
     except Interrupted as stop:
         return 128 + stop.signal_number
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        return _unread()
+        return _reader_gone()
     except SystemExit as end:
-        if isinstance(end.__context__, BrokenPipeError):  # which typer makes a 1 of, the code of a regression
-            return _unread()
+        if isinstance(end.__context__, BrokenPipeError):  # typer exits with 1 then, the code of a regression
+            return _reader_gone()
         raise
     except HarnessFault as fault:
-        return _say(_report(str(fault)), FAULT, fault.detail if debug else "")
+        return _fail(_report(str(fault)), FAULT, fault.detail if debug else "")
     except Exception as problem:
         if isinstance(problem, OSError) and problem.filename is None and (refused := streams.refused()):
             streams.write_nowhere()
-            return _say(f"standard output cannot be written: {refused}; give it a place that has room", USAGE)
-        # typer's own errors (a misspelt flag) know how to word themselves; their class is not public.
-        worded = getattr(problem, "format_message", None)
-        if worded is not None:
+            return _fail(
+                f"standard output cannot be written: {refused}; redirect it to a place with free space", USAGE
+            )
+        # typer's own errors (a misspelt flag) format themselves; their class is not public.
+        format_message = getattr(problem, "format_message", None)
+        if format_message is not None:
             context = getattr(problem, "ctx", None)
             hint = f"; see: {context.command_path} --help" if context is not None else ""
-            return _say(f"{worded().rstrip('.') or 'no command is named'}{hint}", USAGE)
-        return _say(
+            return _fail(f"{format_message().rstrip('.') or 'a command is missing'}{hint}", USAGE)
+        return _fail(
             _report(f"{type(problem).__name__}: {problem}"), FAULT, traceback.format_exc() if debug else ""
         )
 
 
-def _unread() -> int:
-    """Whoever read our output has gone (`bench list | head`): nothing is left to say, nor to flush."""
+def _reader_gone() -> int:
+    """Whoever read our output has ended (`bench list | head`): nothing is left to print, nor to flush."""
     streams.write_nowhere()
     return 0
 
 
 def _check_system() -> None:
-    """Raises UsageError where the system has no file locks as POSIX has them, nor forks and process groups."""
+    """Raises UsageError where the system has no POSIX file locks, forks and process groups."""
     if importlib.util.find_spec("fcntl") is None:
         raise UsageError(
             f"Epochbench runs on Linux and macOS, and this is {platform.system()}; on Windows it runs inside WSL"
@@ -113,7 +126,7 @@ def _report(what: str) -> str:
     )
 
 
-def _say(message: str, code: int, detail: str = "") -> int:
+def _fail(message: str, code: int, detail: str = "") -> int:
     if detail:
         print(plain_lines(detail), file=sys.stderr)
     print(plain(f"bench: {message}"), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What git ignores of results/: runs should be, baselines should not."""
+"""Whether git ignores runs, as it should, and baselines, which it should not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def ignores_runs(folder: Path) -> bool:
 
 
 def about_baseline(folder: Path, name: str = "main") -> str:
-    """What keeps git from adding a baseline, with the remedy; empty where nothing does, or there is no git."""
+    """The line that keeps git from adding a baseline, with the remedy; empty where none does, or there is no git."""
     why = _ignored(folder, f"results/baselines/{name}/summary.csv")
     if not why:
         return ""
@@ -26,7 +26,7 @@ def about_baseline(folder: Path, name: str = "main") -> str:
 def _ignored(folder: Path, path: str) -> str:
     """The line that makes git ignore a file of this folder, such as `.gitignore:3: results/`; empty where none does.
 
-    Git itself is asked, as such lines stand in several files. Empty too where it cannot be.
+    Git itself is asked, as such lines are in several files; empty too where it is not installed.
     """
     command = ["git", "check-ignore", "--verbose", "--no-index", path]
     try:
@@ -34,5 +34,5 @@ def _ignored(folder: Path, path: str) -> str:
     except OSError:
         return ""
     place, line, pattern = (*done.stdout.partition("\t")[0].split(":", 2), "", "")[:3]
-    # A line that takes a file back is told as well.
+    # A line that makes an exception (!) is reported as well.
     return "" if done.returncode or pattern.startswith("!") else f"{place}:{line}: {pattern}"

@@ -1,298 +1,283 @@
-"""Flags that several verbs take, and how their text is read."""
+"""The table of options: each is declared once, in a group; a verb takes the groups that it uses."""
 
 from __future__ import annotations
 
-import re
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
-from typer.core import TyperCommand
 
 from ..errors import UsageError
 from ..machine.processors import default_threads, usable_cores
 from ..report import formats
-from ..running.preparation import suite_files as suite_files
-from ..suite.case import ALLOCATORS, START_METHODS, AxisValue, Conditions, Schedule
-from ..suite.matrix import ARGUMENT, VARIABLE, column, parse_axis
+from ..suite.case import ALLOCATORS, MOST_PAIRS, START_METHODS, AxisValue, Conditions, Schedule
 from ..suite.script import Script, script
+from .command import Options, argument, option
+from .values import script_axes, seconds, share, size, suite_axes
 
-Suites = Annotated[
-    list[Path] | None,
-    typer.Argument(metavar="SUITE", help="Suite files, or folders that hold them.", show_default="suites"),
-]
-Run = Annotated[
-    str,
-    typer.Argument(
+MOST_LAUNCHES = 20  # of a case whose intervals do not get narrow: the vision suite then ends within 4 minutes
+FORMATS = ("table", *formats.FORMATS)
+
+# What is measured.
+
+
+class KeywordOptions(Options):
+    keyword: str | None = option(
+        None, "-k", metavar="EXPR", help="Only the cases that match, such as 'adam and not mode=eval'."
+    )
+
+
+class CaseOptions(KeywordOptions):
+    axis: list[str] | None = option(
+        None, metavar="NAME=V1,V2", help="Values of an axis, instead of the suite's own; repeatable."
+    )
+
+
+class SuiteOptions(CaseOptions):
+    suites: list[Path] | None = argument(
+        None, metavar="SUITE", help="Suite files, or folders of them.", show_default="suites"
+    )
+
+
+class ScriptOptions(Options):
+    takes_script = True
+
+    script: Path | None = option(
+        None,
+        metavar="FILE",
+        help="Measure a training script instead of suites, or a module named as for python -m (see epochbench.watch); "
+        "its own arguments follow --.",
+    )
+    in_place: bool = option(
+        False,
+        "--in-place",
+        help="Let a script overwrite files; each launch then finds those of the one before.",
+    )
+
+    def axes_and_script(
+        self, axes: Sequence[str] | None, suites: Sequence[Path] | None
+    ) -> tuple[dict[str, list[AxisValue]], Script | None]:
+        """The values of --axis, and the script that has these axes; None where suites are measured.
+
+        Raises UsageError for a script together with suites, and for its arguments or --in-place without one.
+        """
+        if self.script is None:
+            if self.script_arguments is not None:
+                raise UsageError("arguments after -- are a script's; name it: --script train.py -- ARGUMENTS")
+            if self.in_place:
+                raise UsageError("--in-place is for scripts; name one: --script train.py")
+            return suite_axes(axes), None
+        if suites:
+            raise UsageError(
+                f"--script {self.script} and suites ({', '.join(map(str, suites))}) cannot be measured together; "
+                f"arguments of the script follow --"
+            )
+        values = script_axes(axes)
+        return values, script(self.script, self.script_arguments or (), list(values), self.in_place)
+
+
+# How often.
+
+
+class RepetitionOptions(Options):
+    launches: int | None = option(
+        None,
+        metavar="N",
+        help="Launch each case this many times, each in a fresh process; with --max-launches at least this many.",
+        show_default="6, the fewest for a 95 % interval, or more",
+    )
+    max_launches: int | None = option(
+        None,
+        metavar="N",
+        help="Launch a case at most this many times while its intervals are wider than --tolerance.",
+        show_default=str(MOST_LAUNCHES),
+    )
+    tolerance: float = option(
+        "2%",
+        metavar="SHARE",
+        help="A case needs no more launches when its 95 % intervals are within ± this.",
+        parser=share,
+    )
+    repeats: int = option(
+        6, metavar="N", help="Repeat at most this many launches of a case that something else disturbed."
+    )
+
+
+class MetricOptions(Options):
+    metric: list[str] | None = option(
+        None, metavar="NAME", help="Compare only these metrics, such as 'count.*'; repeatable."
+    )
+
+
+class PairOptions(Options):
+    pairs: int = option(
+        MOST_PAIRS,
+        metavar="N",
+        help="Measure at most this many pairs of launches of a case; fewer where they decide it.",
+    )
+
+
+class BudgetOptions(Options):
+    time_budget: float | None = option(
+        None,
+        metavar="TIME",
+        help="End after this time, such as 5m or 1h, with the results so far.",
+        parser=seconds,
+    )
+
+
+class VersionOptions(MetricOptions, PairOptions):
+    build: str = option(
+        "", metavar="CMD", help="Run this command in the tree of each version before measuring."
+    )
+
+
+class UntimedOptions(Options):
+    no_counts: bool = option(
+        False, "--no-counts", help="Skip the launch of each case that counts its operators."
+    )
+    no_profile: bool = option(False, "--no-profile", help="Do not profile; this saves a launch of each case.")
+
+
+# What is read and written.
+
+
+class RunNameOptions(Options):
+    run: str = argument(
+        "latest",
         metavar="RUN",
         help="A run: its folder, the beginning of its name, latest, or latest~1 for the one before.",
-    ),
-]
-Keyword = Annotated[
-    str | None,
-    typer.Option("-k", metavar="EXPR", help="Only the cases that match, such as 'adam and not mode=eval'."),
-]
-Axis = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--axis", metavar="NAME=V1,V2", help="Values of an axis, instead of the suite's own; repeatable."
-    ),
-]
-ScriptFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--script",
-        metavar="FILE",
-        help="Measure a training script instead of suites, or a module as python -m names it (see epochbench.watch); "
-        "its own arguments come after --.",
-    ),
-]
-InPlace = Annotated[
-    bool,
-    typer.Option(
-        "--in-place", help="Let a script overwrite files; a launch then finds those of the one before."
-    ),
-]
-Timeout = Annotated[
-    str, typer.Option(metavar="TIME", help="The longest that a single launch may take: 90s, 5m, 1h.")
-]
-Seed = Annotated[
-    int, typer.Option(metavar="N", help="Seed of the order of the launches, and of torch in each of them.")
-]
-Threads = Annotated[
-    int | None, typer.Option(metavar="N", help="CPU threads of each launch.", show_default="physical cores")
-]
-Allocator = Annotated[
-    str,
-    typer.Option(
-        metavar="|".join(ALLOCATORS),
-        help="pinned: memory is handed out alike in every launch, so times vary less; system: as without bench.",
-    ),
-]
-StartMethod = Annotated[
-    str | None,
-    typer.Option(
-        metavar="|".join(START_METHODS),
-        help="How a launch starts: fork copies a process that has imported torch, spawn imports it anew.",
-        show_default="fork where it is safe",
-    ),
-]
-Data = Annotated[Path, typer.Option(metavar="DIR", help="The folder of downloaded data sets.")]
-Download = Annotated[bool, typer.Option("--download", help="Download data sets that are missing.")]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR", help="Write to this folder, which must be new or empty.", show_default="one in results"
-    ),
-]
-Name = Annotated[str, typer.Option(metavar="TEXT", help="A name for the run, shown above its tables.")]
-Note = Annotated[str, typer.Option(metavar="TEXT", help="A remark that is kept with the run.")]
-NoWait = Annotated[
-    bool,
-    typer.Option("--no-wait", help="If another run is measuring on this machine, exit instead of waiting."),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only failures.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
-MemoryLimit = Annotated[
-    str | None,
-    typer.Option(
-        metavar="SIZE",
-        help="With batch_size=max on the CPU: the memory, as the table has it, that a launch may take, such as 2GiB.",
-        show_default="80 % of what is free",
-    ),
-]
-MOST_OPERATORS = 12  # in the table of a profiled case, where no other number is asked for
-Debug = Annotated[
-    bool, typer.Option("--debug", help="Show tracebacks, also those of your code in a launch that fails.")
-]
+    )
 
 
-# What the verbs that judge have in common.
-FORMATS = ("table", *formats.FORMATS)
-Metrics = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--metric", metavar="NAME", help="Compare only these metrics, such as 'count.*'; repeatable."
-    ),
-]
-Thresholds = Annotated[
-    Path | None,
-    typer.Option(
+class OutputOptions(Options):
+    out: Path | None = option(
+        None,
+        metavar="DIR",
+        help="Write to this folder, which must be new or empty.",
+        show_default="one in results",
+    )
+
+
+class RunFolderOptions(OutputOptions):
+    name: str = option("", metavar="TEXT", help="A name for the run, shown above its tables.")
+    note: str = option("", metavar="TEXT", help="A remark that is stored with the run.")
+    download: bool = option(False, "--download", help="Download missing data sets.")
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {"name": self.name, "note": self.note}
+
+
+class VerdictOptions(Options):
+    thresholds: Path | None = option(
+        None,
         metavar="FILE",
         help="The file that says which changes fail a build.",
         show_default="thresholds.toml, where there is one",
-    ),
-]
-AllowInconclusive = Annotated[
-    bool,
-    typer.Option("--allow-inconclusive", help="Exit with 0, not 3, where a change could not be decided."),
-]
-Everything = Annotated[bool, typer.Option("--all", help="Show the rows that did not change, too.")]
-Form = Annotated[str, typer.Option("--format", metavar="|".join(FORMATS), help="The format of the output.")]
-Junit = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Also write the verdicts as JUnit XML, for a CI server.")
-]
-Pairs = Annotated[
-    int,
-    typer.Option(
-        metavar="N", help="Measure at most so many pairs of launches of a case; fewer where they decide it."
-    ),
-]
-Build = Annotated[
-    str,
-    typer.Option(
-        "--build", metavar="CMD", help="Run this command in the tree of each side before measuring."
-    ),
-]
-
-
-def overrides(axes: Sequence[str] | None) -> dict[str, list[AxisValue]]:
-    """The values that --axis gives, by the axis of a suite. Raises UsageError for an axis that is given twice."""
-    given: dict[str, list[AxisValue]] = {}
-    for name, values in _as_given(axes).items():
-        if name.startswith((VARIABLE, ARGUMENT)):
-            raise UsageError(
-                f"--axis {name}: env: and arg: name the options of a script; a suite's axis has neither"
-            )
-        if column(name) in given:
-            raise UsageError(f"--axis {name} is given twice; give its values once, joined by commas")
-        given[column(name)] = values
-    return given
-
-
-def _as_given(axes: Sequence[str] | None) -> dict[str, list[AxisValue]]:
-    given: dict[str, list[AxisValue]] = {}
-    for text in axes or []:
-        name, values = parse_axis(text)
-        if name in given:
-            raise UsageError(f"--axis {name} is given twice; give its values once, joined by commas")
-        given[name] = values
-    return given
-
-
-_BEHIND = "epochbench script arguments"
-
-
-class Verb(TyperCommand):
-    """A command whose help shows no type behind a flag: it takes no value."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        found = super().get_params(ctx)
-        for parameter in found:
-            if getattr(parameter, "is_flag", False) and parameter.metavar is None:
-                parameter.metavar = ""
-        return found
-
-
-class WithScript(Verb):
-    """A verb of suites, or of a script whose own arguments stand behind `--`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if "--" in args:
-            place = args.index("--")
-            ctx.meta[_BEHIND] = args[place + 1 :]
-            args = args[:place]
-        return super().parse_args(ctx, args)
-
-
-def script_arguments(context: typer.Context) -> list[str] | None:
-    """What stands behind `--`; None where there is none."""
-    behind: list[str] | None = context.meta.get(_BEHIND)
-    return behind
-
-
-def axes_and_script(
-    context: typer.Context, axes: Sequence[str] | None, path: Path | None, suites: Sequence[Path] | None
-) -> tuple[dict[str, list[AxisValue]], Script | None]:
-    """What --axis and --script ask for: values by axis, and the script with these axes; None where suites are meant.
-
-    Raises UsageError for a script beside suites, and for arguments or --in-place of none.
-    """
-    behind = script_arguments(context)
-    in_place = bool(context.params.get("in_place"))
-    if path is None:
-        if behind is not None:
-            raise UsageError("arguments behind -- are a script's; name it: --script train.py -- ARGUMENTS")
-        if in_place:
-            raise UsageError("--in-place is for scripts; name one: --script train.py")
-        return overrides(axes), None
-    if suites:
-        raise UsageError(
-            f"--script {path} and suites ({', '.join(map(str, suites))}) cannot be measured together; arguments of "
-            f"the script stand behind --"
-        )
-    values = _as_given(axes)
-    return values, script(path, behind or (), list(values), in_place)
-
-
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|m|h|)")
-
-
-def seconds(text: str) -> float:
-    """A duration such as 90, 90s, 1.5m or 2h, in seconds. Raises UsageError."""
-    match = _DURATION.fullmatch(text.strip().lower())
-    if not match:
-        raise UsageError(f"{text!r} is no duration; write it as 90, 90s, 5m or 1.5h")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
-
-
-_SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(?:([kmgt])(i?))?b?")
-_POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
-_MOST_BYTES = 2**62  # what the kernel takes for a limit
-
-
-def size(text: str) -> int:
-    """A number of bytes such as 2GiB, 500 MB or 1048576. Raises UsageError."""
-    match = _SIZE.fullmatch(text.strip().lower())
-    # Two letters are needed behind a number: what G alone stands for, tools do not agree about.
-    if match is None or (match[2] and not text.strip().lower().endswith("b")):
-        raise UsageError(f"{text!r} is no size; write it as 2GiB, 500MB or a number of bytes")
-    step = 1024 if match[3] else 1000
-    found = float(match[1]) * step ** _POWERS.get(match[2], 0)
-    if not 1 <= found <= _MOST_BYTES:
-        raise UsageError(
-            f"{text!r} is no size that memory can have; write it as 2GiB, 500MB or a number of bytes"
-        )
-    return int(found)
-
-
-MOST_LAUNCHES = 20  # of a case whose intervals do not get narrow: the vision suite then ends within 4 minutes
-
-_SHARE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(%|)")
-
-
-def share(text: str) -> float:
-    """A share such as 2%, 0.5% or 0.02. Raises UsageError."""
-    match = _SHARE.fullmatch(text.strip())
-    value = float(match[1]) / (100 if match[2] else 1) if match else 1.0
-    if not 0 < value < 1:
-        raise UsageError(f"{text!r} is no share between 0 % and 100 %; write it as 2% or 0.02")
-    return value
-
-
-def schedule(
-    launches: int | None,
-    max_launches: int | None,
-    tolerance: str,
-    repeats: int,
-    time_budget: str | None,
-    timeout: str,
-    seed: int,
-) -> Schedule:
-    """The schedule that flags ask for: a number of launches alone is meant exactly."""
-    standard = Schedule()
-    most = next(number for number in (max_launches, launches, MOST_LAUNCHES) if number is not None)
-    return Schedule(
-        launches=launches if launches is not None else min(standard.launches, max(1, most)),
-        max_launches=most,
-        tolerance=share(tolerance),
-        repeats=repeats,
-        time_budget=None if time_budget is None else seconds(time_budget),
-        timeout=seconds(timeout),
-        seed=seed,
     )
+    allow_inconclusive: bool = option(
+        False, "--allow-inconclusive", help="Exit with 0, not 3, where a change could not be decided."
+    )
+    everything: bool = option(False, "--all", help="Also show the rows that did not change.")
+    form: str = option(
+        "table", "--format", metavar="FORMAT", help=f"Print as {', '.join(FORMATS[:-1])} or {FORMATS[-1]}."
+    )
+    junit: Path | None = option(
+        None, metavar="FILE", help="Also write the verdicts as JUnit XML, for a CI server."
+    )
+
+    def check_format(self) -> None:
+        """Raises UsageError for a format that does not exist."""
+        if self.form not in FORMATS:
+            raise UsageError(f"unknown format {self.form!r}; there are {', '.join(FORMATS)}")
+
+
+# Under which conditions.
+
+
+class WaitOptions(Options):
+    no_wait: bool = option(
+        False, "--no-wait", help="Exit instead of waiting where another run is measuring on this machine."
+    )
+
+
+class LaunchOptions(WaitOptions):
+    """Of every verb that launches; `began` is when it was called, on time.monotonic."""
+
+    began: float = field(default_factory=time.monotonic)
+    start_method: str | None = None
+
+    timeout: float = option(
+        "10m", metavar="TIME", help="The longest that one launch may take: 90s, 5m, 1h.", parser=seconds
+    )
+    seed: int = option(
+        0, metavar="N", help="Seed of the order of the launches, and of torch in each of them."
+    )
+    threads: int | None = option(
+        None, metavar="N", help="CPU threads of each launch.", show_default="physical cores"
+    )
+    allocator: str = option(
+        "pinned",
+        metavar="|".join(ALLOCATORS),
+        help="pinned: memory is handed out alike in every launch, so times vary less; system: as without bench.",
+    )
+    data: Path = option(Path("data"), metavar="DIR", help="The folder of downloaded data sets.")
+    quiet: bool = option(False, "--quiet", "-q", help="Print only failures.")
+
+    @property
+    def conditions(self) -> Conditions:
+        return conditions(self.threads, self.allocator, self.start_method, self.data)
+
+
+class JsonOptions(Options):
+    as_json: bool = option(False, "--json", help="Print the results as JSON.")
+
+
+# The verbs that measure into the folder of a run.
+
+
+class MeasureOptions(SuiteOptions, ScriptOptions, RunFolderOptions, LaunchOptions, JsonOptions):
+    """What `run` and `profile` have in common."""
+
+    start_method: str | None = option(
+        None,
+        metavar="|".join(START_METHODS),
+        help="How a launch starts: fork copies a process that has imported torch; spawn imports it in a new process.",
+        show_default="fork where it is safe",
+    )
+    memory_limit: int | None = option(
+        None,
+        metavar="SIZE",
+        help="With batch_size=max on the CPU: the memory, as its table shows it, that a launch may take, such as "
+        "2GiB.",
+        show_default="80 % of what is free",
+        parser=size,
+    )
+
+
+class RunOptions(MeasureOptions, RepetitionOptions, BudgetOptions, UntimedOptions):
+    resume: str | None = option(
+        None, metavar="RUN", help="Continue a run that was interrupted, with the options that it had."
+    )
+    dry_run: bool = option(False, "--dry-run", help="Only print what would be measured.")
+
+    @property
+    def schedule(self) -> Schedule:
+        """A number of launches alone is meant exactly."""
+        most = next(
+            number for number in (self.max_launches, self.launches, MOST_LAUNCHES) if number is not None
+        )
+        return Schedule(
+            launches=self.launches if self.launches is not None else min(Schedule().launches, max(1, most)),
+            max_launches=most,
+            tolerance=self.tolerance,
+            repeats=self.repeats,
+            time_budget=self.time_budget,
+            timeout=self.timeout,
+            seed=self.seed,
+        )
 
 
 def conditions(
@@ -301,7 +286,7 @@ def conditions(
     start_method: str | None = None,
     data: Path = Path("data"),
 ) -> Conditions:
-    """The conditions that flags ask for, with the defaults of this machine."""
+    """The conditions of launches, with the defaults of this machine."""
     cores = usable_cores()
     return Conditions(
         threads=default_threads(cores) if threads is None else threads,

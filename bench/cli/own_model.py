@@ -1,4 +1,4 @@
-"""The user's own model, looked for in the source alone: nothing of it is imported, so nothing of it runs."""
+"""The user's own model, found in the source alone: nothing is imported, so nothing runs."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePath
 
-# A repository may hold anything: the search ends somewhere.
+# Limits of the search: a repository may hold anything.
 _MOST_FOLDERS = 1000
 _MOST_FILES = 1000
-_MOST_BYTES = 256 * 1024  # of a file that a person writes
+_MOST_BYTES = 256 * 1024  # of a file; larger ones are generated
 
-_NOT_LOOKED_INTO = frozenset(
+_SKIPPED_FOLDERS = frozenset(
     "tests test testing docs doc build dist data results suites venv env node_modules site-packages".split()
 )
-_NO_MODEL_IN = re.compile(r"test_.*|.*_test|conftest|setup|noxfile")
-_CALLED_A_MODEL = re.compile("model|net", re.IGNORECASE)
+_SKIPPED_FILES = re.compile(r"test_.*|.*_test|conftest|setup|noxfile")
+_MODEL_NAME = re.compile("model|net", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class OwnModel:
-    """A class of the user's that is a model: `needs` are the arguments that its constructor cannot do without."""
+    """A class of the user's that is a model: `needs` are the required arguments of its constructor."""
 
     module: str
     name: str
@@ -34,19 +34,19 @@ class OwnModel:
 
     @property
     def lines(self) -> tuple[str, str]:
-        """How a suite comes by it: the import, and the call."""
+        """How a suite creates one: the import, and the call."""
         return f"from {self.module} import {self.name}", f"model = {self.name}({', '.join(self.needs)})"
 
 
 def find_model(top: Path) -> OwnModel | None:
-    """The most plausible model below a folder: one that is called so, and that needs no argument."""
+    """The most plausible model below a folder: by its name, and without required arguments."""
     models = [model for path in _sources(top) for model in _models(path, _module(path.relative_to(top)))]
     return min(models, key=_doubt, default=None)
 
 
 def _doubt(model: OwnModel) -> tuple[bool, bool, int]:
-    """The smallest is the most plausible; a model lies less deep than its parts."""
-    return not _CALLED_A_MODEL.search(model.name), bool(model.needs), model.module.count(".")
+    """The smallest is the most plausible; a model is nested less deeply than its parts."""
+    return not _MODEL_NAME.search(model.name), bool(model.needs), model.module.count(".")
 
 
 def _sources(top: Path) -> Iterator[Path]:
@@ -56,18 +56,18 @@ def _sources(top: Path) -> Iterator[Path]:
 
 def _all_sources(top: Path) -> Iterator[Path]:
     for folder, inner, files in islice(os.walk(top), _MOST_FOLDERS):
-        # What is no name of Python cannot be imported: that leaves out hidden folders as well.
+        # Names that cannot be imported are skipped, and so are hidden folders.
         inner[:] = sorted(
             name
             for name in inner
             if _can_be_imported(name)
-            and name not in _NOT_LOOKED_INTO
+            and name not in _SKIPPED_FOLDERS
             and not name.startswith("__")
             and not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
         )
         for name in sorted(files):
             stem, ending = os.path.splitext(name)
-            if ending == ".py" and _can_be_imported(stem) and not _NO_MODEL_IN.fullmatch(stem):
+            if ending == ".py" and _can_be_imported(stem) and not _SKIPPED_FILES.fullmatch(stem):
                 yield Path(folder, name)
 
 
@@ -76,14 +76,14 @@ def _can_be_imported(name: str) -> bool:
 
 
 def _module(path: PurePath) -> str:
-    """What a file is imported as: `src` is where packages lie, not one of them."""
+    """The module of a file: `src` holds packages and is not one of them."""
     parts = path.with_suffix("").parts
     parts = parts[1:] if parts[0] == "src" and len(parts) > 1 else parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def _models(path: Path, module: str) -> Iterator[OwnModel]:
-    """The models that a file has at its top; none of a file that cannot be read."""
+    """The models at the top level of a file; none where it cannot be read."""
     tree = _parsed(path)
     if tree is None or not module:
         return
@@ -103,14 +103,14 @@ def _parsed(path: Path) -> ast.Module | None:
         if b"Module" not in text:
             return None
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what the user's text is to be warned of is not ours to say
+            warnings.simplefilter("ignore")  # those about the user's code
             return ast.parse(text)
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
         return None
 
 
 def _imported(tree: ast.Module) -> dict[str, str]:
-    """What the names of a file stand for, as far as its imports say."""
+    """The full names of what a file imports, by its names there."""
     known: dict[str, str] = {}
     for node in tree.body:
         if isinstance(node, ast.Import):
@@ -121,7 +121,7 @@ def _imported(tree: ast.Module) -> dict[str, str]:
 
 
 def _dotted(node: ast.expr, known: dict[str, str]) -> str:
-    """The full name of a base class; empty where it is no plain name."""
+    """The full name of a base class; empty where it is another expression."""
     if isinstance(node, ast.Name):
         return known.get(node.id, node.id)
     if isinstance(node, ast.Attribute):
@@ -135,7 +135,7 @@ def _is_module(base: str) -> bool:
 
 
 def _needs(node: ast.ClassDef) -> tuple[str, ...]:
-    """The arguments without a default of a class's own constructor; torch's needs none."""
+    """The required arguments of a class's own constructor."""
     for inner in node.body:
         if isinstance(inner, ast.FunctionDef) and inner.name == "__init__":
             given = inner.args

@@ -1,12 +1,10 @@
-"""Going on with a run that was cut off: as what it was, or not at all."""
+"""Resuming an interrupted run: under the conditions that it had, or not at all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-import typer
 
 from ..analysis.compare.environments import differences
 from ..analysis.run.largest_batch import resolved
@@ -16,45 +14,20 @@ from ..results import sources
 from ..results.folder import RunFolder, find, shown
 from ..results.journal import read_journal
 from ..running.plan import Record
-from ..suite.case import AxisValue, Case, Conditions, Schedule, UntimedLaunches, check_value
-from ..suite.script import Script
-from ..suite.script import script as script_of
-from .options import overrides, script_arguments, seconds, share, size, suite_files
+from ..running.preparation import suite_files
+from ..suite.case import Case, check_value
+from ..suite.script import script
+from .command import flag
+from .options import RunOptions
+from .run_request import RunRequest
+from .values import suite_axes
 
 _MOST_NAMED = 5  # changes that one message names
 
 
 @dataclass(frozen=True)
-class RunRequest:
-    """What a run was asked to measure, in whose terms it is kept in plan.json.
-
-    `files` are suite files, or there is a `script` instead; `keyword` is the -k expression, `overrides` are the
-    values that --axis gave; `apart` says which launches there are apart from timing. `memory_limit` is bytes, of a
-    launch that looks for the largest batch.
-    """
-
-    files: Sequence[str]
-    keyword: str | None
-    overrides: Mapping[str, Sequence[AxisValue]]
-    schedule: Schedule
-    conditions: Conditions
-    apart: UntimedLaunches = field(default_factory=UntimedLaunches)
-    memory_limit: int | None = None
-    script: Script | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        asked = {
-            "files": list(self.files),
-            "keyword": self.keyword,
-            "overrides": dict(self.overrides),
-            "memory_limit": self.memory_limit,
-        }
-        return asked if self.script is None else {**asked, "script": self.script.to_json()}
-
-
-@dataclass(frozen=True)
 class Earlier:
-    """The part of a run that is there already: where, what was asked, and what it has come to."""
+    """The part of a run that exists already: its folder, its request, and the records of its launches."""
 
     folder: RunFolder
     request: RunRequest
@@ -64,115 +37,92 @@ class Earlier:
 
     @property
     def largest(self) -> dict[str, int]:
-        """What was found of batch_size=max: the id of a case -> its batch size."""
+        """The results of batch_size=max: the id of a case -> its batch size."""
         return dict(self.plan.get("largest", {}))
 
 
 def earlier(run: str) -> Earlier:
-    """The run that a user means. Raises ResultsError where it cannot be gone on with."""
+    """The run that a user names. Raises ResultsError where it cannot be resumed."""
     folder = find(run)
     plan = folder.read_json("plan.json")
     try:
-        asked = plan["request"]
-        request = RunRequest(
-            files=asked["files"],
-            keyword=asked["keyword"],
-            overrides={axis: list(values) for axis, values in asked["overrides"].items()},
-            schedule=Schedule.from_json(plan["schedule"]),
-            conditions=Conditions.from_json(plan["conditions"]),
-            apart=UntimedLaunches.from_json(plan.get("apart", {})),
-            memory_limit=_bytes(asked.get("memory_limit")),
-            script=Script.from_json(asked["script"]) if "script" in asked else None,
-        )
+        request = RunRequest.from_plan(plan)
         for case in plan["cases"]:
             Case.from_json(case)
         plan["sources"].items()
-        for found in plan.get("largest", {}).values():
-            check_value("batch_size", found)
+        for batch_size in plan.get("largest", {}).values():
+            check_value("batch_size", batch_size)
     except (UsageError, TypeError, ValueError, KeyError, AttributeError):
         raise ResultsError(
-            f"{shown(folder.path)} cannot be gone on with: its plan.json is missing, damaged or of an older version; "
-            f"measure anew: bench run"
+            f"{shown(folder.path)} cannot be resumed: its plan.json is missing, damaged or of an older version; "
+            f"measure again: bench run"
         ) from None
     records = read_journal(folder.journal)
     return Earlier(folder, request, plan, [*records.measurements, *records.failures], records.notes)
 
 
-def _bytes(value: Any) -> int | None:
-    """Raises ValueError for what no limit of memory is."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise ValueError(f"{value!r} is no number of bytes")
-    return value
+# Options whose value in plan.json is not the one that they are typed with.
+_AS_STORED: Mapping[str, Callable[[Any], Any]] = {
+    "suites": suite_files,
+    "axis": suite_axes,
+    "script": lambda path: script(path, (), ()).path,
+    "data": lambda path: str(path.resolve()),
+}
 
 
-def given(context: typer.Context) -> dict[str, Any]:
-    """What the user gave on the command line of what makes a run: flag -> value, as plan.json would hold it."""
-    read: dict[str, tuple[str, Callable[[Any], Any]]] = {
-        "suites": ("SUITE", suite_files),
-        "keyword": ("-k", str),
-        "axis": ("--axis", overrides),
-        "script": ("--script", lambda path: script_of(path, (), ()).path),
-        "tolerance": ("--tolerance", share),
-        "timeout": ("--timeout", seconds),
-        "memory_limit": ("--memory-limit", size),
-        "data": ("--data", lambda path: str(path.resolve())),
-        **{
-            name: (f"--{name.replace('_', '-')}", lambda value: value)
-            for name in (
-                *("launches", "max_launches", "repeats", "seed", "threads", "allocator", "start_method"),
-                *("in_place", "no_counts", "no_profile", "name", "note", "out"),
-            )
-        },
+def check_options(options: RunOptions, run: Earlier) -> None:
+    """Raises UsageError where an option that the user typed again has another value than the run had.
+
+    Those that are not part of a run (--time-budget, --quiet, ...) may have any value.
+    """
+    stored = _stored_options(run)
+    typed = {
+        name: _AS_STORED.get(name, lambda value: value)(getattr(options, name))
+        for name in stored
+        if name in options.typed
     }
-    found = {}
-    for parameter, (flag, convert) in read.items():
-        source = context.get_parameter_source(parameter)
-        if source is not None and source.name == "COMMANDLINE":
-            found[flag] = convert(context.params[parameter])
-    if (behind := script_arguments(context)) is not None:
-        found["--"] = behind
-    return found
+    changes = [
+        f"{flag(RunOptions, name)}: {_text(stored[name])}, now {_text(value)}"
+        for name, value in typed.items()
+        if value != stored[name]
+    ]
+    script_arguments = [] if run.request.script is None else list(run.request.script.arguments)
+    if options.script_arguments not in (None, script_arguments):
+        changes.append(f"--: {_text(script_arguments)}, now {_text(options.script_arguments)}")
+    refuse(run, changes)
 
 
-def check_flags(given: Mapping[str, Any], run: Earlier) -> None:
-    """Raises UsageError where a flag, by its name on the command line, asks for something else than the run did."""
-    schedule, conditions, script = run.request.schedule, run.request.conditions, run.request.script
-    known: dict[str, Any] = {
-        "--launches": schedule.launches,
-        "--max-launches": schedule.max_launches,
-        "--tolerance": schedule.tolerance,
-        "--repeats": schedule.repeats,
-        "--timeout": schedule.timeout,
-        "--memory-limit": run.request.memory_limit,
-        "--seed": schedule.seed,
-        "--threads": conditions.threads,
-        "--allocator": conditions.allocator,
-        "--start-method": conditions.start_method,
-        "--data": conditions.data_root,
-        "--in-place": script is not None and script.in_place,
-        "--no-counts": not run.request.apart.counts,
-        "--no-profile": not run.request.apart.profile,
-        "--name": run.plan.get("name", ""),
-        "--note": run.plan.get("note", ""),
-        "-k": run.request.keyword,
-        "--axis": dict(run.request.overrides),
-        "SUITE": list(run.request.files),
-        "--script": None if script is None else script.path,
-        "--": [] if script is None else list(script.arguments),
-        "--out": None,
+def _stored_options(run: Earlier) -> dict[str, Any]:
+    """The options that make a run what it is, with the values of this run."""
+    request = run.request
+    schedule, conditions, script = request.schedule, request.conditions, request.script
+    return {
+        "launches": schedule.launches,
+        "max_launches": schedule.max_launches,
+        "tolerance": schedule.tolerance,
+        "repeats": schedule.repeats,
+        "timeout": schedule.timeout,
+        "memory_limit": request.memory_limit,
+        "seed": schedule.seed,
+        "threads": conditions.threads,
+        "allocator": conditions.allocator,
+        "start_method": conditions.start_method,
+        "data": conditions.data_root,
+        "in_place": script is not None and script.in_place,
+        "no_counts": not request.untimed.counts,
+        "no_profile": not request.untimed.profile,
+        "name": run.plan.get("name", ""),
+        "note": run.plan.get("note", ""),
+        "keyword": request.keyword,
+        "axis": dict(request.overrides),
+        "suites": list(request.files),
+        "script": None if script is None else script.path,
+        "out": None,
     }
-    refuse(
-        run,
-        [
-            f"{name}: {_say(known[name])}, now {_say(value)}"
-            for name, value in given.items()
-            if value != known[name]
-        ],
-    )
 
 
 def check_cases(cases: Sequence[Case], run: Earlier) -> None:
-    """Raises UsageError where the suites no longer give the cases of the run, with what it found of batch_size=max."""
+    """Raises UsageError where the suites no longer give the cases of the run, with its results of batch_size=max."""
     before = {Case.from_json(case).id for case in run.plan["cases"]}
     now = {case.id for case in resolved(cases, run.largest)}
     gone = [f"the suite no longer has {case}" for case in sorted(before - now)]
@@ -180,10 +130,8 @@ def check_cases(cases: Sequence[Case], run: Earlier) -> None:
 
 
 def check_code(files: Iterable[str], run: Earlier) -> None:
-    """Raises UsageError where the user's code, or Epochbench's, is not what it was."""
-    changes = [
-        f"{shown_file} changed" for shown_file in sources.changed(run.plan["sources"], sources.digests(files))
-    ]
+    """Raises UsageError where the user's code, or Epochbench's, has changed."""
+    changes = [f"{file} changed" for file in sources.changed(run.plan["sources"], sources.digests(files))]
     if run.plan.get("harness") != sources.harness():
         changes.append("Epochbench itself changed")
     refuse(run, changes)
@@ -193,9 +141,9 @@ def check_environment(now: Environment, run: Earlier) -> None:
     """Raises UsageError where something changed that changes times."""
     before = run.folder.environment()
     if before is None:
-        raise ResultsError(f"{run.folder.path / 'environment.json'} is missing; measure anew: bench run")
+        raise ResultsError(f"{run.folder.path / 'environment.json'} is missing; measure again: bench run")
     refuse(
-        run, [f"{one.field}: {_say(one.first)}, now {_say(one.second)}" for one in differences(before, now)]
+        run, [f"{one.field}: {_text(one.first)}, now {_text(one.second)}" for one in differences(before, now)]
     )
 
 
@@ -205,14 +153,14 @@ def refuse(run: Earlier, changes: Sequence[str]) -> None:
         return
     more = f"; and {len(changes) - _MOST_NAMED} more" if len(changes) > _MOST_NAMED else ""
     raise UsageError(
-        f"{shown(run.folder.path)} cannot be gone on with, since not everything is as it was: "
-        f"{'; '.join(changes[:_MOST_NAMED])}{more}. Undo that, or measure anew: bench run"
+        f"{shown(run.folder.path)} cannot be resumed, since something has changed: "
+        f"{'; '.join(changes[:_MOST_NAMED])}{more}. Undo that, or measure again: bench run"
     )
 
 
-def _say(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}={_say(one)}" for name, one in value.items()) or "none"
+        return ", ".join(f"{name}={_text(one)}" for name, one in value.items()) or "none"
     if isinstance(value, list | tuple):
-        return ",".join(_say(one) for one in value) or "none"
+        return ",".join(_text(one) for one in value) or "none"
     return "none" if value in (None, "") else str(value)

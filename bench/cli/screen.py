@@ -1,48 +1,42 @@
-"""Where pages are printed, and how wide they are there."""
+"""Lines and pages on the terminal, as wide as it is."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from rich.console import Console, RenderableType
 
-_INDENT = "  "  # of what goes on
-WITHOUT_TERMINAL = 160  # columns of a page that goes into a file or a pipe, where COLUMNS does not say
+from ..report.text_fitting import wrapped
+
+_INDENT = "  "  # of a folded line after the first
+WITHOUT_TERMINAL = 160  # columns of a page that goes into a file or a pipe, unless COLUMNS is set
 
 
 def width(out: TextIO) -> int:
-    """The columns of a line: what COLUMNS says, else what the terminal has, else WITHOUT_TERMINAL."""
-    asked = os.environ.get("COLUMNS", "")
-    if asked.isdecimal() and int(asked) > 0:
-        return int(asked)
+    """The columns of a line: COLUMNS, else those of the terminal, else WITHOUT_TERMINAL."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return int(columns)
     try:
         return os.get_terminal_size(out.fileno()).columns or WITHOUT_TERMINAL
-    except (OSError, ValueError, AttributeError):  # it is no terminal, or no file
+    except (OSError, ValueError, AttributeError):  # not a terminal, or not a file
         return WITHOUT_TERMINAL
 
 
-def say(line: str, out: TextIO | None = None) -> None:
-    """A line that is seen at once: on a terminal folded between its words, elsewhere whole, so that it can be searched.
-
-    `out` is standard output where none is given.
-    """
+def print_line(line: str, out: TextIO | None = None) -> None:
+    """Prints at once, by default on standard output: a terminal gets the line folded between words, a log the whole."""
     out = sys.stdout if out is None else out
     if out.isatty():
-        from ..report.text_fitting import wrapped
-
         first, *more = wrapped(line, width(out) - len(_INDENT))
         line = "\n".join([first, *(_INDENT + rest for rest in more)])
     print(line, file=out, flush=True)
 
 
 def print_pages(pages: Iterable[RenderableType]) -> None:
-    """Pages of a report on standard output."""
-    from rich.console import Console
-
+    """Prints pages of a report on standard output."""
     console = Console(width=width(sys.stdout), highlight=False)
     for page in pages:
         console.print(page)

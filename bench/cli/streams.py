@@ -1,4 +1,4 @@
-"""Standard streams as a shell may give them: closed, full, or read by nobody any more."""
+"""Standard streams that are closed, full, or no longer read."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, TextIO, cast
 
 
 def open_all() -> None:
-    """Streams that the shell has closed (`>&-`) read and write nothing.
+    """Connects streams that the shell has closed (`>&-`) to the null device.
 
-    Left closed, their numbers would go to the next files that are opened, and what is printed into those.
+    Otherwise the next files that are opened would get their numbers, and what is printed.
     """
     for number, mode, name in ((0, "r", "stdin"), (1, "w", "stdout"), (2, "w", "stderr")):
         try:
@@ -26,7 +26,7 @@ def open_all() -> None:
 
 
 class Lossy:
-    """A stream that loses what it cannot write: progress on a full disk must not end what is being measured."""
+    """A stream that drops what it cannot write: progress on a full disk must not end a measurement."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -45,12 +45,12 @@ class Lossy:
 
 
 def lossy_errors() -> contextlib.AbstractContextManager[Any]:
-    """Standard error loses what it cannot write, as long as this is entered."""
+    """Within it, standard error drops what it cannot write."""
     return contextlib.redirect_stderr(cast(TextIO, Lossy(sys.stderr)))
 
 
 def refused() -> str:
-    """Why standard output takes nothing, not even a line feed; empty where it does."""
+    """Why standard output cannot be written; empty where it can."""
     try:
         print(flush=True)
     except OSError as problem:
@@ -59,7 +59,7 @@ def refused() -> str:
 
 
 def write_nowhere() -> None:
-    """Turns standard output away, with what it has not taken yet."""
+    """Connects standard output to the null device, with what is still buffered."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
     os.close(nothing)

@@ -1,195 +1,111 @@
-"""The verb of the gate on time: `ab`."""
+"""`bench ab`, the gate on time."""
 
 from __future__ import annotations
 
-import dataclasses
 import sys
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from ...errors import Interrupted, UsageError
+from ...ab.cases import AbRequest
+from ...ab.session import Session, open_session
+from ...ab.sides import base_and_candidate
+from ...ab.versions import Version, sides_and_suites
+from ...errors import UsageError
+from ...report.comparison import ComparisonPage
+from ...report.plots import draw_comparison
 from ...results import folder as folders
-from ...suite.case import MOST_PAIRS, Schedule
+from ...results import tables
+from ...suite.case import Schedule
 from ...system.signals import stoppable
-from ..comparison_options import check_asked, rules_of
-from ..measuring import VerbOptions, command, lock, say_distrust, watching
+from ..ab_sessions import asked_of_pairs, measured, page_of_session
+from ..command import argument
+from ..comparison_checks import check_patterns, threshold_rules
+from ..comparison_output import print_page, report_page, report_usage_error, write_page
+from ..launching import command_line, lock, print_distrust
 from ..options import (
-    FORMATS,
-    Allocator,
-    AllowInconclusive,
-    Axis,
-    Build,
-    Data,
-    Debug,
-    Download,
-    Everything,
-    Form,
-    InPlace,
-    Junit,
-    Keyword,
-    Metrics,
-    Name,
-    Note,
-    NoWait,
-    Out,
-    Pairs,
-    Quiet,
-    ScriptFile,
-    Seed,
-    Threads,
-    Thresholds,
-    Timeout,
-    WithScript,
-    axes_and_script,
-    conditions,
-    seconds,
+    BudgetOptions,
+    CaseOptions,
+    LaunchOptions,
+    RunFolderOptions,
+    ScriptOptions,
+    VerdictOptions,
+    VersionOptions,
 )
-from ..pairing import pairing
-from ..stored_session import gate_here, page_of_pairs, side_by_side
-from .compare import ci, on_actions, say, write, write_error
-
-if TYPE_CHECKING:
-    from ...ab.session import Session
-    from ...analysis.compare.comparable import ComparisonOptions
-    from ...analysis.compare.side_by_side import SideBySide
-    from ...report.comparison import ComparisonPage
 
 
-def register(app: typer.Typer) -> None:
-    app.command("ab", cls=WithScript)(ab)
+class AbOptions(
+    CaseOptions,
+    ScriptOptions,
+    VersionOptions,
+    BudgetOptions,
+    LaunchOptions,
+    RunFolderOptions,
+    VerdictOptions,
+):
+    arguments: list[str] | None = argument(
+        None,
+        metavar="SIDE|SUITE",
+        help="Two sides, the base first: ref=REV (a commit or branch), worktree (your files as they are), "
+        "python=PATH, env:NAME=VALUE or set:AXIS=VALUE. With one side only, worktree is the other; with none, the "
+        "base is the merge base with the main branch. Then suites, as for run.",
+    )
 
 
-def ab(
-    context: typer.Context,
-    arguments: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="SIDE|SUITE",
-            help="Two sides, the base first: ref=REV (a commit or branch), worktree (your files as they are), "
-            "python=PATH, env:NAME=VALUE or set:AXIS=VALUE. Of one side only, worktree is the other; of none, the "
-            "base is where your branch left the main branch. Then suites, as for run.",
-        ),
-    ] = None,
-    keyword: Keyword = None,
-    axis: Axis = None,
-    script: ScriptFile = None,
-    in_place: InPlace = False,
-    metric: Metrics = None,
-    thresholds: Thresholds = None,
-    pairs: Pairs = MOST_PAIRS,
-    time_budget: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME", help="End after this time, such as 5m or 1h, with what is known by then."
-        ),
-    ] = None,
-    build_command: Build = "",
-    timeout: Timeout = "10m",
-    seed: Seed = 0,
-    threads: Threads = None,
-    allocator: Allocator = "pinned",
-    data: Data = Path("data"),
-    download: Download = False,
-    out: Out = None,
-    name: Name = "",
-    note: Note = "",
-    allow_inconclusive: AllowInconclusive = False,
-    everything: Everything = False,
-    form: Form = "table",
-    junit: Junit = None,
-    no_wait: NoWait = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> int:
-    """Measure two versions side by side, launch by launch; exit 1 where something regressed."""
-    began = time.monotonic()
-    wishes = VerbOptions({"name": name, "note": note}, out, download, not no_wait, quiet, began, debug=debug)
-    log = sys.stdout if form == "table" else sys.stderr
+def main(options: AbOptions) -> int:
     try:
-        if form not in FORMATS:
-            raise UsageError(f"unknown format {form!r}; there are {', '.join(FORMATS)}")
-        if pairs < 1:
-            raise UsageError(f"pairs must be at least 1, not {pairs}")
-        from ...ab.cases import AbRequest
-        from ...ab.session import open_session
-        from ...ab.sides import base_and_candidate
-        from ...ab.versions import sides_and_suites
-
-        versions, suites = sides_and_suites(arguments or [])
-        axes, its = axes_and_script(context, axis, script, suites)
-        rules, file = rules_of(thresholds)
-        request = AbRequest(
-            suites=suites,
-            keyword=keyword,
-            overrides=axes,
-            schedule=Schedule(
-                time_budget=None if time_budget is None else seconds(time_budget),
-                timeout=seconds(timeout),
-                seed=seed,
-            ),
-            conditions=conditions(threads, allocator, None, data),
-            build=build_command,
-            download=download,
-            pairs=pairs,
-            labels={"name": name, "note": note, "command": command()},
-            script=its,
-        )
-        asked = side_by_side(metric or [], rules)
-        with stoppable(), lock(wishes), open_session(base_and_candidate(versions), request, out) as session:
-            say_distrust()
-            judge, stop = measured(session, asked, wishes)
-        page = page_of(session, judge, allow_inconclusive)
-        keep(session, page)
-        say(page, form, everything)
-        # Last, since only launches tell which metrics there are, and what was measured is kept whatever was asked.
-        if all(map(judge.pairs, judge.cases)):
-            check_asked(judge.sides(*(side.label for side in session.sides))[0], asked, file)
+        page, stop = compared(options)
     except UsageError as problem:
-        if junit is not None:
-            write_error(junit, "usage", str(problem))
+        report_usage_error(problem, options)
         raise
-    ci(page, junit, log)
+    report_page(page, options)
     return stop or page.exit_code
 
 
-def measured(session: Session, asked: ComparisonOptions, wishes: VerbOptions) -> tuple[SideBySide, int]:
-    """The judge, told of all pairs; and the exit code of a signal that ended it early, else 0."""
-    judge = session.judge(asked)
-    telemetry = watching(session.cases)
-    progress = pairing(session, judge, wishes.quiet, wishes.debug)
-    stop = 0
-    try:
-        for one in session.measure(judge, telemetry, progress.begin, wishes.began):
-            progress.end(one)
-    except Interrupted as signal:
-        stop = 128 + signal.signal_number
-    finally:
-        progress.close()
-        telemetry.close()
-    return judge, stop
+def compared(options: AbOptions) -> tuple[ComparisonPage, int]:
+    """Measures both sides and prints the page; and the exit code of a signal that ended it early, else 0."""
+    options.check_format()
+    if options.pairs < 1:
+        raise UsageError(f"pairs must be at least 1, not {options.pairs}")
+    rules, file = threshold_rules(options.thresholds)
+    asked = asked_of_pairs(options.metric or [], rules)
+    versions, request = request_of(options)
+    with (
+        stoppable(),
+        lock(options),
+        open_session(base_and_candidate(versions), request, options.out) as session,
+    ):
+        print_distrust()
+        judge, stop = measured(session, asked, options)
+    page = page_of_session(session, judge, options.allow_inconclusive)
+    keep(session, page)
+    print_page(page, options)
+    # Last, since only launches show which metrics exist, and what was measured is kept in any case.
+    if all(map(judge.pairs, judge.cases)):
+        check_patterns(judge.sides(*(side.label for side in session.sides))[0], asked, file)
+    return page, stop
 
 
-def page_of(session: Session, judge: SideBySide, allow_inconclusive: bool) -> ComparisonPage:
-    """All verdicts as the page that every surface says."""
-    labels = session.sides[0].label, session.sides[1].label
-    only = session.matching.only_base, session.matching.only_candidate
-    page = page_of_pairs(judge, labels, only, gate_here(session.environments[1]), allow_inconclusive)
-    return dataclasses.replace(page, places=session.places if on_actions() else {})
+def request_of(options: AbOptions) -> tuple[list[Version], AbRequest]:
+    """The versions that are named, and what is measured of each. Raises UsageError."""
+    versions, suites = sides_and_suites(options.arguments or [])
+    axes, script = options.axes_and_script(options.axis, suites)
+    return versions, AbRequest(
+        suites=suites,
+        keyword=options.keyword,
+        overrides=axes,
+        schedule=Schedule(time_budget=options.time_budget, timeout=options.timeout, seed=options.seed),
+        conditions=options.conditions,
+        build=options.build,
+        download=options.download,
+        pairs=options.pairs,
+        labels={**options.labels, "command": command_line()},
+        script=script,
+    )
 
 
 def keep(session: Session, page: ComparisonPage) -> None:
-    """Tables of each side, the verdicts and their picture, in the folder of the A/B."""
-    from ...report.formats import render
-    from ...report.plots import draw_comparison
-    from ...results import tables
-
+    """Writes the tables of each side, the verdicts and their picture into the folder of the A/B."""
     for name in folders.SIDES:
         folder = folders.RunFolder(session.place / name)
         tables.write(folder, tables.read(folder.path))
-    write(session.place / "comparison.json", render(page, "json"), "--out")
-    write(session.place / "comparison.md", render(page, "markdown"), "--out")
+    write_page(page, session.place)
     draw_comparison(page, session.place / "plots")
     print(f"kept: {folders.shown(session.place)}/", file=sys.stderr)

@@ -1,121 +1,80 @@
-"""The verb that finds the commit: `bisect`."""
+"""`bench bisect` finds the commit that made a case slower."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from ...ab import bisection, exact_values
+from ...ab.bisection import Culprit, History
+from ...ab.cases import AbRequest
+from ...ab.exact_values import Values
+from ...ab.session import Session, open_session
+from ...ab.trees import Repository
+from ...ab.versions import Version
+from ...analysis.compare import comparable
+from ...analysis.compare.comparable import ComparisonOptions
+from ...analysis.compare.verdict import EXACT, Row
 from ...errors import UsageError
-from ...suite.case import MOST_PAIRS, Schedule
+from ...measurement import METRICS
+from ...measurement import metric as metric_of
+from ...report.comparison import ComparisonPage
+from ...report.units import percent, quantity
+from ...suite.case import Schedule
 from ...system.signals import stoppable
-from ..comparison_options import check_metrics
-from ..measuring import VerbOptions, command, lock
-from ..options import (
-    Allocator,
-    Axis,
-    Build,
-    Data,
-    Debug,
-    Keyword,
-    Metrics,
-    NoWait,
-    Pairs,
-    Quiet,
-    Seed,
-    Suites,
-    Threads,
-    Timeout,
-    Verb,
-    conditions,
-    overrides,
-    seconds,
-)
-from ..screen import say
-from ..stored_session import side_by_side
-from .ab import measured, page_of
-
-if TYPE_CHECKING:
-    from ...ab.bisection import Culprit, History
-    from ...ab.cases import AbRequest
-    from ...ab.exact_values import Values
-    from ...ab.session import Session
-    from ...analysis.compare.comparable import ComparisonOptions
-    from ...analysis.compare.verdict import Row
-    from ...report.comparison import ComparisonPage
-
-UNDECIDED = 3
+from ..ab_sessions import asked_of_pairs, measured, page_of_session
+from ..command import argument
+from ..comparison_checks import check_metrics
+from ..exit_codes import UNDECIDED
+from ..launching import command_line, lock
+from ..options import LaunchOptions, SuiteOptions, VersionOptions
+from ..pair_progress import row_text
+from ..screen import print_line
+from ..values import suite_axes
 
 
-def register(app: typer.Typer) -> None:
-    app.command("bisect", cls=Verb)(bisect)
+class BisectOptions(SuiteOptions, VersionOptions, LaunchOptions):
+    good: str = argument(metavar="GOOD", help="A commit that was fast enough.")
+    bad: str = argument(metavar="BAD", help="A later one that is not.")
+
+    @property
+    def request(self) -> AbRequest:
+        return AbRequest(
+            suites=self.suites or [],
+            keyword=self.keyword,
+            overrides=suite_axes(self.axis),
+            schedule=Schedule(timeout=self.timeout, seed=self.seed),
+            conditions=self.conditions,
+            build=self.build,
+            pairs=self.pairs,
+            labels={"command": command_line()},
+        )
 
 
-def bisect(
-    good: Annotated[str, typer.Argument(metavar="GOOD", help="A commit that was fast enough.")],
-    bad: Annotated[str, typer.Argument(metavar="BAD", help="A later one that is not.")],
-    suites: Suites = None,
-    keyword: Keyword = None,
-    axis: Axis = None,
-    metric: Metrics = None,
-    pairs: Pairs = MOST_PAIRS,
-    build_command: Build = "",
-    timeout: Timeout = "10m",
-    seed: Seed = 0,
-    threads: Threads = None,
-    allocator: Allocator = "pinned",
-    data: Data = Path("data"),
-    no_wait: NoWait = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> int:
-    """Find the commit that made a case slower: exit 0 where it is found, 3 where that cannot be decided.
-
-    With exact metrics (--metric 'count.*', 'work.*') one launch a commit decides.
-    """
-    from ...ab import bisection as bisection
-    from ...ab.cases import AbRequest
-    from ...ab.trees import Repository
-
-    metrics = metric or []
-    one_launch = judged_by_one_launch(metrics)
-    request = AbRequest(
-        suites=suites or [],
-        keyword=keyword,
-        overrides=overrides(axis),
-        schedule=Schedule(timeout=seconds(timeout), seed=seed),
-        conditions=conditions(threads, allocator, None, data),
-        build=build_command,
-        pairs=pairs,
-        labels={"command": command()},
-    )
-    wishes = VerbOptions({}, wait=not no_wait, quiet=quiet, began=time.monotonic())
-    with stoppable(), lock(wishes), bisection.history(Repository(), good, bad) as history:
-        if one_launch:
-            return by_value(history, good, bad, request, metrics)
-        return by_pairs(history, good, bad, request, metrics, wishes)
+def main(options: BisectOptions) -> int:
+    one_launch = are_exact(options.metric or [])
+    request = options.request
+    with (
+        stoppable(),
+        lock(options),
+        bisection.history(Repository(), options.good, options.bad) as history,
+    ):
+        return by_value(history, options, request) if one_launch else by_pairs(history, options, request)
 
 
-def judged_by_one_launch(metrics: Sequence[str]) -> bool:
-    """Whether these metrics are exact. Raises UsageError for what no bisection can be about."""
-    from ...ab.exact_values import named
-    from ...analysis.compare.comparable import are_exact
-    from ...measurement import METRICS
-
+def are_exact(metrics: Sequence[str]) -> bool:
+    """Whether one launch a commit decides. Raises UsageError for metrics that cannot be bisected."""
     for pattern in metrics:
-        there = named(pattern)
-        if there and not any(METRICS[name].better for name in there):
+        names = exact_values.named(pattern)
+        if names and not any(METRICS[name].better for name in names):
             raise UsageError(
                 f"--metric {pattern}: neither more nor less of it is worse, so that no commit is the bad one; name a "
                 f"metric with a direction, such as epoch.time or 'count.*'"
             )
-    exact = [are_exact([pattern], METRICS) for pattern in metrics]
+    exact = [comparable.are_exact([pattern], METRICS) for pattern in metrics]
     if any(exact) and not all(exact):
         raise UsageError(
             f"--metric {metrics[exact.index(True)]} is exact and takes one launch a commit, --metric "
@@ -124,56 +83,57 @@ def judged_by_one_launch(metrics: Sequence[str]) -> bool:
     return bool(exact) and all(exact)
 
 
-def by_pairs(
-    history: History, good: str, bad: str, request: AbRequest, metrics: Sequence[str], wishes: VerbOptions
-) -> int:
-    """The bisection of what only pairs of launches tell, as times."""
-    from ...ab import bisection as bisection
-
-    asked = side_by_side(metrics, ())
-    page = compared(good, bad, request, asked, wishes)
+def by_pairs(history: History, options: BisectOptions, request: AbRequest) -> int:
+    """The bisection of times, which only pairs of launches decide."""
+    good, bad, metrics = options.good, options.bad, options.metric or []
+    asked = asked_of_pairs(metrics, ())
+    page = compared(good, bad, request, asked, options)
     whole = bisection.slowest(page.rows, metrics)
     if whole is None:
-        what = f"no {' or '.join(metrics)}" if metrics else "no time"
-        say(
-            f"undecided: {what} of {bad} is known to be {'worse' if metrics else 'slower'} than that of {good}"
-        )
-        if rose := [] if metrics else exactly_worse(page.rows):
-            say(f"exact metrics rose, and can be bisected: --metric {' --metric '.join(rose)}")
-        return UNDECIDED
-    say(f"{bad} against {good}: {said(whole)}")
+        return print_not_slower(page, good, bad, metrics)
+    print_line(f"{bad} against {good}: {case_text(whole)}")
     line = bisection.halfway(whole, asked)
 
     def judge(commit: str) -> tuple[str, str]:
-        row = row_of(compared(good, commit, request, line, wishes), whole)
-        return bisection.answer(row), said(row)
+        row = row_of(compared(good, commit, request, line, options), whole)
+        return bisection.answer(row), case_text(row)
 
     found = searched(history, judge)
     if not found.parent:
-        return say_skipped(found)
-    page = compared(found.parent, found.commits[0], request, side_by_side([whole.metric.name], ()), wishes)
+        return print_skipped(found)
+    asked = asked_of_pairs([whole.metric.name], ())
+    page = compared(found.parent, found.commits[0], request, asked, options)
     row = row_of(page, whole)
-    say(f"the first {'slow' if whole.metric.kind == 'time' else 'bad'} commit is {found.subjects[0]}")
-    say(f"against its parent: {said(row)}")
+    print_line(f"the first {'slow' if whole.metric.kind == 'time' else 'bad'} commit is {found.subjects[0]}")
+    print_line(f"against its parent: {case_text(row)}")
     if row is not None and page.phase(row):
-        say(f"most of it in {page.phase(row)}")
+        print_line(f"most of it in {page.phase(row)}")
     return 0
 
 
-def by_value(history: History, good: str, bad: str, request: AbRequest, metrics: Sequence[str]) -> int:
-    """The bisection of what one launch tells exactly."""
-    from ...ab import exact_values as values
+def print_not_slower(page: ComparisonPage, good: str, bad: str, metrics: Sequence[str]) -> int:
+    what = f"no {' or '.join(metrics)}" if metrics else "no time"
+    print_line(
+        f"undecided: {what} of {bad} is known to be {'worse' if metrics else 'slower'} than that of {good}"
+    )
+    if not metrics and (rose := exactly_worse(page.rows)):
+        print_line(f"exact metrics rose, and can be bisected: --metric {' --metric '.join(rose)}")
+    return UNDECIDED
 
-    found = {commit: values_of(commit, request, metrics) for commit in (good, bad)}
-    for commit, told in found.items():
-        check_told(commit, told, metrics)
-    rise = values.largest_rise(found[good], found[bad])
+
+def by_value(history: History, options: BisectOptions, request: AbRequest) -> int:
+    """The bisection of exact metrics, which one launch a commit decides."""
+    good, bad, metrics = options.good, options.bad, options.metric or []
+    ends = {commit: values_of(commit, request, metrics) for commit in (good, bad)}
+    for commit, values in ends.items():
+        check_values(commit, values, metrics)
+    rise = exact_values.largest_rise(ends[good], ends[bad])
     if rise is None:
-        say(f"undecided: no {' or '.join(metrics)} of {bad} is above that of {good}")
-        for (case, name), both in list(values.falls(found[good], found[bad]).items())[:1]:
-            say(f"it fell: {case}: {name} {' to '.join(shown(name, value) for value in both)}")
+        print_line(f"undecided: no {' or '.join(metrics)} of {bad} is above that of {good}")
+        for (case, name), both in list(exact_values.falls(ends[good], ends[bad]).items())[:1]:
+            print_line(f"it fell: {case}: {name} {' to '.join(value_text(name, value) for value in both)}")
         return UNDECIDED
-    say(f"{bad} against {good}: {rise.case}: {risen(rise.metric, rise.good, rise.bad)}")
+    print_line(f"{bad} against {good}: {rise.case}: {rise_text(rise.metric, rise.good, rise.bad)}")
     known: dict[str, Values] = {}
 
     def value_of(commit: str) -> tuple[float | None, str]:
@@ -181,45 +141,42 @@ def by_value(history: History, good: str, bad: str, request: AbRequest, metrics:
             known[commit] = values_of(commit, request, [rise.metric], rise.case)
         value = known[commit].values.get((rise.case, rise.metric))
         why = known[commit].failed.get(rise.case, "the case is not there")
-        return value, why if value is None else f"{rise.metric} {shown(rise.metric, value)}"
+        return value, why if value is None else f"{rise.metric} {value_text(rise.metric, value)}"
 
     def judge(commit: str) -> tuple[str, str]:
-        value, words = value_of(commit)
-        return rise.answer(value), f"{rise.case}: {words}"
+        value, text = value_of(commit)
+        return rise.answer(value), f"{rise.case}: {text}"
 
-    first = searched(history, judge)
-    if not first.parent:
-        return say_skipped(first)
-    say(f"the first commit with more is {first.subjects[0]}")
-    before, after = value_of(first.parent)[0], value_of(first.commits[0])[0]
+    found = searched(history, judge)
+    if not found.parent:
+        return print_skipped(found)
+    print_line(f"the first commit with more is {found.subjects[0]}")
+    before, after = value_of(found.parent)[0], value_of(found.commits[0])[0]
     if before is not None and after is not None:
-        say(f"against its parent: {rise.case}: {risen(rise.metric, before, after)}")
+        print_line(f"against its parent: {rise.case}: {rise_text(rise.metric, before, after)}")
     return 0
 
 
 def searched(history: History, judge: Callable[[str], tuple[str, str]]) -> Culprit:
-    """What git's bisection comes to, told of each commit what the judge says of it."""
+    """The result of git's bisection; `judge` gives for a commit git's answer, and why."""
     while history.culprit is None:
         commit, subject, left = history.commit, history.subject(history.commit), history.remaining
         answer, why = judge(commit)
-        say(f"{left} left: {subject}: {answer}, {why}")
+        print_line(f"{left} left: {subject}: {answer}, {why}")
         history.tell(answer)
     return history.culprit
 
 
-def say_skipped(found: Culprit) -> int:
-    say(f"undecided: one of {len(found.commits)} commits, the others were skipped")
+def print_skipped(found: Culprit) -> int:
+    print_line(f"undecided: one of {len(found.commits)} commits, the others were skipped")
     for subject in found.subjects:
-        say(f"  {subject}")
+        print_line(f"  {subject}")
     return UNDECIDED
 
 
 @contextlib.contextmanager
 def session_of(base: str, candidate: str, request: AbRequest) -> Iterator[Session]:
     """Two commits, ready to be measured. What is measured is not kept: a bisection answers one question."""
-    from ...ab.session import open_session
-    from ...ab.versions import Version
-
     versions = Version(f"ref={base}", ref=base), Version(f"ref={candidate}", ref=candidate)
     with (
         tempfile.TemporaryDirectory(prefix="epochbench-bisect-") as folder,
@@ -229,52 +186,43 @@ def session_of(base: str, candidate: str, request: AbRequest) -> Iterator[Sessio
 
 
 def compared(
-    base: str, candidate: str, request: AbRequest, asked: ComparisonOptions, wishes: VerbOptions
+    base: str, candidate: str, request: AbRequest, asked: ComparisonOptions, options: BisectOptions
 ) -> ComparisonPage:
     """The page of two commits. Raises UsageError for metrics that neither has."""
     with session_of(base, candidate, request) as session:
-        judge, stop = measured(session, asked, wishes)
+        judge, stop = measured(session, asked, options)
         if stop:
             sys.exit(stop)
-        page = page_of(session, judge, allow_inconclusive=False)
+        page = page_of_session(session, judge, allow_inconclusive=False)
         if all(map(judge.pairs, judge.cases)):
             check_metrics(judge.sides(base, candidate)[0], asked.metrics)
     return page
 
 
 def values_of(commit: str, request: AbRequest, metrics: Sequence[str], case: str = "") -> Values:
-    """What one launch of each case of a commit says of these metrics, or of this case."""
-    from ...ab.exact_values import measured as told
-
+    """These metrics of a commit, from one launch of each case, or of this case."""
     try:
         with session_of(commit, commit, request) as session:
-            return told(session, metrics, [case] if case else [])
+            return exact_values.measured(session, metrics, [case] if case else [])
     except UsageError as problem:
         if not case:
             raise
-        from ...ab.exact_values import Values
-
         return Values(failed={case: str(problem)})  # a commit that cannot be measured is skipped
 
 
-def check_told(commit: str, told: Values, metrics: Sequence[str]) -> None:
-    """Raises UsageError where a commit that is to be searched from says nothing of what was asked for."""
-    if told.values:
+def check_values(commit: str, values: Values, metrics: Sequence[str]) -> None:
+    """Raises UsageError where an end of the search has none of the metrics."""
+    if values.values:
         return
-    for case, why in told.failed.items():
+    for case, why in values.failed.items():
         raise UsageError(f"{commit} cannot be measured: {case}: {why}; name another commit")
     raise UsageError(f"{commit} has no metric {' or '.join(metrics)}; bench show --json lists what a run has")
 
 
 def exactly_worse(rows: Sequence[Row]) -> list[str]:
     """The exact metrics that regressed, as --metric names them."""
-    from ...analysis.compare.verdict import EXACT
-
-    return list(
-        dict.fromkeys(
-            row.metric.name for row in rows if row.metric.kind in EXACT and row.verdict == "regressed"
-        )
-    )
+    worse = (row.metric for row in rows if row.verdict == "regressed")
+    return list(dict.fromkeys(metric.name for metric in worse if metric.kind in EXACT))
 
 
 def row_of(page: ComparisonPage, like: Row) -> Row | None:
@@ -284,22 +232,15 @@ def row_of(page: ComparisonPage, like: Row) -> Row | None:
     )
 
 
-def said(row: Row | None) -> str:
-    from ..pairing import said_of
-
-    return "the case is not there" if row is None else f"{row.case}: {said_of(row)}"
+def case_text(row: Row | None) -> str:
+    return "the case is not there" if row is None else f"{row.case}: {row_text(row)}"
 
 
-def shown(metric: str, value: float) -> str:
-    from ...measurement import metric as metric_of
-    from ...report.units import quantity
-
+def value_text(metric: str, value: float) -> str:
     return quantity(value, metric_of(metric).unit)
 
 
-def risen(metric: str, before: float, after: float) -> str:
+def rise_text(metric: str, before: float, after: float) -> str:
     """'count.ops 20 to 22 (+10 %)'."""
-    from ...report.units import percent
-
     share = f" (+{percent(after / before - 1)})" if before else ""
-    return f"{metric} {shown(metric, before)} to {shown(metric, after)}{share}"
+    return f"{metric} {value_text(metric, before)} to {value_text(metric, after)}{share}"

@@ -1,71 +1,62 @@
-"""The verb that looks at the machine: `doctor`. It changes nothing."""
+"""`bench doctor` examines the machine. It changes nothing."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
-
-import typer
 
 from ...machine.doctor import Finding, Noise, as_json, examine
-from ...machine.lock import one_at_a_time
+from ...report.terminal.checkup import page
 from ...running.fork_server import Workers
 from ...running.noise import probe_noise
 from ...suite.case import Conditions
 from ...system.gpu import open_gpus
 from ...system.signals import stoppable
-from ..measuring import say_waiting
-from ..options import Debug, Json, NoWait, Verb, conditions, seconds
+from ..command import option
+from ..launching import lock
+from ..options import JsonOptions, WaitOptions, conditions
 from ..progress import waiting
 from ..screen import print_pages
+from ..values import seconds
 
 _MOST_CARDS = 16
 
 
-def register(app: typer.Typer) -> None:
-    app.command("doctor", cls=Verb)(doctor)
+class DoctorOptions(WaitOptions, JsonOptions):
+    noise: float = option(
+        "20s",
+        metavar="TIME",
+        help="Measure the noise of each device for this time; 0 skips it.",
+        parser=seconds,
+    )
 
 
-def doctor(
-    noise: Annotated[
-        str,
-        typer.Option(metavar="TIME", help="Measure the noise of each device for so long; 0 skips it."),
-    ] = "20s",
-    no_wait: NoWait = False,
-    json: Json = False,
-    debug: Debug = False,
-) -> int:
-    """Say what on this machine disturbs measurements, with remedies, and measure its noise; changes nothing."""
-    duration = seconds(noise)
+def main(options: DoctorOptions) -> int:
     standard = conditions()
     findings = examine(standard, cards=[gpu.state() for gpu in open_gpus(range(_MOST_CARDS))])
-    if not json:
-        show(findings)
-    measured = measure(standard, duration, no_wait) if duration else []
-    if json:
-        print(as_json(findings, measured))
-    elif measured:
-        show(noise=measured)
+    if not options.as_json:
+        print_checkup(findings)
+    noise = measured_noise(standard, options) if options.noise else []
+    if options.as_json:
+        print(as_json(findings, noise))
+    elif noise:
+        print_checkup(noise=noise)
     return 0
 
 
-def measure(standard: Conditions, duration: float, no_wait: bool) -> list[Noise]:
-    """The noise of every device on which a pair of launches came to its end."""
-    lock = one_at_a_time("bench doctor", not no_wait, waiting=say_waiting)
+def measured_noise(standard: Conditions, options: DoctorOptions) -> list[Noise]:
+    """The noise of every device on which a pair of launches was completed."""
     with (
         stoppable(),
-        lock,
+        lock(options),
         Workers(standard) as workers,
         waiting("measuring the noise of launches", False),
     ):
-        measured = list(probe_noise(workers, duration))
-    if not measured:
-        print("bench: the noise was not measured: no pair of launches came to its end", file=sys.stderr)
-    return measured
+        noise = list(probe_noise(workers, options.noise))
+    if not noise:
+        print("bench: the noise was not measured: no pair of launches was completed", file=sys.stderr)
+    return noise
 
 
-def show(findings: Sequence[Finding] = (), noise: Sequence[Noise] = ()) -> None:
-    from ...report.terminal.checkup import page
-
+def print_checkup(findings: Sequence[Finding] = (), noise: Sequence[Noise] = ()) -> None:
     print_pages([page(findings, noise)])

@@ -1,0 +1,174 @@
+"""From two sides, the pairs of an A/B or the values of an axis to the page of their comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ..ab.error_rates import Decision, error_rates
+from ..ab.source_lines import places
+from ..analysis.compare.attribution import moved_phase
+from ..analysis.compare.by_axis import by_axis
+from ..analysis.compare.comparable import ComparisonOptions
+from ..analysis.compare.policy import ThresholdRule
+from ..analysis.compare.rows import compare
+from ..analysis.compare.side_by_side import SideBySide
+from ..analysis.compare.sides import Side
+from ..analysis.compare.verdict import Row, outcome
+from ..analysis.compare.work import Work
+from ..errors import UsageError
+from ..measurement import STAGES, Environment
+from ..plurals import counted
+from ..report.comparison import ComparisonPage
+from ..report.reason_words import effort_said, phase_said
+from ..results import selftests
+from ..results.folder import RunFolder
+from ..results.history import between_runs_of
+from ..results.table_grid import MOST_NOTES
+from ..suite.matrix import column
+from ..system.git import git
+from .comparison_checks import check_patterns
+from .comparison_output import on_actions
+
+NOTHING_GATES = (
+    "across machines no row gates here: times never do, counts only under the same torch and kinds of device"
+)
+
+
+def page_of_sides(
+    first: Side,
+    second: Side,
+    metrics: Sequence[str],
+    rules: Sequence[ThresholdRule],
+    file: Path | None,
+    across: bool,
+    allow_inconclusive: bool,
+) -> ComparisonPage:
+    """Of two sides that were measured at different times; `file` is where the rules are from."""
+    asked = ComparisonOptions(metrics, rules, across, between_runs_of(first, second))
+    compared = compare(first, second, asked)
+    check_patterns(first, asked, file)
+    notes = [*first.notes, *second.notes, *_not_measured(first, second)]
+    if across and not any(row.gates for row in compared.rows):
+        notes.append(NOTHING_GATES)
+    return ComparisonPage(
+        base=first.name,
+        candidate=second.name,
+        rows=compared.rows,
+        only_base=compared.only_base,
+        only_candidate=compared.only_candidate,
+        notes=notes,
+        phases=phases(first, second, compared.rows),
+        exit_code=outcome(compared.rows, allow_inconclusive),
+        paired=False,
+        allow_inconclusive=allow_inconclusive,
+        by_sample=compared.by_sample,
+        places=_places(second) if on_actions() else {},
+    )
+
+
+def page_of_axis(
+    side: Side, axis: str, metrics: Sequence[str], rules: Sequence[ThresholdRule], file: Path | None
+) -> ComparisonPage:
+    """Of the values of an axis within one side. It fails no build: it answers a question."""
+    there = sorted({name for axes in side.axes.values() for name in axes})
+    if axis not in there:
+        axis = column(axis)  # as --axis gave it
+    if axis not in there:
+        raise UsageError(f"{side.name} has no axis {axis!r}; it has {', '.join(there) or 'none'}")
+    asked = ComparisonOptions(metrics, rules)
+    check_patterns(side, asked, file)
+    compared = by_axis(side, axis, asked)
+    if not compared.rows:
+        raise UsageError(f"no two cases of {side.name} differ in {axis!r} alone; there is nothing to compare")
+    return ComparisonPage(
+        base=f"{side.name}, {axis}",
+        candidate=side.name,
+        rows=compared.rows,
+        only_base=[],
+        only_candidate=[],
+        notes=side.notes,
+        phases={},
+        exit_code=0,
+        paired=True,
+        by_sample=compared.by_sample,
+    )
+
+
+def page_of_pairs(
+    judge: SideBySide,
+    labels: tuple[str, str],
+    only: tuple[Sequence[str], Sequence[str]],
+    notes: Sequence[str],
+    allow_inconclusive: bool,
+) -> ComparisonPage:
+    """Of the pairs of an A/B; `only` are the cases that one side alone has."""
+    rows = judge.end()
+    base, candidate = judge.sides(*labels)
+    return ComparisonPage(
+        base=base.name,
+        candidate=candidate.name,
+        rows=rows,
+        only_base=only[0],
+        only_candidate=only[1],
+        notes=[*effort_said(judge.effort), *notes],
+        phases=phases(base, candidate, rows),
+        exit_code=outcome(rows, allow_inconclusive),
+        paired=True,
+        allow_inconclusive=allow_inconclusive,
+        by_sample=judge.by_sample,
+    )
+
+
+def phases(first: Side, second: Side, rows: Sequence[Row]) -> dict[tuple[str, str], str]:
+    """For each time that changed, the phase that changed most; not where the steps of a case differ in their work."""
+    moved = {}
+    for row in rows:
+        if row.case not in first.cases or row.case not in second.cases:
+            continue
+        work = Work(first.cases[row.case].observed, second.cases[row.case].observed)
+        if any(map(work.steps_differ, STAGES)):
+            continue
+        if row.verdict in ("regressed", "improved") and row.metric.kind == "time":
+            change = moved_phase(first.cases[row.case], second.cases[row.case], row.metric.name)
+            if change is not None:
+                moved[row.case, row.metric.name] = phase_said(change)
+    return moved
+
+
+def error_rate_notes(environment: Environment | None) -> list[str]:
+    """How good the gate is on this machine, where a self-test has measured it."""
+    try:
+        decisions = [] if environment is None else [Decision(**one) for one in selftests.latest(environment)]
+    except TypeError:  # damaged, or of another version
+        return []
+    rates = [f"{one.arm}: {one.found} of {one.decisions} called" for one in error_rates(decisions)]
+    return [f"the gate on this machine, by bench selftest: {'; '.join(rates)}"] if rates else []
+
+
+def _not_measured(first: Side, second: Side) -> Iterator[str]:
+    """Why cases of a file were not measured, where no row of the comparison tells it."""
+    for side, other in ((first, None), (second, first)):
+        failures = {
+            name: case.failure
+            for name, case in side.cases.items()
+            if not side.folder  # failures of a run have rows of their own
+            and case.failure
+            and not (other is not None and name in other.cases and other.cases[name].observed)
+        }
+        yield from (
+            f"not measured in {side.name}: {name}: {why}" for name, why in [*failures.items()][:MOST_NOTES]
+        )
+        if len(failures) > MOST_NOTES:
+            yield f"not measured in {side.name}: {counted(len(failures) - MOST_NOTES, 'other case')}"
+
+
+def _places(side: Side) -> Mapping[str, tuple[str, int]]:
+    """By suite of a run the file and line of this repository that declare it."""
+    files = RunFolder(Path(side.folder)).plan().get("files") if side.folder else None
+    if not isinstance(files, dict) or not all(isinstance(file, str) for file in files.values()):
+        return {}
+    try:
+        return places(files, Path(git(Path.cwd(), "rev-parse", "--show-toplevel")))
+    except UsageError:
+        return {}

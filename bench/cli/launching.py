@@ -1,0 +1,46 @@
+"""What every verb that launches needs: the lock of the machine, the telemetry, the notice on git."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from ..machine.lock import one_at_a_time
+from ..machine.telemetry import Telemetry
+from ..report.units import plain
+from ..suite.case import Case
+from ..suite.script import check_alone
+from ..system.git import distrust
+from ..system.gpu import open_gpus
+from .options import WaitOptions
+
+
+def command_line() -> str:
+    """What the user typed, for the note in the lock and plan.json."""
+    return " ".join(["bench", *sys.argv[1:]])
+
+
+def lock(options: WaitOptions) -> AbstractContextManager[None]:
+    """One run at a time on these devices. Raises UsageError for one of several processes that train together."""
+    check_alone(os.environ)
+    return one_at_a_time(command_line(), not options.no_wait, waiting=_print_waiting)
+
+
+def _print_waiting(holder: str) -> None:
+    line = f"bench: waiting for another run to end: {holder}; with --no-wait it exits instead"
+    print(plain(line), file=sys.stderr)
+
+
+def print_distrust() -> None:
+    """A line where git does not tell the commit of a tree although there is one."""
+    if why := distrust(Path.cwd()):
+        print(plain(f"bench: the commit is not recorded: {why}"), file=sys.stderr)
+
+
+def telemetry_of(cases: Iterable[Case]) -> Telemetry:
+    """Watches launches of these cases from outside, and the cards that they run on."""
+    cards = {case.device.partition(":")[2] or "0" for case in cases if case.device.startswith("cuda")}
+    return Telemetry(open_gpus(sorted(int(card) for card in cards)))

@@ -1,0 +1,58 @@
+"""A run that is named, and what is printed of one: tables, profiles, notes and the places of its files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from ..errors import ResultsError
+from ..report.terminal import overview
+from ..report.terminal.profile import profiles
+from ..report.units import plain
+from ..results import tables as run_tables
+from ..results.folder import RunFolder, find, shown
+from ..results.table_files import is_table
+from ..results.tables import Tables
+from .screen import print_pages
+
+MOST_OPERATORS = 12  # in the table of a profiled case, by default
+
+
+def print_tables(tables: Tables, metrics: list[str] | None = None) -> None:
+    pages = overview.metrics(run_tables.choose(tables, metrics)) if metrics else overview.overview(tables)
+    print_pages(pages)
+    print_notes(tables)
+
+
+def print_profiles(tables: Tables, operators: int = MOST_OPERATORS) -> None:
+    """What was counted and profiled of each case, with at most this many operators."""
+    print_pages(profiles(tables, operators))
+
+
+def print_notes(tables: Tables) -> None:
+    for note in tables.notes:
+        print(plain(f"bench: {note}"), file=sys.stderr)
+
+
+def print_places(folder: RunFolder, tables: Tables) -> None:
+    """Where tables, traces and pictures are, as far as there are any."""
+    place = shown(folder.path)
+    if files := run_tables.files_with_rows(tables):
+        print(f"tables: {place}/{', '.join(files)}")
+    if _has_files(folder.traces):
+        print(f"traces: {place}/traces/ (open them in https://ui.perfetto.dev or chrome://tracing)")
+    if _has_files(folder.traces, "*.speedscope.json"):
+        print(f"flame graphs: {place}/traces/*.speedscope.json (open them in https://www.speedscope.app)")
+    if _has_files(folder.plots):
+        print(f"pictures: {place}/plots/")
+
+
+def _has_files(folder: Path, pattern: str = "*") -> bool:
+    return any(folder.glob(pattern))
+
+
+def run_folder(run: str, verb: str) -> RunFolder:
+    """The folder of a run. Raises ResultsError for a table alone, which holds no launches."""
+    if is_table(run):
+        raise ResultsError(f"{run} is a file; bench {verb} needs all of a run: name its folder")
+    return find(run, sessions=True)
