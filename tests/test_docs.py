@@ -1,0 +1,117 @@
+"""Links of the pages lead somewhere, and every command that they show can be given."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from bench import cli
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    path
+    for path in sorted(ROOT.rglob("*.md"))
+    if not {".venv", "build", "results", "node_modules"} & set(path.relative_to(ROOT).parts)
+]
+APP = typer.main.get_command(cli.app)
+
+
+def without_code(page: str) -> str:
+    return re.sub(r"```.*?```|`[^`\n]*`", "code", page, flags=re.DOTALL)
+
+
+def anchors(page: str) -> set[str]:
+    """The anchors that GitHub makes of headings."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", page, flags=re.DOTALL), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def dead_links(path: Path) -> list[str]:
+    page = path.read_text(encoding="utf-8")
+    dead = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        there = (path.parent / file) if file else path
+        if not there.exists() or (anchor and anchor not in anchors(there.read_text(encoding="utf-8"))):
+            dead.append(target)
+    return dead
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_link_is_dead(path):
+    assert dead_links(path) == []
+
+
+def test_a_dead_link_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# One thing\n[a](page.md) [b](#one-thing) [c](#two) [d](none.md) [e](https://x.y) `[f](g)`\n"
+    )
+    assert dead_links(page) == ["#two", "none.md"]
+
+
+def commands(page: str) -> Iterator[str]:
+    """What a page shows after `bench`, in code blocks and in lines of text."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", page, re.M | re.DOTALL) + re.findall(
+        r"^    (bench .*)$", page, re.M
+    )
+    for line in "\n".join(blocks).splitlines():
+        if line.startswith(("bench ", "epochbench ")):
+            yield line.partition("  #")[0].partition(" ")[2]
+    for code in re.findall(r"`bench ([^`]+)`", page):
+        yield " ".join(code.split())
+
+
+def misuse(command: str) -> str:
+    """Why a command cannot be given: an unknown verb or option; empty where it can."""
+    words = shlex.split(command.replace("[", " ").replace("]", " "))
+    words = words[: words.index("--")] if "--" in words else words
+    place = APP
+    context = typer.Context(APP)
+    while words and hasattr(place, "get_command"):
+        if words[0].startswith("-"):
+            return ""
+        found = place.get_command(context, words.pop(0))
+        if found is None:
+            return f"no such command: {command}"
+        place = found
+    options = {
+        name for parameter in place.params for name in (*parameter.opts, *parameter.secondary_opts)
+    } | {
+        "--help",
+        "-h",
+    }
+    unknown = [
+        word for word in words if re.match(r"--?[a-z]", word) and word.partition("=")[0] not in options
+    ]
+    return f"{command}: {', '.join(unknown)}" if unknown else ""
+
+
+# Verbs are named in prose, too: `bench COMMAND --help`, `bench ab`, `bisect`.
+NOT_A_VERB = ("COMMAND",)
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+)
+def test_every_command_can_be_given(path):
+    shown = [text for text in commands(path.read_text(encoding="utf-8")) if text.split()[0] not in NOT_A_VERB]
+    assert [wrong for text in shown if (wrong := misuse(text))] == []
+
+
+def test_a_wrong_command_is_found():
+    assert list(commands("```\nbench run x.py  # why\n```\nand `bench show latest`")) == [
+        "run x.py",
+        "show latest",
+    ]
+    assert misuse("run suites/x.py -k 'adam' --axis a=1 -- --epochs 3") == ""
+    assert misuse("run --lunches 3") == "run --lunches 3: --lunches"
+    assert misuse("rum") == "no such command: rum"
+    assert misuse("baseline save NAME") == ""
