@@ -115,3 +115,25 @@ def test_a_wrong_command_is_found():
     assert misuse("run --lunches 3") == "run --lunches 3: --lunches"
     assert misuse("rum") == "no such command: rum"
     assert misuse("baseline save NAME") == ""
+
+
+def test_every_test_that_a_page_names_is_there():
+    tests = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")}
+    defined = {
+        name for text in tests.values() for name in re.findall(r"(?:def|class) (test_\w+|Test\w+)", text)
+    }
+    for path in (ROOT / "docs").glob("*.md"):
+        named = set(
+            re.findall(r"`(?:tests/)?(?:\w+/)*(test_\w+(?:\.py)?|Test\w+)`", path.read_text(encoding="utf-8"))
+        )
+        assert named - defined - set(tests) == set(), path.name
+
+
+def test_every_file_of_the_package_that_a_page_names_is_there():
+    files = {path.relative_to(ROOT / "bench").as_posix() for path in (ROOT / "bench").rglob("*")}
+    for path in (ROOT / "docs").glob("*.md"):
+        text = path.read_text(encoding="utf-8")
+        named = {name.rstrip("/") for name in re.findall(r"`(?:bench/)?(\w+/[\w/]+(?:\.\w+)?)`", text)}
+        places = {name.split("/")[0] for name in files}
+        missing = {name for name in named if name.split("/")[0] in places} - files
+        assert missing == set(), path.name
