@@ -118,22 +118,17 @@ def test_a_wrong_command_is_found():
 
 
 def test_every_test_that_a_page_names_is_there():
-    tests = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")}
-    defined = {
-        name for text in tests.values() for name in re.findall(r"(?:def|class) (test_\w+|Test\w+)", text)
-    }
-    for path in (ROOT / "docs").glob("*.md"):
-        named = set(
-            re.findall(r"`(?:tests/)?(?:\w+/)*(test_\w+(?:\.py)?|Test\w+)`", path.read_text(encoding="utf-8"))
-        )
-        assert named - defined - set(tests) == set(), path.name
+    tests = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
+    defined = {name for text in tests.values() for name in re.findall(r"(?:def|class) (test_\w+|Test\w+)", text)}
+    page = (ROOT / "docs" / "methodology.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(?:tests/)?(?:\w+/)*(test_\w+(?:\.py)?|Test\w+)`", page))
+    assert len(named) > 10
+    assert named - defined - set(tests) == set()
 
 
-def test_every_file_of_the_package_that_a_page_names_is_there():
-    files = {path.relative_to(ROOT / "bench").as_posix() for path in (ROOT / "bench").rglob("*")}
+def test_every_module_that_a_page_names_is_there():
+    modules = {path.relative_to(ROOT / "bench").as_posix() for path in (ROOT / "bench").rglob("*.py")}
+    packages = {name.partition("/")[0] for name in modules if "/" in name}
     for path in (ROOT / "docs").glob("*.md"):
-        text = path.read_text(encoding="utf-8")
-        named = {name.rstrip("/") for name in re.findall(r"`(?:bench/)?(\w+/[\w/]+(?:\.\w+)?)`", text)}
-        places = {name.split("/")[0] for name in files}
-        missing = {name for name in named if name.split("/")[0] in places} - files
-        assert missing == set(), path.name
+        named = re.findall(r"`(?:bench/)?(\w+/[\w/]+\.py)`", path.read_text(encoding="utf-8"))
+        assert {name for name in named if name.partition("/")[0] in packages} - modules == set(), path.name
