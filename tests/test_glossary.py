@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -14,7 +15,7 @@ from bench import cli
 from bench.analysis.caveats import CAVEATS
 from bench.analysis.compare.policy import ACTIONS
 from bench.analysis.compare.verdict import VERDICTS
-from bench.analysis.launch import contamination
+from bench.analysis.launch.contamination import contamination
 from bench.measurement import METRICS, PHASES, STAGES, record
 
 ROOT = Path(__file__).parents[1]
@@ -26,13 +27,19 @@ TERMS = [term for entry in ENTRIES for term in re.findall(r"\*\*(.+?)\*\*", entr
 LAUNCH_KINDS = ("TIMED", "PHASED", "COUNTED", "PROFILED", "STACKED", "SEARCHED")
 EXIT_CODES = (0, 1, 2, 3, 4, 5, 70, 130, 143)
 
+
+class Disturbed(dict):
+    """Guards of a launch that everything disturbed."""
+
+    def get(self, name, default=None):
+        return 1.0 if name in ("wall", "processors") else 1e9
+
+
 NAMES = {
     "verdicts": VERDICTS,
     "failures": record.FAILURES,
     "caveats": CAVEATS,
-    "signs of contamination": re.findall(
-        r'^        "(\w+)": ', Path(contamination.__file__).read_text(), re.M
-    ),
+    "signs of contamination": contamination(SimpleNamespace(guards=Disturbed())),
     "groups of metrics": sorted({name.split(".")[0] for name in METRICS}),
     "classes of metrics": sorted({metric.kind for metric in METRICS.values()}),
     "policies": ACTIONS,
@@ -46,6 +53,7 @@ NAMES = {
 
 @pytest.mark.parametrize("names", NAMES)
 def test_every_name_has_an_entry(names):
+    assert len(NAMES[names]) > 2
     assert {name.lower() for name in NAMES[names]} - {term.lower() for term in TERMS} == set()
 
 
@@ -87,9 +95,7 @@ PRIVATE = (
 # ... and, as far as they are gone there already, out of docstrings and messages of the package.
 PRIVATE_IN_CODE = (
     r"wishes",
-    r"waists?",
-    r"unheard",
-    r"gone on with",
+    r"told apart",
 )
 
 
