@@ -84,18 +84,15 @@ PRIVATE = (
     r"left behind",
     r"(made|make|makes|begun|fetched) anew",
     r"(gone|goes|go|going) on with",
-    r"that is none",
-    r"(is|are) none",
+    r"(?<!there )(is|are) none",
     r"are what they say",
-    r"guests?",
     r"(the|a) house",
     r"rooms?",
-    r"by heart",
 )
 # ... and, as far as they are gone there already, out of docstrings and messages of the package.
 PRIVATE_IN_CODE = (
-    r"wishes",
-    r"told apart",
+    r"wish(es)?",
+    r"(the|a) house",
 )
 
 
