@@ -119,7 +119,9 @@ def test_a_wrong_command_is_found():
 
 def test_every_test_that_a_page_names_is_there():
     tests = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
-    defined = {name for text in tests.values() for name in re.findall(r"(?:def|class) (test_\w+|Test\w+)", text)}
+    defined = {
+        name for text in tests.values() for name in re.findall(r"(?:def|class) (test_\w+|Test\w+)", text)
+    }
     page = (ROOT / "docs" / "methodology.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(?:tests/)?(?:\w+/)*(test_\w+(?:\.py)?|Test\w+)`", page))
     assert len(named) > 10
