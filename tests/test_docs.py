@@ -134,3 +134,14 @@ def test_every_module_that_a_page_names_is_there():
     for path in (ROOT / "docs").glob("*.md"):
         named = re.findall(r"`(?:bench/)?(\w+/[\w/]+\.py)`", path.read_text(encoding="utf-8"))
         assert {name for name in named if name.partition("/")[0] in packages} - modules == set(), path.name
+
+
+def test_the_architecture_page_names_every_package_and_fits_two_screens():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    folders = {path.parent for path in (ROOT / "bench").rglob("*.py")} - {ROOT / "bench"}
+    top = {f"{folder.relative_to(ROOT / 'bench').parts[0]}/" for folder in folders}
+    files = {path.name for path in (ROOT / "bench").glob("*.py") if not path.name.startswith("__")}
+    assert {name for name in top | files if name not in page} == set()
+    lines = page.splitlines()
+    assert len(lines) <= 90
+    assert max(map(len, lines)) <= 120
