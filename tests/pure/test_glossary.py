@@ -18,7 +18,7 @@ from bench.analysis.compare.verdict import VERDICTS
 from bench.analysis.launch.contamination import contamination
 from bench.measurement import METRICS, PHASES, STAGES, record
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
 
 ENTRIES = [line.split(": ")[0] for line in PAGE.splitlines() if line.startswith("**")]

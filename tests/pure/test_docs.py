@@ -12,7 +12,7 @@ import typer
 
 from bench import cli
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = [
     path
     for path in sorted(ROOT.rglob("*.md"))
