@@ -18,7 +18,7 @@ PAGES = [
     for path in sorted(ROOT.rglob("*.md"))
     if not {".venv", "build", "results", "node_modules"} & set(path.relative_to(ROOT).parts)
 ]
-APP = typer.main.get_command(cli.app)
+APP = cli.app if hasattr(cli.app, "get_command") else typer.main.get_command(cli.app)
 
 
 def without_code(page: str) -> str:
@@ -82,12 +82,8 @@ def misuse(command: str) -> str:
         if found is None:
             return f"no such command: {command}"
         place = found
-    options = {
-        name for parameter in place.params for name in (*parameter.opts, *parameter.secondary_opts)
-    } | {
-        "--help",
-        "-h",
-    }
+    parameters = place.get_params(typer.Context(place))
+    options = {name for parameter in parameters for name in (*parameter.opts, *parameter.secondary_opts)}
     unknown = [
         word for word in words if re.match(r"--?[a-z]", word) and word.partition("=")[0] not in options
     ]
