@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
 from pathlib import Path
 
 import pytest
-import typer
 
 from bench import cli
 
@@ -18,7 +20,6 @@ PAGES = [
     for path in sorted(ROOT.rglob("*.md"))
     if not {".venv", "build", "results", "node_modules"} & set(path.relative_to(ROOT).parts)
 ]
-APP = cli.app if hasattr(cli.app, "get_command") else typer.main.get_command(cli.app)
 
 
 def without_code(page: str) -> str:
@@ -69,24 +70,25 @@ def commands(page: str) -> Iterator[str]:
         yield " ".join(code.split())
 
 
+@cache
+def help_of(*verb: str) -> str:
+    """The help of a verb, empty where there is no such verb."""
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), redirect_stderr(io.StringIO()):
+        patch.setenv("COLUMNS", "400")
+        return printed.getvalue() if cli.exit_code([*verb, "--help"]) == 0 else ""
+
+
 def misuse(command: str) -> str:
     """Why a command cannot be given: an unknown verb or option; empty where it can."""
     words = shlex.split(command.replace("[", " ").replace("]", " "))
     words = words[: words.index("--")] if "--" in words else words
-    place = APP
-    context = typer.Context(APP)
-    while words and hasattr(place, "get_command"):
-        if words[0].startswith("-"):
-            return ""
-        found = place.get_command(context, words.pop(0))
-        if found is None:
-            return f"no such command: {command}"
-        place = found
-    parameters = place.get_params(typer.Context(place))
-    options = {name for parameter in parameters for name in (*parameter.opts, *parameter.secondary_opts)}
-    unknown = [
-        word for word in words if re.match(r"--?[a-z]", word) and word.partition("=")[0] not in options
-    ]
+    verb = words[:2] if words[0] == "baseline" else words[:1]
+    page = help_of(*verb)
+    if not page:
+        return f"no such command: {command}"
+    given = [word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)]
+    unknown = [word for word in given if not re.search(rf"(?<![\w-]){word}(?![\w-])", page)]
     return f"{command}: {', '.join(unknown)}" if unknown else ""
 
 
