@@ -23,9 +23,9 @@ import pytest
 from . import __version__
 from .alias import OTHER, OWN, somebody_elses
 from .errors import BenchError, UsageError
-from .report.advice import Settings, advice
+from .report.caveat_texts import RunSettings, caveat_text
 from .report.units import plain
-from .suite.case import ALLOCATORS, MAX, AxisValue, Case, spell
+from .suite.case import ALLOCATORS, MAX, AxisValue, Case, axis_column, spell
 from .suite.matrix import Suite
 from .system.paths import is_own
 from .user_errors import one_line
@@ -264,7 +264,7 @@ def timed(suite: Suite, case: Case, config: pytest.Config, file: Path) -> Callab
                 benchmark.extra_info["work.samples"] = step.samples
                 step.check_finite()
                 if step.unread:
-                    words = advice("axis_not_read", Settings(unread=step.unread))
+                    words = caveat_text("axis_not_read", RunSettings(unread=step.unread))
                     warnings.warn(plain(f"{case.id}: {words}"), stacklevel=1)
         except BaseException:
             benchmark.has_error = True  # the times of a case that fails are not kept, whenever it does
@@ -274,14 +274,13 @@ def timed(suite: Suite, case: Case, config: pytest.Config, file: Path) -> Callab
 
 
 def described(case: Case, conditions: dict[str, Any]) -> dict[str, Any]:
-    """What a test says of its case. `axes` names those that have a key of their own, above all other keys."""
-    return {
+    """The facts of a case for `extra_info`. Each of `axes` has a key, `axis.NAME` where another fact has that name."""
+    facts = {
         "epochbench": __version__,
         "suite": case.suite,
         "case": case.id,
-        "device": case.device,
-        "mode": case.mode,
-        **conditions,
         "axes": list(case.used),
-        **case.used,
+        **conditions,
     }
+    axes = {"device": case.device, "mode": case.mode, **case.used}
+    return facts | {axis_column(axis, facts): value for axis, value in axes.items()}

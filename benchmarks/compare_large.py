@@ -24,7 +24,10 @@ from bench.suite.case import Case
 from benchmarks import workload
 
 _CASES, _LAUNCHES, _EPOCHS = 10, 10, 5
-_IMPORTS = "import bench.cli.verbs.compare, bench.results.sides, bench.report.comparison, rich.console, pyarrow.parquet"
+_IMPORTS = (
+    "import bench.cli.verbs.compare, bench.results.sides, bench.report.terminal.comparison, rich.console, "
+    "pyarrow.parquet"
+)
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ def compare(threads: int, name: str, axes: dict[str, list[object]], pairs: int) 
     with workload.workers(threads=threads) as workers:
         (listing,) = (one for one in describe(workers, [file], axes) if one.name == suite)
         plan = Plan(listing.expansion.cases, {suite: file}, Schedule(timeout=120))
-        probe(workers, plan)
+        plan = probe(workers, plan).plan
         for number in range(pairs):
             if number % _PAIRS_A_FORK_SERVER == 0:
                 workers.renew()

@@ -60,7 +60,7 @@ def counted(suites: Sequence[str], number: int, threads: int | None = None) -> d
         listings = describe(workers, suite_files([workload.ROOT / suite for suite in suites]), {})
         cases = [case for one in listings for case in one.expansion.cases]
         plan = Plan(cases, {one.name: one.file for one in listings}, Schedule(), UntimedLaunches(counts=True))
-        probe(workers, plan)
+        plan = probe(workers, plan).plan
         began = time.monotonic()
         for round_number in range(1, number + 1):
             workers.renew()

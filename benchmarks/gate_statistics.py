@@ -35,10 +35,10 @@ from bench.analysis.compare.sequential import (
     Opposite,
     PairedFinding,
     Pairs,
-    find,
     looks_at,
+    paired_finding,
+    paired_verdicts,
     rank_sum_cdf,
-    verdicts,
 )
 from bench.analysis.compare.verdict import EQUIVALENCE, FAMILY, SHOWN
 from bench.suite.case import MOST_PAIRS
@@ -78,7 +78,7 @@ class Judged(NamedTuple):
 
     pairs: Array
     p: Array
-    p_apart: Array
+    p_beyond: Array
     ratio: Array
     low: Array
     high: Array
@@ -90,7 +90,7 @@ def main() -> None:
     runs = int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
     recordings = {path.stem: launches_of(path) for path in sorted(Path(sys.argv[1]).glob("*.parquet"))}
     noises = {name: fitted(recording) for name, recording in recordings.items()}
-    print(f"the same as find(): {checked(recordings, noises)} rows at their looks")
+    print(f"the same as paired_finding(): {checked(recordings, noises)} rows at their looks")
     fits(recordings, noises)
     false_alarms(noises, runs)
     swapped(recordings)
@@ -227,9 +227,9 @@ def judged(logs: Array, signs: Array, made: Sequence[tuple[int, float]], family:
             low[look, rows], high[look, rows] = interval(effects, (1 - SHOWN) * share, led, followed)
             _, top = interval(effects, FAMILY / family * share, led, followed)
             smallest[look, rows] = numpy.maximum(top - ratio[look, rows], BEYOND)
-    p_apart = numpy.minimum.accumulate(numpy.minimum(apart, 1))
+    p_beyond = numpy.minimum.accumulate(numpy.minimum(apart, 1))
     pairs = numpy.array([number for number, _ in made])
-    return Judged(pairs, p_at_looks(logs, signs, made), p_apart, ratio, low, high, smallest)
+    return Judged(pairs, p_at_looks(logs, signs, made), p_beyond, ratio, low, high, smallest)
 
 
 def first_verdicts(rows: Judged, family: int) -> tuple[Places, Places]:
@@ -238,7 +238,7 @@ def first_verdicts(rows: Judged, family: int) -> tuple[Places, Places]:
     The last look where there was none.
     """
     differs = rows.p <= FAMILY / family
-    verdict = numpy.where(rows.p_apart <= EQUIVALENCE, EQUIVALENT, INCONCLUSIVE)
+    verdict = numpy.where(rows.p_beyond <= EQUIVALENCE, EQUIVALENT, INCONCLUSIVE)
     verdict[differs & (rows.ratio < -BEYOND)] = IMPROVED
     verdict[differs & (rows.ratio > BEYOND)] = REGRESSED
     known = verdict != INCONCLUSIVE
@@ -248,7 +248,7 @@ def first_verdicts(rows: Judged, family: int) -> tuple[Places, Places]:
 
 
 def checked(recordings: dict[str, pandas.DataFrame], noises: dict[str, Noise]) -> int:
-    """How many rows at looks were held against find(): synthetic ones, and ones of the recordings with their ties."""
+    """How many rows at looks were held against paired_finding(): synthetic ones, and recorded ones with their ties."""
     chance = numpy.random.default_rng(1)
     found = 0
     for name, noise in noises.items():
@@ -262,12 +262,12 @@ def checked(recordings: dict[str, pandas.DataFrame], noises: dict[str, Noise]) -
             for row in range(len(logs)):
                 for look, (number, _) in enumerate(made):
                     leads = (signs[row, :number] < 0).tolist()
-                    one = find(Pairs(logs[row, :number].tolist(), leads), THRESHOLD)
+                    one = paired_finding(Pairs(logs[row, :number].tolist(), leads), THRESHOLD)
                     assert one is not None
                     shown = [math.exp(value[look, row]) for value in (mine.ratio, mine.low, mine.high)]
                     assert shown == [one.ratio, one.low, one.high], (name, row, look)
-                    theirs = (min(1.0, one.p), min(1.0, one.p_apart))
-                    assert (mine.p[look, row], mine.p_apart[look, row]) == theirs, (name, row, look)
+                    theirs = (min(1.0, one.p), min(1.0, one.p_beyond))
+                    assert (mine.p[look, row], mine.p_beyond[look, row]) == theirs, (name, row, look)
                     seen = max(THRESHOLD, math.expm1(mine.smallest[look, row]))
                     assert math.isclose(seen, one.smallest(2) or math.inf, rel_tol=1e-12), (name, row, look)
                     found += 1
@@ -354,12 +354,12 @@ def alarm(logs: Array, signs: Array, made: Sequence[tuple[int, float]]) -> bool:
                     high=math.inf,
                     slot=1.0,
                     p=float(all_rows.p[look, row]),
-                    p_apart=float(all_rows.p_apart[look, row]),
+                    p_beyond=float(all_rows.p_beyond[look, row]),
                     threshold=THRESHOLD,
                     seen=_NOTHING,
                     share=share,
                 )
-        verdict = verdicts(findings, cases * rows)
+        verdict = paired_verdicts(findings, cases * rows)
         wanted = {row // rows for row, one in verdict.items() if one == "inconclusive"}
     return any(one in ("regressed", "improved") for one in verdict.values())
 

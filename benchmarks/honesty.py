@@ -63,7 +63,7 @@ def measured(rounds: int) -> dict[str, list[Measurement]]:
     with workload.workers() as workers:
         (listing,) = describe(workers, [workload.VISION], AXES)
         plan = Plan(listing.expansion.cases, {listing.name: listing.file}, Schedule())
-        probe(workers, plan)
+        plan = probe(workers, plan).plan
         for number in range(1, rounds + 1):
             workers.renew()
             for position, case in enumerate(order.sample(plan.cases, len(plan.cases)), start=1):

@@ -18,6 +18,7 @@ from bench.analysis.launch.values import launch_values
 from bench.analysis.run.estimate import estimate
 from bench.machine.telemetry import Telemetry
 from bench.measurement import TIMED, Measurement
+from bench.measurement.messages import DescribeRequest
 from bench.running.rounds import Job, Plan, describe, launch, probe
 from bench.suite.case import Schedule
 from benchmarks import workload
@@ -33,12 +34,12 @@ def main() -> None:
     with workload.workers() as workers:
         (listing,) = describe(workers, [workload.VISION], ONE_CASE)
         plan = Plan(listing.expansion.cases, {listing.name: listing.file}, Schedule())
-        probe(workers, plan)
+        plan = probe(workers, plan).plan
         for count in range(number):
             if count % 10 == 0:
                 began = time.perf_counter()
                 workers.close()
-                workers.ask({"do": "describe", "files": [], "overrides": {}}, "ready.log")
+                workers.ask(DescribeRequest(()), "ready.log")
                 fork_servers.append(time.perf_counter() - began)
             for watched in order.sample((True, False), 2):
                 began = time.perf_counter()

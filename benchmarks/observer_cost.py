@@ -21,7 +21,8 @@ from bench.suite.case import Case
 from bench.training import Task, train
 from bench.worker import allocator
 from bench.worker.timing.guards import Guards
-from bench.worker.timing.meters import HostTimer, Meter
+from bench.worker.timing.meter import Meter
+from bench.worker.timing.timers import HostTimer
 from benchmarks import workload
 
 

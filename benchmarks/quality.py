@@ -15,11 +15,11 @@ import sys
 from collections.abc import Sequence
 
 from bench.analysis.compare.policy import policy
-from bench.analysis.compare.quality_change import learnt, repeats, verdicts
+from bench.analysis.compare.quality_change import quality_change, quality_verdicts, repeats
 from bench.analysis.compare.sequential import looks_at
 from bench.analysis.compare.side_by_side import Matched, SideBySide
-from bench.analysis.compare.sides import CaseSide
-from bench.analysis.compare.verdict import Observed, Row
+from bench.analysis.compare.sides import CaseSide, Observed
+from bench.analysis.compare.verdict import Row
 from bench.analysis.launch.values import launch_values
 from bench.cli.stored_session import side_by_side
 from bench.measurement import TIMED, Measurement, metric
@@ -39,7 +39,7 @@ def main() -> None:
     with workload.workers(threads=1) as workers:
         (listing,) = describe(workers, [learning.FILE], {})
         plan = Plan(listing.expansion.cases, {listing.name: listing.file}, Schedule())
-        probe(workers, plan)  # tells the fork server what to import
+        plan = probe(workers, plan).plan  # tells the fork server what to import
         by_name = {(case["task"], case["change"], case["seeded"]): case for case in plan.cases}
         tasks = list(learning.SPOILT)
 
@@ -127,8 +127,10 @@ def dealt(pools: dict[str, list[dict[str, float]]], change: str, seed: int) -> d
     for name, seen in sides[0].observed.items():
         tolerance = policy(metric(name), "learning", "case", "cpu").tolerance(seen.value)
         other, alike = sides[1].observed[name], all(map(repeats, sides))
-        found[name] = learnt(seen, other, tolerance, metric(name).better, alike, looks_at(PAIRS_DEALT))
-    return verdicts(found)
+        found[name] = quality_change(
+            seen, other, tolerance, metric(name).better, alike, looks_at(PAIRS_DEALT)
+        )
+    return quality_verdicts(found)
 
 
 if __name__ == "__main__":

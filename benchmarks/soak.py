@@ -33,7 +33,7 @@ def main() -> None:
         with workload.workers(threads=threads) as workers, workload.busy(beside):
             (listing,) = (one for one in describe(workers, [workload.FILE], {}) if one.name == suite)
             plan = Plan(listing.expansion.cases, {suite: listing.file}, Schedule(timeout=TIMEOUT))
-            probe(workers, plan)
+            plan = probe(workers, plan).plan
             began, failures = time.monotonic(), []
             for count in range(1, number + 1):
                 if count % 20 == 1:

@@ -23,7 +23,8 @@ from bench.analysis.run.estimate import estimate
 from bench.suite.case import Case
 from bench.training import Task, train
 from bench.worker import allocator
-from bench.worker.timing.meters import HostTimer, Meter
+from bench.worker.timing.meter import Meter
+from bench.worker.timing.timers import HostTimer
 
 STEPS = 24
 CASES = (

@@ -38,7 +38,7 @@ def main() -> None:
             if listing.name in wanted and case.mode == "train" and case.device == "cpu"
         ]
         plan = Plan(cases, {one.name: one.file for one in listings if one.name in wanted}, Schedule())
-        probe(workers, plan)
+        plan = probe(workers, plan).plan
         given = workers.conditions
         for number in range(1, rounds + 1):
             workers.renew()

@@ -95,7 +95,8 @@ def own(clock: FakeClock) -> Any:
 
 @pytest.fixture
 def meter(clock: FakeClock) -> Iterator[Any]:
-    from bench.worker.timing.meters import HostTimer, Meter
+    from bench.worker.timing.meter import Meter
+    from bench.worker.timing.timers import HostTimer
 
     meter = Meter(None, None, HostTimer(clock), records_graph=None, clock=clock)
     yield meter
@@ -107,8 +108,8 @@ def recorder(meter: Any) -> Iterator[Any]:
     """Who listens to a script, and tells the meter."""
     from loops import listening
 
+    from bench.worker.script.launches import CheckedModels
     from bench.worker.script.recorder import Recorder
-    from bench.worker.script.run import Checks
 
-    checks = Checks(meter)
+    checks = CheckedModels(meter)
     yield from listening(Recorder(meter, around=checks.around, found=checks.found, stepping=checks.stepping))

@@ -113,7 +113,7 @@ PLACED = {room for floor in FLOORS for room in floor} | set(SEES)
 
 
 def room_of(module: str) -> str:
-    """The room of a file by its dotted name: `bench.report.terminal.table` lies in `report`."""
+    """The room of a file by its dotted name: `bench.report.terminal.overview` lies in `report`."""
     return module.split(".")[1] if "." in module else "bench"
 
 
@@ -263,11 +263,11 @@ FORBIDDEN = [
     ("imports_go_down", "bench.analysis.run.estimate", "from ...results import tables"),
     ("imports_go_down", "bench.results.tables", "def f():\n    from bench.report import table"),
     ("imports_go_down", "bench.running.fork_server", "from bench.worker import session"),
-    ("imports_go_down", "bench.running.rounds", "import bench.worker.timing.meters as meters"),
+    ("imports_go_down", "bench.running.rounds", "import bench.worker.timing.meter as meter"),
     ("imports_go_down", "bench.running.rounds", "import importlib\nimportlib.import_module('bench.tasks')"),
     (
         "imports_go_down",
-        "bench.report.terminal.table",
+        "bench.report.terminal.overview",
         "class C:\n    def f(self):\n        from bench.cli import app",
     ),
     ("imports_go_down", "bench.cli.verbs.run", "from bench.training import fit"),
@@ -304,13 +304,13 @@ FORBIDDEN = [
     ("what_a_room_never_imports", "bench.analysis.launch.values", "from bench.results.tables import build"),
     ("what_a_room_never_imports", "bench.analysis.compare.sequential", "import numpy.typing"),
     ("what_a_room_never_imports", "bench.report.plots", "import statistics"),
-    ("what_a_room_never_imports", "bench.report.terminal.table", "from scipy.stats import t"),
-    ("report_computes_no_statistics", "bench.report.terminal.table", "x = frame['value'].median()"),
+    ("what_a_room_never_imports", "bench.report.terminal.overview", "from scipy.stats import t"),
+    ("report_computes_no_statistics", "bench.report.terminal.overview", "x = frame['value'].median()"),
     ("report_computes_no_statistics", "bench.report.plots", "from numpy import mean\nx = mean([1])"),
     ("only_the_command_line_prints_and_exits", "bench.running.rounds", "def f():\n    print('x')"),
     (
         "only_the_command_line_prints_and_exits",
-        "bench.report.terminal.table",
+        "bench.report.terminal.overview",
         "import sys\nsys.stderr.write('x')",
     ),
     ("only_the_command_line_prints_and_exits", "bench.running.fork_server", "import sys\nsys.exit(1)"),
@@ -339,7 +339,7 @@ def test_every_rule_has_something_that_it_catches():
     [
         ("bench.results.tables", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch"),
         ("bench.results.tables", "import typing\nif typing.TYPE_CHECKING:\n    from ..cli import app"),
-        ("bench.report.terminal.table", "from ..results.tables import Tables\nfrom .units import digits"),
+        ("bench.report.terminal.overview", "from ..results.tables import Tables\nfrom .units import digits"),
         ("bench.templates.suite", "from epochbench import Suite"),
         ("bench.running.rounds", "import benchmarks, epochbenchmark"),
         ("bench.tasks.models", "def f():\n    import torch"),
@@ -347,8 +347,8 @@ def test_every_rule_has_something_that_it_catches():
         ("bench.worker.__main__", "import sys\nsys.exit(0)"),
         ("bench.cli.verbs.run", "import sys\nfrom .. import __version__\nprint('x')\nsys.exit(2)"),
         ("bench.analysis.run.estimate", "import math, statistics\nx = statistics.median([1])"),
-        ("bench.report.terminal.table", "import torchless, iot, scipyesque"),
-        ("bench.report.terminal.table", "text = 'import torch; print(1)'\nconsole.print(text)"),
+        ("bench.report.terminal.overview", "import torchless, iot, scipyesque"),
+        ("bench.report.terminal.overview", "text = 'import torch; print(1)'\nconsole.print(text)"),
     ],
 )
 def test_what_is_right_is_let_through(module, source):

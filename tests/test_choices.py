@@ -5,7 +5,7 @@ import pytest
 from bench.errors import UsageError
 from bench.suite.case import Case
 from bench.suite.matrix import Suite
-from bench.tasks.choices import Names, Numbers, Shares, is_dotted
+from bench.tasks.axis_values import Names, Numbers, is_dotted
 
 
 @pytest.mark.parametrize("value", [None, 1, 2, 10_000])
@@ -39,7 +39,7 @@ def test_numbers_above_a_bound(value, there):
     ],
 )
 def test_shares_from_nothing_to_below_the_whole(value, there):
-    assert (value in Shares()) == there
+    assert (value in Numbers(0, whole=False, below=1)) == there
 
 
 def test_a_dotted_name_is_that_of_another_package():

@@ -506,7 +506,7 @@ class TestBadInput:
             (("results/base", "results/base", "--plot", ""), "--plot names no folder; name one"),
             (
                 ("results/base", "results/base", "--plot", "/proc/no"),
-                "cannot be written to /proc/no: No such file or directory; make room, or name another folder",
+                "cannot be written to /proc/no: No such file or directory; free some space, or name another folder",
             ),
             (("results/base", "--by", "mode"), "no two cases of results/base differ in 'mode' alone"),
             (
@@ -516,7 +516,7 @@ class TestBadInput:
             (("results/base", "results/base", "--thresholds", "no.toml"), "no.toml cannot be read"),
             (("main-of-old", "results/base"), "there is no run 'main-of-old'"),
             (("results/base", "missing.csv"), "missing.csv cannot be read"),
-            (("results/base", "plants.py"), "plants.py is no table that can be read"),
+            (("results/base", "plants.py"), "plants.py is not a table that can be read"),
         ],
     )
     def test_it_is_said_in_one_line(self, gate, arguments, said):

@@ -9,7 +9,7 @@ import fakes
 import pytest
 
 from bench.ab.pairs import Launched
-from bench.analysis.compare.comparable import Asked
+from bench.analysis.compare.comparable import ComparisonOptions
 from bench.analysis.compare.policy import SIDE_BY_SIDE, THRESHOLDS
 from bench.analysis.compare.side_by_side import Matched, SideBySide
 from bench.analysis.compare.sides import CaseSide
@@ -29,7 +29,7 @@ class Watched:
         self.now = 100.0
         self.out = io.StringIO()
         cases = [Matched(name, CaseSide("fake", "cpu"), CaseSide("fake", "cpu")) for name in NAMES]
-        self.judge = SideBySide(cases, Asked(standards={**THRESHOLDS, "time": SIDE_BY_SIDE}), 16)
+        self.judge = SideBySide(cases, ComparisonOptions(standards={**THRESHOLDS, "time": SIDE_BY_SIDE}), 16)
         self.verdicts = Verdicts(self.judge, list(NAMES), self.out, self.quiet, lambda: self.now)
 
     def pairs(self, name, number, ratio=1.0):

@@ -105,12 +105,15 @@ class TestPlacesOfARun:
         assert self.places(capsys, failure()) == ["tables: mine/failures.csv"]
 
     def test_of_one_that_measured_all_that_it_has_is_named(self, capsys):
-        tables, traces, pictures = self.places(
-            capsys, measurement(), files=("plots/phases.png", "traces/a.json.gz")
+        tables, traces, flames, pictures = self.places(
+            capsys,
+            measurement(),
+            files=("plots/phases.png", "traces/a.json.gz", "traces/a.speedscope.json"),
         )
         assert tables.startswith("tables: mine/summary.csv, summary.parquet, steps.parquet, ")
         assert "failures" not in tables
         assert traces.startswith("traces: mine/traces/ ")
+        assert flames.startswith("flame graphs: mine/traces/*.speedscope.json ")
         assert pictures == "pictures: mine/plots/"
 
     def test_without_a_record_nothing_is(self, capsys):
@@ -201,13 +204,15 @@ class TestRefused:
 
     def test_another_file_of_the_run(self, run, capsys):
         line = refused(capsys, "show", "mine/journal.jsonl")
-        assert line.startswith("bench: mine/journal.jsonl is no table that can be read; name a summary.csv")
+        assert line.startswith(
+            "bench: mine/journal.jsonl is not a table that can be read; name a summary.csv"
+        )
 
     @pytest.mark.parametrize("name", ["phases.csv", "failures.csv", "steps.parquet"])
     def test_another_table_of_the_run(self, run, capsys, name):
         line = refused(capsys, "show", f"mine/{name}")
         assert line.startswith(
-            f"bench: mine/{name} is no summary: it has no column 'metric', 'unit', 'value'; "
+            f"bench: mine/{name} is not a summary: it has no column 'metric', 'unit', 'value'; "
         )
 
     @pytest.mark.parametrize("flags", [[], ["--json"], ["--metric", "epoch.time"]])
@@ -216,7 +221,7 @@ class TestRefused:
         Path(table).write_bytes(whole[: len(whole) - 30])
         line = refused(capsys, "show", table, *flags)
         assert line.startswith(f"bench: {table} is ")
-        assert line.endswith("; write it anew from its run with: bench tables RUN")
+        assert line.endswith("; write it again from its run with: bench tables RUN")
 
     def test_a_row_whose_value_is_none_is_left_out_and_named(self, run, capsys):
         path = run / "summary.csv"
@@ -224,4 +229,4 @@ class TestRefused:
         assert cli.exit_code(["show", str(path)]) == 0
         printed = capsys.readouterr()
         assert "inference_mode" in printed.out
-        assert printed.err == f"bench: left out of {path}: row 2, column 'value': 'six' is no number\n"
+        assert printed.err == f"bench: left out of {path}: row 2, column 'value': 'six' is not a number\n"

@@ -145,7 +145,7 @@ class TestExactCounts:
         assert differences_for_counts(environment(), other) == []
 
     @pytest.mark.parametrize(
-        ("changes", "field"), [({"torch": "2.10.0"}, "torch"), ({"devices": ()}, "kinds of device")]
+        ("changes", "field"), [({"torch": "2.10.0"}, "torch"), ({"devices": ()}, "device_kinds")]
     )
     def test_another_torch_or_kind_of_device_does_not(self, changes, field):
         assert [one.field for one in differences_for_counts(environment(), environment(**changes))] == [field]

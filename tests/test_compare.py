@@ -12,18 +12,16 @@ import pytest
 from scipy import stats
 
 from bench.analysis.compare.policy import ACTIONS, Policy
+from bench.analysis.compare.run_deviation import RunDeviation
+from bench.analysis.compare.sides import Observed, log_error
 from bench.analysis.compare.verdict import (
     FAMILY,
     SHOWN,
-    VERDICTS,
-    Between,
     Change,
-    Observed,
     Row,
     has_ratio,
     judge,
     judge_exact,
-    log_error,
     outcome,
     paired,
     quantile,
@@ -32,6 +30,7 @@ from bench.analysis.compare.verdict import (
     unpaired,
 )
 from bench.measurement import METRICS
+from bench.report.comparison import ORDER
 
 T = 0.05
 _, STRICT = Change(1.0, 1.0).interval(1 - FAMILY / 24) or (0.0, 0.0)
@@ -87,15 +86,15 @@ class TestASide:
 class TestRatio:
     @pytest.mark.parametrize(("better", "ratio"), [("less", 2.0), ("more", 0.5)])
     def test_above_one_is_worse_whichever_way_the_metric_goes(self, better, ratio):
-        assert unpaired(value(1.0), value(2.0), better, Between(0.0)).ratio == ratio
+        assert unpaired(value(1.0), value(2.0), better, RunDeviation(0.0)).ratio == ratio
 
     @pytest.mark.parametrize(("better", "ratio"), [("less", math.inf), ("more", 0.0)])
     def test_from_zero_it_is_without_bounds(self, better, ratio):
-        assert unpaired(value(0.0), value(2.0), better, Between(0.0)).ratio == ratio
+        assert unpaired(value(0.0), value(2.0), better, RunDeviation(0.0)).ratio == ratio
 
     @pytest.mark.parametrize("better", ["less", "more"])
     def test_zero_twice_is_no_change(self, better):
-        assert unpaired(value(0.0), value(0.0), better, Between(0.0)).ratio == 1.0
+        assert unpaired(value(0.0), value(0.0), better, RunDeviation(0.0)).ratio == 1.0
 
     @pytest.mark.parametrize(
         ("base", "candidate", "there_is"),
@@ -111,24 +110,24 @@ class TestRatio:
 
 class TestRunsOfDifferentTimes:
     def test_errors_add_up_and_what_lies_between_runs_comes_in_for_each_side(self):
-        change = unpaired(value(1.0, 0.03), value(2.0, 0.04), "less", Between(0.05))
+        change = unpaired(value(1.0, 0.03), value(2.0, 0.04), "less", RunDeviation(0.05))
         assert change.error == pytest.approx(math.sqrt(0.03**2 + 0.04**2 + 2 * 0.05**2))
         assert change.freedom == math.inf
 
     def test_where_launches_tell_nothing_runs_still_differ_by_as_much(self):
-        assert unpaired(value(1.0, None), value(2.0, 0.04), "less", Between(0.05)).error == pytest.approx(
-            0.05 * math.sqrt(2)
-        )
+        assert unpaired(
+            value(1.0, None), value(2.0, 0.04), "less", RunDeviation(0.05)
+        ).error == pytest.approx(0.05 * math.sqrt(2))
 
     def test_a_deviation_from_few_runs_is_uncertain_itself(self):
-        learnt = Between(0.05, freedom=4)
-        alone = unpaired(value(1.0, None), value(2.0, None), "less", learnt)
+        estimated = RunDeviation(0.05, freedom=4)
+        alone = unpaired(value(1.0, None), value(2.0, None), "less", estimated)
         assert alone.freedom == 4
-        within = unpaired(value(1.0, 0.05), value(2.0, 0.05), "less", learnt)
+        within = unpaired(value(1.0, 0.05), value(2.0, 0.05), "less", estimated)
         assert within.freedom == 4
 
     def test_where_nothing_is_known_there_is_no_interval(self):
-        change = unpaired(value(1.0, None), value(2.0, None), "less", Between(0.0))
+        change = unpaired(value(1.0, None), value(2.0, None), "less", RunDeviation(0.0))
         assert (change.error, change.interval(0.95), change.rise(0.95)) == (None, None, None)
 
 
@@ -139,7 +138,8 @@ class TestRoundsOfOneRun:
         assert change.ratio == pytest.approx(1.1)
         assert change.error == pytest.approx(0.0, abs=1e-12)
         assert (
-            unpaired(observed(*rounds.values()), observed(*rounds.values()), "less", Between(0.0)).error > 0.1
+            unpaired(observed(*rounds.values()), observed(*rounds.values()), "less", RunDeviation(0.0)).error
+            > 0.1
         )
 
     def test_the_interval_is_that_of_a_paired_t_test(self):
@@ -307,7 +307,7 @@ class TestFalseAlarmsAndPower:
         for _ in range(COMPARISONS):
             verdicts = set()
             for _ in range(ROWS):
-                change = unpaired(*runs(chance, between, within), "less", Between(between))
+                change = unpaired(*runs(chance, between, within), "less", RunDeviation(between))
                 low, high = change.interval(SHOWN)
                 covered += low <= 1 <= high
                 verdicts.add(judge(change, T, ROWS))
@@ -324,15 +324,15 @@ class TestFalseAlarmsAndPower:
             verdicts = set()
             for _ in range(ROWS):
                 earlier = [chance.gauss(0, 0.05) for _ in range(learnt_from)]
-                learnt = Between(statistics.stdev(earlier), learnt_from - 1)
-                verdicts.add(judge(unpaired(*runs(chance, 0.05, 0.02), "less", learnt), T, ROWS))
+                estimated = RunDeviation(statistics.stdev(earlier), learnt_from - 1)
+                verdicts.add(judge(unpaired(*runs(chance, 0.05, 0.02), "less", estimated), T, ROWS))
             alarms += bool(verdicts & {"regressed", "improved"})
         assert alarms / COMPARISONS <= FAMILY + 3 * math.sqrt(FAMILY * (1 - FAMILY) / COMPARISONS)
 
     def test_a_fifth_slower_is_found_where_runs_differ_by_a_percent(self):
         chance = random.Random(0)
         found = sum(
-            judge(unpaired(*runs(chance, 0.01, 0.02, slower=1.2), "less", Between(0.01)), T, ROWS)
+            judge(unpaired(*runs(chance, 0.01, 0.02, slower=1.2), "less", RunDeviation(0.01)), T, ROWS)
             == "regressed"
             for _ in range(200)
         )
@@ -341,7 +341,7 @@ class TestFalseAlarmsAndPower:
     def test_and_equal_code_is_found_equal_there(self):
         chance = random.Random(0)
         found = sum(
-            judge(unpaired(*runs(chance, 0.005, 0.005), "less", Between(0.005)), T, ROWS) == "equivalent"
+            judge(unpaired(*runs(chance, 0.005, 0.005), "less", RunDeviation(0.005)), T, ROWS) == "equivalent"
             for _ in range(200)
         )
         assert found / 200 > 0.95
@@ -396,7 +396,7 @@ OUTCOMES = [
     ("different work", [row("different_work"), row("equivalent")], 3, 3),
     ("different work beside regressed", [row("different_work"), row("regressed")], 1, 1),
     ("moved", [row("moved"), row("equivalent")], 0, 0),
-    ("all at once", [row(verdict) for verdict in VERDICTS], 1, 1),
+    ("all at once", [row(verdict) for verdict in ORDER], 1, 1),
 ]  # fmt: skip
 
 
@@ -410,7 +410,7 @@ class TestOutcome:
 
     @pytest.mark.parametrize(
         ("verdict", "gates", "lenient", "action"),
-        [*itertools.product(VERDICTS, (True, False), (True, False), ACTIONS)],
+        [*itertools.product(ORDER, (True, False), (True, False), ACTIONS)],
     )
     def test_a_row_alone(self, verdict, gates, lenient, action):
         one = row(

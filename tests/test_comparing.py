@@ -9,14 +9,18 @@ from fakes import environment
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.analysis.compare.comparable import BETWEEN_UNKNOWN, Asked
+from bench.analysis.compare.by_axis import by_axis
+from bench.analysis.compare.comparable import ComparisonOptions, are_exact
 from bench.analysis.compare.policy import ThresholdRule
-from bench.analysis.compare.rows import between_runs, by_axis, compare, standard_between, summary
-from bench.analysis.compare.sides import CaseSide, Side
-from bench.analysis.compare.verdict import Between, Observed, outcome
+from bench.analysis.compare.rows import compare
+from bench.analysis.compare.run_deviation import UNKNOWN, RunDeviation, from_earlier_runs, standard
+from bench.analysis.compare.sides import CaseSide, Observed, Side
+from bench.analysis.compare.verdict import outcome
+from bench.measurement import METRICS
+from bench.report.reason_words import reason_said
 
 HERE = environment()
-CALM = Asked(between=lambda _: Between(0.001))  # of runs that are hardly apart
+CALM = ComparisonOptions(deviation_of=lambda _: RunDeviation(0.001))  # of runs that are hardly apart
 CASE, OTHER = "s/width=1", "s/width=2"
 TIME, OPS, ALLOCATIONS, LOSS = "epoch.time", "count.ops", "count.allocations", "quality.test_loss"
 
@@ -54,7 +58,7 @@ def rule(changes, **patterns):
 
 
 def told(**changes):
-    return Asked(**{"between": CALM.between, **changes})
+    return ComparisonOptions(**{"deviation_of": CALM.deviation_of, **changes})
 
 
 class TestWhatIsCompared:
@@ -112,13 +116,16 @@ class TestCasesOfOneSide:
     def test_one_that_has_gone_is_not_measured_and_decides_nothing(self):
         found = compare(side(epoch__time=1, count__ops=1), side(of={OTHER: case(epoch__time=1)}), CALM)
         (row,) = found.rows
-        assert (row.verdict, row.reason) == ("not_measured", "the candidate does not have the case")
+        assert (row.verdict, reason_said(row.reason)) == (
+            "not_measured",
+            "the candidate does not have the case",
+        )
         assert (found.only_base, found.only_candidate) == ([CASE], [OTHER])
         assert outcome(found.rows) == outcome(found.rows, allow_inconclusive=True) == 3
 
     def test_one_that_failed_says_why(self):
         row = only(side(epoch__time=1), side(failure="error: ValueError: no"))
-        assert (row.verdict, row.reason, row.candidate, row.ratio) == (
+        assert (row.verdict, reason_said(row.reason), row.candidate, row.ratio) == (
             *("not_measured", "error: ValueError: no"),
             *(None, None),
         )
@@ -145,7 +152,7 @@ class TestCasesOfOneSide:
 
     def test_a_metric_that_has_gone_is_not_measured(self):
         found = rows(side(epoch__time=1, count__ops=1), side(epoch__time=1))
-        assert (found[CASE, OPS].verdict, found[CASE, OPS].reason) == (
+        assert (found[CASE, OPS].verdict, reason_said(found[CASE, OPS].reason)) == (
             "not_measured",
             "the candidate has no value",
         )
@@ -355,7 +362,9 @@ class TestWhatWasLearnt:
             of={CASE: self.of(0.9).cases[CASE], OTHER: self.of(0.2).cases[CASE]},
             axes={CASE: {"width": 1}, OTHER: {"width": 2}},
         )
-        row = next(row for row in by_axis(base, "width", Asked()).rows if row.metric.name == ACCURACY)
+        row = next(
+            row for row in by_axis(base, "width", ComparisonOptions()).rows if row.metric.name == ACCURACY
+        )
         assert (row.verdict, row.gates) == ("regressed", False)
 
 
@@ -461,36 +470,36 @@ class TestTheFamilyAndWhatLiesBetweenRuns:
     def test_each_case_has_its_own_deviation_between_runs(self):
         base = side(of={CASE: case(epoch__time=1), OTHER: case(epoch__time=1)})
         after = side(of={CASE: case(epoch__time=1.2), OTHER: case(epoch__time=1.2)})
-        asked = Asked(between=lambda name: Between(0.2 if name == CASE else 0.001))
+        asked = ComparisonOptions(deviation_of=lambda name: RunDeviation(0.2 if name == CASE else 0.001))
         assert [row.verdict for row in compare(base, after, asked).rows] == ["inconclusive", "regressed"]
 
     def test_memory_hardly_differs_between_runs_whatever_times_do(self):
         base, after = side(memory__peak_rss=100), side(memory__peak_rss=110)
-        row = only(base, after, Asked(between=lambda _: Between(5.0)))
+        row = only(base, after, ComparisonOptions(deviation_of=lambda _: RunDeviation(5.0)))
         assert (row.verdict, row.undecided_gates) == ("regressed", False)
 
     def test_a_time_that_could_not_be_decided_stops_no_build_unless_it_was_named(self):
         base, after = side(epoch__time=1), side(epoch__time=1.2)
-        vague = {"between": lambda _: Between(0.5)}
-        assert not only(base, after, Asked(**vague)).undecided_gates
-        assert only(base, after, Asked(metrics=[TIME], **vague)).undecided_gates
+        vague = {"deviation_of": lambda _: RunDeviation(0.5)}
+        assert not only(base, after, ComparisonOptions(**vague)).undecided_gates
+        assert only(base, after, ComparisonOptions(metrics=[TIME], **vague)).undecided_gates
 
     @pytest.mark.parametrize(
         ("number", "found"),
         [
-            (0, Between(0.5)),
-            (4, Between(0.5)),
-            (5, Between(math.sqrt(2.5), 4)),
-            (9, Between(math.sqrt(7.5), 8)),
+            (0, RunDeviation(0.5)),
+            (4, RunDeviation(0.5)),
+            (5, RunDeviation(math.sqrt(2.5), 4)),
+            (9, RunDeviation(math.sqrt(7.5), 8)),
         ],
     )
     def test_it_is_learnt_from_five_runs_on(self, number, found):
-        learnt = between_runs([float(one) for one in range(number)], Between(0.5))
-        assert (learnt.deviation, learnt.freedom) == (pytest.approx(found.deviation), found.freedom)
+        estimated = from_earlier_runs([float(one) for one in range(number)], RunDeviation(0.5))
+        assert (estimated.deviation, estimated.freedom) == (pytest.approx(found.deviation), found.freedom)
 
     def test_before_that_it_is_what_is_known_of_the_allocator(self):
-        assert [standard_between(name) for name in ("pinned", "system")] == [Between(0.05), Between(0.15)]
-        assert standard_between("another") == BETWEEN_UNKNOWN
+        assert [standard(name) for name in ("pinned", "system")] == [RunDeviation(0.05), RunDeviation(0.15)]
+        assert standard("another") == UNKNOWN
 
 
 class TestQuality:
@@ -499,7 +508,7 @@ class TestQuality:
     ACCURACY = "quality.test_accuracy"
 
     def found(self, before, after, **changes):
-        asked = Asked(rules=[rule(changes or {"absolute": 0.02}, metric=self.ACCURACY)])
+        asked = ComparisonOptions(rules=[rule(changes or {"absolute": 0.02}, metric=self.ACCURACY)])
         sides = [side(quality__test_accuracy=dict.fromkeys(range(6), value)) for value in (before, after)]
         return only(*sides, asked)
 
@@ -518,12 +527,12 @@ class TestQuality:
 
     def test_launches_that_differ_are_its_error(self):
         spread = {number: 0.80 + 0.03 * number for number in range(6)}
-        asked = Asked(rules=[rule({"absolute": 0.02}, metric=self.ACCURACY)])
+        asked = ComparisonOptions(rules=[rule({"absolute": 0.02}, metric=self.ACCURACY)])
         row = only(side(quality__test_accuracy=spread), side(quality__test_accuracy=spread), asked)
         assert row.verdict == "inconclusive"
 
     def test_what_is_made_of_times_drifts_as_they_do(self):
-        vague = Asked(metrics=["*"], between=lambda _: Between(0.5))
+        vague = ComparisonOptions(metrics=["*"], deviation_of=lambda _: RunDeviation(0.5))
         for name in ("train__step_mean", "compute__flops_rate", "compute__mfu", "train__phase__data"):
             sides = (side(**{name: dict.fromkeys(range(6), value)}) for value in (1.0, 1.1))
             assert only(*sides, vague).verdict == "inconclusive", name
@@ -538,7 +547,7 @@ class TestStrangeValues:
         asked = told(metrics=["train.data_share"])
         row = only(side(train__data_share=before), side(train__data_share=after), asked)
         assert (row.verdict, row.ratio, row.gates) == ("not_measured", None, True)
-        assert row.reason == f"no ratio can be made of {before:g} and {after:g}"
+        assert reason_said(row.reason) == f"no ratio can be made of {before:g} and {after:g}"
 
     @pytest.mark.parametrize(("after", "verdict"), [(0.0, "equivalent"), (1.0, "regressed")])
     def test_a_count_may_well_have_been_zero(self, after, verdict):
@@ -576,7 +585,7 @@ class TestByAxis:
             "s/c": case(epoch__time={1: 1.0, 2: 2.0, 3: 4.0}),
         }
         axes = {name: {"optimizer": name[-1], "width": 1} for name in cases}
-        found = by_axis(side(of=cases, axes=axes), "optimizer", Asked()).rows
+        found = by_axis(side(of=cases, axes=axes), "optimizer", ComparisonOptions()).rows
         assert [(row.case, row.verdict) for row in found] == [
             ("s/b against optimizer=a", "regressed"),
             ("s/c against optimizer=a", "equivalent"),
@@ -591,7 +600,9 @@ class TestByAxis:
             for optimizer in ("a", "b")
         }
         cases = {name: case(epoch__time={1: 1.0, 2: 1.0}) for name in axes}
-        assert [row.case for row in by_axis(side(of=cases, axes=axes), "optimizer", Asked()).rows] == [
+        assert [
+            row.case for row in by_axis(side(of=cases, axes=axes), "optimizer", ComparisonOptions()).rows
+        ] == [
             "s/b1 against optimizer=a",
             "s/b2 against optimizer=a",
         ]
@@ -599,18 +610,18 @@ class TestByAxis:
     def test_suites_are_not_mixed(self):
         cases = {"s/a": case(epoch__time=1), "t/b": case(epoch__time=1, suite="t")}
         axes = {"s/a": {"width": 1}, "t/b": {"width": 2}}
-        assert by_axis(side(of=cases, axes=axes), "width", Asked()).rows == []
+        assert by_axis(side(of=cases, axes=axes), "width", ComparisonOptions()).rows == []
 
     def test_it_answers_and_never_gates(self):
         cases = {"s/a": case(epoch__time=1, count__ops=1), "s/b": case(epoch__time=9, count__ops=9)}
         axes = {"s/a": {"width": 1}, "s/b": {"width": 2}}
-        found = by_axis(side(of=cases, axes=axes), "width", Asked(metrics=[TIME, OPS])).rows
+        found = by_axis(side(of=cases, axes=axes), "width", ComparisonOptions(metrics=[TIME, OPS])).rows
         assert [(row.verdict, row.gates) for row in found] == [("regressed", False)] * 2
 
     def test_without_rounds_in_common_the_values_are_held_against_each_other(self):
         cases = {"s/a": case(epoch__time={1: 1.0}), "s/b": case(epoch__time={2: 2.0})}
         axes = {"s/a": {"width": 1}, "s/b": {"width": 2}}
-        (row,) = by_axis(side(of=cases, axes=axes), "width", Asked()).rows
+        (row,) = by_axis(side(of=cases, axes=axes), "width", ComparisonOptions()).rows
         assert (row.verdict, row.ratio, row.low) == ("inconclusive", 2.0, None)
 
     def test_values_that_have_no_ratio_are_left_out(self):
@@ -619,25 +630,34 @@ class TestByAxis:
             "s/b": case(epoch__time=1, train__data_share=1),
         }
         axes = {"s/a": {"width": 1}, "s/b": {"width": 2}}
-        found = by_axis(side(of=cases, axes=axes), "width", Asked(metrics=["*"])).rows
+        found = by_axis(side(of=cases, axes=axes), "width", ComparisonOptions(metrics=["*"])).rows
         assert [row.metric.name for row in found] == [TIME]
 
     def test_a_case_that_failed_or_was_not_taken_is_left_out(self):
         cases = {"s/a": case(epoch__time=1), "s/b": case(failure="error: no"), "s/c": case(epoch__time=1)}
         axes = {name: {"width": name[-1]} for name in (*cases, "s/d")}
-        found = by_axis(side(of=cases, axes=axes), "width", Asked()).rows
+        found = by_axis(side(of=cases, axes=axes), "width", ComparisonOptions()).rows
         assert [row.case for row in found] == ["s/c against width=a"]
 
     def test_an_axis_that_no_case_has_is_an_error(self):
         with pytest.raises(KeyError, match="depth"):
-            by_axis(side(epoch__time=1, axes={CASE: {"width": 1}}), "depth", Asked())
+            by_axis(side(epoch__time=1, axes={CASE: {"width": 1}}), "depth", ComparisonOptions())
 
 
-def test_verdicts_are_counted():
-    found = compare(
-        side(epoch__time=1, count__ops=1, count__flops=2), side(epoch__time=1, count__ops=2), CALM
-    )
-    assert summary(found.rows) == {"equivalent": 1, "regressed": 1, "not_measured": 1}
+@pytest.mark.parametrize(
+    ("patterns", "exact"),
+    [
+        (["count.peak_live_bytes"], True),
+        (["count.*", "work.*"], True),
+        (["count.ops", "epoch.time"], False),
+        (["quality.test_loss"], False),
+        (["*"], False),
+        (["count.unknown"], False),
+        ([], False),
+    ],
+)
+def test_which_patterns_mean_exact_metrics_alone(patterns, exact):
+    assert are_exact(patterns, METRICS) is exact
 
 
 class TestWhatIsWithheld:
@@ -653,9 +673,9 @@ class TestWhatIsWithheld:
         )
         for name, one in (("base", base), ("candidate", candidate)):
             if whose in (name, "both"):
-                one.cases[CASE].withheld["count.saved_bytes"] = f"the {name} is of an earlier version"
+                one.cases[CASE].withheld["count.saved_bytes"] = f"the {name}"
         found = rows(base, candidate)[CASE, "count.saved_bytes"]
         assert found.base == (5 if whose == "candidate" else None)
         assert (found.verdict, found.ratio, found.gates) == ("not_measured", None, True)
-        assert "is of an earlier version" in found.reason
+        assert "is of an earlier version" in reason_said(found.reason)
         assert outcome(list(rows(base, candidate).values()), allow_inconclusive=True) == 3

@@ -12,7 +12,7 @@ from bench.measurement import PHASED, TIMED, Measurement
 from bench.running.fork_server import Workers
 from bench.running.rounds import Plan, describe, run
 from bench.suite.case import Schedule
-from bench.worker.timing.meters import HostTimer, device_synchronizer, device_timer
+from bench.worker.timing.timers import HostTimer, device_synchronizer, device_timer
 
 pytestmark = [
     pytest.mark.cuda,

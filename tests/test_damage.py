@@ -33,7 +33,7 @@ from bench.errors import UsageError
 from bench.measurement import COUNTED, PHASED, PROFILED
 from bench.report import plots
 from bench.report.plots import style
-from bench.report.terminal import table
+from bench.report.terminal import overview
 from bench.report.terminal.profile import profiles
 from bench.results import tables
 from bench.results.folder import RunFolder
@@ -117,7 +117,7 @@ class Run:
 
     def draw(self, found: Tables) -> None:
         """The pictures of each case that was counted, in files that others can read."""
-        names = {case: str(number) for number, case in enumerate(found.apart)}
+        names = {case: str(number) for number, case in enumerate(found.untimed)}
         for path in plots.draw_cases(found, self.path.parent.parent / "plots", names):
             if path.suffix == ".svg":
                 ET.parse(path)
@@ -154,7 +154,7 @@ def refuse_constant(constant: str) -> None:
 def shown(found: Tables) -> str:
     """The tables as `bench show` prints them, and the profiles as `bench profile` does."""
     console = Console(file=io.StringIO(), width=160, highlight=False)
-    for page in (*table.overview(found), *table.metrics(found), *profiles(found, 2)):
+    for page in (*overview.overview(found), *overview.metrics(found), *profiles(found, 2)):
         console.print(page)
     return console.file.getvalue()
 

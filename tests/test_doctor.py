@@ -12,8 +12,8 @@ from scenes import CGROUP, CPU, FOUR, GIB, QUIET, build
 from bench.machine import doctor
 from bench.machine.doctor import CHECKS, EVERYWHERE, Finding, Noise, as_json, examine
 from bench.machine.doctor.finding import unknown
-from bench.machine.gpu import GpuState
 from bench.suite.case import Conditions
+from bench.system.gpu import GpuState
 
 LINUX = [name for name in CHECKS if name != "GPUs"]
 
@@ -137,7 +137,7 @@ def test_this_machine_is_examined():
 
 
 def test_words():
-    assert unknown().found == "the kernel does not tell"
+    assert unknown().found == "the kernel does not say"
 
 
 def test_json_holds_all_and_no_number_that_json_has_not():

@@ -7,7 +7,7 @@ import pytest
 from scenes import look
 
 from bench.machine.doctor import cards
-from bench.machine.gpu import GpuState
+from bench.system.gpu import GpuState
 
 CARD = GpuState(
     index=0,
@@ -15,7 +15,7 @@ CARD = GpuState(
     uuid="GPU-1a2b",
     persistence=True,
     processes=frozenset(),
-    throttled=frozenset(),
+    throttle_reasons=frozenset(),
     temperature=40.0,
     slowdown_temperature=87.0,
     power_limit=700.0,
@@ -56,7 +56,7 @@ def test_a_card_that_tells_nothing_disturbs_nothing(tmp_path, name):
             "`nvidia-smi`",
         ),
         (
-            {"throttled": {"thermal", "power_cap"}},
+            {"throttle_reasons": {"thermal", "power_cap"}},
             "warning",
             "slowed down now: power cap, thermal",
             "`nvidia-smi -q -d PERFORMANCE`",

@@ -14,7 +14,8 @@ import torch
 
 from bench.measurement import Environment
 from bench.suite.case import Conditions
-from bench.worker.environment import available_devices, cpu_model, environment, usable_cpus
+from bench.system.kernel import usable_cpus
+from bench.worker.environment import available_devices, cpu_model, environment
 
 
 def described(**changes):

@@ -43,13 +43,14 @@ ASKS_AND_DIES = """
 import os, signal
 import psutil
 from bench.cli.options import conditions
+from bench.measurement.messages import PreloadRequest
 from bench.running.fork_server import ForkServer
 
 server = ForkServer(conditions())
 print(psutil.Process().children()[0].pid, flush=True)
 write = os.write
 os.write = lambda place, what: (write(place, what[:SHARE]), os.kill(os.getpid(), signal.SIGKILL))
-server.ask({"do": "preload", "modules": ["json"]}, 60.0)
+server.ask(PreloadRequest(("json",)), 60.0)
 """
 
 

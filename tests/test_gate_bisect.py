@@ -9,7 +9,7 @@ import pytest
 
 from bench.ab.bisection import answer, halfway, history, slowest
 from bench.ab.trees import Repository, git
-from bench.analysis.compare.comparable import Asked
+from bench.analysis.compare.comparable import ComparisonOptions
 from bench.analysis.compare.policy import Policy
 from bench.analysis.compare.verdict import Row
 from bench.errors import UsageError
@@ -18,7 +18,10 @@ from bench.measurement import METRICS
 
 def row(verdict="regressed", ratio=1.1, metric="epoch.time", gates=True):
     return Row(
-        *("suite", "case", METRICS[metric], 1.0, ratio, ratio, ratio, ratio),
+        *("suite", "case", METRICS[metric], 1.0, ratio),
+        ratio=ratio,
+        low=ratio,
+        high=ratio,
         verdict=verdict,
         policy=Policy(0.01),
         gates=gates,
@@ -102,7 +105,7 @@ class TestTheSearch:
 
 class TestTheJudge:
     def test_the_line_is_drawn_at_half_of_the_whole_change(self):
-        asked = halfway(row(ratio=1.1), Asked(standards={"time": 0.01, "memory": 0.05}))
+        asked = halfway(row(ratio=1.1), ComparisonOptions(standards={"time": 0.01, "memory": 0.05}))
         assert asked.metrics == ["epoch.time"]
         assert asked.standards == {"time": pytest.approx(0.05), "memory": 0.05}
 
@@ -136,5 +139,5 @@ class TestTheJudge:
         rows = [row(ratio=1.2, metric="memory.peak_rss")]
         assert slowest(rows) is None
         assert slowest(rows, ["memory.*"]) == rows[0]
-        asked = halfway(rows[0], Asked(standards={"time": 0.01, "memory": 0.05}))
+        asked = halfway(rows[0], ComparisonOptions(standards={"time": 0.01, "memory": 0.05}))
         assert asked.standards == {"time": 0.01, "memory": pytest.approx(0.1)}

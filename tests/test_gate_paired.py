@@ -12,12 +12,14 @@ import pytest
 from bench.ab.pairs import RENEW_AFTER, Guest, MeasuredSide, base_leads, measure
 from bench.ab.trees import Tree
 from bench.ab.versions import Version
-from bench.analysis.compare.comparable import Asked
+from bench.analysis.compare.comparable import ComparisonOptions
 from bench.analysis.compare.policy import SIDE_BY_SIDE, THRESHOLDS
 from bench.analysis.compare.side_by_side import Matched, SideBySide
 from bench.analysis.compare.sides import CaseSide
 from bench.machine.telemetry import Readings
 from bench.measurement import COUNTED, TIMED, Failure
+from bench.measurement.messages import LaunchRequest
+from bench.report.reason_words import reason_said
 from bench.running.fork_server import Died
 from bench.running.rounds import Plan
 from bench.suite.case import Case, Conditions, Schedule
@@ -52,20 +54,20 @@ class Host:
     def learn(self, modules) -> None:
         self.learnt += modules
 
-    def ask(self, request, log, timeout=None, started=lambda _: None):
-        side = Path(request["tree"]["root"]).name
-        self.asked.append((request, log, timeout))
-        self.story.append((side, request["kind"], request["case"]["axes"]["width"]))
+    def ask(self, request, log, timeout=None, started=lambda _: None, tree=None):
+        side = tree.root.name
+        self.asked.append((request, log, timeout, tree))
+        self.story.append((side, request.kind, request.case["width"]))
         self.clock.now += self.cost
         started(4711)
-        if end := self.ends.get((side, request["kind"])):
+        if end := self.ends.get((side, request.kind)):
             raise end
-        place = {name: request[name] for name in ("kind", "round", "position")}
+        place = {name: getattr(request, name) for name in ("kind", "round", "position")}
         # Two speeds, so that a case is never decided.
         seconds = 1.0 + (len(self.asked) % 7) / 10
-        counts = fakes.counts() if request["kind"] == COUNTED else None
+        counts = fakes.counts() if request.kind == COUNTED else None
         made = fakes.measurement(
-            case=Case.from_json(request["case"]),
+            case=request.case,
             **place,
             counts=counts,
             stages=fakes.stages(steps=(seconds, seconds)),
@@ -89,14 +91,16 @@ class Stage:
             MeasuredSide(
                 Version(f"ref={number}"),
                 trees[number],
-                Guest(hosts[number], trees[number].to_json(trees[1 - number]), Path(f"/logs/{number}")),
+                Guest(hosts[number], trees[number].code(trees[1 - number]), Path(f"/logs/{number}")),
                 Plan(list(mine), {"story": f"{trees[number].root}/story.py"}, Schedule(**schedule)),
             )
             for number, mine in enumerate((cases, others))
         )
         self.cases = {one.id: (one, other) for one, other in zip(cases, others, strict=True)}
         matched = [Matched(name, CaseSide("story", "cpu"), CaseSide("story", "cpu")) for name in self.cases]
-        self.judge = SideBySide(matched, Asked(standards={**THRESHOLDS, "time": SIDE_BY_SIDE}), pairs)
+        self.judge = SideBySide(
+            matched, ComparisonOptions(standards={**THRESHOLDS, "time": SIDE_BY_SIDE}), pairs
+        )
 
     def play(self, **options):
         options = {"announce": lambda *what: self.announced.append(what), "clock": self.clock, **options}
@@ -198,11 +202,11 @@ class TestWhatIsAsked:
     def test_each_side_is_answered_in_its_tree_from_its_suite_and_logs_apart(self):
         stage = Stage(CASES[:1], pairs=1, timeout=33.0)
         stage.play()
-        for request, log, timeout in stage.hosts[0].asked:
-            root = request["tree"]["root"]
+        for request, log, timeout, tree in stage.hosts[0].asked:
+            root = str(tree.root)
             number = ("/trees/base", "/trees/candidate").index(root)
-            assert request["tree"]["others"] == sorted(["/home", ("/trees/candidate", "/trees/base")[number]])
-            assert request["suite_file"] == f"{root}/story.py"
+            assert tree.others == (Path("/home"), Path(("/trees/candidate", "/trees/base")[number]))
+            assert str(request.suite_file) == f"{root}/story.py"
             assert log.startswith(f"/logs/{number}/story-device")
             assert timeout == 33.0
 
@@ -222,9 +226,9 @@ class TestWhatIsAsked:
 
     def test_without_a_time_a_request_has_the_hosts_own(self):
         stage = Stage()
-        request = {"kind": "x", "round": 1, "position": 1, "case": CASES[0].to_json()}
+        request = LaunchRequest(CASES[0], TIMED, 1, 1, Path("story.py"), Host.conditions, seed=0)
         stage.sides[0].workers.ask(request, "x.log")
-        assert stage.hosts[0].asked[0][1:] == ("/logs/0/x.log", None)
+        assert stage.hosts[0].asked[0][1:3] == ("/logs/0/x.log", None)
 
     def test_a_side_is_called_what_the_user_typed_with_its_commit(self):
         stage = Stage()
@@ -311,7 +315,7 @@ class TestFailures:
         stage.play()
         assert len(stage.pairs) == 1
         (row,) = stage.judge.end()
-        assert (row.verdict, row.reason) == ("not_measured", "crash: killed by SIGKILL")
+        assert (row.verdict, reason_said(row.reason)) == ("not_measured", "crash: killed by SIGKILL")
 
     def test_the_other_launch_of_the_pair_is_made_all_the_same(self):
         stage = Stage(CASES[:1], ends={("base", COUNTED): Died(1)})

@@ -17,6 +17,7 @@ from bench.ab.error_rates import (
     binomial_interval,
     scores,
 )
+from bench.measurement.messages import Slowdown
 
 NOMINAL = Nominal(step=0.01, epoch=0.5, batches={"validate": 5, "test": 5})
 
@@ -35,23 +36,18 @@ def decision(arm=NULL, epoch="equivalent", step="equivalent", ratios=None, **cha
 
 class TestWhatIsPlanted:
     def test_identical_code_gets_nothing(self):
-        assert NULL.plant(NOMINAL) is None
+        assert NULL.slowdown(NOMINAL) is None
 
     def test_every_step_gets_its_share(self):
-        assert FIVE.plant(NOMINAL) == {
-            "kind": "wait",
-            "stage": "train",
-            "every": 1,
-            "seconds": pytest.approx(0.0005),
-        }
+        assert FIVE.slowdown(NOMINAL) == Slowdown("wait", "train", 1, pytest.approx(0.0005))
 
     def test_every_tenth_step_gets_the_share_of_ten(self):
-        plant = Arm("tenth", 0.05, every=10).plant(NOMINAL)
-        assert (plant["every"], plant["seconds"]) == (10, pytest.approx(0.005))
+        plant = Arm("tenth", 0.05, every=10).slowdown(NOMINAL)
+        assert (plant.every, plant.seconds) == (10, pytest.approx(0.005))
 
     def test_validation_gets_a_share_of_the_epoch_spread_over_its_batches(self):
-        plant = Arm("validation", 0.05, stage="validate").plant(NOMINAL)
-        assert (plant["stage"], plant["seconds"]) == ("validate", pytest.approx(0.005))
+        plant = Arm("validation", 0.05, stage="validate").slowdown(NOMINAL)
+        assert (plant.stage, plant.seconds) == ("validate", pytest.approx(0.005))
 
     @pytest.mark.parametrize(("arm", "metric"), [(NULL, "train.step_time"), (THREE, "train.step_time")])
     def test_a_plant_in_every_step_shows_in_the_step(self, arm, metric):

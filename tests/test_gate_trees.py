@@ -11,6 +11,7 @@ import pytest
 
 from bench.ab.trees import Repository, Tree, build, without_git
 from bench.errors import UsageError
+from bench.measurement.messages import CodeTree
 
 IDENTITY = {
     f"GIT_{role}_{what}": text
@@ -124,15 +125,12 @@ class TestFiles:
         home, first, second = (
             Tree(Path("/home"), Path(root), "sub") for root in ("/home", "/first", "/second")
         )
-        assert first.to_json(second) == {
-            "root": "/first",
-            "home": "/home",
-            "place": "sub",
-            "others": ["/home", "/second"],
-        }
-        assert home.to_json(first)["others"] == ["/first"]
-        assert first.to_json(home)["others"] == ["/home"]
-        assert home.to_json(home)["others"] == []
+        assert first.code(second) == CodeTree(
+            Path("/first"), Path("/home"), Path("sub"), (Path("/home"), Path("/second"))
+        )
+        assert home.code(first).others == (Path("/first"),)
+        assert first.code(home).others == (Path("/home"),)
+        assert home.code(home).others == ()
 
 
 class TestNames:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.ab.exact_values import Rise, Values, are_exact, falls, largest_rise
+from bench.ab.exact_values import Rise, Values, falls, largest_rise
 
 
 class TestTheLine:
@@ -38,19 +38,3 @@ class TestWhatRose:
     def test_a_case_that_one_side_lacks_says_nothing(self):
         assert largest_rise(self.GOOD, Values({("new", "count.ops"): 99})) is None
         assert largest_rise(self.GOOD, self.GOOD) is None
-
-
-@pytest.mark.parametrize(
-    ("patterns", "exact"),
-    [
-        (["count.peak_live_bytes"], True),
-        (["count.*", "work.*"], True),
-        (["count.ops", "epoch.time"], False),
-        (["quality.test_loss"], False),
-        (["*"], False),
-        (["count.unknown"], False),
-        ([], False),
-    ],
-)
-def test_which_metrics_one_launch_decides(patterns, exact):
-    assert are_exact(patterns) is exact

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.machine.gpu import GpuReading, GpuState, open_gpus
+from bench.system.gpu import GpuReading, GpuState, driver_version, open_gpus, power_limit
 
 
 class Refusal(Exception):
@@ -73,6 +73,9 @@ class Nvml:
     def nvmlDeviceGetHandleByIndex(self, index):
         return self.cards[index]
 
+    def nvmlDeviceGetHandleByUUID(self, uuid):
+        return told(next((card for card in self.cards if card.uuid == uuid), None))
+
     def nvmlDeviceGetName(self, card):
         return told(card.name)
 
@@ -108,14 +111,25 @@ def test_a_reading_is_in_si_units():
     assert reading.clock == 1.41e9
     assert reading.max_clock == 1.98e9
     assert reading.energy == pytest.approx(7000.5)
-    assert reading.slowed == frozenset()
-    assert reading.pids == {42}
+    assert reading.throttle_reasons == frozenset()
+    assert reading.processes == {42}
 
 
-def test_the_card_tells_its_driver_and_whether_that_stays_loaded():
-    gpu = opened(Card())
-    assert (gpu.index, gpu.driver, gpu.persistent) == (0, "570.1", True)
-    assert opened(Card(PersistenceMode=0)).persistent is False
+def test_whether_the_driver_stays_loaded():
+    assert opened(Card()).state().persistence is True
+    assert opened(Card(PersistenceMode=0)).state().persistence is False
+
+
+def test_the_driver_and_the_power_limit_of_a_card_by_its_uuid():
+    nvml = Nvml(Card(), Card(uuid="GPU-2", EnforcedPowerLimit=300_000))
+    assert driver_version(nvml) == "570.1"
+    assert power_limit("GPU-2", nvml) == 300.0
+    assert power_limit("GPU-3", nvml) is None
+
+
+def test_without_a_driver_there_is_no_version_and_no_power_limit():
+    nvml = Nvml(Card(), initialised=False)
+    assert driver_version(nvml) is power_limit(nvml.cards[0].uuid, nvml) is None
 
 
 @pytest.mark.parametrize(
@@ -128,8 +142,8 @@ def test_the_card_tells_its_driver_and_whether_that_stays_loaded():
         ("ClockInfo", "clock"),
         ("MaxClockInfo", "max_clock"),
         ("TotalEnergyConsumption", "energy"),
-        ("CurrentClocksEventReasons", "slowed"),
-        ("ComputeRunningProcesses", "pids"),
+        ("CurrentClocksEventReasons", "throttle_reasons"),
+        ("ComputeRunningProcesses", "processes"),
     ],
 )
 def test_a_query_that_is_refused_leaves_the_others_alone(query, field):
@@ -145,7 +159,6 @@ def test_a_card_that_tells_nothing_is_still_a_card():
     card.answers.clear()
     gpu = opened(card)
     assert gpu.read() == GpuReading()
-    assert gpu.persistent is None
 
 
 def test_the_state_of_a_card_is_what_a_checkup_asks():
@@ -155,7 +168,7 @@ def test_the_state_of_a_card_is_what_a_checkup_asks():
         uuid="GPU-11111111-aaaa",
         persistence=True,
         processes=frozenset({42}),
-        throttled=frozenset({"power_cap"}),
+        throttle_reasons=frozenset({"power_cap"}),
         temperature=63.0,
         slowdown_temperature=87.0,
         power_limit=500.0,
@@ -168,7 +181,7 @@ def test_the_state_of_a_card_is_what_a_checkup_asks():
     [
         ("PersistenceMode", "persistence"),
         ("ComputeRunningProcesses", "processes"),
-        ("CurrentClocksEventReasons", "throttled"),
+        ("CurrentClocksEventReasons", "throttle_reasons"),
         ("Temperature", "temperature"),
         ("TemperatureThreshold", "slowdown_temperature"),
         ("EnforcedPowerLimit", "power_limit"),
@@ -205,12 +218,12 @@ def test_a_state_of_which_nothing_is_told_has_a_number():
     ],
 )
 def test_only_what_slows_a_card_down_is_named(bits, names):
-    assert opened(Card(CurrentClocksEventReasons=bits)).read().slowed == names
+    assert opened(Card(CurrentClocksEventReasons=bits)).read().throttle_reasons == names
 
 
 def test_older_and_newer_names_of_a_query_are_asked_as_well():
     older = Card(CurrentClocksThrottleReasons=0x40)
-    assert opened(older, lacks=["CurrentClocksEventReasons"]).read().slowed == {"thermal"}
+    assert opened(older, lacks=["CurrentClocksEventReasons"]).read().throttle_reasons == {"thermal"}
     assert opened(Card(TemperatureV=71), lacks=["Temperature"]).read().temperature == 71.0
 
 
@@ -239,7 +252,7 @@ def test_answers_in_bytes_are_text_too():
     nvml = Nvml(Card(bus=1, name=b"A", uuid=b"GPU-1"), Card(bus=2, name=b"A", uuid=b"GPU-2"))
     nvml.nvmlSystemGetDriverVersion = lambda: b"470.1"
     (gpu,) = open_gpus([0], nvml, {"CUDA_VISIBLE_DEVICES": "GPU-2"})
-    assert gpu.driver == "470.1"
+    assert driver_version(nvml) == "470.1"
     assert (gpu.state().name, gpu.state().uuid) == ("A", "GPU-2")
     assert gpu._handle is nvml.cards[1]
 

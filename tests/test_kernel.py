@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.machine.kernel import control_groups, members, text_of
+from bench.system.kernel import control_groups, expand_ranges, read_file
 
 
 def test_a_file_that_cannot_be_read_is_empty(tmp_path):
     (tmp_path / "file").write_bytes(b"\xff text \n")
-    assert text_of(tmp_path / "file") == "\ufffd text"
-    assert text_of(tmp_path / "none") == text_of(tmp_path) == ""
+    assert read_file(tmp_path / "file") == "\ufffd text"
+    assert read_file(tmp_path / "none") == read_file(tmp_path) == ""
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ def test_a_file_that_cannot_be_read_is_empty(tmp_path):
     [("", []), ("3", [3]), ("0-2,5", [0, 1, 2, 5]), ("0, 4-4,", [0, 4]), ("10-11,2", [10, 11, 2])],
 )
 def test_a_list_of_numbers(text, numbers):
-    assert members(text) == numbers
+    assert expand_ranges(text) == numbers
 
 
 @pytest.mark.parametrize(

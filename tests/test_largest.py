@@ -18,7 +18,7 @@ from bench.cli.options import conditions
 from bench.measurement import COUNTED, SEARCHED, TIMED, Measurement
 from bench.results.journal import read_journal
 from bench.running import batch_size_search as largest
-from bench.running.batch_size_search import available, free_of, room, search
+from bench.running.batch_size_search import available, free_of, memory_limit, search
 from bench.running.fork_server import Died, TimedOut, Workers
 from bench.running.rounds import Plan, describe, probe
 from bench.suite.case import MAX, Case, Schedule
@@ -26,7 +26,7 @@ from bench.suite.case import MAX, Case, Schedule
 SUITES = Path(__file__).parent / "suites"
 HUNGRY, SMALL = str(SUITES / "hungry.py"), str(SUITES / "small.py")
 MIB = 2**20
-ROOM = 600 * MIB
+LIMIT = 600 * MIB
 ONCE = ("--launches", "1", "--repeats", "0", "--no-profile", "--threads", "1")
 
 CASE = Case("story", {"device": "cpu", "batch_size": MAX, "width": 1})
@@ -92,10 +92,10 @@ class TestStory:
 
     def test_what_a_launch_may_take_is_said_on_the_cpu_alone(self, monkeypatch):
         monkeypatch.setattr(largest, "available", lambda: 1000)
-        assert room(CASE, None) == 800
-        assert room(CASE, 700) == 700
-        assert room(CASE, 900) == 800
-        assert room(Case("story", {**CASE.axes, "device": "cuda:0"}), 700) is None
+        assert memory_limit(CASE, None) == 800
+        assert memory_limit(CASE, 700) == 700
+        assert memory_limit(CASE, 900) == 800
+        assert memory_limit(Case("story", {**CASE.axes, "device": "cuda:0"}), 700) is None
 
 
 class TestAvailable:
@@ -140,19 +140,19 @@ class TestRealLaunches:
     ):
         (listing,) = describe(workers, [HUNGRY], {"deed": [deed], "mode": [mode]})
         plan = Plan(listing.expansion.cases, {listing.name: HUNGRY}, Schedule(timeout=timeout))
-        probe(workers, plan)
+        plan = probe(workers, plan).plan
         (found,) = searches(search(workers, plan, limit))
         assert found.next is None
         return found
 
     def test_it_runs_out_of_memory_where_the_ceiling_is(self, workers):
         """16 MiB a sample."""
-        found = self.searched(workers, "takes memory", ROOM)
-        assert 16 <= found.batch_size <= ROOM / (16 * MIB)
+        found = self.searched(workers, "takes memory", LIMIT)
+        assert 16 <= found.batch_size <= LIMIT / (16 * MIB)
         assert {one.failure for one in found.failing} == {"out_of_memory"}
         assert found.tries[0].data == 100
         assert found.tries[0].memory > 16 * 16 * MIB
-        assert all(one.memory <= ROOM for one in found.fitting)
+        assert all(one.memory <= LIMIT for one in found.fitting)
 
     def test_a_limit_means_the_memory_of_the_table_and_not_what_is_asked_for_in_advance(self, workers):
         """The pinned allocator asks for 256 MiB in advance; 16 MiB a sample are five in 100 MiB."""
@@ -219,7 +219,7 @@ class TestRun:
         limited = ["run", HUNGRY, "--memory-limit", "600MiB", *ONCE, "--quiet"]
         assert cli.exit_code([*limited, "--time-budget", "0.0001", "--out", "out"]) == 3
         assert "the time budget ended before 1 of 1 case had a launch" in capfd.readouterr().err
-        assert self.plan()["request"]["memory_limit"] == ROOM
+        assert self.plan()["request"]["memory_limit"] == LIMIT
         assert cli.exit_code(["run", "--resume", "out", "--time-budget", "1h", "--quiet"]) == 0
         self.check_whole()
         # As if it had been killed in the middle of the search, and told before it ended.

@@ -6,10 +6,15 @@ import random
 
 import pytest
 
-from bench.analysis.compare.quality_change import FAMILY, Learnt, learnt, repeats, verdicts
+from bench.analysis.compare.quality_change import (
+    FAMILY,
+    QualityChange,
+    quality_change,
+    quality_verdicts,
+    repeats,
+)
 from bench.analysis.compare.sequential import looks_at
-from bench.analysis.compare.sides import CaseSide
-from bench.analysis.compare.verdict import Observed
+from bench.analysis.compare.sides import CaseSide, Observed
 
 ACCURACY, LOSS = "quality.test_accuracy", "quality.test_loss"
 
@@ -19,7 +24,7 @@ def seen(*values):
 
 
 def said(base, candidate, tolerance=0.02, better="more", alike=False, shares=None):
-    return verdicts({"one": learnt(base, candidate, tolerance, better, alike, shares)})["one"]
+    return quality_verdicts({"one": quality_change(base, candidate, tolerance, better, alike, shares)})["one"]
 
 
 def draws(mean, number, chance, sd=0.01):
@@ -48,7 +53,7 @@ class TestWhereLaunchesEndAlike:
         assert said(seen(0.9), seen(0.9)) == "equivalent"
 
     def test_one_launch_a_side_says_nothing_of_a_change(self):
-        assert learnt(seen(0.9), seen(0.1), 0.02, "more", False) is None
+        assert quality_change(seen(0.9), seen(0.1), 0.02, "more", False) is None
         assert said(seen(0.9), seen(0.1)) == "inconclusive"
 
     @pytest.mark.parametrize(
@@ -91,7 +96,9 @@ class TestWhereTheyDiffer:
         assert said(base, after) == "regressed"
 
     def test_the_spread_is_that_of_the_wider_side(self):
-        assert learnt(seen(0.9, 0.8), seen(0.5, 0.45), 0.02, "more", False).spread == pytest.approx(0.1)
+        assert quality_change(seen(0.9, 0.8), seen(0.5, 0.45), 0.02, "more", False).spread == pytest.approx(
+            0.1
+        )
 
     @pytest.mark.parametrize("pairs", [6, 14, 40])
     def test_identical_code_alarms_in_a_hundredth_of_sessions_at_the_most(self, pairs):
@@ -99,23 +106,28 @@ class TestWhereTheyDiffer:
         chance, alarms, sessions = random.Random(pairs), 0, 400
         for _ in range(sessions):
             found = {
-                name: learnt(
+                name: quality_change(
                     *(draws(0.0, pairs, chance) for _ in range(2)), 0.0, "less", False, looks_at(pairs, True)
                 )
                 for name in "abcd"
             }
-            alarms += bool({"regressed", "improved"} & set(verdicts(found).values()))
+            alarms += bool({"regressed", "improved"} & set(quality_verdicts(found).values()))
         assert alarms <= 9  # 4 are to be expected, 10 or more come in one of a hundred
 
     def test_a_look_at_fewer_pairs_has_its_own_share_of_the_error(self):
         chance = random.Random(3)
         base, after = draws(0.9, 14, chance), draws(0.5, 14, chance)
-        whole, one = (learnt(base, after, 0.02, "more", False, shares) for shares in (None, looks_at(14)))
+        whole, one = (
+            quality_change(base, after, 0.02, "more", False, shares) for shares in (None, looks_at(14))
+        )
         assert one.p == pytest.approx(whole.p / 0.2)
 
     def test_before_the_first_look_nothing_is_said(self):
         chance = random.Random(4)
-        assert learnt(draws(0.9, 5, chance), draws(0.5, 5, chance), 0.02, "more", False, looks_at(5)) is None
+        assert (
+            quality_change(draws(0.9, 5, chance), draws(0.5, 5, chance), 0.02, "more", False, looks_at(5))
+            is None
+        )
 
 
 class TestWithoutLaunches:
@@ -125,17 +137,17 @@ class TestWithoutLaunches:
         assert said(base, Observed(0.88, {}, 0.5)) == "inconclusive"
 
     def test_without_these_nothing_is_known(self):
-        assert learnt(Observed(0.9, {}, None), Observed(0.5, {}, None), 0.02, "more", False) is None
+        assert quality_change(Observed(0.9, {}, None), Observed(0.5, {}, None), 0.02, "more", False) is None
 
 
 class TestTheFamily:
     def test_one_row_among_many_must_be_surer(self):
-        sure = Learnt(-0.5, 0.1, FAMILY / 5, 1.0, 0.02, "more")
-        unsure = Learnt(-0.5, 0.1, 0.5, 1.0, 0.02, "more")
-        assert verdicts({"a": sure})["a"] == "regressed"
-        assert verdicts({"a": sure, **{str(n): unsure for n in range(9)}})["a"] == "inconclusive"
+        sure = QualityChange(-0.5, 0.1, FAMILY / 5, 1.0, 0.02, "more")
+        unsure = QualityChange(-0.5, 0.1, 0.5, 1.0, 0.02, "more")
+        assert quality_verdicts({"a": sure})["a"] == "regressed"
+        assert quality_verdicts({"a": sure, **{str(n): unsure for n in range(9)}})["a"] == "inconclusive"
 
     def test_after_the_surest_the_next_is_held_against_fewer(self):
-        first = Learnt(-0.5, 0.0, 0.0, 1.0, 0.02, "more")
-        second = Learnt(-0.5, 0.0, FAMILY, 1.0, 0.02, "more")
-        assert set(verdicts({"a": first, "b": second}).values()) == {"regressed"}
+        first = QualityChange(-0.5, 0.0, 0.0, 1.0, 0.02, "more")
+        second = QualityChange(-0.5, 0.0, FAMILY, 1.0, 0.02, "more")
+        assert set(quality_verdicts({"a": first, "b": second}).values()) == {"regressed"}

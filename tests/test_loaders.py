@@ -24,7 +24,7 @@ TEN = TensorDataset(torch.arange(10.0), torch.arange(10))
 
 @pytest.fixture(scope="module")
 def digits():
-    return datasets.load("digits")
+    return datasets.build(Case("mine", {"dataset": "digits"}))
 
 
 def built(data, **axes):
@@ -59,7 +59,7 @@ class TestPlacement:
     @pytest.mark.parametrize("placement", PLACEMENTS)
     @pytest.mark.parametrize("name", ["digits", "text", "fake-images"])
     def test_batches_have_the_sizes_shapes_and_types_of_a_plain_loader(self, name, placement):
-        data = datasets.load(name, image_size=8, images=31)
+        data = datasets.build(Case("mine", {"dataset": name, "image_size": 8, "images": 31}))
         for plain, loader in zip(
             (DataLoader(part, 7) for part in (data.train, data.validate, data.test)),
             built(data, placement=placement, batch_size=7),
@@ -95,7 +95,7 @@ class TestPlacement:
                 return super().__getitem__(index)
 
         source = Counting(*TEN.tensors)
-        batches = loaders.Batches(loaders.gathered(source), 4)
+        batches = loaders.Batches(loaders.tensors_of(source), 4)
         assert [[len(part) for part in batch] for _ in range(3) for batch in batches] == [
             [4, 4],
             [4, 4],
@@ -144,7 +144,7 @@ class TestPlacement:
             assert asked == [pinned] * 4
 
     def test_a_part_without_items_gives_no_batch(self):
-        batches = loaders.Batches(loaders.gathered([]), 4)
+        batches = loaders.Batches(loaders.tensors_of([]), 4)
         assert len(batches) == 0
         assert list(batches) == []
 
@@ -196,7 +196,7 @@ class TestDataLoader:
         assert train.prefetch_factor == 2  # torch's
 
     def test_workers_read_the_same_rows(self):
-        data = datasets.load("fake-images", image_size=4, images=20)
+        data = datasets.build(Case("mine", {"dataset": "fake-images", "image_size": 4, "images": 20}))
         one, other = (built(data, workers=workers, batch_size=4)[1] for workers in (None, 1))
         assert rows(one) == rows(other)
 
@@ -231,7 +231,7 @@ class TestChoices:
                 {"placement": "device", "workers": 2, "device": "cuda:0"},
                 "placement=device takes batches by indexing; it has no workers",
             ),
-            ({"placement": "device"}, "on device cpu it is placement=memory"),
+            ({"placement": "device"}, "on device cpu use placement=memory"),
             (
                 {"placement": "device", "pin_memory": True, "device": "cuda:0"},
                 "placement=device copies no batch",

@@ -15,7 +15,7 @@ from bench import tasks
 from bench.errors import UsageError
 from bench.suite.case import Case
 from bench.suite.matrix import Suite
-from bench.tasks import losses, targets
+from bench.tasks import loss_arguments, losses
 from bench.training import fit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -140,10 +140,10 @@ def test_a_target_of_one_character_repeated_still_fits_its_inputs(length):
 
 def test_targets_are_made_as_the_classes_document_them():
     outputs, numbers = torch.zeros(2, 3), torch.tensor([2, 0])
-    assert targets.one_hot(outputs, numbers)[1].tolist() == [[0, 0, 1], [1, 0, 0]]
-    assert targets.plus_minus_one(outputs, numbers)[1].tolist() == [[-1, -1, 1], [1, -1, -1]]
-    assert targets.class_lists(outputs, numbers)[1].tolist() == [[2, -1, -1], [0, -1, -1]]
-    sequence = targets.one_hot_rows(torch.zeros(1, 3, 2), torch.tensor([[2, 0]]))
+    assert loss_arguments.one_hot(outputs, numbers)[1].tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert loss_arguments.plus_minus_one(outputs, numbers)[1].tolist() == [[-1, -1, 1], [1, -1, -1]]
+    assert loss_arguments.class_lists(outputs, numbers)[1].tolist() == [[2, -1, -1], [0, -1, -1]]
+    sequence = loss_arguments.one_hot_rows(torch.zeros(1, 3, 2), torch.tensor([[2, 0]]))
     assert sequence[1].tolist() == [[0, 0, 1], [1, 0, 0]]
 
 
@@ -235,7 +235,7 @@ def test_no_loss_waits_for_the_device(name):
 @pytest.mark.parametrize("smoothing", [0, 0.1])
 def test_label_smoothing_is_refused_beside_every_other_loss(name, smoothing):
     refused = case(loss=name, label_smoothing=smoothing, dataset="text")
-    says = f"loss '{name}' has no label_smoothing, which torch has for cross-entropy alone"
+    says = f"loss '{name}' has no label_smoothing; in torch only cross-entropy has it"
     assert tasks.exclude(refused) == says
     with pytest.raises(UsageError, match=says):
         losses.build(refused)
@@ -243,9 +243,7 @@ def test_label_smoothing_is_refused_beside_every_other_loss(name, smoothing):
 
 @pytest.mark.parametrize("dataset", ["digits", "fake-images"])
 def test_ctc_is_refused_where_targets_are_no_sequences(dataset):
-    says = (
-        f"loss 'ctc' aligns sequences, and the targets of dataset '{dataset}' are none; choose dataset text"
-    )
+    says = f"loss 'ctc' aligns sequences, and dataset '{dataset}' has none; choose dataset text"
     assert tasks.exclude(case(loss="ctc", dataset=dataset)) == says
     with pytest.raises(UsageError, match=says):
         tasks.build(case(loss="ctc", dataset=dataset))
@@ -282,9 +280,9 @@ def unsafe(monkeypatch):
         return outputs.sum()
 
     monkeypatch.setattr(nn.BCELoss, "forward", forward)
-    losses.autocast_problem.cache_clear()
+    losses.autocast_error.cache_clear()
     yield asked
-    losses.autocast_problem.cache_clear()
+    losses.autocast_error.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -328,7 +326,7 @@ def test_listing_asks_torch_only_under_autocast():
     script = f"""
 import sys
 from bench import tasks
-from bench.case import Case
+from bench.suite.case import Case
 for loss in {list(losses.LOSSES)}:
     for precision in (None, "fp32", "bf16"):
         tasks.exclude(Case("t", dict(loss=loss, precision=precision, dataset="text")))

@@ -13,7 +13,7 @@ from bench.worker.marks import NAME, OUTSIDE, Mark, Marks, number_of
 def marked(**options):
     marks = Marks()
     fit(small_task(), 1, observer=marks, **options)
-    return marks.made
+    return marks.marks
 
 
 def phases(marks, stage, step):

@@ -17,7 +17,7 @@ def launch(seconds: float, **guards: float):
 def test_identical_launches_have_no_noise():
     noise = summary("cpu", [(launch(2.0), launch(2.0))] * 6)
     assert (noise.device, noise.launches, noise.pairs) == ("cpu", 12, 6)
-    assert (noise.variation, noise.reveals) == (0.0, 0.0)
+    assert (noise.variation, noise.mde) == (0.0, 0.0)
     assert (noise.pair_low, noise.pair_high) == (1.0, 1.0)
 
 
@@ -27,7 +27,7 @@ def test_the_interval_is_that_of_the_ratio_within_pairs():
     assert noise.pair_low == pytest.approx(1 / 1.1)
     assert noise.pair_high == pytest.approx(1 / 1.1)
     assert noise.variation > 0.4, "the drift of the machine is in the variation between launches"
-    assert noise.reveals > noise.variation
+    assert noise.mde > noise.variation
 
 
 def test_fewer_than_six_pairs_have_no_interval():

@@ -15,9 +15,8 @@ from bench import tasks
 from bench.errors import UsageError
 from bench.suite.case import Case
 from bench.tasks import optimizers
-from bench.tasks.exports import exported
-from bench.tasks.together import Together
-from bench.tasks.trials import objection
+from bench.tasks.combined_optimizer import CombinedOptimizer
+from bench.tasks.installed_torch import error_of, exported_names
 from bench.training import fit, needs_closure
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -48,7 +47,8 @@ def test_every_optimizer_of_the_installed_torch_has_a_name():
 
 def test_the_exports_of_a_module_are_read_without_importing_torch():
     script = (
-        "import sys; from bench.tasks.exports import exported; print(exported('optim.lr_scheduler'), "
+        "import sys; from bench.tasks.installed_torch import exported_names; "
+        "print(exported_names('optim.lr_scheduler'), "
         "'torch' in sys.modules)"
     )
     root = Path(__file__).parents[1]
@@ -60,7 +60,7 @@ def test_the_exports_of_a_module_are_read_without_importing_torch():
 
 def test_a_module_that_lists_nothing_is_an_error():
     with pytest.raises(UsageError, match=r"does not say what torch\.nn\.common_types exports"):
-        exported("nn.common_types")
+        exported_names("nn.common_types")
 
 
 # -- every one trains --
@@ -173,7 +173,7 @@ def test_muon_takes_the_matrices_of_hidden_layers_and_a_companion_the_rest():
 
 def test_optimizers_together_share_groups_and_state_and_step_as_one():
     one, other = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
-    both = Together(optim.SGD([one], lr=1.0, momentum=0.9), optim.Adam([other], lr=0.5))
+    both = CombinedOptimizer(optim.SGD([one], lr=1.0, momentum=0.9), optim.Adam([other], lr=0.5))
     for group in both.param_groups:
         group["lr"] = 0.25
     one.grad, other.grad = torch.ones(2, 2), torch.ones(2)
@@ -233,7 +233,7 @@ def test_every_optimizer_can_be_had_on_the_model_of_the_shipped_suite(name):
     [
         ("nowhere.Lion", "cannot be imported: No module named 'nowhere'; install its package"),
         ("torch.optim.Lion", "has no attribute 'Lion'"),
-        ("torch.nn.Linear", "is no subclass of torch.optim.Optimizer"),
+        ("torch.nn.Linear", "is not a subclass of torch.optim.Optimizer"),
         ("adan", "unknown optimizer 'adan'; there are adafactor"),
     ],
 )
@@ -242,16 +242,16 @@ def test_a_name_that_is_none_says_so(name, says):
         optimizers.class_of(name)
 
 
-def test_an_objection_is_the_first_line_of_what_is_raised():
+def test_the_error_of_an_attempt_is_the_first_line_of_what_is_raised():
     def fails():
         raise RuntimeError("no such thing.\nmore of it")
 
     def says_nothing():
         raise KeyError
 
-    assert objection(fails) == "no such thing"
-    assert objection(says_nothing) == "KeyError"
-    assert objection(lambda: 3) is None
+    assert error_of(fails) == "no such thing"
+    assert error_of(says_nothing) == "KeyError"
+    assert error_of(lambda: 3) is None
 
 
 def test_only_lbfgs_needs_a_closure():

@@ -7,7 +7,7 @@ from fakes import graph, operator_time, profile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.analysis.launch.profile_summary import GraphRow, graph_rows, self_times, top
+from bench.analysis.launch.profile_summary import GraphRow, graph_rows, top
 from bench.measurement import REMAINDER, GraphNode
 
 
@@ -46,16 +46,16 @@ class TestTheTopOfAProfile:
         times = {("train", "forward"): 2.0, ("train", "backward"): 3.0, ("test", "forward"): 2.5}
         spread = [operator_time(host_self=s, stage=stage, phase=p) for (stage, p), s in times.items()]
         (row,) = top(profile(operators=tuple(spread)), 9)[0]
-        assert row.where == "train backward"
+        assert (row.stage, row.phase) == ("train", "backward")
 
     @pytest.mark.parametrize(
-        ("most", "name", "calls", "share"),
-        [(2, "1 other", 1, 0.25), (1, "2 others", 3, 0.5), (0, "3 others", 5, 1)],
+        ("most", "number", "calls", "share"),
+        [(2, 1, 1, 0.25), (1, 2, 3, 0.5), (0, 3, 5, 1)],
     )
-    def test_has_the_rest_as_one_row(self, most, name, calls, share):
+    def test_has_the_rest_as_one_row(self, most, number, calls, share):
         rows, rest = top(profile(), most)
         assert len(rows) == most
-        assert (rest.operator, rest.calls, rest.share, rest.self_time) == (name, calls, share, 8.0 * share)
+        assert (rest.number, rest.calls, rest.share, rest.self_time) == (number, calls, share, 8.0 * share)
 
     def test_keeps_device_kernels_apart(self):
         both = profile(
@@ -90,15 +90,6 @@ class TestTheTopOfAProfile:
         assert sum(row.share for row in everything) == pytest.approx(1)
         assert sum(row.calls for row in everything) == 2 * len(times)
         assert [row.self_time for row in rows] == sorted((row.self_time for row in rows), reverse=True)
-
-
-class TestSelfTimes:
-    def test_are_added_up_by_stage_with_what_no_operator_took(self):
-        rows = [*profile().operators, operator_time(host_self=0.5, stage="test"), kernel("gemm", 7.0)]
-        assert self_times(rows) == {"train": 8.0, "test": 0.5}
-
-    def test_of_nothing_are_none(self):
-        assert self_times([]) == {}
 
 
 class TestTheRowsOfAGraph:

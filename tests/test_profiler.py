@@ -152,8 +152,8 @@ def case(mode="train"):
     return fakes.Case("fake", {"device": "cpu", "batch_size": 4, "optimizer": "sgd", "mode": mode})
 
 
-def profile_of(task, folder, mode="train", **wishes) -> Profile:
-    return profiled(task, case(mode), ProfileOptions(folder / "traces", "one", **wishes), lambda: None)
+def profile_of(task, folder, mode="train", **options) -> Profile:
+    return profiled(task, case(mode), ProfileOptions(folder / "traces", "one", **options), lambda: None)
 
 
 def large_task():
@@ -433,9 +433,9 @@ def on_card(card, tmp_path_factory):
     task = large_task()
     task.device = card
     task.model.to(card)
-    wishes = ProfileOptions(tmp_path_factory.mktemp("card") / "traces", "one")
+    options = ProfileOptions(tmp_path_factory.mktemp("card") / "traces", "one")
     its_case = fakes.Case("fake", {**case().axes, "device": "cuda:0"})
-    return profiled(task, its_case, wishes, functools.partial(torch.cuda.synchronize, card))
+    return profiled(task, its_case, options, functools.partial(torch.cuda.synchronize, card))
 
 
 @pytest.mark.cuda

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import readers
 from bench.errors import ResultsError
-from bench.readers import Foreign, pyperf, pytest_benchmark, read_foreign
+from bench.readers import Foreign, json_document, pyperf, pytest_benchmark, read_foreign
 from bench.suite.case import Case
 
 DATA = Path(__file__).parent / "data"
@@ -29,8 +28,8 @@ PYTEST, SAVED, TIMEIT, SUITE, MEMORY = (
     )
 )
 READABLE = "; name a JSON file of pytest-benchmark or pyperf"
-PYTEST_ANEW = "; write it anew with: pytest --benchmark-json=FILE"
-PYPERF_ANEW = "; write it anew with pyperf's option: -o FILE"
+PYTEST_ANEW = "; write it again with: pytest --benchmark-json=FILE"
+PYPERF_ANEW = "; write it again with pyperf's option: -o FILE"
 GONE = object()
 
 
@@ -155,9 +154,9 @@ class TestPytestBenchmark:
         ("changes", "why"),
         [
             ({"suite": None}, "benchmarks[0].extra_info has no 'suite'"),
-            ({"axes": "device"}, "benchmarks[0].extra_info.axes is a text and no list"),
-            ({"axes": ["a b"]}, "benchmarks[0].extra_info is no case: 'a b' is no name of an axis"),
-            ({"width": [1]}, "is no case: axis 'width': [1] is a list"),
+            ({"axes": "device"}, "benchmarks[0].extra_info.axes is a text and not a list"),
+            ({"axes": ["a b"]}, "benchmarks[0].extra_info is not a case: 'a b' is not a name of an axis"),
+            ({"width": [1]}, "is not a case: axis 'width': [1] is a list"),
             (
                 {"width": 64},
                 "extra_info.case is not 'mine/device=cpu/width=64/compile=none', as its axes say",
@@ -185,15 +184,15 @@ class TestPytestBenchmark:
         ("keys", "value", "why"),
         [
             (("benchmarks", 1, "stats"), GONE, "benchmarks[1] has no 'stats'"),
-            (("benchmarks", 1, "stats"), [], "benchmarks[1].stats is a list and no table"),
+            (("benchmarks", 1, "stats"), [], "benchmarks[1].stats is a list and not a table"),
             (("benchmarks", 1, "stats", "median"), GONE, "benchmarks[1].stats has no 'median'"),
             (("benchmarks", 1, "stats", "median"), None, "benchmarks[1].stats has no 'median'"),
             (("benchmarks", 1, "stats", "data"), [], "benchmarks[1].stats.data is empty"),
-            (("benchmarks", 1, "stats", "data"), "x", "benchmarks[1].stats.data is a text and no list"),
+            (("benchmarks", 1, "stats", "data"), "x", "benchmarks[1].stats.data is a text and not a list"),
             (
                 ("benchmarks", 1, "stats", "data", 2),
                 -1.0,
-                "benchmarks[1].stats.data[2] is -1.0, which nothing measured can be",
+                "benchmarks[1].stats.data[2] is -1.0, which cannot have been measured",
             ),
             (
                 ("benchmarks", 1, "stats", "median"),
@@ -214,8 +213,8 @@ class TestPytestBenchmark:
     @pytest.mark.parametrize(
         ("keys", "value", "why"),
         [
-            (("benchmarks", 1), 5, "benchmarks[1] is a number and no table"),
-            (("benchmarks", 1), None, "benchmarks[1] is null and no table"),
+            (("benchmarks", 1), 5, "benchmarks[1] is a number and not a table"),
+            (("benchmarks", 1), None, "benchmarks[1] is null and not a table"),
             (("benchmarks", 1, "fullname"), GONE, "benchmarks[1] has no 'fullname'"),
             (("benchmarks", 1, "fullname"), " ", "benchmarks[1].fullname is ' ' and must be a text"),
             (("benchmarks", 1, "fullname"), 7, "benchmarks[1].fullname is 7 and must be a text"),
@@ -263,12 +262,12 @@ class TestPytestBenchmark:
         for benchmark in document["benchmarks"]:
             benchmark["stats"] = None
         assert refused(save(place, document)) == (
-            f"is no result that can be read: benchmarks[0] has no 'stats' (nor can 2 other benchmarks){PYTEST_ANEW}"
+            f"is not a result that can be read: benchmarks[0] has no 'stats' (nor can 2 other benchmarks){PYTEST_ANEW}"
         )
 
     def test_without_any_it_is_refused(self, place):
         message = refused(save(place, edited(PYTEST, ("benchmarks",), [])))
-        assert message == f"is no result that can be read: benchmarks is empty{PYTEST_ANEW}"
+        assert message == f"is not a result that can be read: benchmarks is empty{PYTEST_ANEW}"
 
 
 class TestPyperf:
@@ -348,8 +347,8 @@ class TestPyperf:
                 "benchmarks[0] has runs of different unit: 'byte' and 'second'",
             ),
             (("benchmarks", 0, "runs"), [], "benchmarks[0].runs is empty"),
-            (("benchmarks", 0, "runs"), {}, "benchmarks[0].runs is a table and no list"),
-            (("benchmarks", 0, "runs", 1), "x", "benchmarks[0].runs[1] is a text and no table"),
+            (("benchmarks", 0, "runs"), {}, "benchmarks[0].runs is a table and not a list"),
+            (("benchmarks", 0, "runs", 1), "x", "benchmarks[0].runs[1] is a text and not a table"),
             (
                 ("benchmarks", 0, "runs"),
                 [{"warmups": [[1, 1.0]]}],
@@ -365,7 +364,7 @@ class TestPyperf:
     )
     def test_what_it_never_writes_is_refused(self, place, keys, value, why):
         message = refused(save(place, edited(TIMEIT, keys, value)))
-        assert message == f"is no result that can be read: {why}{PYPERF_ANEW}"
+        assert message == f"is not a result that can be read: {why}{PYPERF_ANEW}"
 
     def test_benchmarks_of_several_versions_are_of_none(self, place):
         document = edited(SUITE, ("benchmarks", 1, "metadata", "perf_version"), "2.9.0")
@@ -404,14 +403,14 @@ class TestNumbers:
     @pytest.mark.parametrize(
         ("written", "why"),
         [
-            ("NaN", "is nan, which nothing measured can be"),
-            ("Infinity", "is inf, which nothing measured can be"),
-            ("-1e-9", "is -1e-09, which nothing measured can be"),
-            ("-5", "is -5, which nothing measured can be"),
-            ("1e999", "is inf, which nothing measured can be"),
-            ("1e300", "is 1e+300, which nothing measured can be"),
-            ("1" * 5000, "is inf, which nothing measured can be"),
-            ("1" + "0" * 350, "which nothing measured can be"),
+            ("NaN", "is nan, which cannot have been measured"),
+            ("Infinity", "is inf, which cannot have been measured"),
+            ("-1e-9", "is -1e-09, which cannot have been measured"),
+            ("-5", "is -5, which cannot have been measured"),
+            ("1e999", "is inf, which cannot have been measured"),
+            ("1e300", "is 1e+300, which cannot have been measured"),
+            ("1" * 5000, "is inf, which cannot have been measured"),
+            ("1" + "0" * 350, "which cannot have been measured"),
             ("true", "is True and must be a number"),
             ('"1"', "is '1' and must be a number"),
             ("[1]", "is a list and must be a number"),
@@ -422,7 +421,7 @@ class TestNumbers:
         document["benchmarks"] = document["benchmarks"][:1]
         place.write_text(json.dumps(document).replace('"HERE"', written))
         message = refused(place)
-        assert message.startswith(f"is no result that can be read: {where} is ")
+        assert message.startswith(f"is not a result that can be read: {where} is ")
         assert why in message
 
     @pytest.mark.parametrize("written", ["0", "3", "1e-12", "5e-324"])
@@ -454,15 +453,15 @@ class TestOtherFiles:
                 b'{"benchmarks": {"a": 1}, "machine_info": {}}',
                 "is JSON of neither pytest-benchmark nor pyperf: it has 'benchmarks', 'machine_info'",
             ),
-            (b"metric,value\n", "is no JSON, or cut short: Expecting value at line 1, column 1"),
-            ('{"größe": 1}'.encode("latin-1"), "is no UTF-8 text, from byte 4 on"),
+            (b"metric,value\n", "is not JSON, or cut short: Expecting value at line 1, column 1"),
+            ('{"größe": 1}'.encode("latin-1"), "is not UTF-8 text, from byte 4 on"),
             (b'{"a": ' * 40 + b"1" + b"}" * 40, "is nested deeper than 32 levels: no such result is so deep"),
             (b'{"a": ' + b"[" * 10**5, "is nested deeper than 32 levels: no such result is so deep"),
             (
                 b"\x1f\x8b",
                 "is damaged gzip: Compressed file ended before the end-of-stream marker was reached",
             ),
-            (b"\x80\x04cos\nsystem\n(S'true'\ntR.", "is no UTF-8 text, from byte 0 on"),  # a pickle
+            (b"\x80\x04cos\nsystem\n(S'true'\ntR.", "is not UTF-8 text, from byte 0 on"),  # a pickle
         ],
     )
     def test_that_are_no_results_are_refused(self, place, content, why):
@@ -482,7 +481,7 @@ class TestOtherFiles:
         whole = original.read_bytes()
         for length in range(1, len(whole), len(whole) // 50):
             place.write_bytes(whole[:length])
-            assert refused(place).startswith("is no JSON, or cut short: ")
+            assert refused(place).startswith("is not JSON, or cut short: ")
 
     def test_a_packed_file_that_was_cut_short_or_changed_is_refused(self, place):
         whole = MEMORY.read_bytes()
@@ -494,7 +493,7 @@ class TestOtherFiles:
 
     @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "packed"])
     def test_more_than_the_bound_is_not_read(self, place, monkeypatch, pack):
-        monkeypatch.setattr(readers, "_MOST_BYTES", 2**20)
+        monkeypatch.setattr(json_document, "_MOST_BYTES", 2**20)
         place.write_bytes(pack(b" " * (2**20 + 1)))
         assert refused(place) == f"holds more than 1 MiB: no such result is so large{READABLE}"
 
@@ -512,7 +511,7 @@ class TestOtherFiles:
 
     def test_utf_16_that_was_cut_short_is_refused(self, place):
         place.write_bytes(PYTEST.read_text().encode("utf-16")[:-1])
-        assert refused(place).startswith("is no UTF-16 text, from byte ")
+        assert refused(place).startswith("is not UTF-16 text, from byte ")
 
     def test_packed_or_with_a_mark_in_front_it_is_the_same(self, place):
         place.write_bytes(gzip.compress(b"\xef\xbb\xbf" + PYTEST.read_bytes()))
@@ -523,11 +522,11 @@ class TestOtherFiles:
 
     def a_folder(self, place):
         place.mkdir()
-        return "is no file"
+        return "is not a file"
 
     def a_pipe(self, place):
         os.mkfifo(place)
-        return "is no file"
+        return "is not a file"
 
     @pytest.mark.parametrize("make", [gone, a_folder, a_pipe])
     def test_what_is_no_file_is_refused_at_once(self, place, make):

@@ -16,7 +16,7 @@ def test_text_is_read_without_its_mark(encoding):
 
 @pytest.mark.parametrize(
     ("data", "why"),
-    [(b"a\xe9", "is no UTF-8 text, from byte 1 on"), (b"\xff\xfea", "is no UTF-16 text, from byte")],
+    [(b"a\xe9", "is not UTF-8 text, from byte 1 on"), (b"\xff\xfea", "is not UTF-16 text, from byte")],
 )
 def test_what_is_no_text_is_said_with_its_place(data, why):
     with pytest.raises(UnicodeDecodeError) as caught:

@@ -23,8 +23,8 @@ from torch import nn
 
 import bench
 from bench.training import Observer
-from bench.worker.script.hooks import Hooks
-from bench.worker.script.recorder import Enough, Recorder, ScriptError
+from bench.worker.script.errors import Enough, ScriptError
+from bench.worker.script.recorder import Recorder
 from bench.worker.script.samples import read
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -412,7 +412,7 @@ class TestWhatIsAmbiguous:
         own.train_loader[1] = None
         with pytest.raises(TypeError):
             own.train(bench.watch(own.train_loader))
-        assert recorder.problem is None
+        assert recorder._passes.problem is None
 
 
 class TestLosses:
@@ -538,7 +538,7 @@ class TestHooks:
         recorder.hooks.__exit__(None, None, None)
         before = parts()
         assert not set(inside) & set(before)
-        with Hooks(recorder) as hooks:
+        with recorder.hooks as hooks:
             assert hooks
             assert nn.Module.__call__ is not before[-1]
             own.renew()

@@ -15,10 +15,11 @@ from torch import nn
 import bench
 from bench.analysis.launch.derived_counts import count_values
 from bench.training import Observer
+from bench.watch import listen
 from bench.worker.profile.profiler import ProfiledLoop
 from bench.worker.script.counts import count
-from bench.worker.script.hooks import Hooks
-from bench.worker.script.recorder import Enough, Recorder, ScriptError
+from bench.worker.script.errors import Enough, ScriptError
+from bench.worker.script.recorder import Recorder
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -517,13 +518,17 @@ class TestCutShort:
     def script(self, own, batches, error=None):
         """Counts its batches itself, in a launch that gives it three."""
         recorder = Recorder(Observer(), window=lambda _: 3)
-        for _ in listening(recorder):
-            with Hooks(recorder):
+        listen(recorder)
+        try:
+            with recorder.hooks:
                 held = iter(bench.watch(own.train_loader * 4, "train"))
                 for _ in range(batches):
                     own.step(*next(held))
                 if error is not None:
                     raise error
+        finally:
+            recorder.close()
+            listen(None)
         return recorder
 
     def test_what_follows_of_it_is_excused_once_enough_was_seen(self, own, capfd):

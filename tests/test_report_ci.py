@@ -11,22 +11,15 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-from test_report_comparison import CASE, HOSTILE, OTHER, count, gone, hostile_page, page, row
+from test_report_comparison import CASE, HOSTILE, OTHER, count, failed, gone, hostile_page, page, row
 
 from bench.analysis.compare.policy import Policy
 from bench.measurement import metric
-from bench.report.ci import (
-    MOST_ANNOTATIONS,
-    MOST_CHARACTERS,
-    annotation,
-    annotations,
-    as_csv,
-    as_json,
-    junit,
-    junit_error,
-    markdown,
-    summary_markdown,
-)
+from bench.report.formats import csv as csv_format
+from bench.report.formats import json as json_format
+from bench.report.formats import junit, markdown
+from bench.report.formats.github import MOST_ANNOTATIONS, annotation, workflow_commands
+from bench.report.formats.markdown import MOST_CHARACTERS
 
 WARN = Policy(0.01, regression="warn")
 numbered = pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
@@ -34,7 +27,7 @@ numbered = pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 
 class TestMarkdown:
     def test_the_verdict_is_the_first_line(self):
-        made = markdown(page(row("regressed"), row(case=OTHER), exit_code=1))
+        made = markdown.render(page(row("regressed"), row(case=OTHER), exit_code=1))
         assert made.splitlines()[0] == "**Failed: 1 regressed, 1 equivalent**"
         assert made.splitlines()[2] == (
             "base <code>main</code>, candidate <code>work</code>: measured side by side"
@@ -50,7 +43,7 @@ class TestMarkdown:
             row(case=OTHER),
         ]
         moved = {(CASE, "train.step_time"): "backward takes 0.3 ms more"}
-        opened, _, folded = markdown(page(*rows, phases=moved, exit_code=1)).partition("<details>")
+        opened, _, folded = markdown.render(page(*rows, phases=moved, exit_code=1)).partition("<details>")
         assert "| case | metric | base | candidate | change | verdict | phase |" in opened
         assert opened.count("<code>batch_size=64</code>") == 2
         assert "+3.1 % (+1.0 to +5.2 %) | regressed | backward takes 0.3 ms more |" in opened
@@ -61,14 +54,16 @@ class TestMarkdown:
 
     def test_without_a_gate_what_is_worse_stands_open(self):
         rows = [row("regressed", gates=False), row("improved", gates=False, case=OTHER)]
-        opened, _, folded = markdown(page(*rows)).partition("<details>")
+        opened, _, folded = markdown.render(page(*rows)).partition("<details>")
         assert opened.startswith("**1 regressed, 1 improved**\n")
         assert "| regressed |" in opened
         assert folded.startswith("<summary>1 improved</summary>")
-        assert list(annotations(page(*rows))) == []
+        assert list(workflow_commands(page(*rows))) == []
 
     def test_where_nothing_regressed_all_is_folded(self):
-        made = markdown(page(row(), only_base=["s/a=1"], only_candidate=["s/b=1"], notes=["torch differs"]))
+        made = markdown.render(
+            page(row(), only_base=["s/a=1"], only_candidate=["s/b=1"], notes=["torch differs"])
+        )
         before, _, folded = made.partition("<details>")
         assert "|" not in before
         assert "- only in the base: <code>s/a=1</code>\n" in folded
@@ -76,15 +71,15 @@ class TestMarkdown:
         assert "- torch differs\n" in folded
 
     def test_remarks_alone_are_folded_under_their_own_name(self):
-        assert "<summary>remarks</summary>" in markdown(page(row("regressed"), notes=["x"]))
-        assert "<details>" not in markdown(page(row("regressed")))
-        assert markdown(page()).startswith("**Passed: nothing to compare**")
+        assert "<summary>remarks</summary>" in markdown.render(page(row("regressed"), notes=["x"]))
+        assert "<details>" not in markdown.render(page(row("regressed")))
+        assert markdown.render(page()).startswith("**Passed: nothing to compare**")
 
     def test_why_something_was_not_measured_is_said(self):
-        assert f"- {CASE}, train.step_time&#58; timeout&#58; 60 s" in markdown(page(gone()))
+        assert f"- {CASE}, train.step_time&#58; timeout&#58; 60 s" in markdown.render(page(gone()))
 
     def test_a_single_case_stands_above_and_not_in_each_row(self):
-        made = markdown(page(row("regressed"), row()))
+        made = markdown.render(page(row("regressed"), row()))
         assert made.count("batch_size=64") == 1
         assert "| metric | base |" in made
         assert "| case |" not in made
@@ -92,16 +87,15 @@ class TestMarkdown:
         assert [line.split()[1] for line in rows] == ["<code>train.step_time</code>"] * 2
 
     def test_a_case_that_has_gone_is_said_once(self):
-        made = markdown(page(gone(case="s/old=1"), row(), only_base=["s/old=1"], exit_code=3))
+        made = markdown.render(page(gone(case="s/old=1"), row(), only_base=["s/old=1"], exit_code=3))
         assert made.count("s/old=1") == 1
-
-    def test_a_summary_of_a_job_is_the_same_page(self):
-        assert summary_markdown(page(row())) == markdown(page(row()))
 
     @pytest.mark.parametrize("verdict", ["regressed", "equivalent", "not_measured"])
     def test_it_never_grows_beyond_what_a_comment_may_hold_and_says_what_it_left_out(self, verdict):
-        rows = [row(verdict, case=f"s/number={number}", reason=f"r{number}") for number in range(3_000)]
-        made = markdown(page(*rows, notes=["note"] * 3_000, base="b" * 9_999, exit_code=1))
+        rows = [
+            row(verdict, case=f"s/number={number}", reason=failed(f"r{number}")) for number in range(3_000)
+        ]
+        made = markdown.render(page(*rows, notes=["note"] * 3_000, base="b" * 9_999, exit_code=1))
         assert MOST_CHARACTERS - 1_500 < len(made) <= MOST_CHARACTERS
         shown = len(set(re.findall(r"\| <code>number=(\d+)</code>", made)))
         left = re.search(r"([\d,]+) more (?:such )?rows are left out here", made)
@@ -111,11 +105,11 @@ class TestMarkdown:
 
     def test_what_regressed_has_the_room_before_all_else(self):
         rows = [*(row(case=f"s/n={n}") for n in range(2_000)), row("regressed", case="s/n=last")]
-        assert "<code>n=last</code>" in markdown(page(*rows)).partition("<details>")[0]
+        assert "<code>n=last</code>" in markdown.render(page(*rows)).partition("<details>")[0]
 
     @numbered
     def test_no_text_of_a_user_is_markup(self, text):
-        made = markdown(hostile_page(text))
+        made = markdown.render(hostile_page(text))
         tags = set(re.findall(r"</?\w+[^>]*>", made))
         assert tags <= {"<code>", "</code>", "<details>", "</details>", "<summary>", "</summary>"}
         assert not set("`[]*~\\@'\"") & set(made.replace("**", "", 2))
@@ -126,7 +120,7 @@ class TestMarkdown:
         assert all(letter.isprintable() for line in made.split("\n") for letter in line)
 
     def test_nobody_is_mentioned_and_nothing_is_linked(self):
-        made = markdown(page(row("regressed", case="@someone"), base="@team", notes=["@a fixes #12"]))
+        made = markdown.render(page(row("regressed", case="@someone"), base="@team", notes=["@a fixes #12"]))
         shown = html.unescape(made)
         outside = re.sub(r"<code>.*?</code>", "", shown)
         assert "<code>@team</code>" in shown
@@ -135,17 +129,19 @@ class TestMarkdown:
 
     @pytest.mark.parametrize("note", ["- x", "+ x", "1) x", "1. x", "---", "* x", "# x", "[ ] x", "a", "> x"])
     def test_a_remark_is_one_item_of_its_list(self, note):
-        (item,) = [line for line in markdown(page(notes=[note])).splitlines() if line.startswith("- ")]
+        (item,) = [line for line in markdown.render(page(notes=[note])).splitlines() if line.startswith("- ")]
         assert re.match(r"- (&#\d+;|1&#\d+;|a)", item)
         assert html.unescape(item).replace("\u200b", "") == f"- {note}"
 
     def test_plain_names_stay_readable_in_the_source(self):
-        made = markdown(page(row("regressed", case="s/model=net-v1.5/batch_size=64"), row()))
+        made = markdown.render(page(row("regressed", case="s/model=net-v1.5/batch_size=64"), row()))
         assert "<code>model=net-v1.5</code>" in made
 
     def test_a_text_reads_as_it_was_written(self):
         case = "a|b\\|c `x` <b>&amp;</b> www.example.com _it_"
-        assert f"<code>{case}</code>" in html.unescape(markdown(page(row("regressed", case=case), row())))
+        assert f"<code>{case}</code>" in html.unescape(
+            markdown.render(page(row("regressed", case=case), row()))
+        )
 
 
 class TestAnnotations:
@@ -160,7 +156,7 @@ class TestAnnotations:
             row("improved"),
             row(),
         ]
-        assert list(annotations(page(*rows))) == [
+        assert list(workflow_commands(page(*rows))) == [
             f"::error title=train.step_time regressed::{CASE}: train.step_time regressed; "
             "+3.1 %25 (+1.0 to +5.2 %25), 1.20 ms to 1.24 ms",
             f"::warning title=epoch.time regressed (warn)::{CASE}: epoch.time regressed (warn); "
@@ -172,17 +168,17 @@ class TestAnnotations:
 
     def test_the_phase_that_moved_is_said(self):
         moved = {(CASE, "train.step_time"): "backward takes 0.3 ms more"}
-        (line,) = annotations(page(row("regressed"), phases=moved))
+        (line,) = workflow_commands(page(row("regressed"), phases=moved))
         assert line.endswith("; backward takes 0.3 ms more")
 
     def test_an_improvement_that_fails_is_an_error(self):
-        (line,) = annotations(page(row("improved", policy=Policy(0.01, improvement="fail"))))
+        (line,) = workflow_commands(page(row("improved", policy=Policy(0.01, improvement="fail"))))
         assert line.startswith("::error title=train.step_time improved (fail)::")
 
     @pytest.mark.parametrize("number", [MOST_ANNOTATIONS, MOST_ANNOTATIONS + 1, 50])
     def test_there_are_no_more_than_are_shown_and_the_last_counts_the_rest(self, number):
         rows = [row("regressed"), *(row("inconclusive", case=f"s/n={n}") for n in range(number))]
-        error, *warnings = annotations(page(*rows))
+        error, *warnings = workflow_commands(page(*rows))
         assert error.startswith("::error")
         assert len(warnings) == MOST_ANNOTATIONS
         rest = number - MOST_ANNOTATIONS + 1
@@ -198,29 +194,29 @@ class TestAnnotations:
             row("inconclusive", case=OTHER, smallest=0.012),
             row(name="epoch.time", case=OTHER),
         ]
-        (line,) = annotations(page(*rows, allow_inconclusive=True))
+        (line,) = workflow_commands(page(*rows, allow_inconclusive=True))
         assert line == (
             "::notice title=not decided::3 inconclusive, which sets no exit code (epoch.time, train.step_time); "
             "in each of them a rise from 3.4 %25 on would have been seen"
         )
 
     def test_what_was_not_measured_is_a_warning_whatever_is_allowed(self):
-        (line,) = annotations(page(gone(), row(case=OTHER), allow_inconclusive=True))
+        (line,) = workflow_commands(page(gone(), row(case=OTHER), allow_inconclusive=True))
         assert line.startswith("::warning title=train.step_time not measured::")
 
     def test_where_nothing_at_all_was_decided_that_is_a_warning_although_it_is_allowed(self):
         made = page(row("inconclusive", undecided_gates=False))
-        (line,) = annotations(made)
+        (line,) = workflow_commands(made)
         assert line.startswith("::warning title=train.step_time inconclusive::")
 
     def test_between_runs_of_different_times_an_open_time_that_sets_no_exit_code_is_a_notice(self):
         made = page(row("inconclusive", undecided_gates=False), row(case=OTHER))
-        (line,) = annotations(made)
+        (line,) = workflow_commands(made)
         assert line.startswith("::notice title=not decided::1 inconclusive, which sets no exit code")
 
     def test_a_row_is_marked_where_its_suite_is(self):
         places = {"s": ("benchmarks/mine, 50%.py", 12), "other": ("o.py", 1)}
-        (line,) = annotations(page(row("regressed"), places=places))
+        (line,) = workflow_commands(page(row("regressed"), places=places))
         assert line.startswith(
             "::error file=benchmarks/mine%2C 50%25.py,line=12,title=train.step_time regressed::"
         )
@@ -231,7 +227,7 @@ class TestAnnotations:
 
     @numbered
     def test_no_text_of_a_user_ends_its_line_or_begins_another(self, text):
-        for line in annotations(hostile_page(text)):
+        for line in workflow_commands(hostile_page(text)):
             assert all(letter.isprintable() for letter in line)
             order, _, message = line[2:].partition("::")
             level, _, title = order.partition(" title=")
@@ -324,7 +320,7 @@ class TestJUnit:
         ],
     )
     def test_a_row_is_a_test_that_ends_as_it_was_judged(self, found, code, ends):
-        (test,) = cases_in(junit(page(found, exit_code=code)))
+        (test,) = cases_in(junit.render(page(found, exit_code=code)))
         assert result(test) == ends
         assert test.get("classname") == "s"
         assert test.get("name") == f"{CASE} train.step_time"
@@ -336,7 +332,7 @@ class TestJUnit:
             )
 
     def test_numbers_are_lines_of_the_output_since_a_test_may_hold_no_properties(self):
-        (test,) = cases_in(junit(page(row("regressed"))))
+        (test,) = cases_in(junit.render(page(row("regressed"))))
         assert test.find("system-out").text.splitlines() == [
             "base=0.0012",
             "candidate=0.001237",
@@ -348,12 +344,12 @@ class TestJUnit:
         ]
 
     def test_a_number_that_is_none_is_blank(self):
-        (test,) = cases_in(junit(page(count(0, 5, ratio=math.inf))))
+        (test,) = cases_in(junit.render(page(count(0, 5, ratio=math.inf))))
         assert test.find("system-out").text.splitlines()[3:6] == ["ratio=", "low=", "high="]
 
     def test_suites_count_their_own_tests_and_the_whole_counts_all(self):
         rows = [row("regressed"), row("regressed", case=OTHER), gone(), row(suite="t"), row(suite="t")]
-        root = ET.fromstring(junit(page(*rows, exit_code=1)))
+        root = ET.fromstring(junit.render(page(*rows, exit_code=1)))
         totals = ("tests", "failures", "errors")
         assert [root.get(name) for name in totals] == ["5", "2", "0"]
         assert [[suite.get(name) for name in ("name", *totals, "skipped")] for suite in root] == [
@@ -362,12 +358,12 @@ class TestJUnit:
         ]
 
     def test_both_sides_are_properties_of_each_suite(self):
-        root = ET.fromstring(junit(page(row(), paired=False)))
+        root = ET.fromstring(junit.render(page(row(), paired=False)))
         found = {fact.get("name"): fact.get("value") for fact in root.iter("property")}
         assert found == {"base": "main", "candidate": "work", "paired": "false"}
 
     def test_remarks_are_the_output_of_the_last_suite(self):
-        made = junit(page(row(), row(suite="t"), notes=["line 3 is torn", "a\x00b"]))
+        made = junit.render(page(row(), row(suite="t"), notes=["line 3 is torn", "a\x00b"]))
         assert cases_in(made)
         assert [suite.findtext("system-out") for suite in ET.fromstring(made)] == [
             None,
@@ -376,20 +372,20 @@ class TestJUnit:
 
     @numbered
     def test_what_was_not_compared_is_one_error(self, text):
-        (test,) = cases_in(junit_error("not_comparable", text))
+        (test,) = cases_in(junit.error("not_comparable", text))
         assert result(test) == "error"
         assert test.find("error").get("type") == "not_comparable"
 
     def test_without_rows_it_is_an_empty_report(self):
-        assert cases_in(junit(page())) == []
+        assert cases_in(junit.render(page())) == []
 
     @numbered
     def test_no_text_of_a_user_breaks_it(self, text):
-        assert len(cases_in(junit(hostile_page(text)))) == 4
+        assert len(cases_in(junit.render(hostile_page(text)))) == 4
 
     def test_what_xml_cannot_hold_is_spelt_out_and_the_rest_is_kept(self):
         case = "a\x00\x1b\ufffe<b>&]]>\ud800 é"
-        (test,) = cases_in(junit(page(row(case=case))))
+        (test,) = cases_in(junit.render(page(row(case=case))))
         assert test.get("name") == r"a\x00\x1b\ufffe<b>&]]>\ud800 é train.step_time"
 
 
@@ -404,7 +400,7 @@ class TestJson:
             notes=["c"],
             exit_code=1,
         )
-        data = json.loads(as_json(made))
+        data = json.loads(json_format.render(made))
         assert data["counts"]["regressed"] == data["counts"]["not_measured"] == 1
         assert (data["base"], data["candidate"], data["exit_code"], data["paired"]) == (
             "main",
@@ -426,24 +422,24 @@ class TestJson:
     @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan, None])
     def test_a_number_is_finite_or_null(self, number):
         odd = row(base=number, ratio=number, low=number, high=number, smallest=number)
-        (found,) = json.loads(as_json(page(odd)), parse_constant=pytest.fail)["rows"]
+        (found,) = json.loads(json_format.render(page(odd)), parse_constant=pytest.fail)["rows"]
         assert {found[name] for name in ("base", "ratio", "low", "high", "smallest")} == {None}
 
     @numbered
     def test_texts_are_whole_and_harmless_in_a_page_or_a_log(self, text):
-        made = as_json(hostile_page(text))
+        made = json_format.render(hostile_page(text))
         assert json.loads(made)["base"] == text
         assert made.isascii()
         assert not set("<>&#") & set(made)
         assert not any(line.lstrip().startswith("::") for line in made.splitlines())
 
     def test_half_a_letter_is_replaced(self):
-        made = as_json(page(base="x\ud800y", candidate="\\ud800 \U0001f600"))
+        made = json_format.render(page(base="x\ud800y", candidate="\\ud800 \U0001f600"))
         assert json.loads(made)["base"] == "x\ufffdy"
         assert json.loads(made)["candidate"] == "\\ud800 \U0001f600"
 
     def test_a_metric_of_the_users_own_is_fine(self):
-        assert json.loads(as_json(page(row(metric=metric("mine")))))["rows"][0]["better"] == ""
+        assert json.loads(json_format.render(page(row(metric=metric("mine")))))["rows"][0]["better"] == ""
 
 
 def read_csv(made: str) -> list[dict[str, str]]:
@@ -453,20 +449,20 @@ def read_csv(made: str) -> list[dict[str, str]]:
 class TestCsv:
     def test_a_row_is_a_line_with_the_columns_of_the_json(self):
         made = page(row("regressed", caveats=("unsettled", "spawned")), gone(case=OTHER))
-        first, second = read_csv(as_csv(made))
-        in_json = json.loads(as_json(made))["rows"]
+        first, second = read_csv(csv_format.render(made))
+        in_json = json.loads(json_format.render(made))["rows"]
         assert set(first) == set(in_json[0])
         assert (first["case"], first["ratio"], first["gates"]) == (CASE, "1.031", "true")
         assert first["caveats"] == "unsettled;spawned"
         assert (second["ratio"], second["candidate"], second["reason"]) == ("", "", "timeout: 60 s")
 
     def test_without_rows_there_is_the_head(self):
-        assert read_csv(as_csv(page())) == []
-        assert as_csv(page()).startswith("verdict,suite,case,metric,")
+        assert read_csv(csv_format.render(page())) == []
+        assert csv_format.render(page()).startswith("verdict,suite,case,metric,")
 
     @numbered
     def test_no_text_of_a_user_is_a_line_or_an_order_or_a_formula(self, text):
-        made = as_csv(hostile_page(text))
+        made = csv_format.render(hostile_page(text))
         lines = made.splitlines()
         assert len(lines) == 5
         assert all(
@@ -479,5 +475,5 @@ class TestCsv:
 
     @pytest.mark.parametrize("first", "=+-@")
     def test_a_formula_is_text_to_a_spreadsheet(self, first):
-        (found,) = read_csv(as_csv(page(row(case=f"{first}cmd()"))))
+        (found,) = read_csv(csv_format.render(page(row(case=f"{first}cmd()"))))
         assert found["case"] == f"'{first}cmd()"

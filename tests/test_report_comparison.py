@@ -9,25 +9,21 @@ import pytest
 from rich.console import Console
 
 from bench.analysis.compare.policy import Policy
+from bench.analysis.compare.reasons import Cause, Reason
 from bench.analysis.compare.verdict import Row
 from bench.measurement import metric
 from bench.report.comparison import (
     ComparisonPage,
-    change,
-    counted,
+    case_names,
     decides,
-    judged,
     ordered,
     reasons,
-    sees,
-    shortened,
-    sides,
-    signed,
-    table,
-    told_apart,
-    verdict,
-    weight,
+    tally,
+    verdict_line,
 )
+from bench.report.row_words import build_effect, change, minimum_detectable, sides, signed, verdict_words
+from bench.report.terminal.comparison import table
+from bench.report.text_fitting import shortened
 
 CASE = "s/device=cpu/batch_size=64"
 OTHER = "s/device=cpu/batch_size=128"
@@ -65,9 +61,13 @@ def count(base: float | None, candidate: float | None, name: str = "count.ops", 
     return row(name=name, base=base, candidate=candidate, low=None, high=None, **changes)
 
 
+def failed(text: str) -> Reason:
+    return Reason(Cause.CANDIDATE_FAILED, text)
+
+
 def gone(**changes) -> Row:
     """A row whose candidate failed."""
-    facts = {"candidate": None, "ratio": None, "low": None, "high": None, "reason": "timeout: 60 s"}
+    facts = {"candidate": None, "ratio": None, "low": None, "high": None, "reason": failed("timeout: 60 s")}
     return row("not_measured", **(facts | changes))
 
 
@@ -84,7 +84,7 @@ def hostile_page(text: str) -> ComparisonPage:
     return page(
         row("regressed", case=text, suite=text, caveats=(text,)),
         row("regressed", name=text, case=CASE),
-        gone(case=text, suite=text, reason=text),
+        gone(case=text, suite=text, reason=failed(text)),
         row("inconclusive", case=text, suite=text),
         base=text,
         candidate=text,
@@ -119,10 +119,10 @@ class TestVerdict:
         [(0, "Passed"), (1, "Failed"), (3, "Undecided"), (4, "Not comparable"), (9, "Exit code 9")],
     )
     def test_each_exit_code_has_its_word(self, code, said):
-        assert verdict(page(gone(), exit_code=code)) == f"{said}: 1 not measured"
+        assert verdict_line(page(gone(), exit_code=code)) == f"{said}: 1 not measured"
 
     def test_nothing_to_compare_is_said(self):
-        assert verdict(page()) == "Passed: nothing to compare"
+        assert verdict_line(page()) == "Passed: nothing to compare"
         assert len(lines_of(page())) == 2
 
     def test_what_does_not_do_what_its_verdict_suggests_is_counted_beside(self):
@@ -133,10 +133,10 @@ class TestVerdict:
             row("improved", policy=Policy(0.01, improvement="fail")),
             row("improved"),
         ]
-        assert counted(rows) == "3 regressed (1 warn, 1 not gated), 2 improved (1 fail)"
+        assert tally(rows) == "3 regressed (1 warn, 1 not gated), 2 improved (1 fail)"
 
     def test_a_verdict_that_is_not_known_is_counted_too(self):
-        assert counted([row("excused"), row("improved")]) == "1 improved, 1 excused"
+        assert tally([row("excused"), row("improved")]) == "1 improved, 1 excused"
 
     def test_an_answer_that_is_no_gate_passes_and_fails_nothing(self):
         faster = page(row("regressed", gates=False), row("improved", gates=False))
@@ -167,8 +167,8 @@ class TestWhatARowDoes:
     )
     def test_it_is_said_where_one_would_not_expect_it(self, found, policy, gates, does, said):
         judged_row = row(found, policy=policy, gates=gates)
-        assert weight(judged_row) == does
-        assert judged(judged_row) == said
+        assert build_effect(judged_row) == does
+        assert verdict_words(judged_row) == said
 
     def test_an_undecided_row_decides_only_what_nothing_else_did(self):
         asked, silent = row("inconclusive"), row("inconclusive", undecided_gates=False)
@@ -295,17 +295,17 @@ class TestSides:
         ("smallest", "said"), [(0.021, "2.1 %"), (None, ""), (math.inf, ""), (math.nan, "")]
     )
     def test_what_could_be_seen_is_a_percent(self, smallest, said):
-        assert sees(row(smallest=smallest)) == said
+        assert minimum_detectable(row(smallest=smallest)) == said
 
 
 class TestNames:
     def test_what_all_cases_share_is_said_once(self):
-        same, names = told_apart([row(), row(case=OTHER), row("improved")])
+        same, names = case_names([row(), row(case=OTHER), row("improved")])
         assert same == {"every case": "s, device=cpu"}
         assert names == {("s", CASE): "batch_size=64", ("s", OTHER): "batch_size=128"}
 
     def test_a_single_case_is_all_in_common(self):
-        assert told_apart([row(), row()]) == (
+        assert case_names([row(), row()]) == (
             {"every case": "s, device=cpu, batch_size=64"},
             {("s", CASE): ""},
         )
@@ -314,16 +314,16 @@ class TestNames:
         assert lines[4].split()[0] == "metric", "a column of nothing is left out"
 
     def test_without_rows_there_is_nothing_in_common(self):
-        assert told_apart([]) == ({}, {})
+        assert case_names([]) == ({}, {})
 
     def test_suites_tell_apart_too(self):
-        same, names = told_apart([row(), row(suite="t", case="t/device=cpu/batch_size=64")])
+        same, names = case_names([row(), row(suite="t", case="t/device=cpu/batch_size=64")])
         assert same == {"every case": "device=cpu, batch_size=64"}
         assert list(names.values()) == ["s", "t"]
 
     def test_what_a_suite_has_in_common_is_said_of_it_alone(self):
         mine = [f"m/device=cpu/model=a/mode={mode}" for mode in ("train", "eval")]
-        same, names = told_apart([row(), row(case=OTHER), *(row(suite="m", case=case) for case in mine)])
+        same, names = case_names([row(), row(case=OTHER), *(row(suite="m", case=case) for case in mine)])
         assert same == {"every case": "device=cpu", "every case of m": "model=a"}
         assert list(names.values()) == [
             "s, batch_size=64",
@@ -334,11 +334,11 @@ class TestNames:
 
     def test_a_value_may_hold_slashes(self):
         cases = [f"s/data=/mnt/{name}/x/device=cpu" for name in "ab"]
-        _, names = told_apart([row(case=case) for case in cases])
+        _, names = case_names([row(case=case) for case in cases])
         assert list(names.values()) == ["data=/mnt/a/x", "data=/mnt/b/x"]
 
     def test_a_case_that_is_part_of_another_keeps_its_name(self):
-        _, names = told_apart([row(case="s"), row(case="s/width=8")])
+        _, names = case_names([row(case="s"), row(case="s/width=8")])
         assert names == {("s", "s"): "s", ("s", "s/width=8"): "width=8"}
 
     @pytest.mark.parametrize(("most", "said"), [(10, "0123456789"), (6, "012…89"), (5, "01…89")])

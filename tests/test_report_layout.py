@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from bench.report.layout import KEPT, LIST, TEXT, Column, Grid, Words, arrange, broken, fold, shortened
+from bench.report.layout import ESSENTIAL, Column, Grid, Words, arrange
 from bench.report.safe_lines import SafeLines
+from bench.report.text_fitting import LIST, TEXT, fold, shortened, wrapped
 
 # What stands in tables: numbers, huge and tiny, words of other scripts, emoji, names of 60 letters, nothing.
 CELLS = st.one_of(
@@ -39,7 +40,7 @@ def grids(draw) -> Grid:
         return Column(
             f"{draw(HEADS)}#{number}",
             marked,
-            priority=draw(st.integers(KEPT, 5)),
+            priority=draw(st.integers(ESSENTIAL, 5)),
             unit=draw(st.sampled_from(["", "ms", "k samples/s"])),
             right=draw(st.booleans()),
         )
@@ -68,7 +69,7 @@ def test_a_table_fits_and_splits_nothing_and_accounts_for_every_column(grid, wid
     above = re.search(r"every case: (.*?)(?=\n\n)", text, re.DOTALL)
     for one in grid.columns:
         if left_out and one.name in left_out[1]:
-            assert one.priority > KEPT
+            assert one.priority > ESSENTIAL
             assert not any(cell in text for cell in one.cells)
         elif above and " ".join(one.name.split()) in " ".join(above[1].split()):
             assert one.is_constant
@@ -82,14 +83,14 @@ def test_a_table_fits_and_splits_nothing_and_accounts_for_every_column(grid, wid
 @given(st.text(max_size=200), st.integers(1, 100))
 def test_a_sentence_fits_and_loses_nothing(text, width):
     shown = "".join(text.split())
-    lines = broken(text, width)
+    lines = wrapped(text, width)
     assert "".join("".join(lines).split()) == re.sub(r"^::", ": :", shown).replace(" ", "") or "::" in shown
     assert all(cell_len(line) <= max(width, 2) for line in lines)
 
 
 @given(st.lists(st.text("abcdefgh", min_size=1, max_size=9), min_size=1, max_size=20), st.integers(9, 60))
 def test_no_word_of_a_sentence_is_split_that_fits_a_line(words, width):
-    assert " ".join(broken(" ".join(words), width)).split() == words
+    assert " ".join(wrapped(" ".join(words), width)).split() == words
 
 
 class TestWhatGives:
@@ -216,11 +217,11 @@ def test_a_text_folds_where_it_may(text, at, lines):
 
 
 def test_a_word_wider_than_the_terminal_is_broken_at_a_seam():
-    assert broken("vision/device=cpu/batch_size=64 failed", 20) == [
+    assert wrapped("vision/device=cpu/batch_size=64 failed", 20) == [
         "vision/device=cpu/",
         "batch_size=64 failed",
     ]
-    assert broken("x" * 12, 5) == ["xxxxx", "xxxxx", "xx"]
+    assert wrapped("x" * 12, 5) == ["xxxxx", "xxxxx", "xx"]
 
 
 @pytest.mark.parametrize(("most", "said"), [(10, "0123456789"), (9, "0123…6789"), (4, "01…9"), (1, "…")])

@@ -10,9 +10,13 @@ from test_report_comparison import CASE, OTHER, page, row
 from test_report_comparison import text_of as told
 
 from bench.analysis.compare.policy import Policy
-from bench.report.ci import annotations, as_csv, as_json, junit, markdown
-from bench.report.comparison import change, verdict
-from bench.report.quality_words import as_before, fell_or_moved, from_to, spreads
+from bench.report.comparison import verdict_line
+from bench.report.formats import csv as csv_format
+from bench.report.formats import json as json_format
+from bench.report.formats import junit, markdown
+from bench.report.formats.github import workflow_commands
+from bench.report.quality_words import from_to, quality_outcome, quality_spreads, unchanged_quality
+from bench.report.row_words import change
 
 WARN = Policy(0.02, regression="warn", least=0.02)
 
@@ -28,19 +32,19 @@ FELL = page(row(), FALL, learnt("regressed", 0.3, 2.1, "test_loss"), learnt(name
 
 class TestAFall:
     def test_it_is_in_the_headline_of_a_build_that_passes(self):
-        assert verdict(FELL) == (
+        assert verdict_line(FELL) == (
             "Passed; quality fell (quality.test_accuracy 0.767 to 0.198, and 1 more): "
             "2 regressed (2 warn), 2 equivalent"
         )
 
     def test_of_one_that_fails(self):
         gated = page(learnt("regressed", 0.767, 0.198, gates=True, policy=Policy(0.02)), exit_code=1)
-        assert verdict(gated).startswith(
+        assert verdict_line(gated).startswith(
             "Failed; quality fell (quality.test_accuracy 0.767 to 0.198): 1 regressed"
         )
 
     def test_and_where_nothing_gates(self):
-        assert verdict(page(FALL)).startswith(
+        assert verdict_line(page(FALL)).startswith(
             "quality fell (quality.test_accuracy 0.767 to 0.198): 1 regressed"
         )
 
@@ -50,37 +54,39 @@ class TestAFall:
         assert all(part in text for part in ("0.767", "0.198", "-0.569"))
 
     def test_a_comment_has_it_above_the_fold(self):
-        opened, _, _ = markdown(FELL).partition("<details>")
+        opened, _, _ = markdown.render(FELL).partition("<details>")
         assert "| <code>quality.test_accuracy</code> | 0.767 | 0.198 | -0.569 | regressed (warn) |" in opened
 
     def test_actions_are_warned(self):
-        found = [line for line in annotations(FELL) if line.startswith("::warning")]
+        found = [line for line in workflow_commands(FELL) if line.startswith("::warning")]
         assert found[0].endswith("quality.test_accuracy regressed (warn); -0.569, 0.767 to 0.198")
 
     def test_programs_read_it(self):
         first = next(
-            one for one in json.loads(as_json(FELL))["rows"] if one["metric"] == "quality.test_accuracy"
+            one
+            for one in json.loads(json_format.render(FELL))["rows"]
+            if one["metric"] == "quality.test_accuracy"
         )
         assert (first["base"], first["candidate"], first["action"]) == (0.767, 0.198, "warn")
         assert (first["verdict"], first["gates"], first["spread"]) == ("regressed", False, 0.0)
-        assert "quality.test_accuracy" in as_csv(FELL)
-        tests = [one.get("name") for one in ET.fromstring(junit(FELL)).iter("testcase")]
+        assert "quality.test_accuracy" in csv_format.render(FELL)
+        tests = [one.get("name") for one in ET.fromstring(junit.render(FELL)).iter("testcase")]
         assert f"{CASE} quality.test_accuracy" in tests
 
     def test_one_whose_direction_nobody_knows_has_moved(self):
         moved = learnt("moved", 1.0, 2.0, "test_score")
-        assert verdict(page(row(), moved)) == (
+        assert verdict_line(page(row(), moved)) == (
             "Passed; quality moved (quality.test_score 1.00 to 2.00): 1 moved (1 warn), 1 equivalent"
         )
-        assert "moved (warn)" in markdown(page(row(), moved)).partition("<details>")[0]
-        assert fell_or_moved([moved, FALL]).startswith("quality fell")
+        assert "moved (warn)" in markdown.render(page(row(), moved)).partition("<details>")[0]
+        assert quality_outcome([moved, FALL]).startswith("quality fell")
 
 
 class TestWithoutAFall:
     SAME = page(row(), learnt(), learnt(before=0.312, after=0.31, name="test_loss"))
 
     def test_the_headline_does_not_speak_of_it(self):
-        assert verdict(self.SAME) == "Passed: 3 equivalent"
+        assert verdict_line(self.SAME) == "Passed: 3 equivalent"
 
     def test_the_terminal_says_what_it_is(self):
         assert "quality as before: test_accuracy 0.953, test_loss 0.312 to 0.310" in told(
@@ -88,33 +94,33 @@ class TestWithoutAFall:
         )
 
     def test_a_comment_has_it_below_the_fold(self):
-        opened, _, folded = markdown(self.SAME).partition("<details>")
+        opened, _, folded = markdown.render(self.SAME).partition("<details>")
         assert "quality" not in opened
         assert "<code>quality.test_accuracy</code> | 0.953 | 0.953 | none | equivalent" in folded
 
     def test_actions_are_told_in_one_notice(self):
-        (line,) = annotations(self.SAME)
+        (line,) = workflow_commands(self.SAME)
         assert (
             line == f"::notice title=quality as before::{CASE}: test_accuracy 0.953, test_loss 0.312 to 0.310"
         )
 
     def test_of_many_cases_a_few_have_a_line(self):
         rows = [learnt(case=f"s/a={number}") for number in range(20)]
-        assert len(as_before(rows)) == 12
-        assert as_before(rows)[-1] == "quality as before in 9 more cases"
-        assert len(as_before(rows[:12])) == 12
+        assert len(unchanged_quality(rows)) == 12
+        assert unchanged_quality(rows)[-1] == "quality as before in 9 more cases"
+        assert len(unchanged_quality(rows[:12])) == 12
 
     def test_what_rose_stands_open(self):
-        opened, _, _ = markdown(page(row(), learnt("improved", 0.5, 0.9))).partition("<details>")
+        opened, _, _ = markdown.render(page(row(), learnt("improved", 0.5, 0.9))).partition("<details>")
         assert "+0.400 | improved" in opened
 
 
 def test_how_much_launches_differ_is_said_where_it_matters():
     noisy = learnt("inconclusive", 0.9, 0.85, spread=0.0712)
     line = f"quality, launches of one side differ: test_accuracy by 0.0712: {CASE}"
-    assert spreads([noisy, learnt(spread=0.5), FALL]) == [line]
+    assert quality_spreads([noisy, learnt(spread=0.5), FALL]) == [line]
     assert line in told(page(noisy), width=200)
-    assert "differ&#58; test_accuracy by 0.0712" in markdown(page(noisy))
+    assert "differ&#58; test_accuracy by 0.0712" in markdown.render(page(noisy))
 
 
 @pytest.mark.parametrize(

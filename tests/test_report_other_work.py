@@ -14,16 +14,20 @@ from test_report_comparison import text_of as told
 from bench.analysis.compare.comparable import BySample
 from bench.analysis.compare.policy import Policy, ThresholdRule
 from bench.analysis.compare.work import WorkDifference
-from bench.report.ci import annotations, as_csv, as_json, junit, markdown
-from bench.report.comparison import ORDER, counted, verdict, weight
-from bench.report.work_words import by_the_sample, different_work, remedy, work_said
+from bench.report.comparison import VERDICTS, tally, verdict_line
+from bench.report.formats import csv as csv_format
+from bench.report.formats import json as json_format
+from bench.report.formats import junit, markdown
+from bench.report.formats.github import workflow_commands
+from bench.report.row_words import build_effect
+from bench.report.work_words import per_sample_remarks, remedy, work_differences, work_remarks
 
 LESS = (WorkDifference("train", "samples", 1437, 1408), WorkDifference("train", "batches", 23, 22))
 BARE = {"ratio": None, "low": None, "high": None}
 
 
 def unlike(work=LESS, **changes):
-    """The row that speaks for its case."""
+    """The row that stands for its case."""
     first = work[0]
     facts = {**BARE, "base": first.before, "candidate": first.after, "work": work, "policy": Policy(0.0)}
     return row("different_work", first.metric, **(facts | changes))
@@ -43,8 +47,8 @@ RULE = '[[rule]]\nmetric = "work.train.*"\npolicy = "ignore"'
 
 class TestOneVerdict:
     def test_it_is_one_in_the_headline_and_first(self):
-        assert verdict(PAGE) == "Undecided: 1 different work, 1 equivalent"
-        assert ORDER[0] == "different_work"
+        assert verdict_line(PAGE) == "Undecided: 1 different work, 1 equivalent"
+        assert VERDICTS[0] == "different_work"
 
     @pytest.mark.parametrize("width", [80, 120])
     def test_the_terminal_says_from_what_to_what_and_how_it_is_said_to_be_meant(self, width):
@@ -56,18 +60,20 @@ class TestOneVerdict:
         assert "improved" not in text
 
     def test_a_comment_has_it_and_the_rule_above_the_fold(self):
-        opened, _, folded = markdown(PAGE).partition("<details>")
+        opened, _, folded = markdown.render(PAGE).partition("<details>")
         assert "| <code>work.train.samples</code> | 1,437 | 1,408 | -29 samples | different work |" in opened
         assert "<pre>\n&#91;&#91;rule&#93;&#93;\nmetric = &#34;work.train&#46;&#42;&#34;" in opened
         assert "epoch.time</code> | 1.20 ms | 1.24 ms | not compared | different work" in folded
 
     def test_actions_get_one_error_with_the_rule(self):
-        (line,) = annotations(PAGE)
+        (line,) = workflow_commands(PAGE)
         assert line.startswith("::error title=work.train.samples different work::")
         assert line.endswith(RULE.replace("\n", "%0A"))
 
     def test_jenkins_gets_one_error_and_the_others_are_skipped(self):
-        tests = {one.get("name").split()[-1]: one for one in ET.fromstring(junit(PAGE)).iter("testcase")}
+        tests = {
+            one.get("name").split()[-1]: one for one in ET.fromstring(junit.render(PAGE)).iter("testcase")
+        }
         (error,) = tests["work.train.samples"].findall("error")
         assert "samples 1,437 to 1,408" in error.get("message")
         assert RULE in tests["work.train.samples"].findtext("system-out")
@@ -75,23 +81,23 @@ class TestOneVerdict:
         assert tests["epoch.time"].find("error") is None
 
     def test_programs_read_it(self):
-        data = json.loads(as_json(PAGE))
+        data = json.loads(json_format.render(PAGE))
         assert (data["counts"]["different_work"], data["remedy"]) == (1, RULE)
         first, *_ = data["rows"]
         assert (first["verdict"], first["decides"], first["action"]) == ("different_work", True, "fail")
         assert first["reason"] == "train: samples 1,437 to 1,408, batches 23 to 22"
         assert [one["folded"] for one in data["rows"]] == [False, True, True, False]
-        assert as_csv(PAGE).splitlines()[1].startswith("different_work,s,")
+        assert csv_format.render(PAGE).splitlines()[1].startswith("different_work,s,")
 
     def test_one_that_only_warns_says_so_and_has_no_rule(self):
         warned = page(unlike(policy=Policy(0.0, regression="warn"), gates=False), row())
-        assert verdict(warned) == "Passed: 1 different work (1 warn), 1 equivalent"
-        assert [line.split(" ")[0] for line in annotations(warned)] == ["::warning"]
+        assert verdict_line(warned) == "Passed: 1 different work (1 warn), 1 equivalent"
+        assert [line.split(" ")[0] for line in workflow_commands(warned)] == ["::warning"]
         assert remedy(warned.rows) == []
 
     def test_a_row_that_is_folded_weighs_nothing(self):
-        assert weight(spoilt("epoch.time", policy=Policy(0.0, regression="warn"))) == ""
-        assert counted([spoilt("epoch.time")]) == ""
+        assert build_effect(spoilt("epoch.time", policy=Policy(0.0, regression="warn"))) == ""
+        assert tally([spoilt("epoch.time")]) == ""
 
 
 class TestTheRule:
@@ -129,32 +135,32 @@ class TestTheRule:
     def test_one_that_had_to_be_cut_would_be_none(self):
         long = [unlike(case="long" * 2_000), row()]
         assert remedy(long, 4_000) == []
-        assert "<pre>" not in markdown(page(*long, exit_code=3))
+        assert "<pre>" not in markdown.render(page(*long, exit_code=3))
 
     def test_of_what_differs_by_an_axis_there_is_none(self):
         asked = dataclasses.replace(spoilt("train.step_time"), folded=False, gates=True)
         assert remedy([asked]) == []
-        assert different_work([asked]) == [
-            f"{CASE}: train.step_time is not compared, for the work differs: {work_said(LESS)}"
+        assert work_remarks([asked]) == [
+            f"{CASE}: train.step_time is not compared, for the work differs: {work_differences(LESS)}"
         ]
 
 
 class TestWords:
     def test_a_stage_of_one_side_alone_is_from_none(self):
         work = (*LESS[:1], WorkDifference("validate", "samples", None, 360))
-        assert work_said(work) == "train: samples 1,437 to 1,408; validate: samples none to 360"
+        assert work_differences(work) == "train: samples 1,437 to 1,408; validate: samples none to 360"
 
     def test_many_metrics_are_counted(self):
         names = ("count.a", "count.b", "count.c", "count.d", "epoch.time")
-        (line,) = different_work([unlike(), *(spoilt(name) for name in names)])
+        (line,) = work_remarks([unlike(), *(spoilt(name) for name in names)])
         assert line.endswith("; not compared: epoch.time, count.a, count.b and 2 more")
 
     def test_what_is_compared_by_the_sample_is_said_on_every_surface(self):
         one = BySample(CASE, LESS, ["train.step_time", "work.train.samples"])
         made = page(row(), by_sample=[one], notes=["more"])
-        (line,) = by_the_sample([one])
+        (line,) = per_sample_remarks([one])
         assert line.endswith("samples 1,437 to 1,408, batches 23 to 22; not compared: train.step_time")
-        assert made.remarks == json.loads(as_json(made))["notes"] == [line, "more"]
+        assert made.remarks == json.loads(json_format.render(made))["notes"] == [line, "more"]
         assert "compared by the sample" in " ".join(told(made, width=120).split())
-        assert "compared by the sample" in markdown(made)
-        assert line in junit(made)
+        assert "compared by the sample" in markdown.render(made)
+        assert line in junit.render(made)

@@ -23,13 +23,13 @@ from bench.report.plots import (
     evaluation_modes,
     labels,
     launches,
-    lettering,
     pages,
     phases,
     rows,
     sheet,
     style,
 )
+from bench.report.plots import texts as texts_in_pictures
 from bench.results.journal import Records
 from bench.results.tables import Tables, build
 from bench.suite.case import MODES, Case
@@ -81,18 +81,18 @@ def run(
     launches=6,
     step=lambda case, number: 1e-3 * (1 + number / 50),
     memory=40 * MIB,
-    disturbed=(),
+    contaminated=(),
     **plan,
 ) -> Tables:
     """The tables of a run; `step` gives the seconds of a train step, `memory` may depend on the mode.
 
-    The launches of the rounds `disturbed` are contaminated.
+    The launches of the rounds `contaminated` are contaminated.
     """
     records = Records()
     for case in cases:
         held = memory[case.mode] if isinstance(memory, dict) else memory
         for number in range(1, launches + 1):
-            guards = DISTURBED if number in disturbed else None
+            guards = DISTURBED if number in contaminated else None
             records.add(launch(case, number, step(case, number), held, guards))
         records.add(counted(case))
     return build(records, plan, ENVIRONMENT)
@@ -356,7 +356,7 @@ class TestWhatMayBeMissing:
         tables = run(matrix(), launches=1, started=started)
         tables.environment = None
         (page,) = pages.pages_of(tables)
-        assert page.where == "made_up · cpu"
+        assert page.subtitle == "made_up · cpu"
 
     def test_caveats_are_said_at_the_foot(self):
         tables = run(matrix())
@@ -365,7 +365,7 @@ class TestWhatMayBeMissing:
 
     def test_summary_without_launches_or_phases_still_draws(self, tmp_path):
         tables = run(matrix(batch_size=[32, 64]))
-        tables.launches, tables.phases, tables.apart = tables.launches[:0], tables.phases[:0], {}
+        tables.launches, tables.phases, tables.untimed = tables.launches[:0], tables.phases[:0], {}
         tables.trained = {}
         assert names(draw(tables, tmp_path)) == {"throughput", "memory"}
 
@@ -389,7 +389,7 @@ class TestDisturbedLaunches:
         return [line.get_markerfacecolor() == "white" for line in dots]
 
     def test_they_are_hollow_in_the_colour_of_their_round(self, tmp_path):
-        tables = run(matrix(), launches=7, disturbed={3})
+        tables = run(matrix(), launches=7, contaminated={3})
         assert self.hollow(tables) == [number == 3 for number in range(1, 8)]
         line = [
             line for line in figure_of(launches.draw, tables).axes[0].lines if line.get_marker() != "None"
@@ -398,7 +398,7 @@ class TestDisturbedLaunches:
         assert line.get_markeredgewidth() > 0
 
     def test_they_are_hollow_where_they_count_too(self):
-        tables = run(matrix(), launches=7, disturbed={1, 2, 3, 4})
+        tables = run(matrix(), launches=7, contaminated={1, 2, 3, 4})
         assert self.hollow(tables) == [number <= 4 for number in range(1, 8)]
 
     def test_without_any_nothing_is_said_of_them(self):
@@ -406,21 +406,21 @@ class TestDisturbedLaunches:
         assert "Hollow" not in " ".join(said(launches.draw, run(matrix())))
 
     @pytest.mark.parametrize(
-        ("disturbed", "note"),
-        [({3}, "Hollow: disturbed, not counted."), ({1, 2, 3, 4}, "Hollow: disturbed.")],
+        ("contaminated", "note"),
+        [({3}, "Hollow: contaminated, not in the estimate."), ({1, 2, 3, 4}, "Hollow: contaminated.")],
         ids=["few", "most"],
     )
-    def test_a_note_says_whether_they_count(self, disturbed, note):
-        assert note in " ".join(said(launches.draw, run(matrix(), launches=7, disturbed=disturbed)))
+    def test_a_note_says_whether_they_count(self, contaminated, note):
+        assert note in " ".join(said(launches.draw, run(matrix(), launches=7, contaminated=contaminated)))
 
     def test_a_note_holds_for_cases_of_both_kinds(self):
         calm, busy = matrix(width=[1, 2])
         records = Records()
         for number, case in itertools.product(range(1, 8), (calm, busy)):
-            disturbed = number > 6 if case == calm else number > 3
-            records.add(launch(case, number, 1e-3, MIB, DISTURBED if disturbed else None))
+            contaminated = number > 6 if case == calm else number > 3
+            records.add(launch(case, number, 1e-3, MIB, DISTURBED if contaminated else None))
         there = " ".join(said(launches.draw, build(records)))
-        assert "Hollow: disturbed, not counted unless most are." in there
+        assert "Hollow: contaminated, not in the estimate unless most are." in there
 
 
 class TestWhatMayBeTooMuch:
@@ -442,9 +442,9 @@ class TestWhatMayBeTooMuch:
     @pytest.mark.parametrize("text", HOSTILE)
     def test_a_text_takes_no_more_than_its_room(self, text):
         with style.own_settings():
-            short = lettering.fit(text, 2)
+            short = texts_in_pictures.fit(text, 2)
             assert short.isprintable()
-            assert lettering.inches(short) <= 2
+            assert texts_in_pictures.inches(short) <= 2
 
     def test_a_name_that_begins_with_an_underscore_is_in_the_legend(self):
         there = said(batch_sizes.throughput, run(matrix(optimizer=["_mine", "adam"], batch_size=[32, 64])))
@@ -469,7 +469,7 @@ class TestWhatMayBeTooMuch:
 
     def test_a_disturbed_launch_that_does_not_count_does_not_flatten_those_that_do(self):
         tables = run(
-            matrix(), launches=7, step=lambda case, number: 1.3e-3 if number == 7 else 1e-3, disturbed={7}
+            matrix(), launches=7, step=lambda case, number: 1.3e-3 if number == 7 else 1e-3, contaminated={7}
         )
         assert "+30 %" in said(launches.draw, tables)
         assert "+30 %" not in said(

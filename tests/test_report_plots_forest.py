@@ -8,10 +8,11 @@ import xml.etree.ElementTree as ET
 
 import pytest
 from matplotlib.image import imread
-from test_report_comparison import CASE, HOSTILE, OTHER, count, gone, row
+from test_report_comparison import CASE, HOSTILE, OTHER, count, gone, page, row
 
 from bench.analysis.compare.policy import Policy
 from bench.analysis.compare.work import WorkDifference
+from bench.report import plots
 from bench.report.plots import forest, sheet, style
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -27,9 +28,9 @@ def coarse(monkeypatch):
 def said(tmp_path):
     """The texts of the picture of some rows, of which nothing is cut."""
 
-    def draw(*rows, title="Compared", where="main and work") -> list[str]:
+    def draw(*rows, title="Compared") -> list[str]:
         with style.own_settings():
-            png, svg = sheet.save(forest.draw(rows, title, where), tmp_path, "forest")
+            png, svg = sheet.save(forest.draw(rows, title), tmp_path, "forest")
         pixels = imread(png)
         for edge in (pixels[:2], pixels[-2:], pixels[:, :2], pixels[:, -2:]):
             assert (edge == 1).all(), "something runs over the edge"
@@ -40,7 +41,7 @@ def said(tmp_path):
 
 def axes_of(*rows):
     with style.own_settings():
-        return forest.draw(rows, "Compared", "").axes[0]
+        return forest.draw(rows, "Compared").axes[0]
 
 
 def looks(axes) -> list[str]:
@@ -58,7 +59,7 @@ def test_a_row_says_its_case_its_metric_its_change_and_its_verdict(said):
         row("regressed", "train.throughput", case=OTHER, policy=Policy(0.01, regression="warn")),
         count(100, 112, case=OTHER, verdict="improved", ratio=1.12),
     )
-    assert {"Compared", "main and work"} <= set(there)
+    assert "Compared" in there
     assert "batch 64: train.step_time" in there
     assert "batch 128: train.throughput" in there
     assert "+3.1 % (+1.0 to +5.2 %), regressed" in there
@@ -115,7 +116,7 @@ def test_without_a_threshold_there_is_no_band(said):
 
 @pytest.mark.parametrize("rows", [(), (gone(),), (row(ratio=math.nan),)])
 def test_without_any_ratio_there_is_no_picture(rows):
-    assert forest.draw(rows, "Compared", "") is None
+    assert forest.draw(rows, "Compared") is None
 
 
 def test_rows_without_a_ratio_are_counted_below(said):
@@ -188,7 +189,7 @@ def test_a_verdict_that_is_not_known_is_drawn_all_the_same(said):
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_no_text_of_a_user_breaks_it(said, text):
-    there = said(row("regressed", case=text, suite=text), row(name=text), title=text, where=text)
+    there = said(row("regressed", case=text, suite=text), row(name=text), title=text)
     assert all(letter.isprintable() for line in there for letter in line)
 
 
@@ -202,3 +203,10 @@ def test_different_work_is_said_though_it_cannot_be_drawn(said):
     assert texts.count("Different work: train: samples 1,437 to 1,408.") == 2
     assert "Different work in 2 more cases." in texts
     assert "Not drawn, without a ratio: 5 rows." in texts
+
+
+def test_a_comparison_is_drawn_with_the_settings_of_all_pictures(monkeypatch, tmp_path):
+    figures = []
+    monkeypatch.setattr(plots, "save", lambda figure, *_: figures.append(figure) or [])
+    plots.draw_comparison(page(row("regressed")), tmp_path)
+    assert not figures[0].legends[0].get_frame_on()

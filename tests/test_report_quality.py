@@ -88,7 +88,7 @@ class TestTheTable:
         )
         (row,) = [line for line in text.splitlines() if "of 3)" in line and "launches" not in line]
         assert row.endswith("2.50 (2 of 3)")
-        assert "(2 of 3): so many of its launches came to the target" in text
+        assert "(2 of 3): this many of its launches reached the target" in text
 
     def test_without_accuracy_there_is_no_column_of_it(self):
         records = tuple(stage(name, epoch) for epoch in (0, 1) for name in ("train", "validate", "test"))
@@ -140,7 +140,7 @@ class TestTheSentences:
         assert "is 1.00, not the best (-1.00: adam)" in text
 
     def test_where_none_reaches_the_target_that_is_said(self):
-        assert "no configuration came to a loss of 0.0100 in most of its launches" in shown(
+        assert "no configuration reached a loss of 0.0100 in most of its launches" in shown(
             *LAUNCHES, target=0.01
         )
 
@@ -155,7 +155,7 @@ class TestTheSentences:
         text = shown(
             *LAUNCHES, failure(case=lost, failure="diverged"), failure(case=ADAM), failure(case=evaluation)
         )
-        assert re.findall(r"not shown, for all its launches failed: (\S+) (\S+)", text) == [
+        assert re.findall(r"not shown, since all its launches failed: (\S+) (\S+)", text) == [
             (lost.id, "(diverged)")
         ]
 

@@ -108,7 +108,7 @@ class TestSaving:
         monkeypatch.setattr("pandas.DataFrame.to_csv", full)
         assert (
             refused() == "results/baselines/main cannot be written: No space left on device; "
-            "make room, or mend its rights"
+            "free some space, or fix its permissions"
         )
         assert (place / "summary.csv").read_bytes() == before
         assert [path.name for path in baselines.BASELINES.iterdir()] == ["main"]

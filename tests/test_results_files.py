@@ -15,15 +15,23 @@ from pyarrow import parquet
 from bench.errors import ResultsError
 from bench.results.folder import RunFolder
 from bench.results.journal import Records
+from bench.results.sides import read_side
 from bench.results.table_files import NEEDED, is_table, read_summary
-from bench.results.tables import SUMMARY_COLUMNS, as_json, build, choose, write
+from bench.results.table_rows import TABLES
+from bench.results.tables import as_json, build, choose, write
 from bench.suite.case import Case
+
+SUMMARY_COLUMNS = list(TABLES["summary"].columns)
 
 STANDARD = {"device": "cpu", "batch_size": 64, "learning_rate": 1e-05, "optimizer": "adam", "mode": "train"}
 OWN = {"amp": True, "version": "1.10", "width": None, "path": "a/b=c"}
 TRAIN = Case("main", STANDARD | OWN)
 EVALUATION = Case("main", {**TRAIN.axes, "mode": "eval", "amp": False, "version": "007"})
-ANEW = "write it anew from its run with: bench tables RUN"
+CLASHING = Case(
+    "main",
+    {"device": "cpu", "stage": "deep", "step": "linear", "phase": 0.5, "share": True, "launches": 3},
+)
+ANEW = "write it again from its run with: bench tables RUN"
 
 
 def tables_of(*cases: Case, launches: int = 6):
@@ -82,6 +90,34 @@ def left_out(path) -> list[str]:
     notes = read_summary(path).notes
     assert all(note.startswith(begin) and len(note.splitlines()) == 1 for note in notes)
     return [note.removeprefix(begin) for note in notes]
+
+
+class TestAxesCalledLikeColumns:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        write(
+            RunFolder(tmp_path),
+            tables_of(CLASHING, Case("main", {**CLASHING.axes, "launches": 4}), launches=1),
+        )
+        return tmp_path
+
+    @pytest.mark.parametrize("name", ["summary.csv", "summary.parquet"])
+    def test_come_back_with_their_types(self, folder, name):
+        summary = read_summary(folder / name).summary
+        written = pd.read_parquet(folder / "summary.parquet")
+        pd.testing.assert_frame_equal(summary, written, check_dtype=False)
+        assert sorted(set(summary["axis.launches"])) == [3, 4]
+        assert set(summary["launches"]) == {1}
+
+    def test_are_taken_from_the_ids_where_they_were_cut_out(self, folder):
+        written = pd.read_csv(folder / "summary.csv")
+        axes = ["device", "stage", "step", "phase", "share", "axis.launches"]
+        written.drop(columns=axes).to_csv(folder / "summary.csv", index=False)
+        assert read_summary(folder / "summary.csv").axes == axes
+
+    def test_are_values_of_a_case_by_their_own_names(self, folder):
+        side = read_side(str(folder / "summary.csv"))
+        assert side.axes[CLASHING.id] == dict(CLASHING.axes)
 
 
 class TestAsWritten:
@@ -264,21 +300,13 @@ class TestFromASpreadsheet:
         assert list(summary["value"]) == [1, 2, 3]
         assert list(summary["ci_low"].dropna()) == [0.5]
 
-    def test_decimal_commas_are_read_where_commas_separate_nothing(self, written, place):
-        head, *rows = cells_of(written)
-        for cells in rows:
-            for name in ("learning_rate", "value", "ci_low", "ci_high", "smallest_change"):
-                cells[head.index(name)] = cells[head.index(name)].replace(".", ",")
-        saved(place, [head, *rows], delimiter=";")
-        assert rows_of(read_summary(place)) == rows_of(written[0])
-
-    def test_a_point_beside_decimal_commas_is_no_decimal_point(self, place):
-        place.write_text("suite;case;metric;unit;value\ns;s;m;s;0,5\ns;s;n;s;1.234\n")
-        assert left_out(place) == ["row 3, column 'value': '1.234' is no number"]
-
-    def test_a_decimal_comma_where_commas_separate_is_none(self, place):
-        place.write_text('suite,case,metric,unit,value\ns,s,m,s,"0,5"\n')
-        assert refused(place) == "row 2, column 'value': '0,5' is no number; mend it there"
+    @pytest.mark.parametrize(
+        "text",
+        ['suite,case,metric,unit,value\ns,s,m,s,"0,5"\n', "suite;case;metric;unit;value\ns;s;m;s;0,5\n"],
+    )
+    def test_a_decimal_comma_is_refused(self, place, text):
+        place.write_text(text)
+        assert refused(place) == "row 2, column 'value': '0,5' is not a number; correct it there"
 
 
 HEAD = "suite,case,metric,unit,value,launches,caveats\n"
@@ -291,16 +319,22 @@ BAD_TEXT = {
     "a mark alone": (b"\xef\xbb\xbf", f"is empty; {ANEW}"),
     "another encoding": (
         HEAD.encode("utf-16")[:-1],
-        f"is no UTF-16 text, from byte {2 * len(HEAD)} on; save it so, or {ANEW}",
+        f"is not UTF-16 text, from byte {2 * len(HEAD)} on; save it so, or {ANEW}",
     ),
     "a broken letter": (
         (HEAD + "s,s\xe9,m,s,1\n").encode("latin-1"),
-        f"is no UTF-8 text, from byte {len(HEAD) + 3} on; save it so, or {ANEW}",
+        f"is not UTF-8 text, from byte {len(HEAD) + 3} on; save it so, or {ANEW}",
     ),
-    "NUL": ((HEAD + "s,s\0,m,s,1\n").encode(), f"holds NUL bytes: it is damaged, or no CSV; {ANEW}"),
-    "no head": (b"1,2,3\n", "is no summary: it has no column 'suite', 'case', 'metric', 'unit', 'value'"),
-    "a case and no value": (b"suite,case,metric,unit\n", f"is no summary: it has no column 'value'; {ANEW}"),
-    "names in another case": (b"Suite,case,metric,unit,value\n", "is no summary: it has no column 'suite'; "),
+    "NUL": ((HEAD + "s,s\0,m,s,1\n").encode(), f"holds NUL bytes: it is damaged, or not CSV; {ANEW}"),
+    "no head": (b"1,2,3\n", "is not a summary: it has no column 'suite', 'case', 'metric', 'unit', 'value'"),
+    "a case and no value": (
+        b"suite,case,metric,unit\n",
+        f"is not a summary: it has no column 'value'; {ANEW}",
+    ),
+    "names in another case": (
+        b"Suite,case,metric,unit,value\n",
+        "is not a summary: it has no column 'suite'; ",
+    ),
     "a column twice": (
         b"suite,case,metric,unit,value,value\n",
         "has 2 columns 'value'; keep one of them",
@@ -315,39 +349,39 @@ BAD_TEXT = {
     ),
     "a value of text": (
         (HEAD + "s,s/a=2,m,s,fast,6,\n").encode(),
-        "row 2, column 'value': 'fast' is no number; mend it there",
+        "row 2, column 'value': 'fast' is not a number; correct it there",
     ),
     "a fault of a spreadsheet": (
         (HEAD + "s,s,m,s,#DIV/0!,6,\n").encode(),
-        "row 2, column 'value': '#DIV/0!' is no number; mend it there",
+        "row 2, column 'value': '#DIV/0!' is not a number; correct it there",
     ),
     "a number of Python": (
         (HEAD + "s,s,m,s,1_000,6,\n").encode(),
-        "row 2, column 'value': '1_000' is no number; mend it there",
+        "row 2, column 'value': '1_000' is not a number; correct it there",
     ),
     "a number in another script": (
         (HEAD + "s,s,m,s,\u0661,6,\n").encode(),
-        "row 2, column 'value': '\u0661' is no number; mend it there",
+        "row 2, column 'value': '\u0661' is not a number; correct it there",
     ),
     "half a launch": (
         (HEAD + "s,s,m,s,1,6.5,\n").encode(),
-        "row 2, column 'launches': '6.5' is no count; mend it there",
+        "row 2, column 'launches': '6.5' is not a count; correct it there",
     ),
     "launches below none": (
         (HEAD + "s,s,m,s,1,-6,\n").encode(),
-        "row 2, column 'launches': '-6' is no count; mend it there",
+        "row 2, column 'launches': '-6' is not a count; correct it there",
     ),
     "launches without end": (
         (HEAD + "s,s,m,s,1,inf,\n").encode(),
-        "row 2, column 'launches': 'inf' is no count; mend it there",
+        "row 2, column 'launches': 'inf' is not a count; correct it there",
     ),
     "launches beyond all bounds": (
         (HEAD + f"s,s,m,s,1,{10**30},\n").encode(),
-        f"row 2, column 'launches': '{10**30}' is no count; mend it there",
+        f"row 2, column 'launches': '{10**30}' is not a count; correct it there",
     ),
     "a row without a case": (
         (HEAD + "s, ,m,s,1,6,\n").encode(),
-        "row 2, column 'case': ' ' must not be empty; mend it there",
+        "row 2, column 'case': ' ' must not be empty; correct it there",
     ),
     "a row twice": (
         (HEAD + ROW + "\n" + ROW).encode(),
@@ -389,21 +423,21 @@ BAD_TEXT = {
         (HEAD + "s,s" + "".join(f"/a{n}=1" for n in range(2000)) + ",m,s,1,6,\n").encode(),
         f"has 1 row and 2,000 columns: no summary is so large; {ANEW}",
     ),
-    "Parquet by another name": (b"PAR1\0\0\0PAR1", f"holds NUL bytes: it is damaged, or no CSV; {ANEW}"),
+    "Parquet by another name": (b"PAR1\0\0\0PAR1", f"holds NUL bytes: it is damaged, or not CSV; {ANEW}"),
 }
 
 
 BAD_ROWS = {
-    "a value of text": ("s,s/a=2,m,s,fast,6,\n", "row 3, column 'value': 'fast' is no number"),
+    "a value of text": ("s,s/a=2,m,s,fast,6,\n", "row 3, column 'value': 'fast' is not a number"),
     "no case": ("s, ,m,s,1,6,\n", "row 3, column 'case': ' ' must not be empty"),
-    "half a launch": ("s,s/a=2,m,s,1,6.5,\n", "row 3, column 'launches': '6.5' is no count"),
+    "half a launch": ("s,s/a=2,m,s,1,6.5,\n", "row 3, column 'launches': '6.5' is not a count"),
     "another unit": (
         "s,s/a=2,epoch.time,ms,1,6,\n",
         "row 3, column 'unit': 'ms' is not the unit of epoch.time, which is 's'",
     ),
     "a count below zero": (
         "s,s/a=2,count.ops,1,-1,6,\n",
-        "row 3, column 'value': '-1' is no count, as count.ops is",
+        "row 3, column 'value': '-1' is not a count, as count.ops is",
     ),
 }
 
@@ -430,7 +464,7 @@ class TestARowThatCannotBeRead:
     def test_where_no_row_can_be_read_the_first_says_why(self, place):
         place.write_text(HEAD + "s,s/a=2,m,s,fast,6,\ns,s/a=3,m,s,slow,6,\n")
         assert refused(place) == (
-            "row 2, column 'value': 'fast' is no number; so it is with 1 other row; mend it there"
+            "row 2, column 'value': 'fast' is not a number; so it is with 1 other row; correct it there"
         )
 
     def test_the_kept_rows_have_their_own_axes(self, place):
@@ -442,7 +476,7 @@ class TestARowThatCannotBeRead:
         frame["value"] = ["fast", *map(str, frame["value"][1:])]
         frame.to_parquet(tmp_path / "x.parquet")
         assert len(read_summary(tmp_path / "x.parquet").summary) == len(frame) - 1
-        assert left_out(tmp_path / "x.parquet") == ["row 1, column 'value': 'fast' is no number"]
+        assert left_out(tmp_path / "x.parquet") == ["row 1, column 'value': 'fast' is not a number"]
 
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
     def test_the_encodings_of_spreadsheets_are_read(self, written, place, encoding):
@@ -461,7 +495,7 @@ class TestBadText:
 
     def test_a_row_is_numbered_as_a_spreadsheet_does_it(self, place):
         place.write_text(HEAD + '"s","s/note=two\nlines",m,s,1,6,\n' + "\n" + "s,s,m,s,fast,6,\n")
-        assert left_out(place) == ["row 4, column 'value': 'fast' is no number"]
+        assert left_out(place) == ["row 4, column 'value': 'fast' is not a number"]
 
     def test_a_file_cut_off_in_a_row_is_refused_and_behind_one_is_the_rows_before(self, written, place):
         lines = text_of(written).splitlines(keepends=True)
@@ -486,11 +520,11 @@ class TestBadParquet:
         ("data", "words"),
         [
             (b"", f"is empty; {ANEW}"),
-            (b"PAR1", "is no Parquet file that can be read: "),
-            (b"PAR1\xff\xff\xff\x7fPAR1", "is no Parquet file that can be read: "),
-            (HEAD.encode(), "is no Parquet file that can be read: "),
-            (b"\0" * 100, "is no Parquet file that can be read: "),
-            (b"PARE" * 10, "is no Parquet file that can be read: "),
+            (b"PAR1", "is not a Parquet file that can be read: "),
+            (b"PAR1\xff\xff\xff\x7fPAR1", "is not a Parquet file that can be read: "),
+            (HEAD.encode(), "is not a Parquet file that can be read: "),
+            (b"\0" * 100, "is not a Parquet file that can be read: "),
+            (b"PARE" * 10, "is not a Parquet file that can be read: "),
         ],
     )
     def test_what_is_none_is_named(self, tmp_path, data, words):
@@ -504,15 +538,17 @@ class TestBadParquet:
         whole = (written[1] / "summary.parquet").read_bytes()
         for end in (1, 4, 100, len(whole) // 2, len(whole) - 9, len(whole) - 4, len(whole) - 1):
             (tmp_path / "x.parquet").write_bytes(whole[:end])
-            assert refused(tmp_path / "x.parquet").startswith("is no Parquet file that can be read: ")
+            assert refused(tmp_path / "x.parquet").startswith("is not a Parquet file that can be read: ")
 
     def test_columns_that_are_missing_are_named(self, frame, tmp_path):
         frame.drop(columns=["unit", "metric"]).to_parquet(tmp_path / "x.parquet")
-        assert refused(tmp_path / "x.parquet") == f"is no summary: it has no column 'metric', 'unit'; {ANEW}"
+        assert (
+            refused(tmp_path / "x.parquet") == f"is not a summary: it has no column 'metric', 'unit'; {ANEW}"
+        )
 
     def test_other_tables_are_no_summary(self, written):
         message = refused(written[1] / "steps.parquet")
-        assert message == f"is no summary: it has no column 'metric', 'unit', 'value'; {ANEW}"
+        assert message == f"is not a summary: it has no column 'metric', 'unit', 'value'; {ANEW}"
 
     @pytest.mark.parametrize(
         ("name", "cells", "words"),
@@ -523,12 +559,12 @@ class TestBadParquet:
             ("value", lambda n: pd.date_range("2026-01-01", periods=n), "holds timestamp["),
             ("case", lambda n: [["a"]] * n, "holds list<"),
             ("mode", lambda n: [["a"]] * n, "holds list<"),
-            ("value", lambda n: [True] * n, "row 1, column 'value': True is no number"),
-            ("metric", lambda n: list(range(n)), "row 1, column 'metric': 0 is no text"),
+            ("value", lambda n: [True] * n, "row 1, column 'value': True is not a number"),
+            ("metric", lambda n: list(range(n)), "row 1, column 'metric': 0 is not text"),
             ("case", lambda n: [None] * n, "row 1, column 'case': None must not be empty"),
-            ("launches", lambda n: [0.5] * n, "row 1, column 'launches': 0.5 is no count"),
-            ("launches", lambda n: [-1] * n, "row 1, column 'launches': -1 is no count"),
-            ("caveats", lambda n: [1.5] * n, "row 1, column 'caveats': 1.5 is no text"),
+            ("launches", lambda n: [0.5] * n, "row 1, column 'launches': 0.5 is not a count"),
+            ("launches", lambda n: [-1] * n, "row 1, column 'launches': -1 is not a count"),
+            ("caveats", lambda n: [1.5] * n, "row 1, column 'caveats': 1.5 is not text"),
             ("metric", lambda n: ["epoch.time"] * n, "has metric 'epoch.time' of case 'main/device=cpu"),
         ],
     )
@@ -572,7 +608,7 @@ class TestBadParquet:
             keys = factory.file_encryption_properties(encryption.KmsConnectionConfig(), wanted)
             parquet_of(frame, tmp_path / "x.parquet", encryption_properties=keys)
             message = refused(tmp_path / "x.parquet")
-            assert message.startswith("is no Parquet file that can be read: ")
+            assert message.startswith("is not a Parquet file that can be read: ")
             assert message.endswith(ANEW)
 
     def test_a_flipped_byte_is_found_where_the_writer_left_checksums(self, frame, tmp_path):
@@ -588,7 +624,9 @@ class TestPaths:
         "name", ["journal.jsonl", "summary.pkl", "summary", "summary.csv.gz", "notes.txt"]
     )
     def test_what_is_no_table_by_its_name_is_not_even_opened(self, tmp_path, name):
-        words = "is no table that can be read; name a summary.csv or summary.parquet, or the folder of a run"
+        words = (
+            "is not a table that can be read; name a summary.csv or summary.parquet, or the folder of a run"
+        )
         assert refused(tmp_path / name) == words
 
     @pytest.mark.parametrize(
@@ -651,7 +689,7 @@ class TestUnits:
         with pytest.raises(ResultsError) as problem:
             read_summary(place)
         assert str(problem.value) == (
-            f"{place} row 2, column 'unit': '{found}' is not the unit of {name}, which is '{wanted}'; mend it there"
+            f"{place} row 2, column 'unit': '{found}' is not the unit of {name}, which is '{wanted}'; correct it there"
         )
 
     def test_a_metric_of_the_users_own_has_the_unit_that_it_has(self, place):
@@ -660,5 +698,5 @@ class TestUnits:
 
     def test_a_count_is_not_below_zero(self, place):
         place.write_text("suite,case,metric,unit,value\ns,s,count.ops,1,-3\n")
-        with pytest.raises(ResultsError, match="'-3' is no count, as count"):
+        with pytest.raises(ResultsError, match="'-3' is not a count, as count"):
             read_summary(place)

@@ -316,7 +316,8 @@ class TestJsonFiles:
         with pytest.raises(ResultsError) as caught:
             folder.write_json("plan.json", {"name": "after" * 10_000})
         assert str(caught.value) == (
-            f"{disk}/plan.json cannot be written: No space left on device; make room, or name another folder with --out"
+            f"{disk}/plan.json cannot be written: No space left on device; free some space, or name "
+            "another folder with --out"
         )
         assert folder.read_json("plan.json") == ({"name": "before"} if there else {})
         assert not list(disk.glob(".*")), "no half of a file is left"

@@ -8,10 +8,8 @@ import statistics
 import pytest
 from fakes import environment, failure, measurement, stages
 
-from bench.analysis.compare.comparable import BETWEEN_UNKNOWN
-from bench.analysis.compare.rows import BETWEEN
+from bench.analysis.compare.run_deviation import BY_ALLOCATOR, UNKNOWN, RunDeviation
 from bench.analysis.compare.sides import Side
-from bench.analysis.compare.verdict import Between
 from bench.measurement import SEARCHED
 from bench.results.folder import RunFolder
 from bench.results.history import between_runs_of, launch_seconds
@@ -118,49 +116,49 @@ def earlier(tmp_path):
     return make
 
 
-def learnt(root, first=None, second=None, case=FAST):
+def estimated(root, first=None, second=None, case=FAST):
     side = Side("mine", "run", {}, HERE)
     found = between_runs_of(first or side, second or side, root)(case.id)
-    return Between(round(found.deviation, 12), found.freedom)
+    return RunDeviation(round(found.deviation, 12), found.freedom)
 
 
 SECONDS = (1.0, 1.1, 0.9, 1.3, 1.0)
-APART = Between(round(statistics.stdev(map(math.log, SECONDS)), 12), 4)
+APART = RunDeviation(round(statistics.stdev(map(math.log, SECONDS)), 12), 4)
 
 
 class TestBetweenRuns:
     def test_it_is_the_deviation_of_earlier_runs_on_the_logarithm(self, tmp_path, earlier):
         earlier(*SECONDS)
-        assert learnt(tmp_path) == APART
+        assert estimated(tmp_path) == APART
 
     @pytest.mark.parametrize("number", range(5))
     def test_fewer_than_five_cannot_tell(self, tmp_path, earlier, number):
         earlier(*SECONDS[:number])
-        assert learnt(tmp_path) == BETWEEN["pinned"]
+        assert estimated(tmp_path) == BY_ALLOCATOR["pinned"]
 
     @pytest.mark.parametrize(
-        ("allocator", "standard"), [("system", BETWEEN["system"]), ("other", BETWEEN_UNKNOWN)]
+        ("allocator", "standard"), [("system", BY_ALLOCATOR["system"]), ("other", UNKNOWN)]
     )
     def test_then_it_is_what_is_known_of_the_allocator(self, tmp_path, allocator, standard):
         side = Side("mine", "run", {}, environment(allocator=allocator))
-        assert learnt(tmp_path, side, side) == standard
+        assert estimated(tmp_path, side, side) == standard
 
     def test_each_case_has_its_own(self, tmp_path, earlier):
         earlier(*SECONDS)
         earlier(1.0, 2.0, case=SLOW)
-        assert learnt(tmp_path, case=SLOW) == BETWEEN["pinned"]
-        assert learnt(tmp_path) == APART
+        assert estimated(tmp_path, case=SLOW) == BY_ALLOCATOR["pinned"]
+        assert estimated(tmp_path) == APART
 
     @pytest.mark.parametrize("other", [{"cpu": "Another"}, {"allocator": "system"}, {"torch": "2.10.0"}])
     def test_runs_on_another_machine_or_under_another_allocator_tell_nothing(self, tmp_path, earlier, other):
         earlier(*SECONDS)
         earlier(50.0, 60.0, where=environment(**other))
-        assert learnt(tmp_path) == APART
+        assert estimated(tmp_path) == APART
 
     def test_the_runs_that_are_compared_do_not_tell_of_themselves(self, tmp_path, earlier):
         *_, first, second = earlier(*SECONDS, 7.0, 9.0)
         sides = [Side("mine", "run", {}, HERE, folder=str(one.path)) for one in (first, second)]
-        assert learnt(tmp_path, *sides) == APART
+        assert estimated(tmp_path, *sides) == APART
 
     @pytest.mark.parametrize("name", ["summary.parquet", "environment.json"])
     @pytest.mark.parametrize("damage", [b"", b"{", b"PAR1", None])
@@ -170,12 +168,12 @@ class TestBetweenRuns:
             path.unlink()
         else:
             path.write_bytes(damage)
-        assert learnt(tmp_path) == APART
+        assert estimated(tmp_path) == APART
 
     @pytest.mark.parametrize("sides", [(None, HERE), (HERE, None), (None, None)])
     def test_where_a_machine_is_not_known_neither_is_this(self, tmp_path, earlier, sides):
         earlier(*SECONDS)
-        assert learnt(tmp_path, *(Side("mine", "table", {}, where) for where in sides)) == BETWEEN_UNKNOWN
+        assert estimated(tmp_path, *(Side("mine", "table", {}, where) for where in sides)) == UNKNOWN
 
     def test_without_a_results_folder_there_is_nothing_to_learn_from(self, tmp_path):
-        assert learnt(tmp_path / "nowhere") == BETWEEN["pinned"]
+        assert estimated(tmp_path / "nowhere") == BY_ALLOCATOR["pinned"]

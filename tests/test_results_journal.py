@@ -132,7 +132,7 @@ class TestAppend:
         with pytest.raises(ResultsError) as caught:
             journal.append(RECORDS[0])
         assert str(caught.value) == (
-            f"{path} cannot be written: No space left on device; what was measured before is kept, make room and "
+            f"{path} cannot be written: No space left on device; what was measured before is kept, free some space and "
             f"run: bench run --resume {path.parent}"
         )
         assert path.read_bytes() == written

@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 from fakes import environment, failure, measurement, stages
 
-from bench.analysis.compare.comparable import Asked
+from bench.analysis.compare.comparable import ComparisonOptions
+from bench.analysis.compare.reasons import Cause, Reason
 from bench.analysis.compare.rows import compare
-from bench.analysis.compare.verdict import Between
+from bench.analysis.compare.run_deviation import RunDeviation
 from bench.errors import ResultsError
+from bench.report.reason_words import reason_said
 from bench.results import baselines
 from bench.results.folder import RunFolder
 from bench.results.journal import Journal, Records
@@ -226,10 +228,10 @@ class TestATable:
         )
         found = read_side("old.csv").cases["s"]
         assert set(found.observed) == {"count.parameter_bytes"}
-        assert found.withheld[metric].startswith(
-            "old.csv is of an earlier version, which added counts up over"
-        )
-        assert "bench baseline save" in found.withheld[metric]
+        assert found.withheld == {metric: "old.csv"}
+        said = reason_said(Reason(Cause.ADDED_UP, "old.csv"))
+        assert said.startswith("old.csv is of an earlier version, which added counts up over")
+        assert "bench baseline save" in said
 
     def test_a_case_of_which_the_device_is_not_told_ran_on_the_usual_one(self, here):
         Path("mine.csv").write_text("suite,case,metric,unit,value\ns,s,epoch.time,s,1\n")
@@ -273,7 +275,7 @@ class TestOtherTools:
 
     def test_they_are_compared_as_what_they_are(self):
         side = read_side(str(DATA / "pyperf_memory.json.gz"))
-        found = compare(side, side, Asked(between=lambda _: Between(0.001))).rows
+        found = compare(side, side, ComparisonOptions(deviation_of=lambda _: RunDeviation(0.001))).rows
         assert {(row.metric.unit, row.metric.kind, row.verdict) for row in found} == {
             ("B", "memory", "inconclusive")
         }

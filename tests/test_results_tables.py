@@ -18,15 +18,22 @@ from bench.errors import ResultsError
 from bench.measurement import METRICS, PHASED, SEARCHED, STAGES
 from bench.results.folder import RunFolder
 from bench.results.journal import Journal, Records
-from bench.results.tables import FILES, SUMMARY_COLUMNS, as_json, build, choose, read, write
-from bench.suite.case import Case
-from bench.suite.matrix import RESERVED
+from bench.results.table_rows import TABLES
+from bench.results.tables import FILES, SEARCH_COLUMNS, as_json, build, choose, read, write
+from bench.suite.case import RESERVED, Case, axis_of
+
+SUMMARY_COLUMNS = list(TABLES["summary"].columns)
 
 TRAIN = Case("main", {"device": "cpu", "batch_size": 64, "optimizer": "adam", "mode": "train", "width": 8})
 EVALUATION = Case(
     "main", {"device": "cpu", "batch_size": 64, "optimizer": "adam", "mode": "eval", "width": 8}
 )
 CUDA = Case("main", {"device": "cuda:0", "batch_size": 64, "optimizer": "adam", "mode": "train", "width": 8})
+
+CLASHING = Case(
+    "main",
+    {"device": "cpu", "stage": "deep", "step": "linear", "phase": 0.5, "share": True, "launches": 3},
+)
 
 PHASE_SHARES = {"data": 0.5, "forward": 0.25, "backward": 0.125, "other": 0.125}
 
@@ -271,12 +278,40 @@ class TestAxes:
         assert first["width"].tolist() == [8, pd.NA]
         assert first["depth"].tolist() == [pd.NA, 2]
 
-    def test_no_suite_can_call_an_axis_like_a_column(self, tables):
-        frames = (
-            *(tables.summary, tables.steps, tables.phases, tables.launches, tables.failures),
-            *(tables.counts, tables.ops, tables.batch_search),
-        )
-        assert {name for frame in frames for name in frame.columns} - set(TRAIN.axes) == RESERVED
+    def test_an_axis_called_like_a_column_of_a_table_has_a_prefix_in_that_table_alone(self):
+        tables = tables_of(launch(CLASHING, 1), launch(CLASHING, 2), failure(case=CLASHING))
+        assert tables.axes == ["device", "stage", "step", "phase", "share", "axis.launches"]
+        prefixed = {
+            name: [column for column in getattr(tables, name).columns if column.startswith("axis.")]
+            for name in FILES
+        }
+        assert prefixed == {
+            "summary": ["axis.launches"],
+            "steps": ["axis.stage", "axis.step"],
+            "phases": ["axis.stage", "axis.phase", "axis.share", "axis.launches"],
+            "epochs": [],
+            "launches": [],
+            "failures": [],
+            "counts": ["axis.stage", "axis.phase"],
+            "ops": ["axis.stage", "axis.phase"],
+            "batch_search": [],
+        }
+        assert set(tables.summary["axis.launches"]) == {3}
+        assert set(tables.summary["launches"]) == {2}
+        assert set(tables.steps["axis.step"]) == {"linear"}
+        assert tables.steps["step"].max() > 1
+        assert set(tables.phases["stage"]) <= set(STAGES)
+        for name in FILES:
+            assert getattr(tables, name).columns.is_unique
+
+    def test_every_name_but_those_that_identify_a_row_of_the_summary_is_free(self):
+        columns = {column for table in TABLES.values() for column in table.columns} | set(SEARCH_COLUMNS)
+        free = dict.fromkeys(sorted(columns - set(RESERVED)), 1)
+        case = Case.from_json({"suite": "s", "axes": free})
+        tables = tables_of(launch(case), failure(case=case))
+        for name in FILES:
+            assert getattr(tables, name).columns.is_unique
+        assert [axis_of(column) for column in tables.axes] == list(free)
 
 
 class TestSteps:
@@ -460,7 +495,7 @@ class TestFiles:
         with pytest.raises(ResultsError) as caught:
             write(RunFolder(tmp_path), tables)
         assert str(caught.value) == (
-            f"the tables cannot be written to {tmp_path}: Is a directory; the journal is complete, make room "
+            f"the tables cannot be written to {tmp_path}: Is a directory; the journal is complete, free some space "
             f"and run: bench tables {tmp_path}"
         )
 
@@ -480,7 +515,7 @@ class TestFiles:
             write(folder, tables)
         assert str(caught.value) == (
             f"the tables cannot be written to {disk}: No space left on device; the journal is complete, "
-            f"make room and run: bench tables {disk}"
+            f"free some space and run: bench tables {disk}"
         )
         assert folder.journal.read_bytes() == whole
 
@@ -651,7 +686,7 @@ class TestBatchSearch:
         alone = tables_of(launch(TRAIN))
         for name in ("summary", "steps", "phases", "launches", "failures", "counts", "ops"):
             pd.testing.assert_frame_equal(getattr(made, name), getattr(alone, name))
-        assert made.apart == alone.apart
+        assert made.untimed == alone.untimed
 
     def test_it_is_a_file_where_there_was_a_search(self, tmp_path):
         write(RunFolder(tmp_path), tables_of(launch(TRAIN)))

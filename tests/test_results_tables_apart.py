@@ -20,10 +20,11 @@ from bench.analysis.launch.derived_counts import count_values
 from bench.measurement import COUNTED, PHASED, PROFILED, STACKED, Measurement, Peak
 from bench.results.folder import RunFolder
 from bench.results.journal import Journal, Records
+from bench.results.table_rows import TABLES
 from bench.results.tables import Tables, as_json, build, read, write
-from bench.results.untimed import COUNT_COLUMNS, OPERATOR_COLUMNS
 from bench.suite.case import Case
 
+COUNT_COLUMNS, OPERATOR_COLUMNS = (list(TABLES[name].columns) for name in ("counts", "ops"))
 OTHER = Case("fake", {**CASE.axes, "mode": "eval"})
 PEAK = Peak("cpu", "float32", 200.0, "made up")
 
@@ -230,14 +231,14 @@ class TestTheTablesOfLaunchesApart:
         again = read(tmp_path)
         pd.testing.assert_frame_equal(again.counts, tables.counts)
         pd.testing.assert_frame_equal(again.ops, tables.ops)
-        assert again.apart == tables.apart
+        assert again.untimed == tables.untimed
 
     def test_what_is_no_table_is_kept_by_case(self, tables):
-        apart = tables.apart[CASE.id]
-        assert apart.counts == counts()
-        assert apart.profile == profile()
-        assert apart.stacks.stacks == "traces/s.txt"
-        assert tables_of(*TIMED).apart[CASE.id].counts is None
+        untimed = tables.untimed[CASE.id]
+        assert untimed.counts == counts()
+        assert untimed.profile == profile()
+        assert untimed.stacks.stacks == "traces/s.txt"
+        assert tables_of(*TIMED).untimed[CASE.id].counts is None
 
     def test_strange_names_of_operators_are_kept(self, tmp_path):
         name = 'a,"b"\n\u2028[red]'

@@ -33,10 +33,10 @@ class Told:
         self.story.append("fork_server")
 
     def ask(self, request, log, timeout, started):
-        case = Case.from_json(request["case"])
-        self.story.append(f"{request['kind']} {case.id} round {request['round']}")
+        case = request.case
+        self.story.append(f"{request.kind} {case.id} round {request.round}")
         started(4711)
-        place = {name: request[name] for name in ("kind", "round", "position")} | {
+        place = {name: getattr(request, name) for name in ("kind", "round", "position")} | {
             "fork_server": 1,
             "started": "",
         }
@@ -128,7 +128,7 @@ class TestRounds:
             conditions = Conditions(threads=7)
 
             def ask(self, request, log, timeout, started):
-                asked[request["kind"]] = request["conditions"]["threads"]
+                asked[request.kind] = request.conditions.threads
                 return super().ask(request, log, timeout, started)
 
         whole = Plan(

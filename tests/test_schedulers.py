@@ -120,6 +120,6 @@ def test_a_scheduler_that_needs_what_only_a_user_has_is_refused(monkeypatch):
 
     monkeypatch.setattr(lr_scheduler, "NewLR", NewLR, raising=False)
     monkeypatch.setitem(schedulers.SCHEDULERS, "new", "NewLR")
-    says = "torch's NewLR needs curve, which only a suite of your own can give it"
+    says = "torch's NewLR needs curve, which only a suite of your own can give"
     assert schedulers.refusal(Case("tasks", {"scheduler": "new"})) == says
     assert schedulers.refusal(Case("tasks", {"scheduler": "new", "mode": "eval"})) is None

@@ -13,11 +13,11 @@ from bench.analysis.compare.sequential import (
     Opposite,
     PairedFinding,
     Pairs,
-    find,
     looks,
     looks_at,
+    paired_finding,
+    paired_verdicts,
     rank_sum_cdf,
-    verdicts,
 )
 from bench.analysis.compare.verdict import FAMILY
 
@@ -116,7 +116,7 @@ class TestRankSum:
         assert pairs.first(14).tails(0.0)[0] == pytest.approx(expected.pvalue)
 
     def test_where_one_side_led_always_nothing_can_be_said(self):
-        found = find(Pairs([0.1] * 14, [True] * 14), 0.01)
+        found = paired_finding(Pairs([0.1] * 14, [True] * 14), 0.01)
         assert (found.p >= 1, found.low, found.high) == (True, 0.0, math.inf)
 
 
@@ -124,13 +124,13 @@ class TestEffect:
     def test_it_is_the_median_of_the_means_of_two_with_opposite_leads(self):
         seen = Pairs([1.0, 3.0, 7.0, 11.0], [True, False, True, False]).first(4)
         assert seen.effects == [2.0, 5.0, 6.0, 9.0]
-        assert find(Pairs([1.0, 3.0, 7.0, 11.0], [True, False, True, False]), 0.01, True).ratio == (
+        assert paired_finding(Pairs([1.0, 3.0, 7.0, 11.0], [True, False, True, False]), 0.01, True).ratio == (
             pytest.approx(math.exp(5.5))
         )
 
     def test_an_outlier_moves_it_little(self):
         logs = [0.01, 0.012, 0.008, 0.011, 0.009, 0.01, 0.013, 0.007, 0.01, 0.01, 0.009, 0.011, 0.01]
-        found = find(pairs_of([*logs, 5.0]), 0.01)
+        found = paired_finding(pairs_of([*logs, 5.0]), 0.01)
         assert found.ratio == pytest.approx(math.exp(0.0105), abs=1e-3)
 
     @pytest.mark.parametrize("number", [8, 10, 14, 20])
@@ -151,32 +151,32 @@ class TestEffect:
 
     def test_too_few_pairs_have_one_without_bounds(self):
         assert pairs_of([1.0, 2.0, 3.0]).first(3).interval(0.05) == (-math.inf, math.inf)
-        found = find(pairs_of([0.1, 0.2]), 0.01, ended=True)
+        found = paired_finding(pairs_of([0.1, 0.2]), 0.01, ended=True)
         assert (found.low, found.high, found.smallest(1)) == (0.0, math.inf, None)
 
     def test_the_interval_that_is_shown_is_wider_for_a_smaller_error(self):
-        found = find(pairs_of(distinct(40, shift=0.1)), 0.01)
+        found = paired_finding(pairs_of(distinct(40, shift=0.1)), 0.01)
         assert found.interval(0.05) == pytest.approx((found.low, found.high))
         low, high = found.interval(0.001)
         assert low < found.low < found.ratio < found.high < high
 
     def test_the_smallest_rise_that_is_seen_grows_with_the_family(self):
-        found = find(pairs_of([log / 50 for log in distinct(40)]), 0.01)
+        found = paired_finding(pairs_of([log / 50 for log in distinct(40)]), 0.01)
         alone, among = found.smallest(1), found.smallest(20)
         assert 0.01 < alone < among
 
     def test_it_is_never_below_the_threshold(self):
-        found = find(pairs_of([log / 5000 for log in distinct(40)]), 0.01)
+        found = paired_finding(pairs_of([log / 5000 for log in distinct(40)]), 0.01)
         assert found.smallest(1) == 0.01
 
     def test_before_the_first_look_nothing_is_found(self):
-        assert find(pairs_of(distinct(13)), 0.01) is None
-        assert find(pairs_of(distinct(13)), 0.01, ended=True).pairs == 13
-        assert find(pairs_of([]), 0.01, ended=True) is None
+        assert paired_finding(pairs_of(distinct(13)), 0.01) is None
+        assert paired_finding(pairs_of(distinct(13)), 0.01, ended=True).pairs == 13
+        assert paired_finding(pairs_of([]), 0.01, ended=True) is None
 
     def test_pairs_between_two_looks_are_left_out_of_it(self):
         logs = distinct(20)
-        assert find(pairs_of(logs[:19]), 0.01) == find(pairs_of(logs[:14]), 0.01)
+        assert paired_finding(pairs_of(logs[:19]), 0.01) == paired_finding(pairs_of(logs[:14]), 0.01)
 
 
 class TestSlot:
@@ -198,33 +198,33 @@ class TestSlot:
     @pytest.mark.parametrize("number", [14, 20, 40])
     def test_it_is_found_and_biases_no_ratio(self, number, ratio):
         leads = self.leads(number)
-        found = find(Pairs(tuple(self.logs(number, leads, ratio)), leads), 0.01)
+        found = paired_finding(Pairs(tuple(self.logs(number, leads, ratio)), leads), 0.01)
         assert found.ratio == pytest.approx(ratio, abs=0.003)
         assert found.low < ratio < found.high
         assert found.slot == pytest.approx(1.02, abs=0.003)
 
     def test_its_direction_is_that_of_the_launch_that_runs_first(self):
         slow_first = Pairs(tuple(math.log(1.02) * (-1 if led else 1) for led in BALANCED[:14]), BALANCED[:14])
-        assert find(slow_first, 0.01).slot == pytest.approx(1.02)
+        assert paired_finding(slow_first, 0.01).slot == pytest.approx(1.02)
         fast_first = Pairs(tuple(-log for log in slow_first.logs), slow_first.leads)
-        assert find(fast_first, 0.01).slot == pytest.approx(1 / 1.02)
+        assert paired_finding(fast_first, 0.01).slot == pytest.approx(1 / 1.02)
 
     def test_it_raises_no_alarm_though_chance_leads_unevenly(self):
         alarms = 0
         for seed in range(150):
             chance = random.Random(f"uneven {seed}")
             leads = tuple(chance.random() < 0.5 for _ in range(40))
-            found = find(Pairs(tuple(self.logs(40, leads, seed=seed)), leads), 0.01)
-            alarms += verdicts({"a": found}, 1)["a"] in ("regressed", "improved")
+            found = paired_finding(Pairs(tuple(self.logs(40, leads, seed=seed)), leads), 0.01)
+            alarms += paired_verdicts({"a": found}, 1)["a"] in ("regressed", "improved")
         assert alarms <= most(150, FAMILY)
 
     def test_of_the_same_code_it_alone_is_no_change(self):
         leads = self.leads(40)
-        found = find(Pairs(tuple(self.logs(40, leads)), leads), 0.01)
-        assert verdicts({"a": found}, 1) == {"a": "equivalent"}
+        found = paired_finding(Pairs(tuple(self.logs(40, leads)), leads), 0.01)
+        assert paired_verdicts({"a": found}, 1) == {"a": "equivalent"}
 
 
-def finding(p=1.0, ratio=1.0, p_apart=1.0, threshold=0.01):
+def finding(p=1.0, ratio=1.0, p_beyond=1.0, threshold=0.01):
     return PairedFinding(
         pairs=10,
         ratio=ratio,
@@ -232,7 +232,7 @@ def finding(p=1.0, ratio=1.0, p_apart=1.0, threshold=0.01):
         high=ratio,
         slot=1.0,
         p=p,
-        p_apart=p_apart,
+        p_beyond=p_beyond,
         threshold=threshold,
         seen=Opposite([math.log(ratio)], 1, 1, 0.0),
         share=1.0,
@@ -248,56 +248,56 @@ class TestVerdicts:
             (finding(p=0.02, ratio=1.02), "regressed"),
             (finding(p=0.021, ratio=1.02), "inconclusive"),
             (finding(p=0.001, ratio=1.005), "inconclusive"),  # it is there, and too small to matter
-            (finding(p=0.001, ratio=1.005, p_apart=0.04), "equivalent"),
-            (finding(p=0.5, p_apart=0.05), "equivalent"),
-            (finding(p=0.5, p_apart=0.051), "inconclusive"),
+            (finding(p=0.001, ratio=1.005, p_beyond=0.04), "equivalent"),
+            (finding(p=0.5, p_beyond=0.05), "equivalent"),
+            (finding(p=0.5, p_beyond=0.051), "inconclusive"),
             (None, "inconclusive"),
         ],
     )
     def test_a_row_alone(self, made, verdict):
-        assert verdicts({"a": made}, 1) == {"a": verdict}
+        assert paired_verdicts({"a": made}, 1) == {"a": verdict}
 
     def test_the_smallest_p_pays_for_the_whole_family_and_the_next_for_one_less(self):
         ps = (0.0051, 0.0066, 0.0099, 0.0199)  # 0.02 over 3, over 2 and over 1; the first is above 0.02 / 4
         slow = {number: finding(p=p, ratio=1.1) for number, p in enumerate(ps)}
-        assert set(verdicts(slow, 4).values()) == {"inconclusive"}
-        assert set(verdicts({**slow, 0: finding(p=0.005, ratio=1.1)}, 4).values()) == {"regressed"}
+        assert set(paired_verdicts(slow, 4).values()) == {"inconclusive"}
+        assert set(paired_verdicts({**slow, 0: finding(p=0.005, ratio=1.1)}, 4).values()) == {"regressed"}
 
     def test_what_comes_behind_one_that_is_too_large_is_no_change_either(self):
         rows = {"a": finding(0.001, 1.1), "b": finding(0.011, 1.1), "c": finding(0.012, 1.1)}
-        assert verdicts(rows, 3) == {"a": "regressed", "b": "inconclusive", "c": "inconclusive"}
+        assert paired_verdicts(rows, 3) == {"a": "regressed", "b": "inconclusive", "c": "inconclusive"}
 
     def test_rows_without_pairs_count_in_the_family(self):
         rows = {"a": finding(0.015, 1.1), "b": None}
-        assert verdicts(rows, 2) == {"a": "inconclusive", "b": "inconclusive"}
-        assert verdicts(rows, 1)["a"] == "regressed"
+        assert paired_verdicts(rows, 2) == {"a": "inconclusive", "b": "inconclusive"}
+        assert paired_verdicts(rows, 1)["a"] == "regressed"
 
     def test_each_has_its_own_direction(self):
         rows = {"a": finding(0.001, 1.1), "b": finding(0.001, 0.9), "c": finding(1.0, 1.0, 0.01)}
-        assert verdicts(rows, 3) == {"a": "regressed", "b": "improved", "c": "equivalent"}
+        assert paired_verdicts(rows, 3) == {"a": "regressed", "b": "improved", "c": "equivalent"}
 
     def test_equivalence_is_a_rows_own(self):
-        assert verdicts({"a": finding(p_apart=0.05)}, 1000) == {"a": "equivalent"}
+        assert paired_verdicts({"a": finding(p_beyond=0.05)}, 1000) == {"a": "equivalent"}
 
     def test_pairs_that_do_not_differ_at_all_are_equivalent(self):
-        found = find(pairs_of([0.0] * 14), 0.01)
+        found = paired_finding(pairs_of([0.0] * 14), 0.01)
         assert (found.ratio, found.low, found.high, found.slot, found.p >= 1) == (1.0, 1.0, 1.0, 1.0, True)
-        assert verdicts({"a": found}, 5) == {"a": "equivalent"}
+        assert paired_verdicts({"a": found}, 5) == {"a": "equivalent"}
 
     @pytest.mark.parametrize("ratio", [1.02, 0.98])
     def test_a_change_beyond_the_threshold_is_never_equivalent(self, ratio):
         logs = [math.log(ratio) + log / 5000 for log in distinct(40)]
-        assert find(pairs_of(logs), 0.01).p_apart >= 0.9
+        assert paired_finding(pairs_of(logs), 0.01).p_beyond >= 0.9
 
     def test_a_verdict_that_an_early_look_took_stays(self):
         logs = [math.log(1.1) + log / 500 for log in distinct(14)]
-        early = find(pairs_of(logs), 0.01)
-        later = find(pairs_of([*logs, *distinct(6)]), 0.01)
+        early = paired_finding(pairs_of(logs), 0.01)
+        later = paired_finding(pairs_of([*logs, *distinct(6)]), 0.01)
         assert later.p <= early.p
 
     def test_no_family_is_as_good_as_one_row(self):
-        assert verdicts({}, 0) == {}
-        assert verdicts({"a": finding(0.02, 1.1)}, 0) == {"a": "regressed"}
+        assert paired_verdicts({}, 0) == {}
+        assert paired_verdicts({"a": finding(0.02, 1.1)}, 0) == {"a": "regressed"}
 
 
 # What is promised of noise of any kind, on simulated pairs.
@@ -351,12 +351,15 @@ class TestErrors:
     def test_the_same_code_is_seldom_called_another_over_all_looks(self, noise):
         number = 400
         # Its p is the smallest of all looks: whoever stops at any of them alarms no more often.
-        alarms = sum(find(measured(noise, seed), 0.0).p <= FAMILY for seed in range(number))
+        alarms = sum(paired_finding(measured(noise, seed), 0.0).p <= FAMILY for seed in range(number))
         assert alarms <= most(number, FAMILY)
 
     def test_a_change_of_the_threshold_is_seldom_called_none(self, noise):
         number = 200
-        called = sum(find(measured(noise, seed, ratio=1.011), 0.01).p_apart <= 0.05 for seed in range(number))
+        called = sum(
+            paired_finding(measured(noise, seed, ratio=1.011), 0.01).p_beyond <= 0.05
+            for seed in range(number)
+        )
         assert called <= most(number, 0.05)
 
     @pytest.mark.parametrize("ratio", [1.0, 1.03, 0.9])
@@ -364,7 +367,10 @@ class TestErrors:
         number, held = 120, 0
         for seed in range(number):
             pairs = measured(noise, f"{seed}/{ratio}", ratio, number=40)
-            found = [find(Pairs(pairs.logs[:look], pairs.leads[:look]), 0.01) for look in (14, 20, 28, 40)]
+            found = [
+                paired_finding(Pairs(pairs.logs[:look], pairs.leads[:look]), 0.01)
+                for look in (14, 20, 28, 40)
+            ]
             held += all(one.low <= ratio <= one.high for one in found)
         assert held >= 0.93 * number
 
@@ -372,20 +378,24 @@ class TestErrors:
 class TestPower:
     def test_five_percent_at_two_percent_of_noise_are_found_in_forty_pairs(self):
         found = [
-            verdicts({"a": find(measured(normal, seed, ratio=1.05), 0.01)}, 6)["a"] for seed in range(60)
+            paired_verdicts({"a": paired_finding(measured(normal, seed, ratio=1.05), 0.01)}, 6)["a"]
+            for seed in range(60)
         ]
         assert found.count("regressed") >= 57
 
     def test_a_gain_is_found_as_well(self):
         found = [
-            verdicts({"a": find(measured(normal, seed, ratio=1 / 1.05), 0.01)}, 6)["a"] for seed in range(60)
+            paired_verdicts({"a": paired_finding(measured(normal, seed, ratio=1 / 1.05), 0.01)}, 6)["a"]
+            for seed in range(60)
         ]
         assert found.count("improved") >= 57
 
     def test_what_is_large_is_found_at_the_second_look(self):
-        found = find(measured(normal, 1, ratio=1.5, number=14), 0.01)
-        assert verdicts({"a": found}, 6) == {"a": "regressed"}
+        found = paired_finding(measured(normal, 1, ratio=1.5, number=14), 0.01)
+        assert paired_verdicts({"a": found}, 6) == {"a": "regressed"}
 
     def test_the_same_code_on_a_quiet_machine_is_equivalent(self):
-        quiet = [find(pairs_of([log / 500 for log in distinct(14, seed)]), 0.01) for seed in range(60)]
-        assert [verdicts({"a": one}, 6)["a"] for one in quiet].count("equivalent") >= 57
+        quiet = [
+            paired_finding(pairs_of([log / 500 for log in distinct(14, seed)]), 0.01) for seed in range(60)
+        ]
+        assert [paired_verdicts({"a": one}, 6)["a"] for one in quiet].count("equivalent") >= 57

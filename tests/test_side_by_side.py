@@ -8,12 +8,13 @@ import random
 import fakes
 import pytest
 
-from bench.analysis.compare.comparable import Asked
+from bench.analysis.compare.comparable import ComparisonOptions
 from bench.analysis.compare.policy import SIDE_BY_SIDE, THRESHOLDS, ThresholdRule
 from bench.analysis.compare.side_by_side import Matched, SideBySide
 from bench.analysis.compare.sides import CaseSide
 from bench.analysis.compare.verdict import outcome
 from bench.measurement import COUNTED
+from bench.report.reason_words import effort_said, reason_said
 
 NAME = fakes.CASE.id
 OTHER = "fake/other"
@@ -21,7 +22,7 @@ TIMES = ("epoch.time", "train.step_time")
 
 
 def asked(*rules, metrics=()):
-    return Asked(metrics, rules, standards={**THRESHOLDS, "time": SIDE_BY_SIDE})
+    return ComparisonOptions(metrics, rules, standards={**THRESHOLDS, "time": SIDE_BY_SIDE})
 
 
 ASKED = asked()
@@ -179,12 +180,15 @@ class TestTimes:
             records = timed(memory={"peak_rss": 0}), timed(memory={"peak_rss": 4096})
             made.add(NAME, number, records, number % 2 == 0)
         row = rows_of(made)["memory.peak_rss"]
-        assert (row.verdict, row.reason) == ("not_measured", "no ratio can be made of 0 and 4096")
+        assert (row.verdict, reason_said(row.reason)) == (
+            "not_measured",
+            "no ratio can be made of 0 and 4096",
+        )
 
     def test_a_metric_of_one_side_alone_is_not_measured(self):
         rows = rows_of(measure(judge(), 14, memory={}))
         assert rows["memory.peak_rss"].verdict == "not_measured"
-        assert rows["memory.peak_rss"].reason == "the candidate has no value"
+        assert reason_said(rows["memory.peak_rss"].reason) == "the candidate has no value"
         assert outcome(list(rows.values())) == 3
 
     @pytest.mark.parametrize(("disturbed", "said"), [(8, True), (7, False)])
@@ -305,7 +309,10 @@ class TestFailures:
         rows = made.end()
         (row,) = [row for row in rows if row.case == NAME]
         assert (row.verdict, row.gates) == ("not_measured", True)
-        assert row.reason == ("the base: " if side == 0 else "") + "error: ValueError: no such thing"
+        assert (
+            reason_said(row.reason)
+            == ("the base: " if side == 0 else "") + "error: ValueError: no such thing"
+        )
         assert outcome(rows, allow) == 3
 
     def test_one_of_many_pairs_is_forgiven_the_measuring_but_not_the_verdict(self):
@@ -323,7 +330,7 @@ class TestFailures:
         made = measure(judge(), 1)
         made.add(NAME, 2, (timed(), self.FAILED), True)
         made.add(NAME, 3, (timed(), fakes.failure(failure="timeout", message="no result")), True)
-        assert made.end()[0].reason == "error: ValueError: no such thing"
+        assert reason_said(made.end()[0].reason) == "error: ValueError: no such thing"
 
     @pytest.mark.parametrize("metric", ["epoch.time", "*.time", "train.step_time"])
     def test_of_a_case_whose_times_are_ignored_are_seen(self, metric):
@@ -431,7 +438,7 @@ class TestTheEnd:
         found = {row.metric.name: row for row in rows if row.case == NAME}
         assert found["count.ops"].verdict == "equivalent"
         assert found["epoch.time"].verdict == "not_measured"
-        assert "ended before its first pair" in found["epoch.time"].reason
+        assert "ended before its first pair" in reason_said(found["epoch.time"].reason)
         assert outcome(rows, allow_inconclusive=True) == 3
 
     def test_nor_does_a_case_pass_of_which_nothing_was_measured(self):
@@ -466,9 +473,9 @@ class TestRemarks:
     def test_they_say_how_many_pairs_there_were(self):
         made = judge(NAME, OTHER)
         measure(made, 10)
-        assert "0 to 10 pairs of launches a case" in made.remarks()
+        assert "0 to 10 pairs of launches a case" in effort_said(made.effort)
         measure(made, 10, name=OTHER)
-        assert made.remarks()[0] == "10 pairs of launches a case"
+        assert effort_said(made.effort)[0] == "10 pairs of launches a case"
 
     @pytest.mark.parametrize(("slot", "said"), [(1.03, True), (1.001, False)])
     def test_what_running_first_costs_is_said_where_it_is_much(self, slot, said):
@@ -479,6 +486,6 @@ class TestRemarks:
             made.add(NAME, number, (timed(base), timed(candidate)), base_led)
         rows = rows_of(made)
         assert rows["epoch.time"].verdict == "equivalent"
-        remarks = [line for line in made.remarks() if "runs first" in line]
+        remarks = [line for line in effort_said(made.effort) if "runs first" in line]
         assert len(remarks) == said
         assert all("3.0%" in line and "slower" in line for line in remarks)

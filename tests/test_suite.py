@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench.errors import SuiteError, UsageError
-from bench.results.journal import Records
-from bench.results.tables import build as build_tables
-from bench.suite.case import spell
-from bench.suite.matrix import RESERVED, Expansion, Suite, parse_axis, parse_value
+from bench.suite.case import RESERVED, spell
+from bench.suite.matrix import Expansion, Suite, parse_axis, parse_value
 
 SUITES = Path(__file__).parents[1] / "suites"
 
@@ -347,15 +345,19 @@ def test_reading_is_the_inverse_of_spelling(value):
     assert parse_value(spell(value)) == value
 
 
-def test_an_axis_may_not_be_called_like_a_column_of_the_tables():
-    tables = build_tables(Records())
-    frames = (
-        *(tables.summary, tables.steps, tables.phases, tables.launches, tables.failures),
-        *(tables.counts, tables.ops, tables.batch_search),
-    )
-    assert {name for frame in frames for name in frame.columns} == RESERVED
-    with pytest.raises(SuiteError, match="the tables have a column of this name"):
-        Suite(name="mine", build=print, axes={"samples": [1]})
+@pytest.mark.parametrize("name", RESERVED)
+def test_an_axis_may_not_be_called_like_a_column_that_identifies_a_row(name):
+    with pytest.raises(SuiteError, match="every table has a column of this name"):
+        Suite(name="mine", build=print, axes={name: [1]})
+
+
+def test_an_axis_may_be_called_like_any_other_column():
+    axes = {"stage": ["deep"], "step": [1, 2], "phase": [0.5], "share": [True], "launches": [3]}
+    cases = Suite(name="mine", build=print, axes=axes).expand().cases
+    assert [case.id for case in cases] == [
+        "mine/device=cpu/stage=deep/step=1/phase=0.5/share=true/launches=3",
+        "mine/device=cpu/stage=deep/step=2/phase=0.5/share=true/launches=3",
+    ]
 
 
 def test_a_value_asked_for_by_a_flag_that_no_case_can_have_is_refused_with_the_reason():

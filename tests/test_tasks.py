@@ -28,6 +28,10 @@ def task(**axes):
     return tasks.build(Case("tasks", axes))
 
 
+def data_of(name, **axes):
+    return datasets.build(Case("tasks", {"dataset": name, **axes}))
+
+
 def losses_of_steps(made: Task, steps: int) -> list[float]:
     """The loss of one and the same batch before each of so many optimizer steps on it."""
     inputs, targets = next(iter(made.train_loader))
@@ -86,7 +90,7 @@ def rows(part):
 
 
 def test_the_digits_are_split_in_sixty_twenty_twenty():
-    data = datasets.load("digits")
+    data = data_of("digits")
     assert [len(part) for part in (data.train, data.validate, data.test)] == [1079, 359, 359]
     assert (data.shape, data.classes) == ((1, 8, 8), 10)
     inputs, target = data.train[0]
@@ -97,7 +101,7 @@ def test_the_digits_are_split_in_sixty_twenty_twenty():
 
 @pytest.mark.parametrize("name", ["digits", "text"])
 def test_no_row_is_in_two_parts_and_none_is_lost(name):
-    data = datasets.load(name)
+    data = data_of(name)
     parts = [set(part.indices) for part in (data.train, data.validate, data.test)]
     assert sum(len(part) for part in parts) == len(set.union(*parts)) == len(data.train.dataset)
 
@@ -105,15 +109,15 @@ def test_no_row_is_in_two_parts_and_none_is_lost(name):
 @pytest.mark.parametrize("name", ["digits", "text"])
 def test_the_split_is_the_same_in_every_run_whatever_the_seed(name):
     torch.manual_seed(1)
-    one = datasets.load(name)
+    one = data_of(name)
     torch.manual_seed(2)
-    other = datasets.load(name)
+    other = data_of(name)
     assert rows(one.test) == rows(other.test)
     assert rows(one.train)[:50] == rows(other.train)[:50]
 
 
 def test_fake_images_have_the_size_and_number_that_was_asked_for():
-    data = datasets.load("fake-images", image_size=16, images=10)
+    data = data_of("fake-images", image_size=16, images=10)
     assert [len(part) for part in (data.train, data.validate, data.test)] == [6, 2, 2]
     inputs, target = data.train[0]
     assert inputs.shape == data.shape == (3, 16, 16)
@@ -121,15 +125,15 @@ def test_fake_images_have_the_size_and_number_that_was_asked_for():
 
 
 def test_fake_images_are_the_same_each_time_they_are_read():
-    data = datasets.load("fake-images", image_size=8, images=10)
-    again = datasets.load("fake-images", image_size=8, images=10)
+    data = data_of("fake-images", image_size=8, images=10)
+    again = data_of("fake-images", image_size=8, images=10)
     for (one, label), (other, same) in zip(data.test, again.test, strict=True):
         assert torch.equal(one, other)
         assert label == same
 
 
 def test_each_character_of_the_text_has_the_next_one_as_its_target():
-    data = datasets.load("text")
+    data = data_of("text")
     (length,) = data.shape
     inputs, targets = data.train.dataset.tensors
     assert inputs.shape == targets.shape == (len(inputs), length)
@@ -153,7 +157,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["fashion-mnist", "cifar10"])
 def test_data_that_is_not_there_names_the_folder_and_the_flag(name, folder):
     with pytest.raises(UsageError) as problem:
-        datasets.load(name)
+        data_of(name)
     message = str(problem.value)
     assert repr(name) in message
     assert str(folder) in message
@@ -172,7 +176,7 @@ def test_a_download_that_fails_is_said_in_one_line(name, folder, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("EPOCHBENCH_DOWNLOAD", "1")
     with pytest.raises(UsageError) as problem:
-        datasets.load(name)
+        data_of(name)
     message = str(problem.value)
     assert repr(name) in message
     assert str(folder) in message
@@ -195,7 +199,7 @@ def test_fashion_mnist_is_read_from_its_files(folder):
     write_idx(raw / "train-labels-idx1-ubyte", 20)
     write_idx(raw / "t10k-images-idx3-ubyte", 6, 28, 28)
     write_idx(raw / "t10k-labels-idx1-ubyte", 6)
-    data = datasets.load("fashion-mnist")
+    data = data_of("fashion-mnist")
     assert [len(part) for part in (data.train, data.validate, data.test)] == [16, 4, 6]
     assert not set(data.train.indices) & set(data.validate.indices)
     inputs, target = data.test[3]
@@ -218,7 +222,7 @@ def test_cifar10_is_read_from_its_files(folder, monkeypatch):
         images = torch.arange(count).repeat_interleave(3072).to(torch.uint8).view(count, 3072).numpy()
         (base / file).write_bytes(pickle.dumps({"data": images, "labels": list(range(count))}))
     (base / "batches.meta").write_bytes(pickle.dumps({"label_names": [str(n) for n in range(10)]}))
-    data = datasets.load("cifar10")
+    data = data_of("cifar10")
     assert [len(part) for part in (data.train, data.validate, data.test)] == [8, 2, 4]
     inputs, target = data.test[2]
     assert inputs.shape == data.shape == (3, 32, 32)
@@ -244,7 +248,7 @@ def test_cifar10_is_read_from_its_files(folder, monkeypatch):
             "unknown model 'mlpp'; there are mlp, cnn, embedding-mlp, transformer.*did you mean mlp",
         ),
         ({"model": "resnet81"}, "unknown model 'resnet81'.*did you mean resnet18"),
-        ({"model": "qqqq"}, "unknown model 'qqqq'.*any classification model of torchvision is one too"),
+        ({"model": "qqqq"}, "unknown model 'qqqq'.*and any classification model of torchvision"),
         ({"model": "transformer"}, "model 'transformer' does not fit the data"),
         ({"dataset": "text", "model": "mlp"}, "model 'mlp' does not fit the data"),
         ({"dataset": "text", "model": "resnet18"}, "model 'resnet18' does not fit the data"),
@@ -311,5 +315,5 @@ def test_a_suite_is_declared_without_torch():
 def test_a_data_set_reads_no_axis_that_it_has_no_use_for(dataset, unread):
     """Another size of image would else measure the same digits under another name."""
     reads = Reads(Case("mine", {"dataset": dataset, "image_size": 8, "images": 10}))
-    datasets.of(reads.case())
+    datasets.build(reads.case())
     assert reads.unread == unread

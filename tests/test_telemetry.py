@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import pytest
 
-from bench.machine.gpu import GpuReading
 from bench.machine.processes import Usage
 from bench.machine.telemetry import LONGEST, SHARE, SHORTEST, LaunchTelemetry, Readings, Telemetry
+from bench.system.gpu import GpuReading
 
 
 class Launch:
@@ -250,7 +250,7 @@ def test_what_slows_the_card_down_is_counted_in_the_loop():
         {"thermal"},
     ]
     for now, names in enumerate(reasons):
-        launch.at(float(now), slowed=frozenset(names), clock=1e9 + now)
+        launch.at(float(now), throttle_reasons=frozenset(names), clock=1e9 + now)
     guards = launch.guards(loop=(1.0, 4.0))
     assert guards["gpu_throttled"] == 0.5
     assert guards["gpu_power_capped"] == 0.5
@@ -267,9 +267,9 @@ def test_a_card_that_does_not_say_what_slows_it_down_is_not_called_fast():
 
 def test_others_are_the_most_at_once_that_are_not_of_the_launch():
     launch = Launch()
-    launch.at(0.0, pids=frozenset({77}))
-    launch.at(1.0, pids=frozenset({77, 78, 10}))
-    launch.at(2.0, pids=frozenset({79, 10, 11}))  # a child that is found in the tree a reading later
+    launch.at(0.0, processes=frozenset({77}))
+    launch.at(1.0, processes=frozenset({77, 78, 10}))
+    launch.at(2.0, processes=frozenset({79, 10, 11}))  # a child that is found in the tree a reading later
     launch.uses(pids=(10, 11))
     launch.at(3.0)
     assert launch.guards()["gpu_others"] == 2.0
@@ -277,15 +277,15 @@ def test_others_are_the_most_at_once_that_are_not_of_the_launch():
 
 def test_a_launch_that_is_alone_has_no_others():
     launch = Launch()
-    launch.at(0.0, pids=frozenset())
-    launch.at(1.0, pids=frozenset({10}))
+    launch.at(0.0, processes=frozenset())
+    launch.at(1.0, processes=frozenset({10}))
     assert launch.guards()["gpu_others"] == 0.0
 
 
 @pytest.mark.parametrize("pids", [None, frozenset(), frozenset({40001})])
 def test_others_are_not_told_where_the_launch_itself_is_not_seen_on_the_card(pids):
     launch = Launch()
-    launch.at(0.0, pids=pids)
+    launch.at(0.0, processes=pids)
     assert "gpu_others" not in launch.guards()
 
 
@@ -299,8 +299,8 @@ def test_several_cards_are_taken_together():
             temperature=50.0,
             clock=2e9,
             energy=100.0 * now,
-            slowed=frozenset({"thermal"}),
-            pids=frozenset({77}),
+            throttle_reasons=frozenset({"thermal"}),
+            processes=frozenset({77}),
         )
         launch.at(
             float(now),
@@ -310,8 +310,8 @@ def test_several_cards_are_taken_together():
             temperature=70.0,
             clock=1e9,
             energy=300.0 * now,
-            slowed=frozenset({"power_cap"}),
-            pids=frozenset({10, 78}),
+            throttle_reasons=frozenset({"power_cap"}),
+            processes=frozenset({10, 78}),
         )
     told, guards = launch.telemetry(loop=(0.0, 4.0)), launch.guards(loop=(0.0, 4.0))
     assert told["gpu_memory_peak"] == 12
@@ -374,7 +374,7 @@ def test_readings_are_taken_while_the_launch_runs(thread):
             self.reads += 1
             if self.reads == 3:
                 self.often.set()
-            return GpuReading(memory=self.reads, pids=frozenset({os.getpid()}))
+            return GpuReading(memory=self.reads, processes=frozenset({os.getpid()}))
 
     card = Counting()
     own = thread(card)

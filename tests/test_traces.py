@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from bench.measurement.messages import ProfileOptions
 from bench.system.paths import HARNESS
 from bench.training import forward_and_loss
 from bench.worker.marks import NAME, OUTSIDE, Mark
 from bench.worker.profile import traces
-from bench.worker.profile.profiler import ProfileOptions, profiled
+from bench.worker.profile.profiler import profiled
 from bench.worker.profile.traces import TooLarge, cleaned, folded, nameless, ranges, write
 
 HERE = {"ph": "X", "pid": 1, "tid": 1}
@@ -301,8 +302,8 @@ def task(**parts):
     return small_task(model=nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)), **parts)
 
 
-def profile_into(folder, name="launch-7", made=None, **wishes):
-    return profiled(made or task(), CASE, ProfileOptions(folder, name, **wishes), lambda: None)
+def profile_into(folder, name="launch-7", made=None, **options):
+    return profiled(made or task(), CASE, ProfileOptions(folder, name, **options), lambda: None)
 
 
 def opened(path):

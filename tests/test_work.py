@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.analysis.compare.verdict import Observed
+from bench.analysis.compare.sides import Observed
 from bench.analysis.compare.work import Work
 
 WHAT = ("batches", "samples", "optimizer_steps")

@@ -60,7 +60,7 @@ def deeds(workers, tmp_path_factory):
 class TestForkedLaunches:
     def test_every_mode_is_measured_and_does_the_work_that_it_promises(self, workers):
         plan = plan_of(workers, SMALL, launches=1)
-        probe(workers, plan)
+        plan = probe(workers, plan).plan
         records = list(run(workers, plan))
         assert {record.case.mode for record in records} == {"train", "eval", "no_grad", "inference_mode"}
         for record in records:
@@ -102,7 +102,7 @@ class TestSpawnedLaunches:
     def test_its_modes_are_measured_spawned_as_well(self, tmp_path, modes):
         with Workers(conditions(start_method="spawn"), tmp_path) as workers:
             plan = plan_of(workers, SMALL, {"mode": modes}, launches=1)
-            probe(workers, plan)
+            plan = probe(workers, plan).plan
             records = list(run(workers, plan))
         assert {record.case.mode for record in records} == set(modes)
         for record in records:
@@ -324,10 +324,10 @@ MEASURED = {
 @pytest.fixture(scope="module")
 def awkward(workers):
     plan = plan_of(workers, AWKWARD, launches=1)
-    probe(workers, plan)
+    plan = probe(workers, plan).plan
     # The steps of an epoch are counted where validation is asked for in the midst of it.
     chained = plan_of(workers, AWKWARD, {"raises": ["a chain without a length"], "validate_every": [2]})
-    probe(workers, chained, asked=["raises"])
+    probe(workers, chained, requested_axes=["raises"])
     return {record.case["raises"]: record for record in run(workers, plan)}
 
 
@@ -401,7 +401,7 @@ def unread(workers, tmp_path_factory):
     cases = [case for one in listings for case in one.expansion.cases]
     plan = Plan(cases, {one.name: one.file for one in listings}, Schedule(launches=1))
     # Whoever keeps the case may ask it for anything later: a flag is not refused.
-    probe(workers, plan, asked=["late", "in_a_worker", "never"])
+    plan = probe(workers, plan, requested_axes=["late", "in_a_worker", "never"]).plan
     return {record.case.suite: record for record in run(workers, plan)}
 
 
@@ -453,7 +453,7 @@ def test_a_launch_reports_what_was_compiled_and_what_an_optimizer_asked_for(work
         "compile_backend": ["eager"],
     }
     plan = plan_of(workers, SMALL, overrides, launches=1)
-    probe(workers, plan)
+    plan = probe(workers, plan).plan
     (record,) = run(workers, plan)
     assert isinstance(record, Measurement), record
     assert record.compiled["time"] > record.compiled["time_counted"] == 0.0

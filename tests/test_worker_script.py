@@ -20,22 +20,29 @@ from bench.cli.options import conditions
 from bench.cli.resuming import RunRequest, earlier
 from bench.errors import UsageError
 from bench.measurement import COUNTED, PROFILED, STACKED, TIMED, Failure, Measurement
+from bench.measurement.messages import LaunchRequest
 from bench.results.folder import RunFolder
 from bench.results.journal import read_journal
 from bench.running import rounds as runner
 from bench.running.fork_server import Workers
 from bench.running.rounds import Job, Plan, describe_script, launch, probe
-from bench.suite.case import Case, Schedule, UntimedLaunches
+from bench.suite.case import Case, Conditions, Schedule, UntimedLaunches
 from bench.suite.script import Script, script
 from bench.system.paths import file_name
 from bench.training import Observer
+from bench.worker.context import LaunchContext
 from bench.worker.script import counts as script_counts
+from bench.worker.script import launches
 from bench.worker.script import run as scripts
 from bench.worker.script.counts import ScriptCounter, count
-from bench.worker.script.recorder import Recorder, ScriptError
+from bench.worker.script.errors import ScriptError
+from bench.worker.script.probe import probe as probe_script
+from bench.worker.script.recorder import Recorder
 
 SUITES = Path(__file__).parent / "suites"
 WATCHED, UNWATCHED = SUITES / "watched.py", SUITES / "unwatched.py"
+
+NO_LOG = LaunchContext(0, "")
 
 
 def plan_of(path=WATCHED, arguments=(), axes=None, apart=None, **schedule) -> Plan:
@@ -72,14 +79,14 @@ def workers(tmp_path_factory):
 @pytest.fixture(scope="module")
 def sources(workers):
     """What the probe of the script tells, before the others use the same workers."""
-    return probe(workers, plan_of())
+    return probe(workers, plan_of()).sources
 
 
 @pytest.fixture(scope="module")
 def records(workers, sources, tmp_path_factory):
     """A launch of each kind, by kind; timed ones of two learning rates."""
     plan = plan_of(axes={"lr": [0.1, 0.01]}, apart=UntimedLaunches(counts=True, profile=True, graph=True))
-    plan.traces = tmp_path_factory.mktemp("traces")
+    plan = dataclasses.replace(plan, traces=tmp_path_factory.mktemp("traces"))
     found: dict[str, list[Measurement | Failure]] = {}
     for record in run(workers, plan):
         found.setdefault(record.kind, []).append(record)
@@ -149,7 +156,7 @@ class TestLaunches:
 
     def test_stacks_lead_through_the_users_modules(self, workers, sources, tmp_path):
         plan = plan_of()
-        plan.traces = tmp_path
+        plan = dataclasses.replace(plan, traces=tmp_path)
         record = launch(workers, plan, Job(plan.cases[0], STACKED, 1, 1))
         assert isinstance(record, Measurement), record
         stacks = (tmp_path.parent / record.profile.stacks.replace("traces", tmp_path.name, 1)).read_text()
@@ -255,7 +262,7 @@ class TestWhatPlainPythonAllows:
             path.parent.mkdir(exist_ok=True, parents=True)
             path.write_text(TRAINS + text)
             plan = plan_of(place or path, arguments)
-            plan.traces = tmp_path / "traces"
+            plan = dataclasses.replace(plan, traces=tmp_path / "traces")
             record = launch(workers, plan, Job(plan.cases[0], kind, 1, 1))
             log = next(workers.logs.glob(f"*device=cpu*.{kind}.1.log"), None)
             printed = "" if log is None else log.read_text()
@@ -395,7 +402,7 @@ open("done", "w").write("3")
     def test_every_launch_begins_from_the_same_files(self, own, allowed, logs):
         with Workers(conditions(threads=1), logs) as workers:
             plan = plan_of(own / "train.py")
-            probe(workers, plan)
+            plan = probe(workers, plan).plan
             records = [once(workers, plan) for _ in range(2)]
         for record in records:
             assert isinstance(record, Measurement), record
@@ -406,9 +413,8 @@ open("done", "w").write("3")
     def test_the_probe_tells_what_it_has_written(self, own, allowed, logs):
         (own / "train.py").write_text(f"{TRAINS}\nopen('log.txt', 'w').close()\n{self.TEXT}")
         with Workers(conditions(threads=1), logs) as workers:
-            plan = plan_of(own / "train.py")
-            probe(workers, plan)
-        assert plan.written == ["log.txt"]
+            probed = probe(workers, plan_of(own / "train.py"))
+        assert probed.written == ("log.txt",)
 
     def test_where_the_system_has_none_the_first_write_is_told_before_anything_is_measured(
         self, own, logs, monkeypatch
@@ -428,7 +434,7 @@ open("done", "w").write("3")
     def test_in_place_it_writes_where_it_writes(self, own, logs):
         with Workers(conditions(threads=1), logs) as workers:
             plan = plan_of(own / "train.py")
-            plan.script = dataclasses.replace(plan.script, in_place=True)
+            plan = dataclasses.replace(plan, script=dataclasses.replace(plan.script, in_place=True))
             assert isinstance(once(workers, plan), Measurement)
         assert (own / "done").read_text() == "3"
 
@@ -451,13 +457,13 @@ class TestInThisProcess:
     def test_a_normal_end_is_none_to_speak_of(self, tmp_path, end):
         text = f"import bench\nwith bench.stage('test'):\n    list(bench.watch([[1, 2]]))\n{end}"
         recorder = Recorder(Observer())
-        scripts.run(self.script(tmp_path, text), self.CASE, recorder)
+        scripts.run(self.script(tmp_path, text), self.CASE, recorder, NO_LOG)
         assert recorder.passes == {"test": 1}
         assert bench.watch(recorder) is recorder  # nobody listens any more
 
     def test_what_it_raises_goes_through_and_nobody_listens_any_more(self, tmp_path):
         with pytest.raises(KeyError):
-            scripts.run(self.script(tmp_path, "{}['a']"), self.CASE, Recorder(Observer()))
+            scripts.run(self.script(tmp_path, "{}['a']"), self.CASE, Recorder(Observer()), NO_LOG)
         assert bench.watch([1]) == [1]
 
     def test_one_that_nobody_has_edited_is_found_out_in_its_first_steps(self, tmp_path, monkeypatch):
@@ -471,7 +477,7 @@ class TestInThisProcess:
         with pytest.raises(
             UsageError, match="trains without a pass over a watched loader; import epochbench in it"
         ):
-            scripts.probe(self.script(tmp_path, text), self.CASE, {"log": ""})
+            probe_script(self.script(tmp_path, text), self.CASE, NO_LOG)
         assert len(taken) == 2
 
     @pytest.mark.parametrize("end", ["", "raise SystemExit(0)"])
@@ -479,7 +485,7 @@ class TestInThisProcess:
         with pytest.raises(
             UsageError, match="ended without a pass over a watched loader; import epochbench in it"
         ):
-            scripts.probe(self.script(tmp_path, f"import torch\n{end}"), self.CASE, {"log": ""})
+            probe_script(self.script(tmp_path, f"import torch\n{end}"), self.CASE, NO_LOG)
 
     def test_one_that_watches_later_is_let_through(self, tmp_path):
         text = (
@@ -487,29 +493,30 @@ class TestInThisProcess:
             "for loader in (range(9), bench.watch(range(9))):\n    for _ in loader:\n"
             "        model(torch.ones(1, 2)).sum().backward()\n        optimizer.step()"
         )
-        assert scripts.probe(self.script(tmp_path, text), self.CASE, {"log": ""})["modules"] == []
+        assert probe_script(self.script(tmp_path, text), self.CASE, NO_LOG).modules == ()
 
     def test_one_that_names_bench_and_never_comes_to_its_loop_is_told_why_that_may_be(self, tmp_path):
         with pytest.raises(
             ScriptError, match="it never came to its loop, as where it goes on from a checkpoint"
         ):
-            scripts.run(self.script(tmp_path, "import bench"), self.CASE, Recorder(Observer()))
+            scripts.run(self.script(tmp_path, "import bench"), self.CASE, Recorder(Observer()), NO_LOG)
 
     def test_a_script_that_catches_everything_is_still_told(self, tmp_path):
         text = "import bench\ntry:\n    list(bench.watch([[1]]))\nexcept Exception:\n    pass"
         with pytest.raises(ScriptError, match="made no backward pass"):
-            scripts.run(self.script(tmp_path, text), self.CASE, Recorder(Observer()))
+            scripts.run(self.script(tmp_path, text), self.CASE, Recorder(Observer()), NO_LOG)
 
     def test_one_of_which_no_stage_is_left_is_told_to_run_longer(self, tmp_path):
         """Its evaluation came before any training, and its training was a look at the first batch."""
         text = "import bench\nwith bench.stage('test'):\n    list(bench.watch([[1]]))\nnext(iter(bench.watch([[1]])))"
-        request = {"kind": TIMED, "log": "", "launched_at": 0}
+        script = self.script(tmp_path, text)
+        request = LaunchRequest(self.CASE, TIMED, 1, 1, Path(script.path), Conditions(), seed=0)
         with pytest.raises(ScriptError, match="let the script run two epochs or more"):
-            scripts.timed(self.script(tmp_path, text), self.CASE, request, {})
+            launches.timed(script, request, NO_LOG, {})
 
     def test_the_first_training_step_is_none_of_the_counts(self, tmp_path):
         counts = count(
-            lambda recorder: scripts.run(Script(str(WATCHED)), self.CASE, recorder), keeps_graph=False
+            lambda recorder: scripts.run(Script(str(WATCHED)), self.CASE, recorder, NO_LOG), keeps_graph=False
         )
         assert counts.steps == {"train": 2, "validate": 2}
         assert counts.graph is None
@@ -520,7 +527,8 @@ class TestInThisProcess:
 
         def counted():
             found = count(
-                lambda recorder: scripts.run(Script(str(WATCHED)), self.CASE, recorder), keeps_graph=False
+                lambda recorder: scripts.run(Script(str(WATCHED)), self.CASE, recorder, NO_LOG),
+                keeps_graph=False,
             )
             ops = dict.fromkeys(found.steps, 0)
             for one in found.operators:

@@ -7,7 +7,7 @@ import torch
 from fakes import small_task, stage
 from torch.utils.data import DataLoader, TensorDataset
 
-from bench.worker.launch import samples_checked, samples_of
+from bench.worker.suite_launches import samples_checked, samples_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

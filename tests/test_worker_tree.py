@@ -59,16 +59,18 @@ def story(trees):
     def run(code, *paths, root=None, place=".", before=""):
         home, other = trees
         root = root or other
-        tree = {"root": str(root), "home": str(home), "place": place, "others": [str(home)]}
+        paths_of_tree = [f"Path({str(path)!r})" for path in (root, home, place)]
         script = (
             "import json, os, sys\n"
             "from bench.errors import UsageError\n"
-            f"told = {{}}; tree = {tree!r}\n"
+            "from pathlib import Path\n"
+            "from bench.measurement.messages import CodeTree, DescribeRequest, Envelope\n"
+            f"told = {{}}; tree = CodeTree({', '.join(paths_of_tree)}, ({paths_of_tree[1]},))\n"
             f"{before}\n"
-            "from bench.worker.tree import enter, prove\n"
+            "from bench.worker.tree import check_modules, enter\n"
             "enter(tree)\n"
             f"{code}\n"
-            "try:\n    prove(tree)\nexcept UsageError as problem:\n    told['refused'] = str(problem)\n"
+            "try:\n    check_modules(tree)\nexcept UsageError as problem:\n    told['refused'] = str(problem)\n"
             "print(json.dumps(told))\n"
         )
         done = subprocess.run(
@@ -120,8 +122,9 @@ class TestEntering:
 
     def test_installed_packages_and_the_harness_stay_though_they_lie_in_the_users_tree(self, tmp_path):
         code = (
-            "import json, sys\nfrom bench.worker.tree import enter\nbefore = list(sys.path)\n"
-            f"enter({{'root': {str(tmp_path)!r}, 'home': '/', 'place': '.', 'others': []}})\n"
+            "import json, sys\nfrom pathlib import Path\nfrom bench.measurement.messages import CodeTree\n"
+            "from bench.worker.tree import enter\nbefore = list(sys.path)\n"
+            f"enter(CodeTree(Path({str(tmp_path)!r}), Path('/'), Path('.'), ()))\n"
             "print(json.dumps([entry for entry in before if entry not in sys.path]))"
         )
         mine = tmp_path / "mine"
@@ -195,24 +198,25 @@ class TestProof:
 
 class TestAnswering:
     ANSWER = (
-        "from bench.worker.__main__ import answered_in_tree\n"
-        "request = {{'do': 'describe', 'files': [{file!r}], 'overrides': {{}}{tree}}}\n"
-        "told['suites'] = [one['name'] for one in answered_in_tree(request)['suites']]"
+        "from bench.worker.child import answer\n"
+        "from bench.worker.context import LaunchContext\n"
+        "envelope = Envelope(1, DescribeRequest((Path({file!r}),)){tree})\n"
+        "told['suites'] = [one['name'] for one in answer(envelope, LaunchContext(0, ''))['suites']]"
     )
 
     def test_a_suite_is_read_with_the_code_of_the_tree(self, trees, story):
         _, other = trees
-        code = self.ANSWER.format(file=str(other / "suites/suite.py"), tree=", 'tree': tree")
+        code = self.ANSWER.format(file=str(other / "suites/suite.py"), tree=", tree=tree")
         assert story(code, trees[0]) == {"suites": ["other"]}
 
     def test_its_folder_needs_no_path(self, trees, story):
         _, other = trees
-        code = self.ANSWER.format(file=str(other / "suites/suite.py"), tree=", 'tree': tree")
+        code = self.ANSWER.format(file=str(other / "suites/suite.py"), tree=", tree=tree")
         assert story(code) == {"suites": ["other"]}  # the working directory is importable
 
     def test_code_of_the_other_tree_is_no_answer(self, trees, story):
         home, other = trees
-        code = self.ANSWER.format(file=str(other / "suites/suite.py"), tree=", 'tree': tree")
+        code = self.ANSWER.format(file=str(other / "suites/suite.py"), tree=", tree=tree")
         code = (
             "try:\n    "
             + code.replace("\n", "\n    ")

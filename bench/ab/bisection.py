@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..analysis.compare.comparable import Asked
+from ..analysis.compare.comparable import ComparisonOptions
 from ..analysis.compare.verdict import Row
 from ..errors import UsageError
 from ..system.git import git, run_git
@@ -46,7 +46,7 @@ def slowest(rows: Sequence[Row], asked: Sequence[str] = ()) -> Row | None:
     return max(worse, key=lambda row: row.ratio or 0.0, default=None)
 
 
-def halfway(row: Row, asked: Asked) -> Asked:
+def halfway(row: Row, asked: ComparisonOptions) -> ComparisonOptions:
     """How the steps are judged: by this metric alone, the line drawn at half of its change."""
     assert row.ratio is not None
     half = (row.ratio - 1) / 2

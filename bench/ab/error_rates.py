@@ -1,21 +1,23 @@
 """The gate measured on this machine: comparisons of identical code, and of slowdowns of known size.
 
-Each decision is an A/B of one case with itself, in a fork server of its own, judged as `bench ab` judges one case. What is
-planted is work that the candidate's launches really do (`worker/plants.py`); recorded numbers are never touched.
+Each decision is an A/B of one case with itself, in a fork server of its own, judged as `bench ab` judges one case. What
+is planted is work that the candidate's launches really do (`injected_slowdowns.py`); recorded numbers are never
+touched.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from ..analysis.compare.comparable import Asked
+from ..analysis.compare.comparable import ComparisonOptions
 from ..analysis.launch.values import launch_values
 from ..measurement import TIMED, Failure, Measurement
+from ..measurement.messages import Slowdown
 from ..running.rounds import Job, Watch, launch
 from .pairs import measure
 from .session import Session
@@ -44,16 +46,16 @@ class Arm:
         """The metric that shows how much was planted."""
         return "train.step_time" if self.stage == "train" and self.every == 1 else "epoch.time"
 
-    def plant(self, nominal: Nominal) -> dict[str, Any] | None:
-        """What the worker is to add, for steps that take so long."""
+    def slowdown(self, nominal: Nominal) -> Slowdown | None:
+        """The slowdown that a launch injects, for steps that take so long."""
         if self.is_null:
             return None
         if self.layer:
-            return {"kind": "layer"}
+            return Slowdown("layer")
         seconds = self.share * self.every * nominal.step
         if self.stage != "train":
             seconds = self.share * nominal.epoch / nominal.batches[self.stage]
-        return {"kind": "wait", "stage": self.stage, "every": self.every, "seconds": seconds}
+        return Slowdown("wait", self.stage, self.every, seconds)
 
 
 NULL = Arm("identical code")
@@ -125,7 +127,7 @@ def arms(nulls: int, plants: int) -> list[Arm]:
 def decisions(
     session: Session,
     wanted: Sequence[Arm],
-    asked: Asked,
+    asked: ComparisonOptions,
     watch: Watch | None = None,
     clock: Callable[[], float] = time.monotonic,
     ends: float | None = None,
@@ -166,13 +168,14 @@ def decide(
     name: str,
     arm: Arm,
     nominal: Nominal,
-    asked: Asked,
+    asked: ComparisonOptions,
     watch: Watch | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Decision:
     """One A/B of a case with itself, the candidate with what the arm plants."""
     judge = session.judge(asked, [name])
-    session.sides[1].plan.plant = arm.plant(nominal)
+    candidate = session.sides[1]
+    candidate.plan = dataclasses.replace(candidate.plan, slowdown=arm.slowdown(nominal))
     began = clock()
     try:
         for side in session.sides:
@@ -180,7 +183,7 @@ def decide(
         for _ in measure(session.sides, {name: session.matching.pairs[name]}, judge, watch, counts=False):
             pass
     finally:
-        session.sides[1].plan.plant = None
+        candidate.plan = dataclasses.replace(candidate.plan, slowdown=None)
     rows = {row.metric.name: row for row in judge.end() if row.metric.name in GATED}
     return Decision(
         arm.name,

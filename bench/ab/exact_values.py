@@ -6,7 +6,6 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..analysis.compare.verdict import EXACT
 from ..analysis.launch.values import launch_values
 from ..measurement import COUNTED, METRICS, TIMED, Failure
 from ..running.rounds import Job, launch
@@ -40,18 +39,9 @@ class Rise:
         return "bad" if share > 1 / 2 else "good"
 
 
-def are_exact(patterns: Sequence[str]) -> bool:
-    """Whether these names and patterns are of exact metrics alone."""
-    return bool(patterns) and all(named(one) and all(_is_exact(n) for n in named(one)) for one in patterns)
-
-
 def named(pattern: str) -> list[str]:
     """The metrics of the table that a name or a pattern means."""
     return [name for name in METRICS if fnmatch.fnmatchcase(name, pattern)]
-
-
-def _is_exact(name: str) -> bool:
-    return METRICS[name].kind in EXACT
 
 
 def measured(session: Session, patterns: Sequence[str], cases: Sequence[str] = ()) -> Values:
@@ -71,7 +61,7 @@ def measured(session: Session, patterns: Sequence[str], cases: Sequence[str] = (
         for kind in kinds:
             record = launch(side.workers, side.plan, Job(session.matching.pairs[name][0], kind, 1, place))
             if isinstance(record, Failure):
-                values.failed.setdefault(name, f"{record.failure}: {record.message}")
+                values.failed.setdefault(name, record.summary)
                 continue
             told = launch_values(record)
             values.found |= {(name, one): told[one] for one in names if one in told}

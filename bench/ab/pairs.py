@@ -1,8 +1,8 @@
 """Two sides in one session: fresh launches of both, pair by pair, in an order that chance decides.
 
 A round is a pair of every case that still wants one. Which side leads is balanced: of two pairs in a row one begins
-with each, and chance says which. Both sides fork from the same fork server wherever interpreter and environment are
-equal, so that what a fork server gives its children cancels in the pair; it is replaced now and then, since a layout may
+with each, and chance says which. Both sides fork from one server wherever interpreter and environment are equal,
+so that what a fork server gives its children cancels in the pair; it is replaced now and then, since a layout may
 suit the code of one side better. Where the two must differ, both servers are replaced every round, so that each pair
 is a pair of fork servers too, and the pair stays the unit.
 """
@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..analysis.compare.side_by_side import SideBySide
 from ..measurement import COUNTED, TIMED
+from ..measurement.messages import CodeTree, Request
 from ..running.fork_server import Workers
 from ..running.rounds import Budget, Job, Plan, Record, Watch, launch
 from ..suite.case import Case, Conditions
@@ -30,7 +31,7 @@ RENEW_AFTER = 15.0  # seconds that a fork server serves: replacing it takes thre
 class Guest:
     """One side's way to workers that it may share with the other: every request is answered in the side's tree."""
 
-    def __init__(self, host: Workers, tree: Mapping[str, Any], logs: Path) -> None:
+    def __init__(self, host: Workers, tree: CodeTree, logs: Path) -> None:
         self.host, self.logs, self._tree = host, logs, tree
 
     @property
@@ -39,16 +40,16 @@ class Guest:
 
     def ask(
         self,
-        request: Mapping[str, Any],
+        request: Request,
         log: str,
         timeout: float | None = None,
         started: Callable[[int], None] = lambda _: None,
     ) -> dict[str, Any]:
         """As `fork_server.Workers.ask`."""
         given = {} if timeout is None else {"timeout": timeout}
-        return self.host.ask({**request, "tree": self._tree}, str(self.logs / log), started=started, **given)
+        return self.host.ask(request, str(self.logs / log), started=started, tree=self._tree, **given)
 
-    def learn(self, modules: list[str]) -> None:
+    def learn(self, modules: Sequence[str]) -> None:
         self.host.learn(modules)
 
     def renew(self) -> None:
@@ -106,7 +107,7 @@ def measure(
     schedule = sides[0].plan.schedule
     budget = Budget(schedule.time_budget, clock, began)
     for place, name in enumerate(cases if counts else (), start=1):
-        if not budget.has_room():
+        if not budget.allows_launch():
             return
         announce(name, 0)
         yield from _pair(sides, cases[name], name, judge, (COUNTED, 1, place, True), watch)
@@ -122,7 +123,7 @@ def measure(
                 side.workers.renew()
             renewed = clock()
         for place, name in enumerate(wanted, start=1):
-            if not budget.has_room():
+            if not budget.allows_launch():
                 return
             pair = judge.pairs(name) + 1
             announce(name, pair)

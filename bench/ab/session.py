@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..analysis.compare.comparable import Asked
+from ..analysis.compare.comparable import ComparisonOptions
 from ..analysis.compare.environments import differences_for_counts
 from ..analysis.compare.side_by_side import Matched, SideBySide
 from ..analysis.compare.sides import CaseSide
@@ -98,7 +98,7 @@ class Session:
             changed = changed_in(root, base.version.ref, candidate.version.ref, own)
         return places(candidate.plan.files, root, changed)
 
-    def judge(self, asked: Asked, names: Sequence[str] | None = None) -> SideBySide:
+    def judge(self, asked: ComparisonOptions, names: Sequence[str] | None = None) -> SideBySide:
         """The judge of all matched cases, or of these."""
         matched = [
             Matched(
@@ -179,9 +179,10 @@ def opened(
                 )
             for number, side in enumerate(sides):
                 chosen = dict.fromkeys(pair[number] for pair in matching.pairs.values())
-                side.plan.cases = list(chosen)
+                plan = dataclasses.replace(side.plan, cases=list(chosen))
                 overrides = {**request.overrides, **side.version.axes}
-                code = probe(side.workers, side.plan, request.download, overrides)
+                probed = probe(side.workers, plan, request.download, overrides)
+                side.plan = probed.plan
             environments = tuple(ask_environment(side.workers, request.schedule.seed) for side in sides)
         except BaseException:
             folders.discard(top)
@@ -194,7 +195,7 @@ def opened(
             matching,
             (environments[0], environments[1]),
             request,
-            frozenset(code),  # of the candidate, which came last
+            probed.sources,  # of the candidate, which came last
         )
         if kind == "ab":
             kept.write(
@@ -275,7 +276,7 @@ def _sides(
             trees[number],
             Guest(
                 hosts[number],
-                trees[number].to_json(trees[1 - number]),
+                trees[number].code(trees[1 - number]),
                 (top / folders.SIDES[number] / "logs").resolve(),
             ),
             Plan([], {}, request.schedule),
@@ -312,15 +313,16 @@ def _cases_of_script(side: MeasuredSide, script: Script, request: AbRequest) -> 
     path = Path(side.tree.path(script.path))
     if not os.path.isfile(path):
         return []
-    side.plan.script = dataclasses.replace(script, path=str(path)).with_axes(side.version.axes)
+    script = dataclasses.replace(script, path=str(path)).with_axes(side.version.axes)
+    side.plan = dataclasses.replace(side.plan, script=script)
     axes = {column(name): values for name, values in request.overrides.items()}
     axes |= {name: [value] for name, value in side.version.columns.items()}
-    return _listed(side, describe_script(side.plan.script, axes), request)
+    return _listed(side, describe_script(script, axes), request)
 
 
 def _listed(side: MeasuredSide, listings: Sequence[SuiteListing], request: AbRequest) -> list[Case]:
     """The cases of these suites that -k takes; the side learns which file each is in."""
-    side.plan.files = {one.name: one.file for one in listings}
+    side.plan = dataclasses.replace(side.plan, files={one.name: one.file for one in listings})
     cases = [case for one in listings for case in one.expansion.cases]
     if request.keyword is not None:
         cases = list(filter(parse(request.keyword), cases))

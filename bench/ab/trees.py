@@ -11,9 +11,9 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import UsageError
+from ..measurement.messages import CodeTree
 from ..system.git import environment, git
 from ..system.paths import is_in
 
@@ -44,10 +44,10 @@ class Tree:
             return file
         return os.path.normpath(self.root / os.path.relpath(real, self.home))
 
-    def to_json(self, other: Tree) -> dict[str, Any]:
-        """As a worker is told of it: code of the `other` side, or of the user's tree, must not come in."""
-        others = {str(path) for path in (self.home, other.root)} - {str(self.root)}
-        return {"root": str(self.root), "home": str(self.home), "place": self.place, "others": sorted(others)}
+    def code(self, other: Tree) -> CodeTree:
+        """The tree for a worker: code of the `other` side, or of the user's tree, must not be loaded."""
+        others = {self.home, other.root} - {self.root}
+        return CodeTree(self.root, self.home, Path(self.place), tuple(sorted(others)))
 
 
 class Repository:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from ..analysis.compare.comparable import Asked
+    from ..analysis.compare.comparable import ComparisonOptions
     from ..analysis.compare.policy import ThresholdRule
     from ..analysis.compare.sides import Side
     from ..analysis.compare.verdict import Row
@@ -37,7 +37,7 @@ def check_metrics(side: Side, patterns: Sequence[str]) -> None:
             raise UsageError(f"{side.name} has no metric {pattern!r}; {remedy}")
 
 
-def check_asked(first: Side, asked: Asked, file: Path | None) -> None:
+def check_asked(first: Side, asked: ComparisonOptions, file: Path | None) -> None:
     """Raises UsageError for a pattern, on the command line or in the thresholds, that matches nothing."""
     from ..thresholds import check_used
 
@@ -56,6 +56,7 @@ def phases(first: Side, second: Side, rows: Sequence[Row]) -> dict[tuple[str, st
     from ..analysis.compare.attribution import moved_phase
     from ..analysis.compare.work import Work
     from ..measurement import STAGES
+    from ..report.reason_words import phase_said
 
     found = {}
     for row in rows:
@@ -65,7 +66,7 @@ def phases(first: Side, second: Side, rows: Sequence[Row]) -> dict[tuple[str, st
         if any(map(work.steps_differ, STAGES)):
             continue
         if row.verdict in ("regressed", "improved") and row.metric.kind == "time":
-            said = moved_phase(first.cases[row.case], second.cases[row.case], row.metric.name)
-            if said:
-                found[row.case, row.metric.name] = said
+            change = moved_phase(first.cases[row.case], second.cases[row.case], row.metric.name)
+            if change is not None:
+                found[row.case, row.metric.name] = phase_said(change)
     return found

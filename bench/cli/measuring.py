@@ -18,7 +18,6 @@ from .. import __version__
 from ..analysis.run.largest_batch import resolved, searches
 from ..analysis.run.stopping import StopRule
 from ..errors import Interrupted, UsageError
-from ..machine.gpu import open_gpus
 from ..machine.lock import one_at_a_time
 from ..machine.telemetry import Telemetry
 from ..measurement import SEARCHED, TIMED, Failure
@@ -32,6 +31,7 @@ from ..running.rounds import Job, Plan, ask_environment, describe, describe_scri
 from ..suite.case import Case
 from ..suite.script import check_alone
 from ..system.git import distrust
+from ..system.gpu import open_gpus
 from . import resuming as resuming
 from .progress import progress, searching, waiting
 from .resuming import Earlier, RunRequest
@@ -83,7 +83,8 @@ def into_folder(workers: Workers, plan: Plan, request: RunRequest, wishes: VerbO
     folder = before.folder if before is not None else folders.create(datetime.now(UTC), wishes.out)
     if before is None:
         say_distrust()
-    workers.logs, plan.traces = folder.logs, folder.traces
+    workers.logs = folder.logs
+    plan = dataclasses.replace(plan, traces=folder.traces)
     measuring = Measuring(workers, plan, request, wishes, folder)
     try:
         with waiting("building one task for each data set and model", wishes.quiet):
@@ -150,9 +151,10 @@ class Measuring:
 
     def prepare(self) -> None:
         """Tries what is to be measured, and writes down what it is; or sees that it is what it was before."""
-        code = probe(self.workers, self.plan, self.wishes.download, self.request.overrides)
-        if self.plan.written and not self.wishes.quiet:
-            print(plain(f"bench: {thrown_away(self.plan.written)}"), file=sys.stderr)
+        probed = probe(self.workers, self.plan, self.wishes.download, self.request.overrides)
+        self.plan, code = probed.plan, probed.sources
+        if probed.written and not self.wishes.quiet:
+            print(plain(f"bench: {thrown_away(probed.written)}"), file=sys.stderr)
         environment = ask_environment(self.workers, self.plan.schedule.seed)
         if self.wishes.before is not None:
             resuming.check_code(code, self.wishes.before)
@@ -188,9 +190,9 @@ class Measuring:
 
     def _find_largest(self, journal: Journal) -> None:
         """Puts what is found of batch_size=max, all or as far as the time went, into the plan and into plan.json."""
-        plan, before = self.plan, self.wishes.before
+        before = self.wishes.before
         known = {} if before is None else before.largest
-        plan.cases = resolved(plan.cases, known)
+        self.plan = plan = dataclasses.replace(self.plan, cases=resolved(self.plan.cases, known))
         tries = [] if before is None else [record for record in before.records if record.kind == SEARCHED]
         limit, began = self.request.memory_limit, self.wishes.began
         with searching(self.wishes.quiet) as announce:
@@ -198,7 +200,7 @@ class Measuring:
                 journal.append(record)
                 tries.append(record)
         found = {one.case.id: one.batch_size for one in searches(tries) if one.next is None}
-        plan.cases = resolved(plan.cases, found)
+        self.plan = plan = dataclasses.replace(plan, cases=resolved(plan.cases, found))
         written = {**self.folder.read_json("plan.json"), **plan.to_json(), "largest": {**found, **known}}
         self.folder.write_json("plan.json", written)
 
@@ -240,12 +242,14 @@ def say_places(folder: folders.RunFolder, tables: Tables) -> None:
         print(f"tables: {place}/{', '.join(files)}")
     if _has_files(folder.traces):
         print(f"traces: {place}/traces/ (open them in https://ui.perfetto.dev or chrome://tracing)")
+    if _has_files(folder.traces, "*.speedscope.json"):
+        print(f"flame graphs: {place}/traces/*.speedscope.json (open them in https://www.speedscope.app)")
     if _has_files(folder.plots):
         print(f"pictures: {place}/plots/")
 
 
-def _has_files(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.iterdir())
+def _has_files(folder: Path, pattern: str = "*") -> bool:
+    return any(folder.glob(pattern))
 
 
 def watching(cases: Iterable[Case]) -> Telemetry:

@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 
 from ..errors import UsageError
 from ..machine.processors import default_threads, usable_cores
+from ..report import formats
 from ..running.rounds import suite_files as suite_files
 from ..suite.case import ALLOCATORS, START_METHODS, AxisValue, Conditions, Schedule
 from ..suite.matrix import ARGUMENT, VARIABLE, column, parse_axis
@@ -109,7 +110,7 @@ Debug = Annotated[
 
 
 # What the verbs that judge have in common.
-FORMATS = ("table", "markdown", "csv", "json")
+FORMATS = ("table", *formats.FORMATS)
 Metrics = Annotated[
     list[str] | None,
     typer.Option(

@@ -11,7 +11,7 @@ from ..measurement import Failure
 from ..plurals import counted
 from ..report.quality_words import from_to
 from ..report.units import percent, plain
-from ..report.work_words import work_said
+from ..report.work_words import work_differences
 from .progress import LINE_EVERY, Failures, clock_time
 from .screen import say
 
@@ -95,7 +95,7 @@ def _is_said(row: Row) -> bool:
 def said_of(row: Row) -> str:
     """'train.step_time regressed, 1.052 (1.031 to 1.074)'; of other work what differs, of quality both values."""
     if row.work:
-        return f"different work, {work_said(row.work)}"
+        return f"different work, {work_differences(row.work)}"
     if row.metric.kind == "quality":
         return f"{row.metric.name} {row.verdict}, {from_to(row)}"
     if row.ratio is None or row.low is None or row.high is None:

@@ -74,7 +74,7 @@ class Outlook:
         self._plan, self._rule, self._before, self._clock = plan, rule, before, clock
         self._began = clock()
         # How many launches apart from timing each case is still to have; a run that goes on has had most of them.
-        self._apart = Counter() if before else Counter(case for case, _ in plan.launches_apart)
+        self._apart = Counter() if before else Counter(case for case, _ in plan.untimed_launches)
         self.launches = 0  # made in this part of the run
 
     def end(self, record: Record) -> None:

@@ -32,9 +32,9 @@ def say(line: str, out: TextIO | None = None) -> None:
     """
     out = sys.stdout if out is None else out
     if out.isatty():
-        from ..report.layout import broken
+        from ..report.text_fitting import wrapped
 
-        first, *more = broken(line, width(out) - len(_INDENT))
+        first, *more = wrapped(line, width(out) - len(_INDENT))
         line = "\n".join([first, *(_INDENT + rest for rest in more)])
     print(line, file=out, flush=True)
 

@@ -10,7 +10,7 @@ from ..errors import ResultsError, UsageError
 from .comparison_options import check_asked, phases, rules_of
 
 if TYPE_CHECKING:
-    from ..analysis.compare.comparable import Asked
+    from ..analysis.compare.comparable import ComparisonOptions
     from ..analysis.compare.policy import ThresholdRule
     from ..analysis.compare.side_by_side import SideBySide
     from ..measurement import Environment
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from ..results.ab_session import StoredSession
 
 
-def side_by_side(metrics: Sequence[str], rules: Sequence[ThresholdRule]) -> Asked:
+def side_by_side(metrics: Sequence[str], rules: Sequence[ThresholdRule]) -> ComparisonOptions:
     """What is asked of launches that are measured in pairs: times are told apart from a percent on."""
-    from ..analysis.compare.comparable import Asked
+    from ..analysis.compare.comparable import ComparisonOptions
     from ..analysis.compare.policy import SIDE_BY_SIDE, THRESHOLDS
 
-    return Asked(metrics, rules, standards={**THRESHOLDS, "time": SIDE_BY_SIDE})
+    return ComparisonOptions(metrics, rules, standards={**THRESHOLDS, "time": SIDE_BY_SIDE})
 
 
-def judged(session: StoredSession, asked: Asked, keyword: str | None = None) -> SideBySide:
+def judged(session: StoredSession, asked: ComparisonOptions, keyword: str | None = None) -> SideBySide:
     """The judge, told of all pairs in their order. Raises UsageError where -k takes no case."""
     from ..analysis.compare.side_by_side import Matched, SideBySide
     from ..analysis.compare.sides import CaseSide
@@ -79,6 +79,7 @@ def page_of_pairs(
     """All verdicts on pairs as the page that every surface says; `only` are the cases that one side alone has."""
     from ..analysis.compare.verdict import outcome
     from ..report.comparison import ComparisonPage
+    from ..report.reason_words import effort_said
 
     rows = judge.end()
     base, candidate = judge.sides(*labels)
@@ -88,7 +89,7 @@ def page_of_pairs(
         rows=rows,
         only_base=only[0],
         only_candidate=only[1],
-        notes=[*judge.remarks(), *notes],
+        notes=[*effort_said(judge.effort), *notes],
         phases=phases(base, candidate, rows),
         exit_code=outcome(rows, allow_inconclusive),
         paired=True,

@@ -1,8 +1,8 @@
 """One run at a time on the processors and cards of a machine: two on the same ones would disturb each other.
 
-The lock is the operating system's, on one file for all users of the machine, so that it is free again however its
-holder dies. Each processor and each card is a byte of that file: runs whose sets overlap exclude each other, others do
-not meet. Beside it lies a note of who holds what; the note alone means nothing.
+It is a lock of the operating system on one file for all users of the machine: released however its holder dies. Each
+processor and each card is a byte of that file, so that only runs whose sets overlap exclude each other. A file beside
+it notes who holds what, for messages only.
 """
 
 from __future__ import annotations
@@ -22,54 +22,54 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..system.gpu import open_gpus
 from ..system.signals import interruptible
-from .gpu import open_gpus
 from .processors import shared_processors
 
-with contextlib.suppress(ModuleNotFoundError):  # Windows: the command line says that it is not supported
+with contextlib.suppress(ModuleNotFoundError):  # Windows, which the command line refuses
     import fcntl
 
 VARIABLE = "EPOCHBENCH_LOCK"  # another path for the lock file
 _ASK_EVERY = 0.5  # seconds: a waiting run must not disturb the one it waits for
 
-Span = tuple[int, int]  # bytes of the lock file, from the first to before the second
-_CARDS = 1 << 32  # the first byte that stands for a card: processors are never so many
+Span = tuple[int, int]  # bytes of the lock file: the first, and the one after the last
+_CARDS = 1 << 32  # the first byte for a card: above any number of processors
 _END = _CARDS + (1 << 32)
 _ALL_CARDS = (_CARDS, _END)
-_MOST_CARDS = 64  # of a machine
+_MOST_CARDS = 64
 _DRIVERS = ("/dev/nvidiactl", "/dev/kfd")
 
 
 class Held(UsageError):
-    """Another run has the lock, and waiting was not wanted."""
+    """Another run holds the lock, and waiting was not wanted."""
 
 
 def lock_path() -> Path:
-    """The file of the lock: one for the machine, unless the environment names another."""
+    """The lock file: one for the machine, unless the environment names another."""
     shared = Path("/tmp")  # TMPDIR may be the user's own, or the session's
     folder = shared if shared.is_dir() else Path(tempfile.gettempdir())
     return Path(os.environ.get(VARIABLE) or folder / "epochbench.lock")
 
 
 def own_spans() -> list[Span]:
-    """What this process and all that it starts may use: its processors (affinity, cpuset), and the cards it sees."""
+    """The bytes for what this process and its children may use: processors (affinity, cpuset), and visible cards."""
     return spans(shared_processors(), own_cards())
 
 
 def spans(processors: Iterable[int], cards: Iterable[str] | None = ()) -> list[Span]:
-    """The bytes that stand for these processors and cards, neighbours together; None are all cards there may be."""
-    found: list[Span] = []
+    """The bytes for these processors and cards, neighbours merged; None stands for all cards there may be."""
+    merged: list[Span] = []
     numbers = [_CARDS + zlib.crc32(card.encode()) for card in cards or ()]
     for number in sorted({*processors, *numbers}):
-        if found and found[-1][1] == number:
-            found[-1] = (found[-1][0], number + 1)
+        if merged and merged[-1][1] == number:
+            merged[-1] = (merged[-1][0], number + 1)
         else:
-            found.append((number, number + 1))
-    return [*found, _ALL_CARDS] if cards is None else found
+            merged.append((number, number + 1))
+    return [*merged, _ALL_CARDS] if cards is None else merged
 
 
 def own_cards(environ: Mapping[str, str] = os.environ) -> list[str] | None:
-    """What tells the cards apart that CUDA shows to this process; None where it is not known which they are."""
+    """Identifiers of the cards that CUDA shows to this process; None where they are unknown."""
     if not any(map(os.path.exists, _DRIVERS)):
         return []
     visible = environ.get("CUDA_VISIBLE_DEVICES")
@@ -91,38 +91,38 @@ def one_at_a_time(
     sleep: Callable[[float], None] = time.sleep,
     uses: Sequence[Span] | None = None,
 ) -> Iterator[None]:
-    """Holds the lock of what a run `uses`, by default all that it may; `what` says to others what for.
+    """Holds the lock of what a run `uses`, by default all that it may use; `what` tells others which run this is.
 
-    Where another holds some of it, `waiting` is told who, once, and this waits until all of it is free at one moment:
-    it never holds a part while it waits for another, so that no two wait for each other. Held is raised where `wait` is
-    False. Raises UsageError where the file cannot be used.
+    Where another run holds part of it, `waiting` is called once with its name, and this waits until all of it is free
+    at one moment: nothing is held while waiting, so that no two runs wait for each other. With `wait` False it raises
+    Held instead. Raises UsageError where the file cannot be used.
     """
     path = path or lock_path()
     wanted = own_spans() if uses is None else list(uses)
     with _usable(path):
-        lock = _opened(path)
+        lock = _open_shared(path)
     try:
-        told = False
-        while not _taken(lock, path, wanted):
+        announced = False
+        while not _try_lock(lock, path, wanted):
             if not wait:
                 raise Held(
                     f"another run is measuring on processors or cards of this one: {holder(path, wanted)}; wait for it "
                     f"by leaving out --no-wait, or give each its own, with taskset and CUDA_VISIBLE_DEVICES"
                 )
-            if not told:
+            if not announced:
                 waiting(holder(path, wanted))
-                told = True
+                announced = True
             with interruptible():
                 sleep(_ASK_EVERY)
         now = datetime.now().astimezone().isoformat(timespec="seconds")
-        mine = {"pid": os.getpid(), "what": what, "since": now, "uses": wanted}
-        _note_down(path, wanted, mine)
+        own_note = {"pid": os.getpid(), "what": what, "since": now, "uses": wanted}
+        _write_note(path, wanted, own_note)
         try:
             yield
         finally:
-            _note_down(path, wanted)
+            _write_note(path, wanted)
     finally:
-        os.close(lock)  # which frees it: it is open nowhere else
+        os.close(lock)  # releases it: it is open nowhere else
 
 
 @contextmanager
@@ -139,8 +139,8 @@ def _usable(path: Path) -> Iterator[None]:
 _FLOCK = "hhqqi"
 
 
-def _taken(lock: int, path: Path, wanted: Sequence[Span]) -> bool:
-    """Takes all of it, or nothing."""
+def _try_lock(lock: int, path: Path, wanted: Sequence[Span]) -> bool:
+    """Locks all of it, or nothing; whether it did."""
     with _usable(path):
         try:
             for first, end in wanted:
@@ -154,19 +154,19 @@ def _taken(lock: int, path: Path, wanted: Sequence[Span]) -> bool:
 
 
 def _lock(file: int, kind: int, first: int, length: int) -> None:
-    """Locks or frees so many bytes from the first on, all for 0. Where a system has no such locks, all of it always."""
+    """Locks or releases `length` bytes (0: all) from `first`; the whole file on systems without byte locks."""
     if hasattr(fcntl, "F_OFD_SETLK"):
         fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, kind, os.SEEK_SET, first, length, 0))
     else:
         fcntl.flock(file, fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _opened(path: Path) -> int:
-    """A file that every user of the machine may open: the same one for all, whoever made it.
+def _open_shared(path: Path) -> int:
+    """Opens a file that every user of the machine may open, whoever created it.
 
-    It is never opened to be made where it is there: Linux forbids that for another's file in a folder such as
-    /tmp (Documentation/admin-guide/sysctl/fs.rst, protected_regular). Nor is it ever removed: who has it open
-    would lock what nobody else finds.
+    An existing file is never opened with O_CREAT: Linux forbids that for another user's file in a folder such as
+    /tmp (Documentation/admin-guide/sysctl/fs.rst, protected_regular). Nor is it ever removed: a process that has
+    it open would lock a file that nobody else finds.
     """
     flags = os.O_RDWR | os.O_NOFOLLOW  # a link in /tmp may be a trap
     try:
@@ -176,8 +176,8 @@ def _opened(path: Path) -> int:
     try:
         file = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
-        return os.open(path, flags)  # another was quicker
-    os.fchmod(file, 0o666)  # whatever the umask says
+        return os.open(path, flags)  # another process was faster
+    os.fchmod(file, 0o666)  # whatever the umask is
     return file
 
 
@@ -185,17 +185,17 @@ def _note(path: Path) -> Path:
     return path.with_name(f"{path.name}.holder")
 
 
-def _note_down(path: Path, wanted: Sequence[Span], mine: Mapping[str, Any] | None = None) -> None:
-    """Writes who holds what is wanted, now that it is this process: all other notes of it are of such as have died.
+def _write_note(path: Path, wanted: Sequence[Span], own_note: Mapping[str, Any] | None = None) -> None:
+    """Replaces all notes that overlap what is wanted, which this process holds, by its own: the others have died.
 
-    Nobody, where there is no note of `mine`.
+    Without `own_note` they are only removed.
     """
-    with contextlib.suppress(OSError):  # the others wait just as well without knowing for whom
-        file = _opened(_note(path))
+    with contextlib.suppress(OSError):  # other runs can wait without knowing for whom
+        file = _open_shared(_note(path))
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)  # for a moment: holders of other processors write here too
-            others = [one for one in _notes(path) if not _overlap(one["uses"], wanted)]
-            lines = [json.dumps(one) for one in (*others, *([mine] if mine else ()))]
+            fcntl.flock(file, fcntl.LOCK_EX)  # briefly: holders of other processors write here too
+            others = [note for note in _notes(path) if not _overlap(note["uses"], wanted)]
+            lines = [json.dumps(note) for note in (*others, *([own_note] if own_note else ()))]
             os.ftruncate(file, 0)
             os.write(file, "".join(f"{line}\n" for line in lines).encode())
         finally:
@@ -203,16 +203,16 @@ def _note_down(path: Path, wanted: Sequence[Span], mine: Mapping[str, Any] | Non
 
 
 def _notes(path: Path) -> list[dict[str, Any]]:
-    """The notes that can be read."""
-    found = []
+    """The notes that can be read, each with the `text` that names its run."""
+    notes = []
     with contextlib.suppress(OSError):
         for line in _note(path).read_text(errors="replace").splitlines():
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 note = json.loads(line)
-                said = " ".join(f"{note['what']} (process {note['pid']}, since {note['since']})".split())
+                text = " ".join(f"{note['what']} (process {note['pid']}, since {note['since']})".split())
                 uses = [(int(first), int(end)) for first, end in note["uses"]]
-                found.append({**note, "said": said, "uses": uses})
-    return found
+                notes.append({**note, "text": text, "uses": uses})
+    return notes
 
 
 def _overlap(some: Iterable[Span], others: Sequence[Span]) -> bool:
@@ -220,7 +220,7 @@ def _overlap(some: Iterable[Span], others: Sequence[Span]) -> bool:
 
 
 def holder(path: Path, wanted: Sequence[Span] | None = None) -> str:
-    """Who holds some of what is wanted, as it says itself: the last of several."""
+    """The run that holds part of what is wanted, as it noted itself: the last of several."""
     wanted = own_spans() if wanted is None else wanted
-    said = [one["said"] for one in _notes(path) if _overlap(one["uses"], wanted)]
-    return str(said[-1]) if said else "it does not say which"
+    texts = [note["text"] for note in _notes(path) if _overlap(note["uses"], wanted)]
+    return str(texts[-1]) if texts else "it does not say which"

@@ -1,4 +1,4 @@
-"""What a process and all that descend from it use of memory and processors."""
+"""The memory and processor time of a process and all its descendants."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import psutil
 
-# Linux lists the children of each thread where it was built to; else every process must be looked at.
+# Some Linux kernels list the children of each thread; else every process must be searched.
 _LISTS_CHILDREN = os.path.exists("/proc/thread-self/children")
 _SEARCH_EVERY = 8  # readings
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a tree of processes uses: resident bytes, in which a page that two of them share counts twice;
-    and the processor seconds of all that it ever held. `pids` are those that live.
+    """What a tree of processes uses: resident bytes, in which a page shared by two of them counts twice, and the
+    processor seconds of all processes that were ever in it. `pids` are those alive.
     """
 
     rss: int
@@ -24,17 +24,17 @@ class Usage:
 
 
 class ProcessTree:
-    """A process and all that descend from it."""
+    """A process and all its descendants."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._processes: dict[int, psutil.Process] = {}
-        self._cpu: dict[int, float] = {}  # a process that has ended counts as it was last seen
-        self._found: list[int] = []
+        self._cpu: dict[int, float] = {}  # of a process that has ended: as last read
+        self._pids: list[int] = []
         self._reads = 0
 
     def read(self) -> Usage | None:
-        """What the tree uses now, or None once its first process has ended."""
+        """What the tree uses now; None once its first process has ended."""
         rss, pids = 0, set()
         for pid in self._members():
             try:
@@ -44,7 +44,7 @@ class ProcessTree:
             except (psutil.Error, OSError, ValueError):
                 if pid == self._pid:
                     return None
-                continue  # it ended between two lines of ours
+                continue  # it has just ended
             self._processes[pid] = process
             self._cpu[pid] = times.user + times.system
             rss += resident
@@ -53,24 +53,24 @@ class ProcessTree:
 
     def _members(self) -> list[int]:
         if _LISTS_CHILDREN:
-            self._found = [self._pid]
-            for pid in self._found:  # grows while we go through it
-                self._found += _children(pid)
+            self._pids = [self._pid]
+            for pid in self._pids:  # grows during the loop
+                self._pids += _children(pid)
         elif self._reads % _SEARCH_EVERY == 0:
-            self._found = [self._pid, *_descendants(self._pid)]
+            self._pids = [self._pid, *_descendants(self._pid)]
         self._reads += 1
-        return self._found
+        return self._pids
 
 
 def _children(pid: int) -> list[int]:
-    found: list[int] = []
+    pids: list[int] = []
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{thread}/children", "rb") as children:
-                found += map(int, children.read().split())
+                pids += map(int, children.read().split())
     except OSError:
-        pass  # the process, or one of its threads, has ended; its children are found next time
-    return found
+        pass  # the process, or one of its threads, has ended; the next reading finds its children
+    return pids
 
 
 def _descendants(pid: int) -> list[int]:

@@ -1,8 +1,8 @@
-"""What a launch takes from the machine while it runs, seen from the parent: memory, processors, cards.
+"""What a launch uses of the machine while it runs, seen from the parent: memory, processors, cards.
 
-A `LaunchTelemetry` gathers the readings of one launch and says when the next is due, and `Telemetry` is the thread
-that takes them. A reading pays for itself: the thread rests after it until what it cost is half a percent
-of one processor.
+A `LaunchTelemetry` collects the readings of one launch and says when the next is due; `Telemetry` is the thread that
+takes them. After each reading the thread sleeps long enough that readings cost at most half a percent of one
+processor.
 """
 
 from __future__ import annotations
@@ -16,21 +16,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .gpu import Gpu, GpuReading
+from ..system.gpu import Gpu, GpuReading
 from .processes import ProcessTree, Usage
 
-SHARE = 0.005  # of one processor, at most, for taking readings
+SHARE = 0.005  # of one processor: the most that readings may cost
 SHORTEST, LONGEST = 0.025, 1.0  # seconds from one reading to the next
-GROWTH = 1 / 8  # of the time watched so far: a launch of any length is resolved alike
+GROWTH = (
+    1 / 8
+)  # of the time since the launch began, so that launches of any length get similarly many readings
 
 _COUNTER = 0.1  # seconds until a card's energy counter shows what was used
-_ENDS = 1 / 4  # of the loop, at most, for the gap between readings in which it begins, or ends
+_ENDS = 1 / 4  # of the loop: the widest gap between the readings around its begin, or its end
 _SLOWDOWNS = frozenset({"thermal", "power_brake", "hardware_slowdown"})
 
 
 @dataclass(frozen=True)
 class Readings:
-    """What was seen of one launch. A key that is missing was not told.
+    """The readings of one launch, summed up. A missing key was not measured.
 
     `telemetry`: readings (how many), cost (processors that taking them used), rss_peak and
     gpu_memory_peak (bytes), cpu (processors used), gpu_utilization (0 to 1), gpu_power (watts),
@@ -45,20 +47,20 @@ class Readings:
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """The cards at one moment, taken together."""
+    """All cards at one moment."""
 
     at: float
     utilization: float | None
     power: float | None
     energy: float | None
     clocks: tuple[float, ...]
-    slowed: frozenset[str] | None
+    throttle_reasons: frozenset[str] | None
 
 
 class LaunchTelemetry:
-    """The readings of one launch, from the moment `began` on. Times are those of one monotonic clock.
+    """The readings of one launch since `began`, a time of one monotonic clock like all others here.
 
-    `tree` tells what its processes use, `spent` the processor time of the thread that calls `take`.
+    `tree` reads what its processes use, `spent` the processor time of the thread that calls `take`.
     """
 
     def __init__(
@@ -76,16 +78,18 @@ class LaunchTelemetry:
         self._readings = 0
         self._cost = 0.0
         self._peaks: dict[str, float] = {}
-        self._cpu: list[tuple[float, float]] = []  # time and processor seconds, at first and at last
+        self._cpu: list[
+            tuple[float, float]
+        ] = []  # time and processor seconds of the first and the last reading
         self._own: set[int] = set()
         self._on_card: set[frozenset[int]] = set()
         self._samples: list[_Sample] = []
 
     def take(self, now: float) -> float:
         """Takes one reading; returns when the next is due."""
-        before = self._spent() if self._paid is None else self._paid  # waking up for it is part of its cost
+        before = self._spent() if self._paid is None else self._paid  # waking up is part of the cost
         if self._gpus:
-            self._note_cards(now, [gpu.read() for gpu in self._gpus])
+            self._read_cards(now, [gpu.read() for gpu in self._gpus])
         usage = self._tree()
         if usage is not None:
             self._peak("rss_peak", usage.rss)
@@ -97,17 +101,17 @@ class LaunchTelemetry:
         self._readings += 1
         return now + max(min((now - self.began) * GROWTH, LONGEST), SHORTEST, cost / SHARE)
 
-    def _note_cards(self, now: float, cards: Sequence[GpuReading]) -> None:
-        utilization, power, energy = (_all_told(cards, name) for name in ("utilization", "power", "energy"))
-        memory, slowed = _all_told(cards, "memory"), _all_told(cards, "slowed")
+    def _read_cards(self, now: float, cards: Sequence[GpuReading]) -> None:
+        utilization, power, energy = (_of_all(cards, name) for name in ("utilization", "power", "energy"))
+        memory, reasons = _of_all(cards, "memory"), _of_all(cards, "throttle_reasons")
         for card in cards:
             if card.temperature is not None:
                 self._peak("gpu_temperature", card.temperature)
         if memory:
             self._peak("gpu_memory_peak", sum(memory))
-        told = [card.pids for card in cards if card.pids is not None]
-        if told:
-            self._on_card.add(frozenset().union(*told))
+        processes = [card.processes for card in cards if card.processes is not None]
+        if processes:
+            self._on_card.add(frozenset().union(*processes))
         self._samples.append(
             _Sample(
                 at=now,
@@ -115,7 +119,7 @@ class LaunchTelemetry:
                 power=sum(power) if power else None,
                 energy=sum(energy) if energy else None,
                 clocks=tuple(card.clock for card in cards if card.clock is not None),
-                slowed=frozenset().union(*slowed) if slowed else None,
+                throttle_reasons=frozenset().union(*reasons) if reasons else None,
             )
         )
 
@@ -123,10 +127,10 @@ class LaunchTelemetry:
         self._peaks[name] = max(float(value), self._peaks.get(name, 0.0))
 
     def readings(self, ended: float, loop: tuple[float, float] | None = None, samples: int = 0) -> Readings:
-        """What the launch took until it `ended`.
+        """The readings summed up, of a launch that has `ended`.
 
-        `loop` is the begin and end of its training loop, None where it had none; then the whole watch
-        stands for it. `samples` are the rows of data that the loop went through, 0 where not known.
+        `loop` is the begin and end of its training loop; None without one, and the whole launch stands for it.
+        `samples` are the samples that the loop went through, 0 if unknown.
         """
         telemetry = {"readings": float(self._readings), **self._peaks}
         if ended > self.began:
@@ -148,7 +152,7 @@ class LaunchTelemetry:
         return Readings(telemetry, {**self._sharing(), **({} if loop is None else self._speed(*loop))})
 
     def _mean(self, name: str, window: tuple[float, float]) -> float | None:
-        """The mean of one quantity, in which a reading stands for the time since the one before."""
+        """The mean of one quantity over a window, each reading weighted by the time since the one before."""
         begin, end = window
         total = length = 0.0
         previous = self.began
@@ -161,21 +165,23 @@ class LaunchTelemetry:
         return total / length if length > 0 else None
 
     def _energy(self, begin: float, end: float) -> float | None:
-        """Joules from `begin` to `end`, or None where the readings are too far apart to say."""
+        """Joules from `begin` to `end`; None where the readings around them are too far apart."""
         known = [(sample.at, sample.energy) for sample in self._samples if sample.energy is not None]
         widest = (end - begin) * _ENDS
         if widest < _COUNTER:
             return None
-        at_begin, at_end = _between(known, begin, widest), _between(known, end, widest)
-        if at_begin is None or at_end is None or at_end < at_begin:  # it starts anew with the driver
+        at_begin, at_end = _interpolated(known, begin, widest), _interpolated(known, end, widest)
+        if (
+            at_begin is None or at_end is None or at_end < at_begin
+        ):  # the driver was reloaded, and counts from 0
             return None
         return at_end - at_begin
 
     def _sharing(self) -> dict[str, float]:
-        """Most processes on the cards at once that are not the launch's own.
+        """The most processes on the cards at one reading that are not the launch's own.
 
-        Not told where the launch itself was never seen there: it did not come so far, or the driver
-        counts processes outside of this container, and its numbers say nothing here.
+        Not measured where the launch itself was never seen there: it ended before, or the driver gives pids
+        outside of this container, which cannot be compared with ours.
         """
         on_card = list(self._on_card)
         if not any(pids & self._own for pids in on_card):
@@ -185,25 +191,25 @@ class LaunchTelemetry:
     def _speed(self, begin: float, end: float) -> dict[str, float]:
         """How fast the cards were allowed to be in the loop, and how fast they were."""
         inside = [sample for sample in self._samples if begin <= sample.at <= end]
-        slowed = [sample.slowed for sample in inside if sample.slowed is not None]
+        reasons = [sample.throttle_reasons for sample in inside if sample.throttle_reasons is not None]
         clocks = [clock for sample in inside for clock in sample.clocks]
         guards = {}
-        if slowed:
-            guards["gpu_throttled"] = sum(bool(names & _SLOWDOWNS) for names in slowed) / len(slowed)
-            guards["gpu_power_capped"] = sum("power_cap" in names for names in slowed) / len(slowed)
+        if reasons:
+            guards["gpu_throttled"] = sum(bool(names & _SLOWDOWNS) for names in reasons) / len(reasons)
+            guards["gpu_power_capped"] = sum("power_cap" in names for names in reasons) / len(reasons)
         if clocks:
             guards["gpu_clock_low"], guards["gpu_clock_high"] = min(clocks), max(clocks)
         return guards
 
 
-def _all_told(cards: Sequence[GpuReading], name: str) -> list[Any]:
-    """What each card told, or nothing where one did not: a sum must not leave a card out."""
+def _of_all(cards: Sequence[GpuReading], name: str) -> list[Any]:
+    """The values of all cards; empty where one has none, since a sum must not leave a card out."""
     values = [getattr(card, name) for card in cards]
     return [] if None in values else values
 
 
-def _between(known: Sequence[tuple[float, float]], when: float, widest: float) -> float | None:
-    """A value at one moment, on the line between the readings around it; None where none are so near."""
+def _interpolated(known: Sequence[tuple[float, float]], when: float, widest: float) -> float | None:
+    """A value at one moment, interpolated between the readings around it; None where they are too far apart."""
     place = bisect_left(known, (when,))
     if place < len(known) and known[place][0] == when:
         return known[place][1]
@@ -216,10 +222,10 @@ def _between(known: Sequence[tuple[float, float]], when: float, widest: float) -
 
 
 class Telemetry:
-    """Watches one launch after the other in a thread of its own.
+    """Watches one launch after the other, in a thread.
 
-    `patience` is how many seconds a call waits for that thread, which a card that has failed may hold up
-    for ever; what it has read until then counts.
+    `patience` is how many seconds a call waits for that thread, which a failed card may block for ever; then the
+    readings taken so far are used.
     """
 
     def __init__(
@@ -232,7 +238,7 @@ class Telemetry:
         self._clock = clock
         self._patience = patience
         self._watch: LaunchTelemetry | None = None
-        # A Watch to begin, an Event to set once the last reading of one is taken, None to end the thread.
+        # A launch to begin with, an Event to set once its last reading is taken, None to end the thread.
         self._orders: queue.SimpleQueue[LaunchTelemetry | threading.Event | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
         self._thread.start()
@@ -245,7 +251,7 @@ class Telemetry:
         self._orders.put(self._watch)
 
     def end(self, loop: tuple[float, float] | None, samples: int = 0) -> Readings:
-        """The launch has ended; what it took. The arguments are those of `LaunchTelemetry.readings`."""
+        """The readings of the launch, which has ended. The arguments are those of `LaunchTelemetry.readings`."""
         watch, self._watch = self._watch, None
         if watch is None:
             return Readings()
@@ -255,7 +261,7 @@ class Telemetry:
         return watch.readings(ended, loop, samples)
 
     def close(self) -> None:
-        """Ends the thread; safe to call twice. A launch that is under way is given up."""
+        """Ends the thread, and the watching of a launch that is still running; safe to call twice."""
         self._watch = None
         self._orders.put(None)
         self._thread.join(self._patience)

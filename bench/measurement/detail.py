@@ -1,4 +1,4 @@
-"""What the launches apart from timing report: the counts of one, the profile of the other."""
+"""What untimed launches report: the counts of one, the profile of the other."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
-from .reading import checked, listed, named
+from ..system.json_data import JsonRecord
 
 # The row of a profile that holds the host time of a phase which no operator took: Python, the loader.
 REMAINDER = "(outside operators)"
@@ -27,7 +26,7 @@ def _refuse_endless(what: str, values: Iterable[float]) -> None:
 
 
 @dataclass(frozen=True)
-class OperatorCount:
+class OperatorCount(JsonRecord):
     """One operator in one phase of one stage: how often it was dispatched, and how much it did.
 
     `flops` are floating-point operations, two for a multiplication with its addition; `bytes` what its
@@ -46,13 +45,9 @@ class OperatorCount:
     def __post_init__(self) -> None:
         _refuse_negative("a count of an operator", (self.calls, self.flops, self.bytes))
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> OperatorCount:
-        return cls(**checked(cls, data))
-
 
 @dataclass(frozen=True)
-class MemoryTimeline:
+class MemoryTimeline(JsonRecord):
     """The live bytes of tensors over one step, by category, each after a change at `seconds` from its start.
 
     `bytes[category]` is as long as `seconds`. `phases` names each phase, `ends` where it ends in seconds.
@@ -77,20 +72,9 @@ class MemoryTimeline:
         if self.seconds and self.ends and self.seconds[-1] > self.ends[-1]:
             raise ValueError("a timeline goes on after its last phase")
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> MemoryTimeline:
-        whole = {
-            **named(data),
-            "seconds": listed(data["seconds"]),
-            "bytes": {name: listed(values) for name, values in named(data["bytes"]).items()},
-            "phases": listed(data["phases"]),
-            "ends": listed(data["ends"]),
-        }
-        return cls(**checked(cls, whole))
-
 
 @dataclass(frozen=True)
-class GraphNode:
+class GraphNode(JsonRecord):
     """One node of an autograd graph: what it computes, the bytes it keeps, and the nodes that it calls next."""
 
     name: str
@@ -100,13 +84,9 @@ class GraphNode:
     def __post_init__(self) -> None:
         _refuse_negative("what a node keeps", (self.saved,))
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> GraphNode:
-        return cls(**checked(cls, {**named(data), "next": listed(data["next"])}))
-
 
 @dataclass(frozen=True)
-class AutogradGraph:
+class AutogradGraph(JsonRecord):
     """The graph that autograd keeps for one step; `next` of a node are places in `nodes`, the loss first."""
 
     nodes: tuple[GraphNode, ...]
@@ -115,14 +95,9 @@ class AutogradGraph:
         if any(not 0 <= place < len(self.nodes) for node in self.nodes for place in node.next):
             raise ValueError("a node of a graph calls one that is not there")
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> AutogradGraph:
-        nodes = tuple(map(GraphNode.from_json, listed(named(data)["nodes"])))
-        return cls(**checked(cls, {**data, "nodes": nodes}))
-
 
 @dataclass(frozen=True)
-class Counts:
+class Counts(JsonRecord):
     """What is exact, by the names that METRICS has behind "count.".
 
     `operators` are those of a few steps of each stage: `steps` has their number by stage, `samples` the rows of data
@@ -147,22 +122,9 @@ class Counts:
         for values in self.per_step.values():
             _refuse_negative("a count of a step", values.values())
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Counts:
-        timeline, graph = named(data).get("timeline"), data.get("graph")
-        whole = {
-            **data,
-            "operators": tuple(map(OperatorCount.from_json, listed(data["operators"]))),
-            "per_step": {stage: named(values) for stage, values in named(data.get("per_step", {})).items()},
-            "unknown": listed(data.get("unknown", ())),
-            "timeline": None if timeline is None else MemoryTimeline.from_json(timeline),
-            "graph": None if graph is None else AutogradGraph.from_json(graph),
-        }
-        return cls(**checked(cls, whole))
-
 
 @dataclass(frozen=True)
-class OperatorTime:
+class OperatorTime(JsonRecord):
     """An operator, a kernel or the remainder in one phase of one stage. Times are seconds over all calls.
 
     `self` times are without what it called itself. `device` times are zero on the CPU. `bytes` is what it
@@ -186,13 +148,9 @@ class OperatorTime:
         times = (self.host_self, self.host_total, self.device_self, self.device_total)
         _refuse_endless("a time of an operator", times)
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> OperatorTime:
-        return cls(**checked(cls, data))
-
 
 @dataclass(frozen=True)
-class Profile:
+class Profile(JsonRecord):
     """The loop under torch.profiler: its times are those of a profiled loop, and enter no other table.
 
     `steps` and `wall` (seconds on the host clock) are of the profiled window, by stage. `plain_step` and
@@ -216,12 +174,3 @@ class Profile:
         _refuse_negative("a number of steps", self.steps.values())
         _refuse_negative("a time of a step", (self.plain_step, self.profiled_step, *self.wall.values()))
         _refuse_endless("a time or share of the device", self.device.values())
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Profile:
-        whole = {
-            **named(data),
-            "operators": tuple(map(OperatorTime.from_json, listed(data["operators"]))),
-            "limits": listed(data.get("limits", ())),
-        }
-        return cls(**checked(cls, whole))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .reading import checked
+from ..system.json_data import JsonRecord
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Peak:
 
 
 @dataclass(frozen=True)
-class Environment:
+class Environment(JsonRecord):
     """What the machine and software were. `memory` is in bytes, `load` the one-minute average."""
 
     host: str
@@ -62,13 +61,3 @@ class Environment:
     flags: Mapping[str, Any]
     seed: int
     peaks: tuple[Peak, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Environment:
-        devices = tuple(Device(**checked(Device, device)) for device in data["devices"])
-        peaks = tuple(Peak(**checked(Peak, peak)) for peak in data.get("peaks", ()))
-        whole = {**data, "cpus": tuple(data["cpus"]), "devices": devices, "peaks": peaks}
-        return cls(**checked(cls, whole))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..plurals import counted
 from ..suite.case import MAX, Case
+from ..system.json_data import JsonRecord, from_json
 from .detail import Counts, Profile
-from .reading import checked, shallow
 
 STAGES = ("train", "validate", "test")
 PHASES = (
@@ -79,13 +78,9 @@ class StageRecord:
         largest = max(self.samples, default=0)
         return [samples == largest for samples in self.samples]
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> StageRecord:
-        return cls(**checked(cls, {**data, "steps": tuple(data["steps"]), "samples": tuple(data["samples"])}))
-
 
 @dataclass(frozen=True)
-class Measurement:
+class Measurement(JsonRecord):
     """All that one launch reports.
 
     `round` counts from 1, `position` is the place in the round, `fork_server` the process that it was forked
@@ -116,34 +111,19 @@ class Measurement:
     profile: Profile | None = None
 
     def to_json(self) -> dict[str, Any]:
-        stages = [dataclasses.asdict(stage) for stage in self.stages]
-        apart = {
-            name: dataclasses.asdict(detail)
-            for name, detail in (("counts", self.counts), ("profile", self.profile))
-            if detail is not None
-        }
-        plain = {name: value for name, value in shallow(self).items() if name not in ("counts", "profile")}
-        return {**plain, "case": self.case.to_json(), "stages": stages, **apart}
+        absent = [name for name in ("counts", "profile") if getattr(self, name) is None]
+        return {name: value for name, value in super().to_json().items() if name not in absent}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Measurement:
-        whole = {
-            **_renamed(data),
-            "case": _launched(data["case"]),
-            "stages": tuple(StageRecord.from_json(stage) for stage in data["stages"]),
-        }
-        if "counts" in data:
-            whole["counts"] = Counts.from_json(data["counts"])
-        if "profile" in data:
-            whole["profile"] = Profile.from_json(data["profile"])
-        return cls(**checked(cls, whole))
+        return from_json(cls, _of_launch(data))
 
 
 FAILURES = ("crash", "timeout", "out_of_memory", "diverged", "error", "unsupported")
 
 
 @dataclass(frozen=True)
-class Failure:
+class Failure(JsonRecord):
     """What a launch reports instead of a Measurement.
 
     `failure` is one of FAILURES, `message` one line, `where` the user's own frame (file:line) if one is
@@ -169,22 +149,25 @@ class Failure:
             if isinstance(text, str):
                 object.__setattr__(self, name, text.encode(errors="backslashreplace").decode())
 
-    def to_json(self) -> dict[str, Any]:
-        return {**shallow(self), "case": self.case.to_json()}
+    @property
+    def summary(self) -> str:
+        """'crash: killed by signal 9'."""
+        return f"{self.failure}: {self.message}"
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Failure:
-        return cls(**checked(cls, {**_renamed(data), "case": _launched(data["case"])}))
+        return from_json(cls, _of_launch(data))
 
 
-def _renamed(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a record under today's names: `fork_server` was `nursery` up to version 0.1."""
-    return {("fork_server" if name == "nursery" else name): value for name, value in data.items()}
+def _of_launch(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a record under today's names: `fork_server` was `nursery` up to version 0.1.
 
-
-def _launched(data: Mapping[str, Any]) -> Case:
-    """The case of a launch. Raises ValueError for one that none can be of."""
-    case = Case.from_json(data)
+    Raises ValueError for a case that no launch can have.
+    """
+    case = Case.from_json(data["case"])
     if case.seeks_largest:
         raise ValueError(f"a launch has a batch size, not {MAX!r}")
-    return case
+    return {
+        **{("fork_server" if name == "nursery" else name): value for name, value in data.items()},
+        "case": case,
+    }

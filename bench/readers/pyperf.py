@@ -9,12 +9,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from . import Place
+from .json_document import JsonValue
 
-_FORMATS = ("1.0", 6)  # 6 was of 0.9.6; the warm-ups are all in which they differ
+TOOL = "pyperf"
+REWRITE = "write it again with pyperf's option: -o FILE"
+_FORMATS = ("1.0", 6)  # 6 was of 0.9.6; they differ in the warm-ups alone
 _UNITS = {"second": "s", "byte": "B", "integer": "1"}
 
 
@@ -27,20 +28,20 @@ def wrote(document: Mapping[str, Any]) -> bool:
     return runs or (not benchmarks and document.get("version") in _FORMATS)
 
 
-def version(document: Place) -> str:
+def version(document: JsonValue) -> str:
     """The version of pyperf, which is metadata; empty where runs of several were joined."""
     rows = [row for row in benchmarks(document) if isinstance(row.value, dict)]
     found = {_metadata(document, row).get("perf_version", "") for row in rows}
     return found.pop() if len(found) == 1 else ""
 
 
-def benchmarks(document: Place) -> list[Place]:
+def benchmarks(document: JsonValue) -> list[JsonValue]:
     """The benchmarks of a document in a format that can be read."""
     _check_format(document)
     return document.part("benchmarks").items()
 
 
-def called(document: Place, benchmark: Place) -> str:
+def name_of(document: JsonValue, benchmark: JsonValue) -> str:
     """The name of a benchmark: where there is one run only, or where runs differ, the runs have it."""
     name = _metadata(document, benchmark).get("name", "")
     if isinstance(runs := benchmark.table().get("runs"), list) and runs:
@@ -48,8 +49,7 @@ def called(document: Place, benchmark: Place) -> str:
     return replace(benchmark, where=f"the name of {benchmark.where}", value=name).text()  # or an error
 
 
-def read(document: Place, benchmark: Place) -> tuple[str, tuple[float, ...], dict[str, str], None]:
-    """Of a benchmark its unit, its values and its metadata; none is a case of a suite."""
+def read(document: JsonValue, benchmark: JsonValue) -> tuple[str, tuple[float, ...], dict[str, str], None]:
     runs = benchmark.part("runs").items()
     unit = _agreed(benchmark, _each(document, benchmark), "unit", "second")
     if unit not in _UNITS:
@@ -57,7 +57,7 @@ def read(document: Place, benchmark: Place) -> tuple[str, tuple[float, ...], dic
     return _UNITS[unit], _values(benchmark, runs), _metadata(document, benchmark), None
 
 
-def _check_format(document: Place) -> None:
+def _check_format(document: JsonValue) -> None:
     """Formats before 6 have other words for the same; a newer one may mean anything."""
     written = document.part("version")
     if written.value not in _FORMATS or isinstance(written.value, float):
@@ -66,12 +66,12 @@ def _check_format(document: Place) -> None:
         )
 
 
-def _metadata(document: Place, benchmark: Place) -> dict[str, str]:
+def _metadata(document: JsonValue, benchmark: JsonValue) -> dict[str, str]:
     """Metadata of a benchmark with what stands further out, which it may overrule."""
     return {**document.texts("metadata"), **benchmark.texts("metadata")}
 
 
-def _each(document: Place, benchmark: Place) -> list[dict[str, str]]:
+def _each(document: JsonValue, benchmark: JsonValue) -> list[dict[str, str]]:
     """The metadata of each run of a benchmark."""
     outer = _metadata(document, benchmark)
     return [
@@ -81,7 +81,7 @@ def _each(document: Place, benchmark: Place) -> list[dict[str, str]]:
     ]
 
 
-def _agreed(benchmark: Place, runs: list[dict[str, str]], key: str, otherwise: str) -> str:
+def _agreed(benchmark: JsonValue, runs: list[dict[str, str]], key: str, otherwise: str) -> str:
     """What all runs of a benchmark say alike."""
     found = sorted({run.get(key, otherwise) for run in runs})
     if len(found) > 1:
@@ -89,13 +89,13 @@ def _agreed(benchmark: Place, runs: list[dict[str, str]], key: str, otherwise: s
     return found[0]
 
 
-def _values(benchmark: Place, runs: list[Place]) -> tuple[float, ...]:
-    """The mean of each process: what only calibrates has no values, and warm-ups stand apart from them."""
+def _values(benchmark: JsonValue, runs: list[JsonValue]) -> tuple[float, ...]:
+    """The mean of each process: what only calibrates has no values, and warm-ups are not among them."""
     means = [_mean(run.part("values").items()) for run in runs if run.has("values")]
     if not means:
         raise benchmark.wrong("has only calibration runs, without a value")
     return tuple(means)
 
 
-def _mean(values: list[Place]) -> float:
+def _mean(values: list[JsonValue]) -> float:
     return statistics.fmean(value.number() for value in values)

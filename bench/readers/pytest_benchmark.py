@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import UsageError
-from ..suite.case import Case
+from ..suite.case import Case, axis_column
+from .json_document import JsonValue
 
-if TYPE_CHECKING:
-    from . import Place
+TOOL = "pytest-benchmark"
+REWRITE = "write it again with: pytest --benchmark-json=FILE"
 
 
 def wrote(document: Mapping[str, Any]) -> bool:
@@ -23,47 +24,48 @@ def wrote(document: Mapping[str, Any]) -> bool:
     return stats or "machine_info" in document
 
 
-def version(document: Place) -> str:
+def version(document: JsonValue) -> str:
     """The version of pytest-benchmark, where it is a text."""
-    said = document.table().get("version")
-    return said if isinstance(said, str) else ""
+    written = document.table().get("version")
+    return written if isinstance(written, str) else ""
 
 
-def benchmarks(document: Place) -> list[Place]:
+def benchmarks(document: JsonValue) -> list[JsonValue]:
     return document.part("benchmarks").items()
 
 
-def called(_document: Place, benchmark: Place) -> str:
-    """What a benchmark is called: as its case where it is one of a suite."""
+def name_of(_document: JsonValue, benchmark: JsonValue) -> str:
+    """The name of a benchmark: that of its case where it is one of a suite."""
     case = _case(benchmark)
     return benchmark.part("fullname").text() if case is None else case.id
 
 
-def read(_document: Place, benchmark: Place) -> tuple[str, tuple[float, ...], dict[str, str], Case | None]:
-    """Of a benchmark its unit, its values, its metadata, and its case where it is one of ours."""
+def read(
+    _document: JsonValue, benchmark: JsonValue
+) -> tuple[str, tuple[float, ...], dict[str, str], Case | None]:
     # All rounds run in one process, so that their median is one value: they say nothing of other processes.
     return "s", (_median(benchmark.part("stats")),), _metadata(benchmark), _case(benchmark)
 
 
-def _case(benchmark: Place) -> Case | None:
+def _case(benchmark: JsonValue) -> Case | None:
     """The case of a suite that a test of Epochbench's own plugin measured."""
-    notes = benchmark.table().get("extra_info")
-    if not isinstance(notes, dict) or notes.get("epochbench") is None:
+    extra = benchmark.table().get("extra_info")
+    if not isinstance(extra, dict) or extra.get("epochbench") is None:
         return None
-    said = benchmark.part("extra_info")
-    axes = [axis.text() for axis in said.part("axes").items()]
+    info = benchmark.part("extra_info")
+    names = [axis.text() for axis in info.part("axes").items()]
+    # An axis has a key of its own, `axis.NAME` where NAME is that of another fact.
+    axes = {name: extra.get(axis_column(name, [name]), extra.get(name)) for name in names}
     try:
-        case = Case.from_json(
-            {"suite": said.part("suite").text(), "axes": {axis: said.value.get(axis) for axis in axes}}
-        )
+        case = Case.from_json({"suite": info.part("suite").text(), "axes": axes})
     except UsageError as problem:
-        raise said.wrong(f"is no case: {problem}") from None
-    if said.part("case").text() != case.id:
-        raise said.part("case").wrong(f"is not {case.id!r:.80}, as its axes say")
+        raise info.wrong(f"is not a case: {problem}") from None
+    if info.part("case").text() != case.id:
+        raise info.part("case").wrong(f"is not {case.id!r:.80}, as its axes say")
     return case
 
 
-def _median(stats: Place) -> float:
+def _median(stats: JsonValue) -> float:
     """The median of the rounds, which must be that of the rounds themselves where they are there."""
     median = stats.part("median")
     value = median.number()
@@ -74,8 +76,8 @@ def _median(stats: Place) -> float:
     return value
 
 
-def _metadata(benchmark: Place) -> dict[str, str]:
-    """Parameters of the test and what it noted itself, apart by a prefix: both may use a name."""
+def _metadata(benchmark: JsonValue) -> dict[str, str]:
+    """Parameters of the test and what it noted itself, each with a prefix: both may use a name."""
     group = benchmark.table().get("group")
     found = {"group": group} if isinstance(group, str) else {}
     for key in ("params", "extra_info"):

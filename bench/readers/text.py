@@ -8,7 +8,7 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def decoded(data: bytes) -> str:
-    """The text, without its mark. Raises UnicodeDecodeError where it is none of both."""
+    """The text, without its mark. Raises UnicodeDecodeError where it is neither."""
     if data.startswith(_UTF_16):
         return data.decode("utf-16")
     return data.decode("utf-8-sig")
@@ -17,4 +17,4 @@ def decoded(data: bytes) -> str:
 def undecodable(data: bytes, problem: UnicodeDecodeError) -> str:
     """What is wrong with it, in words."""
     kind = "UTF-16" if data.startswith(_UTF_16) else "UTF-8"
-    return f"is no {kind} text, from byte {problem.start} on"
+    return f"is not {kind} text, from byte {problem.start} on"

@@ -1,13 +1,12 @@
 """Tables and sentences that fit: no line is wider than the terminal, no word and no number is split over lines.
 
-Where a table is too wide, this happens in order, as far as needed: columns that say the same in every row move to
-a line above it; texts and lists fold between their parts; the least important columns are left out and named below;
-and where not even those fit that a row cannot do without, each row becomes a block of lines, `name: value`.
+Where a table is too wide, this happens in order, as far as needed: columns with one value in every row move to a
+line above it; texts and lists fold between their parts; the least important columns are left out and named below;
+and where not even the essential ones fit, each row becomes a block of lines, `name: value`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,16 +15,13 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
+from .text_fitting import TEXT, fold, parts, shortened, widest, wrapped
 from .units import plain
 
-KEPT = 0  # the priority of a column without which a row says nothing
-TEXT, LIST = " ", ", "  # where a cell may fold: between words, or between the items of a list
-
+ESSENTIAL = 0  # the priority of a column that is never left out
 _GAP = 2  # blanks between two columns
 _COMFORTABLE = 20  # cells: a text is folded to this before a column is left out for its sake
 _SHORTEST = 24  # cells that are left of a name at the least: of a kernel it begins with what it does
-_SEAM = re.compile(r"(?<=[/=,_.\-])")  # where a word may be broken that is wider than the terminal
-_CUT = "…"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,15 +29,15 @@ class Column:
     """A column of texts, all of which may be the user's own.
 
     A `head` folds between its words, or where it says so by line breaks; `unit` stands below it. `priority` says when
-    the column is left out: the largest first, KEPT never. `folds` is TEXT or LIST where a cell may take several lines;
-    else it never does. One that `shrinks` loses the middle of its cells, as long as those that differ do so still,
-    before another is left out. `name` is what the column is called where it is named without being shown, if its head
-    alone does not tell; `styles` has a style for each cell.
+    the column is left out: the largest first, ESSENTIAL never. `folds` is TEXT or LIST where a cell may take several
+    lines. A column that `shrinks` loses the middle of its cells before another is left out, as long as different cells
+    stay different. `name` is what it is called where it is not shown, if that is not its head; `styles` has a style
+    for each cell.
     """
 
     head: str
     cells: Sequence[str]
-    priority: int = KEPT
+    priority: int = ESSENTIAL
     unit: str = ""
     right: bool = False
     folds: str = ""
@@ -58,26 +54,24 @@ class Column:
 
     @property
     def is_constant(self) -> bool:
-        """Whether it says the same of all of several rows."""
+        """Whether it has several rows and the same value in each."""
         return len(self.cells) > 1 and bool(self.cells[0]) and len(set(self.cells)) == 1
 
     @cached_property
     def natural(self) -> int:
         """The width in which each cell is one line; a head folds between its words."""
-        return max(_widest(self.cells), self._head_width)
+        return max(widest(self.cells), self._head_width)
 
     @cached_property
     def least(self) -> int:
         """The width below which a word would be split."""
         if self.shrinks:
             return next(
-                filter(self._tells_apart, range(max(self._head_width, _SHORTEST), self.natural)), self.natural
+                filter(self._is_distinct, range(max(self._head_width, _SHORTEST), self.natural)), self.natural
             )
         if not self.folds:
             return self.natural
-        return max(
-            self._head_width, _widest(part for cell in self.cells for part in _parts(cell, self.folds))
-        )
+        return max(self._head_width, widest(part for cell in self.cells for part in parts(cell, self.folds)))
 
     @property
     def comfortable(self) -> int:
@@ -85,10 +79,10 @@ class Column:
 
     @property
     def _head_width(self) -> int:
-        return _widest([*(self.head.split("\n" if "\n" in self.head else None)), self.unit])
+        return widest([*(self.head.split("\n" if "\n" in self.head else None)), self.unit])
 
-    def _tells_apart(self, width: int) -> bool:
-        """Whether what is cut to this width still differs where the whole differs."""
+    def _is_distinct(self, width: int) -> bool:
+        """Whether cells that differ still do when they are cut to this width."""
         return len({shortened(cell, width) for cell in self.cells}) == len(set(self.cells))
 
     def lines(self, row: int, width: int) -> list[str]:
@@ -101,14 +95,13 @@ class Column:
         lines = self.head.split("\n") if "\n" in self.head else fold(self.head, width, TEXT)
         return [*lines, self.unit] if self.unit else lines
 
-    def said(self, cell: str) -> str:
-        """A cell with its unit, where it stands alone."""
+    def with_unit(self, cell: str) -> str:
         return f"{cell} {self.unit}".rstrip()
 
 
 @dataclass(frozen=True)
 class Arrangement:
-    """What becomes of the columns of a table: shown, each in its width; said once above it; left out."""
+    """The columns of a table: those shown, each in its width; those named above it; those left out."""
 
     shown: list[tuple[Column, int]]
     above: list[Column] = field(default_factory=list)
@@ -116,7 +109,7 @@ class Arrangement:
 
 
 def arrange(columns: Sequence[Column], width: int) -> Arrangement | None:
-    """The table of so many cells a line that moves and leaves out the least; None where only blocks of lines fit."""
+    """The arrangement of this width that moves and leaves out the least; None where only blocks of lines fit."""
     by_importance = sorted(columns, key=lambda column: column.priority)
     moved: list[Column] = []
     for column in (column for column in reversed(by_importance) if column.is_constant):
@@ -125,8 +118,8 @@ def arrange(columns: Sequence[Column], width: int) -> Arrangement | None:
             break
         moved.append(column)
     there = [one for one in columns if one not in moved]
-    # A single row reads as well as a block: before anything of it is left out, it becomes one.
-    shown = [one for one in there if one.priority == KEPT or len(one.cells) == 1]
+    # A single row becomes a block before any of its columns is left out.
+    shown = [one for one in there if one.priority == ESSENTIAL or len(one.cells) == 1]
     for column in by_importance:
         fits = not shown or _total(one.comfortable for one in [*shown, column]) <= width
         if fits and column in there and column not in shown:
@@ -139,7 +132,7 @@ def arrange(columns: Sequence[Column], width: int) -> Arrangement | None:
 
 
 def _widths(shown: list[Column], width: int) -> list[tuple[Column, int]] | None:
-    """Every column gets its comfortable width, or its least; what is left over goes to those that fold or shrink."""
+    """Every column gets its comfortable width, or its least; spare cells go to those that fold or shrink."""
     widths = [column.comfortable for column in shown]
     if _total(widths) > width:
         widths = [column.least for column in shown]
@@ -155,10 +148,10 @@ def _widths(shown: list[Column], width: int) -> list[tuple[Column, int]] | None:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table as wide as where it is printed.
+    """A table that fits the terminal.
 
-    `head` stands above it. `every` is what one row stands for, `constant` what is true of all of them and no column;
-    `elsewhere` names the flag or the file that has what is left out, if there is one.
+    `head` stands above it. `every` is what one row stands for, `constant` what all rows share beside the columns;
+    `elsewhere` names the flag or the file that has the columns that are left out, if there is one.
     """
 
     columns: Sequence[Column]
@@ -172,13 +165,16 @@ class Grid:
         columns = [column for column in self.columns if any(column.cells)]
         arranged = arrange(columns, width)
         above = arranged.above if arranged is not None else []
-        said = [self.constant, ", ".join(f"{column.name} {column.said(column.cells[0])}" for column in above)]
+        shared = [
+            self.constant,
+            ", ".join(f"{column.name} {column.with_unit(column.cells[0])}" for column in above),
+        ]
         yield from self.head
-        if any(said):
-            yield Words(f"every {self.every}: {'; '.join(filter(None, said))}", "dim")
+        if any(shared):
+            yield Words(f"every {self.every}: {'; '.join(filter(None, shared))}", "dim")
         if not columns:
             return
-        if any(said) or self.head:
+        if any(shared) or self.head:
             yield Text()
         if arranged is None:
             yield from self._blocks(columns, width)
@@ -197,30 +193,30 @@ class Grid:
                 if not (cell := column.cells[row]):
                     continue
                 style = column.styles[row] if column.styles else ""
-                lines, whole = _pair(column, column.said(cell), style, width)
+                lines, whole = _pair(column, column.with_unit(cell), style, width)
                 yield from lines
                 if not whole:
                     cut.append(column.name)
         yield from self._note("cut", cut, "them whole")
 
     def _note(self, what: str, names: Iterable[str], them: str) -> Iterator[Words]:
-        """One line on what a wider terminal would have shown."""
+        """One line on the columns that a wider terminal would show."""
         if named := ", ".join(dict.fromkeys(names)):
             where = " or ".join(filter(None, [self.elsewhere, "a wider terminal"]))
             yield Words(f"{what} at this width: {named}; {where} has {them}", "dim")
 
 
 def _pair(column: Column, value: str, style: str, width: int) -> tuple[list[Text], bool]:
-    """`name: value` as lines, the value below its name where it does not fit beside; and whether it is whole."""
+    """`name: value` as lines, the value below its name where it does not fit beside it; and whether it is whole."""
     name = f"{column.name}:"
     if cell_len(name) + 1 + cell_len(value) <= width:
         return [_line([(name, "bold"), (f" {value}", style)])], True
-    lines = [_line([(line, "bold")]) for line in broken(name, width)]
-    room = max(1, width - _GAP)
-    indent = " " * min(_GAP, width - room)
+    lines = [_line([(line, "bold")]) for line in wrapped(name, width)]
+    inner = max(1, width - _GAP)
+    indent = " " * min(_GAP, width - inner)
     if column.folds:
-        return [*lines, *(_line([(indent + line, style)]) for line in broken(value, room))], True
-    return [*lines, _line([(indent + shortened(value, room), style)])], cell_len(value) <= room
+        return [*lines, *(_line([(indent + line, style)]) for line in wrapped(value, inner))], True
+    return [*lines, _line([(indent + shortened(value, inner), style)])], cell_len(value) <= inner
 
 
 def _table(arranged: Arrangement) -> Iterator[Text]:
@@ -246,7 +242,7 @@ def _table(arranged: Arrangement) -> Iterator[Text]:
 
 
 def _row(cells: Sequence[tuple[list[str], int, bool, str]]) -> Iterator[Text]:
-    """The lines of a row: of each cell its lines, its width, whether it stands to the right, its style."""
+    """The lines of a row. A cell is its lines, its width, whether it is aligned to the right, and its style."""
     for number in range(max(len(lines) for lines, *_ in cells)):
         parts: list[tuple[str, str]] = []
         blanks = 0
@@ -264,7 +260,7 @@ def _row(cells: Sequence[tuple[list[str], int, bool, str]]) -> Iterator[Text]:
 
 @dataclass(frozen=True)
 class Words:
-    """A sentence, folded between its words; `lead` stands before it in bold. Both may be the user's own."""
+    """A sentence, folded between its words; `lead` stands before it in bold."""
 
     text: str
     style: str = ""
@@ -275,85 +271,14 @@ class Words:
         lead = plain(self.lead)
         whole = f"{lead}  {plain(self.text)}" if lead else plain(self.text)
         indent = min(self.indent, max(0, options.max_width - 1))
-        for number, line in enumerate(broken(whole, options.max_width - indent)):
+        for number, line in enumerate(wrapped(whole, options.max_width - indent)):
             bold = len(lead) if not number and line.startswith(lead) else 0
             yield _line([(" " * indent, ""), (line[:bold], "bold"), (line[bold:], self.style)])
 
 
-def fold(text: str, width: int, at: str) -> list[str]:
-    """The lines of a text that folds between words (TEXT) or between items (LIST); one where it does not."""
-    if not at or cell_len(text) <= width:
-        return [text]
-    return _filled(_parts(text, at), width)
-
-
-def broken(text: str, width: int) -> list[str]:
-    """The lines of a sentence; a word that is wider than all of them is broken, at a seam if it has one."""
-    width = max(1, width)
-    if cell_len(text) <= width:
-        return [text]
-    return _filled((piece for word in _parts(text, TEXT) for piece in _pieces(word, width)), width)
-
-
-def shortened(text: str, most: int) -> str:
-    """No more than so many cells; the middle goes, since ends tell apart."""
-    if cell_len(text) <= most:
-        return text
-    behind = (most - 1) // 2
-    return f"{_begin(text, most - 1 - behind)}{_CUT}{_begin(text[::-1], behind)[::-1]}"
-
-
-def _filled(parts: Iterable[str], width: int) -> list[str]:
-    """Lines of as many parts as fit."""
-    lines = [""]
-    for part in parts:
-        if not lines[-1]:
-            lines[-1] = part
-        elif cell_len(lines[-1]) + 1 + cell_len(part) <= width:
-            lines[-1] += f" {part}"
-        else:
-            lines.append(part)
-    return lines
-
-
-def _pieces(word: str, width: int) -> Iterator[str]:
-    """A word that is too wide, in as large pieces as fit."""
-    while cell_len(word) > width:
-        begin = ""
-        for part in _SEAM.split(word):
-            if cell_len(begin + part) > width:
-                break
-            begin += part
-        begin = begin or _begin(word, width) or word[0]
-        word = word[len(begin) :]
-        yield begin
-    yield word
-
-
-def _begin(text: str, width: int) -> str:
-    """As many of the first letters as fit."""
-    end = 0
-    while end < len(text) and cell_len(text[: end + 1]) <= width:
-        end += 1
-    return text[:end]
-
-
-def _parts(text: str, at: str) -> list[str]:
-    """What must not be split. A word at the begin of a line may be read as an order, so that none begins with '::'."""
-    parts = text.split() if at == TEXT else [f"{item}," for item in text.split(LIST)]
-    if at == LIST:
-        parts[-1] = parts[-1][:-1]
-    return [f": {part[1:]}" if part.startswith("::") else part for part in parts]
-
-
-def _widest(texts: Iterable[str]) -> int:
-    return max(map(cell_len, texts), default=0)
-
-
 def _total(widths: Iterable[int]) -> int:
     """The width of a line with columns of these widths."""
-    found = list(widths)
-    return sum(found) + _GAP * (len(found) - 1)
+    return sum(width + _GAP for width in widths) - _GAP
 
 
 def _line(parts: Iterable[tuple[str, str]]) -> Text:

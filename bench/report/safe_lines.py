@@ -1,4 +1,4 @@
-"""What is printed, line by line: however a terminal wraps a text of a user, no line of it is an order."""
+"""Printed lines of which none is a command to a CI server, however a terminal wraps the texts of users."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from rich.segment import Segment
 
 
 class SafeLines:
-    """A part of a page. GitHub takes a line for an order that begins with '::', also behind blanks."""
+    """A part of a page. GitHub takes a line for a command that begins with '::', also behind blanks."""
 
     def __init__(self, part: RenderableType) -> None:
         self._part = part

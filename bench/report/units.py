@@ -12,7 +12,7 @@ _BINARY = {1.0: "", 2.0**10: "Ki", 2.0**20: "Mi", 2.0**30: "Gi", 2.0**40: "Ti", 
 
 _LARGE = {step: prefix for step, prefix in _SI.items() if step >= 1}
 
-# Every other unit counts things, such as samples/s: there are no milli-samples, and a prefix stands apart.
+# Every other unit counts things, such as samples/s: there are no milli-samples, and a blank follows the prefix.
 _PREFIXES = {
     "s": {step: prefix for step, prefix in _SI.items() if step <= 1},  # nobody reads kiloseconds
     **dict.fromkeys(("B", "B/step"), _BINARY),
@@ -23,12 +23,12 @@ _PREFIXES = {
 _COUNTING = _LARGE
 
 _PLAIN_ALONE = 1e6  # a counted value below it is written out: 14,500 samples/s
-_PLAIN_IN_COLUMN = 1e4  # on an axis or in a column the digits repeat, so that a prefix pays off earlier
+_PLAIN_IN_COLUMN = 1e4  # on an axis or in a column the digits repeat, so that a prefix helps earlier
 _EXACT = 1e9  # a whole number below it is exact, digit for digit: counts are compared exactly
 
 
 def quantity(value: float | None, unit: str) -> str:
-    """A value with its unit: 0.00123 s is '1.23 ms', 36700160 B '35.0 MiB'; '-' where there is none."""
+    """A value with its unit: 0.00123 s is '1.23 ms', 36700160 B '35.0 MiB'; '-' where there is no value."""
     known = _known(value)
     if known is None:
         return NOTHING
@@ -46,9 +46,9 @@ def counts(unit: str) -> bool:
 
 
 def exactly(value: float, unit: str) -> str:
-    """A number of things digit for digit, since it is compared so; empty for any other value.
+    """A number of things in all its digits, since it is compared exactly; empty for any other value.
 
-    By the step it is the mean of a few of them, and may end in a half.
+    A number a step is the mean of a few, and may end in a half.
     """
     if not counts(unit) or abs(value) >= _EXACT:
         return ""
@@ -58,7 +58,7 @@ def exactly(value: float, unit: str) -> str:
 
 
 def interval(low: float | None, high: float | None, value: float | None) -> str:
-    """Half the width of an interval as a share of the value: '±2.1 %'; '-' where there is none."""
+    """Half the width of an interval as a share of the value: '±2.1 %'; '-' without an interval."""
     ends = [_known(end) for end in (low, high, value)]
     if ends[0] is None or ends[1] is None or not ends[2]:
         return NOTHING
@@ -116,22 +116,22 @@ def one_line(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """One line that neither a terminal nor a CI server takes for an order.
+    """One line that neither a terminal nor a CI server takes for a command.
 
-    GitHub reads orders from what a step prints: a line that begins with '::', and '##[' anywhere.
+    GitHub reads commands from what a step prints: a line that begins with '::', and '##[' anywhere.
     """
     line = one_line(text).replace("##[", "# #[")
     return f": {line[1:]}" if line.startswith("::") else line
 
 
 def plain_lines(text: str) -> str:
-    """Lines of which none is an order; each keeps its indentation, as a traceback needs it."""
+    """Lines of which none is a command; each keeps its indentation, as a traceback needs it."""
     lines = text.expandtabs().splitlines()
     return "\n".join(" " * (len(line) - len(line.lstrip())) + plain(line) for line in lines).rstrip()
 
 
 def plain_json(text: str) -> str:
-    """JSON that is no order either: the letters stand in its texts only, where they may be written otherwise."""
+    """JSON without commands: these characters stand in its texts only, where they can be escaped."""
     return text.replace("##[", "#\\u0023[")
 
 
@@ -142,7 +142,7 @@ def _word(unit: str) -> str:
 def _known(value: float | None) -> float | None:
     """The value where it is a finite number. A column of pandas may hold its NA, which float() refuses."""
     try:
-        number = float(value)  # type: ignore[arg-type]  # None is among what it refuses
+        number = float(value)  # type: ignore[arg-type]  # it refuses None, which is caught
     except TypeError:
         return None
     return number if math.isfinite(number) else None

@@ -1,4 +1,4 @@
-"""Sides that did different work, in words: what differs, what is not compared, and how to say that it is meant."""
+"""Different work of the two sides in words: what differs, what is not compared, and the rule that accepts it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .units import quantity
 REMEDY = "if that is meant, a rule in thresholds.toml says so, and the case is compared by the sample"
 
 _MOST_RULES = 5
-_LETTERS = re.compile(r"[*?\[]")  # that stand for others in a pattern
+_WILDCARDS = re.compile(r"[*?\[]")
 _MOST_NAMES = 3  # of metrics in a line
 
 
-def work_said(work: Sequence[WorkDifference]) -> str:
+def work_differences(work: Sequence[WorkDifference]) -> str:
     """'train: samples 1,437 to 1,408, batches 23 to 22; validate: none to samples 360'."""
     by_stage: dict[str, list[str]] = {}
     for one in work:
@@ -30,26 +30,27 @@ def work_said(work: Sequence[WorkDifference]) -> str:
     return "; ".join(f"{stage}: {', '.join(counts)}" for stage, counts in by_stage.items())
 
 
-def different_work(rows: Sequence[Row]) -> list[str]:
-    """A line for each case whose sides did different work: in what, and what is not compared for it."""
+def work_remarks(rows: Sequence[Row]) -> list[str]:
+    """A line for each case whose sides did different work: what differs, and what is not compared because of it."""
     return [
-        f"{row.case}: the sides did different work: {work_said(row.work)}{_not_compared(spoilt(rows, row))}"
-        if speaks(row)
-        else f"{row.case}: {row.metric.name} is not compared, for the work differs: {work_said(row.work)}"
+        f"{row.case}: the sides did different work: {work_differences(row.work)}"
+        f"{_not_compared(uncompared_metrics(rows, row))}"
+        if is_work_row(row)
+        else f"{row.case}: {row.metric.name} is not compared, for the work differs: {work_differences(row.work)}"
         for row in rows
         if row.work and not row.folded
     ]
 
 
-def speaks(row: Row) -> bool:
-    """Whether a row says of its case that the sides did different work, which nobody has said is meant."""
+def is_work_row(row: Row) -> bool:
+    """Whether the row reports different work of its case that no rule accepts."""
     return bool(row.work) and _is_work(row.metric.name) and not row.folded
 
 
-def spoilt(rows: Iterable[Row], row: Row) -> list[str]:
-    """The metrics of a case that the row of its different work speaks for."""
-    found = [one for one in rows if one.folded and one.case == row.case]
-    return [one.metric.name for one in sorted(found, key=lambda one: one.metric.kind != "time")]
+def uncompared_metrics(rows: Iterable[Row], row: Row) -> list[str]:
+    """The metrics of a case that are not compared because of the different work in this row."""
+    folded = [other for other in rows if other.folded and other.case == row.case]
+    return [other.metric.name for other in sorted(folded, key=lambda other: other.metric.kind != "time")]
 
 
 def _is_work(name: str) -> bool:
@@ -64,21 +65,18 @@ def _not_compared(names: Sequence[str]) -> str:
     return f"; not compared: {', '.join(shown)}{f' and {more} more' if more else ''}"
 
 
-def by_the_sample(cases: Iterable[BySample]) -> Iterator[str]:
-    """A line for each case whose sides are meant to do other work."""
+def per_sample_remarks(cases: Iterable[BySample]) -> Iterator[str]:
+    """A line for each case whose sides are meant to do different work."""
     for one in cases:
         yield (
             f"{one.case}: compared by the sample, for the work differs as it is meant to: "
-            f"{work_said(one.differences)}{_not_compared([name for name in one.left_out if not _is_work(name)])}"
+            f"{work_differences(one.differences)}{_not_compared([name for name in one.left_out if not _is_work(name)])}"
         )
 
 
 def remedy(rows: Sequence[Row], most: float = math.inf) -> list[str]:
-    """The lines of the rules that say of all different work that it is meant; none where there is no such work.
-
-    Nor are there any of more than so many characters: what is cut is no rule.
-    """
-    found = [row for row in rows if speaks(row) and row.policy.regression == "fail"]
+    """The lines of the rules that accept all different work; none where it takes more than so many characters."""
+    found = [row for row in rows if is_work_row(row) and row.policy.regression == "fail"]
     if not found:
         return []
     patterns = {_pattern(row.work) for row in found}
@@ -93,7 +91,7 @@ def remedy(rows: Sequence[Row], most: float = math.inf) -> list[str]:
 
 
 def _pattern(work: Sequence[WorkDifference]) -> str:
-    """The metrics of a rule for this work. It must match some that the base has."""
+    """The metrics of a rule for this work, some of which the base must have."""
     stages = {one.stage for one in work}
     known = all(any(one.before is not None for one in work if one.stage == stage) for stage in stages)
     return f"work.{stages.pop()}.*" if len(stages) == 1 and known else "work.*"
@@ -102,6 +100,6 @@ def _pattern(work: Sequence[WorkDifference]) -> str:
 def _rule(metric: str, case: str = "") -> list[str]:
     lines = ["[[rule]]", f"metric = {json.dumps(metric)}"]
     if case:
-        pattern = _LETTERS.sub(r"[\g<0>]", case)
+        pattern = _WILDCARDS.sub(r"[\g<0>]", case)
         lines.append(f"case = {json.dumps(pattern)}")
     return [*lines, 'policy = "ignore"']

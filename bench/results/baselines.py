@@ -53,7 +53,7 @@ def save(name: str, run: str, root: Path = BASELINES) -> Path:
     except OSError as problem:
         shutil.rmtree(new, ignore_errors=True)
         raise ResultsError(
-            f"{place} cannot be written: {problem.strerror}; make room, or mend its rights"
+            f"{place} cannot be written: {problem.strerror}; free some space, or fix its permissions"
         ) from None
     return place
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from ..errors import ResultsError, UsageError
 from ..measurement import Environment
-from ..suite.case import Case, is_text
+from ..suite.case import Case
+from ..system import json_data
 from ..system.git import git
 from ..system.paths import is_in
 
@@ -55,20 +56,12 @@ class RunFolder:
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> None:
         """Whole or not at all, and on the disk. Raises ResultsError where that takes no more."""
-        path, new = self.path / name, self.path / f".{name}.new"
         try:
-            with new.open("w") as file:
-                file.write(json.dumps(data, indent=2) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
+            json_data.write_json(self.path / name, data)
         except OSError as problem:
-            try:
-                new.unlink()
-            except OSError:
-                pass  # it was never made
             raise ResultsError(
-                f"{path} cannot be written: {problem.strerror}; make room, or name another folder with --out"
+                f"{self.path / name} cannot be written: {problem.strerror}; free some space, or name another folder "
+                f"with --out"
             ) from None
 
     def read_json(self, name: str) -> dict[str, Any]:
@@ -118,7 +111,7 @@ def create(now: datetime, out: Path | None = None, root: Path = RESULTS) -> RunF
     Raises ResultsError where it cannot be made or written to.
     """
     path = out if out is not None else root / run_name(now, git_commit(), socket.gethostname())
-    if not is_text(str(path)):
+    if not json_data.is_text(str(path)):
         raise ResultsError(f"{str(path)!r} is no text that tables can name; name another folder with --out")
     try:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):

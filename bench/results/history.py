@@ -8,34 +8,32 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from ..analysis.compare.comparable import BETWEEN_UNKNOWN
 from ..analysis.compare.environments import differences
-from ..analysis.compare.rows import between_runs, standard_between
+from ..analysis.compare.run_deviation import UNKNOWN, RunDeviation, from_earlier_runs, standard
 from ..analysis.compare.sides import Side
-from ..analysis.compare.verdict import Between
 from ..errors import ResultsError
 from ..measurement import SEARCHED
 from .folder import RESULTS, RunFolder, runs
 from .journal import read_journal
 
-_LEARNT_FROM = 30  # runs: the more, the longer it takes
+_MOST_RUNS = 30  # the more, the longer it takes
 _RUNS = 3  # older ones tell of an older machine state
 
 
-def between_runs_of(first: Side, second: Side, root: Path = RESULTS) -> Callable[[str], Between]:
+def between_runs_of(first: Side, second: Side, root: Path = RESULTS) -> Callable[[str], RunDeviation]:
     """The deviation between runs, by case, of `epoch.time`.
 
-    Learnt from at least five earlier runs in the results folder on the same machine under the same allocator;
+    Estimated from at least five earlier runs in the results folder on the same machine under the same allocator;
     where there are fewer, what is known of the allocator.
     """
     if first.environment is None or second.environment is None:
-        return lambda _: BETWEEN_UNKNOWN
+        return lambda _: UNKNOWN
     from .table_files import read_summary  # pandas: not needed to say how long a launch takes
 
-    standard = standard_between(first.environment.allocator)
+    stated = standard(first.environment.allocator)
     compared = {os.path.realpath(side.folder) for side in (first, second) if side.folder}
     earlier: dict[str, list[float]] = {}
-    for name in runs(root)[-_LEARNT_FROM:]:
+    for name in runs(root)[-_MOST_RUNS:]:
         folder = RunFolder(root / name)
         if os.path.realpath(folder.path) in compared:
             continue
@@ -50,7 +48,7 @@ def between_runs_of(first: Side, second: Side, root: Path = RESULTS) -> Callable
         for case, value in times[["case", "value"]].itertuples(index=False):
             if 0 < value < math.inf:
                 earlier.setdefault(case, []).append(math.log(value))
-    return lambda case: between_runs(earlier.get(case, ()), standard)
+    return lambda case: from_earlier_runs(earlier.get(case, ()), stated)
 
 
 def launch_seconds(root: Path = RESULTS) -> dict[str, float]:

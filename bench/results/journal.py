@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import ResultsError, UsageError
 from ..measurement import Failure, Measurement
+from ..system.json_data import json_line
 
 SCHEMA = 3
 READABLE = (
@@ -49,7 +50,7 @@ class Journal:
     def append(self, record: Measurement | Failure) -> None:
         """Raises ResultsError where the disk takes no more; every line before is safe."""
         kind = "measurement" if isinstance(record, Measurement) else "failure"
-        line = json.dumps({"schema": SCHEMA, kind: record.to_json()}, separators=(",", ":"))
+        line = json_line({"schema": SCHEMA, kind: record})
         try:
             left = f"{line}\n".encode()
             while left:
@@ -59,8 +60,8 @@ class Journal:
         except OSError as problem:
             self._file.truncate(self._whole)  # half a line is of no use
             raise ResultsError(
-                f"{self._path} cannot be written: {problem.strerror}; what was measured before is kept, make room and "
-                f"run: bench run --resume {self._path.parent}"
+                f"{self._path} cannot be written: {problem.strerror}; what was measured before is kept, free some "
+                f"space and run: bench run --resume {self._path.parent}"
             ) from None
 
     def close(self) -> None:

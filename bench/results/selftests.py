@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ def write(place: Path, decisions: Iterable[Any], environment: Environment) -> No
     """Whole or not at all; `decisions` are dataclasses. Raises ResultsError where the disk takes no more."""
     RunFolder(place).write_json(
         SELFTEST,
-        {"decisions": [dataclasses.asdict(one) for one in decisions], "environment": environment.to_json()},
+        {"decisions": list(decisions), "environment": environment},
     )
 
 

@@ -5,26 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from ..analysis.compare.sides import FOREIGN_METRICS, CaseSide, Side
-from ..analysis.compare.verdict import Observed, interval_error
+from ..analysis.compare.sides import FOREIGN_METRICS, CaseSide, Observed, Side, interval_error
 from ..errors import ResultsError
 from ..measurement import Environment, metric
 from ..plurals import counted
-from ..suite.case import DEFAULTS
+from ..readers import read_foreign
 from . import baselines, tables
 from . import table_files as files
 from .folder import RunFolder, find
+from .frames import axis_columns_of
+from .summary import MetricSummary, cases_of, device_of, used_axes
+from .table_grid import MOST_NOTES
 
-_ADDED_UP = (
-    "an earlier version, which added counts up over several steps where they now are of one: measure it again, or "
-    "renew the baseline with: bench baseline save NAME RUN"
-)
 _LAUNCH_COLUMNS = ["case", "counted", "round", "metric", "value"]
-MOST_SAID = 10  # lines on what of a file cannot be read; a broken exporter has a fault in every row
 _NAMES = {one.unit: name for name, one in FOREIGN_METRICS.items()}
 
 _Launches = Mapping[tuple[str, str], Mapping[int, float]]  # by case and metric, the values by their round
@@ -59,10 +55,10 @@ def read_side(text: str, sessions: bool = False) -> Side:
     summary, launches, failures, notes = found
     side = _of_summary(text, "run", summary, launches, environment)
     side.folder, side.notes = str(folder.path), notes
-    axes = list(failures.columns[2 : failures.columns.get_loc("kind")])
+    columns = axis_columns_of(failures, "kind")
     for row in failures.to_dict("records"):
-        case = side.cases.setdefault(row["case"], CaseSide(row["suite"], _device(row)))
-        side.axes.setdefault(row["case"], _axes(row, axes))
+        axes = side.axes.setdefault(row["case"], used_axes(row, columns))
+        case = side.cases.setdefault(row["case"], CaseSide(row["suite"], device_of(axes)))
         case.failure = f"{row['failure']}: {row['message']}"
     return _checked(side)
 
@@ -120,47 +116,31 @@ def _of_summary(
     launches: _Launches,
     environment: Environment | None,
 ) -> Side:
-    axes = list(summary.columns[2 : summary.columns.get_loc("metric")])
     side = Side(name, kind, {}, environment)
-    for row in summary.to_dict("records"):
-        case = row["case"]
-        if case not in side.cases:
-            said = "" if pd.isna(row["caveats"]) else str(row["caveats"])
-            caveats = tuple(one for one in said.split(";") if one)
-            side.cases[case] = CaseSide(str(row["suite"]), _device(row), caveats=caveats)
-            side.axes[case] = _axes(row, axes)
-        if pd.isna(row["value"]) or not math.isfinite(row["value"]):
-            continue
-        if row["unit"] != (known := metric(row["metric"])).unit and row["unit"] == files.older_unit(known):
-            side.cases[case].withheld[row["metric"]] = f"{name} is of {_ADDED_UP}"
-            continue
-        made = launches.get((case, row["metric"]))
-        observed = Observed.of(made) if made else Observed(float(row["value"]), {}, _error(row))
-        side.cases[case].observed[row["metric"]] = observed
+    for case in cases_of(summary).values():
+        side.axes[case.id] = case.axes
+        of_case = side.cases[case.id] = CaseSide(case.suite, case.device, caveats=case.caveats)
+        for metric_name, row in case.metrics.items():
+            if not math.isfinite(row.value):
+                continue
+            known = metric(metric_name)
+            if row.unit != known.unit and row.unit == files.older_unit(known):
+                of_case.withheld[metric_name] = name
+                continue
+            values = launches.get((case.id, metric_name))
+            observed = Observed.of(values) if values else Observed(row.value, {}, _standard_error(row))
+            of_case.observed[metric_name] = observed
     return side
 
 
-def _error(row: Mapping[Any, Any]) -> float | None:
-    """The standard error of the logarithm behind the interval of a row."""
-    low, high, launches = row["ci_low"], row["ci_high"], row["launches"]
-    if pd.isna(low) or pd.isna(high):
+def _standard_error(row: MetricSummary) -> float | None:
+    """The standard error of the logarithm behind the interval of a metric."""
+    if math.isnan(row.low) or math.isnan(row.high):
         return None
-    return interval_error(low, high, None if pd.isna(launches) else int(launches))
-
-
-def _axes(row: Mapping[Any, Any], names: Sequence[str]) -> dict[str, Any]:
-    """The axes that the case of a row uses."""
-    return {name: row[name] for name in names if not pd.isna(row[name]) and row[name] != ""}
-
-
-def _device(row: Mapping[Any, Any]) -> str:
-    device = row.get("device")
-    return str(DEFAULTS["device"] if device is None or pd.isna(device) else device)
+    return interval_error(row.low, row.high, row.launches)
 
 
 def _foreign(text: str) -> Side:
-    from ..readers import read_foreign
-
     read = read_foreign(Path(text))
     side = Side(text, read.tool, {}, notes=[*_capped(text, read.nameless)])
     for name, found in read.cases.items():
@@ -177,6 +157,6 @@ def _foreign(text: str) -> Side:
 
 def _capped(text: str, nameless: Sequence[str]) -> Iterator[str]:
     """A line for each benchmark that has no name to be missed by."""
-    yield from (f"left out of {text}: {why}" for why in nameless[:MOST_SAID])
-    if len(nameless) > MOST_SAID:
-        yield f"left out of {text}: {counted(len(nameless) - MOST_SAID, 'other benchmark')} without a name"
+    yield from (f"left out of {text}: {why}" for why in nameless[:MOST_NOTES])
+    if len(nameless) > MOST_NOTES:
+        yield f"left out of {text}: {counted(len(nameless) - MOST_NOTES, 'other benchmark')} without a name"

@@ -1,6 +1,6 @@
-"""The largest batch that fits: the launches of the search, one after the other, each a fresh process.
+"""The search for the largest batch that fits: its launches, one after the other, each a fresh process.
 
-What a launch may take of this machine's memory is said before each: others use it too.
+The memory that a launch may take is worked out before each: other processes use it too.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import psutil
 
 from ..analysis.run.largest_batch import Search, attempt, searches
 from ..machine.doctor.memory import LIMITS
-from ..machine.kernel import control_groups, text_of
 from ..measurement import SEARCHED
 from ..suite.case import Case
+from ..system.kernel import control_groups, read_file
 from .rounds import Asks, Budget, Job, Plan, Record, launch
 
-SHARE = 0.8  # of the memory that is free, for a launch on the CPU
+SHARE = 0.8  # of the free memory, for a launch on the CPU
 
 
 def search(
@@ -33,31 +33,32 @@ def search(
 ) -> Iterator[Record]:
     """Every launch of the searches for this plan's largest batches, as it comes back.
 
-    On the CPU a launch may take `limit` bytes, or SHARE of what is free if that is less. `done` are the records of an
-    earlier part of the run: those sizes are not tried again. Ends early where the time budget does, which runs from
-    `began` on `clock`, by default from here; then some searches are not over.
+    On the CPU a launch may take `limit` bytes, or SHARE of the free memory if that is less. `done` are the records of
+    an earlier part of the run: those sizes are not tried again. Ends early with the time budget, which runs from
+    `began` on `clock`, by default from now; then some searches are unfinished.
     """
     budget = Budget(plan.schedule.time_budget, clock, began)
-    known = {one.case: one for one in searches(done)}
+    known = {search.case: search for search in searches(done)}
     for case in plan.cases:
         if not case.seeks_largest:
             continue
-        found = known.get(case, Search(case))
-        if found.next is not None:
+        current = known.get(case, Search(case))
+        if current.next is not None:
             workers.renew()
-        while (size := found.next) is not None:
-            if not budget.has_room():
+        while (size := current.next) is not None:
+            if not budget.allows_launch():
                 return
-            announce(found, size)
-            job = Job(case.sized(size), SEARCHED, 1, len(found.tries) + 1)
-            record = launch(workers, dataclasses.replace(plan, room=room(case, limit)), job)
+            announce(current, size)
+            job = Job(case.sized(size), SEARCHED, 1, len(current.tries) + 1)
+            limited = dataclasses.replace(plan, memory_limit=memory_limit(case, limit))
+            record = launch(workers, limited, job)
             budget.spent()
-            found = dataclasses.replace(found, tries=(*found.tries, attempt(record)))
+            current = dataclasses.replace(current, tries=(*current.tries, attempt(record)))
             yield record
 
 
-def room(case: Case, limit: int | None) -> int | None:
-    """Bytes that a launch of this case may take; None on a device, whose own memory ends without harm."""
+def memory_limit(case: Case, limit: int | None) -> int | None:
+    """Bytes that a launch of this case may take; None on a device, where running out of memory does no harm."""
     if case.device != "cpu":
         return None
     share = int(SHARE * available())
@@ -65,7 +66,7 @@ def room(case: Case, limit: int | None) -> int | None:
 
 
 def available() -> int:
-    """Bytes that are free to take: of the machine, and of each control group around this process."""
+    """The free bytes: of the machine, and of each control group around this process, whichever are fewer."""
     left = [psutil.virtual_memory().available]
     for group in control_groups("memory"):
         left += [free for names in LIMITS if (free := free_of(group, *names)) is not None]
@@ -73,14 +74,14 @@ def available() -> int:
 
 
 def free_of(group: Path, limit: str, used: str, idle: str) -> int | None:
-    """What the files of these names say is left of a control group's limit: idle cached files are given back.
+    """The bytes left below a control group's limit, from its files of these names; idle cached files count as free.
 
-    None where it has no limit of this name; one above any machine's memory only says that no smaller one holds.
+    None where it has no limit of this name.
     """
-    most, taken = text_of(group / limit), text_of(group / used)
+    most, taken = read_file(group / limit), read_file(group / used)
     if not most.isdecimal() or not taken.isdecimal():
         return None
-    for line in text_of(group / "memory.stat").splitlines():
+    for line in read_file(group / "memory.stat").splitlines():
         name, _, number = line.partition(" ")
         if name == idle and number.isdecimal():
             return int(most) - max(0, int(taken) - int(number))

@@ -27,13 +27,23 @@ from typing import IO, Any
 import psutil
 
 from ..errors import BenchError, HarnessFault, UsageError
+from ..measurement.messages import (
+    CodeTree,
+    DescribeRequest,
+    Envelope,
+    LaunchRequest,
+    PreloadReport,
+    PreloadRequest,
+    Request,
+)
 from ..suite.case import Conditions
+from ..system.json_data import from_json
 from ..system.logs import end_of, last_line
 from ..system.signals import clearing_away, interruptible
 
 # The running Epochbench is the one that measures, whatever else of that name the interpreter could
 # import: -P keeps the working directory out of the search. The user's code may have a `bench` of its own.
-_ROOT = str(Path(__file__).parents[1])
+_ROOT = str(Path(__file__).parents[2])
 _BOOT = (
     f"import sys; sys.path.insert(0, {_ROOT!r}); import epochbench; sys.path.append(sys.path.pop(0)); "
     "from epochbench.worker.__main__ import main; main()"
@@ -148,27 +158,36 @@ class ForkServer:
         return process, requests, answers
 
     def ask(
-        self, request: Mapping[str, Any], timeout: float, started: Callable[[int], None] = lambda _: None
+        self,
+        request: Request,
+        timeout: float,
+        started: Callable[[int], None] = lambda _: None,
+        log: Path | None = None,
+        modules: Sequence[str] | None = None,
+        tree: CodeTree | None = None,
     ) -> dict[str, Any]:
-        """The answer to one request, once what it ran in has ended; `started` is told its process.
+        """The answer to one request, once its process has ended; `started` is told that process.
 
-        `starved` in the answer says that the kernel killed a process for want of memory meanwhile. Raises
-        UsageError as the worker worded it; Died, TimedOut or Refused as their docstrings say; HarnessFault
-        where the worker itself failed.
+        The process writes to `log`, imports `modules` first where any are given, and uses the code of `tree`. `starved`
+        in the answer says that the kernel killed a process for want of memory meanwhile. Raises UsageError as the
+        worker worded it; Died, TimedOut or Refused as their docstrings say; HarnessFault where the worker itself
+        failed.
         """
         self._number += 1
-        runs = request["do"] != "preload"  # in a process whose end is reported
-        deadline = time.monotonic() + (_SHORT if request.get("modules") else timeout)
+        has_process = not isinstance(request, PreloadRequest)  # of its own, whose end is reported
+        deadline = time.monotonic() + (_SHORT if modules else timeout)
         answer: dict[str, Any] | None = None
         ended: dict[str, Any] | None = None
         try:
-            self._send({**request, "id": self._number})
-            while answer is None or (runs and ended is None):
+            self._send(
+                Envelope(self._number, request, log, None if modules is None else tuple(modules), tree)
+            )
+            while answer is None or (has_process and ended is None):
                 message = self._receive(deadline)
                 if message.get("id") != self._number:
                     continue
-                if "homeless" in message:
-                    raise _no_room(message["homeless"])
+                if "no_folder" in message:
+                    raise _no_space(message["no_folder"])
                 if "refused" in message:
                     raise Refused(message["refused"])
                 if "child" in message:
@@ -194,18 +213,18 @@ class ForkServer:
         assert answer is not None
         return {**_opened(answer), "starved": ended is not None and ended["starved"]}
 
-    def _loss(self, request: Mapping[str, Any]) -> BenchError:
-        """What the end of the whole process amounts to."""
+    def _loss(self, request: Request) -> BenchError:
+        """The error that the end of the whole process is."""
         status = self._process.wait()
-        if request["do"] == "launch":  # user code may have killed its parent
+        if isinstance(request, LaunchRequest):  # user code may have killed its parent
             return Died(status)
         self._log.seek(0)
         text = self._log.read().decode(errors="replace")
         why = last_line(text, longest=len(text)) or "it left no message"
         return HarnessFault(f"the worker process ended: {why}", text)
 
-    def _send(self, message: Mapping[str, Any]) -> None:
-        data = f"{json.dumps(message)}\n".encode()
+    def _send(self, envelope: Envelope) -> None:
+        data = f"{json.dumps(envelope.to_json())}\n".encode()
         try:
             while data:
                 data = data[os.write(self._requests, data) :]
@@ -213,7 +232,7 @@ class ForkServer:
             raise EOFError from None
 
     def _receive(self, deadline: float) -> dict[str, Any]:
-        """The next whole line; a line that is no JSON was torn by the death of a child and is passed over.
+        """The next whole line; a line that is not JSON was torn by the death of a child and is skipped.
 
         Raises TimeoutError after the deadline (a time of `time.monotonic`), EOFError where none will come.
         """
@@ -313,10 +332,10 @@ def _in_temporary_place() -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        raise _no_room(problem.strerror) from None
+        raise _no_space(problem.strerror) from None
 
 
-def _no_room(why: str | None) -> UsageError:
+def _no_space(why: str | None) -> UsageError:
     return UsageError(f"no temporary folder can be made: {why}; make room, or set TMPDIR to another place")
 
 
@@ -386,7 +405,7 @@ class Workers:
         if self._has_launched:
             self.close()
 
-    def learn(self, modules: list[str]) -> None:
+    def learn(self, modules: Sequence[str]) -> None:
         """Every fork server imports these modules too, from now on; one that runs already does so at once."""
         new = [module for module in modules if module not in self.modules]
         self.modules += new
@@ -398,40 +417,46 @@ class Workers:
 
     def ask(
         self,
-        request: Mapping[str, Any],
+        request: Request,
         log: str,
         timeout: float = _SHORT,
         started: Callable[[int], None] = lambda _: None,
+        tree: CodeTree | None = None,
     ) -> dict[str, Any]:
         """The answer to one request, in a process of its own that writes to this log of the run.
 
-        `started` is told that process. Raises what `ForkServer.ask` raises, but for Refused.
+        `started` is told that process; `tree` has the user's code. Raises what `ForkServer.ask` raises, but for
+        Refused.
         """
         if self.conditions.start_method == "fork":
             try:
                 server = self._ready()
-                self._has_launched |= request["do"] == "launch"
-                return self._asked(server, request, log, timeout, started)
+                self._has_launched |= isinstance(request, LaunchRequest)
+                return self._asked(server, request, log, timeout, started, tree)
             except Refused as reason:
                 self._spawn_from_now_on(str(reason))
-        request = {**request, "modules": self.modules, "conditions": self.conditions.to_json()}
+        if not isinstance(request, PreloadRequest | DescribeRequest):
+            spawned = dataclasses.replace(request.conditions, start_method="spawn")
+            request = dataclasses.replace(request, conditions=spawned)
         server = ForkServer(self.conditions, self.logs, self._interpreter)
         try:
-            return self._asked(server, request, log, timeout, started)
+            return self._asked(server, request, log, timeout, started, tree, self.modules)
         finally:
             server.close()
 
     def _asked(
         self,
         server: ForkServer,
-        request: Mapping[str, Any],
+        request: Request,
         log: str,
         timeout: float,
         started: Callable[[int], None],
+        tree: CodeTree | None,
+        modules: Sequence[str] | None = None,
     ) -> dict[str, Any]:
-        path = (self.logs or server.scratch) / log
+        path = ((self.logs or server.scratch) / log).absolute()
         try:
-            return server.ask({**request, "log": str(path)}, timeout, started)
+            return server.ask(request, timeout, started, path, modules, tree)
         except (Died, TimedOut) as end:
             end.log = end_of(path)
             raise
@@ -443,13 +468,14 @@ class Workers:
             self._preload(server, self.modules)
         return self._server
 
-    def _preload(self, server: ForkServer, modules: list[str]) -> None:
+    def _preload(self, server: ForkServer, modules: Sequence[str]) -> None:
         """Imports modules in a fork server; one that starts threads is left to the children from then on."""
-        report = server.ask({"do": "preload", "modules": modules}, _SHORT)
-        if "torch" in report["failed"]:
+        answer = server.ask(PreloadRequest(tuple(modules)), _SHORT)
+        report = from_json(PreloadReport, answer["report"])
+        if "torch" in report.failed:
             program = self._interpreter.program
             raise UsageError(f"{program} cannot import torch; install torch and torchvision for it")
-        threaded = {module.partition(".")[0] for module in report["started_threads"]}
+        threaded = {module.partition(".")[0] for module in report.started_threads}
         if not threaded:
             return
         self.close()

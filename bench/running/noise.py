@@ -20,7 +20,7 @@ from ..suite.case import Case, Schedule
 from .fork_server import Workers
 from .rounds import Job, Plan, describe, launch, probe
 
-_SUITE = str(Path(__file__).parent / "worker" / "steady.py")
+_SUITE = str(Path(__file__).parents[1] / "worker" / "noise_suite.py")
 _PAIRS_A_FORK_SERVER = 2
 _METRIC = "train.step_time"
 _A_SIDE = 6  # launches, as many as a run makes of a case at the least
@@ -35,7 +35,7 @@ def probe_noise(
     """The noise of each device, measured for so many seconds each; a device that cannot be measured has none."""
     (listing,) = describe(workers, [_SUITE], {})
     plan = Plan(listing.expansion.cases, {listing.name: _SUITE}, Schedule(timeout=60.0))
-    probe(workers, plan)
+    plan = probe(workers, plan).plan
     for case in plan.cases:
         announce(case.device)
         pairs = list(_pairs(workers, plan, case, seconds, clock))
@@ -71,6 +71,6 @@ def summary(device: str, pairs: list[tuple[Measurement, Measurement]]) -> Noise:
         variation=spread,
         pair_low=math.nan if ratio.low is None else ratio.low,
         pair_high=math.nan if ratio.high is None else ratio.high,
-        reveals=smallest_change(spread, _A_SIDE),
+        mde=smallest_change(spread, _A_SIDE),
         contaminated=sum(bool(contamination(side)) for pair in pairs for side in pair),
     )

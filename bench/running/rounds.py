@@ -32,6 +32,16 @@ from ..measurement import (
     Failure,
     Measurement,
 )
+from ..measurement.messages import (
+    DescribeRequest,
+    EnvironmentRequest,
+    LaunchRequest,
+    ProbeReport,
+    ProbeRequest,
+    ProfileOptions,
+    Request,
+    Slowdown,
+)
 from ..suite.case import (
     COUNT_THREADS,
     SCRIPT_COUNT_THREADS,
@@ -43,6 +53,7 @@ from ..suite.case import (
 )
 from ..suite.matrix import Expansion, column
 from ..suite.script import Script
+from ..system.json_data import from_json
 from ..system.logs import last_line
 from ..system.paths import file_name
 from .fork_server import Died, TimedOut
@@ -66,12 +77,12 @@ class Asks(Protocol):
     def conditions(self) -> Conditions: ...
     def ask(
         self,
-        request: Mapping[str, Any],
+        request: Request,
         log: str,
         timeout: float = ...,
         started: Callable[[int], None] = ...,
     ) -> dict[str, Any]: ...
-    def learn(self, modules: list[str]) -> None: ...
+    def learn(self, modules: Sequence[str]) -> None: ...
     def renew(self) -> None: ...
 
 
@@ -92,36 +103,40 @@ class Job:
     position: int
 
 
-@dataclass
+@dataclass(frozen=True)
 class Plan:
-    """What a run is to measure: the cases with the file of their suite, and the schedule."""
+    """What a run is to measure: the cases with the file of their suite, and the schedule.
 
-    cases: list[Case]
-    files: Mapping[str, str]  # suite name -> file
+    `files`, `columns` (what a table shows) and `idle` (axes that change nothing) are by the name of a suite. The cases
+    are of a `script` where there is one; profiles are written to `traces`. `memory_limit` is the bytes that a launch
+    may take which tries a batch size on the CPU.
+    """
+
+    cases: Sequence[Case]
+    files: Mapping[str, str]
     schedule: Schedule = field(default_factory=Schedule)
-    apart: UntimedLaunches = field(default_factory=UntimedLaunches)
-    traces: Path | None = None  # the folder that profiles put their files into
-    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # suite name -> what its table shows
-    script: Script | None = None  # what the cases are of, in place of suites
-    idle: dict[str, list[str]] = field(default_factory=dict)  # suite name -> axes that change nothing
-    plant: Mapping[str, Any] | None = None  # work added to each launch, as worker/plants.py names it
-    room: int | None = None  # bytes that a launch may take which tries a batch size on the CPU
-    written: Sequence[str] = ()  # what the script wrote to its folders when it was probed, and nobody keeps
+    untimed: UntimedLaunches = field(default_factory=UntimedLaunches)
+    traces: Path | None = None
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    script: Script | None = None
+    idle: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    slowdown: Slowdown | None = None
+    memory_limit: int | None = None
 
     @property
     def launches(self) -> int:
         """How many launches the plan takes at the least."""
-        return len(self.cases) * self.schedule.launches + len(self.launches_apart)
+        return len(self.cases) * self.schedule.launches + len(self.untimed_launches)
 
     @property
-    def launches_apart(self) -> list[tuple[Case, str]]:
-        """Case and kind of each launch apart from timing: on a device, phases take one too."""
-        kinds = {COUNTED: self.apart.counts, PROFILED: self.apart.profile, STACKED: self.apart.stacks}
-        asked = [kind for kind, wanted in kinds.items() if wanted]
+    def untimed_launches(self) -> list[tuple[Case, str]]:
+        """Case and kind of each untimed launch: on a device, phases take one too."""
+        wanted = {COUNTED: self.untimed.counts, PROFILED: self.untimed.profile, STACKED: self.untimed.stacks}
+        kinds = [kind for kind, is_wanted in wanted.items() if is_wanted]
         return [
             (case, kind)
             for case in self.cases
-            for kind in ([PHASED, *asked] if case.device != "cpu" else asked)
+            for kind in ([PHASED, *kinds] if case.device != "cpu" else kinds)
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -129,13 +144,9 @@ class Plan:
             "cases": [case.to_json() for case in self.cases],
             "files": dict(self.files),
             "schedule": self.schedule.to_json(),
-            "apart": self.apart.to_json(),
+            "apart": self.untimed.to_json(),
             "columns": {suite: list(names) for suite, names in self.columns.items() if names},
         }
-
-    def told(self) -> dict[str, Any]:
-        """What of a request says that its cases are of a script."""
-        return {} if self.script is None else {"script": self.script.to_json()}
 
 
 @dataclass(frozen=True)
@@ -172,7 +183,10 @@ def describe(
 
     Raises UsageError as the worker worded it, and SuiteError for a file that ended the process which read it.
     """
-    request = {"do": "describe", "files": list(files), "overrides": dict(overrides)}
+    request = DescribeRequest(
+        files=tuple(map(Path, files)),
+        overrides=tuple((axis, *values) for axis, values in overrides.items()),
+    )
     try:
         answer = workers.ask(request, "describe.log")
     except (Died, TimedOut) as end:
@@ -205,9 +219,8 @@ def describe_script(script: Script, axes: Mapping[str, Sequence[AxisValue]]) -> 
 
 def ask_environment(workers: Asks, seed: int) -> Environment:
     """What the machine and software are, as a launch finds them. Raises UsageError where a process dies of them."""
-    request = {"do": "environment", "conditions": workers.conditions.to_json(), "seed": seed}
     try:
-        found = workers.ask(request, "environment.log")["environment"]
+        found = workers.ask(EnvironmentRequest(workers.conditions, seed), "environment.log")["environment"]
     except (Died, TimedOut) as end:
         why = str(end) if isinstance(end, TimedOut) else _ending(end)
         settings = workers.conditions
@@ -220,39 +233,51 @@ def ask_environment(workers: Asks, seed: int) -> Environment:
     return Environment.from_json({**found, "start_method": workers.conditions.start_method})
 
 
-def probe(workers: Asks, plan: Plan, download: bool = False, asked: Collection[str] = ()) -> set[str]:
+@dataclass(frozen=True)
+class Probed:
+    """A plan whose cases can be built: with its `idle` axes, the `sources` of the user's own code, and the files that
+    a script has `written` to its folders.
+    """
+
+    plan: Plan
+    sources: frozenset[str]
+    written: tuple[str, ...] = ()
+
+
+def probe(workers: Asks, plan: Plan, download: bool = False, requested_axes: Collection[str] = ()) -> Probed:
     """Builds one case for each data set and model before anything is measured: the largest batch of each.
 
-    Returns the files of the user's own code that building them loaded. Raises UsageError for a name or a
-    size that cannot be had, and for an axis that the command has `asked` for and that a suite does not read; the
-    workers learn which modules to import beforehand, the plan which axes change nothing. A batch size that is still to
-    be found is 1 here.
+    Raises UsageError for a name or a size that does not exist, and for an axis that the command requests and a suite
+    does not read; the workers learn which modules to import beforehand. A batch size that is still to be found is 1
+    here.
     """
     sources = {plan.files[case.suite] for case in plan.cases}
+    idle: dict[str, tuple[str, ...]] = {}
+    written: list[str] = []
     for suite in dict.fromkeys(case.suite for case in plan.cases):
         largest: dict[tuple[Any, ...], Case] = {}
         cases = [case.sized(1) if case.seeks_largest else case for case in plan.cases if case.suite == suite]
         for case in sorted(cases, key=_batch):
             largest[case.get("dataset"), case.get("model"), case.validate_every] = case
-        request = {
-            "do": "probe",
-            "suite_file": plan.files[suite],
-            "cases": [case.to_json() for case in largest.values()],
-            "asked": list(asked),
-            "others": [case.to_json() for case in cases] if asked else [],
-            "conditions": workers.conditions.to_json(),
-            "download": download,
-            **plan.told(),
-        }
+        request = ProbeRequest(
+            suite_file=Path(plan.files[suite]),
+            cases=tuple(largest.values()),
+            conditions=workers.conditions,
+            requested_axes=tuple(requested_axes),
+            all_cases=tuple(cases) if requested_axes else (),
+            download=download,
+            script=plan.script,
+        )
         try:
             answer = workers.ask(request, "probe.log", timeout=plan.schedule.timeout)
         except (Died, TimedOut):
-            continue  # the launches will tell, each for its own case
-        workers.learn(answer["modules"])
-        sources |= set(answer["sources"])
-        plan.idle[suite] = answer["idle"]
-        plan.written = answer.get("written", ())
-    return sources
+            continue  # the launches will show it, each for its own case
+        report = from_json(ProbeReport, answer["report"])
+        workers.learn(report.modules)
+        sources |= set(map(str, report.sources))
+        idle[suite] = report.idle
+        written += map(str, report.written)
+    return Probed(dataclasses.replace(plan, idle=idle), frozenset(sources), tuple(written))
 
 
 def _batch(case: Case) -> int:
@@ -284,7 +309,7 @@ def run(
         order = random.Random(f"{plan.schedule.seed}/{number}")
         order.shuffle(wanted)
         if number == 1:  # behind the timed ones, which a budget is there for
-            wanted += order.sample(plan.launches_apart, len(plan.launches_apart))
+            wanted += order.sample(plan.untimed_launches, len(plan.untimed_launches))
         if not wanted:
             return
         is_new = True
@@ -295,7 +320,7 @@ def run(
                 rule.add(earlier)
                 lost |= _lost(earlier, number)
                 continue
-            if not budget.has_room():
+            if not budget.allows_launch():
                 return
             if is_new:
                 workers.renew()
@@ -325,14 +350,14 @@ class Budget:
         self._longest = 0.0
         self._launch_began = 0.0
 
-    def has_room(self) -> bool:
+    def allows_launch(self) -> bool:
         if self._ends is None:
             return True
         self._launch_began = self._clock()
         return self._launch_began + self._longest < self._ends
 
     def spent(self) -> None:
-        """The launch that there was room for has ended."""
+        """The launch that was allowed has ended."""
         if self._ends is not None:
             self._longest = max(self._longest, self._clock() - self._launch_began)
 
@@ -346,20 +371,21 @@ def launch(
     """
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
     log = f"{file_name(job.case.id)}.{job.kind}.{job.round}.log"
-    request = {
-        "do": "launch",
-        "case": job.case.to_json(),
-        "kind": job.kind,
-        "round": job.round,
-        "position": job.position,
-        "suite_file": plan.files[job.case.suite],
-        "idle": plan.idle.get(job.case.suite, []),
-        "conditions": _conditions(workers, plan, job, threads).to_json(),
-        "seed": plan.schedule.seed,
-        **_wishes(plan, job),
-        **plan.told(),
-        **({} if plan.plant is None else {"plant": dict(plan.plant)}),
-    }
+    request = LaunchRequest(
+        case=job.case,
+        kind=job.kind,
+        round=job.round,
+        position=job.position,
+        suite_file=Path(plan.files[job.case.suite]),
+        conditions=_conditions(workers, plan, job, threads),
+        seed=plan.schedule.seed,
+        idle=tuple(plan.idle.get(job.case.suite, ())),
+        script=plan.script,
+        slowdown=plan.slowdown,
+        memory_limit=plan.memory_limit if job.kind == SEARCHED else None,
+        graph=plan.untimed.graph and job.kind == COUNTED,
+        profile=_profile(plan, job) if job.kind in (PROFILED, STACKED) else None,
+    )
     record: Record
     loop: tuple[float, float] | None = None
     try:
@@ -385,19 +411,14 @@ def _conditions(workers: Asks, plan: Plan, job: Job, threads: int | None) -> Con
     return dataclasses.replace(workers.conditions, threads=threads or standard)
 
 
-def _wishes(plan: Plan, job: Job) -> dict[str, Any]:
-    """What a launch apart from timing is to do."""
-    if job.kind in (TIMED, PHASED):
-        return {}
-    if job.kind == SEARCHED:
-        return {"room": plan.room}
-    return {
-        "graph": plan.apart.graph,
-        "profile_steps": plan.apart.profile_steps,
-        "trace_cap": plan.apart.trace_cap,
-        "traces": str(plan.traces or ""),
-        "trace_name": file_name(job.case.id),
-    }
+def _profile(plan: Plan, job: Job) -> ProfileOptions:
+    return ProfileOptions(
+        folder=(plan.traces or Path()).absolute(),
+        name=file_name(job.case.id),
+        steps=plan.untimed.profile_steps,
+        stacks=job.kind == STACKED,
+        cap=plan.untimed.trace_cap,
+    )
 
 
 def _with_readings(record: Record, seen: Readings) -> Record:

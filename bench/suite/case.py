@@ -6,14 +6,14 @@ border between the parent and the worker.
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from ..errors import UsageError
+from ..system.json_data import JsonRecord, is_text
 
 AxisValue: TypeAlias = str | int | float | bool | None
 
@@ -38,13 +38,8 @@ DEFAULTS: Mapping[str, AxisValue] = MappingProxyType(
     }
 )
 
-# Axes are columns of every table, beside these.
-RESERVED = frozenset(
-    "suite case metric unit value ci_low ci_high smallest_change launches contaminated steps warmup_steps caveats "
-    "kind round counted settled epoch stage step samples full warmup seconds phase seconds_per_step share "
-    "failure message where operator family number_format calls flops bytes formula shapes host_self host_total "
-    "device_self device_total fits throughput memory".split()
-)
+# What identifies a row of the summary, and its number: no axis has one of these names.
+RESERVED = ("suite", "case", "metric", "unit", "value")
 
 # What only training reads: under an evaluation mode these axes collapse.
 TRAINING_AXES = frozenset(
@@ -181,7 +176,7 @@ class Case:
             raise UsageError(f"the name of a suite must be text, not {case.suite!r}")
         for name in case.axes:
             if not name.isidentifier() or name in RESERVED or not is_text(name):
-                raise UsageError(f"{name!r} is no name of an axis")
+                raise UsageError(f"{name!r} is not a name of an axis")
         return case
 
 
@@ -248,15 +243,6 @@ def check_value(axis: str, value: object) -> None:
         raise UsageError(f"device must be text such as 'cpu' or 'cuda:0', not {value!r}")
 
 
-def is_text(value: str) -> bool:
-    """False of text with lone surrogates, which can be neither printed nor kept."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _whole(axis: str, value: object, least: int, why: str = "", otherwise: str = "") -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         reason = f" ({why})" if why else ""
@@ -266,7 +252,7 @@ def _whole(axis: str, value: object, least: int, why: str = "", otherwise: str =
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(JsonRecord):
     """How often and how long.
 
     A case has at least `launches` timed launches (0: none, what is exact alone), and goes on, up to
@@ -308,13 +294,6 @@ class Schedule:
         """The most launches of a case, those apart that are made again."""
         return self.launches if self.max_launches is None else self.max_launches
 
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Schedule:
-        return cls(**data)
-
 
 MOST_PAIRS = 56  # of launches of a case that two sides are compared by
 
@@ -325,7 +304,7 @@ SCRIPT_COUNT_THREADS = 1
 
 
 @dataclass(frozen=True)
-class UntimedLaunches:
+class UntimedLaunches(JsonRecord):
     """The launches apart from timing that each case gets, one of a kind.
 
     `counts` and `profile` are what they say; `stacks` is a second profile, with Python's stacks; `graph` keeps
@@ -346,20 +325,13 @@ class UntimedLaunches:
         if self.trace_cap < 1:
             raise UsageError(f"trace-cap must be at least 1 byte, not {self.trace_cap}")
 
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> UntimedLaunches:
-        return cls(**data)
-
 
 ALLOCATORS = ("pinned", "system")
 START_METHODS = ("fork", "spawn")
 
 
 @dataclass(frozen=True)
-class Conditions:
+class Conditions(JsonRecord):
     """The part of the environment that the parent decides and every launch of a run is given.
 
     `cpus` are the logical processors that a launch may use. Raises UsageError for what cannot be had.
@@ -382,14 +354,20 @@ class Conditions:
             if value not in known:
                 raise UsageError(f"unknown {name} {value!r}; there are {', '.join(known)}")
 
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Conditions:
-        return cls(**data)
-
-
-def columns(cases: Iterator[Case] | list[Case]) -> list[str]:
-    """The axes of these cases in the order in which the suites declare them: the columns of a table."""
+def columns(cases: Iterable[Case]) -> list[str]:
+    """The axes of these cases in the order in which the suites declare them."""
     return list(dict.fromkeys(name for case in cases for name in case.axes))
+
+
+_AXIS_PREFIX = "axis."
+
+
+def axis_column(axis: str, others: Container[str]) -> str:
+    """The column of an axis in a table that has these other columns: `axis.step` where one is called `step`."""
+    return f"{_AXIS_PREFIX}{axis}" if axis in others else axis
+
+
+def axis_of(column: str) -> str:
+    """The axis of a column that `axis_column` named."""
+    return column.removeprefix(_AXIS_PREFIX)

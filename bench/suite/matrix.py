@@ -67,7 +67,7 @@ class Suite:
         if not isinstance(axis, str) or not _AXIS.fullmatch(axis):
             raise SuiteError(f"{where}: an axis is named like a Python variable")
         if axis in RESERVED:
-            raise SuiteError(f"{where}: the tables have a column of this name; call the axis something else")
+            raise SuiteError(f"{where}: every table has a column of this name; call the axis something else")
         if isinstance(values, str):
             if axis == "device" and values == AVAILABLE:
                 return

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SuiteError, UsageError
+from ..system.json_data import JsonRecord
 from .case import AxisValue, Case, spell
 from .matrix import ARGUMENT, AVAILABLE, VARIABLE, Expansion, Suite, column
 
@@ -25,7 +26,7 @@ _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 @dataclass(frozen=True)
-class Script:
+class Script(JsonRecord):
     """A script, the `arguments` of every launch, and the axes that are added to them.
 
     One that is named as `python -m` does has the name of its `module`. Where it runs `in_place`, what launches write
@@ -85,13 +86,6 @@ class Script:
 
     def _given(self, case: Case) -> list[tuple[str, str]]:
         return [(axis, self.names[axis]) for axis in case.axes if axis in self.names]
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Script:
-        return cls(**data)
 
 
 def script(path: Path, arguments: Sequence[str], axes: Sequence[str], in_place: bool = False) -> Script:

@@ -1,8 +1,9 @@
-"""Torch ingredients by name, and `build`, which makes a Task of the names in a case.
+"""Data sets, models, losses, optimizers and schedulers by name, and `build`, which makes a Task of the names in a case.
 
-    suite = Suite(name="vision", build=tasks.build, choices=tasks.CHOICES, axes={...})
+    suite = Suite(name="vision", build=tasks.build, choices=tasks.CHOICES, exclude=tasks.exclude, axes={...})
 
-Reading this folder imports no torch: a suite is declared without it, and built in the worker only.
+Each kind of ingredient is a module with its names in one table. Importing this package does not import torch: a suite
+is declared without it, and built in the worker only.
 """
 
 from __future__ import annotations
@@ -17,28 +18,29 @@ from . import datasets, loaders, losses, optimizers, precision, schedulers
 if TYPE_CHECKING:
     from ..training import Task
 
-ROOMS = (datasets, loaders, losses, optimizers, schedulers, precision)
+INGREDIENTS = (datasets, loaders, losses, optimizers, schedulers, precision)
 
-# The values that the axes of a suite with this build may have. Models are not among them: every
-# classification model of torchvision is one, and only torchvision knows them all.
+# The values that the axes of a suite with this `build` may have. Models are left out: every classification model of
+# torchvision is one, and only torchvision knows them all.
 CHOICES: Mapping[str, Collection[AxisValue]] = {
-    axis: values for room in ROOMS for axis, values in room.CHOICES.items()
+    axis: values for module in INGREDIENTS for axis, values in module.CHOICES.items()
 }
 
 
 def exclude(case: Case) -> str | None:
-    """Why this combination cannot be had, in torch's words where torch has some; None where it can.
+    """Why this combination is not possible, in torch's words if it has any; None if it is.
 
-    It is asked when suites are listed: torch is imported only where the answer needs it.
+    It is called when suites are listed, so torch is imported only where the answer needs it.
     """
-    return next((reason for room in ROOMS if (reason := room.refusal(case)) is not None), None)
+    refusals = (module.refusal(case) for module in INGREDIENTS if hasattr(module, "refusal"))
+    return next((reason for reason in refusals if reason is not None), None)
 
 
 def build(case: Case) -> Task:
     """The Task that the axes of the case name: dataset, loaders, model, loss, optimizer, scheduler, precision.
 
-    Optional axes of a suite's own: `image_size` and `images` (of fake-images). Raises UsageError for a
-    name that does not exist and for data that cannot be had.
+    A suite may add the axes `image_size` and `images` of fake-images. Raises UsageError for an unknown name and for
+    data that is not available.
     """
     from ..training import Task
     from . import models  # torch: in the worker only
@@ -46,7 +48,7 @@ def build(case: Case) -> Task:
     for axis, values in CHOICES.items():
         if case.get(axis) not in values:
             raise UsageError(f"unknown {axis} {case.get(axis)!r}; there are {', '.join(map(spell, values))}")
-    data = datasets.of(case)
+    data = datasets.build(case)
     model = models.build(case.get("model"), data.shape, losses.outputs(case.loss, data.classes))
     precision.prepare(case, model)
     optimizer = optimizers.build(case, model)

@@ -1,13 +1,13 @@
 """Data by name, split into train, validate and test with a fixed seed.
 
-`digits` and `text` come with installed packages and need no network. `fashion-mnist` and `cifar10` are
-read from the data folder, and fetched into it only where that was asked for (`--download`).
+`digits` and `text` come with installed packages and need no network. `fashion-mnist` and `cifar10` are read from the
+data folder, and downloaded into it only with `--download`. A new data set is an entry of DATASETS.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,28 +18,30 @@ from ..suite.case import AxisValue, Case
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
-SPLIT_SEED = 0  # the split is part of the data: the same in every run, whatever the seed of the schedule
+SPLIT_SEED = 0  # the same split in every run, whatever the seed of the schedule
 SHARES = (0.6, 0.2, 0.2)  # train, validate, test
 
 TEXT_CONTEXT = 64  # characters that the model sees
 TEXT_SEQUENCES = 2048  # of about 11,000: an epoch of a second or two on a small CPU
 
-DATASETS = ("digits", "text", "fake-images", "fashion-mnist", "cifar10")
+# Each reads only the axes of a case that it uses.
+DATASETS: Mapping[str, Callable[[Case], Data]] = {
+    "digits": lambda _: digits(),
+    "text": lambda _: text(),
+    "fake-images": lambda case: fake_images(case.get("image_size") or 64, case.get("images") or 256),
+    "fashion-mnist": lambda _: downloadable("fashion-mnist", "FashionMNIST", (1, 28, 28)),
+    "cifar10": lambda _: downloadable("cifar10", "CIFAR10", (3, 32, 32)),
+}
 
 CHOICES: Mapping[str, Collection[AxisValue]] = {"dataset": tuple(DATASETS)}
-
-
-def refusal(case: Case) -> str | None:
-    """Why what the case asks of this room cannot be had; None where it can."""
-    return None
 
 
 @dataclass(frozen=True)
 class Data:
     """Three parts of one data set.
 
-    `shape` is that of one input without the batch: (channels, height, width) of an image, (length,) of a
-    text. `classes` is how many values a target may have.
+    `shape` is that of one input, without the batch: (channels, height, width) of an image, (length,) of a text.
+    `classes` is how many values a target may have.
     """
 
     train: Dataset[Any]
@@ -49,30 +51,9 @@ class Data:
     classes: int
 
 
-def of(case: Case) -> Data:
-    """The data set of a case, which is asked for no axis that this data set has no use for."""
-    name = case.get("dataset")
-    own = ("image_size", "images") if name == "fake-images" else ()
-    return load(name, **{axis: case.get(axis) for axis in own})
-
-
-def load(name: str, image_size: int | None = None, images: int | None = None) -> Data:
-    """The data set of this name. `image_size` (pixels) and `images` (how many) are those of fake-images.
-
-    Raises UsageError where it cannot be had.
-    """
-    match name:
-        case "digits":
-            return digits()
-        case "text":
-            return text()
-        case "fake-images":
-            return fake_images(image_size or 64, images or 256)
-        case "fashion-mnist":
-            return downloadable(name, "FashionMNIST", (1, 28, 28))
-        case "cifar10":
-            return downloadable(name, "CIFAR10", (3, 32, 32))
-    raise UsageError(f"unknown dataset {name!r}; there are {', '.join(DATASETS)}")
+def build(case: Case) -> Data:
+    """The data set of a case. Raises UsageError where it is not available."""
+    return DATASETS[case["dataset"]](case)
 
 
 def digits() -> Data:
@@ -106,7 +87,7 @@ def text() -> Data:
 
 
 def fake_images(size: int, images: int) -> Data:
-    """Random images of 3 x size x size in 10 classes, made as they are read (torchvision FakeData)."""
+    """Random images of 3 x size x size in 10 classes, generated as they are read (torchvision FakeData)."""
     from torchvision.datasets import FakeData
     from torchvision.transforms import ToTensor
 
@@ -116,7 +97,7 @@ def fake_images(size: int, images: int) -> Data:
 
 
 def downloadable(name: str, dataset: str, shape: tuple[int, ...]) -> Data:
-    """A data set of torchvision from the data folder; its own test part, its training part split."""
+    """A data set of torchvision in the data folder: its own test part, its training part split into two."""
     import torchvision
     from torch.utils.data import random_split
     from torchvision.transforms import ToTensor
@@ -129,7 +110,7 @@ def downloadable(name: str, dataset: str, shape: tuple[int, ...]) -> Data:
         test = make(root, train=False, transform=ToTensor(), download=download)
     except (OSError, RuntimeError) as problem:
         if download:
-            # The cause stands last; before it torchvision names the file and the mirrors that it tried.
+            # The cause is in the last line; before it torchvision names the file and the mirrors that it tried.
             reason = (str(problem).strip().splitlines() or [type(problem).__name__])[-1]
             raise UsageError(
                 f"dataset {name!r} could not be downloaded into {root}: {reason}; check the network, or put "

@@ -1,8 +1,8 @@
-"""Loaders of batches: how items are read and where they lie, by the axes of a case.
+"""Loaders of batches, by the axes of a case.
 
-`workers`, `pin_memory`, `prefetch_factor` and `persistent_workers` are options of torch's DataLoader; None
-leaves each to torch. `placement` takes the DataLoader out of the loop: all items are made once, into
-tensors in the host's memory or on the device, and batches are taken from these by indexing.
+`workers`, `pin_memory`, `prefetch_factor` and `persistent_workers` are options of torch's DataLoader; None leaves each
+to torch. With `placement` there is no DataLoader in the loop: all items are read once, into tensors in host memory or
+on the device, and batches are taken from these by indexing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..suite.case import AxisValue, Case
-from .choices import SWITCH, Numbers
+from .axis_values import SWITCH, Numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,23 +29,23 @@ CHOICES: Mapping[str, Collection[AxisValue]] = {
     "placement": (None, "memory", "device"),
 }
 
-OF_WORKERS = ("prefetch_factor", "persistent_workers")
+WORKER_OPTIONS = ("prefetch_factor", "persistent_workers")
 
 
 def refusal(case: Case) -> str | None:
-    """Why what the case asks of this room cannot be had; None where it can."""
+    """Why a case cannot have these loaders, in torch's words if it has any; None if it can."""
     placement, on_cpu = case.get("placement"), case.device == "cpu"
     if case.get("pin_memory") and on_cpu:
         return f"pin_memory is for copies to an accelerator; device {case.device} has none"
     if placement is not None:
         return _placement_refusal(case)
-    asked = {option: case.get(option) for option in OF_WORKERS if case.get(option) is not None}
-    if not asked or case.get("workers"):
+    options = {option: case.get(option) for option in WORKER_OPTIONS if case.get(option) is not None}
+    if not options or case.get("workers"):
         return None
-    from torch.utils.data import DataLoader, Dataset  # torch's own words, where listing needs them only
+    from torch.utils.data import DataLoader, Dataset  # only where listing needs torch's own words
 
     try:
-        DataLoader(Dataset[Any](), **asked)
+        DataLoader(Dataset[Any](), **options)
     except ValueError as problem:
         return str(problem)
     return None
@@ -53,14 +53,14 @@ def refusal(case: Case) -> str | None:
 
 def _placement_refusal(case: Case) -> str | None:
     placement = case["placement"]
-    if case.get("workers") or any(case.get(option) is not None for option in OF_WORKERS):
+    if case.get("workers") or any(case.get(option) is not None for option in WORKER_OPTIONS):
         return f"placement={placement} takes batches by indexing; it has no workers"
     if placement == "memory":
         return None
     if case.device == "cpu":
-        return f"placement=device is for an accelerator; on device {case.device} it is placement=memory"
+        return f"placement=device is for an accelerator; on device {case.device} use placement=memory"
     if case.get("pin_memory"):
-        return "placement=device copies no batch; there is nothing that pin_memory could speed up"
+        return "placement=device copies no batch; pin_memory has nothing to speed up"
     return None
 
 
@@ -74,7 +74,7 @@ def build(data: Data, case: Case) -> tuple[Loader, Loader, Loader]:
 def _loader(part: Dataset[Any], shuffle: bool, case: Case) -> Loader:
     if case.get("placement") is not None:
         device = case.device if case["placement"] == "device" else "cpu"
-        return Batches(gathered(part, device), case.batch_size, shuffle, bool(case.get("pin_memory")))
+        return Batches(tensors_of(part, device), case.batch_size, shuffle, bool(case.get("pin_memory")))
     from torch.utils.data import DataLoader  # in the worker only
 
     return DataLoader(
@@ -89,12 +89,11 @@ def _loader(part: Dataset[Any], shuffle: bool, case: Case) -> Loader:
 
 
 class Batches:
-    """The batches of a data set that lies in tensors, the last one smaller where they do not come out even.
+    """The batches of a data set of tensors; the last one may be smaller.
 
-    Each is a copy, as from a DataLoader: whoever changes it in place does not change the data. The order of
-    an epoch lies where the tensors lie, so that on a device no step copies anything to it. `pinned`
-    batches are in page-locked memory, from where a device fetches them while the host goes on; what is
-    indexed out of page-locked tensors would not be.
+    Each is a copy, as from a DataLoader: changing it in place does not change the data. The order of an epoch is a
+    tensor on the same device, so that no step copies anything to it. `pinned` batches are in page-locked memory, which
+    a device reads while the host goes on; indexing page-locked tensors would not give such memory.
     """
 
     def __init__(
@@ -120,15 +119,15 @@ class Batches:
     def _take(self, tensor: Tensor, rows: Tensor) -> Tensor:
         import torch
 
-        # Torch keeps page-locked memory for later batches, and reuses it only once the device has read it.
+        # Torch caches page-locked memory, and reuses it only after the device has read it.
         batch = tensor.new_empty((len(rows), *tensor.shape[1:]), pin_memory=self._pinned)
         return torch.index_select(tensor, 0, rows, out=batch)
 
 
-def gathered(part: Any, device: str = "cpu") -> TensorDataset:
-    """Every item of a part, read once, as tensors on a device.
+def tensors_of(part: Any, device: str = "cpu") -> TensorDataset:
+    """All items of a part, read once, as tensors on a device.
 
-    Each is put in its place as it comes: a list of all beside the tensors would double the peak of memory.
+    Each is copied to its place at once: a list of all items beside the tensors would double the peak of memory.
     """
     import torch  # in the worker only
     from torch.utils.data import TensorDataset, default_collate
@@ -139,5 +138,5 @@ def gathered(part: Any, device: str = "cpu") -> TensorDataset:
         whole = whole or [value.new_empty((len(part), *value.shape[1:])) for value in item]
         for tensor, value in zip(whole, item, strict=True):
             tensor[index] = value[0]
-    # A part without items gives no batch, as it does from a DataLoader: the loop says so.
+    # A part without items gives no batch, as from a DataLoader; the loop raises an error for that.
     return TensorDataset(*[tensor.to(device) for tensor in whole or [torch.empty(0)]])

@@ -1,8 +1,12 @@
-"""Models by name: four small ones of our own, and every classification model of torchvision."""
+"""Models by name: small ones of our own, and every classification model of torchvision.
+
+A new one is an entry of MODELS; of one with an embedding `optimizers.EMBEDDED` has the name as well.
+"""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -15,31 +19,21 @@ MLP_WIDTHS = (448, 448)
 CNN_CHANNELS = (32, 64)
 # 70,000 weights in an embedding, whose gradients may be sparse, and 5,000 in matrices and biases.
 EMBEDDING_WIDTH = 64
-GREYS = 17  # levels that a pixel of 0..1 is read as: those of the digits
+GREYS = 17  # levels of a pixel of the digits
 
 
 def build(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:
     """The model of this name for inputs of this shape, with fresh random weights.
 
-    Raises UsageError for a name that is none, and for a model that cannot take such inputs.
+    Raises UsageError for an unknown name, and for a model that cannot take such inputs.
     """
     is_text = len(shape) == 1
     if is_text != (name == "transformer"):
         raise UsageError(
             f"model {name!r} does not fit the data: 'transformer' reads text, every other model reads images"
         )
-    match name:
-        case "mlp":
-            return mlp(shape, classes)
-        case "cnn":
-            return cnn(shape, classes)
-        case "embedding-mlp":
-            return EmbeddingMLP(shape, classes)
-        case "transformer":
-            return Transformer(classes, length=shape[0])
-        case "vit_b_16_reduced":
-            check_images(name, shape)
-            return reduced_vit(shape, classes)
+    if name in MODELS:
+        return MODELS[name](shape, classes)
     return from_torchvision(name, shape, classes)
 
 
@@ -67,9 +61,9 @@ def cnn(shape: tuple[int, ...], classes: int) -> nn.Module:
 
 
 class EmbeddingMLP(nn.Module):
-    """A perceptron on a bag of embeddings: a vector for each pixel and grey that it may have.
+    """A perceptron on the sum of embeddings, one for each pixel and grey level.
 
-    It has all that an optimizer may want: an embedding, matrices of hidden layers, and biases.
+    It has every kind of parameter that optimizers distinguish: an embedding, matrices of hidden layers, and biases.
     """
 
     first: Tensor
@@ -78,7 +72,7 @@ class EmbeddingMLP(nn.Module):
         super().__init__()
         pixels = torch.Size(shape).numel()
         self.embedding = nn.EmbeddingBag(pixels * GREYS, width, mode="sum")
-        nn.init.normal_(self.embedding.weight, std=pixels**-0.5)  # the sum of a bag then has variance one
+        nn.init.normal_(self.embedding.weight, std=pixels**-0.5)  # for a sum with variance one
         self.layers = nn.Sequential(nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, classes))
         self.register_buffer("first", torch.arange(pixels) * GREYS, persistent=False)
 
@@ -91,8 +85,8 @@ class EmbeddingMLP(nn.Module):
 class Transformer(nn.Module):
     """A small causal transformer over characters.
 
-    From codes of shape (batch, length) to scores of shape (batch, characters, length): the classes lie
-    on dimension 1, where cross-entropy looks for them.
+    From codes of shape (batch, length) to scores of shape (batch, characters, length): the classes are dimension 1,
+    as cross-entropy expects.
     """
 
     def __init__(
@@ -116,9 +110,10 @@ class Transformer(nn.Module):
 
 
 def reduced_vit(shape: tuple[int, ...], classes: int) -> nn.Module:
-    """Torchvision's vision transformer in the layout of vit_b_16, a third of its depth and of its width."""
+    """Torchvision's vision transformer with the layout of vit_b_16, a third of its depth and width."""
     from torchvision.models import VisionTransformer
 
+    check_images("vit_b_16_reduced", shape)
     model: nn.Module = VisionTransformer(
         image_size=shape[1],
         patch_size=16,
@@ -137,28 +132,23 @@ def from_torchvision(name: str, shape: tuple[int, ...], classes: int) -> nn.Modu
 
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
-        own = ["mlp", "cnn", "embedding-mlp", "transformer", "vit_b_16_reduced"]
-        near = difflib.get_close_matches(name, [*own, *known], n=3)
-        hint = (
-            f"did you mean {', '.join(near)}?"
-            if near
-            else "any classification model of torchvision is one too"
-        )
-        raise UsageError(f"unknown model {name!r}; there are {', '.join(own)}; {hint}")
+        near = difflib.get_close_matches(name, [*MODELS, *known], n=3)
+        hint = f"did you mean {', '.join(near)}?" if near else "and any classification model of torchvision"
+        raise UsageError(f"unknown model {name!r}; there are {', '.join(MODELS)}; {hint}")
     check_images(name, shape)
     options: dict[str, Any] = {}
     if name.startswith("vit_"):
         options["image_size"] = shape[1]
     if name in ("googlenet", "inception_v3"):
-        # Their auxiliary heads make the outputs a tuple, and their own initialisation takes half a minute.
+        # Auxiliary heads make the outputs a tuple, and their own initialisation takes half a minute.
         options |= {"aux_logits": False, "init_weights": False}
     model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes, **options)
     return model
 
 
 def check_images(name: str, shape: tuple[int, ...]) -> None:
-    """Raises UsageError where images do not fit: torchvision's models take three channels, its vision
-    transformers whole patches.
+    """Raises UsageError where images do not fit: torchvision's models take three channels, its vision transformers
+    whole patches.
     """
     channels, height, _ = shape
     if channels != 3:
@@ -172,3 +162,12 @@ def check_images(name: str, shape: tuple[int, ...]) -> None:
             f"model {name!r} takes images of a multiple of {patch} pixels, the data has {height}; "
             f"choose another image_size or model"
         )
+
+
+MODELS: Mapping[str, Callable[[tuple[int, ...], int], nn.Module]] = {
+    "mlp": mlp,
+    "cnn": cnn,
+    "embedding-mlp": EmbeddingMLP,
+    "transformer": lambda shape, characters: Transformer(characters, length=shape[0]),
+    "vit_b_16_reduced": reduced_vit,
+}

@@ -1,7 +1,7 @@
 """Number formats, memory layout and compilation of a model, by name.
 
-None leaves each to torch as an untuned user has it. "bf16" keeps weights and computes in bfloat16; what ends in
-"-autocast" keeps weights in float32 and lets torch choose operator by operator, float16 with a GradScaler.
+None leaves each to torch's defaults. "bf16" keeps weights and computes in bfloat16; "-autocast" keeps weights in
+float32 and lets torch choose the format of each operator, with a GradScaler for float16.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Step = Callable[[Task, Any, Any, Lap], tuple[Tensor, Tensor]]
 
-AUTOCAST = {"bf16-autocast": "bfloat16", "fp16-autocast": "float16"}  # and the type in torch
+AUTOCAST = {"bf16-autocast": "bfloat16", "fp16-autocast": "float16"}  # name -> type in torch
 
 CHOICES: Mapping[str, Collection[AxisValue]] = {
     "precision": (None, "fp32", "tf32", "bf16", *AUTOCAST),
@@ -32,7 +32,7 @@ _CUDA_GRAPHS = ("reduce-overhead", "cudagraphs")
 
 
 def refusal(case: Case) -> str | None:
-    """Why a case cannot have this precision, layout or compilation; None where it can."""
+    """Why a case cannot have this precision, layout or compilation; None if it can."""
     on_cpu, mode, backend = case.device == "cpu", case.get("compile"), case.get("compile_backend")
     if case.get("precision") == "tf32" and (on_cpu or not _has_tf32(case.device)):
         return f"tf32 is a format of NVIDIA GPUs, compute capability 8.0 and later; {case.device} has none"
@@ -49,18 +49,18 @@ def refusal(case: Case) -> str | None:
 
 
 def _has_tf32(device: str) -> bool:
-    import torch  # torch: only where the answer needs it
+    import torch  # only where the answer needs torch
 
     return device.startswith("cuda") and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def prepare(case: Case, model: nn.Module) -> None:
-    """Brings a model, in place, into the formats of a case, and has it compiled at its first call."""
+    """Converts a model in place to the formats of a case; compilation takes place at its first call."""
     import torch  # in the worker only
 
     precision, mode = case.get("precision"), case.get("compile")
     if precision in ("fp32", "tf32"):
-        # Convolutions have TF32 by default, matrix products have not: both are told.
+        # By default convolutions use TF32 and matrix products do not: both are set.
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
         torch.backends.cudnn.allow_tf32 = precision == "tf32"
     if precision == "bf16":
@@ -73,7 +73,7 @@ def prepare(case: Case, model: nn.Module) -> None:
 
 
 def step(case: Case) -> Step:
-    """The step of a case: its inputs in the formats of its model, forward and loss under autocast."""
+    """The step of a case: inputs in the formats of the model, forward and loss under autocast."""
     import torch
 
     from ..training import forward_and_loss
@@ -98,7 +98,7 @@ def step(case: Case) -> Step:
 
 
 def scaler(case: Case) -> GradScaler | None:
-    """The scaler that float16 needs, whose small gradients would be zero."""
+    """The scaler that float16 needs, in which small gradients would become zero."""
     if case.get("precision") != "fp16-autocast":
         return None
     from torch.amp import GradScaler

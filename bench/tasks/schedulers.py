@@ -1,7 +1,8 @@
 """Learning-rate schedulers by name: every one of the installed torch.optim.lr_scheduler.
 
-Names are those of the classes in kebab case, without their "LR". Each gets the arguments that torch leaves
-to the user, from the length of the training: so that all of a schedule takes place.
+Names are those of the classes in kebab case, without their "LR". Arguments that torch leaves to the user come from the
+length of the training, so that the whole schedule takes place. A new scheduler of torch is there by its name; it needs
+an entry of _ARGUMENTS only if it has arguments without a default.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..suite.case import AxisValue, Case
-from .exports import exported
+from .installed_torch import exported_names
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -28,28 +29,28 @@ def name_of(kind: str) -> str:
     return "-".join(words).lower()
 
 
-# None is an axis value of its own: no scheduler.
+# The axis value None means no scheduler.
 SCHEDULERS: Mapping[str | None, str] = {
-    **{name_of(kind): kind for kind in exported("optim.lr_scheduler") if kind != "LRScheduler"},
+    **{name_of(kind): kind for kind in exported_names("optim.lr_scheduler") if kind != "LRScheduler"},
     None: "",
 }
 
 CHOICES: Mapping[str, Collection[AxisValue]] = {"scheduler": tuple(SCHEDULERS)}
 
-# As their documentation says: "should be called after each batch".
+# Those whose documentation says "should be called after each batch".
 PER_STEP = ("CyclicLR", "OneCycleLR")
 
 
 @dataclass(frozen=True)
 class Length:
-    """How long the training is: optimizer steps in all, and validations, after which the others are stepped."""
+    """How long the training is: in optimizer steps, and in validations, after which most schedulers step."""
 
     steps: int
     validations: int
 
 
 def length(case: Case, batches: int, accumulation_steps: int) -> Length:
-    """That of a case with so many batches an epoch."""
+    """The length of a case with so many batches an epoch."""
     every = case.validate_every
     return Length(
         steps=case.epochs * math.ceil(batches / accumulation_steps),
@@ -58,27 +59,26 @@ def length(case: Case, batches: int, accumulation_steps: int) -> Length:
 
 
 def refusal(case: Case) -> str | None:
-    """Why this scheduler cannot be had; None where it can."""
+    """Why a case cannot have this scheduler; None if it can."""
     kind = SCHEDULERS[case.scheduler]
     if not kind or kind in _ARGUMENTS or case.mode != "train":
         return None
-    needed = _required(kind)
-    if needed:
-        return f"torch's {kind} needs {', '.join(needed)}, which only a suite of your own can give it"
+    if needed := _required(kind):
+        return f"torch's {kind} needs {', '.join(needed)}, which only a suite of your own can give"
     return None
 
 
 @cache
 def _required(kind: str) -> tuple[str, ...]:
-    """The arguments that a scheduler which this room does not know cannot do without."""
-    from torch.optim import lr_scheduler  # torch: only where the answer needs it
+    """The arguments without a default of a scheduler that is not in _ARGUMENTS."""
+    from torch.optim import lr_scheduler  # only where the answer needs torch
 
     parameters = inspect.signature(getattr(lr_scheduler, kind)).parameters.values()
     return tuple(p.name for p in parameters if p.default is p.empty and p.name != "optimizer")
 
 
 def build(name: str | None, optimizer: Optimizer, length: Length) -> LRScheduler | ReduceLROnPlateau | None:
-    """The scheduler of this name over a training of this length, or None."""
+    """The scheduler of this name for a training of this length; None without one."""
     kind = SCHEDULERS[name]
     if not kind:
         return None
@@ -92,7 +92,7 @@ def build(name: str | None, optimizer: Optimizer, length: Length) -> LRScheduler
 
 
 def interval(name: str | None) -> str:
-    """When a scheduler is stepped: after each "validation", or after each "step" of the optimizer."""
+    """When a scheduler steps: after each "validation", or after each "step" of the optimizer."""
     return "step" if SCHEDULERS[name] in PER_STEP else "validation"
 
 
@@ -101,13 +101,13 @@ def _rates(optimizer: Optimizer) -> list[float]:
 
 
 def _has_momentum(optimizer: Optimizer) -> bool:
-    """Whether the schedules that move momentum against the learning rate can move that of all groups."""
+    """Whether all groups have a momentum that a schedule can move against the learning rate."""
     return all("momentum" in group or "betas" in group for group in optimizer.param_groups) and (
         "momentum" in optimizer.defaults or "betas" in optimizer.defaults
     )
 
 
-def _halves(optimizer: Optimizer, length: Length) -> dict[str, Any]:
+def _warmup_then_cosine(optimizer: Optimizer, length: Length) -> dict[str, Any]:
     """A warm-up over the first half of the training, a cosine over the second."""
     from torch.optim import lr_scheduler
 
@@ -117,7 +117,7 @@ def _halves(optimizer: Optimizer, length: Length) -> dict[str, Any]:
     return {"schedulers": [warm, fall], "milestones": [half]}
 
 
-def _both(optimizer: Optimizer, length: Length) -> dict[str, Any]:
+def _warmup_times_decay(optimizer: Optimizer, length: Length) -> dict[str, Any]:
     """A warm-up over the first half of the training, times a decay over all of it."""
     from torch.optim import lr_scheduler
 
@@ -125,9 +125,9 @@ def _both(optimizer: Optimizer, length: Length) -> dict[str, Any]:
     return {"schedulers": [warm, lr_scheduler.ExponentialLR(optimizer, gamma=_DECAY)]}
 
 
-_DECAY = 0.9  # a validation, where torch asks for a factor
+_DECAY = 0.9  # the factor of a validation, where torch has no default
 
-# The arguments that torch has no default for, or a default that is longer than most trainings.
+# Arguments without a default in torch, or with one that is longer than most trainings.
 _ARGUMENTS: Mapping[str, Callable[[Optimizer, Length], dict[str, Any]]] = {
     **dict.fromkeys(("ReduceLROnPlateau", "ConstantLR", "LinearLR"), lambda *_: {}),
     "LambdaLR": lambda _, length: {"lr_lambda": lambda number: 1 / (1 + number / length.validations)},
@@ -140,8 +140,8 @@ _ARGUMENTS: Mapping[str, Callable[[Optimizer, Length], dict[str, Any]]] = {
     "PolynomialLR": lambda _, length: {"total_iters": length.validations},
     "CosineAnnealingLR": lambda _, length: {"T_max": length.validations},
     "CosineAnnealingWarmRestarts": lambda _, length: {"T_0": max(1, length.validations // 2)},
-    "SequentialLR": _halves,
-    "ChainedScheduler": _both,
+    "SequentialLR": _warmup_then_cosine,
+    "ChainedScheduler": _warmup_times_decay,
     "CyclicLR": lambda optimizer, length: {
         "base_lr": [rate / 10 for rate in _rates(optimizer)],
         "max_lr": _rates(optimizer),

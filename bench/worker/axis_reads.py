@@ -102,7 +102,7 @@ class Reads:
         return self.unread if self._given() is None else ()
 
 
-class Probe:
+class BuildProbe:
     """What the builds of one suite have read, of all its cases that were built.
 
     `read` are the axes that some build has read, or may read later, or would have read had it not failed.

@@ -8,7 +8,6 @@ import os
 import platform
 import socket
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -16,6 +15,8 @@ import torch
 
 from ..measurement import Device, Environment
 from ..suite.case import Conditions
+from ..system.gpu import driver_version, power_limit
+from ..system.kernel import read_file, usable_cpus
 from .timing.peaks import peaks
 
 _PACKAGES = ("epochbench", "torchvision", "numpy", "scikit-learn")
@@ -43,7 +44,7 @@ def environment(conditions: Conditions, allocator: str, seed: int) -> Environmen
         cores=psutil.cpu_count(logical=False) or os.cpu_count() or 1,
         cpus=usable_cpus(),
         memory=psutil.virtual_memory().total,
-        governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        governor=read_file("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         load=round(psutil.getloadavg()[0], 2),
         threads=torch.get_num_threads(),
         interop_threads=torch.get_num_interop_threads(),
@@ -56,7 +57,7 @@ def environment(conditions: Conditions, allocator: str, seed: int) -> Environmen
         packages=_versions(),
         cuda=torch.version.cuda if torch.cuda.is_available() else None,
         cudnn=str(torch.backends.cudnn.version()) if torch.cuda.is_available() else None,
-        driver=_driver(),
+        driver=driver_version() if torch.cuda.is_available() else None,
         devices=tuple(_devices()),
         flags=_flags(),
         seed=seed,
@@ -64,16 +65,9 @@ def environment(conditions: Conditions, allocator: str, seed: int) -> Environmen
     )
 
 
-def usable_cpus() -> tuple[int, ...]:
-    """The logical processors that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return tuple(sorted(os.sched_getaffinity(0)))
-    return tuple(range(os.cpu_count() or 1))
-
-
 def cpu_model() -> str:
     """The processor as its maker names it."""
-    for line in _read("/proc/cpuinfo").splitlines():
+    for line in read_file("/proc/cpuinfo").splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
@@ -90,7 +84,7 @@ def _devices() -> list[Device]:
                 index=index,
                 memory=properties.total_memory,
                 capability=f"{properties.major}.{properties.minor}",
-                power_limit=_power_limit(properties),
+                power_limit=power_limit(f"GPU-{getattr(properties, 'uuid', '')}"),
             )
         )
     if not found and torch.accelerator.is_available():
@@ -99,33 +93,6 @@ def _devices() -> list[Device]:
         count = torch.accelerator.device_count()
         found = [Device(accelerator.type, accelerator.type, index) for index in range(count)]
     return found
-
-
-def _nvml() -> Any:
-    """NVIDIA's management library, initialised, or None where there is no such card or package."""
-    try:
-        import pynvml  # its package is optional: a machine without NVIDIA cards does not need it
-
-        pynvml.nvmlInit()
-        return pynvml
-    except Exception:
-        return None
-
-
-def _power_limit(properties: Any) -> float | None:
-    nvml = _nvml()
-    if nvml is None:
-        return None
-    try:
-        handle = nvml.nvmlDeviceGetHandleByUUID(f"GPU-{properties.uuid}")
-        return float(nvml.nvmlDeviceGetEnforcedPowerLimit(handle)) / 1000
-    except Exception:
-        return None
-
-
-def _driver() -> str | None:
-    nvml = _nvml() if torch.cuda.is_available() else None
-    return None if nvml is None else str(nvml.nvmlSystemGetDriverVersion())
 
 
 def _flags() -> Mapping[str, Any]:
@@ -145,10 +112,3 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text().strip()
-    except OSError:
-        return ""

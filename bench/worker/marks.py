@@ -1,20 +1,22 @@
-"""What launches under the profiler share: what it watches, and marks in it that tie its events to the loop.
+"""Marks in a profile, which tie its events to the loop: how they are recorded, and how they are found again.
 
 Each mark ends a stretch that belongs to one phase.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, record_function
 
 from ..training import Observer
 
-NAME = "epochbench mark "  # and its number behind it
+NAME = "epochbench mark "  # followed by its number
 
 
 @dataclass(frozen=True)
@@ -27,21 +29,31 @@ class Mark:
 
     @property
     def is_counted(self) -> bool:
-        """Whether what happens in the stretch counts: all but the first train step, which makes what lasts."""
+        """Whether the stretch counts: not in the first train step, which allocates what stays."""
         return bool(self.stage) and (self.stage != "train" or self.step > 0)
 
 
 OUTSIDE = Mark("", -1, "")
 
 
-class Marks(Observer):
-    """Puts a mark into the profile that is being recorded, at each lap of the loop; `made` holds them all.
+@dataclass(frozen=True)
+class RecordedMark:
+    """A mark in a profile, in its unit of time, on a `thread` of a process."""
 
-    The batches up to the first step of an optimizer that takes several together are all step 0.
+    mark: Mark
+    start: float
+    end: float
+    thread: tuple[Any, Any] = (None, None)
+
+
+class Marks(Observer):
+    """Puts a mark into the profile that is being recorded, at each lap of the loop; `marks` holds them all.
+
+    Where the optimizer steps on several batches together, those up to its first step are all step 0.
     """
 
     def __init__(self) -> None:
-        self.made: list[Mark] = []
+        self.marks: list[Mark] = []
         self.together = 1
         self._open: list[tuple[str, int]] = []
 
@@ -64,18 +76,40 @@ class Marks(Observer):
     def mark(self, stage: str, step: int, phase: str) -> None:
         if stage == "train":
             step = max(0, step + 1 - self.together)
-        with record_function(f"{NAME}{len(self.made)}"):
-            self.made.append(Mark(stage, step, phase))
+        with record_function(f"{NAME}{len(self.marks)}"):
+            self.marks.append(Mark(stage, step, phase))
 
 
 def number_of(event: str) -> int | None:
-    """Which mark an event of this name is; None for any other."""
+    """The number of the mark that an event of this name is; None for any other event."""
     number = event.removeprefix(NAME)
     return int(number) if number != event and number.isdecimal() else None
 
 
+def marks_in_trace(events: Iterable[Mapping[str, Any]], marks: Sequence[Mark]) -> list[RecordedMark]:
+    """The marks among the events of a Chrome trace in order of time; those on a device's track are ignored."""
+    found = {}
+    for event in events:
+        number = number_of(str(event.get("name")))
+        if number is not None and event.get("ph") == "X" and event.get("cat") == "user_annotation":
+            start = event["ts"]
+            thread = event.get("pid"), event.get("tid")
+            found[number] = RecordedMark(marks[number], start, start + event["dur"], thread)
+    return sorted(found.values(), key=lambda recorded: recorded.start)
+
+
+def marks_in_profile(events: Iterable[FunctionEvent], marks: Sequence[Mark]) -> list[RecordedMark]:
+    """The marks among the events of the profiler in order of time."""
+    found = [
+        RecordedMark(marks[number], event.time_range.start, event.time_range.end)
+        for event in events
+        if (number := number_of(event.name)) is not None
+    ]
+    return sorted(found, key=lambda recorded: recorded.start)
+
+
 def activities_for(device: torch.device) -> tuple[list[ProfilerActivity], tuple[str, ...]]:
-    """What the profiler is to watch for this device, and what it cannot."""
+    """The activities that the profiler watches for this device, and the limits where it cannot."""
     watched = [ProfilerActivity.CPU]
     if device.type == "cpu":
         return watched, ()

@@ -7,12 +7,13 @@ import itertools
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import alias
 from ..errors import SuiteError, UsageError
+from ..measurement.messages import ProbeReport, ProbeRequest
 from ..plurals import counted
 from ..suite.case import AxisValue, Case
 from ..suite.matrix import Suite
@@ -63,6 +64,8 @@ def prefer(folder: Path) -> None:
     Folders of two suites may have helpers of one name: those of the others are forgotten, and stay with who
     imported them.
     """
+    if is_in(str(folder), [HARNESS]):
+        return  # our own suite, whose neighbours would shadow modules such as `profile`
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     if sys.path[0] != str(folder):
@@ -144,29 +147,26 @@ def find(path: str, name: str) -> Suite:
     )
 
 
-def probe(
-    path: str, cases: Sequence[Case], asked: Collection[str] = (), others: Sequence[Case] = ()
-) -> dict[str, list[str]]:
-    """Builds these cases of one suite once, before anything is measured.
+def probe(request: ProbeRequest) -> ProbeReport:
+    """Builds the cases of one suite once, before anything is measured.
 
-    Returns the third-party `modules` that they need, the `sources`, which are the files of the user's own code, and
-    the axes that change nothing although they are read (`idle`): a batch size that no batch follows.
+    `idle` in the report are the axes that change nothing although they are read: a batch size that no batch follows.
 
-    Raises UsageError for what the user can mend (an unknown name, a batch larger than the data, an axis that flags
-    have `asked` for and no case reads, these or the `others` of the suite). Any other error is left to the launches,
-    where it costs its own case and no other.
+    Raises UsageError for what the user can fix (an unknown name, a batch larger than the data, an axis that the command
+    requests and no case of the suite reads). Any other error is left to the launches, where it costs only its own case.
     """
     # Torch: where a suite is built, and not where it is described.
     from ..training import Task
-    from .axis_reads import Probe, follows_batch_size
+    from .axis_reads import BuildProbe, follows_batch_size
 
     before = set(sys.modules)
-    suite = find(path, cases[0].suite)
-    reading = Probe(suite.name, suite.build)
-    idle: list[str] = []
-    for case in cases:
+    path = str(request.suite_file)
+    suite = find(path, request.cases[0].suite)
+    builds = BuildProbe(suite.name, suite.build)
+    idle: tuple[str, ...] = ()
+    for case in request.cases:
         try:
-            task = reading.build(case)
+            task = builds.build(case)
         except UsageError:
             raise
         except BaseException as problem:  # whatever user code raises
@@ -175,17 +175,17 @@ def probe(
             continue
         if isinstance(task, Task):
             check_sizes(case, task)
-            if "batch_size" in reading.read & case.axes.keys() and not idle:
-                idle = [] if follows_batch_size(suite.build, case, task) else ["batch_size"]
+            if "batch_size" in builds.read & case.axes.keys() and not idle:
+                idle = () if follows_batch_size(suite.build, case, task) else ("batch_size",)
         del task  # it may hold the case
-    reading.refuse_unread(asked, cases, others)
-    if idle and "batch_size" in asked:
+    builds.refuse_unread(request.requested_axes, request.cases, request.all_cases)
+    if idle and "batch_size" in request.requested_axes:
         raise UsageError(
             f"suite {suite.name!r} reads batch_size, but makes the same batches whatever it is; give it to the loader, "
             f"or leave the axis out of the command"
         )
     new = [name for name in sys.modules if name not in before]
-    return {"modules": third_party(new), "sources": own_files(new), "idle": idle}
+    return ProbeReport(tuple(third_party(new)), tuple(map(Path, own_files(new))), idle)
 
 
 def check_sizes(case: Case, task: Any) -> None:

@@ -1,15 +1,14 @@
-"""The user's code as one tree has it: a request is answered there, and proves afterwards what it loaded."""
+"""Answers a request with the user's code of one tree, and checks afterwards where its modules were loaded from."""
 
 from __future__ import annotations
 
 import os
 import sys
 import sysconfig
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ..errors import UsageError
+from ..measurement.messages import CodeTree
 from ..system.paths import FOREIGN, HARNESS, is_in
 from .suites import file_of
 
@@ -21,36 +20,36 @@ _PLAINLY_NOT_OWN = tuple(path.rstrip(os.sep) + os.sep for path in FOREIGN)
 _REMEDY = "let the package be found by its path: PYTHONPATH, or pip install --config-settings editable_mode=compat -e ."
 
 
-def enter(tree: Mapping[str, Any]) -> None:
-    """Goes over to a tree: the working directory, and what of the search path lies in the user's own."""
-    os.chdir(os.path.join(tree["root"], tree["place"]))
+def enter(tree: CodeTree) -> None:
+    """Enters a tree: the working directory, and the entries of the search path that lie in the user's own tree."""
+    os.chdir(os.path.join(tree.root, tree.place))
     sys.path[:] = [_moved(entry, tree) for entry in sys.path]
     if "PYTHONPATH" in os.environ:  # of programs that the user's code starts
         entries = os.environ["PYTHONPATH"].split(os.pathsep)
         os.environ["PYTHONPATH"] = os.pathsep.join(_moved(entry, tree) for entry in entries)
 
 
-def _moved(entry: str, tree: Mapping[str, Any]) -> str:
-    """The entry of a search path as the tree has it; installed packages and Epochbench stay where they are."""
+def _moved(entry: str, tree: CodeTree) -> str:
+    """The path in the tree for an entry of the search path; installed packages and Epochbench keep theirs."""
     real = os.path.realpath(entry) if entry else entry
     if not real or is_in(real, _NOT_OWN) or is_in(_HARNESS, [real]):
         return entry
-    if not is_in(real, [tree["home"]]):
+    if not is_in(real, [str(tree.home)]):
         return entry
-    return os.path.normpath(os.path.join(tree["root"], os.path.relpath(real, tree["home"])))
+    return os.path.normpath(os.path.join(tree.root, os.path.relpath(real, tree.home)))
 
 
-def prove(tree: Mapping[str, Any]) -> None:
-    """Raises UsageError where a module that the tree has was loaded from anywhere else.
+def check_modules(tree: CodeTree) -> None:
+    """Raises UsageError where a module of the tree was loaded from another tree, or from an installed copy.
 
-    That is one that lies in another tree, or an installed copy: the wrong code would be measured.
+    Then the wrong code would be measured.
     """
-    own = provided(Path(tree["root"]))
+    own = provided(tree.root)
     for name in list(sys.modules):
         file = file_of(name)
         if not file:
             continue
-        # To resolve the paths of all that torch brings would take a quarter of a second.
+        # Resolving the paths of all of torch's modules would take a quarter of a second.
         if file.startswith(_PLAINLY_NOT_OWN) and name.partition(".")[0] not in own:
             continue
         real = os.path.realpath(file)
@@ -58,11 +57,13 @@ def prove(tree: Mapping[str, Any]) -> None:
             continue
         installed_copy = is_in(real, _INSTALLED) and name.partition(".")[0] in own
         elsewhere = (
-            not is_in(real, _NOT_OWN) and not is_in(real, [tree["root"]]) and is_in(real, tree["others"])
+            not is_in(real, _NOT_OWN)
+            and not is_in(real, [str(tree.root)])
+            and is_in(real, map(str, tree.others))
         )
         if installed_copy or elsewhere:
             raise UsageError(
-                f"module {name!r} was loaded from {real}, not from {tree['root']}: the wrong code would be "
+                f"module {name!r} was loaded from {real}, not from {tree.root}: the wrong code would be "
                 f"measured; {_REMEDY}"
             )
 

@@ -90,8 +90,8 @@ def main() -> None:
         suite = plan_of_suite(suites, sys.argv[2:])
         models = [str(case["model"]) for case in suite.cases]
         script = plan_of_script(models)
-        probe(suites, suite)
-        probe(scripts, script)
+        suite = probe(suites, suite).plan
+        script = probe(scripts, script).plan
         for number in range(1, rounds + 1):
             suites.renew()
             scripts.renew()

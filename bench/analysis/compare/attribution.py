@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from ...measurement import STAGES
 from .sides import CaseSide
@@ -10,31 +11,38 @@ from .sides import CaseSide
 _EPOCH = "epoch."
 
 
-def moved_phase(base: CaseSide, candidate: CaseSide, metric: str) -> str:
-    """The phase whose time changed most, in the direction of the whole: "train.backward +1.2 ms a step"; or nothing.
+@dataclass(frozen=True)
+class PhaseChange:
+    """A phase of a stage, and the seconds that it takes more: by the epoch, else by the step."""
 
-    Of a metric of one stage, the phases of that stage, by the step; of the epoch, those of all stages, by the
-    epoch: "train.backward +120 ms an epoch". Phases are measured by the step, and stages have unlike numbers of
-    them, so that a stage whose steps are not known says nothing of an epoch.
+    stage: str
+    phase: str
+    seconds: float
+    by_epoch: bool
+
+
+def moved_phase(base: CaseSide, candidate: CaseSide, metric: str) -> PhaseChange | None:
+    """The phase whose time changed most in the direction of the whole; None where no phase did.
+
+    Of a metric of one stage, the phases of that stage, by the step; of the epoch, those of all stages, by the epoch.
+    Phases are measured by the step, and stages have different numbers of steps: without that number a stage has no
+    times by the epoch.
     """
     by_epoch = metric.startswith(_EPOCH)
-    moved = {
-        f"{stage}.{phase}": change
+    changes = [
+        change
         for stage in STAGES
         if by_epoch or metric.startswith(f"{stage}.")
-        for phase, change in _changes(base, candidate, stage, by_epoch)
-    }
-    whole = sum(moved.values())
+        for change in _changes(base, candidate, stage, by_epoch)
+    ]
+    whole = sum(change.seconds for change in changes)
     if not whole:
-        return ""
-    name = max(moved, key=lambda one: moved[one] * (1 if whole > 0 else -1))
-    return f"{name} {moved[name] * 1e3:+.3g} ms {'an epoch' if by_epoch else 'a step'}"
+        return None
+    return max(changes, key=lambda change: change.seconds if whole > 0 else -change.seconds)
 
 
-def _changes(base: CaseSide, candidate: CaseSide, stage: str, by_epoch: bool) -> Iterator[tuple[str, float]]:
-    """By phase of a stage, the seconds that it takes more; those of a stage add up, so that one that a side lacks
-    took none there.
-    """
+def _changes(base: CaseSide, candidate: CaseSide, stage: str, by_epoch: bool) -> Iterator[PhaseChange]:
+    """The changes of all phases of a stage, which add up to that of the stage: a missing phase took no time."""
     before, after = _phases(base, stage), _phases(candidate, stage)
     if not before or not after:
         return
@@ -45,11 +53,12 @@ def _changes(base: CaseSide, candidate: CaseSide, stage: str, by_epoch: bool) ->
             return
         steps = known[0].value, known[1].value
     for phase in {**before, **after}:
-        yield phase, after.get(phase, 0.0) * steps[1] - before.get(phase, 0.0) * steps[0]
+        seconds = after.get(phase, 0.0) * steps[1] - before.get(phase, 0.0) * steps[0]
+        yield PhaseChange(stage, phase, seconds, by_epoch)
 
 
 def _phases(side: CaseSide, stage: str) -> dict[str, float]:
-    """By phase of a stage, its seconds by the step."""
+    """The seconds of each phase of a stage, by the step."""
     prefix = f"{stage}.phase."
     return {
         name.removeprefix(prefix): seen.value

@@ -1,8 +1,8 @@
-"""What of the two sides of a case can be held against each other, and what is not, with the reason.
+"""Which metrics of a case are compared, and why the others are not.
 
-Where the sides did different work, one row of the case says so, and what that spoils is folded behind it. Where the
-difference is meant (an axis that the sides differ in, or a rule of the thresholds that ignores it), the case is
-compared by the sample instead: throughput, FLOPs a sample, and whatever does not depend on how samples are dealt out.
+Where the sides did different work, one row of the case says so, and the rows of the metrics that it spoils are folded
+behind that. Where the difference is intended (an axis that the sides differ in, or a threshold that ignores it), the
+case is compared by the sample instead: throughput, FLOPs a sample, and whatever does not depend on the batches.
 """
 
 from __future__ import annotations
@@ -10,36 +10,37 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...measurement import STAGES, Metric, metric
+from . import run_deviation
 from .policy import THRESHOLDS, Policy, ThresholdRule, directed, policy
-from .sides import FOREIGN_METRICS, CaseSide
-from .verdict import EXACT, Between, Observed, Row, has_ratio
+from .reasons import Cause, Reason
+from .run_deviation import RunDeviation
+from .sides import FOREIGN_METRICS, CaseSide, Observed
+from .verdict import EXACT, Row, has_ratio
 from .work import Work, WorkDifference
-
-BETWEEN_UNKNOWN = Between(0.15)
 
 
 @dataclass(frozen=True)
-class Asked:
+class ComparisonOptions:
     """What is compared, and how: `metrics` are names or patterns (none: those that gate), `rules` the thresholds.
 
-    `standards` are the largest changes that are none, by the class of a metric. `across` compares machines that are
-    not alike; `between` gives the deviation between runs of a case.
+    `standards` are the tolerated changes by the class of a metric. `across` compares machines that are not alike;
+    `deviation_of` gives the deviation between runs of a case.
     """
 
     metrics: Sequence[str] = ()
     rules: Sequence[ThresholdRule] = ()
     across: bool = False
-    between: Callable[[str], Between] = lambda _: BETWEEN_UNKNOWN
+    deviation_of: Callable[[str], RunDeviation] = lambda _: run_deviation.UNKNOWN
     standards: Mapping[str, float] = field(default_factory=lambda: THRESHOLDS)
 
 
 @dataclass(frozen=True)
 class MetricPair:
-    """One case x metric that both sides have a value for; `work` is what they did unlike besides, and is not meant."""
+    """One metric of a case that both sides have; `work` is the work in which they differ unintentionally."""
 
     case: str
     base: CaseSide
@@ -50,10 +51,21 @@ class MetricPair:
     after: Observed
     work: tuple[WorkDifference, ...] = ()
 
+    @property
+    def unjudged(self) -> Row:
+        """The row with all but what its verdict brings."""
+        return _row(
+            self.case, self.base, self.metric, self.policy, before=self.before.value, after=self.after.value
+        )
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([*self.base.caveats, *self.candidate.caveats]))
+
 
 @dataclass(frozen=True)
 class BySample:
-    """A case whose sides are meant to do other work: in what that differs, and the metrics that are not compared."""
+    """A case whose sides differ in their work on purpose: the differences, and the metrics that are not compared."""
 
     case: str
     differences: Sequence[WorkDifference]
@@ -62,62 +74,56 @@ class BySample:
 
 @dataclass
 class CaseComparison:
-    """Of one case, in the order of the baseline: pairs to be judged, and rows that nothing is to be judged of."""
+    """One case, in the order of the baseline: pairs that are to be judged, and rows without a judgement."""
 
-    found: list[Row | MetricPair] = field(default_factory=list)
+    entries: list[Row | MetricPair] = field(default_factory=list)
     by_sample: BySample | None = None
 
     @property
     def pairs(self) -> list[MetricPair]:
-        return [one for one in self.found if isinstance(one, MetricPair)]
-
-    @property
-    def is_other_work(self) -> bool:
-        """Whether the sides did different work that nobody has said is meant."""
-        return any(isinstance(one, Row) and one.work for one in self.found)
+        return [entry for entry in self.entries if isinstance(entry, MetricPair)]
 
 
-def plan(
-    case: str, base: CaseSide, candidate: CaseSide, asked: Asked, intended: bool = False
+def plan_case(
+    case: str, base: CaseSide, candidate: CaseSide, options: ComparisonOptions, intended: bool = False
 ) -> CaseComparison:
-    """What of a case that both sides measured is compared. `intended`: they differ in an axis."""
+    """What is compared of a case that both sides measured. `intended`: they differ in an axis."""
     work = Work(base.observed, candidate.observed)
-    unsaid = tuple(
-        one for one in work.differences if not intended and _of_work(one, case, base, asked) != "ignore"
+    unintended = tuple(
+        one
+        for one in work.differences
+        if not intended and policy_of(one.metric, case, base, options).regression != "ignore"
     )
-    meant = [one for one in work.differences if one not in unsaid]
-    stages = {one.stage for one in unsaid}
-    made, left_out = CaseComparison(), []
-    wanted = [name for name in {**base.observed, **base.withheld} if is_wanted(name, case, base, asked)]
-    instead = work.by_the_sample if meant and not asked.metrics else ()
-    wanted += [name for name in instead if name in base.observed and name not in wanted]
-    told = {one.metric for one in unsaid}
-    if any(name in told or work.spoils(name, stages) for name in wanted if is_asked(name, asked)):
-        made.found.append(other_work(case, base, asked, unsaid))
-    for name in wanted:
-        if name in told:
+    meant = [one for one in work.differences if one not in unintended]
+    stages, differing = {one.stage for one in unintended}, {one.metric for one in unintended}
+    comparison, left_out = CaseComparison(), []
+    names = [name for name in {**base.observed, **base.withheld} if is_compared(name, case, base, options)]
+    instead = work.by_the_sample if meant and not options.metrics else ()
+    names += [name for name in instead if name in base.observed and name not in names]
+    if any(name in differing or work.spoils(name, stages) for name in names if is_requested(name, options)):
+        comparison.entries.append(_different_work_row(case, base, options, unintended))
+    for name in names:
+        if name in differing:
             continue  # the row of the case says it
-        if why := base.withheld.get(name) or candidate.withheld.get(name, ""):
-            made.found.append(missing(case, base, name, asked, why))
+        if older := base.withheld.get(name) or candidate.withheld.get(name):
+            comparison.entries.append(
+                unmeasured_row(case, base, name, options, Reason(Cause.ADDED_UP, older))
+            )
         elif work.spoils(name, stages):
-            made.found.append(folded(case, base, candidate, name, asked, unsaid))
+            comparison.entries.append(_spoilt_row(case, base, candidate, name, options, unintended))
         elif meant and (work.needs_samples(name) or _is_of_one_side(name, work)):
-            if name in asked.metrics:
-                row = folded(case, base, candidate, name, asked, meant)
-                made.found.append(dataclasses.replace(row, gates=True, folded=False))
+            if name in options.metrics:
+                row = _spoilt_row(case, base, candidate, name, options, meant)
+                comparison.entries.append(dataclasses.replace(row, gates=True, folded=False))
             else:
                 left_out.append(name)
         else:
-            one = _together(case, base, candidate, name, asked, name in instead)
-            made.found.append(dataclasses.replace(one, work=unsaid) if isinstance(one, MetricPair) else one)
+            comparison.entries.append(
+                _compared(case, base, candidate, name, options, name in instead, unintended)
+            )
     if meant:
-        made.by_sample = BySample(case, meant, left_out)
-    return made
-
-
-def _of_work(one: WorkDifference, case: str, base: CaseSide, asked: Asked) -> str:
-    """What the thresholds say of a difference of work: one of ACTIONS."""
-    return policy_of(one.metric, case, base, asked).regression
+        comparison.by_sample = BySample(case, meant, left_out)
+    return comparison
 
 
 def _is_of_one_side(name: str, work: Work) -> bool:
@@ -127,132 +133,159 @@ def _is_of_one_side(name: str, work: Work) -> bool:
     )
 
 
-def _together(
-    case: str, base: CaseSide, candidate: CaseSide, name: str, asked: Asked, gates: bool
+def _compared(
+    case: str,
+    base: CaseSide,
+    candidate: CaseSide,
+    name: str,
+    options: ComparisonOptions,
+    gates: bool,
+    work: tuple[WorkDifference, ...],
 ) -> Row | MetricPair:
     if name not in candidate.observed:
-        return missing(case, base, name, asked, "the candidate has no value")
+        return unmeasured_row(case, base, name, options, Reason(Cause.NO_VALUE))
     before, after = base.observed[name], candidate.observed[name]
-    rule = policy_of(name, case, base, asked)
-    kind = directed(metric_of(name), rule)
-    kind = dataclasses.replace(kind, gated=kind.gated or gates)
-    if why := incomparable(kind, before, after):
-        return missing(case, base, name, asked, why, candidate)
-    return MetricPair(case, base, candidate, kind, rule, before, after)
+    rule = policy_of(name, case, base, options)
+    known = directed(metric_of(name), rule)
+    known = dataclasses.replace(known, gated=known.gated or gates)
+    if reason := incomparable(known, before, after):
+        return unmeasured_row(case, base, name, options, reason, candidate)
+    return MetricPair(case, base, candidate, known, rule, before, after, work)
 
 
-def incomparable(metric: Metric, before: Observed, after: Observed) -> str:
-    """Why two values cannot be held against each other; empty where they can."""
+def incomparable(metric: Metric, before: Observed, after: Observed) -> Reason | None:
+    """Why two values have no difference or ratio; None where they have."""
+    values = before.value, after.value
     if metric.kind == "quality":
-        finite = math.isfinite(before.value) and math.isfinite(after.value)
-        return "" if finite else f"no difference can be made of {before.value:g} and {after.value:g}"
-    if metric.kind in EXACT or has_ratio(before.value, after.value):
-        return ""
-    return f"no ratio can be made of {before.value:g} and {after.value:g}"
+        return None if all(map(math.isfinite, values)) else Reason(Cause.NO_DIFFERENCE, values=values)
+    if metric.kind in EXACT or has_ratio(*values):
+        return None
+    return Reason(Cause.NO_RATIO, values=values)
 
 
-def is_wanted(name: str, case: str, side: CaseSide, asked: Asked) -> bool:
-    """Whether a metric is compared. What was learnt always is: see `is_asked`."""
+def is_compared(name: str, case: str, side: CaseSide, options: ComparisonOptions) -> bool:
+    """Whether a metric is compared: those that are requested, and quality always (see `is_requested`)."""
     known = metric_of(name)
-    if asked.metrics:
-        return is_asked(name, asked) or known.kind == "quality"
-    return known.gated or known.kind == "quality" or policy_of(name, case, side, asked).named
+    if options.metrics:
+        return is_requested(name, options) or known.kind == "quality"
+    return known.gated or known.kind == "quality" or policy_of(name, case, side, options).named
 
 
-def is_asked(name: str, asked: Asked) -> bool:
+def is_requested(name: str, options: ComparisonOptions) -> bool:
     """Whether the command names a metric, or no metric at all.
 
-    Of quality that it does not name only what fell is said: who asks for a time is not to miss that.
+    Quality that it does not name is shown only where it fell: nobody who asks for a time should miss that.
     """
-    if not asked.metrics:
-        return True
-    return any(name == pattern or fnmatch.fnmatchcase(name, pattern) for pattern in asked.metrics)
+    return not options.metrics or matches(name, options.metrics)
 
 
-def is_said(row: Row, asked: Asked) -> bool:
-    """Whether a row is shown: what was asked for, different work that spoils some of it, quality that fell or moved."""
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(name == pattern or fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def are_exact(patterns: Sequence[str], known: Collection[str]) -> bool:
+    """Whether these patterns mean exact metrics alone, out of those that are known."""
+    meant = [name for name in known if matches(name, patterns)]
+    return bool(meant) and all(metric_of(name).kind in EXACT for name in meant)
+
+
+def is_shown(row: Row, options: ComparisonOptions) -> bool:
+    """Whether a row is shown: a requested metric, different work that spoils one, quality that fell or moved."""
     speaks = bool(row.work) and not row.folded
-    return speaks or row.verdict in ("regressed", "moved") or is_asked(row.metric.name, asked)
+    return speaks or row.verdict in ("regressed", "moved") or is_requested(row.metric.name, options)
 
 
 def metric_of(name: str) -> Metric:
     return FOREIGN_METRICS.get(name) or metric(name)
 
 
-def policy_of(name: str, case: str, side: CaseSide, asked: Asked) -> Policy:
-    # A metric that the user asks for by name gates.
-    named = name in asked.metrics
-    return policy(metric_of(name), side.suite, case, side.device, asked.rules, asked.standards, named)
+def policy_of(name: str, case: str, side: CaseSide, options: ComparisonOptions) -> Policy:
+    # A metric that the user requests by name gates.
+    named = name in options.metrics
+    return policy(metric_of(name), side.suite, case, side.device, options.rules, options.standards, named)
 
 
 def is_gated(metric: Metric, policy: Policy) -> bool:
     return (metric.gated or policy.named) and policy.regression != "ignore"
 
 
-def missing(
-    case: str, base: CaseSide, name: str, asked: Asked, why: str, candidate: CaseSide | None = None
+def unmeasured_row(
+    case: str,
+    base: CaseSide,
+    name: str,
+    options: ComparisonOptions,
+    reason: Reason,
+    candidate: CaseSide | None = None,
 ) -> Row:
-    """The row of a metric that a side has no number for that could be compared."""
-    row = _unjudged(case, base, name, asked, candidate)
-    return dataclasses.replace(
-        row, gates=row.gates or (bool(asked.metrics) and is_asked(name, asked)), reason=why
-    )
+    """The row of a metric for which a side has no number that could be compared."""
+    row = _unjudged(case, base, name, options, candidate)
+    requested = bool(options.metrics) and is_requested(name, options)
+    return dataclasses.replace(row, gates=row.gates or requested, reason=reason)
 
 
-def other_work(case: str, base: CaseSide, asked: Asked, work: Sequence[WorkDifference]) -> Row:
+def _different_work_row(
+    case: str, base: CaseSide, options: ComparisonOptions, work: Sequence[WorkDifference]
+) -> Row:
     """The row that says of a case that its sides did different work. It gates unless the thresholds say otherwise."""
     first = work[0]
-    row = _unjudged(case, base, first.metric, asked)
     return dataclasses.replace(
-        row,
+        _unjudged(case, base, first.metric, options),
         base=first.before,
         candidate=first.after,
         verdict="different_work",
-        gates=any(_of_work(one, case, base, asked) == "fail" for one in work),
+        gates=any(policy_of(one.metric, case, base, options).regression == "fail" for one in work),
         work=tuple(work),
         caveats=(),
     )
 
 
-def folded(
-    case: str, base: CaseSide, candidate: CaseSide, name: str, asked: Asked, work: Sequence[WorkDifference]
+def _spoilt_row(
+    case: str,
+    base: CaseSide,
+    candidate: CaseSide,
+    name: str,
+    options: ComparisonOptions,
+    work: Sequence[WorkDifference],
 ) -> Row:
-    """The row of a metric that different work spoils: another row speaks for it."""
-    row = _unjudged(case, base, name, asked, candidate)
+    """The row of a metric that different work spoils, folded behind the row that says so."""
     return dataclasses.replace(
-        row, verdict="different_work", gates=False, work=tuple(work), folded=True, caveats=()
+        _unjudged(case, base, name, options, candidate),
+        verdict="different_work",
+        gates=False,
+        work=tuple(work),
+        folded=True,
+        caveats=(),
     )
 
 
-def _unjudged(case: str, base: CaseSide, name: str, asked: Asked, candidate: CaseSide | None = None) -> Row:
-    rule = policy_of(name, case, base, asked)
-    kind = directed(metric_of(name), rule)
-    values = [None if side is None else side.observed.get(name) for side in (base, candidate)]
-    before, after = (None if seen is None else seen.value for seen in values)
+def _unjudged(
+    case: str, base: CaseSide, name: str, options: ComparisonOptions, candidate: CaseSide | None = None
+) -> Row:
+    rule = policy_of(name, case, base, options)
+    before, after = (
+        side.observed[name].value if side is not None and name in side.observed else None
+        for side in (base, candidate)
+    )
+    row = _row(case, base, directed(metric_of(name), rule), rule, before, after)
+    return dataclasses.replace(row, caveats=base.caveats)
+
+
+def _row(
+    case: str, side: CaseSide, metric: Metric, policy: Policy, before: float | None, after: float | None
+) -> Row:
+    """How every row begins."""
     return Row(
-        suite=base.suite,
+        suite=side.suite,
         case=case,
-        metric=kind,
+        metric=metric,
         base=before,
         candidate=after,
-        ratio=None,
-        low=None,
-        high=None,
         verdict="not_measured",
-        policy=rule,
-        gates=is_gated(kind, rule),
-        undecided_gates=True,
-        caveats=base.caveats,
+        policy=policy,
+        gates=is_gated(metric, policy),
     )
-
-
-def ratio_of(base: float, candidate: float) -> float:
-    """Candidate over base; infinite from zero on."""
-    if base:
-        return candidate / base
-    return 1.0 if not candidate else math.inf
 
 
 def pairs_of(plans: Sequence[CaseComparison]) -> Iterator[MetricPair]:
-    for one in plans:
-        yield from one.pairs
+    for plan in plans:
+        yield from plan.pairs

@@ -1,6 +1,6 @@
-"""What of two environments must be equal for their times to be compared.
+"""What two environments must have in common for their times, or their exact counts, to be compared.
 
-What is in no list here is recorded and never refused: host name, kernel, processor clocks, load.
+Other fields never keep runs from being compared: host name, kernel, processor clocks, load.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MINOR = ("torch", "cuda", "python")  # compared as far as their minor version
 
 @dataclass(frozen=True)
 class EnvironmentDifference:
-    """One field in which two environments differ, with both values."""
+    """A field of Environment, or `device_kinds`, in which two differ, with both values."""
 
     field: str
     first: Any
@@ -41,7 +41,7 @@ class EnvironmentDifference:
 
 
 def differences(first: Environment, second: Environment) -> list[EnvironmentDifference]:
-    """All in which two environments differ that matters for time, in the order of FOR_TIME."""
+    """The differences that matter for times, in the order of FOR_TIME."""
     return [
         EnvironmentDifference(field, getattr(first, field), getattr(second, field))
         for field in FOR_TIME
@@ -50,7 +50,7 @@ def differences(first: Environment, second: Environment) -> list[EnvironmentDiff
 
 
 def differences_for_counts(first: Environment, second: Environment) -> list[EnvironmentDifference]:
-    """All that keeps exact counts from being compared: they are of one torch version and kind of device."""
+    """The differences that matter for exact counts: the version of torch and the kinds of device."""
     found = (
         [EnvironmentDifference("torch", first.torch, second.torch)]
         if not _alike("torch", first, second)
@@ -58,7 +58,7 @@ def differences_for_counts(first: Environment, second: Environment) -> list[Envi
     )
     kinds = [sorted({device.kind for device in one.devices}) or ["cpu"] for one in (first, second)]
     if kinds[0] != kinds[1]:
-        found.append(EnvironmentDifference("kinds of device", ", ".join(kinds[0]), ", ".join(kinds[1])))
+        found.append(EnvironmentDifference("device_kinds", *kinds))
     return found
 
 
@@ -68,7 +68,7 @@ def same_for_counts(first: Environment, second: Environment) -> bool:
 
 
 def same_for_machine_counts(first: Environment, second: Environment) -> bool:
-    """Whether counts that depend on the machine compare too. All counts launches have the same threads."""
+    """Whether counts that depend on the machine compare too: counted launches all have the same threads."""
     return first.cpu_capability == second.cpu_capability
 
 

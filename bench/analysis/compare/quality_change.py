@@ -1,10 +1,10 @@
-"""Whether what a model has learnt differs between two sides by more than launches of one side do.
+"""Whether the quality of a model differs between two sides by more than between launches of one side.
 
 Every launch of a session has the same seed, so launches of a case mostly end alike to the last digit. Then any
 difference between the sides is the change's own, and the tolerance alone says whether it matters: sums that are taken
 in another order move a loss a little. Where launches of a side differ among themselves, they are held against those of
 the other by the exact rank-sum test (Wilcoxon 1945; Mann and Whitney 1947), and a change of the medians beyond the
-tolerance is one if that test bears it out. Over all rows of quality of a comparison errors are controlled by Holm's
+tolerance is reported if that test confirms it. Over all rows of quality of a comparison errors are controlled by Holm's
 procedure (1979).
 """
 
@@ -18,8 +18,8 @@ from typing import TypeVar
 
 from ...measurement import metric
 from .sequential import Opposite
-from .sides import CaseSide
-from .verdict import EQUIVALENCE, Observed
+from .sides import CaseSide, Observed
+from .verdict import EQUIVALENCE
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -30,8 +30,8 @@ _FEWEST = 2  # launches of a side that tell whether they end alike
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """What launches say of one metric of quality: `change` is candidate less base, of the medians.
+class QualityChange:
+    """The change of one metric of quality: `change` is candidate less base, of the medians.
 
     `spread` is the largest difference between launches of one side, None where launches are not known. `p` is that of
     no change, two-sided; `p_beyond` that of a change beyond the tolerance, the larger of the two one-sided.
@@ -62,15 +62,15 @@ def _is_one(seen: Observed) -> bool:
     return len(values) >= _FEWEST and min(values) == max(values)
 
 
-def learnt(
+def quality_change(
     base: Observed,
     candidate: Observed,
     tolerance: float,
     better: str,
     alike: bool,
     shares: Sequence[tuple[int, float]] | None = None,
-) -> Learnt | None:
-    """What the two sides say of a metric; None where their launches are too few to tell anything.
+) -> QualityChange | None:
+    """The change of a metric between two sides; None where their launches are too few to tell.
 
     `alike` is True where launches of both sides end alike. `shares` are the looks that launches in pairs have come to,
     each with its share of the error; without it all launches are looked at once.
@@ -81,9 +81,9 @@ def learnt(
     first, second = _in_order(base), _in_order(candidate)
     spread = max(max(values) - min(values) for values in (first, second)) if first and second else None
     if not change and (spread == 0 or base.error == candidate.error == 0.0):
-        return Learnt(0.0, spread, 1.0, 0.0, tolerance, better)  # however many there are
+        return QualityChange(0.0, spread, 1.0, 0.0, tolerance, better)  # however many there are
     if alike:
-        return Learnt(change, spread, 0.0, float(abs(change) > tolerance), tolerance, better)
+        return QualityChange(change, spread, 0.0, float(abs(change) > tolerance), tolerance, better)
     if not first or not second:
         return _by_errors(base, candidate, tolerance, better)
     if shares is None:
@@ -96,14 +96,14 @@ def learnt(
         seen = Opposite(sorted(b - a for a in before for b in after), len(before), len(after), 0.0)
         p = min(p, 2 * min(seen.tails(0.0)) / share)
         p_beyond = min(p_beyond, max(seen.tails(-tolerance)[0], seen.tails(tolerance)[1]) / share)
-    return Learnt(change, spread, p, p_beyond, tolerance, better)
+    return QualityChange(change, spread, p, p_beyond, tolerance, better)
 
 
 def _in_order(seen: Observed) -> list[float]:
     return [value for _, value in sorted(seen.launches.items())]
 
 
-def _by_errors(base: Observed, candidate: Observed, tolerance: float, better: str) -> Learnt | None:
+def _by_errors(base: Observed, candidate: Observed, tolerance: float, better: str) -> QualityChange | None:
     """By the standard errors of medians whose launches are not there, as of a baseline."""
     if base.error is None or candidate.error is None or min(base.value, candidate.value) <= 0:
         return None
@@ -114,24 +114,26 @@ def _by_errors(base: Observed, candidate: Observed, tolerance: float, better: st
     above = NormalDist(change, error)
     p = 2 * min(above.cdf(0.0), 1 - above.cdf(0.0))
     beyond = max(above.cdf(-tolerance), 1 - above.cdf(tolerance))
-    return Learnt(change, None, p, beyond, tolerance, better)
+    return QualityChange(change, None, p, beyond, tolerance, better)
 
 
-def verdicts(found: Mapping[Key, Learnt | None]) -> dict[Key, str]:
-    """The verdict of each, by Holm over all that there are: the smallest p is held against all of the error."""
-    said = dict.fromkeys(found, "inconclusive")
-    known = sorted(((key, one) for key, one in found.items() if one is not None), key=lambda item: item[1].p)
+def quality_verdicts(changes: Mapping[Key, QualityChange | None]) -> dict[Key, str]:
+    """The verdict of each, by Holm over all of them: the smallest p is held against the whole error."""
+    verdicts = dict.fromkeys(changes, "inconclusive")
+    known = sorted(
+        ((key, one) for key, one in changes.items() if one is not None), key=lambda item: item[1].p
+    )
     differs = True
     for number, (key, one) in enumerate(known):
-        differs = differs and one.p <= FAMILY / (len(found) - number)
+        differs = differs and one.p <= FAMILY / (len(changes) - number)
         if differs and abs(one.change) > one.tolerance:
-            said[key] = _called(one)
+            verdicts[key] = _called(one)
         elif one.p_beyond <= EQUIVALENCE:
-            said[key] = "equivalent"
-    return said
+            verdicts[key] = "equivalent"
+    return verdicts
 
 
-def _called(one: Learnt) -> str:
+def _called(one: QualityChange) -> str:
     if not one.better:
         return "moved"
     return "regressed" if (one.change < 0) == (one.better == "more") else "improved"

@@ -8,7 +8,7 @@ both and drops out. The effect is the Hodges-Lehmann estimate (1963), the median
 opposite leads, with the interval that belongs to the test; an outlier moves it little.
 
 The pairs are looked at when there are 14, 20, 28, 40, 56, ... of them, each look with its own share of the error, and
-these add up to all of it (Bonferroni): a verdict may be taken at any of them, and the pairs may go on for ever.
+these add up to all of it (Bonferroni): a verdict may be taken at any of them, whenever the pairs end.
 Over the family of all gated rows regressed and improved are controlled by Holm's procedure (1979).
 """
 
@@ -44,8 +44,7 @@ def looks() -> Iterator[tuple[int, float]]:
 def looks_at(pairs: int, ended: bool = False) -> list[tuple[int, float]]:
     """The looks that this many pairs have come to.
 
-    Where they have `ended` between two looks, for a reason that is none of theirs, the share of the look that was to
-    come is spent on what there is.
+    Where they `ended` between two looks, whatever their values, the share of the next look is spent on them.
     """
     found: list[tuple[int, float]] = []
     for number, share in looks():
@@ -126,7 +125,7 @@ class PairedFinding:
     """What pairs said at their last look.
 
     `ratio` is r; `slot` what the launch that runs first is slower by, as a ratio. `p` is that of no change,
-    two-sided; `p_apart` that of a change beyond the threshold, the larger of the two one-sided; both are corrected
+    two-sided; `p_beyond` that of a change beyond the threshold, the larger of the two one-sided; both are corrected
     for all looks. `low` and `high` are the interval that is shown (95 %), which holds at all looks together.
     """
 
@@ -136,7 +135,7 @@ class PairedFinding:
     high: float
     slot: float
     p: float
-    p_apart: float
+    p_beyond: float
     threshold: float
     seen: Opposite
     share: float
@@ -152,17 +151,17 @@ class PairedFinding:
         return None if math.isinf(high) else max(self.threshold, high / self.ratio - 1)
 
 
-def find(pairs: Pairs, threshold: float, ended: bool = False) -> PairedFinding | None:
+def paired_finding(pairs: Pairs, threshold: float, ended: bool = False) -> PairedFinding | None:
     """What the pairs say of a change beyond the threshold (a share); None before the first look."""
-    made = looks_at(len(pairs.logs), ended)
-    if not made:
+    reached = looks_at(len(pairs.logs), ended)
+    if not reached:
         return None
     beyond = math.log1p(threshold)
-    p = p_apart = 1.0
-    for number, share in made:
+    p = p_beyond = 1.0
+    for number, share in reached:
         seen = pairs.first(number)
         p = min(p, 2 * min(seen.tails(0.0)) / share)
-        p_apart = min(p_apart, max(seen.tails(-beyond)[0], seen.tails(beyond)[1]) / share)
+        p_beyond = min(p_beyond, max(seen.tails(-beyond)[0], seen.tails(beyond)[1]) / share)
     low, high = seen.interval((1 - SHOWN) * share)
     return PairedFinding(
         pairs=number,
@@ -171,14 +170,14 @@ def find(pairs: Pairs, threshold: float, ended: bool = False) -> PairedFinding |
         high=math.exp(high),
         slot=math.exp(seen.slot),
         p=p,
-        p_apart=p_apart,
+        p_beyond=p_beyond,
         threshold=threshold,
         seen=seen,
         share=share,
     )
 
 
-def verdicts(findings: Mapping[Key, PairedFinding | None], family: int) -> dict[Key, str]:
+def paired_verdicts(findings: Mapping[Key, PairedFinding | None], family: int) -> dict[Key, str]:
     """The verdict of each row, in a family of so many gated rows; `findings` are those that there are.
 
     regressed and improved by Holm: the smallest p is held against the error over all of the family, the next
@@ -195,6 +194,6 @@ def verdicts(findings: Mapping[Key, PairedFinding | None], family: int) -> dict[
             found[key] = "regressed"
         elif differs and one.ratio < 1 / (1 + one.threshold):
             found[key] = "improved"
-        elif one.p_apart <= EQUIVALENCE:
+        elif one.p_beyond <= EQUIVALENCE:
             found[key] = "equivalent"
     return found

@@ -1,8 +1,8 @@
 """Verdicts on two sides whose launches are measured in pairs, as the pairs come in.
 
-Counts first, which are exact. Of each gated time and memory the pairs are looked at as `analysis/sequential.py` says,
-and of what was learnt as `analysis/learnt.py` does; a case that all of them are decided of wants no more pairs. Where
-the two sides did different work, there is no verdict on what that spoils, and no more pairs for its sake either.
+Counts first, which are exact. Of each gated time and memory the pairs are looked at as `sequential.py` says,
+of each quality as `quality_change.py` does; a case in which all of them are decided needs no more pairs. Where the two
+sides did different work, there is no verdict on the metrics that it spoils, and no more pairs for their sake.
 """
 
 from __future__ import annotations
@@ -13,33 +13,31 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ...measurement import COUNTED, METRICS, Failure, Measurement
-from ...plurals import counted
 from ...suite.case import MOST_PAIRS
 from ..launch.contamination import contamination
 from ..launch.values import launch_values
 from .comparable import (
-    Asked,
     BySample,
     CaseComparison,
+    ComparisonOptions,
     MetricPair,
-    is_asked,
+    is_compared,
     is_gated,
-    is_said,
-    is_wanted,
+    is_requested,
+    is_shown,
     metric_of,
-    missing,
-    plan,
+    plan_case,
     policy_of,
+    unmeasured_row,
 )
 from .policy import Policy
-from .quality_change import Learnt, learnt, repeats
-from .quality_change import verdicts as verdicts_of_quality
-from .rows import caveats_of, exact, is_timed, quality_row
-from .sequential import PairedFinding, Pairs, find, looks_at, verdicts
-from .sides import CaseSide, Side
-from .verdict import EXACT, Observed, Row
+from .quality_change import QualityChange, quality_change, quality_verdicts, repeats
+from .reasons import Cause, Reason
+from .rows import exact_row, is_timed, quality_row
+from .sequential import PairedFinding, Pairs, looks_at, paired_finding, paired_verdicts
+from .sides import CaseSide, Observed, Side
+from .verdict import EXACT, Row
 
-_NOTABLE = 0.01  # a share: a slot effect above it is worth a word
 _MOST_FAILURES = 2  # of one case, where something of it was measured before
 _FEWEST = 2  # pairs of a case: with one, nobody knows whether its launches end alike
 
@@ -60,11 +58,20 @@ class Matched:
     intended: bool = False
     leads: dict[int, bool] = field(default_factory=dict)  # by pair, whether the base ran first
     failures: int = 0
-    marked: int = 0  # pairs of which a launch was disturbed
+    contaminated: int = 0  # pairs with a contaminated launch
 
 
-def put(side: CaseSide, record: Measurement, number: int) -> None:
-    """What a launch of this pair says, beside what the others said."""
+@dataclass(frozen=True)
+class PairingEffort:
+    """How many pairs the cases have, and the largest slot effect: what running first does to a time, as a ratio."""
+
+    fewest: int
+    most: int
+    slot: float
+
+
+def add_launch(side: CaseSide, record: Measurement, number: int) -> None:
+    """Adds the values of a launch of this pair to those of the others."""
     for name, value in launch_values(record).items():
         if math.isfinite(value):
             launches = side.observed[name].launches if name in side.observed else {}
@@ -75,13 +82,17 @@ class SideBySide:
     """All matched cases of an A/B. `most` is the number of pairs of a case at the most."""
 
     def __init__(
-        self, cases: Sequence[Matched], asked: Asked, most: int = MOST_PAIRS, counts: bool = True
+        self,
+        cases: Sequence[Matched],
+        options: ComparisonOptions,
+        most: int = MOST_PAIRS,
+        counts: bool = True,
     ) -> None:
         self.cases = {case.name: case for case in cases}
-        self._asked, self._most, self._counts_gate = asked, most, counts
+        self._options, self._most, self._counts_gate = options, most, counts
         self._verdicts: dict[Key, str] = {}
         self._findings: dict[Key, PairedFinding | None] = {}
-        self._learnt: dict[Key, Learnt | None] = {}
+        self._quality: dict[Key, QualityChange | None] = {}
         self._ended = False
 
     def add(self, name: str, number: int, records: tuple[Record, Record], base_led: bool) -> None:
@@ -90,16 +101,16 @@ class SideBySide:
         base, candidate = records
         for side, record in ((case.base, base), (case.candidate, candidate)):
             if isinstance(record, Failure):
-                side.failure = side.failure or f"{record.failure}: {record.message}"
+                side.failure = side.failure or record.summary
         if isinstance(base, Failure) or isinstance(candidate, Failure):
             case.failures += 1
             return
-        put(case.base, base, number)
-        put(case.candidate, candidate, number)
+        add_launch(case.base, base, number)
+        add_launch(case.candidate, candidate, number)
         if base.kind == COUNTED:
             return
         case.leads[number] = base_led
-        case.marked += bool(contamination(base) or contamination(candidate))
+        case.contaminated += bool(contamination(base) or contamination(candidate))
         looks = [number for number, _ in looks_at(len(case.leads))]
         if len(case.leads) in (_FEWEST, *looks):
             self._judge([case])
@@ -110,16 +121,19 @@ class SideBySide:
             for pair in self._plan(case).pairs:
                 key = case.name, pair.metric.name
                 if pair.metric.kind == "quality":
-                    self._learnt[key] = self._learn(case, pair)
+                    self._quality[key] = self._quality_change(case, pair)
                 elif is_timed(pair.metric):
-                    self._findings[key] = self._find(case, pair.metric.name)
-        self._verdicts = {**verdicts(self._findings, self.family), **verdicts_of_quality(self._learnt)}
+                    self._findings[key] = self._finding(case, pair.metric.name)
+        self._verdicts = {
+            **paired_verdicts(self._findings, self.family),
+            **quality_verdicts(self._quality),
+        }
 
     def _plan(self, case: Matched) -> CaseComparison:
-        return plan(case.name, case.base, case.candidate, self._asked, case.intended)
+        return plan_case(case.name, case.base, case.candidate, self._options, case.intended)
 
-    def _learn(self, case: Matched, pair: MetricPair) -> Learnt | None:
-        return learnt(
+    def _quality_change(self, case: Matched, pair: MetricPair) -> QualityChange | None:
+        return quality_change(
             pair.before,
             pair.after,
             pair.policy.tolerance(pair.before.value),
@@ -128,7 +142,7 @@ class SideBySide:
             looks_at(len(case.leads), self._ended),
         )
 
-    def _find(self, case: Matched, name: str) -> PairedFinding | None:
+    def _finding(self, case: Matched, name: str) -> PairedFinding | None:
         sign = -1.0 if metric_of(name).better == "more" else 1.0
         base, candidate = case.base.observed[name], case.candidate.observed[name]
         numbers = [
@@ -141,10 +155,10 @@ class SideBySide:
             tuple(case.leads[one] for one in numbers),
         )
         threshold = self._policy(case, name).threshold(base.value)
-        return find(pairs, threshold, self._ended)
+        return paired_finding(pairs, threshold, self._ended)
 
     def _policy(self, case: Matched, name: str) -> Policy:
-        return policy_of(name, case.name, case.base, self._asked)
+        return policy_of(name, case.name, case.base, self._options)
 
     def _gated(self, case: Matched) -> list[MetricPair]:
         """What is not exact and gates."""
@@ -171,7 +185,7 @@ class SideBySide:
         if not case.leads:
             return True  # no time is known yet that could be asked for
         names = [pair.metric.name for pair in self._gated(case)]
-        if len(case.leads) < _FEWEST and (names or not self._asked.metrics):
+        if len(case.leads) < _FEWEST and (names or not self._options.metrics):
             return True
         return any(self._verdicts.get((name, metric), "inconclusive") == "inconclusive" for metric in names)
 
@@ -201,25 +215,26 @@ class SideBySide:
     def _of(self, case: Matched) -> Iterator[Row]:
         base, candidate = case.base, case.candidate
         if base.failure or candidate.failure:
-            failed = ("the base: " + base.failure) if base.failure else candidate.failure
-            yield from self._unmeasured(case, [*base.observed, *METRICS], failed)
+            cause = Cause.BASE_FAILED if base.failure else Cause.CANDIDATE_FAILED
+            reason = Reason(cause, base.failure or candidate.failure)
+            yield from self._unmeasured(case, [*base.observed, *METRICS], reason)
             return
-        asked = self._asked.metrics
-        if not case.leads and not (asked and all(name.startswith("count.") for name in asked)):
-            # Counts alone must not pass.
+        requested = self._options.metrics
+        if not case.leads and not (requested and all(name.startswith("count.") for name in requested)):
+            # Exact counts alone must not pass.
             missed = [name for name in METRICS if not name.startswith("count.")]
-            yield from self._unmeasured(case, missed, "measuring ended before its first pair")
-        for one in self._plan(case).found:
-            row = self._row(case, one) if isinstance(one, MetricPair) else one
-            if is_said(row, self._asked):
+            yield from self._unmeasured(case, missed, Reason(Cause.NO_PAIR))
+        for entry in self._plan(case).entries:
+            row = self._row(case, entry) if isinstance(entry, MetricPair) else entry
+            if is_shown(row, self._options):
                 yield row
 
-    def _unmeasured(self, case: Matched, names: Sequence[str], why: str) -> Iterator[Row]:
-        """One row says why there is nothing: of a time that gates, else of what gates, if anything of these does."""
+    def _unmeasured(self, case: Matched, names: Sequence[str], reason: Reason) -> Iterator[Row]:
+        """One row with the reason: of a time that gates, else of another metric that gates, else of any."""
         wanted = [
             name
             for name in names
-            if is_wanted(name, case.name, case.base, self._asked) and is_asked(name, self._asked)
+            if is_compared(name, case.name, case.base, self._options) and is_requested(name, self._options)
         ]
         gating = [name for name in wanted if is_gated(metric_of(name), self._policy(case, name))]
         timed = [name for name in gating if metric_of(name).kind == "time"]
@@ -227,36 +242,27 @@ class SideBySide:
             side = dataclasses.replace(
                 case.base, observed={name: Observed(math.nan, {}, None), **case.base.observed}
             )
-            yield missing(case.name, side, name, self._asked, why)
+            yield unmeasured_row(case.name, side, name, self._options, reason)
 
     def _row(self, case: Matched, pair: MetricPair) -> Row:
-        base, candidate, name = pair.before, pair.after, pair.metric.name
-        gates = is_gated(pair.metric, pair.policy)
+        key = case.name, pair.metric.name
         if pair.metric.kind in EXACT:
-            return exact(pair, gates and self._counts_gate, () if self._counts_gate else ("other_software",))
+            return exact_row(pair, () if self._counts_gate else ("other_software",))
+        verdict = self._verdicts.get(key, "inconclusive")
         if pair.metric.kind == "quality":
-            verdict = self._verdicts.get((case.name, name), "inconclusive")
-            return quality_row(pair, self._learnt.get((case.name, name)), verdict)
-        finding = self._findings.get((case.name, name))
-        caveats = caveats_of(pair)
-        if 2 * case.marked > len(case.leads):
+            return quality_row(pair, self._quality.get(key), verdict)
+        caveats = pair.caveats
+        if 2 * case.contaminated > len(case.leads):
             caveats = ("contaminated", *caveats)
-        return Row(
-            suite=case.base.suite,
-            case=case.name,
-            metric=pair.metric,
-            base=base.value,
-            candidate=candidate.value,
-            ratio=finding.ratio if finding else None,
-            low=finding.low if finding else None,
-            high=finding.high if finding else None,
-            verdict=self._verdicts.get((case.name, name), "inconclusive"),
-            policy=pair.policy,
-            gates=gates,
-            undecided_gates=True,
-            smallest=finding.smallest(self.family) if finding else None,
-            caveats=caveats,
-            family=self.family,
+        row = dataclasses.replace(pair.unjudged, verdict=verdict, family=self.family, caveats=caveats)
+        if (finding := self._findings.get(key)) is None:
+            return row
+        return dataclasses.replace(
+            row,
+            ratio=finding.ratio,
+            low=finding.low,
+            high=finding.high,
+            smallest=finding.smallest(self.family),
         )
 
     @property
@@ -271,25 +277,13 @@ class SideBySide:
         second = {name: case.candidate for name, case in self.cases.items()}
         return Side(base, "ab", first), Side(candidate, "ab", second)
 
-    def remarks(self) -> list[str]:
-        """What is to be said of the measuring itself: pairs, and what running first costs where that is much."""
+    @property
+    def effort(self) -> PairingEffort:
+        """What the measuring itself took."""
         pairs = [len(case.leads) for case in self.cases.values()]
-        few, many = min(pairs, default=0), max(pairs, default=0)
-        said = [
-            f"{counted(few, 'pair')} of launches a case"
-            if few == many
-            else f"{few} to {many} pairs of launches a case"
-        ]
-        slots = [one.slot for one in self._findings.values() if one is not None]
-        if (
-            slots
-            and (largest := max(slots, key=lambda slot: abs(math.log(slot))))
-            and abs(largest - 1) > _NOTABLE
-        ):
-            how = "slower" if largest > 1 else "faster"
-            share = abs(largest - 1)
-            said.append(f"the launch of a pair that runs first is up to {share:.1%} {how}; that is taken out")
-        return said
+        slots = [finding.slot for finding in self._findings.values() if finding is not None]
+        slot = max(slots, key=lambda slot: abs(math.log(slot)), default=1.0)
+        return PairingEffort(min(pairs, default=0), max(pairs, default=0), slot)
 
 
 def _by_default(row: Row) -> bool:

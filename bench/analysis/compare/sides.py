@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import Any
 
 from ...measurement import Environment, Metric
-from .verdict import Observed
+from ..run.estimate import LEVEL, coverage, interval_rank
 
 PYTEST_BENCHMARK = "pytest-benchmark"  # the kind of a side that its JSON is
 
@@ -20,11 +23,30 @@ FOREIGN_METRICS: Mapping[str, Metric] = {
 }
 
 
+@dataclass(frozen=True)
+class Observed:
+    """What one side says of a metric.
+
+    `launches` has each launch's value by its round, and is empty where only the value is known. `error` is the
+    standard error of the logarithm of the value, None where it is not known.
+    """
+
+    value: float
+    launches: Mapping[int, float]
+    error: float | None
+
+    @classmethod
+    def of(cls, launches: Mapping[int, float]) -> Observed:
+        """The median of launches. Raises ValueError for none."""
+        values = list(launches.values())
+        return cls(statistics.median(values), launches, log_error(values))
+
+
 @dataclass
 class CaseSide:
     """What one side says of a case: `observed` by metric; `failure` says why there is nothing, if that is known.
 
-    `withheld` has by metric why a value that is there cannot be compared.
+    `withheld` has by metric the side whose value cannot be compared, since an earlier version added it up over steps.
     """
 
     suite: str
@@ -77,3 +99,31 @@ def aligned(base: Side, candidate: Side) -> Side:
 def _posix(name: str) -> str:
     path, test, rest = name.partition("::")
     return path.replace("\\", "/") + test + rest
+
+
+def log_error(values: Sequence[float]) -> float | None:
+    """The standard error of the logarithm of the median of these launches; None where they cannot tell.
+
+    From the order-statistic interval, whose level is that of the ranks. Of normal logarithms that is on average 5 %
+    (20 launches and more) to 30 % (6 to 8) too much. It makes up for what so few launches tell of their spread:
+    with the exact factor, identical code would raise alarms three to five times as often as it may.
+    Launches that all have one value vary by nothing.
+    """
+    if len(values) > 1 and min(values) == max(values):
+        return 0.0
+    rank = interval_rank(len(values))
+    if rank is None or min(values) <= 0:
+        return None
+    ordered = sorted(values)
+    return interval_error(ordered[rank - 1], ordered[-rank], len(ordered))
+
+
+def interval_error(low: float, high: float, launches: int | None) -> float | None:
+    """The same from the interval; where it is not known of how many launches that is, it is one of 95 %."""
+    if low == high and math.isfinite(low):
+        return 0.0
+    if not 0 < low <= high < math.inf:
+        return None
+    rank = None if launches is None else interval_rank(launches)
+    level = LEVEL if launches is None or rank is None else coverage(launches, rank)
+    return math.log(high / low) / 2 / NormalDist().inv_cdf((1 + level) / 2)

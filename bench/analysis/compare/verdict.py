@@ -18,19 +18,11 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from ...measurement import Metric
-from ..run.estimate import coverage, interval_rank
 from .policy import Policy
+from .reasons import Reason
+from .run_deviation import RunDeviation
+from .sides import Observed
 from .work import WorkDifference
-
-VERDICTS = (
-    "regressed",
-    "moved",  # by more than launches differ, of a metric of which nobody knows which direction is better
-    "improved",
-    "different_work",
-    "inconclusive",
-    "not_measured",
-    "equivalent",
-)
 
 UNDECIDED = frozenset({"different_work", "not_measured", "inconclusive"})
 
@@ -41,36 +33,6 @@ SHOWN = 0.95  # of the interval that is printed
 EXACT = ("exact", "machine")
 
 _LARGEST_LOG = 700.0  # about the largest that exp() takes
-
-
-@dataclass(frozen=True)
-class Observed:
-    """What one side says of a metric.
-
-    `launches` has each launch's value by its round, and is empty where only the value is known. `error` is the
-    standard error of the logarithm of the value, None where it is not known.
-    """
-
-    value: float
-    launches: Mapping[int, float]
-    error: float | None
-
-    @classmethod
-    def of(cls, launches: Mapping[int, float]) -> Observed:
-        """The median of launches. Raises ValueError for none."""
-        values = list(launches.values())
-        return cls(statistics.median(values), launches, log_error(values))
-
-
-@dataclass(frozen=True)
-class Between:
-    """The standard deviation between runs of the same code, on the logarithm: no run knows it of itself.
-
-    `freedom` is that of the estimate: one less than the runs that it was learnt from, infinite where it is stated.
-    """
-
-    deviation: float
-    freedom: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -101,35 +63,7 @@ class Change:
         return min(quantile((1 + level) / 2, self.freedom) * self.error, _LARGEST_LOG)
 
 
-def log_error(values: Sequence[float]) -> float | None:
-    """The standard error of the logarithm of the median of these launches; None where they cannot tell.
-
-    From the order-statistic interval, whose level is that of the ranks. Of normal logarithms that is on average 5 %
-    (20 launches and more) to 30 % (6 to 8) too much. It makes up for what so few launches tell of their spread:
-    with the exact factor, identical code would raise alarms three to five times as often as it may.
-    Launches that all have one value vary by nothing.
-    """
-    if len(values) > 1 and min(values) == max(values):
-        return 0.0
-    rank = interval_rank(len(values))
-    if rank is None or min(values) <= 0:
-        return None
-    ordered = sorted(values)
-    return interval_error(ordered[rank - 1], ordered[-rank], len(ordered))
-
-
-def interval_error(low: float, high: float, launches: int | None) -> float | None:
-    """The same from the interval; where it is not known of how many launches that is, it is one of 95 %."""
-    if low == high and math.isfinite(low):
-        return 0.0
-    if not 0 < low <= high < math.inf:
-        return None
-    rank = None if launches is None else interval_rank(launches)
-    level = SHOWN if launches is None or rank is None else coverage(launches, rank)
-    return math.log(high / low) / 2 / NormalDist().inv_cdf((1 + level) / 2)
-
-
-def unpaired(base: Observed, candidate: Observed, better: str, between: Between) -> Change:
+def unpaired(base: Observed, candidate: Observed, better: str, runs: RunDeviation) -> Change:
     """The change between two runs of different times; what is between runs comes in once for each side.
 
     A deviation that was learnt from few runs is itself uncertain, so that the sum is taken to have its degrees of
@@ -137,10 +71,10 @@ def unpaired(base: Observed, candidate: Observed, better: str, between: Between)
     where the few happen to lie close together.
     """
     ratio = worse(base.value, candidate.value, better)
-    drift = 2 * between.deviation**2
+    drift = 2 * runs.deviation**2
     if base.error is None or candidate.error is None:
-        return Change(ratio, math.sqrt(drift) if drift else None, between.freedom)
-    return Change(ratio, math.sqrt(base.error**2 + candidate.error**2 + drift), between.freedom)
+        return Change(ratio, math.sqrt(drift) if drift else None, runs.freedom)
+    return Change(ratio, math.sqrt(base.error**2 + candidate.error**2 + drift), runs.freedom)
 
 
 def paired(base: Mapping[int, float], candidate: Mapping[int, float], better: str) -> Change | None:
@@ -235,16 +169,16 @@ class Row:
     metric: Metric
     base: float | None
     candidate: float | None
-    ratio: float | None
-    low: float | None
-    high: float | None
     verdict: str
     policy: Policy
     gates: bool
-    undecided_gates: bool
+    undecided_gates: bool = True
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
     smallest: float | None = None
     family: int = 0
-    reason: str = ""
+    reason: Reason | None = None
     caveats: tuple[str, ...] = ()
     spread: float | None = None
     work: tuple[WorkDifference, ...] = ()

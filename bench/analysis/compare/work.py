@@ -9,12 +9,9 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from ...measurement import QUALITY, STAGES
-
-if TYPE_CHECKING:
-    from .verdict import Observed
+from .sides import Observed
 
 # What is counted of a stage, that first which says most.
 WHAT = ("samples", "batches", "optimizer_steps", "closure_evaluations")

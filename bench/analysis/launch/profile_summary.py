@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...measurement import AutogradGraph, OperatorTime, Profile
-from ...plurals import counted
 
 
 @dataclass(frozen=True)
 class TopRow:
-    """An operator over all stages, phases and shapes. Times are seconds; `share` is of the whole profile."""
+    """An operator over all stages, phases and shapes. Times are seconds; `share` is of the whole profile.
+
+    `stage` and `phase` are those that most of it was in.
+    """
 
     operator: str
     calls: int
     self_time: float
     total_time: float
     share: float
-    where: str  # the stage and phase that most of it was in
+    stage: str
+    phase: str
 
 
-def top(profile: Profile, most: int, kind: str = "host") -> tuple[list[TopRow], TopRow | None]:
-    """The operators (or, of kind "device", the kernels) with the most time of their own, and the rest as one row.
+@dataclass(frozen=True)
+class OtherOperators:
+    """All operators beyond the first ones, as a sum."""
+
+    number: int
+    calls: int
+    self_time: float
+    share: float
+
+
+def top(profile: Profile, most: int, kind: str = "host") -> tuple[list[TopRow], OtherOperators | None]:
+    """The operators (or, of kind "device", the kernels) with the most time of their own, and the sum of the others.
 
     The shares of both add up to one.
     """
@@ -36,7 +48,10 @@ def top(profile: Profile, most: int, kind: str = "host") -> tuple[list[TopRow], 
     found = [_row(name, those, kind, whole) for name, those in by_name.items()]
     found.sort(key=lambda row: -row.self_time)
     rest = found[most:]
-    return found[:most], _rest(rest) if rest else None
+    if not rest:
+        return found, None
+    calls, seconds = sum(row.calls for row in rest), sum(row.self_time for row in rest)
+    return found[:most], OtherOperators(len(rest), calls, seconds, sum(row.share for row in rest))
 
 
 def _own(one: OperatorTime, kind: str) -> float:
@@ -46,31 +61,12 @@ def _own(one: OperatorTime, kind: str) -> float:
 def _row(name: str, rows: list[OperatorTime], kind: str, whole: float) -> TopRow:
     own = sum(_own(one, kind) for one in rows)
     total = sum(one.device_total if kind == "device" else one.host_total for one in rows)
-    places: dict[str, float] = {}
+    places: dict[tuple[str, str], float] = {}
     for one in rows:
-        place = f"{one.stage} {one.phase}"
+        place = one.stage, one.phase
         places[place] = places.get(place, 0.0) + _own(one, kind)
-    where = max(places, key=places.__getitem__)
-    return TopRow(name, sum(one.calls for one in rows), own, total, own / whole, where)
-
-
-def _rest(rows: list[TopRow]) -> TopRow:
-    return TopRow(
-        operator=counted(len(rows), "other"),
-        calls=sum(row.calls for row in rows),
-        self_time=sum(row.self_time for row in rows),
-        total_time=0.0,
-        share=sum(row.share for row in rows),
-        where="",
-    )
-
-
-def self_times(operators: Iterable[OperatorTime]) -> dict[str, float]:
-    """Seconds of the host by stage: what all operators and the remainders of the phases add up to."""
-    found: dict[str, float] = {}
-    for one in operators:
-        found[one.stage] = found.get(one.stage, 0.0) + one.host_self
-    return found
+    stage, phase = max(places, key=places.__getitem__)
+    return TopRow(name, sum(one.calls for one in rows), own, total, own / whole, stage, phase)
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ from .compare import ci, on_actions, say, write, write_error
 
 if TYPE_CHECKING:
     from ...ab.session import Session
-    from ...analysis.compare.comparable import Asked
+    from ...analysis.compare.comparable import ComparisonOptions
     from ...analysis.compare.side_by_side import SideBySide
     from ...report.comparison import ComparisonPage
 
@@ -153,7 +153,7 @@ def ab(
     return stop or page.exit_code
 
 
-def measured(session: Session, asked: Asked, wishes: VerbOptions) -> tuple[SideBySide, int]:
+def measured(session: Session, asked: ComparisonOptions, wishes: VerbOptions) -> tuple[SideBySide, int]:
     """The judge, told of all pairs; and the exit code of a signal that ended it early, else 0."""
     judge = session.judge(asked)
     telemetry = watching(session.cases)
@@ -180,14 +180,14 @@ def page_of(session: Session, judge: SideBySide, allow_inconclusive: bool) -> Co
 
 def keep(session: Session, page: ComparisonPage) -> None:
     """Tables of each side, the verdicts and their picture, in the folder of the A/B."""
-    from ...report import ci as surfaces
+    from ...report.formats import render
     from ...report.plots import draw_comparison
     from ...results import tables
 
     for name in folders.SIDES:
         folder = folders.RunFolder(session.place / name)
         tables.write(folder, tables.read(folder.path))
-    write(session.place / "comparison.json", surfaces.as_json(page), "--out")
-    write(session.place / "comparison.md", surfaces.markdown(page), "--out")
+    write(session.place / "comparison.json", render(page, "json"), "--out")
+    write(session.place / "comparison.md", render(page, "markdown"), "--out")
     draw_comparison(page, session.place / "plots")
     print(f"kept: {folders.shown(session.place)}/", file=sys.stderr)

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ...ab.bisection import Found, History
     from ...ab.exact_values import Values
     from ...ab.session import AbRequest, Session
-    from ...analysis.compare.comparable import Asked
+    from ...analysis.compare.comparable import ComparisonOptions
     from ...analysis.compare.verdict import Row
     from ...report.comparison import ComparisonPage
 
@@ -103,7 +103,8 @@ def bisect(
 
 def judged_by_one_launch(metrics: Sequence[str]) -> bool:
     """Whether these metrics are exact. Raises UsageError for what no bisection can be about."""
-    from ...ab.exact_values import are_exact, named
+    from ...ab.exact_values import named
+    from ...analysis.compare.comparable import are_exact
     from ...measurement import METRICS
 
     for pattern in metrics:
@@ -113,7 +114,7 @@ def judged_by_one_launch(metrics: Sequence[str]) -> bool:
                 f"--metric {pattern}: neither more nor less of it is worse, so that no commit is the bad one; name a "
                 f"metric with a direction, such as epoch.time or 'count.*'"
             )
-    exact = [are_exact([pattern]) for pattern in metrics]
+    exact = [are_exact([pattern], METRICS) for pattern in metrics]
     if any(exact) and not all(exact):
         raise UsageError(
             f"--metric {metrics[exact.index(True)]} is exact and takes one launch a commit, --metric "
@@ -227,7 +228,7 @@ def session_of(base: str, candidate: str, request: AbRequest) -> Iterator[Sessio
 
 
 def compared(
-    base: str, candidate: str, request: AbRequest, asked: Asked, wishes: VerbOptions
+    base: str, candidate: str, request: AbRequest, asked: ComparisonOptions, wishes: VerbOptions
 ) -> ComparisonPage:
     """The page of two commits. Raises UsageError for metrics that neither has."""
     with session_of(base, candidate, request) as session:

@@ -14,6 +14,7 @@ import typer
 
 from ...errors import UsageError
 from ...plurals import counted
+from ...report.reason_words import environment_said
 from ...report.units import plain
 from ...suite.matrix import column
 from ..comparison_options import check_asked, phases, rules_of
@@ -229,8 +230,8 @@ def within(
     side: Side, axis: str, metrics: Sequence[str], rules: Sequence[ThresholdRule], file: Path | None
 ) -> ComparisonPage:
     """The page of the values of an axis. Nothing of it fails a build: it is an answer, no gate."""
-    from ...analysis.compare.comparable import Asked
-    from ...analysis.compare.rows import by_axis
+    from ...analysis.compare.by_axis import by_axis
+    from ...analysis.compare.comparable import ComparisonOptions
     from ...report.comparison import ComparisonPage
 
     there = sorted({name for axes in side.axes.values() for name in axes})
@@ -238,7 +239,7 @@ def within(
         axis = column(axis)  # as --axis gave it
     if axis not in there:
         raise UsageError(f"{side.name} has no axis {axis!r}; it has {', '.join(there) or 'none'}")
-    asked = Asked(metrics, rules)
+    asked = ComparisonOptions(metrics, rules)
     check_asked(side, asked, file)
     compared = by_axis(side, axis, asked)
     if not compared.rows:
@@ -267,13 +268,13 @@ def between(
     allow_inconclusive: bool,
 ) -> ComparisonPage:
     """The page of two sides that were measured at different times."""
-    from ...analysis.compare.comparable import Asked
+    from ...analysis.compare.comparable import ComparisonOptions
     from ...analysis.compare.rows import compare as compare_sides
     from ...analysis.compare.verdict import outcome
     from ...report.comparison import ComparisonPage
     from ...results.history import between_runs_of
 
-    asked = Asked(metrics, rules, across, between_runs_of(first, second))
+    asked = ComparisonOptions(metrics, rules, across, between_runs_of(first, second))
     compared = compare_sides(first, second, asked)
     check_asked(first, asked, file)
     notes = [*first.notes, *second.notes, *unread(first, second)]
@@ -297,7 +298,7 @@ def between(
 
 def unread(first: Side, second: Side) -> Iterator[str]:
     """Why there is nothing of a case in a file, where no row of the comparison says it."""
-    from ...results.sides import MOST_SAID
+    from ...results.table_grid import MOST_NOTES
 
     for side, other in ((first, None), (second, first)):
         found = {
@@ -308,10 +309,10 @@ def unread(first: Side, second: Side) -> Iterator[str]:
             and not (other is not None and name in other.cases and other.cases[name].observed)
         }
         yield from (
-            f"not measured in {side.name}: {name}: {why}" for name, why in [*found.items()][:MOST_SAID]
+            f"not measured in {side.name}: {name}: {why}" for name, why in [*found.items()][:MOST_NOTES]
         )
-        if len(found) > MOST_SAID:
-            yield f"not measured in {side.name}: {counted(len(found) - MOST_SAID, 'other case')}"
+        if len(found) > MOST_NOTES:
+            yield f"not measured in {side.name}: {counted(len(found) - MOST_NOTES, 'other case')}"
 
 
 def places_of(side: Side) -> Mapping[str, tuple[str, int]]:
@@ -345,21 +346,22 @@ def check_common(first: Side, second: Side) -> None:
 
 def not_alike(first: Side, second: Side, metrics: Sequence[str]) -> list[EnvironmentDifference]:
     """In what the two sides' machines and software differ that matters to these metrics, as far as both are known."""
+    from ...analysis.compare.comparable import are_exact
     from ...analysis.compare.environments import differences, differences_for_counts
-    from ...analysis.compare.rows import are_exact
 
     if first.environment is None or second.environment is None:
         return []
-    matters = differences_for_counts if are_exact(first, metrics) else differences
+    observed = {name for case in first.cases.values() for name in case.observed}
+    matters = differences_for_counts if are_exact(metrics, observed) else differences
     return matters(first.environment, second.environment)
 
 
 def say_not_comparable(sides: NotComparable, junit: Path | None, log: TextIO) -> int:
-    from ...report import ci as surfaces
+    from ...report.formats import github, markdown
 
     first, second = sides.first, sides.second
     what = f"{first.name} and {second.name} are not comparable:"
-    facts = [f"{one.field}: {plain(str(one.first))} and {plain(str(one.second))}" for one in sides.different]
+    facts = [environment_said(one) for one in sides.different]
     remedy = "measure both alike, or compare anyway with --across machines"
     if first.kind == "baseline":
         remedy = f"renew the baseline here with: bench baseline save {first.name} RUN; or --across machines"
@@ -368,37 +370,32 @@ def say_not_comparable(sides: NotComparable, junit: Path | None, log: TextIO) ->
     message = f"{what} {'; '.join(facts)}"
     if junit is not None:
         write_error(junit, "not_comparable", message)
-    tell_github(
-        [surfaces.annotation("error", "not comparable", message)], surfaces.markdown_error(message), log
-    )
+    tell_github([github.annotation("error", "not comparable", message)], markdown.error(message), log)
     return NOT_COMPARABLE
 
 
 def say(page: ComparisonPage, form: str, everything: bool) -> None:
     """Prints the page in the format that was asked for."""
-    from ...report import ci as surfaces
+    from ...report.formats import render
+    from ...report.terminal.comparison import table
 
-    if form == "json":
-        print(surfaces.as_json(page), end="")
-    elif form == "markdown":
-        print(surfaces.markdown(page), end="")
-    elif form == "csv":
-        print(surfaces.as_csv(page), end="")
+    if form == "table":
+        print_pages(table(page, everything))
+        return
+    print(render(page, form), end="")
+    if form == "csv":
         for note in page.remarks:
             print(plain(f"bench: {note}"), file=sys.stderr)
-    else:
-        from ...report.comparison import table
-
-        print_pages(table(page, everything))
 
 
 def ci(page: ComparisonPage, junit: Path | None, log: TextIO) -> None:
     """What CI servers read: JUnit XML where it is asked for, annotations and the step summary on GitHub Actions."""
-    from ...report import ci as surfaces
+    from ...report.formats import github, markdown
+    from ...report.formats import junit as junit_xml
 
     if junit is not None:
-        write(junit, surfaces.junit(page), "--junit")
-    tell_github(surfaces.annotations(page), surfaces.markdown(page), log)
+        write(junit, junit_xml.render(page), "--junit")
+    tell_github(github.workflow_commands(page), markdown.render(page), log)
 
 
 def tell_github(annotations: Iterable[str], markdown: str, log: TextIO) -> None:
@@ -427,9 +424,9 @@ def on_actions() -> bool:
 
 def write_error(junit: Path, kind: str, message: str) -> None:
     """In the place of an older report, so that nobody reads that for this comparison."""
-    from ...report import ci as surfaces
+    from ...report.formats import junit as junit_xml
 
-    write(junit, surfaces.junit_error(kind, message), "--junit")
+    write(junit, junit_xml.error(kind, message), "--junit")
 
 
 def draw(page: ComparisonPage, folder: Path) -> None:

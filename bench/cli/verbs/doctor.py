@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from ...machine.doctor import Finding, Noise, as_json, examine
-from ...machine.gpu import open_gpus
 from ...machine.lock import one_at_a_time
 from ...running.fork_server import Workers
 from ...running.noise import probe_noise
 from ...suite.case import Conditions
+from ...system.gpu import open_gpus
 from ...system.signals import stoppable
 from ..measuring import say_waiting
 from ..options import Debug, Json, NoWait, Verb, conditions, seconds

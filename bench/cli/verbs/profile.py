@@ -137,29 +137,27 @@ def profile_suites(
 
 
 def draw(folder: folders.RunFolder, tables: Tables) -> None:
-    """A picture of each kind for each case, and the flame graphs. What cannot be written is said, and goes without."""
-    from ...report import flame_graph as flame
+    """The pictures of each case, and its flame graph for speedscope."""
     from ...report import plots
+    from ...report.speedscope import read_folded, speedscope
 
-    plots.draw_cases(tables, folder.plots, {case: file_name(case) for case in tables.apart})
-    for case, apart in tables.apart.items():
-        if apart.stacks is None or not apart.stacks.stacks:
+    plots.draw_cases(tables, folder.plots, {case: file_name(case) for case in tables.untimed})
+    for case, untimed in tables.untimed.items():
+        if untimed.stacks is None or not untimed.stacks.stacks:
             continue
-        text = (folder.path / apart.stacks.stacks).read_text()
-        note = "profiled with Python's stacks, which makes Python code look longer than it is; click to zoom"
-        picture = flame.svg(flame.tree(flame.read_folded(text)), f"Flame graph: {case}", note)
-        (folder.plots / f"flame-{file_name(case)}.svg").write_text(picture)
+        stacks = read_folded((folder.path / untimed.stacks.stacks).read_text())
+        (folder.traces / f"{file_name(case)}.speedscope.json").write_text(speedscope(stacks, case))
 
 
 def say(folder: folders.RunFolder, tables: Tables, most: int) -> None:
-    from ...report.terminal.table import searched
+    from ...report.search_words import search_line
     from .show import print_profiles
 
     print_profiles(tables, most)
     for search in tables.searches:
-        print(plain(searched(search)))
-    for case, apart in tables.apart.items():
-        for one in (apart.profile, apart.stacks):
+        print(plain(search_line(search)))
+    for case, untimed in tables.untimed.items():
+        for one in (untimed.profile, untimed.stacks):
             if one is not None and one.omitted:
                 print(plain(f"bench: no trace of {case}: {one.omitted}"), file=sys.stderr)
     say_places(folder, tables)

@@ -237,10 +237,10 @@ def _run_folder(run: str, verb: str) -> folders.RunFolder:
 
 def print_tables(tables: Tables, metrics: list[str] | None = None) -> None:
     """The tables on the terminal."""
-    from ...report.terminal import table
+    from ...report.terminal import overview
     from ...results.tables import choose
 
-    print_pages(table.metrics(choose(tables, metrics)) if metrics else table.overview(tables))
+    print_pages(overview.metrics(choose(tables, metrics)) if metrics else overview.overview(tables))
     _say_notes(tables)
 
 

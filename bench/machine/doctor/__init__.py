@@ -1,8 +1,7 @@
-"""What of this machine will disturb a measurement, each with its remedy. It reads, and changes nothing.
+"""What on this machine will disturb a measurement, with remedies. It reads, and changes nothing.
 
-A check is a small function of the `Scene`: what the kernel tells is read below its root, what psutil,
-the C library, the shell and the GPUs tell comes with it. On a system without /proc the checks that read
-nothing from it are left.
+A check is a small function of the `Scene`, which holds all that it may look at: the kernel's files below a root, and
+the facts of psutil, the C library, the environment and the GPUs. Without /proc only the checks in EVERYWHERE run.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ...suite.case import Conditions
-from ..gpu import GpuState
+from ...system.gpu import GpuState
 from . import cards, clocks, load, memory, placement, settings
 from .finding import Finding, unknown
 from .scene import Scene, SystemFacts, current_facts
@@ -26,7 +25,7 @@ __all__ = ["CHECKS", "EVERYWHERE", "Finding", "Noise", "as_json", "examine"]
 
 Check = Callable[[Scene], Finding | list[Finding]]
 
-# In this order they are asked.
+# In the order of the findings.
 CHECKS: Mapping[str, Check] = {
     "load": load.busy,
     "stolen time": load.stolen,
@@ -52,7 +51,7 @@ CHECKS: Mapping[str, Check] = {
     "GPUs": cards.gpus,
 }
 
-# These need no /proc.
+# Those that do not read /proc or /sys.
 EVERYWHERE = (
     load.busy,
     clocks.power,
@@ -73,41 +72,41 @@ def examine(
     facts: SystemFacts | None = None,
     cards: Sequence[GpuState] = (),
 ) -> list[Finding]:
-    """What each check finds under these conditions, always in the same order; nothing is raised.
+    """The findings of all checks under these conditions, always in the same order; nothing is raised.
 
-    It looks at `os.environ` and asks for the facts of this machine where it is not given others. The load
-    of the last minute is among them: examine the machine before anything is launched.
+    The defaults are `os.environ` and the facts of this machine. These include the load of the last minute: examine
+    the machine before anything is launched.
     """
     environ = os.environ if environ is None else environ
     scene = Scene(conditions, root, environ, facts or current_facts(), cards)
     findings: list[Finding] = []
     for name, check in CHECKS.items():
         if scene.is_linux or check in EVERYWHERE:
-            findings += _answers(name, check, scene)
+            findings += _run(name, check, scene)
     if not scene.is_linux:
-        told = "no /proc and /sys here: what only they tell is not examined"
-        findings.append(Finding("kernel", "unknown", told))
+        findings.append(
+            Finding("kernel", "unknown", "no /proc and /sys here: checks that need them were left out")
+        )
     return findings
 
 
-def _answers(name: str, check: Check, scene: Scene) -> list[Finding]:
-    """What a check finds, under its name; one that fails does not end the command that asked for it."""
+def _run(name: str, check: Check, scene: Scene) -> list[Finding]:
+    """The findings of a check, under its name; one that fails does not end the command."""
     try:
-        made = check(scene)
+        result = check(scene)
     except Exception as problem:
-        made = unknown(f"could not be examined: {type(problem).__name__}: {problem}")
-    answers = [made] if isinstance(made, Finding) else made
-    return [dataclasses.replace(answer, name=answer.name or name) for answer in answers]
+        result = unknown(f"could not be examined: {type(problem).__name__}: {problem}")
+    findings = [result] if isinstance(result, Finding) else result
+    return [dataclasses.replace(finding, name=finding.name or name) for finding in findings]
 
 
 @dataclass(frozen=True)
 class Noise:
-    """How much launches of one and the same case differ on a device.
+    """How much launches of one case differ on a device.
 
-    `variation` is the coefficient of variation between launches; `pair_low` and `pair_high` are the ends of
-    the 95 % interval of the ratio A/A of `pairs` pairs; `reveals` is the smallest change that six launches a
-    side could reveal. Variation and change are shares: 0.05 is 5 %. `contaminated` counts the launches
-    that something else ran beside.
+    `variation` is the coefficient of variation between launches; `pair_low` and `pair_high` are the ends of the 95 %
+    interval of the ratio A/A of `pairs` pairs; `mde` is the minimum detectable effect of six launches a side.
+    Variation and effect are shares: 0.05 is 5 %. `contaminated` is how many launches something else disturbed.
     """
 
     device: str
@@ -116,21 +115,25 @@ class Noise:
     variation: float
     pair_low: float
     pair_high: float
-    reveals: float
+    mde: float
     contaminated: int
 
 
 def as_json(findings: Iterable[Finding], noise: Iterable[Noise] = ()) -> str:
-    """Findings and noise as one JSON object, for programs; null stands for what is no finite number."""
-    rows = [dataclasses.asdict(row) for row in noise]
+    """Findings and noise as one JSON object; null stands for numbers that are not finite."""
     return json.dumps(
         {
             "findings": [dataclasses.asdict(finding) for finding in findings],
-            "noise": [{name: _finite(value) for name, value in row.items()} for row in rows],
+            "noise": [_noise_as_json(row) for row in noise],
         },
         indent=2,
     )
 
 
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _noise_as_json(row: Noise) -> dict[str, Any]:
+    return {
+        "reveals" if name == "mde" else name: None  # the format keeps its older name
+        if isinstance(value, float) and not math.isfinite(value)
+        else value
+        for name, value in dataclasses.asdict(row).items()
+    }

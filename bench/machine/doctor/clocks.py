@@ -9,10 +9,10 @@ from .finding import Finding, notice, ok, unknown, warning
 from .scene import CPU, Scene
 
 _FOLLOWS_LOAD = frozenset({"ondemand", "conservative", "schedutil", "interactive"})
-_OWN_POWERSAVE = ("intel_pstate", "amd_pstate_epp")  # their powersave follows the load as well
-_COOL = 10.0  # degrees: a loop that starts heats a processor by more
+_OWN_POWERSAVE = ("intel_pstate", "amd_pstate_epp")  # with these, powersave follows the load as well
+_COOL = 10.0  # degrees: starting a loop heats a processor by more
 
-# Read from user space on their kinds of machine.
+# Read without a system call, each on its kind of machine.
 _FAST_CLOCKS = (
     "tsc kvm-clock hyperv_clocksource_tsc_page arch_sys_counter riscv_clocksource timebase tod".split()
 )
@@ -21,7 +21,7 @@ _FAST_CLOCKS = (
 def governor(scene: Scene) -> Finding:
     """Documentation/admin-guide/pm/cpufreq.rst, intel_pstate.rst and amd-pstate.rst.
 
-    Powersave is the lowest clock there is, but with the active mode of the last two it follows the load.
+    Powersave is the lowest clock, but in the active mode of the last two it follows the load.
     """
     names = (scene.read(f"{CPU}/cpu{cpu}/cpufreq/scaling_governor") for cpu in scene.online)
     used = Counter(name for name in names if name)
@@ -37,7 +37,7 @@ def governor(scene: Scene) -> Finding:
     if len(used) > 1:
         return warning(f"{found}: they differ", remedy)
     if "powersave" in used:
-        return notice(f"{found}: the lowest clock there is, steady but slow", remedy)
+        return notice(f"{found}: the lowest clock, steady but slow", remedy)
     return ok(found)
 
 
@@ -56,14 +56,14 @@ def turbo(scene: Scene) -> Finding:
 
 
 def temperature(scene: Scene) -> Finding:
-    """The least room below a trip point that slows the machine down or stops it."""
-    rooms = [(at - now, now, sensor) for now, at, sensor in [*_zones(scene), *_chips(scene)]]
-    if not rooms:
+    """The smallest margin below a trip point that slows the machine down or stops it."""
+    margins = [(at - now, now, sensor) for now, at, sensor in [*_zones(scene), *_chips(scene)]]
+    if not margins:
         return unknown("no sensor of this machine can be read")
-    room, now, sensor = min(rooms)
-    side = "below" if room >= 0 else "above"
-    found = f"{now:.0f} °C, {abs(room):.0f} °C {side} the nearest limit ({sensor})"
-    if room < _COOL:
+    margin, now, sensor = min(margins)
+    side = "below" if margin >= 0 else "above"
+    found = f"{now:.0f} °C, {abs(margin):.0f} °C {side} the nearest limit ({sensor})"
+    if margin < _COOL:
         return warning(found, "Let the machine cool down, free its vents, or give fewer --threads.")
     return ok(found)
 
@@ -93,13 +93,13 @@ def _chips(scene: Scene) -> list[tuple[float, float, str]]:
 
 
 def _degrees(scene: Scene, now: str, limit: str, sensor: str) -> list[tuple[float, float, str]]:
-    """Both in degrees; files hold thousandths. Nothing where one is not told, or the limit is not in use."""
+    """Both in degrees, where files hold thousandths. Empty if one is missing or the limit is not in use."""
     here, most = scene.number(now), scene.number(limit)
     return [] if here is None or most is None or not most > 0 else [(here / 1000, most / 1000, sensor)]
 
 
 def power(scene: Scene) -> Finding:
-    """Documentation/ABI/testing/sysfs-class-power; a battery whose scope is Device is that of a mouse."""
+    """Documentation/ABI/testing/sysfs-class-power; a battery with the scope Device belongs to a mouse or the like."""
     plugged = _plugged(scene) if scene.is_linux else scene.facts.plugged
     if plugged is None:
         return ok("no battery")
@@ -107,7 +107,7 @@ def power(scene: Scene) -> Finding:
 
 
 def _plugged(scene: Scene) -> bool | None:
-    """Whether it is fed from outside, None without a battery."""
+    """Whether mains power is connected; None without a battery."""
     supplies = [
         supply
         for supply in scene.entries("sys/class/power_supply")
@@ -123,7 +123,7 @@ def _plugged(scene: Scene) -> bool | None:
 
 
 def source(scene: Scene) -> Finding:
-    """Documentation/timers/timekeeping.rst and vdso(7): a clock that is not these is read by a system call."""
+    """Documentation/timers/timekeeping.rst and vdso(7): any other clock is read by a system call."""
     folder = "sys/devices/system/clocksource/clocksource0"
     name = scene.read(f"{folder}/current_clocksource")
     if not name:
@@ -133,5 +133,5 @@ def source(scene: Scene) -> Finding:
     if "tsc" in scene.read(f"{folder}/available_clocksource").split():
         remedy = f"Until the next boot: `echo tsc | sudo tee /{folder}/current_clocksource`"
     else:
-        remedy = "The kernel trusts no faster one; its log says why: `sudo dmesg | grep -i clocksource`"
-    return warning(f"{name}: to read it takes a system call, about a microsecond", remedy)
+        remedy = "The kernel trusts no faster clock; its log says why: `sudo dmesg | grep -i clocksource`"
+    return warning(f"{name}: reading it takes a system call, about a microsecond", remedy)

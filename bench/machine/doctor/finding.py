@@ -1,4 +1,4 @@
-"""What a check answers with."""
+"""The finding of a check."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found: `found` says what is the case, `remedy` what to do about it.
+    """The result of one check: `found` describes the state of the machine, `remedy` what to do about it.
 
-    `state` is "ok" (it disturbs nothing, or is taken care of), "notice" (it may disturb, or binds the results
-    to this setting), "warning" (it does disturb) or "unknown" (this system does not tell). The
-    remedy is empty where it is ok or unknown; a command in it stands between backticks, to be run as it is.
+    `state` is "ok" (no disturbance, or one that is handled), "notice" (may disturb, or results hold for this setting
+    only), "warning" (disturbs) or "unknown" (this system does not say). The remedy is empty for ok and unknown; a
+    command in it stands between backticks, ready to run.
     """
 
     name: str
@@ -20,7 +20,7 @@ class Finding:
     remedy: str = ""
 
 
-# Findings of a check, whose name is known where it is asked.
+# Findings without a name: `examine` adds that of the check.
 
 
 def ok(found: str) -> Finding:
@@ -35,5 +35,5 @@ def warning(found: str, remedy: str) -> Finding:
     return Finding("", "warning", found, remedy)
 
 
-def unknown(found: str = "the kernel does not tell") -> Finding:
+def unknown(found: str = "the kernel does not say") -> Finding:
     return Finding("", "unknown", found)

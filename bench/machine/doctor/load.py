@@ -9,30 +9,30 @@ from ...plurals import counted
 from .finding import Finding, notice, ok, unknown, warning
 from .scene import Scene
 
-_BUSY = 0.5  # load: a process that runs half of the time
-_WAITING = 5.0  # percent of the last ten seconds in which somebody waited for a processor
-_YOUNGEST = 200  # how many processes are looked at: more would take too long
+_BUSY = 0.5  # load: one process that runs half of the time
+_WAITING = 5.0  # percent of the last ten seconds in which some process waited for a processor
+_YOUNGEST = 200  # processes to look at: more would take too long
 _STOLEN = 0.01
 
 
 def busy(scene: Scene) -> Finding:
     """proc(5) for the load average, Documentation/accounting/psi.rst for pressure.
 
-    Both are of the whole machine and hold what was run just before. It is a warning where the load leaves
-    fewer processors than there are threads, or where processes did wait.
+    Both cover the whole machine, and what was run just before. It is a warning if the load leaves fewer
+    processors than threads, or if processes had to wait.
     """
     average, waited = scene.facts.load, _pressure(scene.read("proc/pressure/cpu"))
     if average is None and waited is None:
-        return unknown("the system does not tell")
+        return unknown("the system does not say")
     processors = len(scene.online)
-    told = [f"{average:.2f} on {counted(processors, 'processor')}"] if average is not None else []
-    told += [f"processes waited {waited:.1f} % of the last 10 s"] if waited is not None else []
-    found, average, waited = ", ".join(told), average or 0.0, waited or 0.0
+    parts = [f"{average:.2f} on {counted(processors, 'processor')}"] if average is not None else []
+    parts += [f"processes waited {waited:.1f} % of the last 10 s"] if waited is not None else []
+    found, average, waited = ", ".join(parts), average or 0.0, waited or 0.0
     if average < _BUSY and waited < _WAITING:
         return ok(found)
     running = _running(scene)
     found += f"; running now: {', '.join(running)}" if running else ""
-    remedy = "End or pause what else runs, then wait a minute; it is at the head of: `top`"
+    remedy = "End or pause other processes, then wait a minute; they are at the head of: `top`"
     crowded = average > processors - scene.conditions.threads + _BUSY or waited >= _WAITING
     return warning(found, remedy) if crowded else notice(found, remedy)
 
@@ -46,7 +46,7 @@ def _pressure(text: str) -> float | None:
 
 
 def _running(scene: Scene) -> list[str]:
-    """Three of the youngest processes that are on a processor or wait for one, as `name (pid)`."""
+    """Three of the youngest processes that run or wait for a processor, as `name (pid)`."""
     paths = [path for path in scene.entries("proc") if path.rpartition("/")[2].isdecimal()]
     found: list[str] = []
     for path in reversed(paths[-_YOUNGEST:]):
@@ -64,8 +64,8 @@ def stolen(scene: Scene) -> Finding:
             user, nice, system, idle, waiting, irq, softirq, steal = map(int, line.split()[1:9])
             asked = user + nice + system + irq + softirq + steal
             whole, wanted = steal / max(1, asked + idle + waiting), steal / max(1, asked)
-            found = f"{whole * 100:.2f} % of all time since boot, {wanted * 100:.2f} % of the time asked for"
-            remedy = "The host is overcommitted: use dedicated processors or another machine or hour."
+            found = f"{whole * 100:.2f} % of all time since boot, {wanted * 100:.2f} % of the time requested"
+            remedy = "The host is overcommitted: use dedicated processors, another machine or another hour."
             if whole > _STOLEN:
                 return warning(found, remedy)
             return notice(found, remedy) if wanted > _STOLEN else ok(found)
@@ -77,14 +77,14 @@ def virtual(scene: Scene) -> Finding:
     flags = _flags(scene.root / "proc/cpuinfo")
     if "hypervisor" in flags or scene.read("sys/hypervisor/type"):
         return notice(
-            "yes: what its neighbours do is invisible, and their load comes and goes",
-            "Compare only launches that were interleaved, never two runs made at different times.",
+            "yes: other guests of the host are invisible, and their load comes and goes",
+            "Compare only interleaved launches, never two runs made at different times.",
         )
-    return ok("no") if flags else unknown("this processor does not tell")
+    return ok("no") if flags else unknown("this processor does not say")
 
 
 def _flags(cpuinfo: Path) -> list[str]:
-    """The flags of the first processor: the file is long where there are many, and slow to make."""
+    """The flags of the first processor: with many of them the file is long and slow to read."""
     try:
         with cpuinfo.open(errors="replace") as lines:
             return next((line.split() for line in lines if line.startswith("flags")), [])

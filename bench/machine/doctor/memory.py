@@ -1,17 +1,17 @@
-"""How much memory there is, how it is laid out, and who hands it out."""
+"""How much memory there is, how it is laid out, and which allocator is used."""
 
 from __future__ import annotations
 
 from .finding import Finding, notice, ok, unknown, warning
 from .scene import Scene
 
-_FULL = 0.9  # of a limit: from here on the kernel reclaims memory while the loop runs
+_FULL = 0.9  # of a limit: above it the kernel reclaims memory while the loop runs
 _LOW = 0.1
 _NO_RANDOMIZE = 0x0040000  # ADDR_NO_RANDOMIZE of personality(2)
 _ALLOCATORS = ("jemalloc", "tcmalloc", "mimalloc", "tbbmalloc", "snmalloc")
 _PRELOADS = ("LD_PRELOAD", "DYLD_INSERT_LIBRARIES")
 
-# Of a control group: its limit, what is used, and what of that is cached files that are not in use.
+# Of a control group: its limit, the memory used, and what of that is inactive cached files.
 LIMITS = (
     ("memory.max", "memory.current", "inactive_file"),
     ("memory.high", "memory.current", "inactive_file"),
@@ -22,51 +22,54 @@ LIMITS = (
 def limit(scene: Scene) -> Finding:
     """Documentation/admin-guide/cgroup-v2.rst (memory.max, memory.high) and cgroup-v1/memory.rst.
 
-    Cached files that are not in use do not count: they are given back at once.
+    Inactive cached files do not count: the kernel frees them at once.
     """
     found: list[tuple[float, float]] = []
     for group in scene.groups("memory"):
         for file, used, cached in LIMITS:
-            most = scene.number(group / file)  # none where it reads max
-            if most is not None and most < 2**60:  # version 1 writes no limit as a huge one
+            most = scene.number(group / file)  # None for `max`
+            if most is not None and most < 2**60:  # version 1 writes a huge number for no limit
                 idle = scene.counts(group / "memory.stat").get(cached, 0)
                 found.append((most, max(0.0, (scene.number(group / used) or 0.0) - idle)))
     if not found:
         return ok("none")
     most, taken = min(found)
-    told = f"{_bytes(most)}, of which {_bytes(taken)} are in use"
+    state = f"{_bytes(most)}, of which {_bytes(taken)} are in use"
     if taken > _FULL * most:
-        return warning(told, "Raise it (--memory of docker run), or end what else runs in the container.")
-    return ok(told)
+        return warning(state, "Raise it (--memory of docker run), or end other processes in the container.")
+    return ok(state)
 
 
 def free(scene: Scene) -> Finding:
     """proc(5), MemAvailable of meminfo, as psutil reads it."""
     whole, available = scene.facts.memory, scene.facts.available
     if not whole or available is None:
-        return unknown("the system does not tell")
+        return unknown("the system does not say")
     found = f"{_bytes(available)} of {_bytes(whole)}"
-    return warning(found, "End what fills the memory.") if available < _LOW * whole else ok(found)
+    return (
+        warning(found, "End the processes that fill the memory.") if available < _LOW * whole else ok(found)
+    )
 
 
 def swap(scene: Scene) -> Finding:
     """proc(5), swaps and meminfo, as psutil reads them."""
     whole, used = scene.facts.swap, scene.facts.swapped
     if whole is None or used is None:
-        return unknown("the system does not tell")
+        return unknown("the system does not say")
     if used:
         emptied = ", then empty it: `sudo swapoff -a && sudo swapon -a`" if scene.is_linux else "."
-        return warning(f"{_bytes(used)} of {_bytes(whole)} in use", f"End what fills the memory{emptied}")
+        return warning(
+            f"{_bytes(used)} of {_bytes(whole)} in use", f"End the processes that fill the memory{emptied}"
+        )
     return ok(f"{_bytes(whole)}, none in use" if whole else "none")
 
 
 def huge_pages(scene: Scene) -> Finding:
     """Documentation/admin-guide/mm/transhuge.rst.
 
-    With `always`, which blocks get huge pages depends on how fragmented memory is just then, and khugepaged
-    merges pages while the loop runs: launches differ. But they are faster for it, so that it is the
-    right setting where the model will run with it: a notice. With `madvise` no block of torch or of
-    the C library has them unless asked for.
+    With `always`, which blocks get huge pages depends on how fragmented memory is at the moment, and khugepaged
+    merges pages while the loop runs: launches differ. But they are also faster, so that the setting is right where
+    the model will run with it: a notice. With `madvise` no block of torch or the C library has them unless requested.
     """
     file = "sys/kernel/mm/transparent_hugepage/enabled"
     chosen = next((word.strip("[]") for word in scene.read(file).split() if word.startswith("[")), "")
@@ -76,42 +79,42 @@ def huge_pages(scene: Scene) -> Finding:
         return ok(chosen)
     return notice(
         "always: which blocks get them depends on how fragmented memory is",
-        f"Unless the model will run with them as well, until the next boot: `echo madvise | sudo tee /{file}`",
+        f"Unless the model will run with them too, until the next boot: `echo madvise | sudo tee /{file}`",
     )
 
 
 def layout(scene: Scene) -> Finding:
     """Documentation/admin-guide/sysctl/kernel.rst (randomize_va_space) and personality(2).
 
-    Random is what the harness is made for: each round has a layout of its own. With a fixed one all
-    launches share what may be a lucky layout, and no interval tells.
+    The harness relies on random layouts, one for each round. With a fixed one all launches share what may be a
+    lucky layout, and intervals do not show it.
     """
     file = "proc/sys/kernel/randomize_va_space"
-    setting, fixed = scene.read(file), "the same in all launches ({}): intervals do not cover what it does"
+    setting, fixed = scene.read(file), "the same in all launches ({}): intervals do not cover its effect"
     if not setting:
         return unknown()
     if int(scene.read("proc/self/personality") or "0", 16) & _NO_RANDOMIZE:
         remedy = "Start bench without setarch -R, and not from a debugger."
         return notice(fixed.format("personality"), remedy)
     if setting == "2":
-        return ok("random: intervals cover what it does, since each round has its own")
+        return ok("random: intervals cover its effect, since each round has its own")
     remedy = f"Until the next boot: `echo 2 | sudo tee /{file}`"
     return notice(("" if setting == "0" else "the heap is ") + fixed.format(setting), remedy)
 
 
 def allocator(scene: Scene) -> list[Finding]:
-    """mallopt(3) for the variables, ld.so(8) for preloads: neither is undone by pinning."""
+    """mallopt(3) for the variables, ld.so(8) for preloads: pinning undoes neither."""
     environ = scene.environ
     preloads = [(name, environ.get(name, ""), _unset(name)) for name in _PRELOADS]
-    preloads.append(("the system", scene.read("etc/ld.so.preload"), "Take it out of /etc/ld.so.preload."))
+    preloads.append(("the system", scene.read("etc/ld.so.preload"), "Remove it from /etc/ld.so.preload."))
     found = [
-        notice(f"{place} preloads {other}: pinning does not reach it", remedy)
+        notice(f"{place} preloads {other}: pinning does not affect it", remedy)
         for place, text, remedy in preloads
         for other in _ALLOCATORS
         if other in text
     ]
     found += [
-        notice(f"{name}={environ[name]}: the allocator is not as it comes", _unset(name))
+        notice(f"{name}={environ[name]}: the allocator does not have its defaults", _unset(name))
         for name in sorted(environ)
         if name.startswith("MALLOC_") or (name == "GLIBC_TUNABLES" and "glibc.malloc" in environ[name])
     ]
@@ -124,7 +127,7 @@ def allocator(scene: Scene) -> list[Finding]:
 
 
 def _unset(name: str) -> str:
-    return f"Unless the model will run so: `unset {name}`"
+    return f"Unless the model will run like this: `unset {name}`"
 
 
 def _bytes(number: float) -> str:

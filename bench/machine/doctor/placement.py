@@ -1,9 +1,9 @@
-"""Which processors launches run on, and how much of their time they are given."""
+"""Which processors launches run on, and how much processor time they are given."""
 
 from __future__ import annotations
 
 from ...plurals import counted
-from ..kernel import members
+from ...system.kernel import expand_ranges
 from .finding import Finding, notice, ok, unknown, warning
 from .scene import CPU, Scene
 
@@ -14,37 +14,36 @@ def siblings(scene: Scene) -> Finding:
     if not active:
         return unknown()
     if active == "0":
-        return ok("off, or none to be seen")
+        return ok("off or not visible")
     remedy = (
-        "Keep the machine to yourself or, until the next boot, switch them off: "
-        f"`echo off | sudo tee /{CPU}/smt/control`"
+        f"Run nothing else or, until the next boot, switch SMT off: `echo off | sudo tee /{CPU}/smt/control`"
     )
     if not scene.conditions.cpus:
-        return notice("on: launches are not pinned, so that two threads may share a core", remedy)
-    return notice("on: launches use one thread of each core, others may run on its sibling", remedy)
+        return notice("on: launches are not pinned, and two threads may share a core", remedy)
+    return notice("on: launches use one thread of each core, other processes may run on its sibling", remedy)
 
 
 def isolated(scene: Scene) -> Finding:
     """Documentation/admin-guide/kernel-parameters.txt: isolcpus takes processors out of load balancing.
 
-    Threads are not spread over processors that are isolated so: all stay where they started.
+    Threads are not spread over isolated processors: all stay where they started.
     """
     text = scene.read(f"{CPU}/isolated")
     if not text:
         return ok("none")
-    ours = len(set(members(text)) & set(scene.conditions.cpus))
+    ours = len(set(expand_ranges(text)) & set(scene.conditions.cpus))
     if ours > 1 and scene.conditions.threads > 1:
         return warning(
             f"{text}, and launches use {ours} of them: the kernel does not spread threads over them",
-            "Give --threads 1, or isolate processors by a cpuset partition in place of isolcpus.",
+            "Give --threads 1, or isolate processors by a cpuset partition instead of isolcpus.",
         )
     return ok(f"{text}; launches use {ours or 'none'} of them")
 
 
 def nodes(scene: Scene) -> Finding:
-    """Documentation/admin-guide/mm/numaperf.rst: the memory of another node is slower."""
+    """Documentation/admin-guide/mm/numaperf.rst: memory of another node is slower."""
     cpus = {
-        folder.rpartition("/node")[2]: set(members(scene.read(f"{folder}/cpulist")))
+        folder.rpartition("/node")[2]: set(expand_ranges(scene.read(f"{folder}/cpulist")))
         for folder in scene.entries("sys/devices/system/node", "node")
     }
     ours = {
@@ -65,7 +64,7 @@ def nodes(scene: Scene) -> Finding:
 
 
 def quota(scene: Scene) -> Finding:
-    """Documentation/scheduler/sched-bwc.rst: a group that has used up its time stops until the period ends."""
+    """Documentation/scheduler/sched-bwc.rst: a group that has used up its time is stopped until the period ends."""
     limit = scene.quota
     if limit is None:
         return ok("none")
@@ -78,18 +77,18 @@ def quota(scene: Scene) -> Finding:
     past = f"in {stopped:,} of {stat.get('nr_periods', 0):,} periods, {lost:,.1f} s in all"
     return notice(
         f"{found}; stopped {past if stopped else 'never yet'}",
-        "Give the container whole processors in place of a quota: --cpuset-cpus of docker run, "
+        "Give the container whole processors instead of a quota: --cpuset-cpus of docker run, "
         "the static CPU manager policy of Kubernetes.",
     )
 
 
 def threads(scene: Scene) -> Finding:
-    """Threads asked for, against processors and quota."""
-    asked, cores, limit = scene.conditions.threads, len(scene.cpus), scene.quota
-    found = f"{counted(asked, 'thread')} on {counted(cores, 'processor')}"
-    if asked > cores:
+    """Threads requested, against processors and quota."""
+    wanted, cores, limit = scene.conditions.threads, len(scene.cpus), scene.quota
+    found = f"{counted(wanted, 'thread')} on {counted(cores, 'processor')}"
+    if wanted > cores:
         return warning(f"{found}: they wait for each other", f"Give --threads {cores}.")
-    if limit is not None and asked > limit.processors:
+    if limit is not None and wanted > limit.processors:
         fitting = int(limit.processors)
         return warning(
             f"{found}, but a quota of {limit.processors:g}: launches are stopped again and again",

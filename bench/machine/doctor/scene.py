@@ -1,4 +1,4 @@
-"""What checks look at: files of the kernel below a root, the facts that every system tells, settings, cards."""
+"""What checks look at: the kernel's files below a root, facts that exist on every system, settings, cards."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 
 from ...suite.case import Conditions
-from ..gpu import GpuState
-from ..kernel import control_groups, members, text_of
+from ...system.gpu import GpuState
+from ...system.kernel import control_groups, expand_ranges, read_file
 from ..processors import Quota, tightest_quota
 
 CPU = "sys/devices/system/cpu"
@@ -22,7 +22,7 @@ _MOUNT, _OWN = "sys/fs/cgroup", "proc/self/cgroup"
 
 @dataclass(frozen=True)
 class SystemFacts:
-    """What psutil and the C library tell on every system; None where they do not. Sizes are bytes.
+    """Facts from psutil and the C library on every system; None where they are not known. Sizes are bytes.
 
     `load` is the average over the last minute, `plugged` whether a machine with a battery is plugged in,
     and `mallopt` whether the C library has the settings that pin its allocator.
@@ -41,30 +41,30 @@ class SystemFacts:
 def current_facts() -> SystemFacts:
     """The facts of this machine, now."""
 
-    def told(ask: Callable[[], Any]) -> Any:
+    def known(ask: Callable[[], Any]) -> Any:
         try:
             return ask()
         except Exception:  # psutil raises whatever the system does, and lacks some functions on some systems
             return None
 
     memory, swap, battery = (
-        told(ask) for ask in (psutil.virtual_memory, psutil.swap_memory, lambda: psutil.sensors_battery())
+        known(ask) for ask in (psutil.virtual_memory, psutil.swap_memory, lambda: psutil.sensors_battery())
     )
     return SystemFacts(
         processors=os.cpu_count() or 1,
-        load=told(lambda: os.getloadavg()[0]),
-        memory=told(lambda: memory.total),
-        available=told(lambda: memory.available),
-        swap=told(lambda: swap.total),
-        swapped=told(lambda: swap.used),
-        plugged=told(lambda: battery.power_plugged),
-        mallopt=bool(told(lambda: hasattr(ctypes.CDLL(None), "mallopt"))),
+        load=known(lambda: os.getloadavg()[0]),
+        memory=known(lambda: memory.total),
+        available=known(lambda: memory.available),
+        swap=known(lambda: swap.total),
+        swapped=known(lambda: swap.used),
+        plugged=known(lambda: battery.power_plugged),
+        mallopt=bool(known(lambda: hasattr(ctypes.CDLL(None), "mallopt"))),
     )
 
 
 @dataclass(frozen=True)
 class Scene:
-    """All that a check may look at. Paths are those of the real machine, without the first slash."""
+    """All that a check may look at. Paths are relative to `root`, which is / on the real machine."""
 
     conditions: Conditions
     root: Path
@@ -79,7 +79,7 @@ class Scene:
     @property
     def online(self) -> list[int]:
         """The logical processors of this machine."""
-        return members(self.read(f"{CPU}/online")) or [*range(self.facts.processors)]
+        return expand_ranges(self.read(f"{CPU}/online")) or [*range(self.facts.processors)]
 
     @property
     def cpus(self) -> list[int]:
@@ -88,7 +88,7 @@ class Scene:
 
     @property
     def quota(self) -> Quota | None:
-        """The tightest limit to the time of processors."""
+        """The tightest limit on processor time."""
         return tightest_quota(self.root / _MOUNT, self.root / _OWN)
 
     def groups(self, controller: str) -> list[Path]:
@@ -96,23 +96,23 @@ class Scene:
         return control_groups(controller, self.root / _MOUNT, self.root / _OWN)
 
     def read(self, path: str | Path) -> str:
-        """The text of a file, empty where there is none or it may not be read."""
-        return text_of(self.root / path)
+        """The text of a file; empty where it does not exist or may not be read."""
+        return read_file(self.root / path)
 
     def number(self, path: str | Path) -> float | None:
-        """The number that a file holds, None where it holds none."""
+        """The number in a file; None where there is none."""
         try:
             return float(self.read(path))
         except ValueError:
             return None
 
     def counts(self, path: str | Path) -> dict[str, int]:
-        """A file of lines such as `nr_throttled 3`."""
+        """The numbers in a file of lines such as `nr_throttled 3`."""
         pairs = (line.split() for line in self.read(path).splitlines())
         return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}
 
     def entries(self, path: str, start: str = "") -> list[str]:
-        """The paths of what a folder holds under names that start so, cpu2 before cpu10."""
+        """The paths in a folder whose names have this start, cpu2 before cpu10."""
         try:
             names = [name for name in os.listdir(self.root / path) if name.startswith(start)]
         except OSError:

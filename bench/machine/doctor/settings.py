@@ -1,4 +1,4 @@
-"""Settings that libraries read from the environment."""
+"""Environment variables that libraries read."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ def _always(*_: object) -> bool:
 
 @dataclass(frozen=True)
 class _Setting:
-    """Variables of one effect, and what to do in place of setting them.
+    """Variables with one effect, and what to do instead of setting them.
 
-    `disturbs` is asked with the value, in lower case, and the threads of a launch.
+    `disturbs` says whether a value, in lower case, disturbs a launch with so many threads.
     """
 
     names: tuple[str, ...]
-    answer: Callable[[str, str], Finding]
+    finding: Callable[[str, str], Finding]
     effect: str
     instead: str
     disturbs: Callable[[str, int], bool] = _always
 
 
-_AS_MODEL = "Unless the model will run so"
+_AS_MODEL = "Unless the model will run like this"
 
 _OPENMP = (
     _Setting(
         ("OMP_NUM_THREADS", "MKL_NUM_THREADS"),
         notice,
-        "not used, since --threads decides",
-        "If you mean it, give it as --threads, else",
+        "ignored, since --threads decides",
+        "Give it as --threads, or",
         lambda value, threads: value != str(threads),
     ),
     _Setting(
         ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY", "KMP_HW_SUBSET"),
         warning,
-        "OpenMP binds threads, whatever processors a launch was given",
-        "Leave that to the harness",
+        "OpenMP binds threads regardless of the processors that a launch was given",
+        "Leave it to the harness",
         lambda value, _: not any(word in value for word in ("false", "none", "disabled")),
     ),
     _Setting(
@@ -54,7 +54,7 @@ _OPENMP = (
     _Setting(
         ("GOMP_SPINCOUNT", "KMP_BLOCKTIME"),
         notice,
-        "decides how long threads wait before they sleep",
+        "sets how long threads wait before they sleep",
         _AS_MODEL,
     ),
     _Setting(
@@ -77,13 +77,13 @@ _TORCH = (
     _Setting(
         ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF"),
         notice,
-        "the device allocator is not as it comes",
-        "Set it in every run that is compared, or",
+        "the device allocator does not have its defaults",
+        "Set it in all runs that are compared, or",
     ),
     _Setting(
-        ("PYTORCH_NO_CUDA_MEMORY_CACHING",),  # whatever its value is
+        ("PYTORCH_NO_CUDA_MEMORY_CACHING",),  # set at all, to any value
         warning,
-        "each block is taken from the driver anew",
+        "each block is allocated by the driver",
         "It is for debugging",
     ),
     _Setting(
@@ -99,9 +99,8 @@ _TORCH = (
 def openmp(scene: Scene) -> list[Finding]:
     """The OpenMP specification, chapter Environment Variables; the manuals of libgomp and of Intel's OpenMP.
 
-    A launch is held to one processor a core once its libraries are loaded; threads that OpenMP binds go
-    where the process was allowed before. Where OMP_PROC_BIND is false, nothing is bound but by
-    names of Intel's own.
+    A launch is restricted to one processor a core once its libraries are loaded; threads that OpenMP binds go
+    where the process was allowed before. With OMP_PROC_BIND=false only Intel's own variables bind.
     """
     bound = scene.environ.get("OMP_PROC_BIND", "").strip().lower() != "false"
     return _disturbing(scene, _OPENMP, () if bound else ("OMP_PLACES", "GOMP_CPU_AFFINITY"))
@@ -113,14 +112,14 @@ def torch(scene: Scene) -> list[Finding]:
 
 
 def _disturbing(scene: Scene, settings: Iterable[_Setting], void: Iterable[str] = ()) -> list[Finding]:
-    """A finding for each variable that disturbs; those that are empty or void do not."""
+    """A finding for each variable that disturbs, `void` ones ignored."""
     values = {name: value.strip().lower() for name, value in scene.environ.items() if name not in void}
-    found = [
-        setting.answer(
+    findings = [
+        setting.finding(
             f"{name}={scene.environ[name]}: {setting.effect}", f"{setting.instead}: `unset {name}`"
         )
         for setting in settings
         for name in setting.names
         if values.get(name) and setting.disturbs(values[name], scene.conditions.threads)
     ]
-    return found or [ok("none that disturbs")]
+    return findings or [ok("none that disturbs")]

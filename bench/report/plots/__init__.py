@@ -1,15 +1,14 @@
 """Pictures of a run, as SVG and PNG: layout only, every number comes from the tables.
 
-The tables become pages (`pages`, worded by `labels`), a page becomes pictures (`batch_sizes`, `phases`,
-`optimizers`, `data_wait`, `evaluation_modes`, `launches`, `quality`, `memory_timeline`, `largest`,
-`autograd_graph`), and these are made of a `sheet`, `rows`, `lettering` and a `style`. Each suite and device has a
-page of its own. Axes are open-ended, so no picture counts on one: what varies is spelled in its labels, and a
-picture that there is no data for is left out.
+The tables become pages (`pages`, with `labels`), one for each suite and device. A page becomes pictures, each of which
+has a module; they share `sheet`, `rows`, `texts` and `style`. Suites have axes of their own, so that no picture relies
+on one: those that vary are in its labels, and a picture without data is left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -19,18 +18,18 @@ from ...results.tables import Tables
 from ..comparison import ComparisonPage as ComparisonPage
 from . import (
     autograd_graph,
+    batch_size_search,
     batch_sizes,
     data_wait,
     evaluation_modes,
     forest,
     launches,
+    learning_curves,
     memory_timeline,
     optimizers,
     phases,
 )
-from . import batch_size_search as largest
-from . import learning_curves as quality
-from .pages import PlotPage, Shown, pages_of
+from .pages import PlotCase, PlotPage, pages_of
 from .sheet import save
 from .style import own_settings
 
@@ -43,12 +42,11 @@ PICTURES: Mapping[str, Callable[[PlotPage], Figure | None]] = {
     "memory": batch_sizes.memory,
     "memory_timeline": memory_timeline.draw,
     "launches": launches.draw,
-    "quality": quality.draw,
-    "batch_search": largest.draw,
+    "quality": learning_curves.draw,
+    "batch_search": batch_size_search.draw,
 }
 
-# Of each case of a profile.
-OF_A_CASE: Mapping[str, Callable[[PlotPage, Shown], Figure | None]] = {
+CASE_PICTURES: Mapping[str, Callable[[PlotPage, PlotCase], Figure | None]] = {
     "memory_timeline": memory_timeline.draw_case,
     "autograd_graph": autograd_graph.draw_case,
 }
@@ -61,7 +59,7 @@ def draw(tables: Tables, folder: Path) -> list[Path]:
     ResultsError where the files cannot be written.
     """
     pictures = (
-        (f"{name}{page.suffix}", picture(page))
+        (f"{name}{page.suffix}", partial(picture, page))
         for page in pages_of(tables)
         for name, picture in PICTURES.items()
     )
@@ -69,12 +67,12 @@ def draw(tables: Tables, folder: Path) -> list[Path]:
 
 
 def draw_cases(tables: Tables, folder: Path, names: Mapping[str, str]) -> list[Path]:
-    """The pictures that there is one of for each case, as `draw`; `names` has the file names of the cases."""
+    """The pictures of each case, as `draw`; `names` has the file names of the cases."""
     pictures = (
-        (f"{name}-{names[case.id]}", picture(page, case))
+        (f"{name}-{names[case.id]}", partial(picture, page, case))
         for page in pages_of(tables)
         for case in page.cases
-        for name, picture in OF_A_CASE.items()
+        for name, picture in CASE_PICTURES.items()
     )
     return _saved(pictures, folder)
 
@@ -82,19 +80,19 @@ def draw_cases(tables: Tables, folder: Path, names: Mapping[str, str]) -> list[P
 def draw_comparison(page: ComparisonPage, folder: Path) -> list[Path]:
     """The ratios of a comparison with their intervals, as `draw`."""
     title = f"{page.candidate} against {page.base}"
-    return _saved([("comparison", forest.draw(page.rows, title, ""))], folder)
+    return _saved([("comparison", partial(forest.draw, page.rows, title))], folder)
 
 
-def _saved(pictures: Iterable[tuple[str, Figure | None]], folder: Path) -> list[Path]:
+def _saved(pictures: Iterable[tuple[str, Callable[[], Figure | None]]], folder: Path) -> list[Path]:
     paths: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with own_settings():
-            for name, figure in pictures:
-                if figure is not None:
+            for name, draw_picture in pictures:
+                if (figure := draw_picture()) is not None:
                     paths += save(figure, folder, name)
     except OSError as problem:
         raise ResultsError(
-            f"the pictures cannot be written to {folder}: {problem.strerror}; make room, or name another folder"
+            f"the pictures cannot be written to {folder}: {problem.strerror}; free some space, or name another folder"
         ) from None
     return paths

@@ -1,4 +1,4 @@
-"""The graph that autograd keeps for one step: a node for each function, its area by the bytes that it keeps."""
+"""The autograd graph of one step: a box for each function, with the bytes that it keeps for the backward pass."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from matplotlib.text import Text
 from ...measurement import AutogradGraph, GraphNode
 from ...plurals import counted
 from ..units import one_line, quantity
-from .lettering import fit
-from .pages import PlotPage, Shown
+from .pages import PlotCase, PlotPage
 from .sheet import WIDTH, blank_sheet
 from .style import COLOURS, INK, QUIET, SMALL
+from .texts import fit
 
 _Place: TypeAlias = tuple[float, int]
 
-MOST_NODES = 150  # a larger graph is a page of dots: its summary says more
+MOST_NODES = 150  # a larger graph would be illegible
 
 _LAYER = 0.46  # inches between two layers
 _BULGE = 1.5  # inches that an arrow past other boxes is bent by
@@ -32,7 +32,7 @@ _MOST_COLUMNS = 11
 _KEEPS, _LEAF, _PLAIN = COLOURS[0], COLOURS[2], COLOURS[5]
 
 
-def draw_case(page: PlotPage, case: Shown) -> Figure | None:
+def draw_case(page: PlotPage, case: PlotCase) -> Figure | None:
     """None where the case has no graph, or one that is too large."""
     graph = case.graph
     if graph is None or not 0 < len(graph.nodes) <= MOST_NODES:
@@ -40,14 +40,14 @@ def draw_case(page: PlotPage, case: Shown) -> Figure | None:
     places = _places(graph)
     if places is None:
         return None
-    columns = [x for x, _ in places]
-    if max(columns) - min(columns) > _MOST_COLUMNS:
+    left, right = min(x for x, _ in places), max(x for x, _ in places)
+    if right - left > _MOST_COLUMNS:
         return None
     saved = quantity(sum(node.saved for node in graph.nodes), "B")
     notes = [
         f"{one_line(case.id)}.",
         f"{counted(len(graph.nodes), 'node keeps', 'nodes keep')} {saved} for the backward pass; "
-        "what several keep counts at each.",
+        "what several keep is in each of them.",
         "The loss is at the top; arrows go the way of the backward pass.",
     ]
     keys = {
@@ -60,11 +60,12 @@ def draw_case(page: PlotPage, case: Shown) -> Figure | None:
     figure = blank_sheet(page, title, height, keys, notes)
     axes = figure.subplots()
     axes.set_axis_off()
-    middle, half = (min(columns) + max(columns)) / 2, max((max(columns) - min(columns)) / 2, 0.5) + 0.6
-    axes.set_xlim(middle - half, middle + half)
+    middle, half = (left + right) / 2, max((right - left) / 2, 0.5) + 0.6
+    edges = middle - half, middle + half
+    axes.set_xlim(edges)
     axes.set_ylim(max(layer for _, layer in places) + 0.5, -0.5)
-    rooms = [_room(place, places, (middle - half, middle + half)) for place in places]
-    boxes = [_box(axes, *each) for each in zip(graph.nodes, places, rooms, strict=True)]
+    widths = [_width(place, places, edges) for place in places]
+    boxes = [_box(axes, *each) for each in zip(graph.nodes, places, widths, strict=True)]
     FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]  # arrows end at the boxes, whose size is known now
     for place, node in enumerate(graph.nodes):
         for after in node.next:
@@ -72,22 +73,21 @@ def draw_case(page: PlotPage, case: Shown) -> Figure | None:
     return figure
 
 
-def _room(place: _Place, places: Sequence[_Place], edges: tuple[float, float]) -> float:
+def _width(place: _Place, places: Sequence[_Place], edges: tuple[float, float]) -> float:
     """Inches for the text of a box, between those beside it or the edges of the sheet."""
     x, layer = place
-    beside = [abs(x - other) for other, its_layer in places if its_layer == layer and other != x]
+    beside = [abs(x - other) for other, layer_of_other in places if layer_of_other == layer and other != x]
     columns = min(*beside, 2 * (x - edges[0]), 2 * (edges[1] - x), math.inf)
-    return (
-        columns / (edges[1] - edges[0]) * (WIDTH - 0.3) * 0.98 - _PAD
-    )  # letters of a PNG are set on whole pixels
+    # 2 % less, since the letters of a PNG are set on whole pixels.
+    return columns / (edges[1] - edges[0]) * (WIDTH - 0.3) * 0.98 - _PAD
 
 
-def _box(axes: Axes, node: GraphNode, place: _Place, room: float) -> Text:
+def _box(axes: Axes, node: GraphNode, place: _Place, width: float) -> Text:
     colour = _LEAF if node.name.endswith("AccumulateGrad") else _KEEPS if node.saved else _PLAIN
     keeps = f"\n{quantity(node.saved, 'B')}" if node.saved else ""
     return axes.text(
         *place,
-        f"{fit(_short(node.name), room, SMALL - 0.5)}{keeps}",
+        f"{fit(_short(node.name), width, SMALL - 0.5)}{keeps}",
         ha="center",
         va="center",
         size=SMALL - 0.5,
@@ -97,9 +97,8 @@ def _box(axes: Axes, node: GraphNode, place: _Place, room: float) -> Text:
 
 
 def _arrow(axes: Axes, start: _Place, end: _Place, first: Text, second: Text) -> None:
-    (x, layer), (its_x, its_layer) = start, end
-    past = its_layer - layer > 1 and abs(its_x - x) < 0.5  # boxes in between: it goes around them
-    bend = min(_BULGE / (_LAYER * (its_layer - layer)), 0.6) if past else 0
+    across, down = abs(end[0] - start[0]), end[1] - start[1]
+    bend = min(_BULGE / (_LAYER * down), 0.6) if down > 1 and across < 0.5 else 0  # around boxes in between
     axes.annotate(
         "",
         end,
@@ -119,46 +118,46 @@ def _arrow(axes: Axes, start: _Place, end: _Place, first: Text, second: Text) ->
 
 
 def _places(graph: AutogradGraph) -> list[_Place] | None:
-    """A column and a layer for each node: below all that call it, and near to them; None where it runs in a circle."""
+    """A column and a layer for each node: below all that call it, and near to them; None for a damaged record.
+
+    networkx finds the layers; its own multipartite layout would centre each, and lose the straight line of the longest
+    path.
+    """
     directed: networkx.DiGraph[int] = networkx.DiGraph()
     directed.add_nodes_from(range(len(graph.nodes)))
     directed.add_edges_from((place, after) for place, node in enumerate(graph.nodes) for after in node.next)
     if not networkx.is_directed_acyclic_graph(directed):
-        return None  # autograd makes none: the record is damaged
-    order = list(networkx.topological_sort(directed))
-    layer = dict.fromkeys(order, 0)
-    for node in order:
-        for after in directed.successors(node):
-            layer[after] = max(layer[after], layer[node] + 1)
-    below = dict.fromkeys(order, 0)  # how long the way down is: the longest stays in the middle
-    for node in reversed(order):
-        below[node] = max((below[after] + 1 for after in directed.successors(node)), default=0)
-    column: dict[int, float] = {}
-    for number in range(max(layer.values()) + 1):
-        row = [node for node in order if layer[node] == number]
+        return None  # autograd makes no cycle
+    height = {
+        node: number
+        for number, layer in enumerate(networkx.topological_generations(directed.reverse()))
+        for node in layer
+    }
+    places: dict[int, _Place] = {}
+    for number, layer in enumerate(networkx.topological_generations(directed)):
         wanted = {}
-        for node in row:
-            callers = [column[caller] for caller in directed.predecessors(node)]
+        for node in layer:
+            callers = [places[caller][0] for caller in directed.predecessors(node)]
             wanted[node] = sum(callers) / len(callers) if callers else 0.0
-        column |= _spread(row, wanted, below)
-    return [(column[node], layer[node]) for node in range(len(graph.nodes))]
+        columns = _spread(sorted(layer, key=height.__getitem__), wanted)
+        places |= {node: (column, number) for node, column in columns.items()}
+    return [places[node] for node in range(len(graph.nodes))]
 
 
-def _spread(row: Sequence[int], wanted: Mapping[int, float], below: Mapping[int, int]) -> dict[int, float]:
-    """Columns of one layer, at least one apart, those that want the same place around it."""
+def _spread(layer: Sequence[int], wanted: Mapping[int, float]) -> dict[int, float]:
+    """Columns of one layer, at least one from each other; of nodes with one wanted column, the last in its middle."""
     groups: dict[float, list[int]] = {}
-    for node in sorted(row, key=lambda node: below[node]):
+    for node in layer:
         groups.setdefault(wanted[node], []).append(node)
-    found: dict[int, float] = {}
+    columns: dict[int, float] = {}
     right = -math.inf
-    for place in sorted(groups):
-        ascending = groups[place]
-        ordered = ascending[::2] + ascending[1::2][::-1]  # the longest way down in the middle
-        start = max(place - (len(ordered) - 1) / 2, right + 1)
-        found |= {node: start + number for number, node in enumerate(ordered)}
+    for column, nodes in sorted(groups.items()):
+        ordered = nodes[::2] + nodes[1::2][::-1]
+        start = max(column - (len(ordered) - 1) / 2, right + 1)
+        columns |= {node: start + number for number, node in enumerate(ordered)}
         right = start + len(ordered) - 1
-    shift = sum(wanted[node] - column for node, column in found.items()) / len(found)
-    return {node: column + shift for node, column in found.items()}
+    shift = sum(wanted[node] - column for node, column in columns.items()) / len(columns)
+    return {node: column + shift for node, column in columns.items()}
 
 
 def _short(name: str) -> str:

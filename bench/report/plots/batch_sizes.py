@@ -10,14 +10,12 @@ from matplotlib.figure import Figure
 
 from ...measurement import metric
 from ..units import quantity, scale
-from .lettering import fit, inches
-from .pages import EVALUATION, TRAIN, PlotPage, Shown, uneven
+from .pages import EVALUATION, TRAIN, PlotCase, PlotPage, uneven
 from .rows import bar, error_bars, row_panels
-from .sheet import MOST_PANELS, WIDTH, about_intervals, about_memory, blank_sheet, left_out
+from .sheet import MOST_PANELS, WIDTH, about_intervals, about_memory, blank_sheet, left_out, rows_height
 from .style import TITLE, Look
+from .texts import fit, inches
 
-_PANEL = 3.2  # inches high
-_LOW_PANEL = 2.3  # where there are several
 _MOST_LINES = 8  # in one panel
 
 
@@ -37,7 +35,7 @@ def memory(page: PlotPage) -> Figure | None:
 def _against_batch_size(
     page: PlotPage, title: str, metrics: Mapping[str, str], heads: Mapping[str, str]
 ) -> Figure | None:
-    """By kind of case, the metric to draw and the head above it; nothing where no case has one."""
+    """`metrics` and `heads` are by kind of case; None where no case has its metric."""
     kinds = page.having(metrics)
     cases = [case for of_kind in kinds.values() for case in of_kind]
     sizes = sorted({case.batch_size for case in cases if case.batch_size})
@@ -54,7 +52,7 @@ def _against_batch_size(
 def _as_lines(
     page: PlotPage,
     title: str,
-    kinds: Mapping[str, Sequence[Shown]],
+    kinds: Mapping[str, Sequence[PlotCase]],
     metrics: Mapping[str, str],
     heads: Mapping[str, str],
     sizes: Sequence[int],
@@ -63,19 +61,18 @@ def _as_lines(
     """A line for each combination of the other axes, a column of panels for each kind."""
     cases = [case for of_kind in kinds.values() for case in of_kind]
     crowded = any(_crowded(of_kind, metrics[kind]) for kind, of_kind in kinds.items())
-    apart = page.settings if crowded else []  # these axes get panels of their own
-    settings = list(dict.fromkeys(case.panel(apart) for case in cases))
+    panel_axes = page.workload_axes if crowded else []  # these axes get panels of their own
+    settings = list(dict.fromkeys(case.panel(panel_axes) for case in cases))
     shown = settings[:MOST_PANELS]
-    looks = page.looks(apart)
-    drawn = {case.line(apart) for case in cases}
+    looks = page.looks(panel_axes)
+    drawn = {case.line(panel_axes) for case in cases}
     keys = {name: look.line() for name, look in looks.items() if name in drawn}
     notes = [*left_out(len(shown), len(settings), "panels"), *notes]
-    height = _PANEL if len(shown) == 1 else _LOW_PANEL * len(shown)
-    figure = blank_sheet(page, f"{title} against batch size", height, keys, notes)
+    figure = blank_sheet(page, f"{title} against batch size", rows_height(len(shown)), keys, notes)
     one_scale = len(set(metrics.values())) == 1
     grid = figure.subplots(len(shown), len(kinds), squeeze=False, sharey="row" if one_scale else False)
     for row, setting in zip(grid, shown, strict=True):
-        in_row = [case for case in cases if case.panel(apart) == setting]
+        in_row = [case for case in cases if case.panel(panel_axes) == setting]
         values = [case.values[metrics[case.kind]].value for case in in_row]
         factor, unit = scale(values, metric(metrics[TRAIN]).unit)
         for axes, kind in zip(row, kinds, strict=True):
@@ -83,20 +80,20 @@ def _as_lines(
             if not here:
                 axes.set_axis_off()
                 continue
-            _draw_lines(axes, here, metrics[kind], factor, apart, looks)
+            _draw_lines(axes, here, metrics[kind], factor, panel_axes, looks)
             batch_size_axis(axes, sizes)
             axes.set_ylabel(f"{title.lower()} [{unit}]")
             axes.tick_params(labelleft=True)
             head = ": ".join(filter(None, [setting, heads[kind]]))
             axes.set_title(fit(head, WIDTH / len(kinds) - 1, TITLE))
     for axes in grid.flat:
-        axes.set_ylim(bottom=0)  # once all lines of a shared scale are drawn
+        axes.set_ylim(bottom=0)  # after all lines of a shared scale are drawn
     for axes in grid[-1]:
         axes.set_xlabel("batch size [samples]")
     return figure
 
 
-def _crowded(cases: Sequence[Shown], name: str) -> bool:
+def _crowded(cases: Sequence[PlotCase], name: str) -> bool:
     """Whether one panel is not enough for the lines of these cases."""
     tops: dict[str, float] = {}
     for case in cases:
@@ -107,51 +104,49 @@ def _crowded(cases: Sequence[Shown], name: str) -> bool:
 
 def _draw_lines(
     axes: Axes,
-    cases: Sequence[Shown],
+    cases: Sequence[PlotCase],
     name: str,
     factor: float,
-    apart: Collection[str],
+    panel_axes: Collection[str],
     looks: Mapping[str, Look],
 ) -> None:
-    lines: dict[str, list[Shown]] = {}
+    lines: dict[str, list[PlotCase]] = {}
     for case in cases:
-        lines.setdefault(case.line(apart), []).append(case)
+        lines.setdefault(case.line(panel_axes), []).append(case)
     for place, (line, points) in enumerate(lines.items()):
         points.sort(key=lambda case: case.batch_size)
         values = [point.values[name] for point in points]
-        # Lines step aside by a few percent, so that their error bars do not hide one another.
+        # Lines are shifted by a few percent, so that their error bars do not overlap.
         aside = 2 ** (0.06 * (place - (len(lines) - 1) / 2) * min(1, 4 / len(lines)))
         axes.errorbar(
             [point.batch_size * aside for point in points],
             [value.value * factor for value in values],
             yerr=error_bars(values, factor),
-            color=looks[line].colour,
-            marker=looks[line].marker,
-            linestyle=looks[line].dash,
+            **looks[line].curve,
             linewidth=1.4,
             elinewidth=1.0,
         )
 
 
 def batch_size_axis(axes: Axes, sizes: Sequence[int]) -> None:
-    """Doubling is one step. Every size that was measured has a tick, and a label where there is room."""
+    """A logarithmic axis with a tick for every measured size, and a label where it fits."""
     octaves = math.log2(sizes[-1] / sizes[0])
     labelled = [sizes[0]]
     for size in sizes[1:]:
-        room = math.log2(size / labelled[-1]) / octaves * (WIDTH / 2 - 1)
-        if room > (inches(str(size)) + inches(str(labelled[-1]))) / 2 + 0.08:
+        gap = math.log2(size / labelled[-1]) / octaves * (WIDTH / 2 - 1)
+        if gap > (inches(str(size)) + inches(str(labelled[-1]))) / 2 + 0.08:
             labelled.append(size)
     axes.set_xscale("log", base=2)
     axes.set_xticks(labelled, [str(size) for size in labelled])
     axes.set_xticks(sizes, [""] * len(sizes), minor=True)
     axes.set_xlim(sizes[0] / 2 ** (octaves / 12), sizes[-1] * 2 ** (octaves / 12))
-    axes.update_datalim([(sizes[0], 0)])  # the scale holds zero, and leaves a margin above the rest
+    axes.update_datalim([(sizes[0], 0)])  # the scale includes zero, with a margin above the rest
 
 
 def _as_bars(
     page: PlotPage,
     title: str,
-    found: Mapping[str, Sequence[Shown]],
+    found: Mapping[str, Sequence[PlotCase]],
     metrics: Mapping[str, str],
     notes: Sequence[str],
 ) -> Figure:

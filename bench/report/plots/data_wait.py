@@ -11,34 +11,31 @@ from matplotlib.figure import Figure
 
 from ...measurement import metric
 from ..units import scale
-from .lettering import fit
-from .pages import PlotPage, Shown, Value
+from .pages import PlotCase, PlotPage, Value
 from .rows import error_bars
-from .sheet import MOST_PANELS, WIDTH, about_intervals, blank_sheet, left_out
+from .sheet import MOST_PANELS, WIDTH, about_intervals, blank_sheet, left_out, rows_height
 from .style import TITLE, Look
-
-_PANEL = 3.2  # inches high
-_LOW_PANEL = 2.3  # where there are several
+from .texts import fit
 
 _OPTIONS = ("pin_memory", "prefetch_factor", "persistent_workers")
-_LOADER = ("workers", "placement", *_OPTIONS)  # the axes of a loader: the others make panels
-_ONE_LOADER = "DataLoader"  # where none of them tells loaders apart
+_LOADER = ("workers", "placement", *_OPTIONS)  # the axes of a loader: the others have panels
+_ONE_LOADER = "DataLoader"  # where none of these axes varies
 
 
 @dataclass(frozen=True)
 class Point:
-    """A case as this picture sees it: on which line, at which tick, and what it says."""
+    """A case in this picture: its line, its tick and its values."""
 
     line: str
     tick: str
-    placement: str  # empty where items are read as they come
+    placement: str  # empty where items are loaded one by one
     workers: int
     waits: Value  # a share
     throughput: Value
 
 
 def draw(page: PlotPage) -> Figure | None:
-    """A row of panels for each setting: on the left how much of a step waits, on the right what that costs."""
+    """A row of panels for each workload: on the left the share of a step that waits, on the right the throughput."""
     cases = [case for case in page.cases if "data" in case.phases and "train.throughput" in case.values]
     varying = {
         axis for case in cases for axis, part in case.parts.items() if part != cases[0].parts.get(axis)
@@ -62,15 +59,16 @@ def draw(page: PlotPage) -> Figure | None:
         *left_out(len(shown), len(found), "panels"),
         about_intervals(value for point in points for value in (point.waits, point.throughput)),
     ]
-    height = _PANEL if len(shown) == 1 else _LOW_PANEL * len(shown)
     keys = {line: look.line() for line, look in looks.items()}
-    figure = blank_sheet(page, "Waiting for data against loader workers", height, keys, notes)
+    figure = blank_sheet(
+        page, "Waiting for data against loader workers", rows_height(len(shown)), keys, notes
+    )
     grid = figure.subplots(len(shown), 2, squeeze=False)
     for (left, right), (setting, here) in zip(grid, shown.items(), strict=True):
         factor, unit = scale([point.throughput.value for point in here], metric("train.throughput").unit)
         _draw_lines(left, here, [point.waits for point in here], 100, ticks, looks)
         _draw_lines(right, here, [point.throughput for point in here], factor, ticks, looks)
-        left.set_ylim(-4, 104)  # what stands at an end is whole
+        left.set_ylim(-4, 104)  # markers at an end are whole
         left.set_ylabel("waits for data [% of step]")
         right.set_ylim(bottom=0)
         right.set_ylabel(f"throughput [{unit}]")
@@ -84,9 +82,9 @@ def draw(page: PlotPage) -> Figure | None:
     return figure
 
 
-def _point(case: Shown, workers: int, varying: set[str]) -> Point:
+def _point(case: PlotCase, workers: int, varying: set[str]) -> Point:
     placement = _value(case, "placement")
-    # A placement has no workers: none of their options say anything of it.
+    # A placement has no workers, and so none of their options.
     options = [axis for axis in _OPTIONS if axis in varying and (not placement or _value(case, axis))]
     parts = [case.parts[axis] for axis in ["placement", *options] if axis != "placement" or placement]
     return Point(
@@ -100,14 +98,14 @@ def _point(case: Shown, workers: int, varying: set[str]) -> Point:
     )
 
 
-def _value(case: Shown, axis: str) -> str:
-    """The value of an axis as it is written; empty for none, and where it tells no case apart."""
+def _value(case: PlotCase, axis: str) -> str:
+    """The value of an axis as it is written; empty for none, and where the axis does not vary."""
     value = case.parts.get(axis, "").partition("=")[2]
     return "" if value == "none" else value
 
 
 def _looks(points: Sequence[Point]) -> dict[str, Look]:
-    """The look of each line, placements last: their lines are what the others may come to."""
+    """The look of each line, placements last: they are limits for the others."""
     looks: dict[str, Look] = {}
     for point in sorted(points, key=lambda point: bool(point.placement)):
         look = looks.setdefault(point.line, Look.number(len(looks)))
@@ -117,7 +115,7 @@ def _looks(points: Sequence[Point]) -> dict[str, Look]:
 
 
 def _ticks(points: Sequence[Point]) -> list[str]:
-    """What stands below the panels, from the left: every number of workers, then the placements."""
+    """The ticks from the left: every number of workers, then the placements."""
     ordered = sorted(points, key=lambda point: (point.placement, point.workers))
     return list(dict.fromkeys(point.tick for point in ordered))
 
@@ -131,14 +129,14 @@ def _draw_lines(
     looks: Mapping[str, Look],
 ) -> None:
     """A line for each loader; that of a placement, which is one point, goes through the whole panel."""
-    axes.update_datalim([(0, 0)])  # the scale holds zero, and leaves a margin above the rest
+    axes.update_datalim([(0, 0)])  # the scale includes zero, with a margin above the rest
     lines: dict[str, list[tuple[Point, Value]]] = {}
     for point, value in zip(points, values, strict=True):
         lines.setdefault(point.line, []).append((point, value))
     loaders = [line for line, on_it in lines.items() if not on_it[0][0].placement]
     for line, on_it in lines.items():
         look, here = looks[line], [value for _, value in on_it]
-        # Lines step aside by a few percent, so that neither markers nor error bars hide one another.
+        # Lines are shifted by a few percent, so that neither markers nor error bars overlap.
         place = loaders.index(line) - (len(loaders) - 1) / 2 if line in loaders else 0
         aside = 0.08 * place * min(1, 4 / max(1, len(loaders)))
         if line not in loaders:
@@ -147,9 +145,7 @@ def _draw_lines(
             [ticks.index(point.tick) + aside for point, _ in on_it],
             [value.value * factor for value in here],
             yerr=error_bars(here, factor),
-            color=look.colour,
-            marker=look.marker,
-            linestyle=look.dash,
+            **look.curve,
             linewidth=1.4,
             elinewidth=1.0,
         )

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 
 from ...measurement import metric
 from ..units import digits, scale
-from .lettering import signed
-from .pages import EVALUATION, PlotPage, Shown, Value
+from .pages import EVALUATION, PlotCase, PlotPage, Value
 from .rows import bar, label_rows
 from .sheet import MOST_ROWS, about_intervals, about_memory, blank_sheet, left_out
 from .style import Look
+from .texts import signed
 
 _BAR = 0.17  # inches high
 
@@ -29,7 +29,7 @@ def draw(page: PlotPage) -> Figure | None:
     for case in cases:
         groups.setdefault(case.label({"mode"}), {})[case.mode] = case.values
     shown = list(groups)[: MOST_ROWS // len(modes)]
-    looks = {mode: look for mode, look in page.looks(page.settings).items() if mode in modes}
+    looks = {mode: look for mode, look in page.looks(page.workload_axes).items() if mode in modes}
     notes = [
         *left_out(len(shown), len(groups), "rows"),
         about_intervals(case.values[name] for case in cases for name in metrics if name in case.values),
@@ -51,19 +51,16 @@ def draw(page: PlotPage) -> Figure | None:
     return figure
 
 
-def _memory(cases: Sequence[Shown], page: PlotPage) -> str:
-    """The bytes of tensors where they were counted: what no_grad saves is theirs, and they are exact."""
+def _memory(cases: Sequence[PlotCase], page: PlotPage) -> str:
+    """The bytes of tensors where they were counted: they are exact, and what no_grad saves."""
     counted = "count.peak_live_bytes"
     return counted if all(counted in case.values for case in cases) else page.memory
 
 
 def _draw_bars(axes: Axes, rows: Sequence[Mapping[str, Value]], unit: str, looks: Mapping[str, Look]) -> str:
-    """In each row a bar for each mode, which says how far it is from eval.
-
-    Returns the unit of the scale.
-    """
-    everything = [value for row in rows for value in row.values()]
-    factor, label = scale([value.value for value in everything], unit)
+    """A bar for each mode in each row, with its difference from eval. Returns the unit of the scale."""
+    all_values = [value for row in rows for value in row.values()]
+    factor, label = scale([value.value for value in all_values], unit)
     thickness = 0.84 / len(looks)
     for number, row in enumerate(rows):
         plain = row["eval"].value if "eval" in row else 0.0
@@ -75,5 +72,5 @@ def _draw_bars(axes: Axes, rows: Sequence[Mapping[str, Value]], unit: str, looks
                 words = signed(row[mode].value / plain * 100 - 100, 1)
             y = number + (place - (len(looks) - 1) / 2) * thickness
             bar(axes, y, thickness, row[mode], factor, look, words)
-    axes.set_xlim(0, max((value.top for value in everything), default=1) * factor * 1.33 or 1)
+    axes.set_xlim(0, max((value.top for value in all_values), default=1) * factor * 1.33 or 1)
     return label

@@ -12,17 +12,18 @@ from matplotlib.patches import Patch
 
 from ...analysis.compare.verdict import Row
 from ...plurals import counted
-from ..comparison import ORDER, change, judged, ordered, told_apart, word
+from ..comparison import VERDICTS, case_names, ordered
+from ..row_words import change, verdict_words, word
 from ..units import one_line
-from ..work_words import speaks, work_said
+from ..work_words import is_work_row, work_differences
 from .labels import part
-from .lettering import fit, inches
 from .pages import PlotPage
-from .rows import label_rows
+from .rows import clipped, label_rows
 from .sheet import MOST_ROWS, blank_sheet, left_out
 from .style import COLOURS, FAINT, INK, QUIET, SMALL, Look
+from .texts import fit, inches, write_at_edge
 
-# A marker and a colour for each verdict; regressed points to where worse is.
+# A marker and a colour for each verdict; that of regressed points to the worse side.
 _LOOKS: Mapping[str, Look] = {
     "regressed": Look(COLOURS[1], marker=">", dash=""),
     "moved": Look(COLOURS[3], marker="d", dash=""),
@@ -36,27 +37,25 @@ _OTHER = Look(INK, marker="s", dash="")
 
 # Inches.
 _ROW = 0.24
-_AXIS = 0.75  # what the numbers and the label of the axis take
-# The most that the title takes, measured as if it were not bold, and the line below it: letters of few pixels are
-# wider than they measure.
-_TITLE, _WHERE = 8.2, 9.2
+_AXIS = 0.75  # the numbers and the label of the axis
+_TITLE = 8.2  # the most that the title takes, measured as if it were not bold
 _LABEL = 4.8  # the most that the label of a row takes
 _WORDS = 2.6  # the most that the words to the right take
 _MOST_UNLIKE = 2  # cases whose different work is spelt out
-# Percent from no change: what lies beyond the edge is drawn there. It lies between these two, where it leaves
-# room for all rows: one that doubled must not flatten the others.
+# Percent from no change. The edge lies between these two, and what is beyond it is drawn there: a row that doubled
+# must not flatten the others.
 _NEAREST, _FARTHEST = 2.0, 50.0
 
 
-def draw(rows: Sequence[Row], title: str, where: str) -> Figure | None:
-    """None where no row has a ratio. `where` is the second line of the title."""
+def draw(rows: Sequence[Row], title: str) -> Figure | None:
+    """None where no row has a ratio."""
     found = [row for row in ordered(rows) if row.ratio is not None and not math.isnan(row.ratio)]
     shown = found[:MOST_ROWS]
     if not shown:
         return None
     edge = _edge(shown)
-    same, names = told_apart(shown)
-    page = PlotPage(cases=(), where=fit(where, _WHERE), caveats=(), suffix="")
+    same, names = case_names(shown)
+    page = PlotPage(cases=(), subtitle="", caveats=(), suffix="")
     height = _ROW * len(shown) + _AXIS
     figure = blank_sheet(
         page, fit(title, _TITLE, 12), height, _keys(shown), _notes(rows, found, shown, same, edge)
@@ -66,9 +65,7 @@ def draw(rows: Sequence[Row], title: str, where: str) -> Figure | None:
     gate = any(row.gates for row in rows)
     for y, row in enumerate(shown):
         _draw_row(axes, y, row, edge)
-        words = fit(f"{change(row)}, {judged(row, gate)}", _WORDS, SMALL)
-        at = axes.get_yaxis_transform()  # beside the axes, on the line of the row
-        axes.text(1.01, y, words, transform=at, va="center", size=SMALL, color=QUIET)
+        write_at_edge(axes, y, fit(f"{change(row)}, {verdict_words(row, gate)}", _WORDS, SMALL))
     axes.axvline(0, color=INK, linewidth=1, zorder=2)
     axes.set_xlim(-edge * 1.04, edge * 1.04)
     axes.set_xlabel("change in the direction in which more is worse [%]")
@@ -76,8 +73,10 @@ def draw(rows: Sequence[Row], title: str, where: str) -> Figure | None:
 
 
 def _keys(shown: Sequence[Row]) -> dict[str, Line2D | Patch]:
-    there = {row.verdict for row in shown}
-    keys: dict[str, Line2D | Patch] = {word(name): _LOOKS[name].line() for name in ORDER if name in there}
+    verdicts = {row.verdict for row in shown}
+    keys: dict[str, Line2D | Patch] = {
+        word(name): _LOOKS[name].line() for name in VERDICTS if name in verdicts
+    }
     if any(_band(row) for row in shown):
         keys["within the threshold"] = Patch(facecolor=FAINT)
     return keys
@@ -89,10 +88,10 @@ def _notes(
     notes = [f"{whose[0].upper()}{one_line(whose[1:])}: {one_line(parts)}." for whose, parts in same.items()]
     notes += left_out(len(shown), len(found), "rows")
     notes.append("Lines: 95 % interval. To the right: the change of the metric itself.")
-    if any(_held(end, edge) != end for row in shown for end in _ends(row)):
+    if any(clipped(end, edge) != end for row in shown for end in _ends(row)):
         notes.append("Open arrows: beyond the edge.")
-    unlike = [row for row in rows if speaks(row)]
-    notes += [f"Different work: {one_line(work_said(row.work))}." for row in unlike[:_MOST_UNLIKE]]
+    unlike = [row for row in rows if is_work_row(row)]
+    notes += [f"Different work: {one_line(work_differences(row.work))}." for row in unlike[:_MOST_UNLIKE]]
     if len(unlike) > _MOST_UNLIKE:
         notes.append(f"Different work in {len(unlike) - _MOST_UNLIKE} more cases.")
     missing = len(rows) - len(found)
@@ -102,7 +101,7 @@ def _notes(
 
 
 def _label(row: Row, names: Mapping[tuple[str, str], str]) -> str:
-    """Of a long one the case is cut, and not the metric."""
+    """The case and the metric; of a long label the case is cut."""
     parts = [text.partition("=") for text in names[row.suite, row.case].split(", ")]
     case = ", ".join(part(name, value) if equals else name for name, equals, value in parts)
     metric = f": {row.metric.name}"
@@ -114,20 +113,20 @@ def _draw_row(axes: Axes, y: int, row: Row, edge: float) -> None:
     low, value, high = _ends(row)
     band = _band(row)
     if band:
-        left, right = (_held(end, edge) for end in (_percent(1 / (1 + band)), _percent(1 + band)))
+        left, right = (clipped(end, edge) for end in (_percent(1 / (1 + band)), _percent(1 + band)))
         axes.barh(y, right - left, 1.0, left, color=FAINT, zorder=1)
     if low < high:
-        ends = [_held(low, edge), _held(high, edge)]
+        ends = [clipped(low, edge), clipped(high, edge)]
         axes.plot(ends, [y, y], color=look.colour, linewidth=1.4, solid_capstyle="butt", zorder=3)
-    # An interval that goes on beyond the edge ends in an arrow; so does a value.
-    for end in {_held(end, edge) for end in (low, value, high) if _held(end, edge) != end}:
+    # An interval that reaches beyond the edge ends in an arrow; so does a value.
+    for end in {clipped(end, edge) for end in (low, value, high) if clipped(end, edge) != end}:
         axes.plot([end], [y], ">" if end > 0 else "<", color=look.colour, markerfacecolor="white", zorder=3)
-    if _held(value, edge) == value:
+    if clipped(value, edge) == value:
         axes.plot([value], [y], look.marker, color=look.colour, zorder=4)
 
 
 def _ends(row: Row) -> tuple[float, float, float]:
-    """The lower end, the value and the upper end in percent; the value thrice where there is no interval."""
+    """The lower end, the value and the upper end in percent; the value three times without an interval."""
     assert row.ratio is not None
     value = _percent(row.ratio)
     if row.low is None or row.high is None or math.isnan(row.low) or math.isnan(row.high):
@@ -150,7 +149,3 @@ def _edge(shown: Sequence[Row]) -> float:
 
 def _percent(ratio: float) -> float:
     return (ratio - 1) * 100
-
-
-def _held(percent: float, edge: float) -> float:
-    return max(-edge, min(edge, percent))

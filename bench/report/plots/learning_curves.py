@@ -1,4 +1,4 @@
-"""Validation loss against time of training, a line for each configuration: who is good soonest."""
+"""Validation loss against time of training, a line for each configuration."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from ...analysis.run.time_to_quality import Group, QualityRow
 from ...suite.case import spell
 from ..terminal.time_to_quality import CLOCK
 from ..units import digits, scale
-from .lettering import fit
 from .pages import TRAIN, PlotPage, uneven
 from .sheet import MOST_PANELS, WIDTH, blank_sheet
-from .style import INK, QUIET, SMALL, TITLE, Look
+from .style import INK, TITLE, Look
+from .texts import fit, write_at_edge
 
 _PANEL = 3.8  # inches high
-_MOST_LINES = 12  # on a sheet: with more, nobody tells them apart
+_MOST_LINES = 12  # on a sheet
 _MOST_MARKS = 12  # on a line
 _MOST_DECADES = 4  # of a scale with ticks at 2 and 5
 
 
 def draw(page: PlotPage) -> Figure | None:
-    """A panel for each group with at least two configurations on the page, on one clock of its own."""
+    """A panel for each group with at least two configurations on the page, each with its own time axis."""
     names = {case.id: case.label() or case.mode for case in page.cases if case.kind == TRAIN}
-    here = [
+    groups = [
         (group, [row for row in group.rows if row.case.id in names])
         for group in dict.fromkeys(case.group for case in page.cases if case.group is not None)
     ]
-    panels = [(group, rows) for group, rows in here if len(rows) > 1]
+    panels = [(group, rows) for group, rows in groups if len(rows) > 1]
     if not panels:
         return None
     shown = [(group, _chosen(group, rows, len(panels))) for group, rows in panels[:MOST_PANELS]]
@@ -50,7 +50,7 @@ def draw(page: PlotPage) -> Figure | None:
 
 
 def _chosen(group: Group, rows: Sequence[QualityRow], panels: int) -> list[QualityRow]:
-    """The first at the target, and the fastest an epoch, which may be the last at it."""
+    """Those that reach the target first, and the one with the fastest epoch."""
     most = max(2, _MOST_LINES // min(panels, MOST_PANELS))
     chosen = list(rows[:most])
     fastest = next((row for row in rows if row is group.fastest), None)
@@ -62,17 +62,17 @@ def _chosen(group: Group, rows: Sequence[QualityRow], panels: int) -> list[Quali
 def _about_lines(
     shown: Sequence[tuple[Group, Sequence[QualityRow]]], panels: Sequence[tuple[Group, Sequence[QualityRow]]]
 ) -> list[str]:
-    lines, there = (sum(len(rows) for _, rows in some) for some in (shown, panels))
-    if lines == there:
+    lines, total = (sum(len(rows) for _, rows in each) for each in (shown, panels))
+    if lines == total:
         return []
     return [
-        f"{lines} of {there} configurations: those that reach the target first, and the fastest an epoch; "
+        f"{lines} of {total} configurations: those that reach the target first, and the fastest an epoch; "
         "the tables have them all."
     ]
 
 
 def _head(group: Group) -> str:
-    """What sets the losses of one panel apart from those of another."""
+    """What all losses of a panel have in common."""
     smoothing = f", label smoothing {spell(group.label_smoothing)}" if group.label_smoothing else ""
     return f"{spell(group.dataset)}, {spell(group.loss)}{smoothing}"
 
@@ -84,26 +84,16 @@ def _draw_panel(axes: Axes, group: Group, rows: Sequence[QualityRow], looks: Map
         axes.plot(
             [seconds * factor for seconds, _ in row.curve],
             [loss for _, loss in row.curve],
-            color=look.colour,
-            marker=look.marker,
-            linestyle=look.dash,
+            **look.curve,
             linewidth=1.4,
             markevery=-(-len(row.curve) // _MOST_MARKS),
         )
     axes.axhline(group.target, color=INK, linewidth=0.7, zorder=1)
-    axes.text(
-        1.01,
-        group.target,
-        f"target {digits(group.target)}",
-        transform=axes.get_yaxis_transform(),
-        va="center",
-        size=SMALL,
-        color=QUIET,
-    )
+    write_at_edge(axes, group.target, f"target {digits(group.target)}")
     if _wants_log([loss for row in rows for _, loss in row.curve] + [group.target]):
         axes.set_yscale("log")
         _plain_ticks(axes.yaxis)
-    if _wants_log([row.curve[-1][0] for row in rows]):  # what ends early would be flat against the edge
+    if _wants_log([row.curve[-1][0] for row in rows]):  # a short curve would be flat against the edge
         axes.set_xscale("log")
         _plain_ticks(axes.xaxis)
     else:

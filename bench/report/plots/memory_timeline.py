@@ -1,4 +1,4 @@
-"""The memory of tensors over one step: bytes alive by what they are for, phases shaded, the peak marked."""
+"""The memory of tensors over one step: live bytes by category, phases shaded, the peak marked."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 
 from ...measurement import MemoryTimeline
 from ..units import one_line, quantity, scale
-from .lettering import fit, inches
-from .pages import PlotPage, Shown
+from .pages import PlotCase, PlotPage
 from .sheet import WIDTH, blank_sheet
 from .style import INK, QUIET, SMALL, Look
+from .texts import fit, inches
 
-# What lasts lies below, what comes and goes on top of it.
+# From below: what lasts, then what comes and goes.
 _LOOKS = {
     "parameters": Look("#0072B2"),
     "optimizer state": Look("#009E73", "////"),
@@ -27,26 +27,24 @@ _LOOKS = {
 }
 _OTHER = "other"
 _HEIGHT = 3.4  # inches
-_LONGEST = (
-    1e6  # seconds: a record of a longer step is damaged, and its numbers would leave no room for the picture
-)
+_LONGEST = 1e6  # seconds: the record of a longer step is damaged, and its numbers are too wide
 _SHADE = "#F0F0F0"
 
 
 def draw(page: PlotPage) -> Figure | None:
-    """Of the case that takes the most; the others' are drawn by `bench profile`."""
+    """The timeline of the case that takes the most memory; `bench profile` draws that of each."""
     having = [case for case in page.cases if case.timeline is not None]
     if not having:
         return None
     return draw_case(page, max(having, key=lambda case: max(_totals(case.timeline), default=0)))
 
 
-def draw_case(page: PlotPage, case: Shown) -> Figure | None:
+def draw_case(page: PlotPage, case: PlotCase) -> Figure | None:
     timeline = case.timeline
     if timeline is None or not _totals(timeline) or not timeline.ends or not 0 < timeline.ends[-1] < _LONGEST:
         return None
-    there = _categories(timeline)
-    keys = {name: _look(name).bar() for name in there}
+    categories = _categories(timeline)
+    keys = {name: _look(name).bar() for name in categories}
     notes = [
         f"{one_line(case.id)}.",
         "One step under the profiler, which makes it longer; the bytes are exact.",
@@ -54,30 +52,30 @@ def draw_case(page: PlotPage, case: Shown) -> Figure | None:
     figure = blank_sheet(page, f"Memory over a step: {case.label() or case.mode}", _HEIGHT, keys, notes)
     axes = figure.subplots()
     seconds, unit = scale([timeline.ends[-1]], "s")
-    size, held = scale([max(_totals(timeline))], "B")
+    size, size_unit = scale([max(_totals(timeline))], "B")
     x = [at * seconds for at in timeline.seconds]
     x.append(timeline.ends[-1] * seconds)
-    floor = [0.0] * len(x)
-    for name, held_by in there.items():
-        top = [below + value * size for below, value in zip(floor, [*held_by, held_by[-1]], strict=True)]
-        axes.fill_between(x, floor, top, step="post", **{**_look(name).filled, "linewidth": 0})
-        floor = top
+    bottom = [0.0] * len(x)
+    for name, values in categories.items():
+        top = [below + value * size for below, value in zip(bottom, [*values, values[-1]], strict=True)]
+        axes.fill_between(x, bottom, top, step="post", **{**_look(name).filled, "linewidth": 0})
+        bottom = top
     _shade_phases(axes, timeline, seconds)
     _mark_peak(axes, timeline, seconds, size)
     axes.set_xlim(0, x[-1])
     axes.set_ylim(0, max(_totals(timeline)) * size * 1.22 or 1)
     axes.set_xlabel(f"time in the step [{unit}]")
-    axes.set_ylabel(f"bytes of live tensors [{held}]")
+    axes.set_ylabel(f"bytes of live tensors [{size_unit}]")
     axes.grid(False, axis="x")
     return figure
 
 
 def _categories(timeline: MemoryTimeline) -> dict[str, Sequence[int]]:
-    """The bytes of each category that has any, from below; what we have no look for as one."""
-    found: dict[str, Sequence[int]] = {name: timeline.bytes.get(name, ()) for name in _LOOKS}
+    """The bytes of each category that has any, from below; those without a look as one."""
+    categories: dict[str, Sequence[int]] = {name: timeline.bytes.get(name, ()) for name in _LOOKS}
     unknown = [values for name, values in timeline.bytes.items() if name not in _LOOKS]
-    found[_OTHER] = [sum(values) for values in zip(*unknown, strict=True)]
-    return {name: values for name, values in found.items() if any(values)}
+    categories[_OTHER] = [sum(values) for values in zip(*unknown, strict=True)]
+    return {name: values for name, values in categories.items() if any(values)}
 
 
 def _look(category: str) -> Look:
@@ -92,14 +90,14 @@ def _totals(timeline: MemoryTimeline | None) -> list[int]:
 
 
 def _shade_phases(axes: Axes, timeline: MemoryTimeline, factor: float) -> None:
-    """Every second phase is shaded; one that is wide enough has its name above."""
+    """Shades every second phase, and writes the name above if it fits."""
     cuts = [0.0, *(end * factor for end in timeline.ends)]
-    whole = cuts[-1] or 1.0
+    total = cuts[-1] or 1.0
     for number, ((start, end), name) in enumerate(zip(pairwise(cuts), timeline.phases, strict=True)):
         phase = one_line(name)
         if number % 2:
             axes.axvspan(start, end, color=_SHADE, zorder=-1, linewidth=0)
-        if (end - start) / whole * (WIDTH - 1.6) > inches(phase, SMALL):
+        if (end - start) / total * (WIDTH - 1.6) > inches(phase, SMALL):
             axes.text(
                 (start + end) / 2,
                 0.985,

@@ -1,4 +1,4 @@
-"""The optimizers side by side: the share of a step that each takes, what it dispatches, and what it keeps."""
+"""The optimizers side by side: share of a step, operators, and bytes of state."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..units import percent, quantity
-from .lettering import write_after
-from .pages import TRAIN, PlotPage, Shown
+from .pages import TRAIN, PlotCase, PlotPage
 from .rows import label_rows
 from .sheet import MOST_ROWS, blank_sheet, left_out
 from .style import COLOURS, FAINT, Look
+from .texts import write_after
 
 _SHARE, _OPERATORS, _STATE = "train.optimizer_share", "count.optimizer_ops", "count.optimizer_state_bytes"
 _ROW = 0.25  # inches
@@ -26,12 +26,12 @@ def draw(page: PlotPage) -> Figure | None:
         return None
     cases = sorted(cases, key=lambda case: case.values[_SHARE].value)
     shown = cases[-MOST_ROWS:]
-    panels: list[tuple[str, Callable[[Axes, Sequence[Shown]], None]]] = [("share of a step", _shares)]
+    panels: list[tuple[str, Callable[[Axes, Sequence[PlotCase]], None]]] = [("share of a step", _shares)]
     if all(_OPERATORS in case.values for case in shown):
         panels += [("operators a step", _operators), ("optimizer state", _state)]
     notes = [
         *left_out(len(shown), len(cases), "cases"),
-        "Beside a share: what the optimizer takes of a mean step. Dots lie on scales of powers.",
+        "Beside a share: what the optimizer takes of a mean step. Dots lie on logarithmic scales.",
     ]
     figure = blank_sheet(page, "What the optimizers take", _ROW * len(shown) + 0.5, {}, notes)
     widths = [1.5, 1.0, 1.0][: len(panels)]
@@ -43,7 +43,7 @@ def draw(page: PlotPage) -> Figure | None:
     return figure
 
 
-def _shares(axes: Axes, cases: Sequence[Shown]) -> None:
+def _shares(axes: Axes, cases: Sequence[PlotCase]) -> None:
     look = Look("#009E73")
     for row, case in enumerate(cases):
         share = case.values[_SHARE].value
@@ -55,20 +55,20 @@ def _shares(axes: Axes, cases: Sequence[Shown]) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value * 100:.0f} %")
 
 
-def _operators(axes: Axes, cases: Sequence[Shown]) -> None:
+def _operators(axes: Axes, cases: Sequence[PlotCase]) -> None:
     _dots(axes, [case.values[_OPERATORS].value for case in cases], "1")
 
 
-def _state(axes: Axes, cases: Sequence[Shown]) -> None:
+def _state(axes: Axes, cases: Sequence[PlotCase]) -> None:
     _dots(axes, [case.values[_STATE].value for case in cases], "B")
 
 
 def _dots(axes: Axes, values: Sequence[float], unit: str) -> None:
-    """On a scale of powers, since they differ by such; what is zero stands at its left end."""
-    there = [value for value in values if value > 0] or [1.0]
-    low, high = min(there) / 2, max(there) * 2
+    """On a logarithmic scale, with zero at its left end."""
+    positive = [value for value in values if value > 0] or [1.0]
+    low, high = min(positive) / 2, max(positive) * 2
     axes.set_xscale("log")
-    axes.set_xlim(low, high * (high / low) ** 0.5)  # room for the words
+    axes.set_xlim(low, high * (high / low) ** 0.5)  # space for the words
     axes.set_xticks([], minor=True)
     axes.tick_params(axis="x", labelbottom=False, length=0)  # each dot says its value
     for row, value in enumerate(values):

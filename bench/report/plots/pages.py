@@ -1,4 +1,4 @@
-"""From the tables to pages: one for each suite and device, with its cases as the pictures see them."""
+"""From the tables to pages: one for each suite and device, with its cases as the pictures take them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ import pandas as pd
 from ...analysis.run.largest_batch import Search
 from ...analysis.run.time_to_quality import Group, groups
 from ...measurement import AutogradGraph, MemoryTimeline
+from ...results.summary import CaseSummary, cases_of
 from ...results.tables import Tables
-from ...suite.case import TRAINING_AXES
+from ...suite.case import TRAINING_AXES, axis_of
 from . import labels
 from .style import Look
 
 TRAIN, EVALUATION = "training", "evaluation modes"  # the kinds of case: each has panels of its own
 
-_MOST_TIMES = 5  # what is this many times smaller than its neighbours is flat on their scale
+_MOST_TIMES = 5  # how many times smaller a value may be on one scale
 
 
 @dataclass(frozen=True)
 class Value:
-    """What the summary says of a metric; without an interval its ends are NaN, which is not drawn."""
+    """A value of the summary; without an interval its ends are NaN, which is not drawn."""
 
     value: float
     low: float
@@ -38,17 +39,17 @@ class Value:
 
 @dataclass(frozen=True)
 class Dot:
-    """What one launch says of a metric, and whether that counts: disturbed ones do only where most are."""
+    """A metric's value in one launch. The estimate uses contaminated launches only where most are."""
 
     round: int
     value: float
-    disturbed: bool
-    counts: bool
+    contaminated: bool
+    is_used: bool
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A case as the pictures see it. `parts` spells, by axis, what tells it apart on its page."""
+class PlotCase:
+    """A case as the pictures take it. `parts` has the values, by axis, in which the cases of its page differ."""
 
     mode: str
     batch_size: int  # zero where it is no axis
@@ -59,7 +60,7 @@ class Shown:
     id: str = ""
     timeline: MemoryTimeline | None = None
     graph: AutogradGraph | None = None
-    group: Group | None = None  # of trained cases, with which its loss can be compared
+    group: Group | None = None  # the trained cases whose losses can be compared with its own
 
     @property
     def kind(self) -> str:
@@ -72,38 +73,38 @@ class Shown:
     def label(self, without: Collection[str] = ()) -> str:
         return ", ".join(part for axis, part in self.parts.items() if axis not in without)
 
-    def line(self, apart: Collection[str]) -> str:
-        """The line that the case is a point of, where the axes `apart` have panels of their own."""
-        return self.label({"batch_size", *apart}) or self.mode
+    def line(self, panel_axes: Collection[str]) -> str:
+        """The line that the case is a point of, where these axes have panels of their own."""
+        return self.label({"batch_size", *panel_axes}) or self.mode
 
-    def panel(self, apart: Iterable[str]) -> str:
-        return ", ".join(self.parts[axis] for axis in apart if axis in self.parts)
+    def panel(self, panel_axes: Iterable[str]) -> str:
+        return ", ".join(self.parts[axis] for axis in panel_axes if axis in self.parts)
 
 
 @dataclass(frozen=True)
-class Searched:
-    """A search for the largest batch. `parts` spells, by axis, what tells it apart from the others of its page."""
+class PlotSearch:
+    """A search for the largest batch. `parts` is as that of a PlotCase."""
 
     search: Search
     parts: Mapping[str, str]
 
-    def line(self, apart: Collection[str]) -> str:
-        """Its line, where the axes `apart` have panels of their own."""
-        return ", ".join(part for axis, part in self.parts.items() if axis not in apart)
+    def line(self, panel_axes: Collection[str]) -> str:
+        """The line of the search, where these axes have panels of their own."""
+        return ", ".join(part for axis, part in self.parts.items() if axis not in panel_axes)
 
 
 @dataclass(frozen=True)
 class PlotPage:
-    """The cases of one suite on one device, and what all their pictures say."""
+    """The cases of one suite on one device, and the texts of all their pictures."""
 
-    cases: Sequence[Shown]
-    where: str  # the second line of each title
-    caveats: Sequence[str]  # what each says at its foot
+    cases: Sequence[PlotCase]
+    subtitle: str
+    caveats: Sequence[str]  # notes of every picture
     suffix: str  # of the file names
-    searches: Sequence[Searched] = ()
+    searches: Sequence[PlotSearch] = ()
 
-    def having(self, metrics: Mapping[str, str]) -> dict[str, list[Shown]]:
-        """By kind, the cases with the metric that is asked of their kind; no kind without cases."""
+    def having(self, metrics: Mapping[str, str]) -> dict[str, list[PlotCase]]:
+        """By kind, the cases that have the metric of their kind; kinds without cases are left out."""
         kinds = {
             kind: [case for case in self.cases if case.kind == kind and name in case.values]
             for kind, name in metrics.items()
@@ -111,48 +112,48 @@ class PlotPage:
         return {kind: cases for kind, cases in kinds.items() if cases}
 
     @property
-    def settings(self) -> list[str]:
-        """The axes that change what is measured, not how: they may set one panel against another."""
-        return settings(case.parts for case in self.cases)
+    def workload_axes(self) -> list[str]:
+        return workload_axes(case.parts for case in self.cases)
 
     @property
     def memory(self) -> str:
-        """The metric that says most of memory here."""
+        """The metric of memory: that of the device, if it was measured."""
         on_device = any("memory.peak_allocated" in case.values for case in self.cases)
         return "memory.peak_allocated" if on_device else "memory.peak_rss"
 
-    def looks(self, apart: Collection[str]) -> dict[str, Look]:
-        """The look of each line, those of training first: the same in every picture of these lines."""
+    def looks(self, panel_axes: Collection[str]) -> dict[str, Look]:
+        """The look of each line, the same in every picture of these lines."""
         ordered = sorted(self.cases, key=lambda case: case.kind != TRAIN)
-        names = dict.fromkeys(case.line(apart) for case in ordered)
+        names = dict.fromkeys(case.line(panel_axes) for case in ordered)
         return {name: Look.number(number) for number, name in enumerate(names)}
 
 
-def settings(parts: Iterable[Mapping[str, str]]) -> list[str]:
-    """Of the axes that tell cases apart, those that change what is measured, not how."""
+def workload_axes(parts: Iterable[Mapping[str, str]]) -> list[str]:
+    """Of the axes that vary, those that change what is measured, not how: each value may have its own panel."""
     axes = dict.fromkeys(axis for of_case in parts for axis in of_case)
     return [axis for axis in axes if axis not in {"batch_size", "mode", *TRAINING_AXES}]
 
 
 def uneven(sizes: Collection[float]) -> bool:
-    """Whether the smallest could not be seen beside the largest."""
+    """Whether the smallest is too small to be seen beside the largest."""
     return max(sizes) > _MOST_TIMES * min(sizes)
 
 
 def pages_of(tables: Tables) -> list[PlotPage]:
-    """A page for each suite and device that has a number."""
-    found = _by_page(tables.summary)
+    """A page for each suite and device with a measured case."""
+    measured = _by_page(tables.summary)
     failed = _by_page(tables.failures[~tables.failures["case"].isin(tables.summary["case"])])
-    values, phases, launches = _values(tables), _train_phases(tables), _launch_values(tables)
+    summary = cases_of(tables.summary)
+    phases, launches = _train_phases(tables), _launch_values(tables, summary)
     comparable = {row.case.id: group for group in groups(tables.trained.values()) for row in group.rows}
     pages: dict[str, PlotPage] = {}
-    for (suite, device), rows in found.items():
+    for (suite, device), rows in measured.items():
         cases = [
-            Shown(
+            PlotCase(
                 mode=labels.text(row, "mode"),
                 batch_size=0 if labels.absent(row.get("batch_size")) else int(row["batch_size"]),
                 parts=parts,
-                values=values.get(row["case"], {}),
+                values=_values(summary[row["case"]]),
                 phases=phases.get(row["case"], {}),
                 launches=launches.get(row["case"], {}),
                 id=row["case"],
@@ -162,19 +163,21 @@ def pages_of(tables: Tables) -> list[PlotPage]:
             )
             for row, parts in zip(rows, labels.parts(rows, tables.axes), strict=True)
         ]
-        suffix = f"-{_slug(f'{suite}-{device}')}" if len(found) > 1 else ""
+        suffix = f"-{_slug(f'{suite}-{device}')}" if len(measured) > 1 else ""
         while suffix in pages:
             suffix += "-2"
         caveats = labels.caveats(rows, failed=len(failed.get((suite, device), ())))
-        searched = _searched(tables, suite, device)
-        pages[suffix] = PlotPage(cases, labels.where(tables, suite, device), caveats, suffix, searched)
+        searches = _searches(tables, suite, device)
+        pages[suffix] = PlotPage(cases, labels.subtitle(tables, suite, device), caveats, suffix, searches)
     return list(pages.values())
 
 
-def _searched(tables: Tables, suite: str, device: str) -> list[Searched]:
-    found = [one for one in tables.searches if (one.case.suite, one.case.device) == (suite, device)]
-    rows = [{axis: one.case.used.get(axis) for axis in tables.axes} for one in found]
-    return [Searched(*pair) for pair in zip(found, labels.parts(rows, tables.axes), strict=True)]
+def _searches(tables: Tables, suite: str, device: str) -> list[PlotSearch]:
+    searches = [
+        search for search in tables.searches if (search.case.suite, search.case.device) == (suite, device)
+    ]
+    rows = [{axis: search.case.used.get(axis_of(axis)) for axis in tables.axes} for search in searches]
+    return [PlotSearch(*pair) for pair in zip(searches, labels.parts(rows, tables.axes), strict=True)]
 
 
 def _by_page(frame: pd.DataFrame) -> dict[tuple[str, str], list[dict[str, Any]]]:
@@ -188,44 +191,41 @@ def _by_page(frame: pd.DataFrame) -> dict[tuple[str, str], list[dict[str, Any]]]
 
 def _counts(tables: Tables, case: str, name: str) -> Any:
     """What the counts of a case hold beside numbers; None where it has none."""
-    apart = tables.apart.get(case)
-    return None if apart is None or apart.counts is None else getattr(apart.counts, name)
+    untimed = tables.untimed.get(case)
+    return None if untimed is None or untimed.counts is None else getattr(untimed.counts, name)
 
 
 def _slug(text: str) -> str:
-    """Part of a file name on every system: not all of them tell capitals apart."""
+    """Part of a file name, without capitals, which some file systems ignore."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80]
 
 
-def _values(tables: Tables) -> dict[str, dict[str, Value]]:
-    columns = tables.summary[["case", "metric", "value", "ci_low", "ci_high"]]
-    found: dict[str, dict[str, Value]] = {}
-    for case, name, *numbers in columns.itertuples(index=False):
-        value = Value(*numbers)
-        if math.isfinite(value.value):
-            found.setdefault(case, {})[name] = value
-    return found
+def _values(case: CaseSummary) -> dict[str, Value]:
+    return {
+        name: Value(row.value, row.low, row.high)
+        for name, row in case.metrics.items()
+        if math.isfinite(row.value)
+    }
 
 
 def _train_phases(tables: Tables) -> dict[str, dict[str, tuple[float, float]]]:
     rows = tables.phases[tables.phases["stage"] == "train"]
     columns = rows[["case", "phase", "seconds_per_step", "share"]]
-    found: dict[str, dict[str, tuple[float, float]]] = {}
+    phases: dict[str, dict[str, tuple[float, float]]] = {}
     for case, phase, seconds, share in columns.itertuples(index=False):
-        found.setdefault(case, {})[phase] = (seconds, share)
-    return found
+        phases.setdefault(case, {})[phase] = (seconds, share)
+    return phases
 
 
-def _launch_values(tables: Tables) -> dict[str, dict[str, list[Dot]]]:
-    summary = tables.summary[["case", "metric", "launches"]]
-    counted = {(case, name): number for case, name, number in summary.itertuples(index=False)}
+def _launch_values(tables: Tables, summary: Mapping[str, CaseSummary]) -> dict[str, dict[str, list[Dot]]]:
     columns = tables.launches[["case", "metric", "round", "value", "contaminated"]]
-    found: dict[str, dict[str, list[Dot]]] = {}
+    launches: dict[str, dict[str, list[Dot]]] = {}
     for case, name, number, value, reasons in columns.itertuples(index=False):
-        dot = Dot(number, value, disturbed=bool(reasons), counts=not reasons)
-        found.setdefault(case, {}).setdefault(name, []).append(dot)
-    for case, by_metric in found.items():
+        dot = Dot(number, value, contaminated=bool(reasons), is_used=not reasons)
+        launches.setdefault(case, {}).setdefault(name, []).append(dot)
+    for case, by_metric in launches.items():
         for name, dots in by_metric.items():
-            if counted.get((case, name)) == len(dots):
-                by_metric[name] = [replace(dot, counts=True) for dot in dots]
-    return found
+            row = summary[case].metrics.get(name) if case in summary else None
+            if row is not None and row.launches == len(dots):
+                by_metric[name] = [replace(dot, is_used=True) for dot in dots]
+    return launches

@@ -1,4 +1,4 @@
-"""Where the time of a train step goes: a bar a case, a segment a phase."""
+"""The phases of a train step: a bar a case, a segment a phase."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from matplotlib.figure import Figure
 
 from ...measurement import PHASES
 from ..units import quantity, scale
-from .lettering import write_after, write_inside
-from .pages import TRAIN, PlotPage, Shown, uneven
+from .pages import TRAIN, PlotCase, PlotPage, uneven
 from .rows import row_panels
 from .style import Look
+from .texts import write_after, write_inside
 
-_LEGIBLE = 0.06  # of the width of an axis: a narrower segment has no room for '12 %'
+_LEGIBLE = 0.06  # of the width of an axis: '12 %' does not fit into a narrower segment
 
-# There are more phases than safe colours, so that those which rarely take long are hatched.
+# There are more phases than safe colours: those that rarely take long are hatched.
 _LOOKS = {
     "data": Look("#E69F00"),
     "transfer": Look("#F0E442", "////"),
@@ -33,29 +33,29 @@ _LOOKS = {
 
 
 def draw(page: PlotPage) -> Figure | None:
-    found = [case for case in page.cases if case.kind == TRAIN and case.phases]
-    there = [phase for phase in PHASES if any(phase in case.phases for case in found)]
-    if not there:
+    cases = [case for case in page.cases if case.kind == TRAIN and case.phases]
+    phases = [phase for phase in PHASES if any(phase in case.phases for case in cases)]
+    if not phases:
         return None
-    # On one scale the phases of a small model beside a large one could not be seen.
-    apart = page.settings if uneven([case.step for case in found]) else []
-    panels: dict[str, list[Shown]] = {}
-    for case in found:
-        panels.setdefault(case.panel(apart), []).append(case)
-    keys = {phase: _LOOKS[phase].bar() for phase in there}
+    # On one scale the phases of a small model could not be seen beside those of a large one.
+    panel_axes = page.workload_axes if uneven([case.step for case in cases]) else []
+    panels: dict[str, list[PlotCase]] = {}
+    for case in cases:
+        panels.setdefault(case.panel(panel_axes), []).append(case)
+    keys = {phase: _LOOKS[phase].bar() for phase in phases}
     notes = ["Means over steps and launches, so that the phases add up."]
-    figure, drawn = row_panels(page, "Phases of a train step", panels, keys, notes, apart)
-    for axes, cases in drawn:
-        _draw_bars(axes, cases, there)
+    figure, drawn = row_panels(page, "Phases of a train step", panels, keys, notes, panel_axes)
+    for axes, of_panel in drawn:
+        _draw_bars(axes, of_panel, phases)
     return figure
 
 
-def _draw_bars(axes: Axes, cases: Sequence[Shown], there: Sequence[str]) -> None:
+def _draw_bars(axes: Axes, cases: Sequence[PlotCase], phases: Sequence[str]) -> None:
     factor, unit = scale([case.step for case in cases], "s")
     widest = max(case.step for case in cases) * factor or 1.0
     for row, case in enumerate(cases):
         left = 0.0
-        for phase in there:
+        for phase in phases:
             seconds, share = case.phases.get(phase, (0.0, 0.0))
             look, width = _LOOKS[phase], seconds * factor
             axes.barh(row, width, 0.76, left, **look.filled)

@@ -1,17 +1,18 @@
-"""Pictures with a row for each case: panels one above the other, rows with their labels, and bars in them."""
+"""Pictures with a row for each case: panels, labels, bars."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .lettering import fit, write_after
-from .pages import PlotPage, Shown, Value
+from .pages import PlotCase, PlotPage, Value
 from .sheet import MOST_PANELS, MOST_ROWS, WIDTH, blank_sheet, left_out
 from .style import TITLE, Look
+from .texts import fit, write_after
 
 # Lengths are inches.
 _ROW = 0.28
@@ -21,15 +22,15 @@ _LABEL = 3.7  # the most that the label of a row takes
 def row_panels(
     page: PlotPage,
     title: str,
-    found: Mapping[str, Sequence[Shown]],
+    found: Mapping[str, Sequence[PlotCase]],
     keys: Mapping[str, Artist],
     notes: Sequence[str],
-    apart: Collection[str] = (),
+    panel_axes: Collection[str] = (),
     one_scale: bool = False,
-) -> tuple[Figure, list[tuple[Axes, Sequence[Shown]]]]:
+) -> tuple[Figure, list[tuple[Axes, Sequence[PlotCase]]]]:
     """A panel for each head in `found`, one above the other, with a row for each case.
 
-    The axes `apart` stand in the heads of the panels. Panels of one scale share it and its label.
+    The values of `panel_axes` stand in the heads of the panels. With `one_scale`, panels share it and its label.
     """
     heads = list(found)[:MOST_PANELS]
     panels = [found[head][: MOST_ROWS // len(heads)] for head in heads]
@@ -39,13 +40,13 @@ def row_panels(
     figure = blank_sheet(page, title, height, keys, notes)
     grid = figure.subplots(len(rows), 1, squeeze=False, sharex=one_scale, height_ratios=rows)[:, 0]
     for axes, head, cases in zip(grid, heads, panels, strict=True):
-        label_rows(axes, [case.label(apart) or case.mode for case in cases])
+        label_rows(axes, [case.label(panel_axes) or case.mode for case in cases])
         axes.set_title(fit(head, WIDTH - _LABEL - 0.3, TITLE))
     return figure, list(zip(grid, panels, strict=True))
 
 
 def label_rows(axes: Axes, labels: Sequence[str], most: float = _LABEL) -> None:
-    """The first row is on top, as in a table. A label takes no more than so many inches."""
+    """The first row is on top, as in a table. A label is at most so many inches wide."""
     axes.set_yticks(range(len(labels)), [fit(label, most) for label in labels])
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
@@ -63,3 +64,8 @@ def error_bars(values: Sequence[Value], factor: float) -> list[list[float]]:
     below = [(value.value - value.low) * factor for value in values]
     above = [(value.high - value.value) * factor for value in values]
     return [below, above]
+
+
+def clipped(percent: float, edge: float) -> float:
+    """The value, or the edge that it lies beyond."""
+    return percent if math.isnan(percent) else max(-edge, min(edge, percent))

@@ -1,4 +1,4 @@
-"""The sheet that a picture is drawn on: title and legend above, notes at the foot, and the files it becomes.
+"""The sheet of a picture: title and legend above, notes at the foot, and its files.
 
 matplotlib's objects are used without pyplot, whose import takes longer and which keeps figures in global
 state.
@@ -19,16 +19,16 @@ from matplotlib.lines import Line2D
 
 from ...analysis.run.estimate import LEVEL
 from ...measurement import metric
-from .lettering import fit, inches
 from .pages import PlotPage, Value
 from .style import INK, QUIET, SMALL
+from .texts import fit, inches
 
 # Lengths are inches.
 WIDTH = 10.0
 _LINE = 0.19  # of text
 _SMALL_LINE = 0.15
 
-MOST_ROWS = 100  # nobody reads a taller picture; it says what it leaves out
+MOST_ROWS = 100  # a picture notes how many it leaves out
 MOST_PANELS = 16
 
 
@@ -36,19 +36,19 @@ def blank_sheet(
     page: PlotPage, title: str, height: float, keys: Mapping[str, Artist], notes: Sequence[str]
 ) -> Figure:
     """An empty sheet: title and keys above a body of this height, notes below it."""
-    wide = WIDTH - 0.3
-    names = [fit(name, wide - 1) for name in keys]
-    long = any(isinstance(key, Line2D) for key in keys.values())  # dashes need room to be seen
-    columns = _columns(names, wide, 0.68 if long else 0.42)
-    lines = _lines([*notes, *page.caveats], wide)
+    width = WIDTH - 0.3
+    names = [fit(name, width - 1) for name in keys]
+    long = any(isinstance(key, Line2D) for key in keys.values())  # dashes need length to be seen
+    columns = _columns(names, width, 0.68 if long else 0.42)
+    lines = _lines([*notes, *page.caveats], width)
     head = 0.6 + (_LINE * math.ceil(len(keys) / columns) + 0.08 if keys else 0)
     foot = 0.14 + _SMALL_LINE * len(lines)
     total = head + height + foot
     left = 0.15 / WIDTH
     figure = Figure(figsize=(WIDTH, total))
     figure.set_layout_engine(ConstrainedLayoutEngine(rect=(0.01, foot / total, 0.98, height / total)))
-    figure.text(left, 1 - 0.24 / total, fit(title, wide, 12), size=12, weight="bold", color=INK)
-    figure.text(left, 1 - 0.45 / total, fit(page.where, wide), color=QUIET)
+    figure.text(left, 1 - 0.24 / total, fit(title, width, 12), size=12, weight="bold", color=INK)
+    figure.text(left, 1 - 0.45 / total, fit(page.subtitle, width), color=QUIET)
     for number, line in enumerate(reversed(lines)):
         figure.text(left, (0.1 + _SMALL_LINE * number) / total, line, size=SMALL, color=QUIET)
     if keys:
@@ -67,24 +67,24 @@ def blank_sheet(
     return figure
 
 
-def _columns(names: Sequence[str], wide: float, beside: float) -> int:
-    """The most columns of a legend that fit; as it is filled, the first ones are the longer ones."""
+def _columns(names: Sequence[str], width: float, beside: float) -> int:
+    """The most columns of a legend that fit; matplotlib makes the first ones longer."""
     widths = [inches(name) + beside for name in names]
     for deep in range(1, len(names)):
         columns = math.ceil(len(names) / deep)
         short, longer = divmod(len(names), columns)
         starts = [column * short + min(column, longer) for column in range(columns + 1)]
-        if sum(max(widths[start:end]) for start, end in pairwise(starts)) <= wide:
+        if sum(max(widths[start:end]) for start, end in pairwise(starts)) <= width:
             return columns
     return 1
 
 
-def _lines(notes: Sequence[str], wide: float) -> list[str]:
+def _lines(notes: Sequence[str], width: float) -> list[str]:
     """The notes on one line, or on a line each where that is too long."""
     line = " ".join(notes)
-    if inches(line, SMALL) <= wide:
+    if inches(line, SMALL) <= width:
         return [line] if line else []
-    return [fit(note, wide, SMALL) for note in notes]
+    return [fit(note, width, SMALL) for note in notes]
 
 
 def about_intervals(values: Iterable[Value], sign: str = "Error bars") -> str:
@@ -101,6 +101,11 @@ def about_memory(names: Iterable[str]) -> list[str]:
     ]
 
 
+def rows_height(number: int, low: float = 2.3) -> float:
+    """Inches for so many rows of panels: of each `low`, or more where there is one."""
+    return 3.2 if number == 1 else low * number
+
+
 def left_out(shown: int, total: int, things: str) -> list[str]:
     return [f"The first {shown} of {total} {things}; the tables have them all."] if shown < total else []
 
@@ -109,6 +114,6 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     FigureCanvasAgg(figure)
     png, svg = folder / f"{name}.png", folder / f"{name}.svg"
     figure.savefig(png)
-    figure.set_layout_engine("none")  # the places are found, and are the same in both files
+    figure.set_layout_engine("none")  # so that everything has the same place in both files
     figure.savefig(svg, metadata={"Date": None})
     return [png, svg]

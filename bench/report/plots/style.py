@@ -16,7 +16,7 @@ TEXT, TITLE, SMALL = 9.0, 9.5, 7.5  # points
 
 INK, QUIET, FAINT = "#222222", "#666666", "#E2E2E2"
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; their yellow is too pale for a line.
+# Okabe and Ito's colours, safe for colour-blind readers, without their yellow, which is too pale for a line.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = "os^DvPX*"  # one more than there are colours, so that the pairs repeat after 56 only
 _Dash: TypeAlias = Literal["-", "--", "-.", ":", ""]
@@ -70,20 +70,24 @@ class Look:
         return {"facecolor": self.colour, "hatch": self.hatch, "edgecolor": INK, "linewidth": 0.4}
 
     def bar(self) -> Patch:
-        """What stands for it in a legend of bars."""
+        """The entry in a legend of bars."""
         return Patch(**self.filled)
 
+    @property
+    def curve(self) -> dict[str, Any]:
+        return {"color": self.colour, "marker": self.marker, "linestyle": self.dash}
+
     def line(self) -> Line2D:
-        """What stands for it in a legend of lines."""
-        return Line2D([], [], color=self.colour, marker=self.marker, linestyle=self.dash)
+        """The entry in a legend of lines."""
+        return Line2D([], [], **self.curve)
 
 
 @contextmanager
 def own_settings() -> Iterator[None]:
-    """Ours, whatever the user's matplotlibrc says, and only for as long as we draw."""
+    """The SETTINGS alone, whatever the user's matplotlibrc says, and only while we draw."""
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
-        # A letter that the font lacks is a box in the PNG; the SVG holds the text as it is.
+        # A letter that the font lacks is a box in the PNG; the SVG has the text.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         yield

@@ -1,7 +1,8 @@
-"""The page of a checkup: what each check found, what to do about it, and the noise that is left."""
+"""The page of `bench doctor`: what each check found, what to do about it, and the noise that remains."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,11 +15,12 @@ from rich.text import Text
 
 from ...machine.doctor import Finding, Noise
 from ...plurals import counted
-from ..layout import KEPT, TEXT, Column, Grid, Words
+from ..layout import ESSENTIAL, Column, Grid, Words
+from ..text_fitting import TEXT
 from ..units import NOTHING, quantity
 
-_DEEP = "    "
-_GOES_ON = " \\"
+_INDENT = "    "
+_CONTINUED = " \\"
 
 _STYLES = {"ok": "green", "notice": "yellow", "warning": "bold red", "unknown": "dim"}
 
@@ -27,25 +29,25 @@ def page(findings: Sequence[Finding], noise: Sequence[Noise] = ()) -> Renderable
     """A row for each finding, the remedies under it, and a row of noise for each device."""
     parts: list[RenderableType] = []
     if findings:
-        parts += [_found(findings), Words(_tally(findings), "bold"), Text()]
+        parts += [_findings(findings), Words(_tally(findings), "bold"), Text()]
     parts += _remedies([finding for finding in findings if finding.remedy])
     if noise:
         parts += [_noise(noise), Text()]
     return Group(*parts)
 
 
-def _found(findings: Sequence[Finding]) -> RenderableType:
-    quiet = ["dim" if finding.state == "unknown" else "" for finding in findings]
+def _findings(findings: Sequence[Finding]) -> RenderableType:
+    styles = ["dim" if finding.state == "unknown" else "" for finding in findings]
     return Group(
         Grid(
             [
-                Column("check", [finding.name for finding in findings], styles=quiet),
+                Column("check", [finding.name for finding in findings], styles=styles),
                 Column(
                     "state",
                     [finding.state for finding in findings],
                     styles=[_STYLES.get(finding.state, "") for finding in findings],
                 ),
-                Column("found", [finding.found for finding in findings], folds=TEXT, styles=quiet),
+                Column("found", [finding.found for finding in findings], folds=TEXT, styles=styles),
             ],
             every="check",
         ),
@@ -54,18 +56,16 @@ def _found(findings: Sequence[Finding]) -> RenderableType:
 
 
 def _tally(findings: Sequence[Finding]) -> str:
-    """How many there are of each state, the worst first: `1 warning, 2 notices, 12 ok, 3 unknown`."""
-    states = [finding.state for finding in findings]
-    found = []
-    for state, many in (("warning", "warnings"), ("notice", "notices"), ("ok", "ok"), ("unknown", "unknown")):
-        number = states.count(state)
-        if number:
-            found.append(counted(number, state, many))
-    return ", ".join(found)
+    """How many findings there are of each state, the worst first: `1 warning, 2 notices, 12 ok, 3 unknown`."""
+    numbers = Counter(finding.state for finding in findings)
+    plurals = {"warning": "warnings", "notice": "notices", "ok": "ok", "unknown": "unknown"}
+    return ", ".join(
+        counted(numbers[state], state, many) for state, many in plurals.items() if numbers[state]
+    )
 
 
 def _remedies(findings: Sequence[Finding]) -> Iterator[RenderableType]:
-    """The names of what was found, and under each what to do, in words and commands."""
+    """The names of the checks, and under each what to do, in words and commands."""
     for name, named in groupby(findings, key=lambda finding: finding.name):
         yield Words(name, "bold")
         for finding in named:
@@ -77,21 +77,21 @@ def _remedies(findings: Sequence[Finding]) -> Iterator[RenderableType]:
 
 @dataclass(frozen=True)
 class Command:
-    """A command on lines of its own, to be copied as it is: a line that goes on ends in a backslash.
+    """A command on lines of its own, to be copied as it is: a line that is continued ends in a backslash.
 
-    Nothing stands behind the backslash, not even the blanks that fill a line: the shell would not go on.
+    Nothing stands behind the backslash, not even blanks, since the shell would not continue the line.
     """
 
     text: str
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        room = max(1, options.max_width - len(_DEEP))
+        width = max(1, options.max_width - len(_INDENT))
         lines = [self.text]
-        if cell_len(self.text) > room:
+        if cell_len(self.text) > width:
             lines = wrap(
-                self.text, max(1, room - len(_GOES_ON)), break_long_words=False, break_on_hyphens=False
+                self.text, max(1, width - len(_CONTINUED)), break_long_words=False, break_on_hyphens=False
             )
-        yield Text(_DEEP + f"{_GOES_ON}\n{_DEEP}".join(lines), style="cyan", overflow="fold")
+        yield Text(_INDENT + f"{_CONTINUED}\n{_INDENT}".join(lines), style="cyan", overflow="fold")
 
 
 def _noise(noise: Sequence[Noise]) -> RenderableType:
@@ -100,7 +100,7 @@ def _noise(noise: Sequence[Noise]) -> RenderableType:
         "CV between\nlaunches": [_percent(row.variation) for row in noise],
         "pairs": [f"{row.pairs:,}" for row in noise],
         "ratio A/A,\n95 % interval": [f"{_ratio(row.pair_low)} to {_ratio(row.pair_high)}" for row in noise],
-        "six a side\nreveal": [_percent(row.reveals) for row in noise],
+        "MDE at\nsix a side": [_percent(row.mde) for row in noise],
         "contaminated": [f"{row.contaminated:,}" for row in noise],
     }
     grid = Grid(
@@ -113,10 +113,10 @@ def _noise(noise: Sequence[Noise]) -> RenderableType:
     )
     words = Words(
         "Launches of one and the same case: the ratio between two sides should be 1. A change smaller than "
-        "what six launches a side reveal is lost in the noise.",
+        "the minimum detectable effect (MDE) of six launches a side is lost in the noise.",
         "dim",
     )
-    return Group(grid, Text(), words, *_disturbed(noise))
+    return Group(grid, Text(), words, *_contaminated(noise))
 
 
 _PRIORITIES = {
@@ -124,19 +124,19 @@ _PRIORITIES = {
     "CV between\nlaunches": 2,
     "pairs": 5,
     "ratio A/A,\n95 % interval": 1,
-    "six a side\nreveal": KEPT,
+    "MDE at\nsix a side": ESSENTIAL,
     "contaminated": 4,
 }
 
 
-def _disturbed(noise: Sequence[Noise]) -> Iterator[RenderableType]:
-    """Says of each device whose launches were disturbed for the most part what its row is worth."""
+def _contaminated(noise: Sequence[Noise]) -> Iterator[RenderableType]:
+    """A sentence for each device most of whose launches were contaminated."""
     for row in noise:
         if row.contaminated * 2 > row.launches:
             of = counted(row.launches, "launch", "launches")
             yield Words(
-                f"{row.device}: {row.contaminated:,} of {of} were disturbed by other work, so that these figures tell "
-                f"of that work as well. Measure again when the machine is quiet.",
+                f"{row.device}: {row.contaminated:,} of {of} were contaminated by other work, so that these figures "
+                f"include it. Measure again when the machine is quiet.",
                 "yellow",
             )
 

@@ -1,49 +1,32 @@
-"""How good the gate is on a machine, as a table."""
+"""The error rates of the gate on a machine, as a table."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from ..layout import KEPT, TEXT, Column, Grid
+from ..layout import ESSENTIAL, Column, Grid
+from ..text_fitting import TEXT
 from ..units import NOTHING, percent
 
-
-class RateRow(Protocol):
-    """One row, as `gate/selftest.py` makes it."""
-
-    @property
-    def arm(self) -> str: ...
-    @property
-    def decisions(self) -> int: ...
-    @property
-    def found(self) -> int: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
-    @property
-    def bias(self) -> float | None: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def pairs(self) -> float: ...
+if TYPE_CHECKING:
+    from ...ab.error_rates import ErrorRate
 
 
-def table(scores: Sequence[RateRow]) -> Grid:
-    """A row for each kind of decision: how often a change was called, and how far its size was off."""
+def table(rows: Sequence[ErrorRate]) -> Grid:
+    """A row a kind of decision: how often a change was found, and the error of its size."""
     columns = {
-        "called": [str(one.found) for one in scores],
-        "of": [str(one.decisions) for one in scores],
-        "share": [f"{one.found / one.decisions:.0%}" for one in scores],
-        "95 % interval": [f"{one.low:.0%} to {one.high:.0%}" for one in scores],
-        "estimate off by": [_off(one.bias) for one in scores],
-        "pairs": [f"{one.pairs:.0f}" for one in scores],
-        "s a decision": [f"{one.seconds:.1f}" for one in scores],
+        "called": [str(row.found) for row in rows],
+        "of": [str(row.decisions) for row in rows],
+        "share": [f"{row.found / row.decisions:.0%}" for row in rows],
+        "95 % interval": [f"{row.low:.0%} to {row.high:.0%}" for row in rows],
+        "estimate off by": [_off(row.bias) for row in rows],
+        "pairs": [f"{row.pairs:.0f}" for row in rows],
+        "s a decision": [f"{row.seconds:.1f}" for row in rows],
     }
     return Grid(
         [
-            Column("what was planted", [one.arm for one in scores], folds=TEXT),
+            Column("what was planted", [row.arm for row in rows], folds=TEXT),
             *(
                 Column(head, cells, _PRIORITIES[head], right=True, name=_NAMES.get(head, ""))
                 for head, cells in columns.items()
@@ -53,8 +36,8 @@ def table(scores: Sequence[RateRow]) -> Grid:
 
 
 _PRIORITIES = {
-    "called": KEPT,
-    "of": KEPT,
+    "called": ESSENTIAL,
+    "of": ESSENTIAL,
     "share": 1,
     "95 % interval": 2,
     "estimate off by": 3,

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ...analysis.launch.derived_counts import count_values, main_stage
-from ...analysis.launch.profile_summary import GraphRow, TopRow, graph_rows, top
+from ...analysis.launch.profile_summary import GraphRow, OtherOperators, TopRow, graph_rows, top
 from ...measurement import PER_STEP, AutogradGraph, Counts, Profile, metric
 from ...plurals import counted
 from ..layout import Column, Grid, Words
@@ -24,37 +24,37 @@ _MOST_GRAPH_ROWS = 12
 
 def profiles(tables: Tables, most: int) -> Iterator[RenderableType]:
     """A page a case: as far as it was profiled and counted."""
-    for case, apart in tables.apart.items():
+    for case, untimed in tables.untimed.items():
         parts: list[RenderableType] = [Words(case, "bold")]
-        if apart.counts is not None:
-            parts.append(Words(_counted(apart.counts)))
-        if apart.profile is not None:
-            parts += [Words(_cost(apart.profile)), *_tops(apart.profile, most)]
-        if apart.counts is not None and apart.counts.graph is not None:
-            parts += _graph(apart.counts.graph)
+        if untimed.counts is not None:
+            parts.append(Words(_counted(untimed.counts)))
+        if untimed.profile is not None:
+            parts += [Words(_cost(untimed.profile)), *_tops(untimed.profile, most)]
+        if untimed.counts is not None and untimed.counts.graph is not None:
+            parts += _graph(untimed.counts.graph)
         if len(parts) > 1:
             yield SafeLines(Group(*parts, Text()))
 
 
 def _counted(counts: Counts) -> str:
-    """What most readers ask for, in words: of a step of the stage that the case is about."""
+    """The main counts of a step in the case's main stage, in words."""
     values = count_values(counts)
     if not counts.steps:
         return "counted over no steps"
-    said = [f"{label} {_of_that_step(values[name], name)}" for name, label in _SAID if name in values]
+    parts = [f"{label} {_step_quantity(values[name], name)}" for name, label in _COUNTS if name in values]
     bound = f"; no FLOP formula for {', '.join(counts.unknown)}: a lower bound" if counts.unknown else ""
     window = ", ".join(f"{steps} {stage}" for stage, steps in counts.steps.items()) or "no"
     many = "step" if sum(counts.steps.values()) == 1 else "steps"
-    return f"counted over {window} {many}; {main_stage(counts)} step: {', '.join(said)}{bound}"
+    return f"counted over {window} {many}; {main_stage(counts)} step: {', '.join(parts)}{bound}"
 
 
-def _of_that_step(value: float, name: str) -> str:
-    """A count with its unit, where it has been said that it is of a step."""
+def _step_quantity(value: float, name: str) -> str:
+    """A count with its unit, without the words 'a step'."""
     unit = metric(name).unit
     return exactly(value, unit) or quantity(value, unit.removesuffix(PER_STEP))
 
 
-_SAID = (
+_COUNTS = (
     ("count.ops", "operators"),
     ("count.flops", "FLOPs"),
     ("count.saved_bytes", "kept for backward"),
@@ -63,7 +63,7 @@ _SAID = (
 
 
 def _cost(profile: Profile) -> str:
-    """What profiling does to a step."""
+    """How much longer profiling makes a step."""
     if not profile.plain_step or not profile.profiled_step:
         return "profiled"
     ratio = profile.profiled_step / profile.plain_step
@@ -81,17 +81,23 @@ def _tops(profile: Profile, most: int) -> Iterator[RenderableType]:
         rows, rest = top(profile, most, kind)
         if rows:
             yield Text()
-            yield _table(head, [*rows, *([rest] if rest is not None else [])])
+            yield _table(head, rows, rest)
 
 
-def _table(head: str, rows: list[TopRow]) -> Grid:
+def _table(head: str, operators: list[TopRow], others: OtherOperators | None) -> Grid:
+    rows: list[TopRow | OtherOperators] = [*operators, *([others] if others is not None else [])]
+    names = [row.operator for row in operators]
+    places = [f"{row.stage} {row.phase}" for row in operators]
+    if others is not None:
+        names.append(counted(others.number, "other"))
+        places.append("")
     return Grid(
         [
             Column("self time", [quantity(row.self_time, "s") for row in rows], right=True),
             Column("share", [percent(row.share) for row in rows], 1, right=True),
             Column("calls", [f"{row.calls:,}" for row in rows], 3, right=True),
-            Column(head, [row.operator for row in rows], shrinks=True),  # kernels have names of 300 letters
-            Column("mostly in", [row.where for row in rows], 2, shrinks=True, styles=["dim"] * len(rows)),
+            Column(head, names, shrinks=True),  # kernels have names of 300 letters
+            Column("mostly in", places, 2, shrinks=True, styles=["dim"] * len(rows)),
         ],
         elsewhere="ops.parquet",
     )

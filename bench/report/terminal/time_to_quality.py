@@ -1,6 +1,6 @@
 """Time to quality on the terminal: a table for each group of configurations whose losses can be compared.
 
-What is fast an epoch and worse in its loss is said in a sentence below its table.
+Sentences below a table name the fastest, if its loss is worse, and the first at the target.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group as Lot
+from rich.console import Group as Parts
 from rich.console import RenderableType
 from rich.text import Text
 
 from ...analysis.run.time_to_quality import ASKED, AXIS, HALF, Group, QualityRow
 from ...plurals import counted
 from ...suite.case import Case, columns, spell
-from ..layout import KEPT, LIST, Column, Grid, Words
+from ..layout import ESSENTIAL, Column, Grid, Words
 from ..safe_lines import SafeLines
+from ..text_fitting import LIST
 from ..units import NOTHING, digits, quantity, scale
-from .table import setting
+from .overview import run_description
 
 if TYPE_CHECKING:
     from ...results.tables import Tables
@@ -36,16 +37,16 @@ _SELF_EVIDENT = ("dataset", "model", "optimizer", "device")  # whose values need
 
 
 def pages(tables: Tables, groups: Sequence[Group]) -> Iterator[RenderableType]:
-    """A table a group, with its sentences; then what no launch of came so far."""
+    """A table a group with its sentences, then the cases without a result."""
     for group in groups:
         varying = varying_axes([row.case for row in group.rows])
-        said = (Words(line, "yellow") for line in sentences(group, varying))
-        yield SafeLines(Lot(_table(group, varying, [*_head(tables, group)]), Text(), *said))
+        notes = (Words(line, "yellow") for line in sentences(group, varying))
+        yield SafeLines(Parts(_table(group, varying, [*_head(tables, group)]), Text(), *notes))
     yield from (SafeLines(Words(line, "red")) for line in _missing(tables))
 
 
 def varying_axes(cases: Sequence[Case]) -> list[str]:
-    """The axes that tell these cases apart, in the order of their suite."""
+    """The axes in which these cases differ, in the order of their suite."""
     axes = columns(list(cases))
     return [axis for axis in axes if len({_spelled(case, axis) for case in cases}) > 1]
 
@@ -69,7 +70,7 @@ def _head(tables: Tables, group: Group) -> Iterator[Words]:
     launches = counted(numbers[-1], "launch", "launches")
     if numbers[0] != numbers[-1]:
         launches = f"{numbers[0]} to {launches}"
-    yield Words(f"time to quality: {setting(tables)}", lead=group.suite)
+    yield Words(f"time to quality: {run_description(tables)}", lead=group.suite)
     yield Words(f"target: a validation loss of {_number(group.target)}, {_SOURCES[group.target_from]}", "dim")
     yield Words(
         f"loss is that of validation, accuracy that of the test; medians over {launches} a case",
@@ -84,8 +85,8 @@ def _table(group: Group, varying: Sequence[str], head: Sequence[RenderableType])
     constant = [f"{axis}={spell(value)}" for axis, value in rows[0].case.used.items() if axis not in varying]
 
     def add(head: str, cells: Sequence[str], priority: int, unit: str = "", name: str = "") -> Column:
-        there = cells if any(cell != NOTHING for cell in cells) else []
-        return Column(head, there, priority, unit, right=True, name=name)
+        known = cells if any(cell != NOTHING for cell in cells) else []
+        return Column(head, known, priority, unit, right=True, name=name)
 
     times, unit = _times([row.seconds for row in rows])
     to_target, target_unit = _times([row.time_to_target for row in rows])
@@ -97,12 +98,12 @@ def _table(group: Group, varying: Sequence[str], head: Sequence[RenderableType])
             Column(axis.replace("_", " "), [_spelled(row.case, axis) for row in rows], shrinks=True)
             for axis in varying
         ),
-        add(f"loss after\n{after}", [_number(row.loss) for row in rows], KEPT),
+        add(f"loss after\n{after}", [_number(row.loss) for row in rows], ESSENTIAL),
         add("accuracy then", accuracy, 3, name=f"accuracy after {after}"),
         add("training", times, 2, unit),
         add(f"loss within\n{within}", [_number(row.loss_in_time) for row in rows], 1),
         add("accuracy then", in_time, 4, name=f"accuracy within {within}"),
-        add(f"to loss\n{target}", reached, KEPT, target_unit),
+        add(f"to loss\n{target}", reached, ESSENTIAL, target_unit),
     ]
     return Grid(columns, head, "case", LIST.join(constant))
 
@@ -128,42 +129,42 @@ def _epochs(number: int) -> str:
 
 
 def sentences(group: Group, varying: Sequence[str]) -> list[str]:
-    """What the table comes to: whether the fastest is any good, and who is at the target first."""
-    said = []
+    """The conclusions from the table: whether the fastest is as good, and which is first at the target."""
+    lines = []
     if group.fastest is not None and group.is_fast_but_worse:
         fastest, best = group.fastest, group.best
         times = f"{_number(fastest.loss / best.loss)} times the best" if best.loss > 0 else "not the best"
-        said.append(
+        lines.append(
             f"fastest an epoch: {_name(fastest.case, varying)} ({quantity(fastest.epoch_time, 's')}), but its "
             f"validation loss after {_epochs(group.epochs)} is {_number(fastest.loss)}, {times} "
             f"({_number(best.loss)}: {_name(best.case, varying)})"
         )
     target = _number(group.target)
     if group.first is None:
-        said.append(f"no configuration came to a loss of {target} in most of its launches")
+        lines.append(f"no configuration reached a loss of {target} in most of its launches")
     else:
         first = group.first
-        said.append(
+        lines.append(
             f"first at a loss of {target}: {_name(first.case, varying)}, after "
             f"{quantity(first.time_to_target, 's')} of training"
         )
     partly = [row for row in group.rows if 0 < row.reached < row.launches]
     if partly:
-        said.append(
-            f"({partly[0].reached} of {partly[0].launches}): so many of its launches came to the target"
+        lines.append(
+            f"({partly[0].reached} of {partly[0].launches}): this many of its launches reached the target"
         )
-    return said
+    return lines
 
 
 def _missing(tables: Tables) -> Iterator[str]:
-    """The trained cases that failed in all of their launches: worse than any loss."""
-    seen: dict[str, str] = {}
+    """A line for each trained case of which all launches failed."""
+    failures: dict[str, str] = {}
     for row in tables.failures.to_dict("records"):
         if row.get("mode") in (None, "train") or row["mode"] != row["mode"]:
-            seen.setdefault(str(row["case"]), str(row["failure"]))
-    for case, failure in seen.items():
+            failures.setdefault(str(row["case"]), str(row["failure"]))
+    for case, failure in failures.items():
         if case not in tables.trained:
-            yield f"not shown, for all its launches failed: {case} ({failure})"
+            yield f"not shown, since all its launches failed: {case} ({failure})"
 
 
 def as_json(groups: Sequence[Group]) -> str:

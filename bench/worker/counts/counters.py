@@ -206,7 +206,7 @@ def count(build: Callable[[], Task], case: Case, keeps_graph: bool = False) -> C
     measured = memory.found()
     parts = [measured.by_stage]
     if task.device.type == "cuda":
-        parts.append(device_counts(memory.trace(), memory.made))
+        parts.append(device_counts(memory.trace(), memory.marks))
     operators = Operators()
     counter = Counter(task, operators)
     with saving(counter), operators:

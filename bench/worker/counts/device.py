@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from ..marks import Mark, number_of
+from ..marks import Mark, marks_in_trace
 
 _CALLS = ("cuda_runtime", "cuda_driver")  # categories of Kineto's events
 _LAUNCHES = (
@@ -73,13 +73,8 @@ def counted_stretches(
     events: Iterable[Mapping[str, Any]], marks: Sequence[Mark]
 ) -> list[tuple[float, float, str]]:
     """Where in the trace the counted stretches of the loop begin and end, in its own unit of time, and their stage."""
-    cuts = sorted(
-        (event["ts"], event["ts"] + event["dur"], number)
-        for event in events
-        if event.get("cat") == "user_annotation" and (number := number_of(str(event.get("name")))) is not None
-    )
     return [
-        (start, end, marks[number].stage)
-        for (_, start, _), (_, end, number) in pairwise(cuts)
-        if marks[number].is_counted
+        (before.end, after.end, after.mark.stage)
+        for before, after in pairwise(marks_in_trace(events, marks))
+        if after.mark.is_counted
     ]

@@ -134,7 +134,7 @@ class MemoryTrace(Marks):
         for change in changes:
             level += change.bytes
             peak = max(peak, level)
-            mark = self.made[change.mark] if change.mark < len(self.made) else OUTSIDE
+            mark = self.marks[change.mark] if change.mark < len(self.marks) else OUTSIDE
             if change.bytes > 0 and mark.is_counted and mark.stage in by_stage:
                 by_stage[mark.stage]["allocations"] += 1
                 by_stage[mark.stage]["allocated_bytes"] += change.bytes
@@ -148,7 +148,7 @@ class MemoryTrace(Marks):
         times: list[int] = []
         for nanoseconds, address, size in sorted(self._events(), key=lambda event: event[0]):
             if address is None:
-                mark = self.made[size]
+                mark = self.marks[size]
                 for block in fresh:
                     block.category = _MADE_IN.get(mark.phase, TEMPORARY) if mark.stage else BEFORE
                 fresh.clear()
@@ -189,11 +189,11 @@ class MemoryTrace(Marks):
 
     def _timeline(self, changes: Iterable[_Change], times: Sequence[int]) -> MemoryTimeline | None:
         """Of the last whole step of the first stage."""
-        stage = next((mark.stage for mark in self.made if mark.stage), "")
+        stage = next((mark.stage for mark in self.marks if mark.stage), "")
         last = max(
-            (mark.step for mark in self.made if mark.stage == stage and mark.phase == "other"), default=-1
+            (mark.step for mark in self.marks if mark.stage == stage and mark.phase == "other"), default=-1
         )
-        step = [n for n, mark in enumerate(self.made) if mark.stage == stage and mark.step == last - 1]
+        step = [n for n, mark in enumerate(self.marks) if mark.stage == stage and mark.step == last - 1]
         if not stage or not step or not step[0]:
             return None
         begins = times[step[0] - 1]
@@ -211,7 +211,7 @@ class MemoryTrace(Marks):
         return MemoryTimeline(
             seconds=tuple(round((at - begins) * 1e-9, 9) for at, _ in kept),
             bytes={name: tuple(level[name] for _, level in kept) for name in CATEGORIES},
-            phases=tuple(self.made[n].phase for n in step),
+            phases=tuple(self.marks[n].phase for n in step),
             ends=tuple(round((times[n] - begins) * 1e-9, 9) for n in step),
         )
 

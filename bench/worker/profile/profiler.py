@@ -1,7 +1,7 @@
 """The same loop under torch.profiler: where the time of a few steps goes, and a trace to look at.
 
-The first stage runs a few steps without the profiler, then one with it that does not count, then those
-that do; later stages are profiled from their first step. Marks cut the profile into phases.
+The first stage runs a few steps without the profiler, then one with it that does not count, then the profiled steps;
+later stages are profiled from their first step. Marks divide the profile into phases.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,10 +21,11 @@ from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import profile, schedule
 
 from ...measurement import REMAINDER, OperatorTime, Profile
+from ...measurement.messages import ProfileOptions
 from ...suite.case import Case
 from ...training import Task, fit
-from ..marks import OUTSIDE, Mark, Marks, activities_for, number_of
-from ..timing.meters import NANO, Clock
+from ..marks import OUTSIDE, Mark, Marks, activities_for, marks_in_profile, number_of
+from ..timing.timers import NANO, Clock
 from ..window import windowed
 from . import traces
 from .timeline import device_shares, union
@@ -38,25 +37,11 @@ _MICRO = 1e-6
 Row = tuple[str, str, str, str, str]  # stage, phase, operator, kind, shapes
 
 
-@dataclass(frozen=True)
-class ProfileOptions:
-    """What of a profile is asked for: steps a stage, whether Python's stacks, and where files go.
-
-    A trace larger than `cap` bytes is not kept.
-    """
-
-    folder: Path
-    name: str
-    steps: int = 5
-    stacks: bool = False
-    cap: int = 50_000_000
-
-
 class ProfiledLoop(Marks):
-    """Marks the loop, steps the profiler on, and takes the time of its plain and its profiled steps.
+    """Marks the loop, advances the profiler, and times the plain and the profiled steps.
 
-    Stages may nest: an instant belongs to the innermost one, and steps of an inner stage that come before those
-    that are profiled do not count.
+    Stages may nest: an instant belongs to the innermost stage, and steps of an inner stage before the profiled ones do
+    not count.
     """
 
     is_of_one_thread = True  # the one that the profiler was started in
@@ -69,7 +54,7 @@ class ProfiledLoop(Marks):
         clock: Clock = time.perf_counter_ns,
     ) -> None:
         super().__init__()
-        self.steps: dict[str, int] = {}  # that were profiled, by stage
+        self.steps: dict[str, int] = {}  # profiled, by stage
         self.wall: dict[str, float] = {}
         self.plain_step = 0.0
         self.profiled_step = 0.0
@@ -77,13 +62,13 @@ class ProfiledLoop(Marks):
         self._most = steps
         self._synchronize = synchronize
         self._clock = clock
-        self._booked = clock()  # up to then, time has been given to stages
+        self._booked = clock()  # until then, time has been assigned to stages
         self._done = 0  # steps before those that are profiled
         self._first = ""
 
     @property
     def before(self) -> int:
-        """Steps that are still to come before those that are profiled."""
+        """The steps left before the profiled ones."""
         return max(0, BEFORE - self._done)
 
     @property
@@ -92,7 +77,7 @@ class ProfiledLoop(Marks):
 
     def begin(self, stage: str) -> None:
         if not self._open and self._done <= WARM:
-            self._first = stage  # no plain step was taken of another
+            self._first = stage  # the plain steps are of this stage
         outer = self._open[-1][0] if self._open else ""
         super().begin(stage)
         self._book(outer)
@@ -112,7 +97,7 @@ class ProfiledLoop(Marks):
             self._before(stage)
 
     def _before(self, stage: str) -> None:
-        """One of the steps that lead up to the profiled ones has ended."""
+        """One of the steps before the profiled ones has ended."""
         self._done += 1
         if self._done in (WARM, WARM + PLAIN):
             self._book(stage)
@@ -131,7 +116,7 @@ class ProfiledLoop(Marks):
         self._book(stage)
 
     def _book(self, stage: str) -> None:
-        """Gives the time since the last call to this stage."""
+        """Assigns the time since the last call to this stage."""
         self._synchronize()
         now = self._clock()
         if stage:
@@ -139,34 +124,34 @@ class ProfiledLoop(Marks):
         self._booked = now
 
 
-def profiled(task: Task, case: Case, wishes: ProfileOptions, synchronize: Callable[[], None]) -> Profile:
-    """Runs the loop under the profiler. Raises what the user's code raises; a file that cannot be written does not."""
-    first, later = BEFORE + wishes.steps, wishes.steps
+def profiled(task: Task, case: Case, options: ProfileOptions, synchronize: Callable[[], None]) -> Profile:
+    """Runs the loop under the profiler. Raises what the user's code raises, not for a file that cannot be written."""
+    first, later = BEFORE + options.steps, options.steps
     task = windowed(task, first, later if case.mode == "train" else first, later)
 
     def fitted(loop: ProfiledLoop) -> None:
         fit(task, 1, case.mode, observer=loop)
 
-    return profile_of(fitted, torch.device(case.device), wishes, synchronize)
+    return profile_of(fitted, torch.device(case.device), options, synchronize)
 
 
 def profile_of(
     run: Callable[[ProfiledLoop], object],
     device: torch.device,
-    wishes: ProfileOptions,
+    options: ProfileOptions,
     synchronize: Callable[[], None],
 ) -> Profile:
-    """The profile of what `run` does with the loop that it is to tell of its steps."""
+    """The profile of what `run` does; it passes the loop to its code as the observer."""
     activities, limits = activities_for(device)
     profiler = profile(
         activities=activities,
         schedule=schedule(wait=WARM + PLAIN, warmup=WARMED, active=1_000_000, repeat=1),
         record_shapes=True,
-        profile_memory=not wishes.stacks,
-        with_stack=wishes.stacks,
-        experimental_config=torch._C._profiler._ExperimentalConfig(verbose=True) if wishes.stacks else None,
+        profile_memory=not options.stacks,
+        with_stack=options.stacks,
+        experimental_config=torch._C._profiler._ExperimentalConfig(verbose=True) if options.stacks else None,
     )
-    loop = ProfiledLoop(profiler, wishes.steps, synchronize)
+    loop = ProfiledLoop(profiler, options.steps, synchronize)
     profiler.start()
     try:
         run(loop)
@@ -175,15 +160,15 @@ def profile_of(
     if not any(loop.steps.values()):
         few = f"the loaders gave no more than the {BEFORE} batches that come before those that are profiled"
         return Profile({}, {}, loop.plain_step, 0.0, (), omitted=few, limits=limits)
-    with uncollected():
-        events = [] if wishes.stacks else list(profiler.events() or ())
-        found = traces.keep(profiler, loop.made, wishes)
+    with without_garbage_collector():
+        events = [] if options.stacks else list(profiler.events() or ())
+        found = traces.save(profiler, loop.marks, options)
     return Profile(
         steps=loop.steps,
         wall=loop.wall,
         plain_step=loop.plain_step,
         profiled_step=loop.profiled_step,
-        operators=() if wishes.stacks else operators(events, loop.made),
+        operators=() if options.stacks else operators(events, loop.marks),
         device=device_shares(events),
         trace=found.trace,
         stacks=found.stacks,
@@ -193,8 +178,8 @@ def profile_of(
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """Without Python's garbage collector: going through a million new objects again and again takes twice as long."""
+def without_garbage_collector() -> Iterator[None]:
+    """Disables Python's garbage collector: with it, reading a million events takes twice as long."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -205,19 +190,14 @@ def uncollected() -> Iterator[None]:
 
 
 def operators(events: Sequence[FunctionEvent], marks: Sequence[Mark]) -> tuple[OperatorTime, ...]:
-    """A row for each operator, kernel and group of shapes in each phase, and one for what is left of a phase.
+    """A row for each operator, kernel and group of shapes in each phase, and one for the remainder of a phase.
 
-    The host's self times of a phase add up to its time: what goes on over several phases is counted where it
-    begins, and has in each the time that it takes there.
+    The host's self times of a phase add up to its time: an operator that runs over several phases is counted where it
+    begins, and its time is split among them.
     """
     host = [event for event in events if event.device_type == DeviceType.CPU]
-    numbered = sorted(
-        (event.time_range.start, event.time_range.end, number)
-        for event in host
-        if (number := number_of(event.name)) is not None
-    )
-    cuts = [(start, end, marks[number]) for start, end, number in numbered]
-    ends = [start for start, _, _ in cuts]
+    recorded = marks_in_profile(host, marks)
+    ends = [cut.start for cut in recorded]
     found: dict[Row, list[float]] = {}
     inside: dict[tuple[str, str], float] = {}  # host seconds of a phase that operators took
 
@@ -231,7 +211,7 @@ def operators(events: Sequence[FunctionEvent], marks: Sequence[Mark]) -> tuple[O
             continue
         began, shapes = bisect_left(ends, event.time_range.start), shapes_of(event)
         for place, micros in own_time(event, ends).items():
-            mark = cuts[place][2] if 0 < place < len(cuts) else OUTSIDE
+            mark = recorded[place].mark if 0 < place < len(recorded) else OUTSIDE
             if not mark.stage:
                 continue
             own = micros * _MICRO
@@ -252,9 +232,10 @@ def operators(events: Sequence[FunctionEvent], marks: Sequence[Mark]) -> tuple[O
             for kernel in kernels_of(event):
                 seconds = kernel.duration * _MICRO
                 add((mark.stage, mark.phase, kernel.name, "kernel", ""), 1, 0.0, 0.0, seconds, seconds, 0)
-    for (_, before, _), (_, end, mark) in pairwise(cuts):
+    for before, after in pairwise(recorded):
+        mark = after.mark
         if mark.stage:
-            wall = (end - before) * _MICRO
+            wall = (after.end - before.end) * _MICRO
             add((mark.stage, mark.phase, REMAINDER, "remainder", ""), 1, wall, wall, 0.0, 0.0, 0)
     for (stage, phase), seconds in inside.items():
         rest = found.get((stage, phase, REMAINDER, "remainder", ""))
@@ -264,12 +245,12 @@ def operators(events: Sequence[FunctionEvent], marks: Sequence[Mark]) -> tuple[O
 
 
 def is_overhead(event: FunctionEvent) -> bool:
-    """Whether this is the profiler's own work, which lies inside of what an operator took, on a track of its own."""
+    """Whether this is the profiler's own work, which lies within an operator's time, on a separate track."""
     return getattr(event, "activity_type", None) == "overhead"
 
 
 def kernels_of(event: FunctionEvent) -> list[Any]:
-    """What the event itself put on a device. The range that an annotation has there is no kernel."""
+    """The kernels that the event itself launched; the range of an annotation on the device is not one."""
     return [one for one in event.kernels if not (event.is_user_annotation and one.name == event.name)]
 
 
@@ -280,10 +261,10 @@ def device_time(event: FunctionEvent) -> float:
 
 
 def own_time(event: FunctionEvent, ends: Sequence[float]) -> dict[int, float]:
-    """Microseconds in which the event and nothing that it called ran, by the place of the mark that ends the stretch.
+    """Microseconds in which the event itself ran, not its calls, by the index of the mark that ends the stretch.
 
-    The place of its beginning is there in any case. Its marks are among what it called, so that no stretch
-    between two calls crosses one.
+    The index where it begins is always present. Marks inside of it are among its calls, so that no stretch between two
+    calls crosses one.
     """
     began = bisect_left(ends, event.time_range.start)
     if began == len(ends) or event.time_range.end <= ends[began]:

@@ -1,7 +1,7 @@
 """Files of a profile: a Chrome trace with stages and phases as ranges, and stacks for a flame graph.
 
-A trace is kept compressed and below a cap, without the host's name. Where it cannot be kept, for its size or
-for want of room, the launch goes on and says why.
+A trace is kept compressed and below a cap, without the host's name. Where it cannot be kept, because it is too large or
+the disk is full, the launch goes on and reports why.
 """
 
 from __future__ import annotations
@@ -16,52 +16,50 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ...measurement.messages import ProfileOptions
 from ...system.paths import HARNESS
-from ..marks import Mark, number_of
+from ..marks import Mark, marks_in_trace, number_of
 
-if TYPE_CHECKING:
-    from .profiler import ProfileOptions
-
-# Frames of Epochbench, which stand between every two of the user's.
+# Frames of Epochbench, which lie between frames of the user's code.
 _UNSHOWN = ("bench/", HARNESS + os.sep)
-# Frames of the profiler and of what puts its marks: what they call is no more the user's than they are.
+# Frames of the profiler and of the code that records marks: neither they nor what they call is the user's.
 _SILENT = re.compile(
-    r"torch/autograd/profiler\.py|torch/profiler/|(.*/)?bench/worker/(marks|profiler)\.py\(\d+\): "
+    r"torch/autograd/profiler\.py|torch/profiler/|(.*/)?bench/worker/(marks|profile/profiler)\.py\(\d+\): "
     r"(?!(profiled|profile_of|fitted)$)"
 )
 _PHASE = ": "  # between stage and phase in the name of a range
-_UNKEPT = ("traceEvents", "traceName", "host_name")  # of what a raw trace holds
+_DROPPED = ("traceEvents", "traceName", "host_name")  # of the parts of a raw trace
 _STACKED = ("python_function", "cpu_op", "user_annotation")
 
 
 @dataclass(frozen=True)
 class SavedTrace:
-    """The files, by their names in the run folder; empty where there is none, and then why."""
+    """The files, by their names in the run folder; where both are empty, `omitted` says why."""
 
     trace: str = ""
     stacks: str = ""
     omitted: str = ""
 
 
-def keep(profiler: Any, marks: Sequence[Mark], wishes: ProfileOptions) -> SavedTrace:
-    """Writes what was asked for. A file that cannot be kept is `omitted`, never an error."""
+def save(profiler: Any, marks: Sequence[Mark], options: ProfileOptions) -> SavedTrace:
+    """Writes the trace, or the stacks if requested. A file that cannot be kept is `omitted`, never an error."""
     try:
         with tempfile.TemporaryDirectory() as scratch:
             raw = Path(scratch) / "trace.json"
             profiler.export_chrome_trace(str(raw))
             trace = json.loads(raw.read_bytes())
-        wishes.folder.mkdir(exist_ok=True)
-        if wishes.stacks:
-            path = wishes.folder / f"{wishes.name}.stacks.txt"
+        options.folder.mkdir(exist_ok=True)
+        if options.stacks:
+            path = options.folder / f"{options.name}.stacks.txt"
             lines = [f"{';'.join(stack)} {value}\n" for stack, value in folded(trace, marks).items()]
-            write(path, "".join(lines).encode(errors="replace"), wishes.cap)
-            return SavedTrace(stacks=f"{wishes.folder.name}/{path.name}")
-        path = wishes.folder / f"{wishes.name}.json.gz"
+            write(path, "".join(lines).encode(errors="replace"), options.cap)
+            return SavedTrace(stacks=f"{options.folder.name}/{path.name}")
+        path = options.folder / f"{options.name}.json.gz"
         data = json.dumps(cleaned(trace, marks), separators=(",", ":")).encode()
-        write(path, gzip.compress(data, 6, mtime=0), wishes.cap)
-        return SavedTrace(trace=f"{wishes.folder.name}/{path.name}")
+        write(path, gzip.compress(data, 6, mtime=0), options.cap)
+        return SavedTrace(trace=f"{options.folder.name}/{path.name}")
     except TooLarge as problem:
         return SavedTrace(omitted=str(problem))
     except OSError as problem:
@@ -75,7 +73,7 @@ class TooLarge(Exception):
 
 
 def write(path: Path, data: bytes, cap: int) -> None:
-    """Raises TooLarge, or OSError and then leaves no half of a file."""
+    """Writes a file or nothing. Raises TooLarge, or OSError."""
     if len(data) > cap:
         raise TooLarge(
             f"it has {len(data) / 1e6:.1f} MB, above the cap of {cap / 1e6:.1f} MB; "
@@ -91,7 +89,7 @@ def write(path: Path, data: bytes, cap: int) -> None:
 def cleaned(trace: dict[str, Any], marks: Sequence[Mark]) -> dict[str, Any]:
     """The trace without marks and the host's name, with a range for each stage and phase in the marks' place."""
     events = [event for event in trace.get("traceEvents", []) if number_of(str(event.get("name"))) is None]
-    about = {name: value for name, value in trace.items() if name not in _UNKEPT}
+    about = {name: value for name, value in trace.items() if name not in _DROPPED}
     host = os.uname().nodename
     if host and host in json.dumps([events, about], ensure_ascii=False):
         events = [
@@ -103,7 +101,7 @@ def cleaned(trace: dict[str, Any], marks: Sequence[Mark]) -> dict[str, Any]:
 
 
 def nameless(value: Any, host: str) -> Any:
-    """The same with "(host)" where the host's name stood as a word: a host may be called "vm", and vmap is not it."""
+    """The same with "(host)" in place of the host's name where that is a word: for a host "vm", vmap stays."""
     if isinstance(value, str):
         return (
             re.sub(rf"(?<!\w){re.escape(host)}(?!\w)", "(host)", value) if host and host in value else value
@@ -115,12 +113,12 @@ def nameless(value: Any, host: str) -> Any:
 
 def ranges(trace: dict[str, Any], marks: Sequence[Mark]) -> Iterator[dict[str, Any]]:
     """Stages and phases as events of the trace, on the thread that ran them."""
-    cuts = cuts_of(trace, marks)
+    recorded = marks_in_trace(trace.get("traceEvents", []), marks)
     began: dict[str, Any] = {}
     stage_began: tuple[str, float] | None = None
-    for before, after in pairwise(cuts):
-        mark, start, end = after["mark"], before["ts"] + before["dur"], after["ts"]
-        began = {"ph": "X", "cat": "user_annotation", "pid": after["pid"], "tid": after["tid"]}
+    for before, after in pairwise(recorded):
+        mark, start, end = after.mark, before.end, after.start
+        began = {"ph": "X", "cat": "user_annotation", "pid": after.thread[0], "tid": after.thread[1]}
         if stage_began is not None and mark.stage != stage_began[0]:
             yield {**began, "name": stage_began[0], "ts": stage_began[1], "dur": start - stage_began[1]}
             stage_began = None
@@ -134,25 +132,18 @@ def ranges(trace: dict[str, Any], marks: Sequence[Mark]) -> Iterator[dict[str, A
             "dur": max(0.0, end - start),
         }
     if stage_began is not None:
-        end = cuts[-1]["ts"] + cuts[-1]["dur"]
-        yield {**began, "name": stage_began[0], "ts": stage_began[1], "dur": end - stage_began[1]}
-
-
-def cuts_of(trace: dict[str, Any], marks: Sequence[Mark]) -> list[dict[str, Any]]:
-    """The marks in the trace in order of time, each with its Mark; on a device's track they are not looked at."""
-    found = {}
-    for event in trace.get("traceEvents", []):
-        number = number_of(str(event.get("name")))
-        if number is not None and event.get("ph") == "X" and event.get("cat") == "user_annotation":
-            found[number] = {**event, "mark": marks[number]}
-    return [found[number] for number in sorted(found, key=lambda one: found[one]["ts"])]
+        yield {
+            **began,
+            "name": stage_began[0],
+            "ts": stage_began[1],
+            "dur": recorded[-1].end - stage_began[1],
+        }
 
 
 def folded(trace: dict[str, Any], marks: Sequence[Mark]) -> dict[tuple[str, ...], int]:
     """Microseconds of each stack, outermost frame first: stage, phase, then Python's frames and operators.
 
-    Epochbench's own frames are left out: they are between every two of the user's. So are the profiler's, with
-    all that they call.
+    Epochbench's own frames are left out, and so are the profiler's, with all that they call.
     """
     phases = [event for event in ranges(trace, marks) if _PHASE in event["name"]]
     threads = {(event["pid"], event["tid"]) for event in phases}
@@ -166,7 +157,7 @@ def folded(trace: dict[str, Any], marks: Sequence[Mark]) -> dict[tuple[str, ...]
         key=lambda frame: (frame.start, -frame.end),
     )
     found: dict[tuple[str, ...], float] = {}
-    carried: list[_Frame] = []  # that began in an earlier phase of the stage and go on
+    carried: list[_Frame] = []  # that began in an earlier phase of the stage and continue
     place, stage = 0, ""
     for phase in sorted(phases, key=lambda event: event["ts"]):
         start, end = phase["ts"], phase["ts"] + phase["dur"]
@@ -189,7 +180,7 @@ def folded(trace: dict[str, Any], marks: Sequence[Mark]) -> dict[tuple[str, ...]
 
 @dataclass(frozen=True)
 class _Frame:
-    """A stretch of microseconds of one name; of none where neither it nor what it calls is shown."""
+    """A stretch of microseconds. An empty name hides it and what it calls."""
 
     start: float
     end: float
@@ -197,7 +188,7 @@ class _Frame:
 
 
 def nested(frames: Sequence[_Frame], start: float, end: float) -> dict[tuple[str, ...], float]:
-    """The time from start to end by the stack that ran; frames are in the order in which they began."""
+    """The time from start to end by stack; frames are ordered by their start."""
     found: dict[tuple[str, ...], float] = {}
     stack: list[_Frame] = []
     now = start
@@ -233,7 +224,7 @@ def _is_frame(event: Mapping[str, Any], threads: set[tuple[Any, Any]]) -> bool:
 def _spelled(name: str, host: str) -> str:
     """A frame's name as a folded stack can hold it, the same in every launch: without addresses.
 
-    Empty for one that is silent.
+    Empty for a frame that is not shown.
     """
     if _SILENT.match(name):
         return ""

@@ -16,7 +16,8 @@ from torch.optim import Optimizer
 from ...measurement import STAGES, AutogradGraph, Counts, samples_known
 from ..counts.counters import EVALUATION_STEPS, TRAIN_STEPS, Counter, Operators, drawn, gathered
 from ..counts.saved_tensors import saving
-from .recorder import TRAIN, Recorder
+from .observers import TRAIN
+from .recorder import Recorder
 
 # Operators of a training step above which one step is counted and not two: at some 15 microseconds for each that
 # is counted, a second. How many there are follows from the code, and not from how fast this machine is.

@@ -1,14 +1,13 @@
-"""What torch tells of a loop that is not ours: calls of modules, backward passes, steps of optimizers.
+"""Follows a loop that is not ours by its calls to torch: of modules, backward passes, steps of optimizers.
 
 Functions of torch are wrapped for as long as the hooks are entered. Calls of modules are seen at `Module.__call__`
-and not by torch's own global hooks: these take each module within a model out of its fast path, and torch.compile
-compiles anew when they come or go. What is wrapped costs a module within another a tenth of a microsecond.
+and not by torch's own global hooks: these take each module within a model off its fast path, and torch.compile
+recompiles when they come or go. The wrapper costs a module within another a tenth of a microsecond.
 """
 
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Protocol
@@ -22,10 +21,10 @@ from torch.optim.optimizer import (
 )
 from torch.utils.data import DataLoader
 
-from .main_thread import Home
+from .threads import ScriptThreads
 
 
-class Sees(Protocol):
+class TorchListener(Protocol):
     """Who is told; of modules, those that are called from outside of any other."""
 
     def forward_began(self, module: nn.Module, inputs: Iterable[Any]) -> None: ...
@@ -39,34 +38,42 @@ class Sees(Protocol):
     def optimizer_began(self, optimizer: Optimizer) -> None: ...
     def closure_began(self) -> None: ...
     def optimizer_ended(self, is_done: bool) -> None: ...
-    def loader_made(self, loader: DataLoader[Any]) -> None: ...
-    def excuses(self, error: BaseException) -> bool: ...
 
 
 class Hooks:
-    """Tells `sees` what happens in `thread` between entering and leaving; others, which fetch data say, go unheard.
+    """Between entering and leaving, tells `listener` what happens in the thread of the loop, and ignores other threads.
 
-    An error that ends the script is raised unless `sees` excuses it.
+    `loader_made` is told of each DataLoader that is made. An error that ends the script is raised unless `excuses` says
+    otherwise.
     """
 
-    def __init__(self, sees: Sees) -> None:
-        self.thread = 0  # that the loop runs in; none yet
-        self.home = Home()
-        self._sees = sees
+    def __init__(
+        self,
+        listener: TorchListener,
+        threads: ScriptThreads,
+        loader_made: Callable[[DataLoader[Any]], None],
+        excuses: Callable[[BaseException], bool],
+    ) -> None:
+        self._listener = listener
+        self._threads = threads
+        self._loader_made = loader_made
+        self._excuses = excuses
         self._wrapped = ExitStack()
         self._is_inside = False  # of a module
         self._is_stepping = False
         self._optimizers: set[type] = set()  # classes whose `step` is wrapped
 
     def __enter__(self) -> Hooks:
-        sees = self._sees
-        self._wrapped.enter_context(self.home)
+        listener = self._listener
+        self._wrapped.enter_context(self._threads)
         self._wrap_call()
         # Tensor.backward calls the first, torch.func the second.
         self._wrap_backward("backward", lambda tensors, *_, **__: tensors)
         self._wrap_backward("grad", graded)
         for has_gradients in (Optimizer, nn.Module):
-            self._wrap(has_gradients, "zero_grad", lambda *_: sees.zeroing_began(), sees.zeroing_ended)
+            self._wrap(
+                has_gradients, "zero_grad", lambda *_: listener.zeroing_began(), listener.zeroing_ended
+            )
         self._wrap_scaler()
         self._wrap_optimizers()
         self._wrap_loaders()
@@ -75,10 +82,7 @@ class Hooks:
     def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
         self._wrapped.close()
         self._optimizers.clear()
-        return error is not None and self._sees.excuses(error)
-
-    def _is_heard(self) -> bool:
-        return threading.get_ident() == self.thread
+        return error is not None and self._excuses(error)
 
     def _wrap_call(self) -> None:
         hooks, plain, is_compiling = self, nn.Module.__call__, torch.compiler.is_compiling
@@ -87,48 +91,52 @@ class Hooks:
         @functools.wraps(plain)
         def told(self: nn.Module, *arguments: Any, **named: Any) -> Any:
             # While torch.compile traces a model it must find nothing here that breaks its graph.
-            if is_compiling() or hooks._is_inside or not hooks._is_heard():
+            if is_compiling() or hooks._is_inside or not hooks._threads.is_in_loop():
                 return plain(self, *arguments, **named)
-            hooks._sees.forward_began(self, (*arguments, *named.values()))
+            hooks._listener.forward_began(self, (*arguments, *named.values()))
             hooks._is_inside = True
             try:
                 return plain(self, *arguments, **named)
             finally:
                 hooks._is_inside = False
-                hooks._sees.forward_ended(self)
+                hooks._listener.forward_ended(self)
 
         self._put(nn.Module, "__call__", plain, told)
 
     def _wrap_backward(self, name: str, loss_in: Callable[..., Any]) -> None:
-        """Tells of each backward pass, also where a thread makes one that is not the loop's, as far as is known."""
-        plain, sees, is_compiling = getattr(torch.autograd, name), self._sees, torch.compiler.is_compiling
+        """Tells of each backward pass; of one in another thread than the loop's first as `backward_elsewhere`."""
+        plain, listener, is_compiling = (
+            getattr(torch.autograd, name),
+            self._listener,
+            torch.compiler.is_compiling,
+        )
 
         @functools.wraps(plain)
         def told(*arguments: Any, **named: Any) -> Any:
             if is_compiling():
                 return plain(*arguments, **named)
-            if not self._is_heard():
-                sees.backward_elsewhere()
-                if not self._is_heard():
+            if not self._threads.is_in_loop():
+                listener.backward_elsewhere()
+                if not self._threads.is_in_loop():
                     return plain(*arguments, **named)
             if name == "grad":
                 arguments, named = listed(arguments, named)
-            sees.backward_began(loss_in(*arguments, **named))
+            listener.backward_began(loss_in(*arguments, **named))
             try:
                 return plain(*arguments, **named)
             finally:
-                sees.backward_ended()
+                listener.backward_ended()
 
         self._put(torch.autograd, name, plain, told)
 
     def _wrap_loaders(self) -> None:
         """Tells of each DataLoader that is made."""
-        plain, sees = DataLoader.__init__, self._sees
+        plain, loader_made = DataLoader.__init__, self._loader_made
 
         @functools.wraps(plain)
         def told(self: DataLoader[Any], *arguments: Any, **named: Any) -> None:
             plain(self, *arguments, **named)
-            sees.loader_made(self)
+            loader_made(self)
 
         self._put(DataLoader, "__init__", plain, told)
 
@@ -137,7 +145,7 @@ class Hooks:
 
         @functools.wraps(plain)
         def told(*arguments: Any, **named: Any) -> Any:
-            if not self._is_heard():
+            if not self._threads.is_in_loop():
                 return plain(*arguments, **named)
             began(*(arguments or tuple(named.values())))
             try:
@@ -153,7 +161,12 @@ class Hooks:
         Torch's own hooks leave out what a `step` does around them, which is a third of that of a small SGD; they
         tell of optimizers that were there before.
         """
-        hooks, sees, is_news, plain = self, self._sees, self._is_news, Optimizer._patch_step_function
+        hooks, listener, is_outermost_step, plain = (
+            self,
+            self._listener,
+            self._is_outermost_step,
+            Optimizer._patch_step_function,
+        )
 
         # Each optimizer calls it when it is made, copied or unpickled: before a scheduler takes hold of its `step`.
         @functools.wraps(plain)
@@ -163,17 +176,17 @@ class Hooks:
 
         self._put(Optimizer, "_patch_step_function", plain, told)
         before = register_optimizer_step_pre_hook(
-            lambda optimizer, *_: sees.optimizer_began(optimizer) if is_news() else None
+            lambda optimizer, *_: listener.optimizer_began(optimizer) if is_outermost_step() else None
         )
         after = register_optimizer_step_post_hook(
-            lambda *_: sees.optimizer_ended(True) if is_news() else None
+            lambda *_: listener.optimizer_ended(True) if is_outermost_step() else None
         )
         self._wrapped.callback(before.remove)
         self._wrapped.callback(after.remove)
 
-    def _is_news(self) -> bool:
-        """Whether `sees` is to be told of the step of an optimizer: it is not part of one that it was told of."""
-        return not self._is_stepping and self._is_heard()
+    def _is_outermost_step(self) -> bool:
+        """Whether a step of an optimizer in the loop is not part of another one."""
+        return not self._is_stepping and self._threads.is_in_loop()
 
     def _wrap_step(self, kind: type[Optimizer]) -> None:
         if kind in self._optimizers:
@@ -183,10 +196,10 @@ class Hooks:
 
         @functools.wraps(plain)
         def told(self: Optimizer, *arguments: Any, **named: Any) -> Any:
-            if is_compiling() or not hooks._is_news():
+            if is_compiling() or not hooks._is_outermost_step():
                 return plain(self, *arguments, **named)
             hooks._is_stepping, is_done = True, False
-            hooks._sees.optimizer_began(self)
+            hooks._listener.optimizer_began(self)
             try:
                 made = plain(
                     self, *map(hooks._telling, arguments), **{n: hooks._telling(v) for n, v in named.items()}
@@ -195,7 +208,7 @@ class Hooks:
                 return made
             finally:
                 hooks._is_stepping = False
-                hooks._sees.optimizer_ended(is_done)
+                hooks._listener.optimizer_ended(is_done)
 
         self._put(kind, "step", plain, told)
 
@@ -206,19 +219,19 @@ class Hooks:
 
         @functools.wraps(argument)
         def told(*arguments: Any, **named: Any) -> Any:
-            self._sees.closure_began()
+            self._listener.closure_began()
             return argument(*arguments, **named)
 
         return told
 
     def _wrap_scaler(self) -> None:
-        plain, sees = torch.amp.GradScaler.scale, self._sees
+        plain, listener = torch.amp.GradScaler.scale, self._listener
 
         @functools.wraps(plain)
         def told(scaler: Any, outputs: Any) -> Any:
             made = plain(scaler, outputs)
-            if isinstance(outputs, Tensor) and self._is_heard():
-                sees.scaled(made, outputs)
+            if isinstance(outputs, Tensor) and self._threads.is_in_loop():
+                listener.scaled(made, outputs)
             return made
 
         self._put(torch.amp.GradScaler, "scale", plain, told)
@@ -238,9 +251,9 @@ def listed(arguments: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[tuple[
 
 
 def graded(outputs: Any, inputs: Any, *others: Any, **named: Any) -> Any:
-    """The loss of a call of `torch.autograd.grad`: none where its gradients are not those of parameters.
+    """The loss of a call of `torch.autograd.grad`; None where its gradients are not those of parameters.
 
-    Nor is it one where they are derived further, as a gradient penalty or the residual of a differential equation.
+    None also where they are differentiated further, as for a gradient penalty or a differential equation.
     """
     creates_graph = named.get("create_graph", others[2] if len(others) > 2 else False)
     if isinstance(inputs, Mapping):
@@ -250,9 +263,9 @@ def graded(outputs: Any, inputs: Any, *others: Any, **named: Any) -> Any:
 
 
 def loss_of(tensors: Any) -> Tensor | None:
-    """The loss that a backward pass was asked for: a tensor of one number, alone or in a sequence.
+    """The loss of a backward pass: a tensor of one number, alone or in a sequence.
 
-    One that torch.func traces has no value that could be kept.
+    None for a tensor that torch.func traces, which has no value that could be kept.
     """
     if isinstance(tensors, Sequence) and len(tensors) == 1:
         tensors = tensors[0]
@@ -262,6 +275,6 @@ def loss_of(tensors: Any) -> Tensor | None:
 
 
 def is_traced(tensor: Tensor) -> bool:
-    """Whether torch.func looks through this tensor (vmap, grad): it is gone when the transform ends."""
+    """Whether torch.func traces this tensor (vmap, grad): it becomes invalid when the transform ends."""
     traced: bool = torch._C._functorch.is_functorch_wrapped_tensor(tensor)
     return traced

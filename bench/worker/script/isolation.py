@@ -1,8 +1,8 @@
-"""The folders of a script as one launch has them: what is written there goes to a scratch folder and is gone with it.
+"""Isolates the folders of a script: in each launch, files written there go to a scratch folder, deleted with it.
 
 The launch enters a mount namespace, where an overlay lies over each of its folders (Documentation/filesystems/
 overlayfs.rst). The kernel does it, so that it holds for whatever writes: Python, torch's C++, a program that the script
-starts. Paths are what they were. Every launch so begins from the same files, and nothing of the user's is overwritten.
+starts. Paths stay the same. So every launch begins from the same files, and no file of the user's is overwritten.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...system.paths import is_in
@@ -20,10 +21,33 @@ _BIND, _RECURSIVE, _PRIVATE = 0x1000, 0x4000, 0x40000  # sys/mount.h
 _DETACH = 2
 
 
-def folders_of(here: str, file: str) -> list[str]:
-    """What a script may take for its own: where it is started and where its file lies, none inside another.
+@dataclass(frozen=True)
+class Folders:
+    """The folders of a script in one launch.
 
-    Of a repository that is all of it.
+    What is written to them is found in the folders `written`. Where isolation failed, `why` says the reason, and
+    nothing may be written to them. `shared` are places inside of them that are not isolated.
+    """
+
+    folders: Sequence[str] = ()
+    shared: Sequence[str] = ()
+    written: Sequence[str] = ()
+    why: str = ""
+
+    def new_files(self) -> list[str]:
+        """The files written so far, relative to their folder, without Python's own of modules."""
+        return sorted(
+            str(path)
+            for place in self.written
+            for path in (one.relative_to(place) for one in Path(place).rglob("*") if one.is_file())
+            if "__pycache__" not in path.parts
+        )
+
+
+def folders_of(here: str, file: str) -> list[str]:
+    """The folders that belong to a script: the working directory and that of its file, none inside another.
+
+    Inside a repository that is the whole repository.
     """
     found: list[str] = []
     for folder in sorted({_top(os.path.realpath(here)), _top(os.path.dirname(os.path.realpath(file)))}):
@@ -33,7 +57,7 @@ def folders_of(here: str, file: str) -> list[str]:
 
 
 def _top(folder: str) -> str:
-    """The top of the repository around a folder, or the folder. A home is none, and it does not go over two disks."""
+    """The top of the repository around a folder, else the folder; never a home folder, and never on another disk."""
     device = os.stat(folder).st_dev
     for above in [Path(folder), *Path(folder).parents]:
         if above in (Path.home(), Path(above.anchor)) or os.stat(above).st_dev != device:
@@ -44,7 +68,7 @@ def _top(folder: str) -> str:
 
 
 def caches() -> list[str]:
-    """Where programs keep what they have fetched or built once: meant to be found again by the next."""
+    """Where programs keep downloads and builds for later programs."""
     named = [
         os.environ.get(name)
         for name in ("XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "TORCHINDUCTOR_CACHE_DIR")
@@ -55,9 +79,9 @@ def caches() -> list[str]:
 def isolate(folders: Sequence[str], shared: Iterable[str], scratch: str) -> list[str]:
     """Lays an overlay over each of the folders for this process and all that it starts.
 
-    `shared` stays as it is, where it lies in one of them, and so does another disk that is mounted there. Returns the
-    places in `scratch`, a new folder, where what is written can be found. Raises OSError where this system does not
-    allow it: then nothing may rely on any of the folders. The process must be a single thread.
+    Paths that are `shared`, and other disks mounted inside, stay as they are. Returns for each folder the place in
+    `scratch`, a new folder, where files written to it can be found. Raises OSError where this system does not allow it.
+    The process must be a single thread.
     """
     if sys.platform != "linux":
         raise OSError(f"{sys.platform} has no overlays")
@@ -80,7 +104,7 @@ def isolate(folders: Sequence[str], shared: Iterable[str], scratch: str) -> list
         for path in sorted(kept):
             if os.path.exists(path):
                 _mount(os.path.join(below, os.path.relpath(path, folder)), path, "", _BIND | _RECURSIVE)
-        # Nobody is to find the user's own files by another path, such as who clears away temporary files.
+        # The user's own files must have no second path, which something that clears temporary files could follow.
         _unmount(below)
         written.append(upper)
     os.chdir(here)  # which was the folder below
@@ -128,9 +152,9 @@ def _mount_points() -> list[str]:
 
 
 def clear(scratch: str) -> None:
-    """Makes what overlays have left in a launch's scratch folder removable: the kernel's own folder has no rights."""
+    """Makes the overlays in a launch's scratch folder removable: the kernel creates a folder without rights there."""
     for work in Path(scratch).glob("work-*/work"):
         try:
             work.chmod(0o700)
         except OSError:
-            pass  # it is left, in a folder of temporary files
+            pass  # it stays in the folder of temporary files

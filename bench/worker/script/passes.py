@@ -1,4 +1,4 @@
-"""One pass over a watched loader, and what its batches, loader and losses tell."""
+"""One pass over a watched loader: its steps, and their samples and losses."""
 
 from __future__ import annotations
 
@@ -23,43 +23,45 @@ class Pass:
     is_named: bool
     epoch: int
     length: int | None = None  # batches of its loader, where that is known
-    window: int | None = None  # the most batches that are taken of it
+    window: int | None = None  # the most batches that are taken
     cut: int | None = None  # steps after which it ends, and another begins
     given: int = 0
-    is_last: bool = False  # all were given: its loop need not ask for more
+    is_last: bool = False  # all were given: its loop need not request more
     steps: int = 0
     backwards: int = 0
-    calls: int = 0  # of the module that is called first in each step
+    calls: int = 0  # to the module that is called first in each step
     losses: Losses = field(default_factory=Losses)
     loader: weakref.ref[Any] | None = None
-    is_block: bool = False  # made of a stage that has no watched loader: one step
+    is_block: bool = False  # of a stage that has no watched loader: one step
     has_forward: bool = False  # a module with parameters was called
     ended: bool = False
-    idle: int = 0  # batches at its beginning after which the next was asked for with nothing done
-    is_ahead: bool = False  # its batches are fetched one ahead of the loop
-    is_known: bool = True  # how many samples its steps have
+    idle: int = 0  # first batches after which the next was requested before anything was done
+    is_ahead: bool = False  # its batches are fetched one step before they are used
+    is_known: bool = True  # the numbers of samples of its steps
     waiting: deque[Samples] = field(
         default_factory=deque
-    )  # those of batches that were given, the step's own first
-    # Of the step that is under way:
-    samples: int = 0  # those of its batch, or else of what its first module was called with
+    )  # of the batches that were given, beginning with the current step's
+    # Of the current step:
+    samples: int = 0  # of its batch, or else of the inputs of its first module
     is_told: bool = False  # by its batch
     is_sure: bool = False
     fed: nn.Module | None = None
-    has_fed: bool = False  # all that counts: an optimizer evaluates the same batch again
+    has_fed: bool = False  # all samples are counted: an optimizer evaluates the same batch again
     loss: Tensor | None = None
-    scaled: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # by a GradScaler, and what they were
+    scaled: list[tuple[Tensor, Tensor]] = field(
+        default_factory=list
+    )  # losses scaled by a GradScaler, and unscaled
     worked: bool = False  # a module was called, or a backward pass made
     waits: bool = False  # the forward pass has ended, the backward pass has not begun
 
     @property
     def is_remnant(self) -> bool:
-        """Whether it is what is left of a loop that counts steps, behind its last whole epoch."""
+        """Whether it is the partial epoch at the end of a loop that counts steps."""
         return self.cut is not None and self.epoch > 0 and self.steps < self.cut
 
     @property
     def is_behind(self) -> bool:
-        """Whether its loop has yet to work on a batch that was given: not each has had its part of the work."""
+        """Whether its loop has yet to work on a batch that was given."""
         done = self.backwards or self.calls
         return done % self.given != 0 if self.is_ahead else self.is_idle
 
@@ -70,7 +72,7 @@ class Pass:
 
     @property
     def may_be_far_behind(self) -> bool:
-        """Whether several batches may be waiting for their part of the work, though none is left to give."""
+        """Whether its loop may have yet to work on several batches, though the loader has no more."""
         return self.idle > 1 and (self.backwards or self.calls) % self.given != 0
 
     def receive(self, samples: Samples) -> None:
@@ -81,15 +83,15 @@ class Pass:
         if len(self.waiting) == 1:
             self.renew()
 
-    def goes_on_from(self, before: Pass) -> None:
-        """It is the next epoch of a loop that counts steps: batches that were fetched ahead are its own."""
+    def continue_from(self, before: Pass) -> None:
+        """Makes it the next epoch of a loop that counts steps: it takes over the batches that were fetched ahead."""
         self.cut, self.given, self.is_ahead = before.cut, before.given, before.is_ahead
         self.waiting = before.waiting
         if self.waiting:
             self.renew()
 
     def renew(self) -> None:
-        """The step of the first batch that waits begins."""
+        """Begins the step of the first waiting batch."""
         self.samples, self.is_told = self.waiting[0].number, self.waiting[0].number > 0
         self.is_sure = self.waiting[0].is_known
         self.fed, self.has_fed = None, False
@@ -97,7 +99,7 @@ class Pass:
         self.worked = self.waits = False
 
     def count(self) -> int:
-        """The step that is under way has ended: its samples, 1 where nothing tells them."""
+        """Ends the current step and returns its samples, 1 where the number is not known."""
         samples = self.samples
         self.steps += 1
         self.is_known = self.is_known and samples > 0 and self.is_sure
@@ -109,7 +111,7 @@ class Pass:
         return samples or 1
 
     def feed(self, module: nn.Module, inputs: Iterable[Any]) -> None:
-        """A module is called with these inputs; in a loop that has numbers for batches the samples are theirs."""
+        """A module is called with these inputs; where the batch does not tell its samples, they do."""
         if self.fed is None:
             self.fed = module
         if self.fed is not module:
@@ -129,7 +131,7 @@ class Pass:
 
 
 def reference_to(loader: Any) -> weakref.ref[Any] | None:
-    """By which a loader is known again; None for a list, say: only its line tells it from one that takes its place."""
+    """A weak reference to a loader; None for a list, say, which cannot have one."""
     try:
         return weakref.ref(loader)
     except TypeError:
@@ -137,8 +139,8 @@ def reference_to(loader: Any) -> weakref.ref[Any] | None:
 
 
 def parameter_of(module: nn.Module) -> Tensor | None:
-    """The first parameter of a module; None where there is none, or none that a user's own `parameters` tells."""
+    """The first parameter of a module; None where it has none, or its own `parameters` gives none."""
     try:
         return next((one for one in module.parameters() if isinstance(one, Tensor)), None)
-    except TypeError:  # so torch itself says of a module that cannot be hashed, as a dataclass
+    except TypeError:  # torch raises it for a module that cannot be hashed, such as a dataclass
         return None

@@ -15,8 +15,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from ...system.kernel import usable_cpus
 from ..counts import compiled
-from ..environment import usable_cpus
 
 _NANO = 1e-9
 _TICK = 1 / (os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100)  # of /proc/stat, seconds

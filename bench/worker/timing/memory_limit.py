@@ -1,4 +1,4 @@
-"""A ceiling for the memory of this process: what goes above it fails here, and nothing else on the machine."""
+"""A limit for the memory of this process: an allocation above it fails here, and nothing else on the machine does."""
 
 from __future__ import annotations
 
@@ -10,31 +10,30 @@ import psutil
 
 from ..allocator import RESERVE
 
-# What a thread maps beside its tensors and does not touch: its stack, and the part of malloc's that is its own.
+# What a thread maps and does not touch: its stack and its malloc arena.
 _OF_A_THREAD = (8 + 64) * 2**20
 
 
-class AboveRoom(MemoryError):
+class AboveMemoryLimit(MemoryError):
     """A launch has taken more memory than it may."""
 
 
 @contextmanager
-def ceiling(room: int | None, threads: int = 1) -> Iterator[None]:
-    """While this lasts, the process may take so many bytes more than it holds now; None sets no limit.
+def limited(memory_limit: int | None, threads: int = 1) -> Iterator[None]:
+    """Within, the process may take so many bytes more than it holds now; None sets no limit.
 
-    The kernel counts what is private and writable, touched or not (RLIMIT_DATA of setrlimit(2), mmap included
-    since Linux 4.7); other systems count less or nothing, and get no limit. What the allocator and so many
-    threads map without touching it comes on top: it takes no memory, and `room` is memory. So this stops what goes far
-    above it before the machine runs out; what was taken in the end is for `check` to hold against it. It is taken
-    back at the end, so that there is memory to report what failed.
+    The kernel counts private writable memory, touched or not (RLIMIT_DATA of setrlimit(2), mmap included since Linux
+    4.7); other systems count less or nothing, and get no limit. The kernel's limit is higher by what the allocator and
+    the threads map and never touch, so it stops only what goes far above `memory_limit`; `check` compares what was
+    taken in the end. The limit is lifted at the end, so that there is memory to report a failure with.
     """
-    if room is None or sys.platform != "linux":
+    if memory_limit is None or sys.platform != "linux":
         yield
         return
     import resource  # not on Windows
 
     soft, hard = before = resource.getrlimit(resource.RLIMIT_DATA)
-    most = psutil.Process().memory_info().data + room + RESERVE + threads * _OF_A_THREAD
+    most = psutil.Process().memory_info().data + memory_limit + RESERVE + threads * _OF_A_THREAD
     limits = [limit for limit in before if limit != resource.RLIM_INFINITY]
     resource.setrlimit(resource.RLIMIT_DATA, (min([most, *limits]), hard))
     try:
@@ -43,7 +42,9 @@ def ceiling(room: int | None, threads: int = 1) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def check(room: int | None, taken: int) -> None:
-    """Raises AboveRoom where more bytes were taken than there is room for; None is room for any."""
-    if room is not None and taken > room:
-        raise AboveRoom(f"it took {taken / 2**20:,.0f} MiB, where it may take {room / 2**20:,.0f} MiB")
+def check(memory_limit: int | None, taken: int) -> None:
+    """Raises AboveMemoryLimit where more bytes were taken than the limit, if there is one."""
+    if memory_limit is not None and taken > memory_limit:
+        raise AboveMemoryLimit(
+            f"it took {taken / 2**20:,.0f} MiB, where it may take {memory_limit / 2**20:,.0f} MiB"
+        )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 
 from ...measurement import Peak
-from .meters import device_synchronizer
+from .timers import device_synchronizer
 
 _TERA = 1e12
 _SIZE = {"cpu": 1024}  # rows and columns of the measured product

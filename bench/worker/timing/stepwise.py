@@ -22,10 +22,11 @@ from ...training import GRADIENTS, Observer, Steps, Task, evaluate_steps, fit, t
 from .. import allocator
 from ..axis_reads import Reads
 from ..counts import compiled
-from ..launch import Diverged, build
+from ..launch import Diverged
+from ..suite_launches import build
 from ..suites import check_sizes
 from ..window import window, windowed
-from .meters import device_synchronizer
+from .timers import device_synchronizer
 
 _SEED = 0  # that of `bench run`
 _ENDLESS = 2**62  # steps: a loader begins again whenever it ends
@@ -107,9 +108,9 @@ def prepared(suite: Suite, case: Case, pins: bool = False, warms_up: bool = True
     Raises UsageError for a batch larger than the data, as `bench run` does.
     """
     device = torch.device(case.device)
-    current = contextlib.nullcontext() if device.type == "cpu" else _current(device)
+    current = contextlib.nullcontext() if device.type == "cpu" else _selected(device)
     pinned = pins and allocator.pin()
-    with _put_back(), current:
+    with _restored(), current:
         random.seed(_SEED)
         numpy.random.seed(_SEED)
         torch.manual_seed(_SEED)
@@ -126,12 +127,12 @@ def prepared(suite: Suite, case: Case, pins: bool = False, warms_up: bool = True
                 task.teardown()
 
 
-def _current(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+def _selected(device: torch.device) -> contextlib.AbstractContextManager[Any]:
     return torch.accelerator.device_index(device.index or 0)
 
 
 @contextlib.contextmanager
-def _put_back() -> Iterator[None]:
+def _restored() -> Iterator[None]:
     """Afterwards number formats and threads are as they were, and nothing compiled is left.
 
     Torch makes no more than a few graphs of the same code, so that cases would fall back to Python one after

@@ -1,0 +1,283 @@
+"""The tables of a run: a table a suite. What does not vary stands once above a table, units in its head."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from ...analysis.caveats import CAVEATS
+from ...measurement import Environment
+from ...plurals import counted
+from ...results.summary import MISSING, CaseSummary, cases_of
+from ...suite.case import DEFAULTS, axis_of, spell
+from ..caveat_texts import RunSettings, caveat_text
+from ..layout import ESSENTIAL, Column, Grid, Words
+from ..safe_lines import SafeLines
+from ..search_words import search_line
+from ..text_fitting import LIST
+from ..units import counts, digits, exactly, interval, percent, scale
+
+if TYPE_CHECKING:
+    from ...results.tables import Tables
+
+# The columns of a suite that declares none. A column without any value is left out.
+_OVERVIEW = (
+    "train.step_time",
+    "train.throughput",
+    "validate.throughput",
+    "test.throughput",
+    "epoch.time",
+    "memory.peak_allocated",
+    "memory.peak_rss",
+    "quality.test_accuracy",
+)
+# The columns where none of these was measured, as with --launches 0.
+_EXACT = ("count.ops", "count.flops", "count.saved_bytes", "count.peak_live_bytes")
+
+
+@dataclass(frozen=True)
+class _MetricColumn:
+    """The column of a metric: a head shorter than its name, and when it is left out."""
+
+    head: str
+    priority: int
+
+
+_OTHER = 4  # the priority of all other metrics: a suite's own column, a task's own metric
+_METRICS = {
+    "train.step_time": _MetricColumn("step", ESSENTIAL),
+    "epoch.time": _MetricColumn("epoch", ESSENTIAL),
+    "train.throughput": _MetricColumn("train", 2),
+    "validate.throughput": _MetricColumn("validate", 6),
+    "test.throughput": _MetricColumn("test", 7),
+    "train.step_mean": _MetricColumn("mean step", 4),
+    "train.data_share": _MetricColumn("data share", 3),
+    "train.optimizer_share": _MetricColumn("optimizer share", 3),
+    "train.phase.optimizer": _MetricColumn("optimizer", 2),
+    "memory.peak_allocated": _MetricColumn("device memory", 3),
+    "memory.peak_rss": _MetricColumn("memory", 3),
+    "quality.test_accuracy": _MetricColumn("accuracy", 1),
+    "quality.train_loss": _MetricColumn("train loss", 2),
+    "quality.validate_loss": _MetricColumn("validate loss", 2),
+    "count.ops": _MetricColumn("operators", ESSENTIAL),
+    "count.flops": _MetricColumn("FLOPs", 1),
+    "count.saved_bytes": _MetricColumn("kept for backward", 2),
+    "count.peak_live_bytes": _MetricColumn("peak of live tensors", 2),
+    "count.optimizer_ops": _MetricColumn("optimizer operators", 4),
+    "count.optimizer_state_bytes": _MetricColumn("optimizer state", 3),
+    "work.train.closure_evaluations": _MetricColumn("closure evaluations", 6),
+    "compile.time": _MetricColumn("compile", 3),
+    "compile.cache_misses": _MetricColumn("cache misses", 7),
+}
+# The priorities of other columns. Caveats stay longest: they say which of the numbers to doubt.
+_CAVEATS, _INTERVAL, _LAUNCHES, _DETECTABLE, _CONTAMINATED = 1, 5, 8, 9, 10
+
+_MOST_WITH_INTERVAL = 4  # metrics side by side: with more, intervals would displace values
+_WITH_INTERVAL = ("train.step_time", "epoch.time")
+_DETECTABLE_METRIC = "epoch.time"  # every case has it, whatever its mode
+
+
+def overview(tables: Tables) -> Iterator[RenderableType]:
+    """A table a suite with its own columns, or the default ones; then searches for the largest batch, then failures.
+
+    The quality of untrained models is left out.
+    """
+    cases = map(_without_untrained_quality, cases_of(tables.summary).values())
+    for suite, of_suite in _by_suite(case for case in cases if case.metrics):
+        page = SuiteTable(tables, suite, of_suite)
+        wanted = columns(tables, suite)
+        has_wanted = any(name in case.metrics for case in of_suite for name in wanted)
+        for name in wanted if has_wanted else _EXACT:
+            page.add_metric(name, head(name), priority(name), with_interval=name in _WITH_INTERVAL)
+        page.add_minimum_detectable(_DETECTABLE_METRIC)
+        page.add_launches()
+        yield SafeLines(page.render())
+    if tables.searches:
+        yield SafeLines(Group(*(Words(search_line(one)) for one in tables.searches), Text()))
+    yield from map(SafeLines, _failures(tables))
+
+
+def _without_untrained_quality(case: CaseSummary) -> CaseSummary:
+    if case.axes.get("mode", DEFAULTS["mode"]) == "train":
+        return case
+    metrics = {name: row for name, row in case.metrics.items() if not name.startswith("quality.")}
+    return dataclasses.replace(case, metrics=metrics)
+
+
+def _by_suite(cases: Iterable[CaseSummary]) -> Iterable[tuple[str, list[CaseSummary]]]:
+    suites: dict[str, list[CaseSummary]] = {}
+    for case in cases:
+        suites.setdefault(case.suite, []).append(case)
+    return suites.items()
+
+
+def columns(tables: Tables, suite: str) -> Sequence[str]:
+    """The metrics in the table of a suite: its own, if the plan of the run has them."""
+    declared = tables.plan.get("columns")
+    own = declared.get(suite) if isinstance(declared, Mapping) else None
+    return [str(name) for name in own] if isinstance(own, list) else _OVERVIEW
+
+
+def head(name: str) -> str:
+    """The head of a metric's column."""
+    return _METRICS[name].head if name in _METRICS else _folding(name)
+
+
+def _folding(name: str) -> str:
+    """The name of a metric as a head that folds at its dots."""
+    return name.replace(".", "\n")
+
+
+def priority(name: str) -> int:
+    """The priority of a metric's column."""
+    return _METRICS[name].priority if name in _METRICS else _OTHER
+
+
+def metrics(tables: Tables) -> Iterator[RenderableType]:
+    """A table a suite with the selected metrics, each with its interval."""
+    for suite, cases in _by_suite(cases_of(tables.summary).values()):
+        page = SuiteTable(tables, suite, cases)
+        names = list(dict.fromkeys(name for case in cases for name in case.metrics))
+        for place, name in enumerate(names):  # the first stays longest
+            with_interval = len(names) <= _MOST_WITH_INTERVAL
+            page.add_metric(name, _folding(name), min(place, _LAUNCHES), with_interval, full_name=name)
+        page.add_launches()
+        yield SafeLines(page.render())
+
+
+class SuiteTable:
+    """The table of one suite, a row a case."""
+
+    def __init__(self, tables: Tables, suite: str, cases: Sequence[CaseSummary]) -> None:
+        self._cases = cases
+        self._settings = caveat_settings(tables)
+        self._constant, varying = _axes(cases, [axis_of(column) for column in tables.axes])
+        self._has_metric = False
+        self._head = Words(run_description(tables), lead=suite)
+        self._columns = [
+            Column(axis.replace("_", " "), [_spell(case, axis) for case in cases], shrinks=True)
+            for axis in varying
+        ]
+
+    def add_metric(
+        self, name: str, head: str, priority: int, with_interval: bool, full_name: str = ""
+    ) -> None:
+        """A column of values in one unit, and one of half intervals as shares of them. The first is always shown."""
+        rows = [case.metrics.get(name, MISSING) for case in self._cases]
+        present = [row for row in rows if not math.isnan(row.value)]
+        if not present:
+            return
+        unit = present[0].unit
+        factor, label = scale([row.value for row in present], unit)
+        if counts(unit):
+            factor, label = 1.0, "" if unit == "1" else "a step"
+        cells = [_number(row.value, factor, unit) for row in rows]
+        if name.endswith("_share"):
+            cells = ["" if math.isnan(row.value) else percent(row.value) for row in rows]
+        stays = ESSENTIAL if not self._has_metric else priority
+        self._has_metric = True
+        self._columns.append(Column(head, cells, stays, label, right=True, name=full_name))
+        if with_interval and not all(math.isnan(row.low) for row in rows):
+            half = ["" if math.isnan(row.value) else interval(row.low, row.high, row.value) for row in rows]
+            of = f"95 % interval of {full_name or head}"
+            self._columns.append(Column("95 % interval", half, _INTERVAL, right=True, name=of))
+
+    def add_minimum_detectable(self, name: str) -> None:
+        """The minimum detectable effect of a metric, for two rows like this one."""
+        changes = [case.metrics.get(name, MISSING).smallest_change for case in self._cases]
+        smallest = ["" if math.isnan(change) else percent(change) for change in changes]
+        self._columns.append(Column("reveals from", smallest, _DETECTABLE, right=True))
+
+    def add_launches(self) -> None:
+        """How many launches a row summarises, and how many were contaminated; its caveats by name."""
+        launches = [
+            str(max((row.launches or 0 for row in case.metrics.values()), default=0) or "")
+            for case in self._cases
+        ]
+        contaminated = [str(case.contaminated or "") for case in self._cases]
+        caveats = [LIST.join(case.caveats).replace("_", " ") for case in self._cases]
+        self._columns += [
+            Column("launches", launches, _LAUNCHES, right=True),
+            Column("contaminated", contaminated, _CONTAMINATED, right=True),
+            Column("caveats", caveats, _CAVEATS, folds=LIST),
+        ]
+
+    def render(self) -> RenderableType:
+        named = {name for case in self._cases for name in case.caveats}
+        notes = [
+            Words(f"{name.replace('_', ' ')}: {caveat_text(name, self._settings)}", "yellow")
+            for name in CAVEATS
+            if name in named
+        ]
+        return Group(Grid(self._columns, [self._head], "case", self._constant), Text(), *notes)
+
+
+def caveat_settings(tables: Tables) -> RunSettings:
+    """The settings of the run that caveats depend on, as far as it records them."""
+    known: dict[str, Any] = {}
+    if tables.environment is not None:
+        machine = tables.environment
+        known = {"threads": machine.threads, "allocator": machine.allocator, "governor": machine.governor}
+    known["unread"] = tuple(tables.unread)
+    schedule = tables.plan.get("schedule")
+    if isinstance(schedule, Mapping):
+        most = schedule.get("max_launches") or schedule.get("launches")  # without a maximum it is the number
+        known |= {"tolerance": schedule.get("tolerance"), "max_launches": most}
+        known["has_budget"] = schedule.get("time_budget") is not None
+    standard = RunSettings()
+    fitting = {
+        name: value for name, value in known.items() if isinstance(value, type(getattr(standard, name)))
+    }
+    return dataclasses.replace(standard, **fitting)
+
+
+def run_description(tables: Tables) -> str:
+    """Name, machine, threads, allocator, torch and date of a run, as far as they are known."""
+    machine = tables.environment
+    facts = [str(tables.plan.get("name") or "")]
+    if machine is not None:
+        facts += [device_name(machine), counted(machine.threads, "thread"), f"{machine.allocator} allocator"]
+        facts += [f"torch {machine.torch}"]
+    facts.append(str(tables.plan.get("started", ""))[:10])
+    return ", ".join(fact for fact in facts if fact)
+
+
+def device_name(machine: Environment) -> str:
+    """The accelerators where there are any, else the processor."""
+    names = dict.fromkeys(device.name for device in machine.devices)
+    return " + ".join([machine.cpu, *names])
+
+
+def _axes(cases: Sequence[CaseSummary], axes: Sequence[str]) -> tuple[str, list[str]]:
+    """The axes that are the same in every case, with their values, and the names of those that vary.
+
+    Axes of other suites are in neither.
+    """
+    varying = [axis for axis in axes if len({case.axes.get(axis) for case in cases}) > 1]
+    same = {axis: _spell(cases[0], axis) for axis in axes if axis not in varying}
+    constant = [f"{axis}={value}" for axis, value in same.items() if value]
+    return ", ".join(constant), varying
+
+
+def _spell(case: CaseSummary, axis: str) -> str:
+    return spell(case.axes[axis]) if axis in case.axes else ""
+
+
+def _number(value: float, factor: float, unit: str) -> str:
+    if math.isnan(value):
+        return ""
+    if not math.isfinite(value):
+        return str(value)
+    return exactly(value, unit) or digits(value * factor)
+
+
+def _failures(tables: Tables) -> Iterator[RenderableType]:
+    for row in tables.failures.drop_duplicates(["case", "failure", "message"]).to_dict("records"):
+        where = f" ({row['where']})" if row["where"] else ""
+        yield Words(f"{row['failure']}: {row['case']}: {row['message']}{where}", "red")

@@ -1,0 +1,73 @@
+"""Rows of a table as a data frame, whose columns have the same types in every run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from ..suite.case import AxisValue, Case, axis_column, spell
+
+# Columns of numbers even where no row has one.
+_NUMBERS = {
+    "value": "float64",
+    "ci_low": "float64",
+    "ci_high": "float64",
+    "smallest_change": "float64",
+    "steps": "Int64",
+    "warmup_steps": "Int64",
+    "throughput": "float64",
+    "memory": "Int64",
+}
+INT64_LIMIT = 2**63  # whole numbers below it fit into a column of numbers
+
+Row = Mapping[str, Any]
+
+
+def table_frame(
+    rows: Sequence[tuple[Case, Row]], axes: Sequence[str], columns: Sequence[str]
+) -> pd.DataFrame:
+    """Rows as a frame: suite, case, the axes, then `columns`."""
+    cases = {case.id: (case, case.used) for case, _ in rows}
+    ids = [case.id for case, _ in rows]
+    data: dict[str, Any] = {"suite": [case.suite for case, _ in rows], "case": ids}
+    axis_columns = {axis: axis_column(axis, columns) for axis in axes}
+    for axis, column in axis_columns.items():
+        as_cell = _cells_of([used[axis] for _, used in cases.values() if axis in used])
+        cells = {name: as_cell(used[axis]) if axis in used else None for name, (_, used) in cases.items()}
+        data[column] = [cells[name] for name in ids]
+    for name in columns:
+        data[name] = [row[name] for _, row in rows]
+    # Without rows pandas takes every column for one of numbers.
+    frame = pd.DataFrame(data, columns=list(data), dtype=None if rows else object)
+    whole = {column: "Int64" for column in axis_columns.values() if _is_whole(frame[column])}
+    return frame.astype(whole | {name: kind for name, kind in _NUMBERS.items() if name in columns})
+
+
+def axis_columns_of(frame: pd.DataFrame, first: str) -> list[str]:
+    """The columns of the axes, of a table whose own columns begin with `first`."""
+    return list(frame.columns[2 : frame.columns.get_loc(first)])
+
+
+def _is_whole(column: pd.Series[Any]) -> bool:
+    values = [value for value in column if not pd.isna(value)]
+    return bool(values) and all(
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) < INT64_LIMIT
+        and float(value).is_integer()
+        for value in values
+    )
+
+
+def _cells_of(values: Sequence[AxisValue]) -> Callable[[AxisValue], AxisValue]:
+    """An axis of numbers, or of truth values, keeps its values; any other becomes text, as Parquet wants it.
+
+    None is "none" in text, where an empty cell means that the case does not use the axis.
+    """
+    kinds = {type(value) for value in values if value is not None}
+    fits = all(abs(value) < INT64_LIMIT for value in values if isinstance(value, int))
+    if fits and (kinds == {bool} or kinds <= {int, float}):
+        return lambda value: value
+    return spell

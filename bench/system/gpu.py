@@ -1,0 +1,222 @@
+"""NVIDIA's management library (NVML), the one place that calls it: driver, cards, their readings and settings.
+
+What a query answers depends on card, driver and permissions: a refused one gives None and leaves the others
+alone. Without the library, a driver or a card there are no cards. Nothing is raised.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Why a card runs slower than it could: bits of NVML's clock event reasons, whose numbers are part of its
+# interface while their names have changed. Idle cards and requested clocks are left out.
+_THROTTLE_REASONS = {
+    0x04: "power_cap",  # software holds the power limit
+    0x08: "hardware_slowdown",  # the two below, or an external alarm: clocks at half or less
+    0x20: "thermal",  # software keeps the temperature
+    0x40: "thermal",  # the hardware does
+    0x80: "power_brake",  # the power supply asked for it
+}
+
+_SM, _GPU_SENSOR = 1, 0  # NVML_CLOCK_SM, NVML_TEMPERATURE_GPU
+_SLOWDOWN = 1  # NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
+
+
+@dataclass(frozen=True)
+class GpuReading:
+    """What one card does at one moment; None for what it does not tell.
+
+    `memory` is the bytes in use by anyone, the driver's own share included. `utilization` is the share of the
+    last sixth of a second (on some cards: second) in which a kernel ran. `power` is in watts, which newer cards
+    average over the last second; `temperature` in degrees Celsius; `clock` and `max_clock` are those of the
+    multiprocessors in hertz; `energy` is the joules since the driver was loaded. `processes` are the pids of
+    those that compute on the card: in a container, an older driver gives their numbers outside of it.
+    """
+
+    memory: int | None = None
+    utilization: float | None = None
+    power: float | None = None
+    temperature: float | None = None
+    clock: float | None = None
+    max_clock: float | None = None
+    energy: float | None = None
+    throttle_reasons: frozenset[str] | None = None
+    processes: frozenset[int] | None = None
+
+
+@dataclass(frozen=True)
+class GpuState:
+    """What one card is, how it is set and who uses it; None for what it does not tell.
+
+    `index` is the number that CUDA gives it, `persistence` whether its driver stays loaded while nobody uses it.
+    Temperatures are in degrees Celsius: at `slowdown_temperature` the hardware slows the card down. Power limits
+    are in watts: the one in force, and the card's default.
+    """
+
+    index: int
+    name: str | None = None
+    uuid: str | None = None
+    persistence: bool | None = None
+    processes: frozenset[int] | None = None
+    throttle_reasons: frozenset[str] | None = None
+    temperature: float | None = None
+    slowdown_temperature: float | None = None
+    power_limit: float | None = None
+    default_power_limit: float | None = None
+
+
+class Gpu:
+    """One card, by the number that CUDA gives it."""
+
+    def __init__(self, nvml: Any, handle: Any, index: int) -> None:
+        self.index = index
+        self._nvml = nvml
+        self._handle = handle
+        self._max_clock = _scaled(self._query("nvmlDeviceGetMaxClockInfo", _SM), 1e6)
+
+    def _query(self, query: str, *arguments: Any) -> Any:
+        return _query(self._nvml, query, self._handle, *arguments)
+
+    def read(self) -> GpuReading:
+        """What the card does now."""
+        energy = self._query("nvmlDeviceGetTotalEnergyConsumption")  # first: it grows while we ask
+        memory = self._query("nvmlDeviceGetMemoryInfo")
+        utilization = self._query("nvmlDeviceGetUtilizationRates")
+        temperature = self._query("nvmlDeviceGetTemperature", _GPU_SENSOR)
+        if temperature is None:  # deprecated by CUDA 13 in favour of this one, which older drivers lack
+            temperature = self._query("nvmlDeviceGetTemperatureV", _GPU_SENSOR)
+        reasons = self._query("nvmlDeviceGetCurrentClocksEventReasons")
+        if reasons is None:  # so called until driver 535
+            reasons = self._query("nvmlDeviceGetCurrentClocksThrottleReasons")
+        named = (
+            None if reasons is None else [name for bit, name in _THROTTLE_REASONS.items() if reasons & bit]
+        )
+        processes = self._query("nvmlDeviceGetComputeRunningProcesses")
+        return GpuReading(
+            memory=None if memory is None else int(memory.used),
+            utilization=None if utilization is None else utilization.gpu / 100,
+            power=_scaled(self._query("nvmlDeviceGetPowerUsage"), 1e-3),
+            temperature=_scaled(temperature),
+            clock=_scaled(self._query("nvmlDeviceGetClockInfo", _SM), 1e6),
+            max_clock=self._max_clock,
+            energy=_scaled(energy, 1e-3),
+            throttle_reasons=None if named is None else frozenset(named),
+            processes=None if processes is None else frozenset(int(process.pid) for process in processes),
+        )
+
+    def state(self) -> GpuState:
+        """How the card is set, and what would disturb a launch on it."""
+        mode = self._query("nvmlDeviceGetPersistenceMode")
+        now = self.read()
+        return GpuState(
+            index=self.index,
+            name=_text(self._query("nvmlDeviceGetName")),
+            uuid=_text(self._query("nvmlDeviceGetUUID")),
+            persistence=None if mode is None else bool(mode),
+            processes=now.processes,
+            throttle_reasons=now.throttle_reasons,
+            temperature=now.temperature,
+            slowdown_temperature=_scaled(self._query("nvmlDeviceGetTemperatureThreshold", _SLOWDOWN)),
+            power_limit=_scaled(self._query("nvmlDeviceGetEnforcedPowerLimit"), 1e-3),
+            default_power_limit=_scaled(self._query("nvmlDeviceGetPowerManagementDefaultLimit"), 1e-3),
+        )
+
+
+def driver_version(nvml: Any = None) -> str | None:
+    """The version of NVIDIA's driver. `nvml` as in `open_gpus`."""
+    return _text(_query(_initialised(nvml), "nvmlSystemGetDriverVersion"))
+
+
+def power_limit(uuid: str, nvml: Any = None) -> float | None:
+    """The power limit in force, in watts, of the card with this UUID (`GPU-...`). `nvml` as in `open_gpus`."""
+    nvml = _initialised(nvml)
+    card = _query(nvml, "nvmlDeviceGetHandleByUUID", uuid)
+    return None if card is None else _scaled(_query(nvml, "nvmlDeviceGetEnforcedPowerLimit", card), 1e-3)
+
+
+def open_gpus(indices: Iterable[int], nvml: Any = None, environ: Mapping[str, str] = os.environ) -> list[Gpu]:
+    """The cards that CUDA gives these numbers under these variables, as far as NVML can identify them.
+
+    `nvml` is the module to call; by default pynvml, imported only when a card is wanted.
+    """
+    wanted = list(indices)
+    nvml = _initialised(nvml) if wanted else None
+    if nvml is None:
+        return []
+    try:
+        cards = _cuda_order(nvml, environ)
+    except Exception:
+        return []
+    known = {index: card for index, card in enumerate(cards) if card is not None}
+    return [Gpu(nvml, known[index], index) for index in wanted if index in known]
+
+
+def _initialised(nvml: Any) -> Any:
+    """The library, ready to be queried; None without its package, a driver, or the rights to it."""
+    try:
+        nvml = nvml or importlib.import_module("pynvml")
+        nvml.nvmlInit()
+        return nvml
+    except Exception:
+        return None
+
+
+def _cuda_order(nvml: Any, environ: Mapping[str, str]) -> list[Any]:
+    """The cards in CUDA's order, None in the place of one that cannot be identified.
+
+    CUDA orders by PCI bus where CUDA_DEVICE_ORDER says so; else it begins with the fastest card, which only CUDA
+    knows, unless all are of one model. CUDA_VISIBLE_DEVICES picks from that order by number, or any card by its
+    UUID; the first entry that matches no card ends the list. A MIG instance has no readings of its own, and counts
+    as such an entry.
+    """
+    handles = [
+        _query(nvml, "nvmlDeviceGetHandleByIndex", index) for index in range(nvml.nvmlDeviceGetCount())
+    ]
+    cards = sorted((card for card in handles if card is not None), key=lambda card: _bus(nvml, card))
+    alike = len({_text(_query(nvml, "nvmlDeviceGetName", card)) for card in cards}) <= 1
+    by_bus = alike or environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+    ordered = cards if by_bus else [None] * len(cards)
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return ordered
+    uuids = [_text(_query(nvml, "nvmlDeviceGetUUID", card)) or "" for card in cards]
+    chosen = []
+    for entry in map(str.strip, visible.split(",")):
+        named = [card for card, uuid in zip(cards, uuids, strict=True) if uuid.startswith(entry)]
+        if entry.isdecimal() and int(entry) < len(ordered):
+            chosen.append(ordered[int(entry)])
+        elif entry.startswith("GPU-") and len(named) == 1:  # the beginning of a UUID is enough for CUDA
+            chosen.append(named[0])
+        else:
+            break
+    return chosen
+
+
+def _bus(nvml: Any, card: Any) -> tuple[int, ...]:
+    """Where on the PCI bus a card is; cards without an answer keep their order."""
+    place = _query(nvml, "nvmlDeviceGetPciInfo", card)
+    return () if place is None else (place.domain, place.bus, place.device)
+
+
+def _query(nvml: Any, query: str, *arguments: Any) -> Any:
+    """The answer to one query; None where it is refused, or unknown to an older library (or to none)."""
+    try:
+        return getattr(nvml, query)(*arguments)
+    except Exception:  # an NVMLError for each reason: unsupported, no permission, fallen off the bus
+        return None
+
+
+def _scaled(value: Any, unit: float = 1.0) -> float | None:
+    """An answer in SI units, given its own `unit` in them."""
+    return None if value is None else float(value) * unit
+
+
+def _text(answer: Any) -> str | None:
+    """An answer as text: older versions of the package give bytes."""
+    if answer is None:
+        return None
+    return answer.decode(errors="replace") if isinstance(answer, bytes) else str(answer)

@@ -1,0 +1,184 @@
+"""JSON, in and out: frozen records to plain data and back, numbers that JSON lacks, and files written whole.
+
+What is read is checked: every field of a record is known and of its type.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import math
+import os
+import types
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+Record = TypeVar("Record")
+
+_LIMIT = 2**63  # whole numbers below it fit into a column of numbers
+_DEEPEST = 8  # levels of a value of any type: it is read with more levels than it is written with
+
+
+class JsonRecord:
+    """A dataclass that goes through JSON both ways."""
+
+    def to_json(self) -> dict[str, Any]:
+        return _fields_to_json(self)
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        """Raises ValueError, TypeError or KeyError for data of anything else."""
+        return from_json(cls, data)
+
+
+class _WrongTypeError(ValueError):
+    """A value is not of the type of its field, whose name only the record knows."""
+
+
+def to_json(value: Any) -> Any:
+    """A record, or whatever holds records, as data that JSON has."""
+    if isinstance(value, JsonRecord):
+        return value.to_json()
+    if dataclasses.is_dataclass(value):
+        return _fields_to_json(value)
+    if isinstance(value, Mapping):
+        return {name: to_json(item) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [to_json(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _fields_to_json(record: Any) -> dict[str, Any]:
+    return {field.name: to_json(getattr(record, field.name)) for field in dataclasses.fields(record)}
+
+
+def from_json(cls: type[Record], data: Any) -> Record:
+    """The record of this class. Raises ValueError or TypeError where a field is unknown, missing or of another type."""
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{type(data).__name__} in place of a {cls.__name__}")
+    readers, fields = _field_readers(typing.cast("Any", cls)), {}
+    for name, value in data.items():
+        if name not in readers:
+            raise ValueError(f"{name!r} is not a field of a {cls.__name__}")
+        try:
+            fields[name] = readers[name](value)
+        except _WrongTypeError:
+            raise ValueError(f"{name!r} of a {cls.__name__} is not of its type") from None
+    return cls(**fields)
+
+
+@functools.cache
+def _field_readers(cls: Any) -> dict[str, Callable[[Any], Any]]:
+    return {name: _reader(kind) for name, kind in typing.get_type_hints(cls).items()}
+
+
+def _reader(kind: Any) -> Callable[[Any], Any]:
+    """What makes a value of this type of one from JSON."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is types.UnionType:  # with None, or of records that were already read
+        some = _reader(arguments[0])
+        kinds: Any = tuple(filter(dataclasses.is_dataclass, arguments))
+        return lambda value: value if value is None or isinstance(value, kinds) else some(value)
+    if origin is tuple:
+        item = _reader(arguments[0])
+        return lambda value: tuple(map(item, _of_type(value, (list, tuple))))
+    if origin is Mapping:
+        item = _reader(arguments[1])
+        return lambda value: {_text(name): item(part) for name, part in _of_type(value, Mapping).items()}
+    if dataclasses.is_dataclass(kind):
+        return functools.partial(_read_record, kind)
+    return _SCALARS[kind]
+
+
+def _read_record(cls: Any, value: Any) -> Any:
+    if isinstance(value, cls):  # one that was already read
+        return value
+    return cls.from_json(value) if hasattr(cls, "from_json") else from_json(cls, value)
+
+
+def _of_type(value: Any, kind: Any) -> Any:
+    if not isinstance(value, kind):
+        raise _WrongTypeError
+    return value
+
+
+def _text(value: Any) -> str:
+    if not is_text(_of_type(value, str)):
+        raise _WrongTypeError
+    return str(value)
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, float) else _whole(value)
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= _LIMIT:
+        raise _WrongTypeError
+    return value
+
+
+def _anything(value: Any, levels: int = _DEEPEST) -> Any:
+    if levels == 0:
+        raise _WrongTypeError
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    for item in inner:
+        _anything(item, levels - 1)
+    return value
+
+
+_SCALARS: Mapping[Any, Callable[[Any], Any]] = {
+    str: _text,
+    int: _whole,
+    float: _number,
+    bool: lambda value: _of_type(value, bool),
+    Path: lambda value: Path(_of_type(value, str)),  # a file's name need not be text
+    Any: _anything,
+}
+
+
+def is_text(value: str) -> bool:
+    """False of text with lone surrogates, which can be neither printed nor written to a file."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def finite(value: Any) -> Any:
+    """JSON data as programs of other languages read it: null for what is not a finite number."""
+    if isinstance(value, dict):
+        return {name: finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def json_line(value: Any) -> str:
+    """One line, in ASCII."""
+    return json.dumps(to_json(value), separators=(",", ":"))
+
+
+def json_text(value: Any) -> str:
+    """Lines to be read by people as well."""
+    return json.dumps(to_json(value), indent=2)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """A JSON file, whole or not at all, and on the disk. Raises OSError."""
+    new = path.with_name(f".{path.name}.new")
+    try:
+        with new.open("w") as file:
+            file.write(json_text(value) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):  # it was never made
+            new.unlink()
+        raise

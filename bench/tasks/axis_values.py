@@ -1,0 +1,64 @@
+"""Collections of the values that an axis may have, where these are not a plain list.
+
+Each iterates over a description of itself, which an error message lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from ..suite.case import AxisValue
+
+SWITCH = (None, True, False)  # of an option that is on, off, or left to torch
+
+
+class Numbers(Collection[AxisValue]):
+    """None, which leaves it to torch, and every number from `least` on, whole ones only if `whole`.
+
+    `above` excludes `least` itself; `below` is the first number that is too large.
+    """
+
+    def __init__(
+        self, least: float, whole: bool = True, above: bool = False, below: float | None = None
+    ) -> None:
+        self._least, self._whole, self._above, self._below = least, whole, above, below
+
+    def __contains__(self, value: object) -> bool:
+        if value is None:
+            return True
+        if isinstance(value, bool) or not isinstance(value, int if self._whole else int | float):
+            return False
+        if self._below is not None and not value < self._below:
+            return False
+        return value > self._least or (value == self._least and not self._above)
+
+    def __iter__(self) -> Iterator[AxisValue]:
+        kind = "a whole number" if self._whole else "a number"
+        if self._below is not None:
+            return iter((None, f"{kind} from {self._least:g} to below {self._below:g}"))
+        return iter((None, f"{kind} {'above' if self._above else 'of at least'} {self._least:g}"))
+
+    def __len__(self) -> int:
+        return 2
+
+
+class Names(Collection[AxisValue]):
+    """These names, and any dotted one: a class of another package."""
+
+    def __init__(self, names: Collection[AxisValue]) -> None:
+        self._names = tuple(names)
+
+    def __contains__(self, value: object) -> bool:
+        return value in self._names or (isinstance(value, str) and is_dotted(value))
+
+    def __iter__(self) -> Iterator[AxisValue]:
+        return iter((*self._names, "any other by its dotted name (package.Class)"))
+
+    def __len__(self) -> int:
+        return len(self._names) + 1
+
+
+def is_dotted(name: str) -> bool:
+    """Whether a name is that of a class in some package: `package.module.Class`."""
+    parts = name.split(".")
+    return len(parts) > 1 and all(part.isidentifier() for part in parts)

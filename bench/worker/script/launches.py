@@ -1,0 +1,171 @@
+"""The launches of a script: timed, counted and profiled."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ...measurement import COUNTED, PHASED, TIMED, WARMUP_EPOCHS, Counts, Measurement, Profile
+from ...measurement.messages import LaunchRequest, ProfileOptions
+from ...suite.case import Case
+from ...suite.script import Script
+from ..context import LaunchContext
+from ..profile import profiler
+from ..timing.guards import AfterWarmup
+from ..timing.memory_peaks import MemoryMeter, device_peaks
+from ..timing.meter import Meter
+from ..timing.timers import device_synchronizer, device_timer
+from .counts import count
+from .errors import ScriptError
+from .recorder import Recorder
+from .run import run
+
+
+class CheckedModels:
+    """Gives the meter for each pass the models that the script called before it and still holds."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._called: list[weakref.ref[nn.Module]] = []
+        self._stepped: list[weakref.ref[Optimizer]] = []
+
+    def found(self, model: nn.Module) -> None:
+        self._called.append(weakref.ref(model))
+        self._meter.model = None  # a pass that calls a new model cannot be checked
+
+    def stepping(self, optimizer: Optimizer) -> None:
+        if all(optimizer is not known() for known in self._stepped):
+            self._stepped.append(weakref.ref(optimizer))
+
+    def _parameters(self) -> Iterator[Tensor]:
+        """The parameters of the optimizers that have stepped."""
+        for reference in self._stepped:
+            optimizer = reference()
+            for group in optimizer.param_groups if optimizer is not None else ():
+                yield from group["params"]
+
+    @contextmanager
+    def around(self) -> Iterator[None]:
+        kept = [model for reference in self._called if (model := reference()) is not None]
+        known = {id(one) for model in kept for one in model.parameters()}
+        rest = nn.Module()  # parameters that are trained although no module with them was called
+        for number, one in enumerate(self._parameters()):
+            if id(one) not in known and isinstance(one, nn.Parameter):
+                rest.register_parameter(str(number), one)
+        if any(True for _ in rest.parameters()):
+            kept.append(rest)
+        self._meter.model = nn.ModuleList(kept) if kept else None
+        try:
+            yield
+        finally:
+            self._meter.model = None
+
+
+def measure(
+    script: Script, request: LaunchRequest, context: LaunchContext, place: Mapping[str, Any]
+) -> tuple[Measurement, tuple[float, float] | None]:
+    """The launch of a script, which builds its own model on the device of its choice, and when its loop ran."""
+    if request.kind in (TIMED, PHASED):
+        return timed(script, request, context, place)
+    began = time.perf_counter_ns()
+    details: dict[str, Any] = {}
+    if request.profile is None:
+        assert request.kind == COUNTED
+        details["counts"] = counted(script, request, context)
+    else:
+        details["profile"] = profiled(script, request, context, request.profile)
+    costs = context.untimed_costs(began)
+    return Measurement(**place, clock="none", stages=(), costs=costs, **details), None
+
+
+def timed(
+    script: Script, request: LaunchRequest, context: LaunchContext, place: Mapping[str, Any]
+) -> tuple[Measurement, tuple[float, float]]:
+    """The whole script with a meter attached, and when its loop ran on `time.monotonic`."""
+    memory = MemoryMeter(torch.device("cpu"))  # a device is the script's to touch first
+    memory.start()
+    began, began_monotonic = time.perf_counter_ns(), time.monotonic()
+    device = torch.device("cpu")  # until a model shows where it is
+    steady = AfterWarmup()
+
+    @contextmanager
+    def around() -> Iterator[None]:
+        nonlocal device
+        if recorder.device not in (None, device):
+            device = recorder.device or device
+            timer = device_timer(device, phases=request.kind == PHASED)
+            meter.time_by(timer, device_synchronizer(device))
+        with checks.around():
+            yield
+
+    meter = Meter(None, None, device_timer(device, phases=False), records_graph=None, warmed_up=steady.begin)
+    checks = CheckedModels(meter)
+    recorder = Recorder(meter, around=around, found=checks.found, stepping=checks.stepping)
+    try:
+        run(script, request.case, recorder, context)
+    finally:
+        meter.close()
+    ended = time.monotonic()
+    if max((record.epoch for record in meter.stages), default=0) < WARMUP_EPOCHS:
+        raise ScriptError(
+            "each watched loader was passed over once, and the first pass is warm-up and does not count; let the "
+            "script run two epochs or more, such as: -- --epochs 2; or, if it counts steps alone, say how many make an "
+            "epoch: epochbench.watch(loader, steps_per_epoch=100)"
+        )
+    seen = steady.end()
+    loop_began, loop_ended = recorder.loop
+    measurement = Measurement(
+        **{**place, "conditions": {**place["conditions"], **chosen_conditions(recorder.device or device)}},
+        clock=meter.clock_name,
+        stages=tuple(meter.stages),
+        memory={**memory.peaks(), **device_peaks(recorder.device or device)},
+        checks=meter.checks,
+        costs={
+            "before_build": context.seconds_before(began),
+            "build": loop_began - began_monotonic,
+            "loop": loop_ended - loop_began,
+            "after": ended - loop_ended,
+        },
+        **seen,
+    )
+    return measurement, recorder.loop
+
+
+def counted(script: Script, request: LaunchRequest, context: LaunchContext) -> Counts:
+    """The exact counts of the script."""
+    return count(lambda recorder: run(script, request.case, recorder, context), request.graph)
+
+
+def profiled(
+    script: Script, request: LaunchRequest, context: LaunchContext, options: ProfileOptions
+) -> Profile:
+    """The script under the profiler: the first stage is longer by the steps before those that are profiled."""
+    device = device_of(request.case)
+
+    def follow(loop: profiler.ProfiledLoop) -> None:
+        recorder = Recorder(loop, window=lambda _: options.steps + loop.before, keeps_losses=False)
+        run(script, request.case, recorder, context)
+
+    return profiler.profile_of(follow, device, options, device_synchronizer(device))
+
+
+def device_of(case: Case) -> torch.device:
+    """The device that a case names; the CPU where torch knows none of this name."""
+    try:
+        return torch.device(case.device)
+    except RuntimeError:
+        return torch.device("cpu")
+
+
+def chosen_conditions(device: torch.device) -> dict[str, str]:
+    """The conditions of a launch that a script chooses for itself."""
+    chosen = multiprocessing.get_start_method(allow_none=True)
+    return {"device": str(device), **({"loader_start_method": chosen} if chosen else {})}

@@ -1,0 +1,146 @@
+"""Turns what torch's hooks report into the phases of the innermost pass, and its losses and samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from .called_modules import CalledModules
+from .hooks import loss_of
+from .observers import TRAIN
+from .pass_tracker import PassTracker
+from .passes import Pass
+
+
+class PhaseTracker:
+    """`stepping` is told of an optimizer before each of its steps, `graded` of the loss of a step before its backward
+    pass. Losses are kept where `keeps_losses`.
+    """
+
+    def __init__(
+        self,
+        passes: PassTracker,
+        modules: CalledModules,
+        stepping: Callable[[Optimizer], None] = lambda _: None,
+        graded: Callable[[Tensor], None] = lambda _: None,
+        keeps_losses: bool = True,
+    ) -> None:
+        self._passes = passes
+        self._modules = modules
+        self._stepping = stepping
+        self._graded = graded
+        self._keeps_losses = keeps_losses
+        self._open = passes.open
+        self._called = ""  # the phase of the module call that is under way
+        self._backwards = 0  # under way, one within the other
+        self._optimizing = False
+
+    def forward_began(self, module: nn.Module, inputs: Iterable[Any]) -> None:
+        self._called = ""
+        passes = self._passes
+        if self._backwards or not (self._open or passes.expects_work):
+            return  # what is recomputed for the backward pass is part of it
+        called = self._modules.get(module)
+        if called.phase and passes.expects_work:
+            passes.worked(trains=False)
+        if not called.phase or not self._open:
+            return
+        current = self._open[-1]
+        current.worked = True
+        self._called = called.phase
+        if current.stage == TRAIN and called.is_evaluated(module):
+            if called.phase == "forward":
+                passes.failed("evaluation_marked")
+            self._called = "other"
+            passes.lap("loss" if current.waits else self._between())
+        elif called.phase == "forward":
+            current.has_forward = True
+            passes.lap(self._between())
+            if current.stage != TRAIN or torch.is_grad_enabled():
+                current.feed(module, inputs)
+
+    def forward_ended(self, module: nn.Module) -> None:
+        if self._backwards or not self._open:
+            return
+        if self._called:
+            self._passes.lap(self._called)
+        if self._called == "forward":
+            self._open[-1].waits = True
+
+    def scaled(self, loss: Tensor, plain: Tensor) -> None:
+        if self._open:
+            self._open[-1].scaled.append((loss, plain))
+
+    def backward_began(self, loss: Any) -> None:
+        self._backwards += 1
+        if self._backwards > 1:
+            return
+        if self._passes.expects_work:
+            self._passes.worked(trains=True)
+        if not self._open:
+            return
+        current = self._open[-1]
+        self._passes.lap("loss" if current.waits else self._between())
+        current.waits = False
+        current.worked = True
+        current.backwards += 1
+        current.losses.group += 1
+        self._add_loss(current, loss_of(loss))
+
+    def _add_loss(self, current: Pass, loss: Tensor | None) -> None:
+        """The first loss of a step is its loss; further ones are evaluations of an optimizer's closure."""
+        if loss is None:
+            return
+        loss = current.unscaled(loss)
+        if self._optimizing:
+            self._passes.observer.evaluation(loss)
+        if current.loss is not None:
+            return
+        current.loss = loss
+        self._graded(loss)
+        if self._keeps_losses:
+            current.losses.add(loss, current.samples or 1)
+
+    def backward_ended(self) -> None:
+        self._backwards -= 1
+        if not self._backwards and self._open:
+            self._passes.lap("backward")
+
+    def backward_elsewhere(self) -> None:
+        self._passes.trained_elsewhere()
+
+    def zeroing_began(self) -> None:
+        if self._open:
+            current = self._open[-1]
+            current.losses.stepped()
+            self._passes.lap("loss" if current.waits else self._between())
+
+    def zeroing_ended(self) -> None:
+        if self._open:
+            self._passes.lap("zero_grad")
+
+    def optimizer_began(self, optimizer: Optimizer) -> None:
+        self._stepping(optimizer)
+        if self._open:
+            self._passes.lap(self._between())
+            self._optimizing = True
+
+    def closure_began(self) -> None:
+        """An optimizer evaluates the batch: the samples of a further evaluation have been counted."""
+        if self._open:
+            self._open[-1].has_fed = self._open[-1].samples > 0
+
+    def optimizer_ended(self, is_done: bool) -> None:
+        self._optimizing = False
+        if not self._open:
+            return
+        self._passes.lap("optimizer")
+        if is_done:
+            self._open[-1].losses.stepped()
+
+    def _between(self) -> str:
+        return "optimizer" if self._optimizing else "other"

@@ -1,0 +1,179 @@
+"""Timekeepers of one stretch of a stage, on the host's clock or on the device's.
+
+All three have one shape. `HostTimer` reads the host clock at each lap: every instant belongs to exactly one phase.
+`EventTimer` records a device event at the boundaries of steps and nothing else, so that the host never waits inside a
+stage. `EventPhaseTimer` records one at every lap, in a launch of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, Protocol
+
+import torch
+
+NANO = 1e-9
+Clock = Callable[[], int]  # nanoseconds, monotonic
+
+
+class Timer(Protocol):
+    """Times one stretch of one stage, from `start` to `stop`; steps and phases are seconds.
+
+    `rewind` stops the clock at the last `mark`, which follows a lap: what comes after it until `stop` takes no time.
+    `unfinished` is the time of the step that was interrupted by `stop`.
+    """
+
+    name: str
+    unfinished: float
+
+    def start(self) -> None: ...
+    def lap(self, phase: str) -> None: ...
+    def step(self) -> None: ...
+    def mark(self) -> None: ...
+    def rewind(self) -> None: ...
+    def stop(self) -> tuple[list[float], dict[str, float]]: ...
+
+
+class HostTimer:
+    """Laps and steps on the host clock: for the CPU, where work is done when a call returns."""
+
+    name = "host"
+
+    def __init__(self, clock: Clock = time.perf_counter_ns) -> None:
+        self._running = clock
+
+    def start(self) -> None:
+        self._clock = self._running
+        self._phases: dict[str, int] = {}
+        self._steps: list[int] = []
+        self._lap_began = self._step_began = self._marked = self._clock()
+
+    def lap(self, phase: str) -> None:
+        now = self._clock()
+        self._phases[phase] = self._phases.get(phase, 0) + now - self._lap_began
+        self._lap_began = now
+
+    def step(self) -> None:
+        now = self._clock()
+        self._phases["other"] = self._phases.get("other", 0) + now - self._lap_began
+        self._steps.append(now - self._step_began)
+        self._lap_began = self._step_began = now
+
+    def mark(self) -> None:
+        self._marked = self._lap_began
+
+    def rewind(self) -> None:
+        marked = self._marked
+        self._clock = lambda: marked
+
+    def stop(self) -> tuple[list[float], dict[str, float]]:
+        self.lap("other")
+        self.unfinished = round((self._lap_began - self._step_began) * NANO, 9)
+        steps = [round(step * NANO, 9) for step in self._steps]
+        return steps, {phase: round(total * NANO, 9) for phase, total in self._phases.items()}
+
+
+class Event(Protocol):
+    """A mark in a device's queue of work, as torch.cuda.Event and torch.Event are."""
+
+    def record(self) -> None: ...
+    def elapsed_time(self, other: Any) -> float: ...  # milliseconds
+
+
+class EventTimer:
+    """Steps on the device's own clock: the time between events recorded at their boundaries."""
+
+    name = "device events"
+
+    def __init__(self, event: Callable[[], Event], synchronize: Callable[[], None]) -> None:
+        self._event = event
+        self._synchronize = synchronize
+
+    def _now(self) -> Event:
+        if self._stopped is not None:
+            return self._stopped
+        event = self._event()
+        event.record()
+        return event
+
+    def start(self) -> None:
+        self._stopped: Event | None = None
+        self._marked = self._now()
+        self._marks = [self._marked]
+
+    def lap(self, phase: str) -> None:
+        pass
+
+    def step(self) -> None:
+        self._marks.append(self._now())
+
+    def mark(self) -> None:
+        self._marked = self._now()
+
+    def rewind(self) -> None:
+        self._stopped = self._marked
+
+    def stop(self) -> tuple[list[float], dict[str, float]]:
+        ended = self._now()
+        self._synchronize()
+        self.unfinished = seconds(self._marks[-1], ended)
+        return [seconds(a, b) for a, b in pairwise(self._marks)], {}
+
+
+class EventPhaseTimer(EventTimer):
+    """Phases on the device's own clock: the time between events recorded at every lap.
+
+    A phase in which the device waits for the host (a late batch) is as long as the device waited.
+    """
+
+    name = "device events at every lap"
+
+    def start(self) -> None:
+        super().start()
+        self._laps: list[tuple[str, Event]] = [("other", self._marks[0])]
+
+    def lap(self, phase: str) -> None:
+        self._laps.append((phase, self._now()))
+
+    def step(self) -> None:
+        super().step()
+        self._laps.append(("other", self._marks[-1]))
+
+    def mark(self) -> None:
+        self._marked = self._laps[-1][1]
+
+    def stop(self) -> tuple[list[float], dict[str, float]]:
+        self.lap("other")
+        steps, phases = super().stop()
+        for (_, before), (phase, after) in pairwise(self._laps):
+            phases[phase] = phases.get(phase, 0.0) + seconds(before, after)
+        return steps, phases
+
+
+def seconds(before: Event, after: Event) -> float:
+    """The time between two recorded events, of which the later one has completed."""
+    return round(before.elapsed_time(after) / 1e3, 9)
+
+
+def device_synchronizer(device: torch.device) -> Callable[[], None]:
+    """A function that waits until the device has done all its work; it does nothing on the CPU."""
+    if device.type == "cpu":
+        return lambda: None
+    return lambda: torch.accelerator.synchronize(device)
+
+
+def device_timer(device: torch.device, phases: bool) -> Timer:
+    """The timekeeper of a device: the host clock on the CPU, events elsewhere."""
+    if device.type == "cpu":
+        return HostTimer()
+
+    def event() -> Event:
+        if device.type == "cuda":
+            made: Event = torch.cuda.Event(enable_timing=True)
+        else:
+            made = torch.Event(device.type, enable_timing=True)
+        return made
+
+    return (EventPhaseTimer if phases else EventTimer)(event, device_synchronizer(device))

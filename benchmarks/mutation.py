@@ -1,0 +1,97 @@
+"""Mutation testing of the modules that decide: `analysis/` and the thresholds.
+
+    pip install mutmut
+    python benchmarks/mutation.py [MODULE ...]    # such as run/estimate; all of the table below without a name
+
+mutmut (3.x) changes a function at one place (a comparison, a number, an operator, a text), runs the tests that call
+it, and counts the mutants that no test noticed. The tests of a module are those below, which start no process. Each
+module gets a copy of the package under its installed names, since mutmut must find it where tests import it from.
+What was found, and which survivors change nothing: docs/mutation.md.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+# The tests of each module, the quick ones that call it directly.
+TESTS = {
+    "analysis/caveats": "caveats guards",
+    "analysis/compare/attribution": "attribution",
+    "analysis/compare/comparable": "comparing work report_other_work",
+    "analysis/compare/environments": "comparability",
+    "analysis/compare/policy": "policy compare",
+    "analysis/compare/quality_change": "learnt",
+    "analysis/compare/rows": "comparing compare",
+    "analysis/compare/sequential": "sequential",
+    "analysis/compare/side_by_side": "side_by_side",
+    "analysis/compare/sides": "compare comparing learnt",
+    "analysis/compare/verdict": "compare comparing",
+    "analysis/compare/work": "work comparing",
+    "analysis/launch/contamination": "guards",
+    "analysis/launch/derived_counts": "counts_analysis",
+    "analysis/launch/learning_curve": "quality",
+    "analysis/launch/profile_summary": "profile_analysis",
+    "analysis/launch/values": "launch_values caveats quality",
+    "analysis/launch/warmup": "warmup",
+    "analysis/run/estimate": "estimate",
+    "analysis/run/largest_batch": "largest_search",
+    "analysis/run/stopping": "stopping",
+    "analysis/run/time_to_quality": "quality",
+    "thresholds": "thresholds",
+}
+CONFIGURATION = """
+[tool.mutmut]
+source_paths = ["epochbench"]
+only_mutate = ["epochbench/{module}.py"]
+pytest_add_cli_args_test_selection = [{tests}, "-n0", "-p", "no:cacheprovider"]
+also_copy = ["tests", "bench", "pyproject.toml"]
+use_git_change_detection = false
+"""
+
+
+def mutated(module: str, folder: Path) -> dict[str, str]:
+    """By mutant of a module, what became of it: killed, survived, timeout or no tests."""
+    shutil.copytree(ROOT / "bench", folder / "epochbench", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "bench/as_bench", folder / "bench")
+    shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    tests = ", ".join(f'"tests/test_{name}.py"' for name in TESTS[module].split())
+    configuration = CONFIGURATION.format(module=module, tests=tests)
+    (folder / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text() + configuration)
+    subprocess.run([*MUTMUT, "run", "--max-children", "2"], cwd=folder, stdout=subprocess.DEVNULL, check=True)
+    lines = subprocess.check_output([*MUTMUT, "results", "--all", "true"], cwd=folder, text=True).splitlines()
+    return {name.strip(): said.strip() for name, _, said in (line.partition(": ") for line in lines) if said}
+
+
+MUTMUT = (sys.executable, "-m", "mutmut")
+
+
+def change(mutant: str, folder: Path) -> str:
+    """The changed lines of a mutant."""
+    lines = subprocess.check_output([*MUTMUT, "show", mutant], cwd=folder, text=True).splitlines()
+    return "\n".join(line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---"))
+
+
+def main(names: list[str]) -> None:
+    modules = [module for module in TESTS if not names or any(module.endswith(name) for name in names)]
+    total: Counter[bool] = Counter()
+    for module in modules:
+        with tempfile.TemporaryDirectory() as folder:
+            found = mutated(module, Path(folder))
+            survivors = [mutant for mutant, said in found.items() if said in ("survived", "no tests")]
+            total[True] += len(found) - len(survivors)
+            total[False] += len(survivors)
+            print(f"{module}: {len(found) - len(survivors)} of {len(found)} mutants noticed", flush=True)
+            for mutant in survivors:
+                print(f"  {mutant} ({found[mutant]})\n{change(mutant, Path(folder))}", flush=True)
+    print(f"all: {total[True]} of {total.total()}, {total[True] / max(1, total.total()):.1%}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
