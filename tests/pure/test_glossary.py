@@ -13,9 +13,9 @@ import bench
 from bench import cli
 from bench.analysis.caveats import CAVEATS
 from bench.analysis.compare.policy import ACTIONS
-from bench.analysis.compare.verdict import VERDICTS
 from bench.analysis.launch.contamination import contamination
 from bench.measurement import METRICS, PHASES, STAGES, record
+from bench.report.comparison import VERDICTS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
