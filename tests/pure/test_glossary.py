@@ -92,7 +92,13 @@ PRIVATE = (
 )
 # ... and, as far as they are gone there already, out of docstrings and messages of the package.
 PRIVATE_IN_CODE = (
+    r"mend(s|ed|ing)?",
     r"wish(es)?",
+    r"waists?",
+    r"unheard",
+    r"left behind",
+    r"(gone|goes|go|going) on with",
+    r"are what they say",
     r"(the|a) house",
 )
 
