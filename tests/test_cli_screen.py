@@ -12,7 +12,7 @@ from rich.text import Text
 
 from bench.cli.screen import WITHOUT_TERMINAL, print_line, print_pages, width
 
-README = Path(__file__).parents[1] / "README.md"
+COMMANDS = Path(__file__).parents[1] / "docs" / "commands.md"
 
 
 class Terminal(io.StringIO):
@@ -48,7 +48,7 @@ def test_a_terminal_that_does_not_know_its_size_is_as_wide_as_a_pipe(monkeypatch
 
 
 def test_the_width_without_a_terminal_is_documented():
-    said = " ".join(README.read_text(encoding="utf-8").split())
+    said = " ".join(COMMANDS.read_text(encoding="utf-8").split())
     assert re.search(rf"COLUMNS.{{0,80}}{WITHOUT_TERMINAL}", said)
 
 

@@ -349,14 +349,14 @@ def section(title):
 
 
 def test_the_page_names_every_loss_with_its_class():
-    assert [(name, kind) for name, kind, *_ in section("What there is")] == [
+    assert [(name, kind) for name, kind, *_ in section("Available losses")] == [
         (name, kind) for name, (kind, _) in losses.LOSSES.items()
     ]
 
 
 def unnamed(classes):
     """Those classes of torch that are neither a loss here nor on the page with a reason why not."""
-    reasons = {kind: reason for kind, reason in section("What there is not") if reason}
+    reasons = {kind: reason for kind, reason in section("Unavailable losses") if reason}
     return [
         kind
         for kind in classes
@@ -373,7 +373,7 @@ def test_a_new_loss_of_torch_would_be_seen():
 
 
 def test_no_class_is_both_there_and_not():
-    assert not {kind for kind, _ in section("What there is not")} & {
+    assert not {kind for kind, _ in section("Unavailable losses")} & {
         kind for kind, _ in losses.LOSSES.values()
     }
 
