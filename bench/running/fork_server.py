@@ -33,7 +33,7 @@ from ..system.signals import clearing_away, interruptible
 
 # The running Epochbench is the one that measures, whatever else of that name the interpreter could
 # import: -P keeps the working directory out of the search. The user's code may have a `bench` of its own.
-_ROOT = str(Path(__file__).parents[1])
+_ROOT = str(Path(__file__).parents[2])
 _BOOT = (
     f"import sys; sys.path.insert(0, {_ROOT!r}); import epochbench; sys.path.append(sys.path.pop(0)); "
     "from epochbench.worker.__main__ import main; main()"
