@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiers
 from fakes import FakeClock, FakeDevice
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
@@ -23,9 +24,8 @@ settings.load_profile(os.environ.get("TEST_EXAMPLES", "quick"))
 set_hypothesis_home_dir(Path(__file__).parents[1] / ".pytest_cache" / "hypothesis")
 
 
-os.environ.pop(
-    "COLUMNS", None
-)  # pages are as wide as a test says; pytest-xdist tells its workers of its own width
+# Pages are as wide as a test says; pytest-xdist tells its workers of its own width.
+os.environ.pop("COLUMNS", None)
 
 LONG = os.environ.get("TEST_EXAMPLES") == "long"
 
@@ -40,6 +40,11 @@ def long_only(*cases: tuple[Any, ...]) -> list[Any]:
     if not LONG:
         return []
     return [pytest.param(*case, marks=pytest.mark.long) for case in cases]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    tiers.enforce()
+    config.pluginmanager.register(tiers, "tiers")
 
 
 @pytest.fixture(scope="session", autouse=True)
