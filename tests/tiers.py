@@ -6,8 +6,9 @@ what it must.
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,27 @@ TIERS = ("pure", "in_process", "processes")
 
 MOUNTS = ("mount", "umount")  # a small file system of the fixture `disk`
 FORKS = ("os.fork", "os.forkpty", "os.posix_spawn")
+
+EXAMPLES = {"quick": 10, "long": 600}  # of a property
+LONG = os.environ.get("TEST_EXAMPLES") == "long"
+
+
+def takes_long(why: str) -> Any:
+    """A test that `make test-long` has and `make test` has not."""
+    return lambda test: pytest.mark.long(pytest.mark.skipif(not LONG, reason=f"{why}: make test-long")(test))
+
+
+def sample(cases: Iterable[Any], every: int = 10) -> list[Any]:
+    """All of these cases in `make test-long`, the first of so many in `make test`."""
+    return list(cases)[:: 1 if LONG else every]
+
+
+def long_only(*cases: tuple[Any, ...]) -> list[Any]:
+    """Parameters that `make test-long` has beside those of `make test`: the same again, which takes minutes."""
+    if not LONG:
+        return []
+    return [pytest.param(*case, marks=pytest.mark.long) for case in cases]
+
 
 _within = ""  # the tier of the test that runs, or of the file that is read
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import long_only
+from tiers import long_only
 from torch.optim import lr_scheduler
 
 from bench import tasks

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import takes_long
+from tiers import takes_long
 
 from bench import cli
 from bench.results.folder import RunFolder
@@ -241,6 +241,7 @@ def same(place):
     return measured(place, "worktree", "worktree", "loop.py", "--pairs", "6", "--allow-inconclusive")
 
 
+@takes_long("a whole comparison")
 class TestTheSameCode:
     def test_it_passes(self, same):
         assert same.code == 0
@@ -256,6 +257,7 @@ class TestTheSameCode:
 
 
 class TestWhatNeverPasses:
+    @takes_long("a whole comparison")
     def test_a_candidate_that_crashes(self, clean):
         # A threshold that names a time is no mistake of the user's because nothing was timed.
         (clean / "limits.toml").write_text('[[rule]]\nmetric = "epoch.time"\npolicy = "ignore"\n')
@@ -271,6 +273,7 @@ class TestWhatNeverPasses:
         assert "candidate: " in done.err
         assert left(clean) == []
 
+    @takes_long("a whole comparison")
     def test_half_the_data(self, clean):
         done = measured(clean, "worktree", "ref=half", "loop.py", "--build", "touch built")
         assert done.code == 3
@@ -283,6 +286,7 @@ class TestWhatNeverPasses:
         assert [record.kind for record in done.journal("base")] == ["counts", "timed", "timed"]
         assert (clean.parent / "built").is_file()
 
+    @takes_long("a whole comparison")
     def test_a_model_that_no_longer_learns_without_a_word(self, clean):
         """It is as fast as before, and does as much. Nobody asked for what it has learnt; a rule makes that gate."""
         plant(clean, "wild")
@@ -317,6 +321,7 @@ class TestOtherSides:
         assert done.page["base"].startswith("env:PLANT=half")
         assert len(done.journal("base")) == len(done.journal("candidate")) == 3  # counts and two pairs
 
+    @takes_long("a whole comparison")
     def test_a_value_of_an_axis_is_held_against_that_of_the_suite(self, place):
         done = measured(place, "set:width=16", "loop.py", "--pairs", "2", "--metric", "count.*")
         assert list(done.rows(f"{CASE} against width=16")) != []
@@ -359,6 +364,7 @@ sys.meta_path.insert(0, Finder())
 """
 
 
+@takes_long("a whole comparison")
 class TestTheWrongCode:
     def test_an_editable_install_that_finds_the_other_tree_is_an_error(self, place, tmp_path, monkeypatch):
         (tmp_path / "sitecustomize.py").write_text(HOOK.format(file=str(place / "work.py")))

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from conftest import long_only
+from tiers import long_only
 
 from bench import cli
 from bench.cli.verbs.compare import FORMATS

@@ -7,8 +7,8 @@ import io
 import json
 
 import pytest
-from conftest import takes_long
 from test_cli_ab import SUITE, Done, git, own_git, plant  # noqa: F401  # the same loop, the same git
+from tiers import takes_long
 
 from bench import cli
 
@@ -64,6 +64,7 @@ class TestBisect:
         assert (found[:28], found[-8:]) == ("the first commit with more i", "commit 3")
         assert ("count.ops" in parent, " (+" in parent) == (True, True)
 
+    @takes_long("launches two commits")
     def test_an_exact_metric_that_did_not_rise_is_said(self, history):
         done = bench(history, "bisect", "HEAD~1", "HEAD", "suites", "--metric", "work.*", "--threads", "1")
         assert (done.code, done.out) == (3, "undecided: no work.* of HEAD is above that of HEAD~1\n")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from conftest import takes_long
+from tiers import takes_long
 
 from bench import cli
 from bench.analysis.compare.policy import policy

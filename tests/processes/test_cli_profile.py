@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import takes_long
+from tiers import takes_long
 
 import bench
 from bench import cli
@@ -124,6 +124,7 @@ class TestProfile:
         assert cli.exit_code(["profile", SMALL, flag, value]) == 2
         assert says in capfd.readouterr().err
 
+    @takes_long("profiles or counts once more")
     def test_a_case_that_fails_ends_with_5_and_costs_no_other(self, tmp_path, capfd):
         arguments = [
             "profile",
@@ -147,6 +148,7 @@ class TestRun:
         assert cli.exit_code([*arguments, "--out", str(tmp_path / "run")]) == 0
         assert kinds(tmp_path / "run") == {COUNTED: 1}
 
+    @takes_long("profiles or counts once more")
     def test_without_counts_there_are_times_alone(self, tmp_path):
         arguments = ["run", SMALL, "-k", "mode=train", "--launches", "1", "--repeats", "0", "--no-profile"]
         assert cli.exit_code([*arguments, "--no-counts", "-q", "--out", str(tmp_path / "run")]) == 0

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import takes_long
+from tiers import takes_long
 
 import bench
 from bench.measurement import COUNTED, PROFILED, TIMED

@@ -18,7 +18,7 @@ from pathlib import Path
 import fakes
 import psutil
 import pytest
-from conftest import long_only, takes_long
+from tiers import long_only, takes_long
 
 import bench
 from bench import cli
@@ -158,6 +158,7 @@ class TestParent:
         assert is_complete(tmp_path / "out", cases=4)
         assert "inference_mode" in out
 
+    @takes_long("kills, hangs or stops a whole run")
     def test_it_is_killed_while_it_starts_a_worker(self, tmp_path):
         current = Run(SMALL, *EXACTLY, "--out", "out", cwd=tmp_path)
         while not os.listdir(current.temporary) and current.process.poll() is None:
@@ -182,6 +183,7 @@ class TestParent:
             *long_only((signal.SIGTERM, 143, True), (signal.SIGINT, 130, True), (signal.SIGTERM, 143, False)),
         ],
     )
+    @takes_long("kills, hangs or stops a whole run")
     def test_it_is_asked_to_stop_once_or_twice(self, tmp_path, number, code, again):
         current = Run(SMALL, *EXACTLY, "--out", "out", cwd=tmp_path)
         current.until("round 2")
@@ -232,6 +234,7 @@ class TestDisk:
         assert f"{disk / 'out'} cannot be written: Read-only file system" in err
         assert len(err.strip().splitlines()) == 1
 
+    @takes_long("kills, hangs or stops a whole run")
     def test_a_journal_that_is_torn_at_any_byte_of_its_last_line_is_gone_on_with(self, tmp_path):
         path = tmp_path / "journal.jsonl"
         journal = Journal(path)
@@ -306,6 +309,7 @@ def launched(tmp_path: Path, deed: str, start_method: str = "fork", timeout: flo
 
 
 class TestLaunch:
+    @takes_long("kills, hangs or stops a whole run")
     def test_the_kernel_kills_it_for_want_of_memory(self, tmp_path, group, monkeypatch):
         monkeypatch.setenv("DEEDS_GROUP", str(group))
         record = launched(tmp_path, "exceeds_its_group")
@@ -320,6 +324,7 @@ class TestLaunch:
         assert record.failure == "timeout"
 
     @pytest.mark.parametrize("start_method", ["fork", *long_only(("spawn",))])
+    @takes_long("kills, hangs or stops a whole run")
     def test_it_kills_its_fork_server_and_leaves_a_process_in_a_session_of_its_own(
         self, tmp_path, monkeypatch, start_method
     ):
@@ -330,6 +335,7 @@ class TestLaunch:
         (pid,) = map(int, (tmp_path / "pids").read_text().split())
         assert not is_running(pid)
 
+    @takes_long("kills, hangs or stops a whole run")
     def test_its_temporary_files_go_with_it(self, tmp_path, monkeypatch):
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
         before = {path.name for path in tmp_path.iterdir()}
@@ -346,6 +352,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
+@takes_long("kills, hangs or stops a whole run")
 class TestGoingOn:
     @pytest.fixture(scope="class")
     def stopped(self, tmp_path_factory):

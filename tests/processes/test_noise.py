@@ -4,6 +4,7 @@ import math
 
 import fakes
 import pytest
+from tiers import takes_long
 
 from bench.cli.options import conditions
 from bench.running.fork_server import Workers
@@ -41,6 +42,7 @@ def test_disturbed_launches_are_counted():
     assert summary("cpu", [(launch(1.0), disturbed)] * 3).contaminated == 3
 
 
+@takes_long("measures for a while")
 def test_it_ends_when_the_time_is_over_and_tells_each_device(tmp_path):
     times = iter([0.0, 0.0, 1.0, 99.0])
     told: list[str] = []

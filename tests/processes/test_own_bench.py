@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiers import takes_long
 
 from bench import cli
 from bench.results.folder import RunFolder
@@ -91,6 +92,7 @@ KINDS = pytest.mark.parametrize("repository", ["package", "module", "folder"], i
 
 
 @KINDS
+@takes_long("measures in a repository that has a package of our name")
 def test_its_suites_are_measured(repository, capfd):
     assert cli.exit_code(["run", "mine.py", *ONCE, "--out", "results/a"]) == 0, capfd.readouterr().err
     made = read_journal(RunFolder(repository / "results/a").journal)
@@ -98,12 +100,14 @@ def test_its_suites_are_measured(repository, capfd):
 
 
 @pytest.mark.parametrize("repository", ["package", "folder"], indirect=True)
+@takes_long("measures in a repository that has a package of our name")
 def test_so_is_a_suite_that_lies_in_it(repository, capfd):
     assert cli.exit_code(["list", "bench/loops.py"]) == 0, capfd.readouterr().err
     assert "theirs/device=cpu/epochs=2" in capfd.readouterr().out
 
 
 @KINDS
+@takes_long("measures in a repository that has a package of our name")
 def test_so_are_its_scripts(repository, capfd):
     assert cli.exit_code(["run", "--script", "train.py", *ONCE, "--out", "results/a"]) == 0, (
         capfd.readouterr().err
@@ -112,6 +116,7 @@ def test_so_are_its_scripts(repository, capfd):
 
 
 @pytest.mark.parametrize("repository", ["package"], indirect=True)
+@takes_long("measures in a repository that has a package of our name")
 def test_a_script_that_means_ours_is_told_so(repository, capfd):
     text = SCRIPT.replace("epochbench.watch", "bench.watch").replace("import epochbench", "import bench")
     (repository / "train.py").write_text(text)
@@ -124,6 +129,7 @@ def test_a_script_that_means_ours_is_told_so(repository, capfd):
 
 
 @pytest.mark.parametrize("repository", ["package"], indirect=True)
+@takes_long("measures in a repository that has a package of our name")
 def test_each_side_of_ab_has_its_own(repository, capfd, monkeypatch):
     for name in [name for name in os.environ if name.startswith(("GIT_", "GITHUB_"))]:
         monkeypatch.delenv(name)

@@ -11,8 +11,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import takes_long
 from fakes import small_task
+from tiers import takes_long
 from typer.testing import CliRunner
 
 from bench.cli import app
@@ -121,6 +121,7 @@ def project(tmp_path):
 
 
 @pytest.mark.parametrize("theirs", ["bench/__init__.py", "bench.py", "bench/models.py"])
+@takes_long("runs pytest in a process of its own")
 def test_a_repository_with_its_own_bench_has_its_tests_and_its_suites(project, theirs):
     models = "class Suite: pass\nclass models: net = 'theirs'\n"
     project.write(theirs, "net = 'theirs'\n" if theirs == "bench/models.py" else models)
@@ -133,6 +134,7 @@ def test_a_repository_with_its_own_bench_has_its_tests_and_its_suites(project, t
     assert f"{len(CASES) + 1} passed" in done.stdout
 
 
+@takes_long("runs pytest in a process of its own")
 class TestCollection:
     def test_each_case_is_a_test_and_a_test_of_the_users_stays_one(self, project):
         project.write("suites/test_mine.py", SUITE + "\ndef test_it(): pass")
@@ -223,6 +225,7 @@ class TestCollection:
         assert "bench_allocator must be pinned or system, not 'fast'" in done.stderr
 
 
+@takes_long("runs pytest in a process of its own")
 def test_fixtures_of_the_users_may_ask_for_the_module(project):
     project.write(
         "conftest.py",
@@ -248,6 +251,7 @@ def each(request):
     ]
 
 
+@takes_long("runs pytest in a process of its own")
 def test_helpers_of_one_name_beside_suites_are_each_suites_own(project):
     """While files are read, and again while cases are built."""
     text = f"""
@@ -473,11 +477,13 @@ suite = Suite(name="worded", build=print, axes={"device": ["cpu"], "width": [WID
 """
 
 
+@takes_long("runs pytest in a process of its own")
 def test_a_suite_that_reads_a_command_line_does_not_find_that_of_pytest(project):
     project.write("suites/worded.py", READS_A_COMMAND_LINE)
     assert "suites/worded.py::worded/device=cpu/width=3" in project.collected()
 
 
+@takes_long("runs pytest in a process of its own")
 def test_the_tests_of_this_repository_are_no_suites(tmp_path):
     project = Project(tmp_path)
     project.place = ROOT

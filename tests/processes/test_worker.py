@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import long_only, takes_long
+from tiers import long_only, takes_long
 
 from bench.analysis.run.stopping import StopRule
 from bench.cli.options import conditions
@@ -73,6 +73,7 @@ class TestForkedLaunches:
             assert record.conditions["threads"] == workers.conditions.threads
             assert record.memory["peak_rss"] > 0
 
+    @takes_long("starts fork servers of its own")
     def test_two_launches_with_one_seed_give_the_same_losses(self, workers):
         plan = plan_of(workers, SMALL, launches=1)
         job = Job(plan.cases[0], TIMED, 1, 1)
@@ -82,6 +83,7 @@ class TestForkedLaunches:
         other = Plan(plan.cases, plan.files, Schedule(seed=1))
         assert [stage.loss for stage in launch(workers, other, job).stages] != losses[0]
 
+    @takes_long("starts fork servers of its own")
     def test_the_allocator_is_pinned_or_left_as_asked(self, workers, tmp_path):
         plan = plan_of(workers, SMALL, launches=1)
         job = Job(plan.cases[0], TIMED, 1, 1)
@@ -89,6 +91,7 @@ class TestForkedLaunches:
         with Workers(conditions(allocator="system"), tmp_path) as untuned:
             assert launch(untuned, plan, job).conditions["allocator"] == "system"
 
+    @takes_long("starts fork servers of its own")
     def test_launches_of_a_case_never_share_a_fork_server(self, workers):
         plan = plan_of(workers, SMALL, {"mode": ["eval", "no_grad"]}, launches=2)
         records = list(run(workers, plan))
@@ -97,6 +100,7 @@ class TestForkedLaunches:
         assert by_round[1] != by_round[2]
 
 
+@takes_long("starts fork servers of its own")
 class TestSpawnedLaunches:
     @pytest.mark.parametrize("modes", [["no_grad"], *long_only((["train", "eval", "inference_mode"],))])
     def test_its_modes_are_measured_spawned_as_well(self, tmp_path, modes):
@@ -231,6 +235,7 @@ class TestBatches:
 
 
 class TestForkSafety:
+    @takes_long("starts fork servers of its own")
     def test_a_module_that_starts_a_thread_is_left_to_the_launches(self, tmp_path, monkeypatch):
         source = "import threading\nthreading.Thread(target=threading.Event().wait).start()\n"
         (tmp_path / "threaded.py").write_text(source)
@@ -255,6 +260,7 @@ class TestForkSafety:
             assert record.conditions["start_method"] == "spawn"
             assert workers.fallback == "the fork server has 3 threads"
 
+    @takes_long("starts fork servers of its own")
     def test_so_it_is_where_only_what_a_suite_imports_makes_a_fork_server_unfit(self, tmp_path, monkeypatch):
         with Workers(conditions(), tmp_path) as workers:
             plan_of(workers, SMALL)  # a fork server is up
@@ -291,6 +297,7 @@ class TestProbe:
         assert "sklearn.datasets" in workers.modules
 
 
+@takes_long("starts fork servers of its own")
 class TestConditions:
     def test_threads_are_what_was_asked_for(self, tmp_path):
         with Workers(Conditions(threads=1, cpus=conditions().cpus), tmp_path) as workers:
@@ -331,6 +338,7 @@ def awkward(workers):
     return {record.case["raises"]: record for record in run(workers, plan)}
 
 
+@takes_long("starts fork servers of its own")
 class TestAwkwardCode:
     """Whatever user code raises, and wherever: a row that says so, or the numbers. Never a fault of ours."""
 
@@ -405,6 +413,7 @@ def unread(workers, tmp_path_factory):
     return {record.case.suite: record for record in run(workers, plan)}
 
 
+@takes_long("starts fork servers of its own")
 class TestAxesThatAreNotRead:
     def test_one_that_is_declared_and_that_nobody_reads_to_the_end_is_told_with_the_launch(self, unread):
         assert unread["kept"].conditions["unread"] == ["never"]
@@ -445,6 +454,7 @@ def test_where_no_temporary_folder_can_be_made_it_is_said(tmp_path, monkeypatch,
         describe(workers, [SMALL], {})
 
 
+@takes_long("starts fork servers of its own")
 def test_a_launch_reports_what_was_compiled_and_what_an_optimizer_asked_for(workers):
     overrides = {
         "mode": ["train"],

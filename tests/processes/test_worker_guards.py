@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 from fakes import FakeClock
+from tiers import takes_long
 
 from bench.worker.timing.guards import Guards, processor_time, resolution
 
@@ -546,6 +547,7 @@ def tells_of_waiting() -> bool:
 
 @linux
 @pytest.mark.skipif(not tells_of_waiting(), reason="this kernel does not tell how long a thread waited")
+@takes_long("waits for other work on a processor")
 def test_others_on_the_same_processor_are_seen_and_so_is_the_waiting_for_it():
     cpu = str(max(os.sched_getaffinity(0)))
     hogs = [

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from tiers import takes_long
 
 import bench
 from bench.analysis.launch.derived_counts import count_values
@@ -245,6 +246,7 @@ def train(epochs=2, done=0):
 """
 
 
+@takes_long("launches a script again")
 class TestWhatPlainPythonAllows:
     """Each is measured as `python train.py` would run it; the end of its log is what it has printed."""
 
@@ -356,6 +358,7 @@ class TestWhatPlainPythonAllows:
         )
 
 
+@takes_long("launches a script again")
 class TestFolders:
     """What one launch leaves, the next does not find, and the user has what was there before."""
 
@@ -536,6 +539,7 @@ class TestInThisProcess:
         assert one.per_step["train"]["autograd_nodes"] == two.per_step["train"]["autograd_nodes"]
 
 
+@takes_long("launches a script again")
 def test_two_sides_of_a_script_are_held_against_each_other(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     sides = ["set:lr=0.1", "set:lr=0.01"]
@@ -548,6 +552,7 @@ def test_two_sides_of_a_script_are_held_against_each_other(tmp_path, monkeypatch
         assert {record.case["lr"] for record in records.measurements} == {lr}
 
 
+@takes_long("launches a script again")
 def test_a_run_of_a_script_says_what_it_writes_and_advises_nothing_that_scripts_have_not(
     tmp_path, monkeypatch, capfd
 ):
@@ -565,6 +570,7 @@ def test_a_run_of_a_script_says_what_it_writes_and_advises_nothing_that_scripts_
     assert "--axis" not in said
 
 
+@takes_long("launches a script again")
 def test_a_run_of_a_script_can_be_gone_on_with(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     its = script(WATCHED, ["--epochs", "2"], ["lr", "env:X"])

@@ -22,12 +22,12 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-from conftest import EXAMPLES
 from fakes import CASE, counts, environment, failure, measurement, profile, stage
 from hypothesis import given, is_hypothesis_test
 from hypothesis import strategies as st
 from pyarrow import parquet
 from rich.console import Console
+from tiers import EXAMPLES, sample
 
 from bench.errors import UsageError
 from bench.measurement import COUNTED, PHASED, PROFILED
@@ -43,7 +43,7 @@ from bench.results.table_files import read_summary
 from bench.results.tables import Tables
 from bench.suite.case import Case
 
-LEAST = {"quick": 500, "long": 10_000}  # examples over all properties here: `make test`, `make test-long`
+LEAST = {"quick": 150, "long": 10_000}  # examples over all properties here: `make test`, `make test-long`
 DRAWN = 40  # of so many damaged journals one is drawn, as it takes its time
 
 OTHER = Case("fake", {"device": "cpu", "batch_size": 4, "width": None, "rate": 0.1, "mode": "no_grad"})
@@ -470,10 +470,11 @@ class TestValues:
 
 class TestNesting:
     @pytest.mark.parametrize("levels", [50, 500, 900, 5000])
+    @pytest.mark.long
     def test_values_of_json_may_lie_deeper_than_python_goes(self, run, levels):
         for name in ("journal.jsonl", "plan.json", "environment.json"):
             whole = json.loads(run.lines[0] if name == "journal.jsonl" else run.whole[name])
-            for number, (holder, key) in enumerate(list(places(whole))):
+            for number, (holder, key) in enumerate(sample(places(whole), every=5)):
                 kept, holder[key] = holder[key], "<here>"
                 nested = ("[" * levels + "]" * levels, '{"a":' * levels + "1" + "}" * levels)[number % 2]
                 run.put(name, json.dumps(whole).replace('"<here>"', nested).encode() + b"\n")
@@ -546,11 +547,12 @@ class TestPickles:
         run.read(name)
 
     @pytest.mark.parametrize("name", ["journal.jsonl", "plan.json", "environment.json"])
+    @pytest.mark.long
     def test_every_value_and_name_of_a_json_file(self, run, trap, name):
         text = trap.decode() if trap.isascii() else base64.b64encode(trap).decode()
         for line in run.lines[:2] if name == "journal.jsonl" else [run.whole[name]]:
             tree = json.loads(line)
-            for number, _ in enumerate(list(places(tree))):
+            for number in sample(range(len(list(places(tree)))), every=7):
                 for accident in ("value", "name"):
                     other = copy.deepcopy(tree)
                     holder, key = list(places(other))[number]
@@ -561,10 +563,11 @@ class TestPickles:
                     run.put(name, json.dumps(other).encode() + b"\n")
                     run.read(name, show=False)
 
+    @pytest.mark.long
     def test_every_cell_and_name_of_a_csv_file(self, run, trap):
         cells = list(csv.reader(io.StringIO(run.whole["summary.csv"].decode())))
         for row in (0, 1):
-            for column in range(len(cells[row])):
+            for column in sample(range(len(cells[row])), every=4):
                 other = [list(line) for line in cells]
                 other[row][column] = trap.decode("latin-1")
                 text = io.StringIO()
@@ -583,9 +586,10 @@ class TestPickles:
         return run.read("summary.parquet")
 
     @pytest.mark.parametrize("kind", [pa.binary(), pa.string()])
+    @pytest.mark.long
     def test_every_column_of_a_parquet_file(self, run, trap, table, kind):
         cell = trap if kind == pa.binary() else trap.decode("latin-1")
-        for place, name in enumerate(table.schema.names):
+        for place, name in sample(enumerate(table.schema.names), every=4):
             self.read_parquet(run, table.set_column(place, name, pa.array([cell] * table.num_rows, kind)))
             self.read_parquet(run, table.rename_columns({name: trap.decode("latin-1")}))
 
@@ -593,8 +597,9 @@ class TestPickles:
     def test_the_metadata_of_a_parquet_file(self, run, trap, table, key):
         self.read_parquet(run, table.replace_schema_metadata({key: trap}))
 
+    @pytest.mark.long
     def test_the_metadata_that_pandas_reads(self, run, trap, table):
-        for key in ("pandas_type", "numpy_type", "name", "field_name", "metadata"):
+        for key in sample(("pandas_type", "numpy_type", "name", "field_name", "metadata"), every=2):
             about = json.loads(table.schema.metadata[b"pandas"])
             for column in about["columns"]:
                 column[key] = trap.decode("latin-1")
@@ -605,9 +610,10 @@ class TestPickles:
         "extension",
         ["arrow.py_extension_type", "pandas.period", "pandas.interval", "arrow.json", "arrow.opaque"],
     )
+    @pytest.mark.long
     def test_extension_types(self, run, trap, table, extension):
         about = {"ARROW:extension:name": extension, "ARROW:extension:metadata": trap}
-        for place in range(table.num_columns):
+        for place in sample(range(table.num_columns), every=4):
             field = table.schema.field(place).with_metadata(about)
             self.read_parquet(run, table.set_column(place, field, table.column(place)))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+from tiers import takes_long
 from fakes import DISTURBED, timeline
 from matplotlib.image import imread
 
@@ -250,6 +251,7 @@ class TestAWholeMatrix:
         assert there.count("1.07 ms  ±4.7 %") == 12  # 1.02 to 1.12 ms around 1.07 ms
         assert "difference from the estimate of the case [%]" in there
 
+    @takes_long("draws all pictures again")
     def test_the_same_tables_give_the_same_file(self, tmp_path):
         tables = run(matrix(batch_size=[8, 16]))
         for folder in (tmp_path / "a", tmp_path / "b"):
@@ -259,6 +261,7 @@ class TestAWholeMatrix:
 
 
 class TestAxes:
+    @takes_long("draws all pictures again")
     def test_each_suite_and_device_has_pictures_of_its_own(self, draw_pages, tmp_path):
         vision = matrix("vision", device=["cpu", "cuda:0"], batch_size=[32])
         paths = draw_pages(run([*vision, *matrix("language.v2", batch_size=[32])]), "memory", "phases")
@@ -270,9 +273,11 @@ class TestAxes:
         assert METRICS["memory.peak_allocated"].meaning in " ".join(on_device)
         assert METRICS["memory.peak_rss"].meaning in " ".join(texts(tmp_path, "memory-vision-cpu"))
 
+    @takes_long("draws all pictures again")
     def test_two_suites_of_like_names_do_not_overwrite_each_other(self, draw_pages):
         assert len(set(draw_pages(run([*matrix("a.b"), *matrix("A-b")]), "memory"))) == 4
 
+    @takes_long("draws all pictures again")
     def test_an_axis_of_ones_own_makes_further_lines(self):
         tables = run(matrix(width=[128, 512], bias=[True, False], batch_size=[32, 64]))
         there = said(batch_sizes.throughput, tables)
@@ -298,6 +303,7 @@ class TestAxes:
         assert {f"{model}: training (train stage)" for model in ("mlp", "cnn", "vit")} <= set(there)
         assert there.count("sgd") == there.count("adam") == there.count("lion") == 1
 
+    @takes_long("draws all pictures again")
     def test_a_slow_model_does_not_flatten_a_fast_one(self):
         cases = matrix(model=["mlp", "vit"], batch_size=[32, 64])
         tables = run(cases, step=lambda case, number: {"mlp": 1e-3, "vit": 1.0}[case["model"]])
@@ -317,6 +323,7 @@ class TestAxes:
         assert there == SHOWN - {"evaluation_modes", "optimizers", "quality"}
         assert "train" in texts(tmp_path, "throughput")
 
+    @takes_long("draws all pictures again")
     def test_evaluation_alone_has_no_phases_of_training(self):
         tables = run(matrix(batch_size=[32, 64], mode=["no_grad", "inference_mode"]))
         there = {name for name, picture in PICTURES.items() if figure_of(picture, tables)}

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from tiers import LONG, sample
 from fakes import CASE, counts, environment, graph, measurement, timeline
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -230,7 +231,7 @@ class TestTheMemoryOfAStep:
     def test_of_a_case_without_one_is_none(self):
         assert figure_of(memory_timeline, tables_of(counts(timeline=None))) is None
 
-    @settings(max_examples=10)
+    @settings(max_examples=200 if LONG else 2)
     @given(data=st.data())
     def test_of_any_record_can_be_drawn(self, data):
         times = st.lists(st.floats(0, 1e5), max_size=5).map(sorted).map(tuple)
@@ -321,7 +322,7 @@ class TestTheGraph:
     def test_may_call_a_node_twice(self):
         assert_texts_have_room(functions(GraphNode("MulBackward0", 4, (1, 1)), GraphNode(LEAF, 0, ())))
 
-    @settings(max_examples=15)
+    @settings(max_examples=200 if LONG else 4)
     @given(st.data())
     def test_of_any_record_has_room_for_its_texts(self, data):
         number = data.draw(st.integers(1, 25))

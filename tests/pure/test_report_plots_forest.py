@@ -7,6 +7,7 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
+from tiers import takes_long
 from matplotlib.image import imread
 from test_report_comparison import CASE, HOSTILE, OTHER, count, gone, row
 
@@ -174,6 +175,7 @@ def test_a_count_has_no_line_of_an_interval():
     assert len(lines) == 1, "the line of no change"
 
 
+@takes_long("draws a tall picture")
 def test_no_more_than_a_hundred_rows_are_drawn_and_the_worst_are_among_them(said):
     rows = [row(case=f"s/number={number}") for number in range(140)]
     there = said(*rows, row("regressed", case="s/number=last"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tiers import takes_long
 from fakes import counts, measurement, operator_count, stages
 from test_report_plots import assert_nothing_is_cut, names, texts
 
@@ -42,6 +43,7 @@ def test_it_says_the_share_the_operators_and_the_state_of_each(tmp_path):
     assert_nothing_is_cut(tmp_path)
 
 
+@takes_long("draws all pictures again")
 def test_without_counts_there_are_the_shares_alone(tmp_path):
     draw(build(records(counted=False)), tmp_path)
     there = texts(tmp_path, "optimizers")
@@ -50,6 +52,7 @@ def test_without_counts_there_are_the_shares_alone(tmp_path):
 
 
 @pytest.mark.parametrize("axes", [["adam"], []])
+@takes_long("draws all pictures again")
 def test_one_optimizer_makes_no_comparison(tmp_path, axes):
     tables = build(records(axes))
     assert "optimizers" not in names(draw(tables, tmp_path))
