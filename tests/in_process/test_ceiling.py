@@ -41,7 +41,7 @@ def test_none_is_no_limit():
 
 PINNED = """
 from bench.worker.allocator import pin
-from bench.worker.ceiling import ceiling
+from bench.worker.timing.memory_limit import ceiling
 
 assert pin()
 with ceiling(20 * 2**20):

@@ -25,7 +25,7 @@ def test_who_waits_for_a_thread_is_told_what_it_raised():
 
 def test_in_its_own_thread_there_is_nobody_to_tell():
     with Home() as home:
-        home.interrupt(Told())
+        assert home.interrupt(Told()) is None
 
 
 def test_one_that_comes_late_is_not_heard():

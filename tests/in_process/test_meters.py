@@ -758,7 +758,7 @@ def test_real_events_time_a_real_loop(phases):
 
 PEAK = """
 import json, sys, torch
-from bench.worker.meters import MemoryMeter
+from bench.worker.timing.meters import MemoryMeter
 if sys.argv[1] == "before":
     torch.ones(2**26)  # 256 MiB, given back again
 meter = MemoryMeter(torch.device("cpu"))

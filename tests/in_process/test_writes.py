@@ -78,6 +78,7 @@ class TestWithoutFoldersOfItsOwn:
         with Writes([str(folder)], shared=[str(folder / "data")], why="x").watched():
             (folder / "__pycache__" / "train.pyc").write_text("x")
             (folder / "data" / "trace.json").write_text("x")
+        assert (folder / "data" / "trace.json").read_text() == "x"
 
 
 class TestWithFoldersOfItsOwn:
@@ -85,6 +86,8 @@ class TestWithFoldersOfItsOwn:
         with Writes([str(folder)]).watched():
             torch.save({}, folder / "checkpoint.pt")
             shutil.rmtree(folder / "data")
+        assert torch.load(folder / "checkpoint.pt") == {}
+        assert not (folder / "data").exists()
 
     def test_what_lies_elsewhere_is_not(self, folder, tmp_path):
         with (
@@ -101,6 +104,7 @@ class TestWithFoldersOfItsOwn:
         (tmp_path / path).parent.mkdir(parents=True)
         with Writes([str(folder)]).watched():
             (tmp_path / path).write_text("x")
+        assert (tmp_path / path).read_text() == "x"
 
     def test_so_are_temporary_files_and_what_is_no_file(self, folder, tmp_path, monkeypatch):
         monkeypatch.setattr(writes, "_TEMPORARY", (str(tmp_path / "tmp"),))
@@ -115,6 +119,7 @@ class TestWithFoldersOfItsOwn:
             pass
         (tmp_path / "elsewhere").write_text("x")
         torch.save({}, tmp_path / "elsewhere.pt")
+        assert torch.load(tmp_path / "elsewhere.pt") == {}
 
 
 def test_an_event_is_told_to_its_handler_as_long_as_it_is_heard(tmp_path):

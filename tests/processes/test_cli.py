@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -23,18 +22,6 @@ ONCE = ("--launches", "1", "--repeats", "0")  # whatever else this machine is do
 SMALL, DEEDS = str(SUITES / "small.py"), str(SUITES / "deeds.py")
 
 
-def started(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    """`python -m bench` in a process of its own, in a folder that has nothing to do with the checkout."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "bench", *arguments],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -45,11 +32,12 @@ def here(tmp_path, monkeypatch):
 def finished(tmp_path_factory):
     """A run of the small suite, made once: its folder, and what it printed."""
     cwd = tmp_path_factory.mktemp("elsewhere")
-    run = started("run", SMALL, *ONCE, "--name", "first", "--note", "a remark", cwd=cwd)
-    out, err = run.communicate()
-    assert run.returncode == 0, err
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.exit_code(["run", SMALL, *ONCE, "--name", "first", "--note", "a remark"])
+    assert code == 0, err.getvalue()
     (folder,) = (cwd / "results").iterdir()
-    return folder, out, err
+    return folder, out.getvalue(), err.getvalue()
 
 
 class TestRun:

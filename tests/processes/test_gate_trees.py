@@ -436,4 +436,5 @@ class TestBuilding:
             build("exit 1", Tree(tmp_path, tmp_path))
 
     def test_it_is_asked_nothing(self, tmp_path):
-        build("read answer; test -z $answer", Tree(tmp_path, tmp_path))
+        build("read answer; test -z $answer && touch asked", Tree(tmp_path, tmp_path))
+        assert (tmp_path / "asked").exists()

@@ -162,8 +162,10 @@ def test_a_wait_goes_on_after_one_inside_it():
 
 
 def test_without_a_signal_nothing_happens():
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with stoppable(), interruptible(), clearing_away():
         pass
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
 class TestAfterwards:

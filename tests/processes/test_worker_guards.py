@@ -528,7 +528,7 @@ while True:
 GUARDED = """
 import json, os, sys, time
 os.sched_setaffinity(0, {int(sys.argv[1])})
-from bench.worker.guards import Guards
+from bench.worker.timing.guards import Guards
 guards = Guards()
 guards.start()
 began = time.process_time()

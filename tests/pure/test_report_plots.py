@@ -10,9 +10,9 @@ from pathlib import Path
 
 import matplotlib
 import pytest
-from tiers import takes_long
 from fakes import DISTURBED, timeline
 from matplotlib.image import imread
+from tiers import takes_long
 
 from bench.errors import ResultsError
 from bench.measurement import METRICS, PHASES, Counts, Device, Environment, Failure, Measurement, StageRecord

@@ -7,7 +7,6 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from tiers import LONG, sample
 from fakes import CASE, counts, environment, graph, measurement, timeline
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Annotation
+from tiers import LONG
 
 from bench.measurement import COUNTED, GraphNode, MemoryTimeline
 from bench.report.plots import autograd_graph, draw_cases, memory_timeline, pages, style

@@ -7,9 +7,9 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-from tiers import takes_long
 from matplotlib.image import imread
 from test_report_comparison import CASE, HOSTILE, OTHER, count, gone, row
+from tiers import takes_long
 
 from bench.analysis.compare.policy import Policy
 from bench.analysis.compare.work import WorkDifference

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tiers import takes_long
 from fakes import counts, measurement, operator_count, stages
 from test_report_plots import assert_nothing_is_cut, names, texts
+from tiers import takes_long
 
 from bench.measurement import COUNTED
 from bench.report.plots import draw, optimizers
