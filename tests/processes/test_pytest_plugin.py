@@ -134,7 +134,6 @@ def test_a_repository_with_its_own_bench_has_its_tests_and_its_suites(project, t
     assert f"{len(CASES) + 1} passed" in done.stdout
 
 
-@takes_long("runs pytest in a process of its own")
 class TestCollection:
     def test_each_case_is_a_test_and_a_test_of_the_users_stays_one(self, project):
         project.write("suites/test_mine.py", SUITE + "\ndef test_it(): pass")
@@ -151,9 +150,11 @@ class TestCollection:
             ([EVAL], [EVAL]),
         ],
     )
+    @takes_long("runs pytest in a process of its own")
     def test_cases_are_chosen_as_tests_are(self, project, words, found):
         assert project.collected(*words) == found
 
+    @takes_long("runs pytest in a process of its own")
     def test_the_configuration_that_the_docs_show_is_one(self, project):
         shown = re.findall(r"```ini\n(.*?)```", (ROOT / "docs" / "pytest.md").read_text(), re.DOTALL)
         project.write("pytest.ini", shown[0])
@@ -161,12 +162,14 @@ class TestCollection:
         files = {line.partition("::")[0] for line in project.collected("more", "suites")}
         assert files == {"more/suites/one.py", "suites/tiny.py"}
 
+    @takes_long("runs pytest in a process of its own")
     def test_a_file_is_imported_once_and_is_no_module_of_tests(self, project):
         twice = ("--keep-duplicates", "suites/tiny.py", "suites/tiny.py")
         done = project.pytest(*twice, "--doctest-modules", "--collect-only", "-q", "-s")
         assert done.stdout.count("imported") == 1
         assert done.stdout.count("::") == 2 * len(CASES)
 
+    @takes_long("runs pytest in a process of its own")
     def test_only_what_is_named_or_configured_is_looked_at(self, project):
         for folder in ("more", "more/inner", "tests"):
             project.write(f"{folder}/one.py", SUITE.replace("tiny", folder.replace("/", "-")))
@@ -182,6 +185,7 @@ class TestCollection:
             "tests/test_mine.py"
         ]
 
+    @takes_long("runs pytest in a process of its own")
     def test_a_key_may_lead_out_of_the_folder_of_the_configuration(self, project):
         project.write("tests/pytest.ini", "[pytest]\nbench_suites = ../suites\n")
         project.write("tests/test_mine.py", "def test_it(): pass")
@@ -191,6 +195,7 @@ class TestCollection:
             "test_it",
         ]
 
+    @takes_long("runs pytest in a process of its own")
     def test_without_pytest_benchmark_nothing_of_it_is_there(self, project):
         project.write("suites/test_mine.py", "def test_it(): pass")
         project.write("pytest_benchmark/__init__.py", "raise ImportError")
@@ -202,6 +207,7 @@ class TestCollection:
         assert (done.returncode, done.stderr) == (0, "")
         assert "bench" not in done.stdout
 
+    @takes_long("runs pytest in a process of its own")
     def test_a_file_that_cannot_be_used_is_one_line(self, project):
         for number, text in enumerate(UNUSABLE):
             project.write(f"suites/unusable{number}.py", f"from bench import Suite\n{text}")
@@ -212,12 +218,14 @@ class TestCollection:
             assert said is not None, done.stdout
             assert says in said.group(1)
 
+    @takes_long("runs pytest in a process of its own")
     def test_the_traceback_of_one_is_there_for_who_wants_it(self, project):
         project.write("suites/tiny.py", "from bench import Suite\n1 / 0\nSuite()")
         done = project.pytest("suites", "--collect-only", "-q", "--tb=long")
         assert "(--tb=long shows the traceback)" in done.stdout
         assert 'suites/tiny.py", line 2, in <module>' in done.stdout
 
+    @takes_long("runs pytest in a process of its own")
     def test_a_key_that_cannot_be_is_refused(self, project):
         project.write("pytest.ini", "[pytest]\nbench_allocator = fast\n")
         done = project.pytest("suites")
@@ -292,6 +300,7 @@ def measured(tmp_path_factory):
     return Measured(tmp_path_factory.mktemp("measured"))
 
 
+@takes_long("measures in a process of its own")
 class TestMeasuring:
     def test_what_was_measured_is_said(self, measured):
         assert "benchmark 'tiny optimizer=adam': 1 tests" in measured.printed
