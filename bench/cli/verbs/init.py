@@ -22,7 +22,7 @@ from ..ignore_lines import LINES, about_baseline, ignores_runs
 from ..options import Debug, Verb
 from ..own_model import OwnModel, find_model
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
+TEMPLATES = Path(__file__).parents[2] / "templates"
 WORKFLOW = ".github/workflows/bench.yml"
 GITIGNORE = ".gitignore"
 
