@@ -231,14 +231,14 @@ def test_no_loss_waits_for_the_device(name):
 # -- what cannot be had --
 
 
-@pytest.mark.parametrize("name", [name for name in losses.LOSSES if name != "cross-entropy"])
 @pytest.mark.parametrize("smoothing", [0, 0.1])
-def test_label_smoothing_is_refused_beside_every_other_loss(name, smoothing):
-    refused = case(loss=name, label_smoothing=smoothing, dataset="text")
-    says = f"loss '{name}' has no label_smoothing, which torch has for cross-entropy alone"
-    assert tasks.exclude(refused) == says
-    with pytest.raises(UsageError, match=says):
-        losses.build(refused)
+def test_label_smoothing_is_refused_beside_every_other_loss(smoothing):
+    for name in set(losses.LOSSES) - {"cross-entropy"}:
+        refused = case(loss=name, label_smoothing=smoothing, dataset="text")
+        says = f"loss '{name}' has no label_smoothing, which torch has for cross-entropy alone"
+        assert tasks.exclude(refused) == says
+        with pytest.raises(UsageError, match=says):
+            losses.build(refused)
 
 
 @pytest.mark.parametrize("dataset", ["digits", "fake-images"])
@@ -305,11 +305,11 @@ def test_nothing_is_tried_outside_autocast(unsafe, precision):
 
 
 @pytest.mark.parametrize("precision", losses.AUTOCAST)
-@pytest.mark.parametrize("name", losses.LOSSES)
-def test_every_loss_can_be_had_under_autocast_on_a_cpu(name, precision):
+def test_every_loss_can_be_had_under_autocast_on_a_cpu(precision):
     """Torch computes BCELoss there in single precision, other than on a GPU."""
-    for dataset in ("text",) if name == "ctc" else ("text", "digits"):
-        assert losses.refusal(case(loss=name, precision=precision, dataset=dataset)) is None
+    for name in losses.LOSSES:
+        for dataset in ("text",) if name == "ctc" else ("text", "digits"):
+            assert losses.refusal(case(loss=name, precision=precision, dataset=dataset)) is None, name
 
 
 def test_a_name_that_is_none_is_left_to_the_build():

@@ -722,7 +722,8 @@ class TestThePageOfTheTables:
         missing = [name for name in METRICS if not any(fnmatch.fnmatchcase(name, one) for one in patterns)]
         assert missing == []
 
-    @pytest.mark.parametrize("pattern", documented_metrics())
-    def test_every_name_of_a_metric_there_is_one(self, pattern):
-        own = pattern.startswith(("count.copies.", "train.phase."))  # by direction; of phases, for one
-        assert own or fnmatch.filter(METRICS, pattern), f"{pattern} is no metric"
+    def test_every_name_of_a_metric_there_is_one(self):
+        own = ("count.copies.", "train.phase.")  # by direction; of phases, for one
+        there = [pattern for pattern in documented_metrics() if not pattern.startswith(own)]
+        assert there
+        assert [pattern for pattern in there if not fnmatch.filter(METRICS, pattern)] == []
