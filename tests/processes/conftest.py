@@ -1,4 +1,4 @@
-"""Fork servers of tests that are not about fork servers are forked from one process that has imported torch."""
+"""Fork servers are forked from one process that has imported torch, but for `make test-long`, where all are real."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tiers import LONG
 from warm import Warm
 
 from bench.running import fork_server
@@ -28,7 +29,7 @@ def warm() -> Iterator[list[Warm]]:
 
 @pytest.fixture(scope="module", autouse=True)
 def fork_servers(request: pytest.FixtureRequest, warm: list[Warm]) -> Iterator[None]:
-    """`REAL_FORK_SERVERS = True` in a module: its fork servers import for themselves, as a user's do."""
+    """`REAL_FORK_SERVERS = True` in a module: its fork servers import for themselves in `make test` too."""
 
     def start(command: list[str], **options: Any) -> Any:
         if command[:2] != [sys.executable, "-P"]:
@@ -38,7 +39,7 @@ def fork_servers(request: pytest.FixtureRequest, warm: list[Warm]) -> Iterator[N
         return warm[0].fork(command, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        if sys.platform == "linux" and not getattr(request.module, "REAL_FORK_SERVERS", False):
+        if sys.platform == "linux" and not (LONG or getattr(request.module, "REAL_FORK_SERVERS", False)):
             stand_in = SimpleNamespace(**{**vars(subprocess), "Popen": start})
             patch.setattr(fork_server, "subprocess", stand_in)
         yield

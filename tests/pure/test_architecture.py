@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -74,6 +74,9 @@ NEVER = {
 
 # What computes a statistic of a column: for `analysis` to do, and for `report` to show.
 STATISTICS = ("mean", "median", "std", "var", "quantile", "describe", "fmean", "stdev")
+
+# Packages within a layer that import only from those before them.
+WITHIN = {"bench.analysis": ("launch", "run", "compare caveats")}
 
 # Who prints or ends the process. What user code prints goes to the launch's log, and so does a traceback.
 PRINTS = ("cli", "__main__")
@@ -219,6 +222,26 @@ def what_a_room_never_imports(module: str, source: str) -> list[str]:
     ]
 
 
+def packages_of_a_layer_keep_their_order(module: str, source: str) -> list[str]:
+    height = {
+        f"{layer}.{name}": number
+        for layer, packages in WITHIN.items()
+        for number, names in enumerate(packages)
+        for name in names.split()
+    }
+    inside = package_in(module, height)
+    return [
+        f"{module} imports {name}"
+        for name in imports(source, module)
+        if (other := package_in(name, height)) != inside
+        if inside and other and height[other] >= height[inside]
+    ]
+
+
+def package_in(module: str, packages: Iterable[str]) -> str:
+    return next((package for package in packages if is_within(module, package)), "")
+
+
 def report_computes_no_statistics(module: str, source: str) -> list[str]:
     if room_of(module) != "report":
         return []
@@ -245,6 +268,7 @@ RULES = {
         imports_go_down,
         each_module_is_for_those_who_may,
         what_a_room_never_imports,
+        packages_of_a_layer_keep_their_order,
         report_computes_no_statistics,
         only_the_command_line_prints_and_exits,
     )
@@ -313,6 +337,13 @@ FORBIDDEN = [
     ("what_a_room_never_imports", "bench.analysis.compare.sequential", "import numpy.typing"),
     ("what_a_room_never_imports", "bench.report.plots", "import statistics"),
     ("what_a_room_never_imports", "bench.report.terminal.table", "from scipy.stats import t"),
+    (
+        "packages_of_a_layer_keep_their_order",
+        "bench.analysis.launch.values",
+        "from ..compare.outcome import Outcome",
+    ),
+    ("packages_of_a_layer_keep_their_order", "bench.analysis.run.stopping", "from ..caveats import caveats"),
+    ("packages_of_a_layer_keep_their_order", "bench.analysis.caveats", "from .compare import sequential"),
     ("report_computes_no_statistics", "bench.report.terminal.table", "x = frame['value'].median()"),
     ("report_computes_no_statistics", "bench.report.plots", "from numpy import mean\nx = mean([1])"),
     ("only_the_command_line_prints_and_exits", "bench.running.rounds", "def f():\n    print('x')"),
