@@ -54,7 +54,7 @@ baseline: $(MEASURING) ## Renew that baseline, as after an upgrade of torch
 	$(PY) -m bench $(EXACT) --out build/baseline
 	$(PY) -m bench baseline save $(BASELINE) build/baseline
 
-# The folders of tests/ by what they cost: no torch; torch, but no worker; real runs. make test TIER=pure: the first alone.
+# The folders of tests/ by what they cost: no torch and no Python process; torch, but no worker; real runs. make test TIER=pure: the first alone.
 TIER ?= pure in_process processes
 # Each of them by itself, the next one even where one fails.
 EACH = @failed=0; for tier in $(TIER); do echo "tests/$$tier"; $(PY) $(1) -q $(BESIDE) tests/$$tier || failed=1; done; exit $$failed

@@ -1,7 +1,7 @@
 """Tests lie in three folders by what they cost, and this holds them to it.
 
-`pure` imports no torch and starts no process, `in_process` uses torch and starts no worker process, `processes` does
-what it must.
+`pure` imports no torch and starts no Python (git and a shell take milliseconds), `in_process` uses torch and starts no
+worker process, `processes` does what it must.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import pytest
 HERE = Path(__file__).parent
 TIERS = ("pure", "in_process", "processes")
 
-MOUNTS = ("mount", "umount")  # a small file system of the fixture `disk`
 FORKS = ("os.fork", "os.forkpty", "os.posix_spawn")
 
 EXAMPLES = {"quick": 10, "long": 600}  # of a property
@@ -66,11 +65,15 @@ def fault(tier: str, event: str, args: tuple[Any, ...]) -> str:
     if tier == "pure":
         if event == "import" and args[0] == "torch":
             return "imports torch, which is for tests/in_process"
-        if event == "subprocess.Popen" and args[0] not in MOUNTS:
-            return f"starts {args[0]}, which is for tests/processes"
+        if event == "subprocess.Popen" and Path(str(args[0])).name.startswith("python"):
+            return "starts Python, which is for tests/processes"
         if event in FORKS[:2]:
             return "forks, which is for tests/processes"
-    if tier == "in_process" and event == "subprocess.Popen" and "bench.worker" in " ".join(map(str, args[1])):
+    if (
+        tier == "in_process"
+        and event == "subprocess.Popen"
+        and "bench.worker.__main__" in " ".join(map(str, args[1]))
+    ):
         return "starts a worker, which is for tests/processes"
     return ""
 

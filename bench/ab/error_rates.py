@@ -1,7 +1,7 @@
 """The gate measured on this machine: comparisons of identical code, and of slowdowns of known size.
 
-Each decision is an A/B of one case with itself, in a fork server of its own, judged as `bench ab` judges one case. What is
-planted is work that the candidate's launches really do (`worker/plants.py`); recorded numbers are never touched.
+Each decision is an A/B of one case with itself, in a fork server of its own, judged as `bench ab` judges one case.
+What is planted is work that launches of the candidate do (`worker/plants.py`); recorded numbers are never touched.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A round is a pair of every case that still wants one. Which side leads is balanced: of two pairs in a row one begins
 with each, and chance says which. Both sides fork from the same fork server wherever interpreter and environment are
-equal, so that what a fork server gives its children cancels in the pair; it is replaced now and then, since a layout may
+equal, so that what a fork server gives its children cancels in the pair; it is replaced now and then: a layout may
 suit the code of one side better. Where the two must differ, both servers are replaced every round, so that each pair
 is a pair of fork servers too, and the pair stays the unit.
 """

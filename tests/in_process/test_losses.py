@@ -328,7 +328,7 @@ def test_listing_asks_torch_only_under_autocast():
     script = f"""
 import sys
 from bench import tasks
-from bench.case import Case
+from bench.suite.case import Case
 for loss in {list(losses.LOSSES)}:
     for precision in (None, "fp32", "bf16"):
         tasks.exclude(Case("t", dict(loss=loss, precision=precision, dataset="text")))
