@@ -25,7 +25,7 @@ _SHORT = ("--launches", "6", "--repeats", "0", "--no-profile", "-q")
 _THEIRS = """
 import pytest
 from bench import tasks
-from bench.case import Case
+from bench.suite.case import Case
 from bench.training import fit
 
 @pytest.mark.parametrize("batch_size", [64, 256])
