@@ -54,10 +54,15 @@ baseline: $(MEASURING) ## Renew that baseline, as after an upgrade of torch
 	$(PY) -m bench $(EXACT) --out build/baseline
 	$(PY) -m bench baseline save $(BASELINE) build/baseline
 
-test: $(TESTING) ## Run the tests
-	$(PY) -m pytest -q $(BESIDE)
+# The folders of tests/ by what they cost: no torch and no Python process; torch, but no worker; real runs. make test TIER=pure: the first alone.
+TIER ?= pure in_process processes
+# Each of them by itself, the next one even where one fails.
+EACH = @failed=0; for tier in $(TIER); do echo "tests/$$tier"; $(PY) $(1) -q $(BESIDE) tests/$$tier || failed=1; done; exit $$failed
 
-test-long: $(TESTING) ## Run the long tests: whole runs, the examples, 10,000 damaged files
+test: $(TESTING) ## Run the tests
+	$(call EACH,-m pytest)
+
+test-long: $(TESTING) ## Run the long tests: whole runs again and again, the examples, 10,000 damaged files
 	TEST_EXAMPLES=long $(PY) -m pytest -q -m long $(BESIDE)
 
 lint: $(TESTING) ## Check style and types: ruff, mypy
@@ -67,7 +72,7 @@ lint: $(TESTING) ## Check style and types: ruff, mypy
 
 coverage: $(TESTING) ## Run the tests and show which lines of bench/ they reach, worker processes included
 	$(PY) -m coverage erase
-	$(PY) -m coverage run -m pytest -q $(BESIDE)
+	$(call EACH,-m coverage run -m pytest)
 	-$(PY) -m coverage combine -q # a process that was killed leaves a file that cannot be read
 	rm -f .coverage.*
 	$(PY) -m coverage report --fail-under=90

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiers
 from fakes import FakeClock, FakeDevice
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
@@ -15,31 +16,20 @@ from bench.machine.lock import VARIABLE
 
 # Quick: the same examples each time, so that a commit is not blamed for the luck of a draw. Long: new ones each
 # time, and a failure says how to repeat it. A property that the machine is slow on is no failure in either.
-EXAMPLES = {"quick": 30, "long": 600}
 CALM = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("quick", max_examples=EXAMPLES["quick"], derandomize=True, **CALM)
-settings.register_profile("long", max_examples=EXAMPLES["long"], print_blob=True, **CALM)
+settings.register_profile("quick", max_examples=tiers.EXAMPLES["quick"], derandomize=True, **CALM)
+settings.register_profile("long", max_examples=tiers.EXAMPLES["long"], print_blob=True, **CALM)
 settings.load_profile(os.environ.get("TEST_EXAMPLES", "quick"))
 set_hypothesis_home_dir(Path(__file__).parents[1] / ".pytest_cache" / "hypothesis")
 
 
-os.environ.pop(
-    "COLUMNS", None
-)  # pages are as wide as a test says; pytest-xdist tells its workers of its own width
-
-LONG = os.environ.get("TEST_EXAMPLES") == "long"
+# Pages are as wide as a test says; pytest-xdist tells its workers of its own width.
+os.environ.pop("COLUMNS", None)
 
 
-def takes_long(why: str) -> Any:
-    """A test that `make test-long` has and `make test` has not."""
-    return lambda test: pytest.mark.long(pytest.mark.skipif(not LONG, reason=f"{why}: make test-long")(test))
-
-
-def long_only(*cases: tuple[Any, ...]) -> list[Any]:
-    """Parameters that `make test-long` has beside those of `make test`: the same again, which takes minutes."""
-    if not LONG:
-        return []
-    return [pytest.param(*case, marks=pytest.mark.long) for case in cases]
+def pytest_configure(config: pytest.Config) -> None:
+    tiers.enforce()
+    config.pluginmanager.register(tiers, "tiers")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,7 +5,7 @@ value. Looking after every round and stopping at the first narrow interval makes
 honest than those of a fixed number of launches; order-statistic intervals are conservative by about as
 much, so that of 6 to 20 launches the intervals it ends with still hold the median in 93 % or more. Launches
 of two speeds, half of them each, are the worst: 89 %, since the first six may all have the same speed
-(`tests/test_stopping.py` simulates both, `benchmarks/honesty.py` measures real launches).
+(`tests/pure/test_stopping.py` simulates both, `benchmarks/honesty.py` measures real launches).
 """
 
 from __future__ import annotations

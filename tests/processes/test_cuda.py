@@ -1,0 +1,93 @@
+"""What only a GPU can show: events against the host clock, phases in a launch of their own, device memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.cli.options import conditions
+from bench.measurement import PHASED, TIMED, Measurement
+from bench.running.fork_server import Workers
+from bench.running.plan import Plan
+from bench.running.preparation import describe
+from bench.running.rounds import run
+from bench.suite.case import Schedule
+from bench.worker.timing.timers import HostTimer, device_synchronizer, device_timer
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU, and there is none"),
+]
+
+SMALL = str(Path(__file__).parents[1] / "suites" / "small.py")
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    with Workers(conditions(), tmp_path_factory.mktemp("logs")) as workers:
+        (listing,) = describe(workers, [SMALL], {"device": ["cuda"]})
+        plan = Plan(listing.expansion.cases, {listing.name: SMALL}, Schedule(launches=1))
+        return list(run(workers, plan))
+
+
+def test_every_mode_is_measured_on_the_device_from_a_forked_launch(records):
+    assert all(isinstance(record, Measurement) for record in records), records
+    timed = [record for record in records if record.kind == TIMED]
+    assert {record.case.mode for record in timed} == {"train", "eval", "no_grad", "inference_mode"}
+    assert {record.case.device for record in records} == {"cuda:0"}
+    assert {record.conditions["start_method"] for record in records} == {"fork"}
+    assert all(all(record.checks.values()) for record in records)
+
+
+def test_phases_come_from_a_launch_of_their_own(records):
+    timed = [record for record in records if record.kind == TIMED]
+    phased = [record for record in records if record.kind == PHASED]
+    assert len(phased) == len(timed)
+    assert not any(stage.phases for record in timed for stage in record.stages)
+    for record in phased:
+        for stage in record.stages:
+            assert sum(stage.phases.values()) == pytest.approx(stage.wall, rel=0.05, abs=2e-4)
+
+
+def test_steps_between_events_add_up_to_the_stage(records):
+    for record in records:
+        for stage in record.stages:
+            assert sum(stage.steps) <= stage.wall * 1.02
+
+
+def test_device_memory_is_in_the_record(records):
+    for record in records:
+        assert 0 < record.memory["peak_allocated"] <= record.memory["peak_reserved"]
+
+
+def test_events_and_the_host_clock_agree_on_work_that_the_host_waits_for():
+    device = torch.device("cuda", 0)
+    synchronize = device_synchronizer(device)
+    events, host = device_timer(device, phases=False), HostTimer()
+    synchronize()
+    events.start()
+    host.start()
+    for _ in range(5):
+        torch.cuda._sleep(20_000_000)  # clock cycles: about 10 ms
+        synchronize()
+        events.step()
+        host.step()
+    synchronize()
+    on_device, _ = events.stop()
+    on_host, _ = host.stop()
+    assert sum(on_device) == pytest.approx(sum(on_host), rel=0.02)
+
+
+def test_the_host_does_not_wait_inside_a_stage():
+    device = torch.device("cuda", 0)
+    events, host = device_timer(device, phases=False), HostTimer()
+    events.start()
+    host.start()
+    torch.cuda._sleep(200_000_000)
+    events.step()
+    host.step()
+    asked, _ = host.stop()
+    done, _ = events.stop()
+    assert asked[0] < done[0] / 10
