@@ -8,7 +8,7 @@ import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
-HARNESS = str(Path(__file__).parent)
+HARNESS = str(Path(__file__).parents[1])
 
 # What lies here is not the user's own code.
 FOREIGN = (

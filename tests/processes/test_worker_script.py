@@ -36,6 +36,7 @@ from bench.worker.script.counts import ScriptCounter, count
 from bench.worker.script.recorder import Recorder, ScriptError
 
 SUITES = Path(__file__).parents[1] / "suites"
+
 WATCHED, UNWATCHED = SUITES / "watched.py", SUITES / "unwatched.py"
 
 
@@ -202,6 +203,7 @@ class TestFailures:
         assert "the user's own" in WATCHED.read_text().splitlines()[int(line) - 1]
         assert deeds["raises"].detail.endswith("deed='raises')")
 
+    @takes_long("waits for a time limit")
     def test_one_that_was_killed_has_the_end_of_its_log_too(self, deeds):
         where, _, end = deeds["hangs"].detail.partition("\n\nThe end of its log:\n")
         assert where.startswith("logs/watched-")

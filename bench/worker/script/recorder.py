@@ -34,7 +34,7 @@ from .samples import UNTOLD, Counted, Said, Samples, SamplesError
 from .watched_loader import Watching, is_made_from, is_watched, unwatched, watch_also, watched
 
 TRAIN = "train"
-_HERE = str(Path(__file__).parent)
+_HERE = str(Path(__file__).parents[1])
 _LINE = 'with epochbench.stage("validate"):'
 _WATCH_OUTSIDE = (
     "watch what the loop itself takes them from: "
