@@ -44,6 +44,7 @@ from bench.worker.script.probe import probe as probe_script
 from bench.worker.script.recorder import Recorder
 
 SUITES = Path(__file__).parents[1] / "suites"
+
 WATCHED, UNWATCHED = SUITES / "watched.py", SUITES / "unwatched.py"
 
 NO_LOG = LaunchContext(0, "")
@@ -212,6 +213,7 @@ class TestFailures:
         assert "the user's own" in WATCHED.read_text().splitlines()[int(line) - 1]
         assert deeds["raises"].detail.endswith("deed='raises')")
 
+    @takes_long("waits for a time limit")
     def test_one_that_was_killed_has_the_end_of_its_log_too(self, deeds):
         where, _, end = deeds["hangs"].detail.partition("\n\nThe end of its log:\n")
         assert where.startswith("logs/watched-")
