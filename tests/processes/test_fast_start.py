@@ -39,6 +39,12 @@ def test_a_command_starts_without_what_is_slow_to_import():
     assert loaded_by(f"import {', '.join(LIGHT)}") == []
 
 
+def test_the_help_imports_no_verb():
+    quiet = "with contextlib.redirect_stdout(io.StringIO()): cli.exit_code(['--help'])"
+    typer_draws_with = ["rich"]
+    assert loaded_by(f"import contextlib, io\nfrom bench import cli\n{quiet}") == typer_draws_with
+
+
 def test_analysis_runs_on_the_standard_library_alone():
     files = sorted((ROOT / "bench" / "analysis").rglob("*.py"))
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files]

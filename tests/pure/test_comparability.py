@@ -6,7 +6,6 @@ import dataclasses
 import json
 
 import pytest
-from bench.report.reasons import environment_said
 from fakes import environment
 
 from bench.analysis.compare.environments import (
@@ -18,6 +17,7 @@ from bench.analysis.compare.environments import (
     same_for_machine_counts,
 )
 from bench.measurement import Device, Environment, Peak
+from bench.report.reason_words import environment_said
 
 HERE = environment()
 

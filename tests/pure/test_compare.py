@@ -30,7 +30,7 @@ from bench.analysis.compare.verdict import (
     unpaired,
 )
 from bench.measurement import METRICS
-from bench.report.comparison import ORDER
+from bench.report.comparison import VERDICTS
 
 T = 0.05
 _, STRICT = Change(1.0, 1.0).interval(1 - FAMILY / 24) or (0.0, 0.0)
@@ -415,7 +415,7 @@ OUTCOMES = [
     ("different work", [row("different_work"), row("equivalent")], 3, 3),
     ("different work beside regressed", [row("different_work"), row("regressed")], 1, 1),
     ("moved", [row("moved"), row("equivalent")], 0, 0),
-    ("all at once", [row(verdict) for verdict in ORDER], 1, 1),
+    ("all at once", [row(verdict) for verdict in VERDICTS], 1, 1),
 ]  # fmt: skip
 
 
@@ -429,7 +429,7 @@ class TestOutcome:
 
     @pytest.mark.parametrize(
         ("verdict", "gates", "lenient", "action"),
-        [*itertools.product(ORDER, (True, False), (True, False), ACTIONS)],
+        [*itertools.product(VERDICTS, (True, False), (True, False), ACTIONS)],
     )
     def test_a_row_alone(self, verdict, gates, lenient, action):
         one = row(

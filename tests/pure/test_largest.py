@@ -11,16 +11,10 @@ from test_runner import Told
 from bench.analysis.run.largest_batch import searches
 from bench.measurement import SEARCHED, Measurement
 from bench.running import batch_size_search as largest
-from bench.running.batch_size_search import available, free_of, room, search
+from bench.running.batch_size_search import available, free_of, memory_limit, search
 from bench.running.fork_server import Died, TimedOut
 from bench.running.plan import Plan
 from bench.suite.case import MAX, Case, Schedule
-
-SUITES = Path(__file__).parents[1] / "suites"
-HUNGRY, SMALL = str(SUITES / "hungry.py"), str(SUITES / "small.py")
-MIB = 2**20
-ROOM = 600 * MIB
-ONCE = ("--launches", "1", "--repeats", "0", "--no-profile", "--threads", "1")
 
 CASE = Case("story", {"device": "cpu", "batch_size": MAX, "width": 1})
 OTHER = Case("story", {"device": "cpu", "batch_size": MAX, "width": 2})
@@ -85,10 +79,10 @@ class TestStory:
 
     def test_what_a_launch_may_take_is_said_on_the_cpu_alone(self, monkeypatch):
         monkeypatch.setattr(largest, "available", lambda: 1000)
-        assert room(CASE, None) == 800
-        assert room(CASE, 700) == 700
-        assert room(CASE, 900) == 800
-        assert room(Case("story", {**CASE.axes, "device": "cuda:0"}), 700) is None
+        assert memory_limit(CASE, None) == 800
+        assert memory_limit(CASE, 700) == 700
+        assert memory_limit(CASE, 900) == 800
+        assert memory_limit(Case("story", {**CASE.axes, "device": "cuda:0"}), 700) is None
 
 
 class TestAvailable:

@@ -141,7 +141,7 @@ class TestBadInput:
         ("arguments", "words"),
         [
             (["set:env:OMP_NUM_THREADS=1"], "set:env:OMP_NUM_THREADS: OMP_NUM_THREADS is read when"),
-            (["set:a b=1"], "'a b' is no name of an axis"),
+            (["set:a b=1"], "'a b' is not a name for an axis"),
         ],
     )
     def test_a_side_says_what_is_wrong_too(self, arguments, words, train, capfd):
