@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 
 import pytest
 import torch
 
-from bench import cli
 from bench.errors import UsageError
 from bench.suite.matrix import Suite
 from bench.worker.devices import KINDS, DeviceFacts, absence, facts, why_absent
@@ -121,12 +119,3 @@ class TestSuites:
         ((case, reason),) = made.excluded
         assert (case, len(made.cases)) == ("mine/device=gpu:1/epochs=2", 1)
         assert reason.endswith("which calls it cuda; write cuda:1")
-
-    def test_the_command_says_it_in_one_line(self, tmp_path, monkeypatch, capfd):
-        monkeypatch.chdir(tmp_path)
-        (tmp_path / "own.py").write_text(
-            "from bench import Suite\nsuite = Suite(name='own', build=print, axes={})"
-        )
-        assert cli.exit_code(["list", "own.py", "--axis", "device=gpu"]) == 2
-        (line,) = capfd.readouterr().err.splitlines()
-        assert re.search(r"no device 'gpu', it has .*: gpu is no device name of torch", line)

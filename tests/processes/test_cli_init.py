@@ -187,7 +187,7 @@ class TestWorkflow:
         assert "\t" not in "".join(lines)
         assert all(indent % 2 == 0 for indent in indents)
         assert all(after - before <= 4 for before, after in itertools.pairwise(indents))
-        assert "          fetch-depth: 0 # the history, in which bench ab finds that place" in lines
+        assert "          fetch-depth: 0 # the history, for the merge base" in lines
         assert f'          python-version: "{sys.version_info.major}.{sys.version_info.minor}"' in lines
 
     def test_its_commands_have_such_flags(self, begun):

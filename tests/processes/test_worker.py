@@ -298,10 +298,6 @@ class TestProbe:
         with pytest.raises(UsageError, match=r"unknown model 'resnet19'.*did you mean resnet18"):
             probe(workers, plan)
 
-    def test_the_fork_server_learns_what_the_suite_imports(self, workers):
-        probe(workers, plan_of(workers, SMALL))
-        assert "sklearn.datasets" in workers.modules
-
 
 @takes_long("starts fork servers of its own")
 class TestConditions:
