@@ -27,6 +27,15 @@ set_hypothesis_home_dir(Path(__file__).parents[1] / ".pytest_cache" / "hypothesi
 os.environ.pop("COLUMNS", None)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what only `make test-long` runs."""
+    if tiers.LONG:
+        return
+    long = [item for item in items if item.get_closest_marker("only_long")]
+    items[:] = [item for item in items if not item.get_closest_marker("only_long")]
+    config.hook.pytest_deselected(items=long)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     tiers.enforce()
     config.pluginmanager.register(tiers, "tiers")

@@ -25,8 +25,8 @@ LONG = os.environ.get("TEST_EXAMPLES") == "long"
 
 
 def takes_long(why: str) -> Any:
-    """A test that `make test-long` has and `make test` has not."""
-    return lambda test: pytest.mark.long(pytest.mark.skipif(not LONG, reason=f"{why}: make test-long")(test))
+    """A test that `make test-long` has and `make test` has not; the reason is for the reader."""
+    return lambda test: pytest.mark.long(pytest.mark.only_long(why)(test))
 
 
 def sample(cases: Iterable[Any], every: int = 10) -> list[Any]:
