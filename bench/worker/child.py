@@ -92,9 +92,9 @@ def _answer(request: Request, context: LaunchContext) -> dict[str, Any]:
             os.environ["EPOCHBENCH_DATA"] = request.conditions.data_root
             os.environ["EPOCHBENCH_DOWNLOAD"] = "1" if request.download else ""
             if request.script is not None:
-                from .script import probe as script_probe
+                from .script import run as scripts
 
-                return {"report": to_json(script_probe.probe(request.script, request.cases[0], context))}
+                return {"report": to_json(scripts.probe(request.script, request.cases[0], context))}
             from . import suites
 
             return {"report": to_json(suites.probe(request))}

@@ -21,13 +21,13 @@ from ..measurement.messages import LaunchRequest
 from ..suite.case import Conditions
 from ..system.kernel import usable_cpus
 from ..user_errors import detail_of, message_of, one_line, where
-from . import allocator, suite_launches
+from . import suite_launches
 from .context import LaunchContext
 from .environment import environment
 from .script import launches as script_launches
 from .script.errors import ScriptError
 from .script.run import log_end
-from .timing.memory_limit import AboveMemoryLimit
+from .timing import launch_memory
 
 
 class Diverged(BenchError):
@@ -41,7 +41,7 @@ def apply_conditions(conditions: Conditions, seed: int) -> dict[str, Any]:
     """
     taken = "system"
     if conditions.allocator == "pinned":
-        taken = "pinned" if allocator.pin() else "unpinned"
+        taken = "pinned" if launch_memory.pin() else "unpinned"
     if conditions.cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, conditions.cpus)
     torch.set_num_threads(conditions.threads)
@@ -146,7 +146,7 @@ def failure(problem: BaseException, place: Mapping[str, Any], suite_file: str, l
         **place,
         failure=kind_of(problem),
         message=message_of(problem)
-        if isinstance(problem, Diverged | ScriptError | AboveMemoryLimit)
+        if isinstance(problem, Diverged | ScriptError | launch_memory.AboveMemoryLimit)
         else one_line(problem),
         where=where(problem, suite_file),
         detail=f"{detail}\nThe end of its log:\n{log}" if log else detail,

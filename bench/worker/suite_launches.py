@@ -21,8 +21,7 @@ from .counts import counters
 from .profile import profiler
 from .timing import injected_slowdowns
 from .timing.guards import AfterWarmup
-from .timing.memory_limit import check, limited
-from .timing.memory_peaks import MemoryMeter
+from .timing.launch_memory import MemoryMeter, check, limited
 from .timing.meter import Meter
 from .timing.timers import NANO, device_synchronizer, device_timer
 from .window import windowed

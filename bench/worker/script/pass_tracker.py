@@ -14,10 +14,8 @@ from ...batches import size_of
 from ...measurement import samples_known
 from ..window import Window
 from .errors import Enough, ScriptError
-from .observers import TRAIN, CheckingObserver, RewindingObserver, StageObserver
-from .passes import Pass, reference_to
+from .passes import TRAIN, CheckingObserver, Pass, RewindingObserver, StageObserver, StepLimits, reference_to
 from .samples import UNTOLD, Counted, Samples, SamplesError
-from .step_limits import StepLimits
 from .threads import ScriptThreads
 from .watched_loader import Watching
 

@@ -19,13 +19,13 @@ from ...errors import UsageError
 from ...suite.case import Case
 from ...suite.matrix import Suite
 from ...training import GRADIENTS, Observer, Steps, Task, evaluate_steps, fit, train_steps
-from .. import allocator
 from ..axis_reads import Reads
 from ..counts import compiled
 from ..launch import Diverged
 from ..suite_launches import build
 from ..suites import check_sizes
 from ..window import window, windowed
+from . import launch_memory
 from .timers import device_synchronizer
 
 _SEED = 0  # that of `bench run`
@@ -109,7 +109,7 @@ def prepared(suite: Suite, case: Case, pins: bool = False, warms_up: bool = True
     """
     device = torch.device(case.device)
     current = contextlib.nullcontext() if device.type == "cpu" else _selected(device)
-    pinned = pins and allocator.pin()
+    pinned = pins and launch_memory.pin()
     with _restored(), current:
         random.seed(_SEED)
         numpy.random.seed(_SEED)
