@@ -12,19 +12,7 @@ from ..system.json_data import JsonRecord, from_json
 from .detail import Counts, Profile
 
 STAGES = ("train", "validate", "test")
-PHASES = (
-    "data",
-    "transfer",
-    "forward",
-    "loss",
-    "zero_grad",
-    "backward",
-    "clip",
-    "optimizer",
-    "scheduler",
-    "metrics",
-    "other",
-)
+PHASES = tuple("data transfer forward loss zero_grad backward clip optimizer scheduler metrics other".split())
 
 # How many epochs at the start of a launch are kept and marked, but not used, at the least: where the
 # series of steps shows that start-up goes on, `analysis/launch/values.py` leaves out more.
@@ -86,9 +74,9 @@ class Measurement(JsonRecord):
     `round` counts from 1, `position` is the place in the round, `fork_server` the process that it was forked
     from. `clock` names what timed the steps; `memory` is in bytes; `checks` say whether the work was what
     the mode promises; `conditions` are the settings as they took; `costs` are seconds that the launch
-    spent before and in its loop. `guards` count what could have disturbed it, as `worker/guards.py` and
+    spent before and in its loop. `guards` count what could have disturbed it, as `worker/timing/guards.py` and
     `machine/telemetry.py` name it; `telemetry` is what was seen of it from outside. `compiled` is what
-    torch.compile did, as `worker/compiled.py` names it, empty where it was not used. `counts` and
+    torch.compile did, as `worker/counts/compiled.py` names it, empty where it was not used. `counts` and
     `profile` are the results of untimed launches, which have no stages.
     """
 

@@ -144,22 +144,13 @@ class ForkServer:
         answers, write_answers = os.pipe()
         process = subprocess.Popen(
             [
-                self._interpreter.program,
-                "-P",
-                "-c",
-                _BOOT,
-                str(read_requests),
-                str(write_answers),
-                self.scratch,
+                *(self._interpreter.program, "-P", "-c", _BOOT),
+                *(str(read_requests), str(write_answers), self.scratch),
             ],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            env={
-                **launch_variables(conditions),
-                **self._interpreter.variables,
-                _MARK: str(self.scratch),
-            },
+            env={**launch_variables(conditions), **self._interpreter.variables, _MARK: str(self.scratch)},
             pass_fds=(read_requests, write_answers),
             start_new_session=True,  # Ctrl-C at the terminal is the parent's to handle
         )
@@ -368,10 +359,8 @@ def _has_ended(process: psutil.Process) -> bool:
 
 
 def _kill_group(leader: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):  # all of it has ended
         os.killpg(leader, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # all of it has ended
 
 
 class RequestRunner(Protocol):

@@ -20,6 +20,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -148,10 +149,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, server.stop)
     signal_when_parent_dies(signal.SIGTERM)
     adopt_orphans()
-    try:
+    with suppress(BrokenPipeError):  # the parent ended, and the signal that says so has not arrived yet
         server.serve()
-    except BrokenPipeError:
-        pass  # the parent ended, and the signal that says so has not arrived yet
     server.stop()
 
 

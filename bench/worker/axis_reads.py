@@ -14,9 +14,7 @@ from ..errors import UsageError
 from ..suite.case import FRAMEWORK_AXES, AxisValue, Case
 from ..training import Task, forward_and_loss
 
-_PATIENCE = (
-    60.0  # seconds of building further cases, in which an axis that none has read so far might be read
-)
+_PATIENCE = 60.0  # seconds of building further cases, which might read an axis that none has read so far
 
 Build = Callable[[Case], Any]
 

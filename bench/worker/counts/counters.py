@@ -93,9 +93,8 @@ class Operators(TorchDispatchMode):
                 flops = int(kind.formula(*args, **named, out_val=out))
             elif kind.computes:
                 self.unknown.add(kind.name)
-        except (
-            Exception
-        ):  # torch's formulas do not take all that its operators do, and a count must not fail a launch
+        # Torch's formulas do not take all that its operators do, and a count must not fail a launch.
+        except Exception:
             self.unknown.add(kind.name)
         tensors = list(tensors_in(args))
         if named:

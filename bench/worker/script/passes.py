@@ -68,9 +68,7 @@ class Pass:
     idle: int = 0  # first batches after which the next was requested before anything was done
     is_ahead: bool = False  # its batches are fetched one step before they are used
     is_known: bool = True  # the numbers of samples of its steps
-    waiting: deque[Samples] = field(
-        default_factory=deque
-    )  # of the batches that were given, beginning with the current step's
+    waiting: deque[Samples] = field(default_factory=deque)  # of the given batches, from the current step's on
     # Of the current step:
     samples: int = 0  # of its batch, or else of the inputs of its first module
     is_told: bool = False  # by its batch
@@ -78,9 +76,7 @@ class Pass:
     fed: nn.Module | None = None
     has_fed: bool = False  # all samples are counted: an optimizer evaluates the same batch again
     loss: Tensor | None = None
-    scaled: list[tuple[Tensor, Tensor]] = field(
-        default_factory=list
-    )  # losses scaled by a GradScaler, and unscaled
+    scaled: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # by a GradScaler, and unscaled
     worked: bool = False  # a module was called, or a backward pass made
     waits: bool = False  # the forward pass has ended, the backward pass has not begun
 
@@ -154,10 +150,7 @@ class Pass:
 
     def unscaled(self, loss: Tensor) -> Tensor:
         """The loss as it was before a GradScaler scaled it, if one did."""
-        for scaled, plain in self.scaled:
-            if scaled is loss:
-                return plain
-        return loss
+        return next((plain for scaled, plain in self.scaled if scaled is loss), loss)
 
 
 def reference_to(loader: Any) -> weakref.ref[Any] | None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 from torch.optim import Optimizer
 
-from .hooks import loss_of
+from .loss_values import loss_of
 from .pass_tracker import PassTracker
 from .passes import TRAIN, Pass, parameter_of
 

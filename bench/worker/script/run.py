@@ -27,6 +27,7 @@ from ...system.logs import end_of, last_line
 from ...training import Observer
 from ...watch import listen
 from ..context import LaunchContext
+from ..process_control import flush_output
 from ..suites import log_traceback, own_files, refuse_mistaken_name, third_party
 from .errors import Enough, ScriptError
 from .recorder import Recorder
@@ -221,11 +222,7 @@ def source_of(file: str) -> str:
 
 def log_end(log: str) -> str:
     """The last lines of what a launch has printed."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError, AttributeError):
-            pass  # the script closed it
+    flush_output()
     return end_of(log)
 
 

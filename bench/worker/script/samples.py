@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from ...batches import samples_in, samples_of_pass, sizes_of
 from ...errors import BenchError
-from .hooks import is_traced
+from .loss_values import is_traced
 
 _LOOKED_AT = 2  # batches of a pass that are held against what their loader draws
 _DEEP = 4  # levels of a batch that are looked into

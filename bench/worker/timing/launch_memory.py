@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -13,9 +13,7 @@ import torch
 
 # malloc.h of glibc. M_TRIM_THRESHOLD is an int there: its largest value is 2 GiB - 1.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
-RESERVE = (
-    256 * 2**20
-)  # bytes that are asked of the kernel beyond what is needed; untouched, they take no memory
+RESERVE = 256 * 2**20  # bytes asked of the kernel beyond what is needed; untouched, they take no memory
 _SETTINGS = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, RESERVE))
 
 
@@ -96,20 +94,16 @@ def device_peaks(device: torch.device) -> dict[str, int]:
 
 def reset_high_water_mark() -> None:
     """Sets the kernel's high-water mark of this process to its present resident set, where it can."""
-    try:
+    with suppress(OSError):  # no such file, or not allowed: then the mark includes what came before
         Path("/proc/self/clear_refs").write_text("5")  # proc_pid_clear_refs(5): 5 resets VmHWM
-    except OSError:
-        pass  # no such file, or not allowed: then the mark includes what came before
 
 
 def high_water_mark() -> int:
     """The most bytes that this process has had resident since the mark was reset."""
-    try:
+    with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    except OSError:
-        pass
     import resource  # not on Windows
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
