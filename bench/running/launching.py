@@ -64,7 +64,12 @@ def launch(
         record = Failure(
             job.case, job.kind, job.round, job.position, 0, started, failure, message, detail=detail
         )
-    return record if watch is None else _with_readings(record, watch.end(loop))
+    if watch is None:
+        return record
+    seen = watch.end(loop)
+    if isinstance(record, Measurement):
+        record = dataclasses.replace(record, guards={**record.guards, **seen.guards})
+    return dataclasses.replace(record, telemetry=seen.telemetry)
 
 
 def _conditions(workers: RequestRunner, plan: Plan, job: Job, threads: int | None) -> Conditions:
@@ -81,12 +86,6 @@ def _profile(plan: Plan, job: Job) -> ProfileOptions:
         stacks=job.kind == STACKED,
         cap=plan.untimed.trace_cap,
     )
-
-
-def _with_readings(record: Record, seen: Readings) -> Record:
-    if isinstance(record, Failure):
-        return dataclasses.replace(record, telemetry=seen.telemetry)
-    return dataclasses.replace(record, telemetry=seen.telemetry, guards={**record.guards, **seen.guards})
 
 
 def _explained(failure: Failure, starved: bool) -> Failure:

@@ -200,8 +200,7 @@ def loader_of(task: Task, case: Case) -> Any:
 
 def shapes(loader: Any) -> list[tuple[int, ...]]:
     """The shapes of all parts of the first batch; empty where there is no batch, or only parts without a shape."""
-    batch = next(iter(loader), None)
-    return list(_shapes(batch))
+    return _shapes(next(iter(loader), None))
 
 
 def _shapes(part: Any) -> list[tuple[int, ...]]:

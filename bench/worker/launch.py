@@ -96,24 +96,16 @@ def launch(request: LaunchRequest, context: LaunchContext) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
     try:
-        measurement, loop = measure(request, context, place)
+        conditions = apply_conditions(request.conditions, request.seed)
+        os.environ["EPOCHBENCH_DATA"] = request.conditions.data_root
+        measure = suite_launches.measure if request.script is None else script_launches.measure
+        measurement, loop = measure(request, context, {**place, "conditions": conditions})
         if request.kind != SEARCHED:  # which is about memory, not about the loss
             check_finite(measurement.stages)
         return {"measurement": as_json(measurement), "loop": loop}
     except BaseException as problem:  # KeyboardInterrupt too: here it is the user's code that raises it
         log = "" if request.script is None else log_end(context.log)
         return {"failure": failure(problem, place, str(request.suite_file), log).to_json()}
-
-
-def measure(
-    request: LaunchRequest, context: LaunchContext, place: Mapping[str, Any]
-) -> tuple[Measurement, tuple[float, float] | None]:
-    """The launch itself, and when its loop ran."""
-    place = {**place, "conditions": apply_conditions(request.conditions, request.seed)}
-    os.environ["EPOCHBENCH_DATA"] = request.conditions.data_root
-    if request.script is not None:
-        return script_launches.measure(request.script, request, context, place)
-    return suite_launches.measure(request, context, place)
 
 
 def as_json(measurement: Measurement) -> dict[str, Any]:

@@ -71,23 +71,19 @@ class ProfiledLoop(Marks):
         """The steps left before the profiled ones."""
         return max(0, BEFORE - self._done)
 
-    @property
-    def _recording(self) -> bool:
-        return not self.before
-
     def begin(self, stage: str) -> None:
         if not self._open and self._done <= WARM:
             self._first = stage  # the plain steps are of this stage
         outer = self._open[-1][0] if self._open else ""
         super().begin(stage)
         self._book(outer)
-        if self._recording:
+        if not self.before:
             self.steps.setdefault(stage, 0)
 
     def step(self, samples: int, loss: Tensor | None) -> None:
         stage = self._open[-1][0]
         super().step(samples, loss)
-        if self._recording:
+        if not self.before:
             self.steps[stage] += 1
             if stage == self._first and self.steps[stage] == self._most:
                 self._book(stage)  # here, not at the end of the stage: a loader may take long to shut down
@@ -105,7 +101,7 @@ class ProfiledLoop(Marks):
                 self.plain_step = self.wall[stage] / PLAIN
             self.wall.clear()
         self._profiler.step()
-        if self._recording:
+        if not self.before:
             self.steps[stage] = 0
             self.mark(OUTSIDE.stage, OUTSIDE.step, OUTSIDE.phase)
             self._book(stage)
@@ -162,7 +158,7 @@ def profile_of(
         return Profile({}, {}, loop.plain_step, 0.0, (), omitted=few, limits=limits)
     with without_garbage_collector():
         events = [] if options.stacks else list(profiler.events() or ())
-        found = traces.save(profiler, loop.marks, options)
+        files = traces.save(profiler, loop.marks, options)
     return Profile(
         steps=loop.steps,
         wall=loop.wall,
@@ -170,10 +166,8 @@ def profile_of(
         profiled_step=loop.profiled_step,
         operators=() if options.stacks else operators(events, loop.marks),
         device=device_shares(events),
-        trace=found.trace,
-        stacks=found.stacks,
-        omitted=found.omitted,
         limits=limits,
+        **files,
     )
 
 

@@ -7,7 +7,7 @@ import multiprocessing
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import torch
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ...measurement import (
-    COUNTED,
     PHASED,
     STAGES,
     TIMED,
@@ -40,6 +39,10 @@ from .errors import ScriptError
 from .passes import TRAIN
 from .recorder import Recorder
 from .run import run
+
+# Operators of a training step above which one step is counted and not two: at some 15 microseconds for each that
+# is counted, a second. How many there are follows from the code, and not from how fast this machine is.
+MANY_OPERATORS = 50_000
 
 
 class CheckedModels:
@@ -83,18 +86,21 @@ class CheckedModels:
 
 
 def measure(
-    script: Script, request: LaunchRequest, context: LaunchContext, place: Mapping[str, Any]
+    request: LaunchRequest, context: LaunchContext, place: Mapping[str, Any]
 ) -> tuple[Measurement, tuple[float, float] | None]:
     """The launch of a script, which builds its own model on the device of its choice, and when its loop ran."""
+    script = request.script
+    assert script is not None
     if request.kind in (TIMED, PHASED):
         return timed(script, request, context, place)
     began = time.perf_counter_ns()
-    details: dict[str, Any] = {}
+    details: dict[str, Any]
     if request.profile is None:
-        assert request.kind == COUNTED
-        details["counts"] = counted(script, request, context)
+        details = {
+            "counts": count(lambda recorder: run(script, request.case, recorder, context), request.graph)
+        }
     else:
-        details["profile"] = profiled(script, request, context, request.profile)
+        details = {"profile": profiled(script, request, context, request.profile)}
     costs = context.untimed_costs(began)
     return Measurement(**place, clock="none", stages=(), costs=costs, **details), None
 
@@ -122,10 +128,8 @@ def timed(
     meter = Meter(None, None, device_timer(device, phases=False), records_graph=None, warmed_up=steady.begin)
     checks = CheckedModels(meter)
     recorder = Recorder(meter, around=around, found=checks.found, stepping=checks.stepping)
-    try:
+    with closing(meter):
         run(script, request.case, recorder, context)
-    finally:
-        meter.close()
     ended = time.monotonic()
     if max((record.epoch for record in meter.stages), default=0) < WARMUP_EPOCHS:
         raise ScriptError(
@@ -150,11 +154,6 @@ def timed(
         **seen,
     )
     return measurement, recorder.loop
-
-
-def counted(script: Script, request: LaunchRequest, context: LaunchContext) -> Counts:
-    """The exact counts of the script."""
-    return count(lambda recorder: run(script, request.case, recorder, context), request.graph)
 
 
 def profiled(
@@ -182,11 +181,6 @@ def chosen_conditions(device: torch.device) -> dict[str, str]:
     """The conditions of a launch that a script chooses for itself."""
     chosen = multiprocessing.get_start_method(allow_none=True)
     return {"device": str(device), **({"loader_start_method": chosen} if chosen else {})}
-
-
-# Operators of a training step above which one step is counted and not two: at some 15 microseconds for each that
-# is counted, a second. How many there are follows from the code, and not from how fast this machine is.
-MANY_OPERATORS = 50_000
 
 
 class ScriptCounter(Counter):

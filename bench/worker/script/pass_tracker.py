@@ -6,7 +6,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,7 @@ class PassTracker:
         observer: StageObserver,
         threads: ScriptThreads,
         limits: StepLimits,
-        around: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        around: Callable[[], AbstractContextManager[Any]],
     ) -> None:
         self.observer = observer
         self.lap: Callable[[str], None] = observer.lap  # ten times a step: without a function in between

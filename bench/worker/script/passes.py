@@ -175,11 +175,7 @@ class StepLimits:
     A pass ends before that once `has_enough` says so of its stage.
     """
 
-    def __init__(
-        self,
-        limit: Callable[[str], int] | None = None,
-        has_enough: Callable[[str], bool] = lambda _: False,
-    ) -> None:
+    def __init__(self, limit: Callable[[str], int] | None, has_enough: Callable[[str], bool]) -> None:
         self.done: dict[str, int] = {}  # steps by stage
         self.has_enough = has_enough
         self._limit = limit

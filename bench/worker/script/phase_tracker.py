@@ -45,7 +45,7 @@ class CalledModule:
 class CalledModules:
     """The modules that were called from outside of any other; `found` is told once of each that has parameters."""
 
-    def __init__(self, found: Callable[[nn.Module], None] = lambda _: None) -> None:
+    def __init__(self, found: Callable[[nn.Module], None]) -> None:
         self.device: torch.device | None = None  # of the first parameter
         self._found = found
         self._called: dict[int, CalledModule] = {}  # by id, since not all modules can be hashed
@@ -74,9 +74,9 @@ class PhaseTracker:
         self,
         passes: PassTracker,
         modules: CalledModules,
-        stepping: Callable[[Optimizer], None] = lambda _: None,
-        graded: Callable[[Tensor], None] = lambda _: None,
-        keeps_losses: bool = True,
+        stepping: Callable[[Optimizer], None],
+        graded: Callable[[Tensor], None],
+        keeps_losses: bool,
     ) -> None:
         self._passes = passes
         self._modules = modules

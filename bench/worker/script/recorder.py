@@ -92,11 +92,7 @@ class Recorder:
     # What the script calls.
 
     def watch(
-        self,
-        loader: Any,
-        stage: str | None = None,
-        steps_per_epoch: int | None = None,
-        samples: Said = None,
+        self, loader: Any, stage: str | None = None, steps_per_epoch: int | None = None, samples: Said = None
     ) -> Any:
         if stage is not None:
             check_stage(stage, f"epochbench.watch(loader, {stage!r})")

@@ -108,7 +108,9 @@ def prepared(suite: Suite, case: Case, pins: bool = False, warms_up: bool = True
     Raises UsageError for a batch larger than the data, as `bench run` does.
     """
     device = torch.device(case.device)
-    current = contextlib.nullcontext() if device.type == "cpu" else _selected(device)
+    current: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+    if device.type != "cpu":
+        current = torch.accelerator.device_index(device.index or 0)
     pinned = pins and launch_memory.pin()
     with _restored(), current:
         random.seed(_SEED)
@@ -127,10 +129,6 @@ def prepared(suite: Suite, case: Case, pins: bool = False, warms_up: bool = True
                 task.teardown()
 
 
-def _selected(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    return torch.accelerator.device_index(device.index or 0)
-
-
 @contextlib.contextmanager
 def _restored() -> Iterator[None]:
     """Afterwards number formats and threads are as they were, and nothing compiled is left.
@@ -140,11 +138,8 @@ def _restored() -> Iterator[None]:
     """
     cudnn = torch.backends.cudnn
     before = [(name, getattr(cudnn, name)) for name in ("allow_tf32", "benchmark", "deterministic")]
-    matmul, threads, default = (
-        torch.get_float32_matmul_precision(),
-        torch.get_num_threads(),
-        torch.get_default_dtype(),
-    )
+    matmul, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
+    default = torch.get_default_dtype()
     try:
         yield
     finally:
