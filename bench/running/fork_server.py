@@ -439,11 +439,20 @@ class Workers:
         `started` is told that process; `tree` has the user's code. Raises what `ForkServer.ask` raises, but for
         Refused.
         """
+
+        def asked(server: ForkServer, modules: Sequence[str] | None = None) -> dict[str, Any]:
+            path = ((self.logs or server.scratch) / log).absolute()
+            try:
+                return server.ask(request, timeout, started, path, modules, tree)
+            except (Died, TimedOut) as end:
+                end.log = end_of(path)
+                raise
+
         if self.conditions.start_method == "fork":
             try:
                 server = self._ready()
                 self._has_launched |= isinstance(request, LaunchRequest)
-                return self._asked(server, request, log, timeout, started, tree)
+                return asked(server)
             except Refused as reason:
                 self._spawn_from_now_on(str(reason))
         if not isinstance(request, PreloadRequest | DescribeRequest):
@@ -451,26 +460,9 @@ class Workers:
             request = dataclasses.replace(request, conditions=spawned)
         server = ForkServer(self.conditions, self.logs, self._interpreter)
         try:
-            return self._asked(server, request, log, timeout, started, tree, self.modules)
+            return asked(server, self.modules)
         finally:
             server.close()
-
-    def _asked(
-        self,
-        server: ForkServer,
-        request: Request,
-        log: str,
-        timeout: float,
-        started: Callable[[int], None],
-        tree: CodeTree | None,
-        modules: Sequence[str] | None = None,
-    ) -> dict[str, Any]:
-        path = ((self.logs or server.scratch) / log).absolute()
-        try:
-            return server.ask(request, timeout, started, path, modules, tree)
-        except (Died, TimedOut) as end:
-            end.log = end_of(path)
-            raise
 
     def _ready(self) -> ForkServer:
         """A fork server that has imported what it should and is fit to fork; raises Refused where none can be."""

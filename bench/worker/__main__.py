@@ -59,7 +59,11 @@ class ForkServerProcess:
 
     def serve(self) -> None:
         """Answers requests until the parent closes the pipe."""
-        no_folder = make_folder(self._scratch)
+        no_folder = ""  # why the scratch folder, which only this user may enter, cannot be made
+        try:
+            os.mkdir(self._scratch, 0o700)
+        except OSError as problem:
+            no_folder = problem.strerror or type(problem).__name__
         for line in self._requests:
             if not line.endswith("\n"):
                 break  # the parent ended while it wrote this
@@ -120,15 +124,6 @@ class ForkServerProcess:
         for place in Path(self._scratch).glob("launch-*"):
             isolation.clear(str(place))
             shutil.rmtree(place, ignore_errors=True)
-
-
-def make_folder(place: str) -> str:
-    """Makes a folder that only this user may enter; returns the reason where it cannot be made, or nothing."""
-    try:
-        os.mkdir(place, 0o700)
-    except OSError as problem:
-        return problem.strerror or type(problem).__name__
-    return ""
 
 
 def unsafe_to_fork() -> str:

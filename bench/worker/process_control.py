@@ -10,6 +10,8 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from ..system.kernel import read_file
+
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # prctl.h
 
 
@@ -36,11 +38,10 @@ def be_killed_first() -> None:
 
 def out_of_memory_kills() -> int:
     """How many processes of this machine, or container, the kernel has killed because memory ran out."""
-    with suppress(OSError):  # not Linux: such a kill then reads as a crash by SIGKILL
-        for line in Path("/proc/vmstat").read_text().splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-    return 0
+    for line in read_file("/proc/vmstat").splitlines():
+        if line.startswith("oom_kill "):
+            return int(line.split()[1])
+    return 0  # not Linux: such a kill then reads as a crash by SIGKILL
 
 
 def lead_group(process: int) -> None:

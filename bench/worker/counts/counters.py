@@ -104,7 +104,7 @@ class Operators(TorchDispatchMode):
         counted[0] += 1
         counted[1] += flops
         if kind.moves:
-            counted[2] += sum(map(_held, tensors)) + sum(map(_held, tensors_in(out)))
+            counted[2] += sum(tensor.nbytes for tensor in [*tensors, *tensors_in(out)])
         return out
 
     def assign(self, stage: str, phase: str) -> None:
@@ -330,10 +330,6 @@ def kept(node: Any) -> list[Any]:
     return [
         getattr(node, name) for name in dir(node) if name.startswith("_saved_") or name == "saved_tensors"
     ]
-
-
-def _held(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
 
 
 def _dtype(tensor: Tensor) -> str:

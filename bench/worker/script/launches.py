@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ...measurement import (
+    COUNTED,
     PHASED,
     STAGES,
     TIMED,
@@ -96,6 +97,7 @@ def measure(
     began = time.perf_counter_ns()
     details: dict[str, Any]
     if request.profile is None:
+        assert request.kind == COUNTED
         details = {
             "counts": count(lambda recorder: run(script, request.case, recorder, context), request.graph)
         }

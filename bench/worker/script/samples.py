@@ -115,13 +115,9 @@ def shapes_in(batch: Any, deep: int = _DEEP) -> Iterator[tuple[int, ...]]:
 
 def _may_be_time(batch: Any) -> bool:
     """Whether all parts share two dimensions and hold integers: text, whose first one may be time or sentences."""
-    parts = (
-        batch.values()
-        if isinstance(batch, Mapping)
-        else batch
-        if isinstance(batch, tuple | list)
-        else [batch]
-    )
+    if isinstance(batch, Mapping):
+        batch = list(batch.values())
+    parts = batch if isinstance(batch, tuple | list) else [batch]
     tensors = [one for one in parts if isinstance(one, Tensor)]
     if not tensors or any(one.dim() < 2 or one.is_floating_point() for one in tensors):
         return False

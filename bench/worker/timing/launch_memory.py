@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import torch
 
+from ...system.kernel import read_file
+
 # malloc.h of glibc. M_TRIM_THRESHOLD is an int there: its largest value is 2 GiB - 1.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 RESERVE = 256 * 2**20  # bytes asked of the kernel beyond what is needed; untouched, they take no memory
@@ -100,10 +102,9 @@ def reset_high_water_mark() -> None:
 
 def high_water_mark() -> int:
     """The most bytes that this process has had resident since the mark was reset."""
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
+    for line in read_file("/proc/self/status").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
     import resource  # not on Windows
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
