@@ -18,7 +18,7 @@ import torch
 from bench.analysis.run.estimate import estimate
 from bench.suite.case import Case
 from bench.training import Task, train
-from bench.worker import allocator
+from bench.worker.timing import launch_memory
 from bench.worker.timing.guards import Guards
 from bench.worker.timing.meter import Meter
 from bench.worker.timing.timers import HostTimer
@@ -63,7 +63,7 @@ def metered_stage(task: Task) -> float:
 
 def main() -> None:
     pairs = workload.arguments(pairs=400).pairs
-    allocator.pin()
+    launch_memory.pin()
     torch.manual_seed(0)
     order = random.Random(0)
     print(f"{torch.get_num_threads()} threads, {pairs} pairs each; ratio of median steps, metered / bare")

@@ -15,7 +15,6 @@ from .detail import (
     OperatorTime,
     Profile,
 )
-from .environment import Device, Environment, Peak
 from .metrics import METRICS, OF_NO_STEP, PER_STEP, QUALITY, Metric, direction, metric
 from .record import (
     COUNTED,
@@ -28,8 +27,11 @@ from .record import (
     STAGES,
     TIMED,
     WARMUP_EPOCHS,
+    Device,
+    Environment,
     Failure,
     Measurement,
+    Peak,
     StageRecord,
     samples_known,
 )

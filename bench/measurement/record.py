@@ -1,4 +1,4 @@
-"""What a launch reports: one Measurement, or one Failure."""
+"""What a launch reports: one Measurement, or one Failure; and what the machine and software of a run were."""
 
 from __future__ import annotations
 
@@ -12,19 +12,7 @@ from ..system.json_data import JsonRecord, from_json
 from .detail import Counts, Profile
 
 STAGES = ("train", "validate", "test")
-PHASES = (
-    "data",
-    "transfer",
-    "forward",
-    "loss",
-    "zero_grad",
-    "backward",
-    "clip",
-    "optimizer",
-    "scheduler",
-    "metrics",
-    "other",
-)
+PHASES = tuple("data transfer forward loss zero_grad backward clip optimizer scheduler metrics other".split())
 
 # How many epochs at the start of a launch are kept and marked, but not used, at the least: where the
 # series of steps shows that start-up goes on, `analysis/launch/values.py` leaves out more.
@@ -86,9 +74,9 @@ class Measurement(JsonRecord):
     `round` counts from 1, `position` is the place in the round, `fork_server` the process that it was forked
     from. `clock` names what timed the steps; `memory` is in bytes; `checks` say whether the work was what
     the mode promises; `conditions` are the settings as they took; `costs` are seconds that the launch
-    spent before and in its loop. `guards` count what could have disturbed it, as `worker/guards.py` and
+    spent before and in its loop. `guards` count what could have disturbed it, as `worker/timing/guards.py` and
     `machine/telemetry.py` name it; `telemetry` is what was seen of it from outside. `compiled` is what
-    torch.compile did, as `worker/compiled.py` names it, empty where it was not used. `counts` and
+    torch.compile did, as `worker/counts/compiled.py` names it, empty where it was not used. `counts` and
     `profile` are the results of untimed launches, which have no stages.
     """
 
@@ -171,3 +159,57 @@ def _of_launch(data: Mapping[str, Any]) -> dict[str, Any]:
         **{("fork_server" if name == "nursery" else name): value for name, value in data.items()},
         "case": case,
     }
+
+
+@dataclass(frozen=True)
+class Device:
+    """An accelerator: `memory` in bytes, `power_limit` in watts (None where it is not known)."""
+
+    name: str
+    kind: str
+    index: int
+    memory: int | None = None
+    capability: str = ""
+    power_limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The most FLOP/s that a device does in one number format; `source` says who says so, or how it was measured."""
+
+    device: str  # as a case names it
+    dtype: str
+    flops: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Environment(JsonRecord):
+    """What the machine and software were. `memory` is in bytes, `load` the one-minute average."""
+
+    host: str
+    system: str
+    kernel: str
+    cpu: str
+    cpu_capability: str
+    cores: int
+    cpus: tuple[int, ...]
+    memory: int
+    governor: str
+    load: float
+    threads: int
+    interop_threads: int
+    openmp: Mapping[str, str]
+    allocator: str
+    start_method: str
+    loader_start_method: str
+    python: str
+    torch: str
+    packages: Mapping[str, str]
+    cuda: str | None
+    cudnn: str | None
+    driver: str | None
+    devices: tuple[Device, ...]
+    flags: Mapping[str, Any]
+    seed: int
+    peaks: tuple[Peak, ...] = ()

@@ -144,22 +144,13 @@ class ForkServer:
         answers, write_answers = os.pipe()
         process = subprocess.Popen(
             [
-                self._interpreter.program,
-                "-P",
-                "-c",
-                _BOOT,
-                str(read_requests),
-                str(write_answers),
-                self.scratch,
+                *(self._interpreter.program, "-P", "-c", _BOOT),
+                *(str(read_requests), str(write_answers), self.scratch),
             ],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            env={
-                **launch_variables(conditions),
-                **self._interpreter.variables,
-                _MARK: str(self.scratch),
-            },
+            env={**launch_variables(conditions), **self._interpreter.variables, _MARK: str(self.scratch)},
             pass_fds=(read_requests, write_answers),
             start_new_session=True,  # Ctrl-C at the terminal is the parent's to handle
         )
@@ -368,10 +359,8 @@ def _has_ended(process: psutil.Process) -> bool:
 
 
 def _kill_group(leader: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):  # all of it has ended
         os.killpg(leader, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # all of it has ended
 
 
 class RequestRunner(Protocol):
@@ -380,11 +369,7 @@ class RequestRunner(Protocol):
     @property
     def conditions(self) -> Conditions: ...
     def ask(
-        self,
-        request: Request,
-        log: str,
-        timeout: float = ...,
-        started: Callable[[int], None] = ...,
+        self, request: Request, log: str, timeout: float = ..., started: Callable[[int], None] = ...
     ) -> dict[str, Any]: ...
     def learn(self, modules: Sequence[str]) -> None: ...
     def renew(self) -> None: ...
@@ -454,11 +439,20 @@ class Workers:
         `started` is told that process; `tree` has the user's code. Raises what `ForkServer.ask` raises, but for
         Refused.
         """
+
+        def asked(server: ForkServer, modules: Sequence[str] | None = None) -> dict[str, Any]:
+            path = ((self.logs or server.scratch) / log).absolute()
+            try:
+                return server.ask(request, timeout, started, path, modules, tree)
+            except (Died, TimedOut) as end:
+                end.log = end_of(path)
+                raise
+
         if self.conditions.start_method == "fork":
             try:
                 server = self._ready()
                 self._has_launched |= isinstance(request, LaunchRequest)
-                return self._asked(server, request, log, timeout, started, tree)
+                return asked(server)
             except Refused as reason:
                 self._spawn_from_now_on(str(reason))
         if not isinstance(request, PreloadRequest | DescribeRequest):
@@ -466,26 +460,9 @@ class Workers:
             request = dataclasses.replace(request, conditions=spawned)
         server = ForkServer(self.conditions, self.logs, self._interpreter)
         try:
-            return self._asked(server, request, log, timeout, started, tree, self.modules)
+            return asked(server, self.modules)
         finally:
             server.close()
-
-    def _asked(
-        self,
-        server: ForkServer,
-        request: Request,
-        log: str,
-        timeout: float,
-        started: Callable[[int], None],
-        tree: CodeTree | None,
-        modules: Sequence[str] | None = None,
-    ) -> dict[str, Any]:
-        path = ((self.logs or server.scratch) / log).absolute()
-        try:
-            return server.ask(request, timeout, started, path, modules, tree)
-        except (Died, TimedOut) as end:
-            end.log = end_of(path)
-            raise
 
     def _ready(self) -> ForkServer:
         """A fork server that has imported what it should and is fit to fork; raises Refused where none can be."""

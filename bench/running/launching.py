@@ -10,7 +10,7 @@ from typing import Protocol
 from ..machine.telemetry import Readings
 from ..measurement import COUNTED, PROFILED, SEARCHED, STACKED, Failure, Measurement
 from ..measurement.messages import LaunchRequest, ProfileOptions
-from ..suite.case import COUNT_THREADS, SCRIPT_COUNT_THREADS, Conditions
+from ..suite.case import COUNT_THREADS, SCRIPT_COUNT_THREADS
 from ..system.logs import last_line
 from ..system.paths import file_name
 from .fork_server import STARVED, Died, RequestRunner, TimedOut
@@ -31,6 +31,8 @@ def launch(
 
     `threads` are those of the workers, or of all counts launches, if not given.
     """
+    counting = COUNT_THREADS if plan.script is None else SCRIPT_COUNT_THREADS
+    standard = counting if job.kind == COUNTED else workers.conditions.threads
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
     log = f"{file_name(job.case.id)}.{job.kind}.{job.round}.log"
     request = LaunchRequest(
@@ -39,7 +41,7 @@ def launch(
         round=job.round,
         position=job.position,
         suite_file=Path(plan.files[job.case.suite]),
-        conditions=_conditions(workers, plan, job, threads),
+        conditions=dataclasses.replace(workers.conditions, threads=threads or standard),
         seed=plan.schedule.seed,
         idle=tuple(plan.idle.get(job.case.suite, ())),
         script=plan.script,
@@ -64,13 +66,12 @@ def launch(
         record = Failure(
             job.case, job.kind, job.round, job.position, 0, started, failure, message, detail=detail
         )
-    return record if watch is None else _with_readings(record, watch.end(loop))
-
-
-def _conditions(workers: RequestRunner, plan: Plan, job: Job, threads: int | None) -> Conditions:
-    counting = COUNT_THREADS if plan.script is None else SCRIPT_COUNT_THREADS
-    standard = counting if job.kind == COUNTED else workers.conditions.threads
-    return dataclasses.replace(workers.conditions, threads=threads or standard)
+    if watch is None:
+        return record
+    seen = watch.end(loop)
+    if isinstance(record, Measurement):
+        record = dataclasses.replace(record, guards={**record.guards, **seen.guards})
+    return dataclasses.replace(record, telemetry=seen.telemetry)
 
 
 def _profile(plan: Plan, job: Job) -> ProfileOptions:
@@ -81,12 +82,6 @@ def _profile(plan: Plan, job: Job) -> ProfileOptions:
         stacks=job.kind == STACKED,
         cap=plan.untimed.trace_cap,
     )
-
-
-def _with_readings(record: Record, seen: Readings) -> Record:
-    if isinstance(record, Failure):
-        return dataclasses.replace(record, telemetry=seen.telemetry)
-    return dataclasses.replace(record, telemetry=seen.telemetry, guards={**record.guards, **seen.guards})
 
 
 def _explained(failure: Failure, starved: bool) -> Failure:

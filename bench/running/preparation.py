@@ -120,7 +120,7 @@ def probe(
     for suite in dict.fromkeys(case.suite for case in plan.cases):
         largest: dict[tuple[Any, ...], Case] = {}
         cases = [case.sized(1) if case.seeks_largest else case for case in plan.cases if case.suite == suite]
-        for case in sorted(cases, key=_batch):
+        for case in sorted(cases, key=lambda case: case.batch_size):
             largest[case.get("dataset"), case.get("model"), case.validate_every] = case
         request = ProbeRequest(
             suite_file=Path(plan.files[suite]),
@@ -141,7 +141,3 @@ def probe(
         idle[suite] = report.idle
         written += map(str, report.written)
     return Probed(dataclasses.replace(plan, idle=idle), frozenset(sources), tuple(written))
-
-
-def _batch(case: Case) -> int:
-    return case.batch_size

@@ -12,11 +12,128 @@ this started, and removes the scratch folder; when the fork server itself is kil
 
 from __future__ import annotations
 
+import gc
+import json
+import os
+import shutil
 import signal
 import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
-from .process_control import adopt_orphans, signal_when_parent_dies
-from .server import ForkServerProcess
+from ..measurement.messages import Envelope, PreloadRequest
+from ..system.json_data import to_json
+from . import child as children
+from .process_control import (
+    adopt_orphans,
+    be_killed_first,
+    kill_group,
+    lead_group,
+    out_of_memory_kills,
+    reap_descendants,
+    signal_when_parent_dies,
+    thread_count,
+)
+from .script import isolation
+
+
+class ForkServerProcess:
+    """The process: one request after the other, each in a child of its own."""
+
+    def __init__(self, requests: int, answers: int, scratch: str) -> None:
+        for descriptor in (requests, answers):
+            os.set_inheritable(descriptor, False)  # no program that the user's code starts may hold it
+        self._requests = os.fdopen(requests, "r", encoding="utf-8")
+        self._answers = answers
+        self._scratch = scratch
+        self._child: int | None = None
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """One line up. It begins with a line feed as well: a killed child may have left half a line."""
+        data = f"\n{json.dumps(message)}\n".encode()
+        while data:
+            data = data[os.write(self._answers, data) :]
+
+    def serve(self) -> None:
+        """Answers requests until the parent closes the pipe."""
+        no_folder = ""  # why the scratch folder, which only this user may enter, cannot be made
+        try:
+            os.mkdir(self._scratch, 0o700)
+        except OSError as problem:
+            no_folder = problem.strerror or type(problem).__name__
+        for line in self._requests:
+            if not line.endswith("\n"):
+                break  # the parent ended while it wrote this
+            envelope = Envelope.from_json(json.loads(line))
+            if no_folder:
+                self.send({"id": envelope.id, "no_folder": no_folder})
+            elif isinstance(envelope.request, PreloadRequest):
+                report = children.preload(envelope.request.modules)
+                self.send({"id": envelope.id, "answer": {"report": to_json(report)}})
+            elif unsafe := unsafe_to_fork():
+                self.send({"id": envelope.id, "refused": unsafe})
+            else:
+                self.fork(envelope)
+
+    def stop(self, *_: object) -> None:
+        """Ends this process and all that it runs; also the handler of the signal that the parent has ended."""
+        if self._child is not None:
+            kill_group(self._child)
+        reap_descendants()
+        self.clear_scratch()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        os._exit(0)
+
+    def fork(self, envelope: Envelope) -> None:
+        """Runs the request in a child, waits for its end, and ends all processes that it started."""
+        launched_at = time.perf_counter_ns()
+        kills = out_of_memory_kills()
+        # Without this the child's first collection would copy the memory of all imported objects: 30 ms.
+        gc.freeze()
+        # A signal between the fork and the next line would leave the child running.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        server, child = os.getpid(), os.fork()
+        if child == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+            signal_when_parent_dies(signal.SIGKILL)
+            if os.getppid() != server:
+                os._exit(1)  # it died before the kernel was told
+            lead_group(0)
+            be_killed_first()
+            children.run(envelope, launched_at, self._scratch, self.send)
+            os._exit(0)
+        self._child = child
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        lead_group(child)  # on both sides of the fork, so that neither can come too late
+        self.send({"id": envelope.id, "child": child})
+        _, status = os.waitpid(child, 0)
+        kill_group(child)
+        self._child = None
+        reap_descendants()
+        self.clear_scratch()
+        ended = os.waitstatus_to_exitcode(status)
+        starved = out_of_memory_kills() > kills
+        self.send({"id": envelope.id, "ended": ended, "starved": starved})
+
+    def clear_scratch(self) -> None:
+        """Removes the temporary files of a launch that has ended."""
+        for place in Path(self._scratch).glob("launch-*"):
+            isolation.clear(str(place))
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def unsafe_to_fork() -> str:
+    """The reason why this process must not fork, or nothing."""
+    if (threads := thread_count()) > 1:
+        return f"the fork server has {threads} threads"
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return "the fork server has touched a CUDA device"
+    return ""
 
 
 def main() -> None:
@@ -27,10 +144,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, server.stop)
     signal_when_parent_dies(signal.SIGTERM)
     adopt_orphans()
-    try:
+    with suppress(BrokenPipeError):  # the parent ended, and the signal that says so has not arrived yet
         server.serve()
-    except BrokenPipeError:
-        pass  # the parent ended, and the signal that says so has not arrived yet
     server.stop()
 
 

@@ -14,9 +14,7 @@ from ..errors import UsageError
 from ..suite.case import FRAMEWORK_AXES, AxisValue, Case
 from ..training import Task, forward_and_loss
 
-_PATIENCE = (
-    60.0  # seconds of building further cases, in which an axis that none has read so far might be read
-)
+_PATIENCE = 60.0  # seconds of building further cases, which might read an axis that none has read so far
 
 Build = Callable[[Case], Any]
 
@@ -202,8 +200,7 @@ def loader_of(task: Task, case: Case) -> Any:
 
 def shapes(loader: Any) -> list[tuple[int, ...]]:
     """The shapes of all parts of the first batch; empty where there is no batch, or only parts without a shape."""
-    batch = next(iter(loader), None)
-    return list(_shapes(batch))
+    return _shapes(next(iter(loader), None))
 
 
 def _shapes(part: Any) -> list[tuple[int, ...]]:

@@ -29,7 +29,7 @@ from ..measurement.messages import (
 from ..system.json_data import to_json
 from ..user_errors import detail_of, one_line, where
 from .context import LaunchContext
-from .process_control import signal_when_parent_dies, thread_count
+from .process_control import flush_output, signal_when_parent_dies, thread_count
 from .script import isolation
 
 Send = Callable[[Mapping[str, Any]], None]
@@ -59,11 +59,7 @@ def run(envelope: Envelope, launched_at: int, scratch: str, send: Send) -> None:
     except BaseException as problem:
         message = error_message(problem)
     send({"id": envelope.id, **message})
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError, AttributeError):
-            pass  # the user's code closed it
+    flush_output()
     if script is not None:
         atexit._run_exitfuncs()  # which a forked process does not run by itself
 
@@ -92,20 +88,18 @@ def _answer(request: Request, context: LaunchContext) -> dict[str, Any]:
             os.environ["EPOCHBENCH_DATA"] = request.conditions.data_root
             os.environ["EPOCHBENCH_DOWNLOAD"] = "1" if request.download else ""
             if request.script is not None:
-                from .script import probe as script_probe
+                from .script import run as scripts
 
-                return {"report": to_json(script_probe.probe(request.script, request.cases[0], context))}
+                return {"report": to_json(scripts.probe(request.script, request.cases[0], context))}
             from . import suites
 
             return {"report": to_json(suites.probe(request))}
-        case EnvironmentRequest():
+        case EnvironmentRequest() | LaunchRequest():
             from . import launch
 
+            if isinstance(request, LaunchRequest):
+                return launch.launch(request, context)
             return {"environment": launch.describe_environment(request.conditions, request.seed)}
-        case LaunchRequest():
-            from . import launch
-
-            return launch.launch(request, context)
         case _:
             raise ValueError(f"a child does not answer {request!r}")
 
@@ -122,9 +116,8 @@ def isolated_folders(envelope: Envelope, place: str) -> isolation.Folders:
     folders = isolation.folders_of(here, request.script.path)
     shared = [os.path.realpath(os.path.dirname(envelope.log or ""))]
     if isinstance(request, LaunchRequest) and request.profile is not None:
-        os.makedirs(
-            request.profile.folder, exist_ok=True
-        )  # made later, it would be visible to this launch only
+        # Made later, it would be visible to this launch only.
+        os.makedirs(request.profile.folder, exist_ok=True)
         shared.append(os.path.realpath(request.profile.folder))
     written: list[str] = []
     why = ""

@@ -27,7 +27,4 @@ class LaunchContext:
 
     def untimed_costs(self, began: int) -> dict[str, float]:
         """The `costs` of an untimed launch whose work began at this moment and ends now."""
-        return {
-            "before_build": self.seconds_before(began),
-            "apart": (time.perf_counter_ns() - began) * _NANO,
-        }
+        return {"before_build": self.seconds_before(began), "apart": (time.perf_counter_ns() - began) * _NANO}

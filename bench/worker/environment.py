@@ -8,6 +8,7 @@ import os
 import platform
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -87,12 +88,9 @@ def _devices() -> list[Device]:
                 power_limit=power_limit(f"GPU-{getattr(properties, 'uuid', '')}"),
             )
         )
-    if not found and torch.accelerator.is_available():
-        accelerator = torch.accelerator.current_accelerator()
-        assert accelerator is not None
-        count = torch.accelerator.device_count()
-        found = [Device(accelerator.type, accelerator.type, index) for index in range(count)]
-    return found
+    if found:
+        return found
+    return [Device(one.type, one.type, one.index) for one in map(torch.device, available_devices()[1:])]
 
 
 def _flags() -> Mapping[str, Any]:
@@ -107,8 +105,6 @@ def _flags() -> Mapping[str, Any]:
 def _versions() -> dict[str, str]:
     versions = {}
     for package in _PACKAGES:
-        try:
+        with suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return versions

@@ -21,13 +21,13 @@ from ..measurement.messages import LaunchRequest
 from ..suite.case import Conditions
 from ..system.kernel import usable_cpus
 from ..user_errors import detail_of, message_of, one_line, where
-from . import allocator, suite_launches
+from . import suite_launches
 from .context import LaunchContext
 from .environment import environment
 from .script import launches as script_launches
 from .script.errors import ScriptError
 from .script.run import log_end
-from .timing.memory_limit import AboveMemoryLimit
+from .timing import launch_memory
 
 
 class Diverged(BenchError):
@@ -41,7 +41,7 @@ def apply_conditions(conditions: Conditions, seed: int) -> dict[str, Any]:
     """
     taken = "system"
     if conditions.allocator == "pinned":
-        taken = "pinned" if allocator.pin() else "unpinned"
+        taken = "pinned" if launch_memory.pin() else "unpinned"
     if conditions.cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, conditions.cpus)
     torch.set_num_threads(conditions.threads)
@@ -96,24 +96,16 @@ def launch(request: LaunchRequest, context: LaunchContext) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
     try:
-        measurement, loop = measure(request, context, place)
+        conditions = apply_conditions(request.conditions, request.seed)
+        os.environ["EPOCHBENCH_DATA"] = request.conditions.data_root
+        measure = suite_launches.measure if request.script is None else script_launches.measure
+        measurement, loop = measure(request, context, {**place, "conditions": conditions})
         if request.kind != SEARCHED:  # which is about memory, not about the loss
             check_finite(measurement.stages)
         return {"measurement": as_json(measurement), "loop": loop}
     except BaseException as problem:  # KeyboardInterrupt too: here it is the user's code that raises it
         log = "" if request.script is None else log_end(context.log)
         return {"failure": failure(problem, place, str(request.suite_file), log).to_json()}
-
-
-def measure(
-    request: LaunchRequest, context: LaunchContext, place: Mapping[str, Any]
-) -> tuple[Measurement, tuple[float, float] | None]:
-    """The launch itself, and when its loop ran."""
-    place = {**place, "conditions": apply_conditions(request.conditions, request.seed)}
-    os.environ["EPOCHBENCH_DATA"] = request.conditions.data_root
-    if request.script is not None:
-        return script_launches.measure(request.script, request, context, place)
-    return suite_launches.measure(request, context, place)
 
 
 def as_json(measurement: Measurement) -> dict[str, Any]:
@@ -146,7 +138,7 @@ def failure(problem: BaseException, place: Mapping[str, Any], suite_file: str, l
         **place,
         failure=kind_of(problem),
         message=message_of(problem)
-        if isinstance(problem, Diverged | ScriptError | AboveMemoryLimit)
+        if isinstance(problem, Diverged | ScriptError | launch_memory.AboveMemoryLimit)
         else one_line(problem),
         where=where(problem, suite_file),
         detail=f"{detail}\nThe end of its log:\n{log}" if log else detail,

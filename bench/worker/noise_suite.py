@@ -7,11 +7,5 @@ from epochbench import Suite
 suite = Suite(
     name="steady",
     build=build,
-    axes={
-        "dataset": ["digits"],
-        "model": ["mlp"],
-        "device": "available",
-        "batch_size": [256],
-        "epochs": [3],
-    },
+    axes={"dataset": ["digits"], "model": ["mlp"], "device": "available", "batch_size": [256], "epochs": [3]},
 )

@@ -6,7 +6,11 @@ import ctypes
 import os
 import signal
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
+
+from ..system.kernel import read_file
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # prctl.h
 
@@ -28,36 +32,27 @@ def adopt_orphans() -> None:
 
 def be_killed_first() -> None:
     """When memory runs out, the kernel kills this process, not the fork server that reports it."""
-    try:
+    with suppress(OSError):  # no such file here
         Path("/proc/self/oom_score_adj").write_text("1000")  # proc_pid_oom_score_adj(5): the most likely
-    except OSError:
-        pass  # no such file here
 
 
 def out_of_memory_kills() -> int:
     """How many processes of this machine, or container, the kernel has killed because memory ran out."""
-    try:
-        for line in Path("/proc/vmstat").read_text().splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-    except OSError:
-        pass  # not Linux: such a kill then reads as a crash by SIGKILL
-    return 0
+    for line in read_file("/proc/vmstat").splitlines():
+        if line.startswith("oom_kill "):
+            return int(line.split()[1])
+    return 0  # not Linux: such a kill then reads as a crash by SIGKILL
 
 
 def lead_group(process: int) -> None:
     """Makes a process (0: this one) the leader of a process group of its own."""
-    try:
+    with suppress(ProcessLookupError, PermissionError):  # it has ended
         os.setpgid(process, process)
-    except (ProcessLookupError, PermissionError):
-        pass  # it has ended
 
 
 def kill_group(leader: int) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):  # all of it has ended
         os.killpg(leader, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass  # all of it has ended
 
 
 def reap_descendants() -> None:
@@ -65,11 +60,9 @@ def reap_descendants() -> None:
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     while children.exists() and (left := children.read_text().split()):
         for pid in map(int, left):
-            try:
+            with suppress(ProcessLookupError, ChildProcessError):
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
-            except (ProcessLookupError, ChildProcessError):
-                continue
 
 
 def thread_count() -> int:
@@ -77,6 +70,11 @@ def thread_count() -> int:
     try:
         return len(os.listdir("/proc/self/task"))
     except OSError:
-        import threading
-
         return threading.active_count()
+
+
+def flush_output() -> None:
+    """Writes out what this process has printed, unless user code has closed the streams."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()

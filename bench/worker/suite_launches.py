@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from typing import Any
 
 import torch
 
 from ..batches import agrees
-from ..measurement import COUNTED, PHASED, SEARCHED, TIMED, Measurement, StageRecord
+from ..measurement import PHASED, SEARCHED, TIMED, Measurement, StageRecord
 from ..measurement.messages import LaunchRequest
 from ..suite.case import Case
 from ..suite.matrix import Suite
@@ -21,10 +22,9 @@ from .counts import counters
 from .profile import profiler
 from .timing import injected_slowdowns
 from .timing.guards import AfterWarmup
-from .timing.memory_limit import check, limited
-from .timing.memory_peaks import MemoryMeter
+from .timing.launch_memory import MemoryMeter, check, limited
 from .timing.meter import Meter
-from .timing.timers import NANO, device_synchronizer, device_timer
+from .timing.timers import NANO, Timer, device_synchronizer, device_timer
 from .window import windowed
 
 SEARCH_STEPS = 3  # of each stage, in a launch that tries a batch size
@@ -80,19 +80,10 @@ def timed(
 
     timer = device_timer(device, phases=request.kind == PHASED)
     steady = AfterWarmup()
-    meter = Meter(
-        task.model,
-        task.optimizer,
-        timer,
-        device_synchronizer(device),
-        records_graph=case.mode == "eval",
-        warmed_up=steady.begin,
-    )
+    meter = meter_of(task, case, timer, steady.begin)
     loop_began = time.monotonic()
-    try:
+    with closing(meter):
         fit(task, case.epochs, case.mode, case.validate_every, meter)
-    finally:
-        meter.close()
     loop_ended = time.monotonic()
     ended = time.perf_counter_ns()
     seen = steady.end()
@@ -112,6 +103,12 @@ def timed(
         **seen,
     )
     return measurement, (loop_began, loop_ended)
+
+
+def meter_of(task: Task, case: Case, timer: Timer, warmed_up: Callable[[], None] = lambda: None) -> Meter:
+    """The meter for the loop of a task."""
+    synchronize, is_graphed = device_synchronizer(task.device), case.mode == "eval"
+    return Meter(task.model, task.optimizer, timer, synchronize, is_graphed, warmed_up=warmed_up)
 
 
 def samples_checked(task: Task, stages: Iterable[StageRecord]) -> dict[str, bool]:
@@ -139,12 +136,11 @@ def untimed(
         built.append(build(suite, case, device))
         return built[0]
 
-    details: dict[str, Any] = {}
+    details: dict[str, Any]
     if request.profile is None:
-        assert request.kind == COUNTED
-        details["counts"] = counters.count(make, case, keeps_graph=request.graph)
+        details = {"counts": counters.count(make, case, keeps_graph=request.graph)}
     else:
-        details["profile"] = profiler.profiled(make(), case, request.profile, device_synchronizer(device))
+        details = {"profile": profiler.profiled(make(), case, request.profile, device_synchronizer(device))}
     if built[0].teardown is not None:
         built[0].teardown()
     return Measurement(**place, clock="none", stages=(), costs=context.untimed_costs(began), **details)
@@ -184,17 +180,9 @@ def tried(
         evaluations = 1 if trains else SEARCH_STEPS
         short = windowed(task, SEARCH_STEPS, evaluations, evaluations)
         every = case.validate_every and min(case.validate_every, SEARCH_STEPS)
-        meter = Meter(
-            task.model,
-            task.optimizer,
-            timer,
-            device_synchronizer(device),
-            records_graph=case.mode == "eval",
-        )
-        try:
+        meter = meter_of(task, case, timer)
+        with closing(meter):
             fit(short, 1, case.mode, every, meter)
-        finally:
-            meter.close()
         ended = time.perf_counter_ns()
         peaks = memory.peaks()
         if task.teardown is not None:

@@ -8,6 +8,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -219,10 +220,8 @@ def length_of(loader: Any) -> int | None:
 
 def log_traceback() -> None:
     """Writes the exception that is being handled to the log, unless user code has closed that."""
-    try:
+    with suppress(Exception):
         traceback.print_exc()
-    except Exception:
-        pass
 
 
 def own_files(names: Iterable[str]) -> list[str]:

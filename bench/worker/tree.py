@@ -32,9 +32,8 @@ def enter(tree: CodeTree) -> None:
 def _moved(entry: str, tree: CodeTree) -> str:
     """The path in the tree for an entry of the search path; installed packages and Epochbench keep theirs."""
     real = os.path.realpath(entry) if entry else entry
-    if not real or is_in(real, _NOT_OWN) or is_in(_HARNESS, [real]):
-        return entry
-    if not is_in(real, [str(tree.home)]):
+    is_foreign = not real or is_in(real, _NOT_OWN) or is_in(_HARNESS, [real])
+    if is_foreign or not is_in(real, [str(tree.home)]):
         return entry
     return os.path.normpath(os.path.join(tree.root, os.path.relpath(real, tree.home)))
 

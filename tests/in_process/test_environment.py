@@ -114,7 +114,7 @@ def test_a_gpu_is_described():
 FAULTS = """
 import resource
 import numpy
-from bench.worker.allocator import pin
+from bench.worker.timing.launch_memory import pin
 took = pin()
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench.worker.launch import kind_of
-from bench.worker.timing.memory_limit import AboveMemoryLimit, check, limited
+from bench.worker.timing.launch_memory import AboveMemoryLimit, check, limited
 
 MIB = 2**20
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such limit")
@@ -40,8 +40,8 @@ def test_none_is_no_limit():
 
 
 PINNED = """
-from bench.worker.allocator import pin
-from bench.worker.timing.memory_limit import limited
+from bench.worker.timing.launch_memory import pin
+from bench.worker.timing.launch_memory import limited
 
 assert pin()
 with limited(20 * 2**20):

@@ -15,7 +15,7 @@ from bench import tasks
 from bench.measurement import PHASES, STAGES
 from bench.suite.case import Case
 from bench.training import fit
-from bench.worker.timing.memory_peaks import MemoryMeter
+from bench.worker.timing.launch_memory import MemoryMeter
 from bench.worker.timing.meter import Meter, fingerprint, state_of
 from bench.worker.timing.timers import (
     EventPhaseTimer,
@@ -756,7 +756,7 @@ def test_real_events_time_a_real_loop(phases):
 
 PEAK = """
 import json, sys, torch
-from bench.worker.timing.memory_peaks import MemoryMeter
+from bench.worker.timing.launch_memory import MemoryMeter
 if sys.argv[1] == "before":
     torch.ones(2**26)  # 256 MiB, given back again
 meter = MemoryMeter(torch.device("cpu"))

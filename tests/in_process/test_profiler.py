@@ -23,11 +23,11 @@ from bench.worker.profile.profiler import (
     ProfiledLoop,
     ProfileOptions,
     activities_for,
+    device_shares,
     operators,
     profiled,
     shapes_of,
 )
-from bench.worker.profile.timeline import device_shares
 from bench.worker.window import windowed
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -17,8 +17,8 @@ from bench.analysis.launch.derived_counts import count_values
 from bench.training import Observer
 from bench.watch import listen
 from bench.worker.profile.profiler import ProfiledLoop
-from bench.worker.script.counts import count
 from bench.worker.script.errors import Enough, ScriptError
+from bench.worker.script.launches import count
 from bench.worker.script.recorder import Recorder
 
 pytestmark = [

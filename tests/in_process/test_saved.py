@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.autograd import graph
 
-from bench.worker.counts.saved_tensors import saving
+from bench.worker.counts.counters import saving
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -13,9 +13,8 @@ from bench.errors import UsageError
 from bench.suite.case import Case
 from bench.suite.matrix import Suite
 from bench.training import Observer, train
-from bench.worker import allocator
 from bench.worker.launch import Diverged
-from bench.worker.timing import stepwise
+from bench.worker.timing import launch_memory, stepwise
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -196,7 +195,7 @@ def test_a_loader_that_can_be_read_only_once_is_said():
     ("pins", "takes", "named"), [(False, True, "unpinned"), (True, True, "pinned"), (True, False, "unpinned")]
 )
 def test_the_allocator_is_pinned_where_that_is_asked_for_and_takes(monkeypatch, pins, takes, named):
-    monkeypatch.setattr(allocator, "pin", lambda: takes)
+    monkeypatch.setattr(launch_memory, "pin", lambda: takes)
     with stepwise.prepared(suite(), case(), pins=pins, warms_up=False) as step:
         assert step.conditions == {"threads": 1, "allocator": named, "torch": torch.__version__}
 

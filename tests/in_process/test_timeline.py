@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch._C._autograd import DeviceType
 
-from bench.worker.profile.timeline import device_shares, intersection, length, shares, union
+from bench.worker.profile.profiler import device_shares, intersection, length, shares, union
 
 GRID = 40
 intervals = st.lists(

@@ -13,8 +13,7 @@ import pytest
 import torch
 
 from bench.worker.script import writes
-from bench.worker.script.audit import audited
-from bench.worker.script.writes import Stopped, Writes
+from bench.worker.script.writes import Stopped, Writes, audited
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from bench.worker.script.process import Left, Process
+from bench.worker.script.run import Left, Process
 from bench.worker.script.writes import Stopped
 
 

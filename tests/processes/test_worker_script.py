@@ -35,13 +35,12 @@ from bench.suite.script import Script, script
 from bench.system.paths import file_name
 from bench.training import Observer
 from bench.worker.context import LaunchContext
-from bench.worker.script import counts as script_counts
 from bench.worker.script import launches
 from bench.worker.script import run as scripts
-from bench.worker.script.counts import ScriptCounter, count
 from bench.worker.script.errors import ScriptError
-from bench.worker.script.probe import probe as probe_script
+from bench.worker.script.launches import ScriptCounter, count
 from bench.worker.script.recorder import Recorder
+from bench.worker.script.run import probe as probe_script
 
 SUITES = Path(__file__).parents[1] / "suites"
 
@@ -547,7 +546,7 @@ class TestInThisProcess:
             return found, ops
 
         two, both = counted()
-        monkeypatch.setattr(script_counts, "MANY_OPERATORS", 1)
+        monkeypatch.setattr(launches, "MANY_OPERATORS", 1)
         one, single = counted()
         assert two.steps == {"train": 2, "validate": 2}
         assert one.steps == {"train": 1, "validate": 2}

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import graph
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -28,7 +30,6 @@ from . import compiled
 from .device import device_counts
 from .flops import computes, formula
 from .memory import MemoryTrace, held, storage, tensors_in
-from .saved_tensors import saving
 
 TRAIN_STEPS = 2  # that are counted
 EVALUATION_STEPS = 2  # of validation, and as many of test
@@ -92,9 +93,8 @@ class Operators(TorchDispatchMode):
                 flops = int(kind.formula(*args, **named, out_val=out))
             elif kind.computes:
                 self.unknown.add(kind.name)
-        except (
-            Exception
-        ):  # torch's formulas do not take all that its operators do, and a count must not fail a launch
+        # Torch's formulas do not take all that its operators do, and a count must not fail a launch.
+        except Exception:
             self.unknown.add(kind.name)
         tensors = list(tensors_in(args))
         if named:
@@ -104,7 +104,7 @@ class Operators(TorchDispatchMode):
         counted[0] += 1
         counted[1] += flops
         if kind.moves:
-            counted[2] += sum(map(_held, tensors)) + sum(map(_held, tensors_in(out)))
+            counted[2] += sum(tensor.nbytes for tensor in [*tensors, *tensors_in(out)])
         return out
 
     def assign(self, stage: str, phase: str) -> None:
@@ -332,9 +332,38 @@ def kept(node: Any) -> list[Any]:
     ]
 
 
-def _held(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
-
-
 def _dtype(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
+
+
+@contextmanager
+def saving(counter: Counter) -> Iterator[None]:
+    """Within, tells the counter of each tensor that autograd saves.
+
+    Functions such as torch.func.grad refuse to run under hooks for saved tensors: while one of them runs the hooks are
+    off, and what it saves is not counted.
+    """
+    plain: Callable[[str], Any] = graph.disable_saved_tensors_hooks
+    hooks = graph.saved_tensors_hooks(counter.save, lambda tensor: tensor)
+
+    @contextmanager
+    def without_ours(message: str) -> Iterator[None]:
+        top = torch._C._autograd._top_saved_tensors_default_hooks(True)
+        if top is None or top[0] is not hooks.pack_hook:
+            with plain(message):  # the hooks are not ours
+                yield
+            return
+        counter.misses_saved = True
+        hooks.__exit__()
+        try:
+            with plain(message):
+                yield
+        finally:
+            hooks.__enter__()
+
+    graph.disable_saved_tensors_hooks = without_ours  # type: ignore[assignment]
+    try:
+        with hooks:
+            yield
+    finally:
+        graph.disable_saved_tensors_hooks = plain  # type: ignore[assignment]

@@ -24,23 +24,11 @@ from ...measurement import MemoryTimeline
 from ...training import Task
 from ..marks import OUTSIDE, Marks, activities_for, number_of
 
-PARAMETERS, GRADIENTS, STATE, ACTIVATIONS, BATCH, BEFORE, TEMPORARY = (
-    "parameters",
-    "gradients",
-    "optimizer state",
-    "activations",
-    "batch",
-    "made before the loop",
-    "temporary",
-)
+PARAMETERS, GRADIENTS, STATE, ACTIVATIONS = "parameters", "gradients", "optimizer state", "activations"
+BATCH, BEFORE, TEMPORARY = "batch", "made before the loop", "temporary"
 CATEGORIES = (PARAMETERS, GRADIENTS, STATE, ACTIVATIONS, BATCH, BEFORE, TEMPORARY)
 
-_MADE_IN = {
-    "data": BATCH,
-    "transfer": BATCH,
-    "forward": ACTIVATIONS,
-    "loss": ACTIVATIONS,
-}
+_MADE_IN = {"data": BATCH, "transfer": BATCH, "forward": ACTIVATIONS, "loss": ACTIVATIONS}
 
 _MOST_POINTS = 2000  # of a timeline: more than a picture shows
 

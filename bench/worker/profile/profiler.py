@@ -28,12 +28,12 @@ from ..marks import OUTSIDE, Mark, Marks, activities_for, marks_in_profile, numb
 from ..timing.timers import NANO, Clock
 from ..window import windowed
 from . import traces
-from .timeline import device_shares, union
 
 WARM, PLAIN, WARMED = 2, 5, 1  # steps of the first stage before those that are profiled
 BEFORE = WARM + PLAIN + WARMED
 _MICRO = 1e-6
 
+Interval = tuple[float, float]
 Row = tuple[str, str, str, str, str]  # stage, phase, operator, kind, shapes
 
 
@@ -71,23 +71,19 @@ class ProfiledLoop(Marks):
         """The steps left before the profiled ones."""
         return max(0, BEFORE - self._done)
 
-    @property
-    def _recording(self) -> bool:
-        return not self.before
-
     def begin(self, stage: str) -> None:
         if not self._open and self._done <= WARM:
             self._first = stage  # the plain steps are of this stage
         outer = self._open[-1][0] if self._open else ""
         super().begin(stage)
         self._book(outer)
-        if self._recording:
+        if not self.before:
             self.steps.setdefault(stage, 0)
 
     def step(self, samples: int, loss: Tensor | None) -> None:
         stage = self._open[-1][0]
         super().step(samples, loss)
-        if self._recording:
+        if not self.before:
             self.steps[stage] += 1
             if stage == self._first and self.steps[stage] == self._most:
                 self._book(stage)  # here, not at the end of the stage: a loader may take long to shut down
@@ -105,7 +101,7 @@ class ProfiledLoop(Marks):
                 self.plain_step = self.wall[stage] / PLAIN
             self.wall.clear()
         self._profiler.step()
-        if self._recording:
+        if not self.before:
             self.steps[stage] = 0
             self.mark(OUTSIDE.stage, OUTSIDE.step, OUTSIDE.phase)
             self._book(stage)
@@ -162,7 +158,7 @@ def profile_of(
         return Profile({}, {}, loop.plain_step, 0.0, (), omitted=few, limits=limits)
     with without_garbage_collector():
         events = [] if options.stacks else list(profiler.events() or ())
-        found = traces.save(profiler, loop.marks, options)
+        files = traces.save(profiler, loop.marks, options)
     return Profile(
         steps=loop.steps,
         wall=loop.wall,
@@ -170,10 +166,8 @@ def profile_of(
         profiled_step=loop.profiled_step,
         operators=() if options.stacks else operators(events, loop.marks),
         device=device_shares(events),
-        trace=found.trace,
-        stacks=found.stacks,
-        omitted=found.omitted,
         limits=limits,
+        **files,
     )
 
 
@@ -279,24 +273,78 @@ def own_time(event: FunctionEvent, ends: Sequence[float]) -> dict[int, float]:
 
 
 def _operator_time(row: Row, calls: float, *values: float) -> OperatorTime:
-    host_self, host_total, device_self, device_total, size = values
-    stage, phase, operator, kind, shapes = row
-    return OperatorTime(
-        stage=stage,
-        phase=phase,
-        operator=operator,
-        kind=kind,
-        shapes=shapes,
-        calls=int(calls),
-        host_self=round(host_self, 9),
-        host_total=round(host_total, 9),
-        device_self=round(device_self, 9),
-        device_total=round(device_total, 9),
-        bytes=int(size),
-    )
+    *times, size = values
+    host_self, host_total, device_self, device_total = (round(seconds, 9) for seconds in times)
+    return OperatorTime(*row, int(calls), host_self, host_total, device_self, device_total, int(size))
 
 
 def shapes_of(event: FunctionEvent) -> str:
     """The shapes of an operator's inputs, such as '64x784 784x448'; scalars are left out."""
     shapes: Iterable[Any] = event.input_shapes or ()
     return " ".join("x".join(map(str, shape)) for shape in shapes if isinstance(shape, list) and shape)
+
+
+def device_shares(events: Iterable[FunctionEvent]) -> dict[str, float]:
+    """Seconds of kernels and copies, and shares of the time from the first to the last of them.
+
+    `kernel_time`, `copy_time`, `span` are seconds; `idle_share` of the span neither ran; `launch_gap` is the mean
+    idle time before a kernel, seconds; `copy_overlap` is the share of the copies' time in which a kernel
+    ran too. Empty where the device did nothing that was seen.
+    """
+    kernels: list[Interval] = []
+    copies: list[Interval] = []
+    for event in events:
+        if event.device_type == DeviceType.CPU or event.is_user_annotation:
+            continue
+        moved = event.name.startswith(("Memcpy", "Memset"))
+        (copies if moved else kernels).append((event.time_range.start, event.time_range.end))
+    return shares(kernels, copies, _MICRO)
+
+
+def shares(kernels: Sequence[Interval], copies: Sequence[Interval], unit: float = 1.0) -> dict[str, float]:
+    """As `device_shares`, of intervals in this unit of seconds."""
+    busy = union([*kernels, *copies])
+    if not busy:
+        return {}
+    span = busy[-1][1] - busy[0][0]
+    gaps = [after[0] - before[1] for before, after in pairwise(busy)]
+    computing, copying = union(kernels), union(copies)
+    found = {
+        "kernel_time": sum(end - start for start, end in kernels) * unit,
+        "copy_time": sum(end - start for start, end in copies) * unit,
+        "span": span * unit,
+        "idle_share": sum(gaps) / span if span else 0.0,
+        "launch_gap": sum(gaps) / len(kernels) * unit if kernels else 0.0,
+    }
+    if length(copying):
+        found["copy_overlap"] = length(intersection(computing, copying)) / length(copying)
+    return found
+
+
+def union(intervals: Iterable[Interval]) -> list[Interval]:
+    """The stretches that at least one interval covers, in order."""
+    found: list[Interval] = []
+    for start, end in sorted(intervals):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((start, end))
+    return found
+
+
+def intersection(first: Sequence[Interval], second: Sequence[Interval]) -> list[Interval]:
+    """The stretches that both cover; each is in order and without overlaps of its own."""
+    found, i, j = [], 0, 0
+    while i < len(first) and j < len(second):
+        start, end = max(first[i][0], second[j][0]), min(first[i][1], second[j][1])
+        if start < end:
+            found.append((start, end))
+        if first[i][1] < second[j][1]:
+            i += 1
+        else:
+            j += 1
+    return found
+
+
+def length(intervals: Iterable[Interval]) -> float:
+    return sum(end - start for start, end in intervals)

@@ -34,17 +34,11 @@ _DROPPED = ("traceEvents", "traceName", "host_name")  # of the parts of a raw tr
 _STACKED = ("python_function", "cpu_op", "user_annotation")
 
 
-@dataclass(frozen=True)
-class SavedTrace:
-    """The files, by their names in the run folder; where both are empty, `omitted` says why."""
+def save(profiler: Any, marks: Sequence[Mark], options: ProfileOptions) -> dict[str, str]:
+    """Writes the trace, or the stacks if requested; the field of the Profile that says where, in the run folder.
 
-    trace: str = ""
-    stacks: str = ""
-    omitted: str = ""
-
-
-def save(profiler: Any, marks: Sequence[Mark], options: ProfileOptions) -> SavedTrace:
-    """Writes the trace, or the stacks if requested. A file that cannot be kept is `omitted`, never an error."""
+    A file that cannot be kept is never an error: then that field is `omitted`, which says why.
+    """
     try:
         with tempfile.TemporaryDirectory() as scratch:
             raw = Path(scratch) / "trace.json"
@@ -55,17 +49,17 @@ def save(profiler: Any, marks: Sequence[Mark], options: ProfileOptions) -> Saved
             path = options.folder / f"{options.name}.stacks.txt"
             lines = [f"{';'.join(stack)} {value}\n" for stack, value in folded(trace, marks).items()]
             write(path, "".join(lines).encode(errors="replace"), options.cap)
-            return SavedTrace(stacks=f"{options.folder.name}/{path.name}")
+            return {"stacks": f"{options.folder.name}/{path.name}"}
         path = options.folder / f"{options.name}.json.gz"
         data = json.dumps(cleaned(trace, marks), separators=(",", ":")).encode()
         write(path, gzip.compress(data, 6, mtime=0), options.cap)
-        return SavedTrace(trace=f"{options.folder.name}/{path.name}")
+        return {"trace": f"{options.folder.name}/{path.name}"}
     except TooLarge as problem:
-        return SavedTrace(omitted=str(problem))
+        return {"omitted": str(problem)}
     except OSError as problem:
-        return SavedTrace(omitted=f"it cannot be written: {problem.strerror or problem}")
+        return {"omitted": f"it cannot be written: {problem.strerror or problem}"}
     except ValueError as problem:  # cut off where the temporary folder is full
-        return SavedTrace(omitted=f"what the profiler wrote cannot be read: {problem}")
+        return {"omitted": f"what the profiler wrote cannot be read: {problem}"}
 
 
 class TooLarge(Exception):

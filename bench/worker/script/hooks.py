@@ -8,36 +8,18 @@ recompiles when they come or go. The wrapper costs a module within another a ten
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.optimizer import (
-    register_optimizer_step_post_hook,
-    register_optimizer_step_pre_hook,
-)
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.data import DataLoader
 
+from .phase_tracker import PhaseTracker
 from .threads import ScriptThreads
-
-
-class TorchListener(Protocol):
-    """Who is told; of modules, those that are called from outside of any other."""
-
-    def forward_began(self, module: nn.Module, inputs: Iterable[Any]) -> None: ...
-    def forward_ended(self, module: nn.Module) -> None: ...
-    def scaled(self, loss: Tensor, plain: Tensor) -> None: ...
-    def backward_began(self, loss: Any) -> None: ...
-    def backward_ended(self) -> None: ...
-    def backward_elsewhere(self) -> None: ...
-    def zeroing_began(self) -> None: ...
-    def zeroing_ended(self) -> None: ...
-    def optimizer_began(self, optimizer: Optimizer) -> None: ...
-    def closure_began(self) -> None: ...
-    def optimizer_ended(self, is_done: bool) -> None: ...
 
 
 class Hooks:
@@ -49,7 +31,7 @@ class Hooks:
 
     def __init__(
         self,
-        listener: TorchListener,
+        listener: PhaseTracker,
         threads: ScriptThreads,
         loader_made: Callable[[DataLoader[Any]], None],
         excuses: Callable[[BaseException], bool],
@@ -105,11 +87,8 @@ class Hooks:
 
     def _wrap_backward(self, name: str, loss_in: Callable[..., Any]) -> None:
         """Tells of each backward pass; of one in another thread than the loop's first as `backward_elsewhere`."""
-        plain, listener, is_compiling = (
-            getattr(torch.autograd, name),
-            self._listener,
-            torch.compiler.is_compiling,
-        )
+        plain, listener = getattr(torch.autograd, name), self._listener
+        is_compiling = torch.compiler.is_compiling
 
         @functools.wraps(plain)
         def told(*arguments: Any, **named: Any) -> Any:
@@ -161,12 +140,8 @@ class Hooks:
         Torch's own hooks leave out what a `step` does around them, which is a third of that of a small SGD; they
         tell of optimizers that were there before.
         """
-        hooks, listener, is_outermost_step, plain = (
-            self,
-            self._listener,
-            self._is_outermost_step,
-            Optimizer._patch_step_function,
-        )
+        hooks, plain = self, Optimizer._patch_step_function
+        listener, is_outermost_step = self._listener, self._is_outermost_step
 
         # Each optimizer calls it when it is made, copied or unpickled: before a scheduler takes hold of its `step`.
         @functools.wraps(plain)
@@ -260,21 +235,3 @@ def graded(outputs: Any, inputs: Any, *others: Any, **named: Any) -> Any:
         inputs = list(inputs.values())
     wanted = inputs if isinstance(inputs, Sequence) else [inputs]
     return outputs if not creates_graph and any(isinstance(one, nn.Parameter) for one in wanted) else None
-
-
-def loss_of(tensors: Any) -> Tensor | None:
-    """The loss of a backward pass: a tensor of one number, alone or in a sequence.
-
-    None for a tensor that torch.func traces, which has no value that could be kept.
-    """
-    if isinstance(tensors, Sequence) and len(tensors) == 1:
-        tensors = tensors[0]
-    if not isinstance(tensors, Tensor) or tensors.numel() != 1 or is_traced(tensors):
-        return None
-    return tensors
-
-
-def is_traced(tensor: Tensor) -> bool:
-    """Whether torch.func traces this tensor (vmap, grad): it becomes invalid when the transform ends."""
-    traced: bool = torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-    return traced

@@ -11,6 +11,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,7 +106,8 @@ def isolate(folders: Sequence[str], shared: Iterable[str], scratch: str) -> list
             if os.path.exists(path):
                 _mount(os.path.join(below, os.path.relpath(path, folder)), path, "", _BIND | _RECURSIVE)
         # The user's own files must have no second path, which something that clears temporary files could follow.
-        _unmount(below)
+        if ctypes.CDLL(None, use_errno=True).umount2(below.encode(), _DETACH) != 0:
+            raise _error(below)
         written.append(upper)
     os.chdir(here)  # which was the folder below
     return written
@@ -127,17 +129,9 @@ def _enter_namespaces() -> str:
 
 def _mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if (
-        libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode())
-        != 0
-    ):
+    texts = source.encode(), target.encode(), kind.encode()
+    if libc.mount(*texts, ctypes.c_ulong(flags), options.encode()) != 0:
         raise _error(f"an overlay over {target}" if kind else target)
-
-
-def _unmount(target: str) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.umount2(target.encode(), _DETACH) != 0:
-        raise _error(target)
 
 
 def _error(what: str) -> OSError:
@@ -154,7 +148,5 @@ def _mount_points() -> list[str]:
 def clear(scratch: str) -> None:
     """Makes the overlays in a launch's scratch folder removable: the kernel creates a folder without rights there."""
     for work in Path(scratch).glob("work-*/work"):
-        try:
+        with suppress(OSError):  # it stays in the folder of temporary files
             work.chmod(0o700)
-        except OSError:
-            pass  # it stays in the folder of temporary files

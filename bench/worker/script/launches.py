@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import time
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ...measurement import COUNTED, PHASED, TIMED, WARMUP_EPOCHS, Counts, Measurement, Profile
+from ...measurement import (
+    COUNTED,
+    PHASED,
+    STAGES,
+    TIMED,
+    WARMUP_EPOCHS,
+    AutogradGraph,
+    Counts,
+    Measurement,
+    Profile,
+    samples_known,
+)
 from ...measurement.messages import LaunchRequest, ProfileOptions
 from ...suite.case import Case
 from ...suite.script import Script
 from ..context import LaunchContext
+from ..counts.counters import EVALUATION_STEPS, TRAIN_STEPS, Counter, Operators, drawn, gathered, saving
 from ..profile import profiler
 from ..timing.guards import AfterWarmup
-from ..timing.memory_peaks import MemoryMeter, device_peaks
+from ..timing.launch_memory import MemoryMeter, device_peaks
 from ..timing.meter import Meter
 from ..timing.timers import device_synchronizer, device_timer
-from .counts import count
 from .errors import ScriptError
+from .passes import TRAIN
 from .recorder import Recorder
 from .run import run
+
+# Operators of a training step above which one step is counted and not two: at some 15 microseconds for each that
+# is counted, a second. How many there are follows from the code, and not from how fast this machine is.
+MANY_OPERATORS = 50_000
 
 
 class CheckedModels:
@@ -70,18 +87,22 @@ class CheckedModels:
 
 
 def measure(
-    script: Script, request: LaunchRequest, context: LaunchContext, place: Mapping[str, Any]
+    request: LaunchRequest, context: LaunchContext, place: Mapping[str, Any]
 ) -> tuple[Measurement, tuple[float, float] | None]:
     """The launch of a script, which builds its own model on the device of its choice, and when its loop ran."""
+    script = request.script
+    assert script is not None
     if request.kind in (TIMED, PHASED):
         return timed(script, request, context, place)
     began = time.perf_counter_ns()
-    details: dict[str, Any] = {}
+    details: dict[str, Any]
     if request.profile is None:
         assert request.kind == COUNTED
-        details["counts"] = counted(script, request, context)
+        details = {
+            "counts": count(lambda recorder: run(script, request.case, recorder, context), request.graph)
+        }
     else:
-        details["profile"] = profiled(script, request, context, request.profile)
+        details = {"profile": profiled(script, request, context, request.profile)}
     costs = context.untimed_costs(began)
     return Measurement(**place, clock="none", stages=(), costs=costs, **details), None
 
@@ -109,10 +130,8 @@ def timed(
     meter = Meter(None, None, device_timer(device, phases=False), records_graph=None, warmed_up=steady.begin)
     checks = CheckedModels(meter)
     recorder = Recorder(meter, around=around, found=checks.found, stepping=checks.stepping)
-    try:
+    with closing(meter):
         run(script, request.case, recorder, context)
-    finally:
-        meter.close()
     ended = time.monotonic()
     if max((record.epoch for record in meter.stages), default=0) < WARMUP_EPOCHS:
         raise ScriptError(
@@ -137,11 +156,6 @@ def timed(
         **seen,
     )
     return measurement, recorder.loop
-
-
-def counted(script: Script, request: LaunchRequest, context: LaunchContext) -> Counts:
-    """The exact counts of the script."""
-    return count(lambda recorder: run(script, request.case, recorder, context), request.graph)
 
 
 def profiled(
@@ -169,3 +183,92 @@ def chosen_conditions(device: torch.device) -> dict[str, str]:
     """The conditions of a launch that a script chooses for itself."""
     chosen = multiprocessing.get_start_method(allow_none=True)
     return {"device": str(device), **({"loader_start_method": chosen} if chosen else {})}
+
+
+class ScriptCounter(Counter):
+    """Counts a loop whose model shows when it is first called, from the second training step on.
+
+    `has_enough` says that the training steps so far are those to count, which one is where each is many operators.
+    """
+
+    def __init__(self, operators: Operators) -> None:
+        super().__init__(None, operators)
+        self.has_enough = False
+        self._is_first = True
+        self._is_costly = False
+
+    def begin(self, stage: str) -> None:
+        super().begin(stage)
+        self._pause()
+
+    def step(self, samples: int, loss: Tensor | None) -> None:
+        super().step(samples, loss)
+        if self._open[-1] != TRAIN:
+            return
+        if self._is_first:
+            self._is_first = False
+            self._is_costly = self._operators.dispatched > MANY_OPERATORS
+            self.steps.pop(TRAIN)
+            self.samples.pop(TRAIN)
+            self.nodes.pop(TRAIN, None)
+            self.saved_bytes.pop(TRAIN, None)
+            self._pause()
+        else:
+            self.has_enough = self._is_costly
+
+    def end(self, stage: str, loss: float | None, metrics: Mapping[str, float]) -> None:
+        super().end(stage, loss, metrics)
+        self._pause()
+
+    def note(self, check: str, holds: bool) -> None:
+        """Without a known number of samples, a stage has no counts by the sample."""
+        if not holds:
+            self.samples.update((stage, 0) for stage in STAGES if check == samples_known(stage))
+
+    def _pause(self) -> None:
+        """The first training step is passed over at full speed; evaluations inside of it count."""
+        self._operators.is_paused = self._is_first and self._open[-1:] == [TRAIN]
+
+
+def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
+    """The counts of what `run` does with a recorder. Raises what the script raises."""
+    operators = Operators()
+    counter = ScriptCounter(operators)
+    graphs: list[AutogradGraph] = []
+
+    models: list[nn.Module] = []
+    optimizers: dict[int, Optimizer] = {}
+
+    def found(model: nn.Module) -> None:
+        models.append(model)  # kept, to be looked at when the script has ended
+        counter.know(model)
+
+    def stepping(optimizer: Optimizer) -> None:
+        optimizers[id(optimizer)] = optimizer
+
+    def draw(loss: Tensor) -> None:
+        if keeps_graph and not graphs and loss.grad_fn is not None:
+            graphs.append(drawn(loss.grad_fn))  # in the step that does not count: to look is an operator
+
+    @contextmanager
+    def looking() -> Iterator[None]:
+        with saving(counter), operators:
+            yield
+
+    recorder = Recorder(
+        counter,
+        window=lambda stage: TRAIN_STEPS + 1 if stage == TRAIN else EVALUATION_STEPS,
+        has_enough=lambda stage: stage == TRAIN and counter.has_enough,
+        around=looking,
+        found=found,
+        stepping=stepping,
+        graded=draw,
+        keeps_losses=False,
+    )
+    run(recorder)
+    counts = gathered(operators, counter, nn.ModuleList(models), list(optimizers.values()), graphs)
+    if TRAIN in counts.steps and not counter.nodes.get(TRAIN):
+        # Gradients were asked for of no loss that has a graph to look at.
+        known = {name: value for name, value in counts.per_step[TRAIN].items() if name != "autograd_nodes"}
+        counts = dataclasses.replace(counts, per_step={**counts.per_step, TRAIN: known})
+    return counts

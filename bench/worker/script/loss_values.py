@@ -7,6 +7,7 @@ multiplied by it again where that is certain; otherwise the pass has no loss.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,9 +31,7 @@ class Losses:
 
     total: Tensor | None = None
     weight: int = 0
-    divisors: set[float | None] = field(
-        default_factory=set
-    )  # by which they are; None where that is not known
+    divisors: set[float | None] = field(default_factory=set)  # by which they are; None where not known
     group: int = 0  # backward passes since the optimizer stepped
     groups: set[int] = field(default_factory=set)  # how many came before each of its steps
 
@@ -103,3 +102,21 @@ def _ends_with(name: str) -> str:
         if name.startswith(start):
             return meaning
     return "whole" if any(one in name for one in _WHOLE) else "unknown"
+
+
+def loss_of(tensors: Any) -> Tensor | None:
+    """The loss of a backward pass: a tensor of one number, alone or in a sequence.
+
+    None for a tensor that torch.func traces, which has no value that could be kept.
+    """
+    if isinstance(tensors, Sequence) and len(tensors) == 1:
+        tensors = tensors[0]
+    if not isinstance(tensors, Tensor) or tensors.numel() != 1 or is_traced(tensors):
+        return None
+    return tensors
+
+
+def is_traced(tensor: Tensor) -> bool:
+    """Whether torch.func traces this tensor (vmap, grad): it becomes invalid when the transform ends."""
+    traced: bool = torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    return traced

@@ -6,7 +6,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,8 @@ from ...batches import size_of
 from ...measurement import samples_known
 from ..window import Window
 from .errors import Enough, ScriptError
-from .observers import TRAIN, CheckingObserver, RewindingObserver, StageObserver
-from .passes import Pass, reference_to
+from .passes import TRAIN, CheckingObserver, Pass, RewindingObserver, StageObserver, StepLimits, reference_to
 from .samples import UNTOLD, Counted, Samples, SamplesError
-from .step_limits import StepLimits
 from .threads import ScriptThreads
 from .watched_loader import Watching
 
@@ -50,7 +48,7 @@ class PassTracker:
         observer: StageObserver,
         threads: ScriptThreads,
         limits: StepLimits,
-        around: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        around: Callable[[], AbstractContextManager[Any]],
     ) -> None:
         self.observer = observer
         self.lap: Callable[[str], None] = observer.lap  # ten times a step: without a function in between

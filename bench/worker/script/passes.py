@@ -1,17 +1,47 @@
-"""One pass over a watched loader: its steps, and their samples and losses."""
+"""What a pass over a watched loader is, how many steps of each stage are taken, and who is told of them."""
 
 from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from .loss_values import Losses
 from .samples import Samples, rows_given
+
+TRAIN = "train"
+
+
+class StageObserver(Protocol):
+    """An Observer whose stages may be without a loss."""
+
+    def epoch(self, number: int) -> None: ...
+    def begin(self, stage: str) -> None: ...
+    def lap(self, phase: str) -> None: ...
+    def evaluation(self, loss: Tensor) -> None: ...
+    def step(self, samples: int, loss: Any) -> None: ...
+    def end(self, stage: str, loss: Any, metrics: Mapping[str, float]) -> None: ...
+
+
+@runtime_checkable
+class RewindingObserver(Protocol):
+    """An Observer that can remove from a stage what turns out not to belong to it, as the Meter does."""
+
+    def mark(self) -> None: ...
+    def rewind(self) -> None: ...
+    def drop(self) -> None: ...
+    def forget(self) -> None: ...
+
+
+@runtime_checkable
+class CheckingObserver(Protocol):
+    """An Observer that keeps the outcomes of checks of the work, as the Meter does."""
+
+    def note(self, check: str, holds: bool) -> None: ...
 
 
 @dataclass
@@ -38,9 +68,7 @@ class Pass:
     idle: int = 0  # first batches after which the next was requested before anything was done
     is_ahead: bool = False  # its batches are fetched one step before they are used
     is_known: bool = True  # the numbers of samples of its steps
-    waiting: deque[Samples] = field(
-        default_factory=deque
-    )  # of the batches that were given, beginning with the current step's
+    waiting: deque[Samples] = field(default_factory=deque)  # of the given batches, from the current step's on
     # Of the current step:
     samples: int = 0  # of its batch, or else of the inputs of its first module
     is_told: bool = False  # by its batch
@@ -48,9 +76,7 @@ class Pass:
     fed: nn.Module | None = None
     has_fed: bool = False  # all samples are counted: an optimizer evaluates the same batch again
     loss: Tensor | None = None
-    scaled: list[tuple[Tensor, Tensor]] = field(
-        default_factory=list
-    )  # losses scaled by a GradScaler, and unscaled
+    scaled: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # by a GradScaler, and unscaled
     worked: bool = False  # a module was called, or a backward pass made
     waits: bool = False  # the forward pass has ended, the backward pass has not begun
 
@@ -124,10 +150,7 @@ class Pass:
 
     def unscaled(self, loss: Tensor) -> Tensor:
         """The loss as it was before a GradScaler scaled it, if one did."""
-        for scaled, plain in self.scaled:
-            if scaled is loss:
-                return plain
-        return loss
+        return next((plain for scaled, plain in self.scaled if scaled is loss), loss)
 
 
 def reference_to(loader: Any) -> weakref.ref[Any] | None:
@@ -144,3 +167,44 @@ def parameter_of(module: nn.Module) -> Tensor | None:
         return next((one for one in module.parameters() if isinstance(one, Tensor)), None)
     except TypeError:  # torch raises it for a module that cannot be hashed, such as a dataclass
         return None
+
+
+class StepLimits:
+    """The most steps of a pass, which `limit` gives by its stage; None for no limit.
+
+    A pass ends before that once `has_enough` says so of its stage.
+    """
+
+    def __init__(self, limit: Callable[[str], int] | None, has_enough: Callable[[str], bool]) -> None:
+        self.done: dict[str, int] = {}  # steps by stage
+        self.has_enough = has_enough
+        self._limit = limit
+        self._next: dict[str, int] = {}  # limits of passes that have not begun
+        self._wanted: dict[str, int] = {}  # limits of the first passes
+
+    def next(self, stage: str) -> int | None:
+        """The limit of the next pass of a stage: the same until the pass begins."""
+        if self._limit is None:
+            return None
+        if stage not in self._next:
+            self._next[stage] = self._limit(stage)
+        return self._next[stage]
+
+    def begin(self, stage: str) -> int | None:
+        """The limit of a pass that begins."""
+        steps = self.next(stage)
+        if steps is not None:
+            del self._next[stage]
+            self._wanted.setdefault(stage, steps)
+        return steps
+
+    def step(self, stage: str) -> None:
+        """A step of this stage has ended."""
+        self.done[stage] = self.done.get(stage, 0) + 1
+
+    def are_met(self, stage: str, begun: Collection[str]) -> bool:
+        """Whether another pass of a stage that has `begun` adds nothing: it, and training, have all their steps."""
+        if self._limit is None or stage not in begun:
+            return False
+        seen = {stage, TRAIN} & set(begun)
+        return all(self.done.get(name, 0) >= self._wanted[name] or self.has_enough(name) for name in seen)

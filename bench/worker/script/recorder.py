@@ -21,14 +21,12 @@ from torch.utils.data import DataLoader
 
 from ...measurement import STAGES
 from ...system.paths import is_in, is_own
-from .called_modules import CalledModules
 from .errors import ScriptError
 from .hooks import Hooks
-from .observers import TRAIN, StageObserver
 from .pass_tracker import PassTracker
-from .phase_tracker import PhaseTracker
+from .passes import TRAIN, StageObserver, StepLimits
+from .phase_tracker import CalledModules, PhaseTracker
 from .samples import Said
-from .step_limits import StepLimits
 from .threads import ScriptThreads
 from .watched_loader import Watching, is_made_from, is_watched, unwatched, watch_also, watched
 
@@ -94,11 +92,7 @@ class Recorder:
     # What the script calls.
 
     def watch(
-        self,
-        loader: Any,
-        stage: str | None = None,
-        steps_per_epoch: int | None = None,
-        samples: Said = None,
+        self, loader: Any, stage: str | None = None, steps_per_epoch: int | None = None, samples: Said = None
     ) -> Any:
         if stage is not None:
             check_stage(stage, f"epochbench.watch(loader, {stage!r})")

@@ -1,28 +1,107 @@
-"""Runs a script as `python train.py ...` would, while a recorder follows its watched loaders."""
+"""Runs a script as `python train.py ...` would, while a recorder follows its watched loaders; and its probe."""
 
 from __future__ import annotations
 
 import io
+import multiprocessing.process
 import os
 import re
 import runpy
 import sys
-from collections.abc import Container
-from contextlib import nullcontext
+import threading
+from collections.abc import Container, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from torch.multiprocessing.spawn import _wrap as spawned_by_torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.utils.data._utils import worker as loader_worker
+
 from ... import alias
+from ...errors import UsageError
+from ...measurement.messages import ProbeReport
 from ...suite.case import Case
 from ...suite.script import ONE_PROCESS, Script, check_alone
 from ...system.logs import end_of, last_line
+from ...training import Observer
 from ...watch import listen
 from ..context import LaunchContext
-from ..suites import own_files
+from ..process_control import flush_output
+from ..suites import log_traceback, own_files, refuse_mistaken_name, third_party
 from .errors import Enough, ScriptError
-from .process import Left, Process
 from .recorder import Recorder
-from .writes import Stopped, Writes
+from .writes import Stopped, Writes, audited
+
+# What executors are told at the end of the interpreter, and what they remember of it.
+_EXECUTORS = {"concurrent.futures.thread": "_shutdown", "concurrent.futures.process": "_global_shutdown"}
+
+
+class Left(BaseException):
+    """The script called `os._exit`, with this `code`."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Process:
+    """The process of a launch while a script runs. `children` are the functions of processes that the script started,
+    without the workers of loaders.
+    """
+
+    def __init__(self) -> None:
+        self.children: list[str] = []
+        self._own = os.getpid()
+        self._before = set(threading.enumerate())
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Within, `os._exit` raises Left, and another program in place of this one raises Stopped.
+
+        Either would end the launch without a report.
+        """
+        leave, start = os._exit, multiprocessing.process.BaseProcess.start
+        process = self
+
+        def told_leave(status: int) -> Any:
+            if os.getpid() == process._own and threading.current_thread() is threading.main_thread():
+                raise Left(status)
+            leave(status)
+
+        def told_start(self: Any) -> None:
+            target = getattr(self, "_target", None)
+            if target is spawned_by_torch:
+                target = self._args[0]  # what it was asked to run
+            if target is not loader_worker._worker_loop and os.getpid() == process._own:
+                process.children.append(getattr(target, "__qualname__", type(self).__name__))
+            start(self)
+
+        os._exit = told_leave
+        multiprocessing.process.BaseProcess.start = told_start  # type: ignore[method-assign]
+        try:
+            with audited({"os.exec": self._stop}):
+                yield
+        finally:
+            os._exit = leave
+            multiprocessing.process.BaseProcess.start = start  # type: ignore[method-assign]
+
+    def _stop(self, details: tuple[Any, ...]) -> None:
+        if os.getpid() == self._own:
+            raise Stopped(
+                f"the script starts {Path(os.fsdecode(details[0])).name} in its own place (os.exec), where nothing "
+                f"sees what it does; set beforehand what it starts anew for, such as a variable: NAME=VALUE bench run"
+            )
+
+    def wait(self) -> None:
+        """Waits for the threads of the script that are not daemons, as Python does at its end."""
+        for name, is_shut in _EXECUTORS.items():
+            if (executors := sys.modules.get(name)) is not None:
+                executors.__dict__["_python_exit"]()  # they let their idle threads go
+                setattr(executors, is_shut, False)
+        while left := [one for one in threading.enumerate() if one not in self._before and not one.daemon]:
+            left[0].join()
+
 
 _NAMES_BENCH = re.compile(r"\b(epoch)?bench\b")
 
@@ -143,9 +222,56 @@ def source_of(file: str) -> str:
 
 def log_end(log: str) -> str:
     """The last lines of what a launch has printed."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError, AttributeError):
-            pass  # the script closed it
+    flush_output()
     return end_of(log)
+
+
+_STEPS_UNWATCHED = 3  # of training, after which a script that does not name bench will watch none
+
+
+class Unwatched(BaseException):
+    """Ends a script that trains where nothing is watched."""
+
+
+def probe(script: Script, case: Case, context: LaunchContext) -> ProbeReport:
+    """Runs the script over one batch of each stage.
+
+    Raises UsageError where it watches nothing (at once where it trains and none of its code names bench), and where it
+    writes to places that it must not. Any other error is left to the launches, which report it.
+    """
+    before = set(sys.modules)
+    recorder = Recorder(Observer(), window=lambda _: 1, keeps_losses=False)
+    try:
+        with without_unwatched_training(script, recorder, before):
+            run(script, case, recorder, context)
+    except Unusable as problem:
+        raise UsageError(f"{script.path}: {problem}") from None
+    except BaseException as problem:  # KeyboardInterrupt too: here it is the script that raises it
+        refuse_mistaken_name(script.path, problem)
+        log_traceback()
+    new = [name for name in sys.modules if name not in before]
+    return ProbeReport(
+        modules=tuple(third_party(new)),
+        sources=tuple(map(Path, sorted({script.path, *own_files(new)}))),
+        written=() if context.folders is None else tuple(map(Path, context.folders.new_files())),
+    )
+
+
+@contextmanager
+def without_unwatched_training(script: Script, recorder: Recorder, before: Container[str]) -> Iterator[None]:
+    """Raises Unusable where the script takes a few steps of training and nothing of its own code names bench."""
+    steps = 0
+
+    def step(*_: object) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == _STEPS_UNWATCHED and not recorder.passes and not names_bench(script, before):
+            raise Unwatched
+
+    hook = register_optimizer_step_post_hook(step)
+    try:
+        yield
+    except Unwatched:
+        raise Unusable(f"the script trains without {UNWATCHED}") from None
+    finally:
+        hook.remove()

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from ...batches import samples_in, samples_of_pass, sizes_of
 from ...errors import BenchError
-from .hooks import is_traced
+from .loss_values import is_traced
 
 _LOOKED_AT = 2  # batches of a pass that are held against what their loader draws
 _DEEP = 4  # levels of a batch that are looked into
@@ -115,13 +115,9 @@ def shapes_in(batch: Any, deep: int = _DEEP) -> Iterator[tuple[int, ...]]:
 
 def _may_be_time(batch: Any) -> bool:
     """Whether all parts share two dimensions and hold integers: text, whose first one may be time or sentences."""
-    parts = (
-        batch.values()
-        if isinstance(batch, Mapping)
-        else batch
-        if isinstance(batch, tuple | list)
-        else [batch]
-    )
+    if isinstance(batch, Mapping):
+        batch = list(batch.values())
+    parts = batch if isinstance(batch, tuple | list) else [batch]
     tensors = [one for one in parts if isinstance(one, Tensor)]
     if not tensors or any(one.dim() < 2 or one.is_floating_point() for one in tensors):
         return False

@@ -7,9 +7,10 @@ Each launch of a script must begin from the same files. It may write to its fold
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,31 @@ from typing import Any
 import torch.serialization
 
 from ...system.paths import is_in
-from .audit import Handler, audited
 from .isolation import caches
+
+Handler = Callable[[tuple[Any, ...]], None]
+
+
+@contextmanager
+def audited(handlers: Mapping[str, Handler]) -> Iterator[None]:
+    """Within, calls the handler of each event (library/audit_events) that has one; what it raises stops the event.
+
+    A hook cannot be removed, and is called for every event of the process, hundreds in a step: it must be quick, and
+    afterwards it does nothing.
+    """
+    at_work = dict(handlers)
+    find = at_work.get
+
+    def hook(event: str, details: tuple[Any, ...]) -> None:
+        if (handler := find(event)) is not None:
+            handler(details)
+
+    sys.addaudithook(hook)
+    try:
+        yield
+    finally:
+        at_work.clear()
+
 
 _WRITES = os.O_WRONLY | os.O_RDWR
 _SYSTEM = ("/dev", "/proc", "/sys", "/run")

@@ -10,6 +10,7 @@ import gc
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -198,8 +199,6 @@ def _texts(paths: Iterable[Path]) -> list[str]:
     """What these files hold, as far as they are there: threads and children come and go."""
     found = []
     for path in paths:
-        try:
+        with suppress(OSError):
             found.append(path.read_text())
-        except OSError:
-            continue
     return found

@@ -17,20 +17,14 @@ _TIMES = 8  # the best of so many: what else runs can only make it slower
 
 # By what the device's name holds, the first that fits; dense (no structured sparsity), in TFLOP/s: float32 without
 # tensor cores, TF32, bfloat16 and float16 with accumulation in float32.
+_HOPPER = {"float32": 67, "tf32": 494.7, "bfloat16": 989.4, "float16": 989.4}
+_HOPPER_NVL = {"float32": 60, "tf32": 417.5, "bfloat16": 835.5, "float16": 835.5}
 _STATED: tuple[tuple[str, Mapping[str, float], str], ...] = (
-    (
-        "H200 NVL",
-        {"float32": 60, "tf32": 417.5, "bfloat16": 835.5, "float16": 835.5},
-        "NVIDIA H200 NVL data sheet",
-    ),
-    ("H200", {"float32": 67, "tf32": 494.7, "bfloat16": 989.4, "float16": 989.4}, "NVIDIA H200 data sheet"),
+    ("H200 NVL", _HOPPER_NVL, "NVIDIA H200 NVL data sheet"),
+    ("H200", _HOPPER, "NVIDIA H200 data sheet"),
     ("H100 PCIe", {"float32": 51.2, "tf32": 378, "bfloat16": 756, "float16": 756}, "NVIDIA H100 data sheet"),
-    (
-        "H100 NVL",
-        {"float32": 60, "tf32": 417.5, "bfloat16": 835.5, "float16": 835.5},
-        "NVIDIA H100 NVL data sheet",
-    ),
-    ("H100", {"float32": 67, "tf32": 494.7, "bfloat16": 989.4, "float16": 989.4}, "NVIDIA H100 data sheet"),
+    ("H100 NVL", _HOPPER_NVL, "NVIDIA H100 NVL data sheet"),
+    ("H100", _HOPPER, "NVIDIA H100 data sheet"),
     ("A100", {"float32": 19.5, "tf32": 156, "bfloat16": 312, "float16": 312}, "NVIDIA A100 data sheet"),
     ("L40S", {"float32": 91.6, "tf32": 183, "bfloat16": 362, "float16": 362}, "NVIDIA L40S data sheet"),
     ("L4", {"float32": 30.3, "tf32": 60, "bfloat16": 121, "float16": 121}, "NVIDIA L4 data sheet"),

@@ -19,13 +19,13 @@ from ...errors import UsageError
 from ...suite.case import Case
 from ...suite.matrix import Suite
 from ...training import GRADIENTS, Observer, Steps, Task, evaluate_steps, fit, train_steps
-from .. import allocator
 from ..axis_reads import Reads
 from ..counts import compiled
 from ..launch import Diverged
 from ..suite_launches import build
 from ..suites import check_sizes
 from ..window import window, windowed
+from . import launch_memory
 from .timers import device_synchronizer
 
 _SEED = 0  # that of `bench run`
@@ -108,8 +108,10 @@ def prepared(suite: Suite, case: Case, pins: bool = False, warms_up: bool = True
     Raises UsageError for a batch larger than the data, as `bench run` does.
     """
     device = torch.device(case.device)
-    current = contextlib.nullcontext() if device.type == "cpu" else _selected(device)
-    pinned = pins and allocator.pin()
+    current: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+    if device.type != "cpu":
+        current = torch.accelerator.device_index(device.index or 0)
+    pinned = pins and launch_memory.pin()
     with _restored(), current:
         random.seed(_SEED)
         numpy.random.seed(_SEED)
@@ -127,10 +129,6 @@ def prepared(suite: Suite, case: Case, pins: bool = False, warms_up: bool = True
                 task.teardown()
 
 
-def _selected(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    return torch.accelerator.device_index(device.index or 0)
-
-
 @contextlib.contextmanager
 def _restored() -> Iterator[None]:
     """Afterwards number formats and threads are as they were, and nothing compiled is left.
@@ -140,11 +138,8 @@ def _restored() -> Iterator[None]:
     """
     cudnn = torch.backends.cudnn
     before = [(name, getattr(cudnn, name)) for name in ("allow_tf32", "benchmark", "deterministic")]
-    matmul, threads, default = (
-        torch.get_float32_matmul_precision(),
-        torch.get_num_threads(),
-        torch.get_default_dtype(),
-    )
+    matmul, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
+    default = torch.get_default_dtype()
     try:
         yield
     finally:

@@ -1,0 +1,111 @@
+"""The memory of a launch: the host's allocator pinned, a limit for this process, and the peaks that it takes."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import torch
+
+from ...system.kernel import read_file
+
+# malloc.h of glibc. M_TRIM_THRESHOLD is an int there: its largest value is 2 GiB - 1.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+RESERVE = 256 * 2**20  # bytes asked of the kernel beyond what is needed; untouched, they take no memory
+_SETTINGS = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, RESERVE))
+
+
+def pin() -> bool:
+    """Keeps freed memory in the process from now on; True where every setting took.
+
+    musl and macOS have no such settings.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and all(mallopt(name, value) == 1 for name, value in _SETTINGS)
+
+
+# What a thread maps and does not touch: its stack and its malloc arena.
+_OF_A_THREAD = (8 + 64) * 2**20
+
+
+class AboveMemoryLimit(MemoryError):
+    """A launch has taken more memory than it may."""
+
+
+@contextmanager
+def limited(memory_limit: int | None, threads: int = 1) -> Iterator[None]:
+    """Within, the process may take so many bytes more than it holds now; None sets no limit.
+
+    The kernel counts private writable memory, touched or not (RLIMIT_DATA of setrlimit(2), mmap included since Linux
+    4.7); other systems count less or nothing, and get no limit. The kernel's limit is higher by what the allocator and
+    the threads map and never touch, so it stops only what goes far above `memory_limit`; `check` compares what was
+    taken in the end. The limit is lifted at the end, so that there is memory to report a failure with.
+    """
+    if memory_limit is None or sys.platform != "linux":
+        yield
+        return
+    import resource  # not on Windows
+
+    soft, hard = before = resource.getrlimit(resource.RLIMIT_DATA)
+    most = psutil.Process().memory_info().data + memory_limit + RESERVE + threads * _OF_A_THREAD
+    limits = [limit for limit in before if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min([most, *limits]), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def check(memory_limit: int | None, taken: int) -> None:
+    """Raises AboveMemoryLimit where more bytes were taken than the limit, if there is one."""
+    if memory_limit is not None and taken > memory_limit:
+        raise AboveMemoryLimit(
+            f"it took {taken / 2**20:,.0f} MiB, where it may take {memory_limit / 2**20:,.0f} MiB"
+        )
+
+
+class MemoryMeter:
+    """Peaks from `start` on: of the resident set above its level then, and of the device's memory. Bytes."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def start(self) -> None:
+        self._level = psutil.Process().memory_info().rss
+        reset_high_water_mark()
+        if self._device.type != "cpu":
+            torch.accelerator.reset_peak_memory_stats(self._device)
+
+    def peaks(self) -> dict[str, int]:
+        return {"peak_rss": max(0, high_water_mark() - self._level), **device_peaks(self._device)}
+
+
+def device_peaks(device: torch.device) -> dict[str, int]:
+    """The most bytes that tensors on the device took since the reset of its statistics, and that its allocator held."""
+    if device.type == "cpu":
+        return {}
+    return {
+        "peak_allocated": torch.accelerator.max_memory_allocated(device),
+        "peak_reserved": torch.accelerator.max_memory_reserved(device),
+    }
+
+
+def reset_high_water_mark() -> None:
+    """Sets the kernel's high-water mark of this process to its present resident set, where it can."""
+    with suppress(OSError):  # no such file, or not allowed: then the mark includes what came before
+        Path("/proc/self/clear_refs").write_text("5")  # proc_pid_clear_refs(5): 5 resets VmHWM
+
+
+def high_water_mark() -> int:
+    """The most bytes that this process has had resident since the mark was reset."""
+    for line in read_file("/proc/self/status").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
