@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ResultsError
-from .text import decoded, undecodable
+from ..system.text import decoded, on_one_line, undecodable
 
 _GZIP = b"\x1f\x8b"
 _MOST_BYTES = 128 * 2**20  # a gzip file of a few KiB can claim gigabytes
@@ -142,7 +142,7 @@ def _unpacked(path: Path, data: bytes) -> bytes:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             plain = file.read(_MOST_BYTES + 1)
     except (OSError, EOFError, zlib.error) as problem:
-        raise document_error(path, f"is damaged gzip: {_shortened(str(problem))}") from None
+        raise document_error(path, f"is damaged gzip: {on_one_line(str(problem), 80)}") from None
     _check_size(path, plain)
     return plain
 
@@ -194,10 +194,4 @@ def _kind(value: object) -> str:
 
 def shown(value: object) -> str:
     """A value for a message: scalars themselves, others by their type."""
-    return _kind(value) if isinstance(value, dict | list | type(None)) else _shortened(repr(value))
-
-
-def _shortened(text: str) -> str:
-    """Text on one line, cut where it is long."""
-    line = " ".join(text.split())
-    return line if len(line) <= 80 else f"{line[:80]}..."
+    return _kind(value) if isinstance(value, dict | list | type(None)) else on_one_line(repr(value), 80)

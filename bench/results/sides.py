@@ -16,8 +16,7 @@ from ..readers import read_foreign
 from . import baselines, tables
 from . import table_files as files
 from .folder import RunFolder, find
-from .frames import axis_columns_of
-from .summary import MetricSummary, cases_of, device_of, used_axes
+from .frames import MetricSummary, axis_columns_of, cases_of, device_of, used_axes
 from .table_grid import MOST_NOTES
 
 _LAUNCH_COLUMNS = ["case", "counted", "round", "metric", "value"]

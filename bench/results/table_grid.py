@@ -12,8 +12,8 @@ from typing import Any
 
 from ..errors import ResultsError
 from ..plurals import counted
-from ..readers.text import decoded, undecodable
 from ..suite.case import RESERVED
+from ..system.text import decoded, on_one_line, undecodable
 
 REWRITE = "write it again from its run with: bench tables RUN"
 MOST_NOTES = 10  # lines on what of a file is left out; a broken exporter has a fault in every row
@@ -33,7 +33,7 @@ class Grid:
 
     def wrong(self, place: int, name: str, why: str) -> None:
         """Notes what is wrong with a cell: its row is left out."""
-        cell = shortened(repr(self.cells[name][place]), 60)
+        cell = on_one_line(repr(self.cells[name][place]), 60)
         fault = f"row {self.rows[place]}, column {name!r}: {cell} {why}"
         self.faults.setdefault(place, (fault, "correct it there"))
 
@@ -56,7 +56,7 @@ class Grid:
     def check_column(self, name: str) -> None:
         """Raises ResultsError where the column is there twice, or holds neither text nor numbers."""
         if name in self.other_types:
-            kind = shortened(self.other_types[name], 60)
+            kind = on_one_line(self.other_types[name], 60)
             raise grid_error(
                 self.path, f"holds {kind} in column {name!r}, which is neither text nor a number", REWRITE
             )
@@ -128,7 +128,7 @@ def read_parquet(path: Path, data: bytes) -> Grid:
         raise
     except Exception as problem:  # a damaged file may raise whatever the readers of its parts do
         raise grid_error(
-            path, f"is not a Parquet file that can be read: {shortened(str(problem), 160)}", REWRITE
+            path, f"is not a Parquet file that can be read: {on_one_line(str(problem), 160)}", REWRITE
         ) from None
     rows = range(1, table.num_rows + 1)
     others = {
@@ -166,9 +166,3 @@ def check_size(path: Path, rows: int, columns: int) -> None:
 
 def grid_error(path: Path, what: str, remedy: str) -> ResultsError:
     return ResultsError(f"{path} {what}; {remedy}")
-
-
-def shortened(text: str, most: int) -> str:
-    """Text on one line, cut where it is long."""
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[:most]}..."

@@ -14,12 +14,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...measurement import STAGES, Metric, metric
-from . import run_deviation
 from .policy import THRESHOLDS, Policy, ThresholdRule, directed, policy
-from .reasons import Cause, Reason
-from .run_deviation import RunDeviation
 from .sides import FOREIGN_METRICS, CaseSide, Observed
-from .verdict import EXACT, Row, has_ratio
+from .verdict import EXACT, UNKNOWN, Cause, Reason, Row, RunDeviation, has_ratio
 from .work import Work, WorkDifference
 
 
@@ -34,7 +31,7 @@ class ComparisonOptions:
     metrics: Sequence[str] = ()
     rules: Sequence[ThresholdRule] = ()
     across: bool = False
-    deviation_of: Callable[[str], RunDeviation] = lambda _: run_deviation.UNKNOWN
+    deviation_of: Callable[[str], RunDeviation] = lambda _: UNKNOWN
     standards: Mapping[str, float] = field(default_factory=lambda: THRESHOLDS)
 
 

@@ -32,11 +32,10 @@ from .comparable import (
 )
 from .policy import Policy
 from .quality_change import QualityChange, quality_change, quality_verdicts, repeats
-from .reasons import Cause, Reason
 from .rows import exact_row, is_timed, quality_row
 from .sequential import PairedFinding, Pairs, looks_at, paired_finding, paired_verdicts
 from .sides import CaseSide, Observed, Side
-from .verdict import EXACT, Row
+from .verdict import EXACT, Cause, Reason, Row
 
 _MOST_FAILURES = 2  # of one case, where something of it was measured before
 _FEWEST = 2  # pairs of a case: with one, nobody knows whether its launches end alike

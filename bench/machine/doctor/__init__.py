@@ -18,8 +18,7 @@ from typing import Any
 from ...suite.case import Conditions
 from ...system.gpu import GpuState
 from . import cards, clocks, load, memory, placement, settings
-from .finding import Finding, unknown
-from .scene import Scene, SystemFacts, current_facts
+from .scene import Finding, Scene, SystemFacts, current_facts, unknown
 
 __all__ = ["CHECKS", "EVERYWHERE", "Finding", "Noise", "as_json", "examine"]
 

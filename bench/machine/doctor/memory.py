@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .finding import Finding, notice, ok, unknown, warning
-from .scene import Scene
+from .scene import Finding, Scene, notice, ok, unknown, warning
 
 _FULL = 0.9  # of a limit: above it the kernel reclaims memory while the loop runs
 _LOW = 0.1

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from .finding import Finding, notice, ok, warning
-from .scene import Scene
+from .scene import Finding, Scene, notice, ok, warning
 
 
 def _always(*_: object) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from ... import alias
 from ...suite.case import Case
 from ...suite.script import ONE_PROCESS, Script, check_alone
-from ...system.logs import end_of, last_line
+from ...system.text import end_of, last_line
 from ...watch import listen
 from ..context import LaunchContext
 from ..suites import own_files
