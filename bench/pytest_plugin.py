@@ -216,10 +216,7 @@ def timed(suite: Suite, case: Case, config: pytest.Config, file: Path) -> Callab
         pins = config.getini(ALLOCATOR) == "pinned"
         benchmark.params, benchmark.param = Parameters(case.used), case.label
         try:
-            with (
-                as_script(file),
-                stepwise.prepared(suite, case, pins, warms_up=benchmark.enabled) as step,
-            ):
+            with as_script(file), stepwise.prepared(suite, case, pins, warms_up=benchmark.enabled) as step:
                 benchmark.group = case.suite
                 benchmark.extra_info |= described(case, step.conditions)
                 benchmark(step)

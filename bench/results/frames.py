@@ -13,14 +13,8 @@ from ..suite.case import DEFAULTS, AxisValue, Case, axis_column, axis_of, spell
 
 # Columns of numbers even where no row has one.
 _NUMBERS = {
-    "value": "float64",
-    "ci_low": "float64",
-    "ci_high": "float64",
-    "smallest_change": "float64",
-    "steps": "Int64",
-    "warmup_steps": "Int64",
-    "throughput": "float64",
-    "memory": "Int64",
+    **dict.fromkeys(("value", "ci_low", "ci_high", "smallest_change", "throughput"), "float64"),
+    **dict.fromkeys(("steps", "warmup_steps", "memory"), "Int64"),
 }
 INT64_LIMIT = 2**63  # whole numbers below it fit into a column of numbers
 

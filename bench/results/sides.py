@@ -16,7 +16,7 @@ from ..readers import read_foreign
 from . import baselines, tables
 from . import table_files as files
 from .folder import RunFolder, find
-from .frames import MetricSummary, axis_columns_of, cases_of, device_of, used_axes
+from .frames import axis_columns_of, cases_of, device_of, used_axes
 from .table_grid import MOST_NOTES
 
 _LAUNCH_COLUMNS = ["case", "counted", "round", "metric", "value"]
@@ -47,10 +47,8 @@ def read_side(text: str, sessions: bool = False) -> Side:
     found, environment = _written(folder), folder.environment()
     if found is None:
         made = tables.read(folder.path)
-        found, environment = (
-            (made.summary, _launches(made.launches), made.failures, made.notes),
-            made.environment,
-        )
+        found = made.summary, _launches(made.launches), made.failures, made.notes
+        environment = made.environment
     summary, launches, failures, notes = found
     side = _of_summary(text, "run", summary, launches, environment)
     side.folder, side.notes = str(folder.path), notes
@@ -109,11 +107,7 @@ def _launches(frame: pd.DataFrame) -> _Launches:
 
 
 def _of_summary(
-    name: str,
-    kind: str,
-    summary: pd.DataFrame,
-    launches: _Launches,
-    environment: Environment | None,
+    name: str, kind: str, summary: pd.DataFrame, launches: _Launches, environment: Environment | None
 ) -> Side:
     side = Side(name, kind, {}, environment)
     for case in cases_of(summary).values():
@@ -127,16 +121,10 @@ def _of_summary(
                 of_case.withheld[metric_name] = name
                 continue
             values = launches.get((case.id, metric_name))
-            observed = Observed.of(values) if values else Observed(row.value, {}, _standard_error(row))
+            error = interval_error(row.low, row.high, row.launches)
+            observed = Observed.of(values) if values else Observed(row.value, {}, error)
             of_case.observed[metric_name] = observed
     return side
-
-
-def _standard_error(row: MetricSummary) -> float | None:
-    """The standard error of the logarithm behind the interval of a metric."""
-    if math.isnan(row.low) or math.isnan(row.high):
-        return None
-    return interval_error(row.low, row.high, row.launches)
 
 
 def _foreign(text: str) -> Side:

@@ -163,15 +163,17 @@ class _Table:
             changes |= self._threshold(pattern)
         for key, name in (("policy", "regression"), ("improvement", "improvement")):
             if key in self.table:
-                changes[name] = self._action(key)
+                changes[name] = action = self.table[key]
+                if action not in ACTIONS:
+                    raise self.wrong(key, "is not a policy", f"write {alternatives(ACTIONS)}")
         if "better" in self.table:
             changes["better"] = self._better(pattern)
         return changes
 
     def _better(self, pattern: str) -> str:
         """The direction of metrics of the user's own: those that have one are not turned over."""
-        better = self.table["better"]
-        if not isinstance(better, str) or better not in _BETTER:
+        better: str = self.table["better"]
+        if better not in _BETTER:
             raise self.wrong("better", "is not a direction", f"write {alternatives(_BETTER)}")
         known = [row for row in _matched(pattern) if row.better not in ("", better)]
         if known:
@@ -181,12 +183,6 @@ class _Table:
                 "name a metric of your own",
             )
         return better
-
-    def _action(self, key: str) -> str:
-        action = self.table[key]
-        if not isinstance(action, str) or action not in ACTIONS:
-            raise self.wrong(key, "is not a policy", f"write {alternatives(ACTIONS)}")
-        return action
 
     def _threshold(self, pattern: str) -> dict[str, float]:
         """A share as `relative`, anything with a unit as `absolute`."""

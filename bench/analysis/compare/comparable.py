@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...measurement import STAGES, Metric, metric
@@ -51,9 +51,7 @@ class MetricPair:
     @property
     def unjudged(self) -> Row:
         """The row with all but what its verdict brings."""
-        return _row(
-            self.case, self.base, self.metric, self.policy, before=self.before.value, after=self.after.value
-        )
+        return _row(self.case, self.base, self.metric, self.policy, self.before.value, self.after.value)
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -69,11 +67,11 @@ class BySample:
     left_out: Sequence[str]
 
 
-@dataclass
+@dataclass(frozen=True)
 class CaseComparison:
     """One case, in the order of the baseline: pairs that are to be judged, and rows without a judgement."""
 
-    entries: list[Row | MetricPair] = field(default_factory=list)
+    entries: Sequence[Row | MetricPair]
     by_sample: BySample | None = None
 
     @property
@@ -93,34 +91,28 @@ def plan_case(
     )
     meant = [one for one in work.differences if one not in unintended]
     stages, differing = {one.stage for one in unintended}, {one.metric for one in unintended}
-    comparison, left_out = CaseComparison(), []
+    entries: list[Row | MetricPair] = []
+    left_out = []
     names = [name for name in {**base.observed, **base.withheld} if is_compared(name, case, base, options)]
     instead = work.by_the_sample if meant and not options.metrics else ()
     names += [name for name in instead if name in base.observed and name not in names]
     if any(name in differing or work.spoils(name, stages) for name in names if is_requested(name, options)):
-        comparison.entries.append(_different_work_row(case, base, options, unintended))
+        entries.append(_different_work_row(case, base, options, unintended))
     for name in names:
         if name in differing:
             continue  # the row of the case says it
         if older := base.withheld.get(name) or candidate.withheld.get(name):
-            comparison.entries.append(
-                unmeasured_row(case, base, name, options, Reason(Cause.ADDED_UP, older))
-            )
+            entries.append(unmeasured_row(case, base, name, options, Reason(Cause.ADDED_UP, older)))
         elif work.spoils(name, stages):
-            comparison.entries.append(_spoilt_row(case, base, candidate, name, options, unintended))
-        elif meant and (work.needs_samples(name) or _is_of_one_side(name, work)):
-            if name in options.metrics:
-                row = _spoilt_row(case, base, candidate, name, options, meant)
-                comparison.entries.append(dataclasses.replace(row, gates=True, folded=False))
-            else:
-                left_out.append(name)
+            entries.append(_spoilt(_unjudged(case, base, name, options, candidate), unintended))
+        elif not meant or not (work.needs_samples(name) or _is_of_one_side(name, work)):
+            entries.append(_compared(case, base, candidate, name, options, name in instead, unintended))
+        elif name in options.metrics:
+            row = _spoilt(_unjudged(case, base, name, options, candidate), meant)
+            entries.append(dataclasses.replace(row, gates=True, folded=False))
         else:
-            comparison.entries.append(
-                _compared(case, base, candidate, name, options, name in instead, unintended)
-            )
-    if meant:
-        comparison.by_sample = BySample(case, meant, left_out)
-    return comparison
+            left_out.append(name)
+    return CaseComparison(entries, BySample(case, meant, left_out) if meant else None)
 
 
 def _is_of_one_side(name: str, work: Work) -> bool:
@@ -236,22 +228,10 @@ def _different_work_row(
     )
 
 
-def _spoilt_row(
-    case: str,
-    base: CaseSide,
-    candidate: CaseSide,
-    name: str,
-    options: ComparisonOptions,
-    work: Sequence[WorkDifference],
-) -> Row:
+def _spoilt(row: Row, work: Sequence[WorkDifference]) -> Row:
     """The row of a metric that different work spoils, folded behind the row that says so."""
     return dataclasses.replace(
-        _unjudged(case, base, name, options, candidate),
-        verdict="different_work",
-        gates=False,
-        work=tuple(work),
-        folded=True,
-        caveats=(),
+        row, verdict="different_work", gates=False, work=tuple(work), folded=True, caveats=()
     )
 
 
@@ -271,18 +251,5 @@ def _row(
     case: str, side: CaseSide, metric: Metric, policy: Policy, before: float | None, after: float | None
 ) -> Row:
     """How every row begins."""
-    return Row(
-        suite=side.suite,
-        case=case,
-        metric=metric,
-        base=before,
-        candidate=after,
-        verdict="not_measured",
-        policy=policy,
-        gates=is_gated(metric, policy),
-    )
-
-
-def pairs_of(plans: Sequence[CaseComparison]) -> Iterator[MetricPair]:
-    for plan in plans:
-        yield from plan.pairs
+    gates = is_gated(metric, policy)
+    return Row(side.suite, case, metric, before, after, verdict="not_measured", policy=policy, gates=gates)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -18,7 +17,6 @@ from .comparable import (
     is_requested,
     is_shown,
     metric_of,
-    pairs_of,
     plan_case,
     policy_of,
     unmeasured_row,
@@ -68,7 +66,7 @@ def compare(base: Side, candidate: Side, options: ComparisonOptions) -> Compared
         for case, side in base.cases.items()
         if side.observed
     ]
-    pairs = list(pairs_of(plans))
+    pairs = [pair for plan in plans for pair in plan.pairs]
     family = sum(is_timed(pair.metric) and is_gated(pair.metric, pair.policy) for pair in pairs)
     judge = _Judge(base, candidate, options, family, judge_quality(pairs))
     rows = [judge.row(entry) for plan in plans for entry in plan.entries]
@@ -136,7 +134,8 @@ class _Judge:
         if isinstance(entry, Row):
             return self._different_work(entry) if entry.work else entry
         if entry.metric.kind in EXACT:
-            return self._exact(entry)
+            rounds = follows_rounding(entry.base) or follows_rounding(entry.candidate)
+            return exact_row(entry, self._unlike(rounds, entry.metric))
         if entry.metric.kind == "quality":
             row = quality_row(entry, *self._quality[entry.case, entry.metric.name])
             if not self._options.across:
@@ -145,7 +144,7 @@ class _Judge:
         return self._timed(entry)
 
     def _timed(self, pair: MetricPair) -> Row:
-        change = unpaired(pair.before, pair.after, pair.metric.better or "less", self._deviation(pair))
+        change = unpaired(pair.before, pair.after, pair.metric.better, self._deviation(pair))
         verdict = judge(change, pair.policy.threshold(pair.before.value), self._family)
         caveats = pair.caveats
         if not self._known:
@@ -166,10 +165,6 @@ class _Judge:
         if pair.metric.kind == "memory":
             return OF_MEMORY
         return self._options.deviation_of(pair.case) if drifts(pair.metric) else RunDeviation(0.0)
-
-    def _exact(self, pair: MetricPair) -> Row:
-        rounds = follows_rounding(pair.base) or follows_rounding(pair.candidate)
-        return exact_row(pair, self._unlike(rounds, pair.metric))
 
     def _different_work(self, row: Row) -> Row:
         rounds = all(one.what == "closure_evaluations" for one in row.work)
@@ -205,18 +200,11 @@ def exact_row(pair: MetricPair, caveats: tuple[str, ...] = ()) -> Row:
     row = pair.unjudged
     return dataclasses.replace(
         row,
-        ratio=ratio_of(before, after),
+        ratio=worse(before, after, "less"),  # candidate over base, whatever is better
         verdict=judge_exact(before, after, pair.metric.better, pair.policy),
         gates=row.gates and not caveats,
         caveats=(*caveats, *known),
     )
-
-
-def ratio_of(base: float, candidate: float) -> float:
-    """Candidate over base; infinite from zero on."""
-    if base:
-        return candidate / base
-    return 1.0 if not candidate else math.inf
 
 
 def timed_row(pair: MetricPair, change: Change, verdict: str, family: int) -> Row:
@@ -264,7 +252,7 @@ def quality_row(pair: MetricPair, change: QualityChange | None, verdict: str) ->
     row = pair.unjudged
     return dataclasses.replace(
         row,
-        ratio=worse(before, after, pair.metric.better or "less") if has_ratio(before, after) else None,
+        ratio=worse(before, after, pair.metric.better) if has_ratio(before, after) else None,
         verdict="different_work" if spoilt else verdict,
         gates=row.gates and not spoilt,
         work=pair.work if spoilt else (),
@@ -292,7 +280,7 @@ def by_axis(side: Side, axis: str, options: ComparisonOptions) -> Compared:
         for first, *others in _alike(side, axis)
         for other in others
     ]
-    pairs = list(pairs_of(plans))
+    pairs = [pair for plan in plans for pair in plan.pairs]
     quality, family = judge_quality(pairs), sum(is_timed(pair.metric) for pair in pairs)
     rows = [
         entry if isinstance(entry, Row) else _judged(entry, family, quality)
@@ -317,12 +305,11 @@ def _alike(side: Side, axis: str) -> list[list[str]]:
 
 
 def _judged(pair: MetricPair, family: int, quality: QualityVerdicts) -> Row:
-    better = pair.metric.better or "less"
     if pair.metric.kind in EXACT:
         return exact_row(pair)
     if pair.metric.kind == "quality":
         return quality_row(pair, *quality[pair.case, pair.metric.name])
-    change = paired(pair.before.launches, pair.after.launches, better) or unpaired(
-        pair.before, pair.after, better, RunDeviation(0.0)
+    change = paired(pair.before.launches, pair.after.launches, pair.metric.better) or unpaired(
+        pair.before, pair.after, pair.metric.better, RunDeviation(0.0)
     )
     return timed_row(pair, change, judge(change, SIDE_BY_SIDE, family), family)

@@ -123,10 +123,7 @@ class SideBySide:
                     self._quality[key] = self._quality_change(case, pair)
                 elif is_timed(pair.metric):
                     self._findings[key] = self._finding(case, pair.metric.name)
-        self._verdicts = {
-            **paired_verdicts(self._findings, self.family),
-            **quality_verdicts(self._quality),
-        }
+        self._verdicts = paired_verdicts(self._findings, self.family) | quality_verdicts(self._quality)
 
     def _plan(self, case: Matched) -> CaseComparison:
         return plan_case(case.name, case.base, case.candidate, self._options, case.intended)

@@ -81,11 +81,7 @@ class Work:
     @property
     def _main(self) -> str:
         """The stage of counts whose name has no stage: training, or the last evaluation without it."""
-        return (
-            "train"
-            if _has(self.before, "train")
-            else next(s for s in reversed(STAGES) if _has(self.before, s))
-        )
+        return next(stage for stage in ("train", *reversed(STAGES)) if _has(self.before, stage))
 
     def spoils(self, metric: str, stages: Collection[str] = STAGES) -> bool:
         """Whether the work of these stages, where it differs, keeps a metric from being compared."""

@@ -45,9 +45,9 @@ def free(scene: Scene) -> Finding:
     if not whole or available is None:
         return unknown("the system does not say")
     found = f"{_bytes(available)} of {_bytes(whole)}"
-    return (
-        warning(found, "End the processes that fill the memory.") if available < _LOW * whole else ok(found)
-    )
+    if available < _LOW * whole:
+        return warning(found, "End the processes that fill the memory.")
+    return ok(found)
 
 
 def swap(scene: Scene) -> Finding:

@@ -8,10 +8,6 @@ from dataclasses import dataclass
 from .scene import Finding, Scene, notice, ok, warning
 
 
-def _always(*_: object) -> bool:
-    return True
-
-
 @dataclass(frozen=True)
 class _Setting:
     """Variables with one effect, and what to do instead of setting them.
@@ -23,7 +19,7 @@ class _Setting:
     finding: Callable[[str, str], Finding]
     effect: str
     instead: str
-    disturbs: Callable[[str, int], bool] = _always
+    disturbs: Callable[[str, int], bool] = lambda *_: True
 
 
 _AS_MODEL = "Unless the model will run like this"
@@ -51,10 +47,7 @@ _OPENMP = (
         lambda value, _: value == "passive",
     ),
     _Setting(
-        ("GOMP_SPINCOUNT", "KMP_BLOCKTIME"),
-        notice,
-        "sets how long threads wait before they sleep",
-        _AS_MODEL,
+        ("GOMP_SPINCOUNT", "KMP_BLOCKTIME"), notice, "sets how long threads wait before they sleep", _AS_MODEL
     ),
     _Setting(
         ("OMP_THREAD_LIMIT",),
