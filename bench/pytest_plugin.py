@@ -192,12 +192,9 @@ class Parameters(dict[str, AxisValue]):
 @contextlib.contextmanager
 def as_script(file: Path) -> Iterator[None]:
     """Code that reads the command line finds the file alone, not the arguments of pytest."""
-    before = sys.argv
-    sys.argv = [str(file)]
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(file)])
         yield
-    finally:
-        sys.argv = before
 
 
 def timed(suite: Suite, case: Case, config: pytest.Config, file: Path) -> Callable[[Any], None]:

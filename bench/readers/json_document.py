@@ -9,6 +9,7 @@ import math
 import stat
 import unicodedata
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,12 @@ def read_document(path: Path) -> dict[str, Any]:
     if _is_deep(document):
         raise _too_deep(path)
     return document
+
+
+def benchmarks_have(document: Mapping[str, Any], key: str) -> bool:
+    """Whether the document has a list of benchmarks, one of them with this key."""
+    found = document.get("benchmarks")
+    return isinstance(found, list) and any(isinstance(one, dict) and key in one for one in found)
 
 
 def _bytes(path: Path) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from .json_document import JsonValue
+from .json_document import JsonValue, benchmarks_have
 
 TOOL = "pyperf"
 REWRITE = "write it again with pyperf's option: -o FILE"
@@ -21,11 +21,8 @@ _UNITS = {"second": "s", "byte": "B", "integer": "1"}
 
 def wrote(document: Mapping[str, Any]) -> bool:
     """Whether the document looks like one of pyperf's."""
-    benchmarks = document.get("benchmarks")
-    if not isinstance(benchmarks, list):
-        return False
-    runs = any(isinstance(benchmark, dict) and "runs" in benchmark for benchmark in benchmarks)
-    return runs or (not benchmarks and document.get("version") in _FORMATS)
+    is_empty = document.get("benchmarks") == []
+    return benchmarks_have(document, "runs") or (is_empty and document.get("version") in _FORMATS)
 
 
 def benchmarks(document: JsonValue) -> list[JsonValue]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +17,7 @@ from . import baselines, tables
 from . import table_files as files
 from .folder import RunFolder, find
 from .frames import axis_columns_of, cases_of, device_of, used_axes
-from .table_grid import MOST_NOTES
+from .table_grid import capped
 
 _LAUNCH_COLUMNS = ["case", "counted", "round", "metric", "value"]
 _NAMES = {one.unit: name for name, one in FOREIGN_METRICS.items()}
@@ -129,7 +129,8 @@ def _of_summary(
 
 def _foreign(text: str) -> Side:
     read = read_foreign(Path(text))
-    side = Side(text, read.tool, {}, notes=[*_capped(text, read.nameless)])
+    notes = capped(text, read.nameless, lambda more: f"{counted(more, 'other benchmark')} without a name")
+    side = Side(text, read.tool, {}, notes=notes)
     for name, found in read.cases.items():
         launches = dict(enumerate(found.values, start=1))
         observed = Observed.of(launches) if launches else Observed(found.value, {}, None)
@@ -140,10 +141,3 @@ def _foreign(text: str) -> Side:
     for name, why in read.unread.items():
         side.cases[name] = CaseSide(read.tool, "cpu", failure=why)
     return side
-
-
-def _capped(text: str, nameless: Sequence[str]) -> Iterator[str]:
-    """A line for each benchmark without a name."""
-    yield from (f"left out of {text}: {why}" for why in nameless[:MOST_NOTES])
-    if len(nameless) > MOST_NOTES:
-        yield f"left out of {text}: {counted(len(nameless) - MOST_NOTES, 'other benchmark')} without a name"

@@ -240,13 +240,10 @@ def _number(cell: Any) -> float | None:
 def _finite(cell: Any) -> float | None:
     """A number that an axis can have as one; any other stays the text that it is."""
     number = _number(cell)
-    if (
-        number is None
-        or (isinstance(number, int) and abs(number) >= INT64_LIMIT)
-        or not math.isfinite(number)
-    ):
+    if number is None or not math.isfinite(number):
         return None
-    return int(number) if number == int(number) and abs(number) < INT64_LIMIT else number
+    whole = _whole(number)
+    return number if whole is None and isinstance(number, float) else whole
 
 
 def _truth(cell: Any) -> bool | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,10 +48,7 @@ class Grid:
     def notes(self) -> list[str]:
         """A line for each fault, as far as there are not too many."""
         faults = list(dict.fromkeys(fault for _, (fault, _) in sorted(self.faults.items())))
-        lines = [f"left out of {self.path}: {fault}" for fault in faults[:MOST_NOTES]]
-        if len(faults) > MOST_NOTES:
-            lines.append(f"left out of {self.path}: {counted(len(faults) - MOST_NOTES, 'other row')}")
-        return lines
+        return capped(self.path, faults, lambda more: counted(more, "other row"))
 
     def check_column(self, name: str) -> None:
         """Raises ResultsError where the column is there twice, or holds neither text nor numbers."""
@@ -162,6 +159,13 @@ def check_size(path: Path, rows: int, columns: int) -> None:
             f"has {counted(rows, 'row')} and {counted(columns, 'column')}: no summary is so large",
             REWRITE,
         )
+
+
+def capped(path: str | Path, faults: Sequence[str], others: Callable[[int], str]) -> list[str]:
+    """A line for each fault of a file, and one for the `others` where there are too many."""
+    more = len(faults) - MOST_NOTES
+    shown = [*faults[:MOST_NOTES], *([others(more)] if more > 0 else [])]
+    return [f"left out of {path}: {what}" for what in shown]
 
 
 def grid_error(path: Path, what: str, remedy: str) -> ResultsError:

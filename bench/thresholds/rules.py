@@ -313,15 +313,8 @@ def _unknown(what: str, word: str, known: Iterable[str]) -> UsageError:
 
 def _kind(value: object) -> str:
     """What a value of TOML is, in words."""
-    names = {
-        dict: "a table",
-        list: "an array",
-        str: "a text",
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-    }
-    return names.get(type(value), "a date or time")
+    names = {dict: "a table", list: "an array", str: "a text", bool: "true or false"}
+    return names.get(type(value), "a number" if isinstance(value, int | float) else "a date or time")
 
 
 def _shown(value: object) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...measurement import STAGES, Metric, metric
@@ -166,6 +166,16 @@ def is_requested(name: str, options: ComparisonOptions) -> bool:
     Quality that it does not name is shown only where it fell: nobody who asks for a time should miss that.
     """
     return not options.metrics or matches(name, options.metrics)
+
+
+def of_interest(
+    names: Iterable[str], case: str, side: CaseSide, options: ComparisonOptions
+) -> tuple[list[str], list[str]]:
+    """Of these metrics the requested ones that are compared, and those of them that gate."""
+    wanted = [
+        name for name in names if is_compared(name, case, side, options) and is_requested(name, options)
+    ]
+    return wanted, [n for n in wanted if is_gated(metric_of(n), policy_of(n, case, side, options))]
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:

@@ -12,13 +12,10 @@ from .comparable import (
     CaseComparison,
     ComparisonOptions,
     MetricPair,
-    is_compared,
     is_gated,
-    is_requested,
     is_shown,
-    metric_of,
+    of_interest,
     plan_case,
-    policy_of,
     unmeasured_row,
 )
 from .environments import same_for_counts, same_for_machine_counts
@@ -91,12 +88,7 @@ def _plan(
     if candidate is not None and candidate.failure:
         reason = Reason(Cause.CANDIDATE_FAILED, candidate.failure)
     # One row says it, and one that gates: the first metric may be one that is to be ignored.
-    names = [
-        name
-        for name in base.observed
-        if is_compared(name, case, base, options) and is_requested(name, options)
-    ]
-    gating = [name for name in names if is_gated(metric_of(name), policy_of(name, case, base, options))]
+    names, gating = of_interest(base.observed, case, base, options)
     return CaseComparison(
         [unmeasured_row(case, base, name, options, reason) for name in (gating or names)[:1]]
     )
