@@ -184,9 +184,7 @@ def _suggested_by(part: Any) -> Iterator[set[int]]:
             yield {int(shape[0])}
     else:
         for value in vars(part).values() if hasattr(part, "__dict__") else ():
-            if isinstance(
-                value, Tensor | Mapping
-            ):  # other attributes may be anything, the object itself included
+            if isinstance(value, Tensor | Mapping):  # others may be anything, the object itself included
                 yield from _suggested_by(value)
 
 

@@ -12,11 +12,7 @@ from __future__ import annotations
 
 
 class BenchError(Exception):
-    """The root: catch it to catch whatever Epochbench raises on purpose."""
-
-
-class UsageError(BenchError):
-    """Something the user gave cannot be used; the message names it and the remedy.
+    """The root: catch it to catch whatever Epochbench raises on purpose.
 
     `detail` holds what only `--debug` shows, such as the traceback of a suite that does not import.
     """
@@ -24,6 +20,10 @@ class UsageError(BenchError):
     def __init__(self, message: str, detail: str = "") -> None:
         super().__init__(message)
         self.detail = detail
+
+
+class UsageError(BenchError):
+    """Something the user gave cannot be used; the message names it and the remedy."""
 
 
 class SuiteError(UsageError):
@@ -44,7 +44,3 @@ class Interrupted(BenchError):
 
 class HarnessFault(BenchError):
     """Epochbench itself broke a promise; `detail` is for the report of it."""
-
-    def __init__(self, message: str, detail: str = "") -> None:
-        super().__init__(message)
-        self.detail = detail

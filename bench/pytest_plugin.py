@@ -6,6 +6,7 @@ runs user code in its own process. Torch is imported only once a suite needs it.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import fnmatch
 import os
@@ -20,11 +21,11 @@ from typing import Any
 import pytest
 
 from . import __version__
+from .alias import OTHER, OWN, somebody_elses
 from .errors import BenchError, UsageError
 from .report.caveat_texts import RunSettings, caveat_text
 from .report.units import plain
 from .suite.case import ALLOCATORS, MAX, AxisValue, Case, axis_column, spell
-from .suite.detection import holds_suite
 from .suite.matrix import Suite
 from .system.paths import is_own
 from .user_errors import one_line
@@ -191,12 +192,9 @@ class Parameters(dict[str, AxisValue]):
 @contextlib.contextmanager
 def as_script(file: Path) -> Iterator[None]:
     """Code that reads the command line finds the file alone, not the arguments of pytest."""
-    before = sys.argv
-    sys.argv = [str(file)]
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(file)])
         yield
-    finally:
-        sys.argv = before
 
 
 def timed(suite: Suite, case: Case, config: pytest.Config, file: Path) -> Callable[[Any], None]:
@@ -215,10 +213,7 @@ def timed(suite: Suite, case: Case, config: pytest.Config, file: Path) -> Callab
         pins = config.getini(ALLOCATOR) == "pinned"
         benchmark.params, benchmark.param = Parameters(case.used), case.label
         try:
-            with (
-                as_script(file),
-                stepwise.prepared(suite, case, pins, warms_up=benchmark.enabled) as step,
-            ):
+            with as_script(file), stepwise.prepared(suite, case, pins, warms_up=benchmark.enabled) as step:
                 benchmark.group = case.suite
                 benchmark.extra_info |= described(case, step.conditions)
                 benchmark(step)
@@ -245,3 +240,44 @@ def described(case: Case, conditions: dict[str, Any]) -> dict[str, Any]:
     }
     axes = {"device": case.device, "mode": case.mode, **case.used}
     return facts | {axis_column(axis, facts): value for axis, value in axes.items()}
+
+
+def holds_suite(path: Path) -> bool:
+    """Whether the file calls `epochbench.Suite` at its top level, or a function of its own that does.
+
+    `bench.Suite` counts too, unless `bench` is a package or module of somebody else.
+    """
+    try:
+        source = path.read_bytes()  # Python finds the encoding, which a comment may name
+    except OSError:
+        return False
+    try:
+        statements = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return all(re.search(rf"\b({word})\b".encode(), source) for word in (f"{OWN}|{OTHER}", "Suite"))
+    theirs = re.search(rf"\b{OTHER}\b".encode(), source) and somebody_elses([str(path.parent), ""])
+    names = (OWN,) if theirs else (OWN, OTHER)
+    modules = {module for name in names for module in (name, f"{name}.suite", f"{name}.suite.matrix")}
+    makers: set[str] = set()  # functions that make a suite
+    for statement in statements:
+        match statement:
+            case ast.ImportFrom(module=module) if module in modules:
+                makers |= {alias.asname or alias.name for alias in statement.names if alias.name == "Suite"}
+            case ast.Import():
+                makers |= {
+                    f"{alias.asname or alias.name}.Suite"
+                    for alias in statement.names
+                    if alias.name in modules
+                }
+            case ast.FunctionDef():
+                makers |= {statement.name} if _calls(makers, statement) else set()
+            case ast.ClassDef() | ast.AsyncFunctionDef():
+                continue
+            case _ if _calls(makers, statement):
+                return True
+    return False
+
+
+def _calls(functions: set[str], code: ast.AST) -> bool:
+    """Whether some code calls one of these functions by its name."""
+    return any(isinstance(node, ast.Call) and ast.unparse(node.func) in functions for node in ast.walk(code))

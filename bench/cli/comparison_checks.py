@@ -10,9 +10,8 @@ from ..analysis.compare.comparable import ComparisonOptions
 from ..analysis.compare.policy import ThresholdRule
 from ..analysis.compare.sides import Side
 from ..errors import UsageError
-from ..thresholds.rules import read_thresholds
+from ..thresholds.rules import check_used, read_thresholds
 from ..thresholds.suggestions import meant, some
-from ..thresholds.usage import check_used
 
 THRESHOLDS = Path("thresholds.toml")
 

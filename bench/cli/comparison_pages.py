@@ -8,10 +8,9 @@ from pathlib import Path
 from ..ab.error_rates import Decision, error_rates
 from ..ab.source_lines import places
 from ..analysis.compare.attribution import moved_phase
-from ..analysis.compare.by_axis import by_axis
 from ..analysis.compare.comparable import ComparisonOptions
 from ..analysis.compare.policy import ThresholdRule
-from ..analysis.compare.rows import compare
+from ..analysis.compare.rows import by_axis, compare
 from ..analysis.compare.side_by_side import SideBySide
 from ..analysis.compare.sides import Side
 from ..analysis.compare.verdict import Row, outcome
@@ -21,9 +20,8 @@ from ..measurement import STAGES, Environment
 from ..plurals import counted
 from ..report.comparison import ComparisonPage
 from ..report.reason_words import effort_said, phase_said
-from ..results import selftests
 from ..results.folder import RunFolder
-from ..results.history import between_runs_of
+from ..results.history import between_runs_of, latest_selftest
 from ..results.table_grid import MOST_NOTES
 from ..suite.matrix import column
 from ..system.git import git
@@ -139,7 +137,7 @@ def phases(first: Side, second: Side, rows: Sequence[Row]) -> dict[tuple[str, st
 def error_rate_notes(environment: Environment | None) -> list[str]:
     """How good the gate is on this machine, where a self-test has measured it."""
     try:
-        decisions = [] if environment is None else [Decision(**one) for one in selftests.latest(environment)]
+        decisions = [] if environment is None else [Decision(**one) for one in latest_selftest(environment)]
     except TypeError:  # damaged, or of another version
         return []
     rates = [f"{one.arm}: {one.found} of {one.decisions} called" for one in error_rates(decisions)]

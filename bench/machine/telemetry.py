@@ -1,13 +1,13 @@
 """What a launch uses of the machine while it runs, seen from the parent: memory, processors, cards.
 
 A `LaunchTelemetry` collects the readings of one launch and says when the next is due; `Telemetry` is the thread that
-takes them. After each reading the thread sleeps long enough that readings cost at most half a percent of one
-processor.
+takes them. After each reading the thread sleeps long enough that readings cost at most half a percent of one processor.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import queue
 import threading
 import time
@@ -16,14 +16,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import psutil
+
 from ..system.gpu import Gpu, GpuReading
-from .processes import ProcessTree, Usage
 
 SHARE = 0.005  # of one processor: the most that readings may cost
 SHORTEST, LONGEST = 0.025, 1.0  # seconds from one reading to the next
-GROWTH = (
-    1 / 8
-)  # of the time since the launch began, so that launches of any length get similarly many readings
+GROWTH = 1 / 8  # of the time since the launch began: launches of any length get similarly many readings
 
 _COUNTER = 0.1  # seconds until a card's energy counter shows what was used
 _ENDS = 1 / 4  # of the loop: the widest gap between the readings around its begin, or its end
@@ -78,9 +77,8 @@ class LaunchTelemetry:
         self._readings = 0
         self._cost = 0.0
         self._peaks: dict[str, float] = {}
-        self._cpu: list[
-            tuple[float, float]
-        ] = []  # time and processor seconds of the first and the last reading
+        # Time and processor seconds of the first and the last reading.
+        self._cpu: list[tuple[float, float]] = []
         self._own: set[int] = set()
         self._on_card: set[frozenset[int]] = set()
         self._samples: list[_Sample] = []
@@ -171,11 +169,9 @@ class LaunchTelemetry:
         if widest < _COUNTER:
             return None
         at_begin, at_end = _interpolated(known, begin, widest), _interpolated(known, end, widest)
-        if (
-            at_begin is None or at_end is None or at_end < at_begin
-        ):  # the driver was reloaded, and counts from 0
+        if at_begin is None or at_end is None:
             return None
-        return at_end - at_begin
+        return at_end - at_begin if at_end >= at_begin else None  # the driver was reloaded, and counts from 0
 
     def _sharing(self) -> dict[str, float]:
         """The most processes on the cards at one reading that are not the launch's own.
@@ -229,10 +225,7 @@ class Telemetry:
     """
 
     def __init__(
-        self,
-        gpus: Sequence[Gpu] = (),
-        clock: Callable[[], float] = time.monotonic,
-        patience: float = 1.0,
+        self, gpus: Sequence[Gpu] = (), clock: Callable[[], float] = time.monotonic, patience: float = 1.0
     ) -> None:
         self._gpus = gpus
         self._clock = clock
@@ -286,3 +279,76 @@ class Telemetry:
                     watch.take(self._clock())
                 watch = None
                 order.set()
+
+
+# Some Linux kernels list the children of each thread; else every process must be searched.
+_LISTS_CHILDREN = os.path.exists("/proc/thread-self/children")
+_SEARCH_EVERY = 8  # readings
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a tree of processes uses: resident bytes, in which a page shared by two of them counts twice, and the
+    processor seconds of all processes that were ever in it. `pids` are those alive.
+    """
+
+    rss: int
+    cpu: float
+    pids: frozenset[int]
+
+
+class ProcessTree:
+    """A process and all its descendants."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._processes: dict[int, psutil.Process] = {}
+        self._cpu: dict[int, float] = {}  # of a process that has ended: as last read
+        self._pids: list[int] = []
+        self._reads = 0
+
+    def read(self) -> Usage | None:
+        """What the tree uses now; None once its first process has ended."""
+        rss, pids = 0, set()
+        for pid in self._members():
+            try:
+                process = self._processes.get(pid) or psutil.Process(pid)
+                with process.oneshot():
+                    times, resident = process.cpu_times(), process.memory_info().rss
+            except (psutil.Error, OSError, ValueError):
+                if pid == self._pid:
+                    return None
+                continue  # it has just ended
+            self._processes[pid] = process
+            self._cpu[pid] = times.user + times.system
+            rss += resident
+            pids.add(pid)
+        return Usage(rss, sum(self._cpu.values()), frozenset(pids))
+
+    def _members(self) -> list[int]:
+        if _LISTS_CHILDREN:
+            self._pids = [self._pid]
+            for pid in self._pids:  # grows during the loop
+                self._pids += _children(pid)
+        elif self._reads % _SEARCH_EVERY == 0:
+            self._pids = [self._pid, *_descendants(self._pid)]
+        self._reads += 1
+        return self._pids
+
+
+def _children(pid: int) -> list[int]:
+    pids: list[int] = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as children:
+                pids += map(int, children.read().split())
+    except OSError:
+        pass  # the process, or one of its threads, has ended; the next reading finds its children
+    return pids
+
+
+def _descendants(pid: int) -> list[int]:
+    try:
+        return [process.pid for process in psutil.Process(pid).children(recursive=True)]
+    except (psutil.Error, OSError):
+        return []

@@ -9,12 +9,13 @@ import math
 import stat
 import unicodedata
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import ResultsError
-from .text import decoded, undecodable
+from ..system.text import decoded, on_one_line, undecodable
 
 _GZIP = b"\x1f\x8b"
 _MOST_BYTES = 128 * 2**20  # a gzip file of a few KiB can claim gigabytes
@@ -120,6 +121,12 @@ def read_document(path: Path) -> dict[str, Any]:
     return document
 
 
+def benchmarks_have(document: Mapping[str, Any], key: str) -> bool:
+    """Whether the document has a list of benchmarks, one of them with this key."""
+    found = document.get("benchmarks")
+    return isinstance(found, list) and any(isinstance(one, dict) and key in one for one in found)
+
+
 def _bytes(path: Path) -> bytes:
     """The content of a regular file: reading a pipe might never end."""
     try:
@@ -142,7 +149,7 @@ def _unpacked(path: Path, data: bytes) -> bytes:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             plain = file.read(_MOST_BYTES + 1)
     except (OSError, EOFError, zlib.error) as problem:
-        raise document_error(path, f"is damaged gzip: {_shortened(str(problem))}") from None
+        raise document_error(path, f"is damaged gzip: {on_one_line(str(problem), 80)}") from None
     _check_size(path, plain)
     return plain
 
@@ -194,10 +201,4 @@ def _kind(value: object) -> str:
 
 def shown(value: object) -> str:
     """A value for a message: scalars themselves, others by their type."""
-    return _kind(value) if isinstance(value, dict | list | type(None)) else _shortened(repr(value))
-
-
-def _shortened(text: str) -> str:
-    """Text on one line, cut where it is long."""
-    line = " ".join(text.split())
-    return line if len(line) <= 80 else f"{line[:80]}..."
+    return _kind(value) if isinstance(value, dict | list | type(None)) else on_one_line(repr(value), 80)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from .json_document import JsonValue
+from .json_document import JsonValue, benchmarks_have
 
 TOOL = "pyperf"
 REWRITE = "write it again with pyperf's option: -o FILE"
@@ -21,16 +21,17 @@ _UNITS = {"second": "s", "byte": "B", "integer": "1"}
 
 def wrote(document: Mapping[str, Any]) -> bool:
     """Whether the document looks like one of pyperf's."""
-    benchmarks = document.get("benchmarks")
-    if not isinstance(benchmarks, list):
-        return False
-    runs = any(isinstance(benchmark, dict) and "runs" in benchmark for benchmark in benchmarks)
-    return runs or (not benchmarks and document.get("version") in _FORMATS)
+    is_empty = document.get("benchmarks") == []
+    return benchmarks_have(document, "runs") or (is_empty and document.get("version") in _FORMATS)
 
 
 def benchmarks(document: JsonValue) -> list[JsonValue]:
-    """The benchmarks of a document in a format that can be read."""
-    _check_format(document)
+    """The benchmarks of a document. Formats before 6 have other keys; a newer one may mean anything."""
+    written = document.part("version")
+    if written.value not in _FORMATS or isinstance(written.value, float):
+        raise written.wrong(
+            f"is {written.value!r:.40}, and only formats {_FORMATS[0]} and {_FORMATS[1]} can be read"
+        )
     return document.part("benchmarks").items()
 
 
@@ -48,15 +49,6 @@ def read(document: JsonValue, benchmark: JsonValue) -> tuple[str, tuple[float, .
     if unit not in _UNITS:
         raise benchmark.wrong(f"has values in {unit!r:.40}, and only {', '.join(_UNITS)} can be read")
     return _UNITS[unit], _values(benchmark, runs), None
-
-
-def _check_format(document: JsonValue) -> None:
-    """Formats before 6 have other keys; a newer one may mean anything."""
-    written = document.part("version")
-    if written.value not in _FORMATS or isinstance(written.value, float):
-        raise written.wrong(
-            f"is {written.value!r:.40}, and only formats {_FORMATS[0]} and {_FORMATS[1]} can be read"
-        )
 
 
 def _metadata(document: JsonValue, benchmark: JsonValue) -> dict[str, str]:
@@ -84,11 +76,8 @@ def _agreed(benchmark: JsonValue, runs: list[dict[str, str]], key: str, otherwis
 
 def _values(benchmark: JsonValue, runs: list[JsonValue]) -> tuple[float, ...]:
     """The mean of each process: what only calibrates has no values, and warm-ups are not among them."""
-    means = [_mean(run.part("values").items()) for run in runs if run.has("values")]
+    measured = [run.part("values").items() for run in runs if run.has("values")]
+    means = [statistics.fmean(value.number() for value in values) for values in measured]
     if not means:
         raise benchmark.wrong("has only calibration runs, without a value")
     return tuple(means)
-
-
-def _mean(values: list[JsonValue]) -> float:
-    return statistics.fmean(value.number() for value in values)

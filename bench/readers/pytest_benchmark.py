@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..suite.case import Case, axis_column
-from .json_document import JsonValue
+from .json_document import JsonValue, benchmarks_have
 
 TOOL = "pytest-benchmark"
 REWRITE = "write it again with: pytest --benchmark-json=FILE"
@@ -17,11 +17,8 @@ REWRITE = "write it again with: pytest --benchmark-json=FILE"
 
 def wrote(document: Mapping[str, Any]) -> bool:
     """Whether the document looks like one of pytest-benchmark's."""
-    benchmarks = document.get("benchmarks")
-    if not isinstance(benchmarks, list):
-        return False
-    stats = any(isinstance(benchmark, dict) and "stats" in benchmark for benchmark in benchmarks)
-    return stats or "machine_info" in document
+    is_list = isinstance(document.get("benchmarks"), list)
+    return benchmarks_have(document, "stats") or (is_list and "machine_info" in document)
 
 
 def benchmarks(document: JsonValue) -> list[JsonValue]:

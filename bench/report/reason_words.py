@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..analysis.compare.attribution import PhaseChange
 from ..analysis.compare.environments import EnvironmentDifference
-from ..analysis.compare.reasons import Cause, Reason
 from ..analysis.compare.side_by_side import PairingEffort
+from ..analysis.compare.verdict import Cause, Reason
 from ..plurals import counted
 from .units import plain
 

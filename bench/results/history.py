@@ -1,19 +1,20 @@
-"""What earlier runs in a results folder say about the next one."""
+"""What earlier runs and self-tests in a results folder say about the next one."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from ..analysis.compare.environments import differences
-from ..analysis.compare.run_deviation import UNKNOWN, RunDeviation, from_earlier_runs, standard
 from ..analysis.compare.sides import Side
+from ..analysis.compare.verdict import UNKNOWN, RunDeviation, from_earlier_runs, standard
 from ..errors import ResultsError
-from ..measurement import SEARCHED
-from .folder import RESULTS, RunFolder, runs
+from ..measurement import SEARCHED, Environment
+from .folder import RESULTS, SELFTEST, RunFolder, runs
 from .journal import read_journal
 
 _MOST_RUNS = 30  # the more, the longer it takes
@@ -63,3 +64,20 @@ def launch_seconds(root: Path = RESULTS) -> dict[str, float]:
             if measurement.kind != SEARCHED:  # a few steps are no launch of the case
                 found.setdefault(measurement.case.id, []).append(sum(measurement.costs.values()))
     return {case: median(times) for case, times in found.items()}
+
+
+def write_selftest(place: Path, decisions: Iterable[Any], environment: Environment) -> None:
+    """Stores decisions (dataclasses), whole or not at all. Raises ResultsError where the disk takes no more."""
+    RunFolder(place).write_json(SELFTEST, {"decisions": list(decisions), "environment": environment})
+
+
+def latest_selftest(environment: Environment, root: Path = RESULTS) -> list[Mapping[str, Any]]:
+    """The decisions of the latest self-test on a machine and software like this; empty without one."""
+    for path in sorted(root.glob(f"*/{SELFTEST}"), reverse=True):
+        try:
+            data = RunFolder(path.parent).read_json(SELFTEST)
+            if not differences(Environment.from_json(data["environment"]), environment):
+                return list(data["decisions"])
+        except (ResultsError, KeyError, TypeError, ValueError, AttributeError):
+            continue  # damaged, or of another version
+    return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -16,9 +16,8 @@ from ..readers import read_foreign
 from . import baselines, tables
 from . import table_files as files
 from .folder import RunFolder, find
-from .frames import axis_columns_of
-from .summary import MetricSummary, cases_of, device_of, used_axes
-from .table_grid import MOST_NOTES
+from .frames import axis_columns_of, cases_of, device_of, used_axes
+from .table_grid import capped
 
 _LAUNCH_COLUMNS = ["case", "counted", "round", "metric", "value"]
 _NAMES = {one.unit: name for name, one in FOREIGN_METRICS.items()}
@@ -48,10 +47,8 @@ def read_side(text: str, sessions: bool = False) -> Side:
     found, environment = _written(folder), folder.environment()
     if found is None:
         made = tables.read(folder.path)
-        found, environment = (
-            (made.summary, _launches(made.launches), made.failures, made.notes),
-            made.environment,
-        )
+        found = made.summary, _launches(made.launches), made.failures, made.notes
+        environment = made.environment
     summary, launches, failures, notes = found
     side = _of_summary(text, "run", summary, launches, environment)
     side.folder, side.notes = str(folder.path), notes
@@ -110,11 +107,7 @@ def _launches(frame: pd.DataFrame) -> _Launches:
 
 
 def _of_summary(
-    name: str,
-    kind: str,
-    summary: pd.DataFrame,
-    launches: _Launches,
-    environment: Environment | None,
+    name: str, kind: str, summary: pd.DataFrame, launches: _Launches, environment: Environment | None
 ) -> Side:
     side = Side(name, kind, {}, environment)
     for case in cases_of(summary).values():
@@ -128,21 +121,16 @@ def _of_summary(
                 of_case.withheld[metric_name] = name
                 continue
             values = launches.get((case.id, metric_name))
-            observed = Observed.of(values) if values else Observed(row.value, {}, _standard_error(row))
+            error = interval_error(row.low, row.high, row.launches)
+            observed = Observed.of(values) if values else Observed(row.value, {}, error)
             of_case.observed[metric_name] = observed
     return side
 
 
-def _standard_error(row: MetricSummary) -> float | None:
-    """The standard error of the logarithm behind the interval of a metric."""
-    if math.isnan(row.low) or math.isnan(row.high):
-        return None
-    return interval_error(row.low, row.high, row.launches)
-
-
 def _foreign(text: str) -> Side:
     read = read_foreign(Path(text))
-    side = Side(text, read.tool, {}, notes=[*_capped(text, read.nameless)])
+    notes = capped(text, read.nameless, lambda more: f"{counted(more, 'other benchmark')} without a name")
+    side = Side(text, read.tool, {}, notes=notes)
     for name, found in read.cases.items():
         launches = dict(enumerate(found.values, start=1))
         observed = Observed.of(launches) if launches else Observed(found.value, {}, None)
@@ -153,10 +141,3 @@ def _foreign(text: str) -> Side:
     for name, why in read.unread.items():
         side.cases[name] = CaseSide(read.tool, "cpu", failure=why)
     return side
-
-
-def _capped(text: str, nameless: Sequence[str]) -> Iterator[str]:
-    """A line for each benchmark without a name."""
-    yield from (f"left out of {text}: {why}" for why in nameless[:MOST_NOTES])
-    if len(nameless) > MOST_NOTES:
-        yield f"left out of {text}: {counted(len(nameless) - MOST_NOTES, 'other benchmark')} without a name"

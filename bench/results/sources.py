@@ -27,9 +27,8 @@ def harness(package: Path = _PACKAGE) -> str:
     within = [file.relative_to(package) for file in package.rglob("*.py")]
     measuring = sorted(file.as_posix() for file in within if file.parts[0] not in _NOT_MEASURING)
     found = digests(str(package / name) for name in measuring)
-    return hashlib.sha256(
-        "".join(f"{name} {found[str(package / name)]}\n" for name in measuring).encode()
-    ).hexdigest()
+    lines = "".join(f"{name} {found[str(package / name)]}\n" for name in measuring)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

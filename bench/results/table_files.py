@@ -20,9 +20,10 @@ from ..analysis.compare.verdict import EXACT
 from ..errors import ResultsError
 from ..measurement import METRICS, PER_STEP, Metric, metric
 from ..suite.case import RESERVED, axis_column, axis_of, spell
+from ..system.text import on_one_line
 from .frames import INT64_LIMIT
 from .journal import Records
-from .table_grid import REWRITE, Grid, check_size, grid_error, is_empty, read_csv, read_parquet, shortened
+from .table_grid import REWRITE, Grid, check_size, grid_error, is_empty, read_csv, read_parquet
 from .table_rows import TABLES
 from .tables import Tables, build
 
@@ -109,7 +110,7 @@ def _check_repeated_rows(grid: Grid, cases: Sequence[str], metrics: Sequence[str
         if place in grid.faults or key not in seen:
             seen.setdefault(key, place)
             continue
-        what = f"has metric {shortened(key[1], 60)!r} of case {shortened(key[0], 200)!r} twice"
+        what = f"has metric {on_one_line(key[1], 60)!r} of case {on_one_line(key[0], 200)!r} twice"
         fault = f"{what}, in rows {grid.rows[seen[key]]} and {grid.rows[place]}", "keep one of them"
         grid.faults.setdefault(seen[key], fault)
         grid.faults[place] = fault
@@ -122,10 +123,10 @@ def _check_values(grid: Grid, columns: Mapping[str, Sequence[Any]]) -> None:
             continue
         of = metric(name)
         if (name in METRICS or of.unit != "1") and columns["unit"][place] not in (of.unit, older_unit(of)):
-            grid.wrong(place, "unit", f"is not the unit of {shortened(name, 60)}, which is {of.unit!r}")
+            grid.wrong(place, "unit", f"is not the unit of {on_one_line(name, 60)}, which is {of.unit!r}")
         value = columns["value"][place]
         if of.kind in EXACT and value is not None and value < 0:
-            grid.wrong(place, "value", f"is not a count, as {shortened(name, 60)} is")
+            grid.wrong(place, "value", f"is not a count, as {on_one_line(name, 60)} is")
 
 
 def older_unit(of: Metric) -> str:
@@ -239,13 +240,10 @@ def _number(cell: Any) -> float | None:
 def _finite(cell: Any) -> float | None:
     """A number that an axis can have as one; any other stays the text that it is."""
     number = _number(cell)
-    if (
-        number is None
-        or (isinstance(number, int) and abs(number) >= INT64_LIMIT)
-        or not math.isfinite(number)
-    ):
+    if number is None or not math.isfinite(number):
         return None
-    return int(number) if number == int(number) and abs(number) < INT64_LIMIT else number
+    whole = _whole(number)
+    return number if whole is None and isinstance(number, float) else whole
 
 
 def _truth(cell: Any) -> bool | None:

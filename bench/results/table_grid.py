@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import ResultsError
 from ..plurals import counted
-from ..readers.text import decoded, undecodable
 from ..suite.case import RESERVED
+from ..system.text import decoded, on_one_line, undecodable
 
 REWRITE = "write it again from its run with: bench tables RUN"
 MOST_NOTES = 10  # lines on what of a file is left out; a broken exporter has a fault in every row
@@ -33,7 +33,7 @@ class Grid:
 
     def wrong(self, place: int, name: str, why: str) -> None:
         """Notes what is wrong with a cell: its row is left out."""
-        cell = shortened(repr(self.cells[name][place]), 60)
+        cell = on_one_line(repr(self.cells[name][place]), 60)
         fault = f"row {self.rows[place]}, column {name!r}: {cell} {why}"
         self.faults.setdefault(place, (fault, "correct it there"))
 
@@ -48,15 +48,12 @@ class Grid:
     def notes(self) -> list[str]:
         """A line for each fault, as far as there are not too many."""
         faults = list(dict.fromkeys(fault for _, (fault, _) in sorted(self.faults.items())))
-        lines = [f"left out of {self.path}: {fault}" for fault in faults[:MOST_NOTES]]
-        if len(faults) > MOST_NOTES:
-            lines.append(f"left out of {self.path}: {counted(len(faults) - MOST_NOTES, 'other row')}")
-        return lines
+        return capped(self.path, faults, lambda more: counted(more, "other row"))
 
     def check_column(self, name: str) -> None:
         """Raises ResultsError where the column is there twice, or holds neither text nor numbers."""
         if name in self.other_types:
-            kind = shortened(self.other_types[name], 60)
+            kind = on_one_line(self.other_types[name], 60)
             raise grid_error(
                 self.path, f"holds {kind} in column {name!r}, which is neither text nor a number", REWRITE
             )
@@ -128,7 +125,7 @@ def read_parquet(path: Path, data: bytes) -> Grid:
         raise
     except Exception as problem:  # a damaged file may raise whatever the readers of its parts do
         raise grid_error(
-            path, f"is not a Parquet file that can be read: {shortened(str(problem), 160)}", REWRITE
+            path, f"is not a Parquet file that can be read: {on_one_line(str(problem), 160)}", REWRITE
         ) from None
     rows = range(1, table.num_rows + 1)
     others = {
@@ -164,11 +161,12 @@ def check_size(path: Path, rows: int, columns: int) -> None:
         )
 
 
+def capped(path: str | Path, faults: Sequence[str], others: Callable[[int], str]) -> list[str]:
+    """A line for each fault of a file, and one for the `others` where there are too many."""
+    more = len(faults) - MOST_NOTES
+    shown = [*faults[:MOST_NOTES], *([others(more)] if more > 0 else [])]
+    return [f"left out of {path}: {what}" for what in shown]
+
+
 def grid_error(path: Path, what: str, remedy: str) -> ResultsError:
     return ResultsError(f"{path} {what}; {remedy}")
-
-
-def shortened(text: str, most: int) -> str:
-    """Text on one line, cut where it is long."""
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[:most]}..."

@@ -146,9 +146,7 @@ def _tolerance(plan: Mapping[str, Any]) -> float | None:
 def _batch_search(searched: Sequence[Search], axes: Sequence[str]) -> pd.DataFrame:
     """The column of the batch size has the one that was tried, `case` the case whose largest was searched for."""
     tries = [
-        (search.case, tried)
-        for search in searched
-        for tried in sorted(search.tries, key=lambda tried: tried.size)
+        (search.case, one) for search in searched for one in sorted(search.tries, key=lambda one: one.size)
     ]
     rows = [
         (case.sized(tried.size), {name: getattr(tried, name) for name in SEARCH_COLUMNS})

@@ -37,8 +37,8 @@ from ..measurement.messages import (
 )
 from ..suite.case import Conditions
 from ..system.json_data import from_json
-from ..system.logs import end_of, last_line
 from ..system.signals import clearing_away, interruptible
+from ..system.text import end_of, last_line
 
 # The worker imports the running Epochbench, not another one that the interpreter could find: -P keeps the working
 # directory out of the search path. The user's code may have its own package `bench`.

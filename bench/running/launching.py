@@ -11,8 +11,8 @@ from ..machine.telemetry import Readings
 from ..measurement import COUNTED, PROFILED, SEARCHED, STACKED, Failure, Measurement
 from ..measurement.messages import LaunchRequest, ProfileOptions
 from ..suite.case import COUNT_THREADS, SCRIPT_COUNT_THREADS
-from ..system.logs import last_line
 from ..system.paths import file_name
+from ..system.text import last_line
 from .fork_server import STARVED, Died, RequestRunner, TimedOut
 from .plan import Job, Plan, Record
 

@@ -16,7 +16,7 @@ from ..suite.case import AxisValue, Case
 from ..suite.matrix import Expansion, column
 from ..suite.script import Script
 from ..system.json_data import from_json
-from ..system.logs import last_line
+from ..system.text import last_line
 from .fork_server import Died, RequestRunner, TimedOut
 from .plan import Plan, SuiteListing
 

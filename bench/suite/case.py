@@ -254,12 +254,10 @@ def _whole(axis: str, value: object, least: int, why: str = "", otherwise: str =
 class Schedule(JsonRecord):
     """How often and how long.
 
-    A case has at least `launches` timed launches (0: none, what is exact alone), and goes on, up to
-    `max_launches` (None: exactly `launches`),
-    until the 95 % intervals of its gated metrics are within `tolerance` of their values (a share: 0.02 for
-    2 %). At most `repeats`
-    launches of a case are repeated because they were contaminated. `time_budget`, of the run, and
-    `timeout`, of a launch, are seconds. Raises UsageError for impossible numbers.
+    A case has at least `launches` timed launches (0: none, what is exact alone), and goes on, up to `max_launches`
+    (None: exactly `launches`), until the 95 % intervals of its gated metrics are within `tolerance` of their values (a
+    share: 0.02 for 2 %). At most `repeats` launches of a case are repeated because they were contaminated.
+    `time_budget`, of the run, and `timeout`, of a launch, are seconds. Raises UsageError for impossible numbers.
     """
 
     launches: int = 6  # min to max of six covers the median with 96.9 %
@@ -306,9 +304,8 @@ SCRIPT_COUNT_THREADS = 1
 class UntimedLaunches(JsonRecord):
     """The untimed launches of each case, one of a kind.
 
-    `stacks` is a second profile, with Python's stacks; `graph` keeps
-    the graph of autograd. `profile_steps` of a stage are profiled; a trace above `trace_cap` bytes is not
-    kept. Raises UsageError for impossible numbers.
+    `stacks` is a second profile, with Python's stacks; `graph` keeps the graph of autograd. `profile_steps` of a stage
+    are profiled; a trace above `trace_cap` bytes is not kept. Raises UsageError for impossible numbers.
     """
 
     counts: bool = False

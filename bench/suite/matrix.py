@@ -26,12 +26,11 @@ _AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 class Suite:
     """A named matrix of cases.
 
-    `build(case)` makes the `bench.training.Task` of a case; it runs in the worker only, so torch is
-    imported inside it. `axes` maps a name to its values (`"device": "available"` stands for every device
-    of the machine). `choices` names the values that an axis may have at all, so that a misspelt one is
-    found before anything is built. `exclude(case)` gives the reason why a combination makes no sense, or
-    None. `columns` names the metrics that the suite's table shows, in place of those of every suite. Raises
-    SuiteError for a declaration that cannot be expanded.
+    `build(case)` makes the `bench.training.Task` of a case; it runs in the worker only, so torch is imported inside it.
+    `axes` maps a name to its values (`"device": "available"` stands for every device of the machine). `choices` names
+    the values that an axis may have at all, so that a misspelt one is found before anything is built. `exclude(case)`
+    gives the reason why a combination makes no sense, or None. `columns` names the metrics that the suite's table
+    shows, in place of those of every suite. Raises SuiteError for a declaration that cannot be expanded.
     """
 
     name: str
@@ -100,10 +99,9 @@ class Suite:
     ) -> Expansion:
         """All cases of the matrix, in the order of its axes; the last axis varies fastest.
 
-        `devices` are those of this machine; `overrides` replaces the values of an axis; `absent`
-        says why a device is not among them. Raises
-        UsageError for an override of an axis that the suite does not have, for a value that no case
-        can have, and for a device that this machine does not have.
+        `devices` are those of this machine; `overrides` replaces the values of an axis; `absent` says why a device is
+        not among them. Raises UsageError for an override of an axis that the suite does not have, for a value that no
+        case can have, and for a device that this machine does not have.
         """
         # `device` is an axis of every suite, since a launch is always somewhere.
         declared = {"device": AVAILABLE, **self.axes}

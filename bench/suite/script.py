@@ -59,21 +59,13 @@ class Script(JsonRecord):
 
     def command(self, case: Case) -> list[str]:
         """The arguments of a case; without an axis `device` the script chooses it."""
-        return [
-            *self.arguments,
-            *(
-                f"{argument(name)}={spell(case[axis])}"
-                for axis, name in self._given(case)
-                if not name.startswith(VARIABLE)
-            ),
-        ]
+        given = self._given(case, variables=False)
+        return [*self.arguments, *(f"{argument(name)}={value}" for name, value in given.items())]
 
     def variables(self, case: Case) -> dict[str, str]:
         """The variables of the environment of a case."""
         return {
-            name.removeprefix(VARIABLE): spell(case[axis])
-            for axis, name in self._given(case)
-            if name.startswith(VARIABLE)
+            name.removeprefix(VARIABLE): value for name, value in self._given(case, variables=True).items()
         }
 
     def with_axes(self, axes: Iterable[str], flag: str = "set:") -> Script:
@@ -83,8 +75,10 @@ class Script(JsonRecord):
         """
         return dataclasses.replace(self, names={**named(list(axes), flag), **self.names})
 
-    def _given(self, case: Case) -> list[tuple[str, str]]:
-        return [(axis, self.names[axis]) for axis in case.axes if axis in self.names]
+    def _given(self, case: Case, variables: bool) -> dict[str, str]:
+        """The values of a case by their names on the command line: of variables, or of all others."""
+        given = {self.names[axis]: spell(value) for axis, value in case.axes.items() if axis in self.names}
+        return {name: value for name, value in given.items() if name.startswith(VARIABLE) == variables}
 
 
 def script(path: Path, arguments: Sequence[str], axes: Sequence[str], in_place: bool = False) -> Script:
@@ -103,12 +97,8 @@ def script(path: Path, arguments: Sequence[str], axes: Sequence[str], in_place: 
 def _is_module(path: Path) -> bool:
     """Whether this is a name as `python -m` takes it: pkg.train."""
     parts = str(path).split(".")
-    return (
-        not os.path.exists(path)
-        and parts[-1] != "py"
-        and len(parts) > 1
-        and all(map(str.isidentifier, parts))
-    )
+    is_dotted = len(parts) > 1 and all(map(str.isidentifier, parts))
+    return is_dotted and parts[-1] != "py" and not os.path.exists(path)
 
 
 def _file_of(module: str) -> Path:
@@ -133,11 +123,8 @@ def named(axes: Sequence[str], flag: str = "--axis ") -> dict[str, str]:
         if name != variable and variable in RANKS:
             raise UsageError(f"{flag}{name}: {ONE_PROCESS}")
         if name != variable and variable.startswith(_EARLY):
-            remedy = (
-                "--threads sets it"
-                if variable == "OMP_NUM_THREADS"
-                else f"set it before bench: {variable}=..."
-            )
+            threads = variable == "OMP_NUM_THREADS"
+            remedy = "--threads sets it" if threads else f"set it before bench: {variable}=..."
             raise UsageError(
                 f"{flag}{name}: {variable} is read when the process starts or imports torch, which is before the "
                 f"script begins; {remedy}"
@@ -156,15 +143,12 @@ def check_alone(environ: Mapping[str, str]) -> None:
 
     A single process may have such variables.
     """
-    size = environ.get("WORLD_SIZE", "1")
-    variable = f"WORLD_SIZE={size}" if size != "1" else ""
-    for name in ("RANK", "LOCAL_RANK"):
-        if not variable and environ.get(name, "0") != "0":
-            variable = f"{name}={environ[name]}"
-    if variable:
+    alone = {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}
+    several = [f"{name}={environ[name]}" for name, one in alone.items() if environ.get(name, one) != one]
+    if several:
         raise UsageError(
-            f"{variable} is set: {ONE_PROCESS}; start bench once, without torchrun, and as: env -u WORLD_SIZE -u RANK "
-            f"-u LOCAL_RANK bench ..."
+            f"{several[0]} is set: {ONE_PROCESS}; start bench once, without torchrun, and as: env -u WORLD_SIZE "
+            f"-u RANK -u LOCAL_RANK bench ..."
         )
 
 

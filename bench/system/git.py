@@ -69,9 +69,15 @@ def git(place: Path, *arguments: str, timeout: float | None = None) -> str:
 
 def _refused(place: Path, command: str, done: subprocess.CompletedProcess[str]) -> UsageError:
     if _DUBIOUS in done.stderr:
+        commands = [
+            line.strip() for line in done.stderr.splitlines() if line.strip().startswith("git config")
+        ]
+        remedy = (commands or [f"git config --global --add safe.directory {place}"])[
+            0
+        ]  # git's own, if it names one
         return Untrusted(
             f"git does not read the repository of {place}, which belongs to another user; if you trust it: "
-            f"{_remedy(done.stderr, place)}",
+            f"{remedy}",
             done.stderr,
         )
     if _NO_TREE in done.stderr:
@@ -82,12 +88,6 @@ def _refused(place: Path, command: str, done: subprocess.CompletedProcess[str]) 
         )
     lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
     return UsageError(f"git {command}: {lines[-1] if lines else f'exit code {done.returncode}'}", done.stderr)
-
-
-def _remedy(message: str, place: Path) -> str:
-    """The command that git itself names."""
-    known = (line.strip() for line in message.splitlines() if line.strip().startswith("git config"))
-    return next(known, f"git config --global --add safe.directory {place}")
 
 
 def distrust(place: Path) -> str:

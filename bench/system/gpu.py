@@ -92,9 +92,8 @@ class Gpu:
         reasons = self._query("nvmlDeviceGetCurrentClocksEventReasons")
         if reasons is None:  # so called until driver 535
             reasons = self._query("nvmlDeviceGetCurrentClocksThrottleReasons")
-        named = (
-            None if reasons is None else [name for bit, name in _THROTTLE_REASONS.items() if reasons & bit]
-        )
+        if reasons is not None:
+            reasons = frozenset(name for bit, name in _THROTTLE_REASONS.items() if reasons & bit)
         processes = self._query("nvmlDeviceGetComputeRunningProcesses")
         return GpuReading(
             memory=None if memory is None else int(memory.used),
@@ -104,7 +103,7 @@ class Gpu:
             clock=_scaled(self._query("nvmlDeviceGetClockInfo", _SM), 1e6),
             max_clock=self._max_clock,
             energy=_scaled(energy, 1e-3),
-            throttle_reasons=None if named is None else frozenset(named),
+            throttle_reasons=reasons,
             processes=None if processes is None else frozenset(int(process.pid) for process in processes),
         )
 

@@ -11,10 +11,7 @@ from pathlib import Path
 HARNESS = str(Path(__file__).parents[1])
 
 # What lies here is not the user's own code.
-FOREIGN = (
-    *(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-    HARNESS,
-)
+FOREIGN = (*map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")), HARNESS)
 
 # Bytes of the part of a name that is made of text: file systems take names of 255, some of 143, and a digest and
 # an ending come behind it.

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..suite.case import AxisValue, Case
-from .axis_values import Numbers
-from .installed_torch import error_of
+from .axis_values import Numbers, error_of
 from .precision import AUTOCAST
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..suite.case import AxisValue, Case, spell
-from .axis_values import SWITCH, Names, Numbers, is_dotted
-from .installed_torch import error_of, exported_names
+from .axis_values import SWITCH, Names, Numbers, error_of, exported_names, is_dotted
 
 if TYPE_CHECKING:
     from torch import nn

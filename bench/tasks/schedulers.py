@@ -16,7 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..suite.case import AxisValue, Case
-from .installed_torch import exported_names
+from .axis_values import exported_names
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer

@@ -1,7 +1,8 @@
 """The thresholds of a project: a TOML file with the tolerated change of each metric, read into rules.
 
 `[default]` applies to every row, each `[[rule]]` to the rows that its patterns match; later rules win. A file with an
-error is refused: a misspelt word must not let every change through.
+error is refused: a misspelt word must not let every change through. So is a rule that no row of a comparison matches: a
+gate that checks nothing must not pass.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ..analysis.compare.sides import FOREIGN_METRICS
 from ..errors import UsageError
 from ..measurement import METRICS, PER_STEP, QUALITY, Metric, metric
 from ..suite.matrix import column
-from .suggestions import alternatives, meant, short, some
+from .suggestions import alternatives, closest, meant, short, some
 
 SELECTORS = ("metric", "suite", "case", "device")
 
@@ -162,15 +163,17 @@ class _Table:
             changes |= self._threshold(pattern)
         for key, name in (("policy", "regression"), ("improvement", "improvement")):
             if key in self.table:
-                changes[name] = self._action(key)
+                changes[name] = action = self.table[key]
+                if action not in ACTIONS:
+                    raise self.wrong(key, "is not a policy", f"write {alternatives(ACTIONS)}")
         if "better" in self.table:
             changes["better"] = self._better(pattern)
         return changes
 
     def _better(self, pattern: str) -> str:
         """The direction of metrics of the user's own: those that have one are not turned over."""
-        better = self.table["better"]
-        if not isinstance(better, str) or better not in _BETTER:
+        better: str = self.table["better"]
+        if better not in _BETTER:
             raise self.wrong("better", "is not a direction", f"write {alternatives(_BETTER)}")
         known = [row for row in _matched(pattern) if row.better not in ("", better)]
         if known:
@@ -180,12 +183,6 @@ class _Table:
                 "name a metric of your own",
             )
         return better
-
-    def _action(self, key: str) -> str:
-        action = self.table[key]
-        if not isinstance(action, str) or action not in ACTIONS:
-            raise self.wrong(key, "is not a policy", f"write {alternatives(ACTIONS)}")
-        return action
 
     def _threshold(self, pattern: str) -> dict[str, float]:
         """A share as `relative`, anything with a unit as `absolute`."""
@@ -316,15 +313,8 @@ def _unknown(what: str, word: str, known: Iterable[str]) -> UsageError:
 
 def _kind(value: object) -> str:
     """What a value of TOML is, in words."""
-    names = {
-        dict: "a table",
-        list: "an array",
-        str: "a text",
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-    }
-    return names.get(type(value), "a date or time")
+    names = {dict: "a table", list: "an array", str: "a text", bool: "true or false"}
+    return names.get(type(value), "a number" if isinstance(value, int | float) else "a date or time")
 
 
 def _shown(value: object) -> str:
@@ -336,3 +326,54 @@ def _shown(value: object) -> str:
     if isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**20):
         return str(value)
     return f"({_kind(value)})"
+
+
+_Row = tuple[str, str, str, str]  # its metric, suite, case and device
+
+
+def check_used(rules: Sequence[ThresholdRule], rows: Iterable[_Row], path: Path) -> None:
+    """Raises UsageError for a rule that holds for no row, (metric, suite, case, device), of a comparison."""
+    there = list(dict.fromkeys(rows))
+    for rule in rules:
+        if _is_of_quality(rule):
+            continue
+        if selectors(rule) and not any(rule.holds(*row) for row in there):
+            raise UsageError(
+                f"{path}: {rule.place} holds for nothing in this comparison: {_missed(rule, there)}"
+            )
+
+
+def _is_of_quality(rule: ThresholdRule) -> bool:
+    """Whether a rule is about the quality of all cases, by a pattern: a loop may have no loss."""
+    ours = (row for row in METRICS.values() if row.kind == "quality")
+    return (
+        list(selectors(rule)) == ["metric"]
+        and "*" in rule.metric
+        and any(fnmatch.fnmatchcase(row.name, rule.metric) for row in ours)
+    )
+
+
+def _missed(rule: ThresholdRule, rows: Sequence[_Row]) -> str:
+    """Which pattern matches nothing, and what there is for it to match."""
+    patterns = selectors(rule)
+    # One that matches nothing whatever the others say is at fault by itself; else the one that leaves no row.
+    alone = [key for key in patterns if not _matching(rows, key, patterns[key])]
+    key, left = (alone[0], rows) if alone else _last_left(rows, patterns)
+    named = list(dict.fromkeys(row[SELECTORS.index(key)] for row in left))
+    before = "" if alone else " in the rows that its other patterns leave"
+    return (
+        f'{key} = "{short(patterns[key])}" matches no {key}{before}, where there is '
+        f"{some(closest(patterns[key], named)) or 'none'}; fix the pattern, or take the rule out"
+    )
+
+
+def _last_left(rows: Sequence[_Row], patterns: Mapping[str, str]) -> tuple[str, Sequence[_Row]]:
+    """The first pattern that matches none of the rows that those before it leave, and these rows."""
+    (key, pattern), *others = patterns.items()
+    matching = _matching(rows, key, pattern)
+    return _last_left(matching, dict(others)) if matching else (key, rows)
+
+
+def _matching(rows: Sequence[_Row], key: str, pattern: str) -> list[_Row]:
+    place = SELECTORS.index(key)
+    return [row for row in rows if fnmatch.fnmatchcase(row[place], pattern)]

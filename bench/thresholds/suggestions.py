@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+from ..system.text import cut
+
 
 def meant(word: str, known: Iterable[str], otherwise: str = "") -> str:
     """The remedy for a misspelt word: the closest known one, else all of them."""
@@ -30,7 +32,7 @@ def short(text: str, most: int = 60) -> str:
     line = "".join(
         letter if letter.isprintable() else repr(letter)[1:-1] for letter in " ".join(text.split())
     )
-    return line if len(line) <= most else f"{line[:most]}..."
+    return cut(line, most)
 
 
 def closest(word: str, known: Sequence[str]) -> list[str]:

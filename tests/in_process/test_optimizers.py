@@ -15,8 +15,8 @@ from bench import tasks
 from bench.errors import UsageError
 from bench.suite.case import Case
 from bench.tasks import optimizers
+from bench.tasks.axis_values import error_of, exported_names
 from bench.tasks.combined_optimizer import CombinedOptimizer
-from bench.tasks.installed_torch import error_of, exported_names
 from bench.training import fit, needs_closure
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -47,7 +47,7 @@ def test_every_optimizer_of_the_installed_torch_has_a_name():
 
 def test_the_exports_of_a_module_are_read_without_importing_torch():
     script = (
-        "import sys; from bench.tasks.installed_torch import exported_names; "
+        "import sys; from bench.tasks.axis_values import exported_names; "
         "print(exported_names('optim.lr_scheduler'), "
         "'torch' in sys.modules)"
     )

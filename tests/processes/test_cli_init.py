@@ -26,8 +26,7 @@ from bench.cli.own_model import OwnModel, find_model
 from bench.cli.project import Project
 from bench.cli.verbs.init import TEMPLATES, WORKFLOW
 from bench.measurement import metric
-from bench.thresholds.rules import read_thresholds
-from bench.thresholds.usage import check_used
+from bench.thresholds.rules import check_used, read_thresholds
 
 ROOT = Path(__file__).parents[2]
 WRITTEN = ("suites/mine.py", "thresholds.toml", WORKFLOW, "Makefile")

@@ -7,9 +7,8 @@ import sys
 import psutil
 import pytest
 
-from bench.machine import processes
-from bench.machine.processes import ProcessTree
-from bench.machine.telemetry import LaunchTelemetry
+from bench.machine import telemetry
+from bench.machine.telemetry import LaunchTelemetry, ProcessTree
 
 BUSY = """
 import os
@@ -44,9 +43,9 @@ def end(process):
 @pytest.fixture(params=[pytest.param(True, id="listed"), pytest.param(False, id="searched")])
 def way(request, monkeypatch):
     """Both ways in which children are found."""
-    if request.param and not processes._LISTS_CHILDREN:
+    if request.param and not telemetry._LISTS_CHILDREN:
         pytest.skip("this system does not list the children of a thread")
-    monkeypatch.setattr(processes, "_LISTS_CHILDREN", request.param)
+    monkeypatch.setattr(telemetry, "_LISTS_CHILDREN", request.param)
 
 
 def used(tree, seconds):

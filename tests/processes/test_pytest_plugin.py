@@ -15,9 +15,8 @@ from fakes import small_task
 from tiers import takes_long
 
 from bench import cli
-from bench.pytest_plugin import timed
+from bench.pytest_plugin import holds_suite, timed
 from bench.suite.case import Case
-from bench.suite.detection import holds_suite
 from bench.suite.matrix import Suite
 
 ROOT = Path(__file__).parents[2]

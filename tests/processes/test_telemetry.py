@@ -8,8 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from bench.machine.processes import Usage
-from bench.machine.telemetry import LONGEST, SHARE, SHORTEST, LaunchTelemetry, Readings, Telemetry
+from bench.machine.telemetry import LONGEST, SHARE, SHORTEST, LaunchTelemetry, Readings, Telemetry, Usage
 from bench.system.gpu import GpuReading
 
 

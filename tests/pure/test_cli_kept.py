@@ -14,8 +14,8 @@ from test_results_session import keep, timed
 from bench import cli
 from bench.ab.error_rates import NULL, Decision
 from bench.measurement import COUNTED, PROFILED
-from bench.results import selftests
 from bench.results.folder import RunFolder
+from bench.results.history import write_selftest
 from bench.results.journal import Journal
 
 RUN, PROFILE, AB, SELFTEST = (
@@ -55,7 +55,7 @@ def place(tmp_path_factory):
         keep(Path(AB), base, candidate)
         keep(Path(SELFTEST), [], [], journal=False)
         decision = Decision(NULL.name, CASE.id, {"epoch.time": "equivalent"}, {"epoch.time": 1.0}, 14, 5.0)
-        selftests.write(Path(SELFTEST), [decision], environment())
+        write_selftest(Path(SELFTEST), [decision], environment())
         keep(Path("ended early"), [], [], journal=False)
         a_run("torn", [timed()])
         with Path("torn/journal.jsonl").open("a") as journal:

@@ -12,13 +12,13 @@ import pytest
 from scipy import stats
 
 from bench.analysis.compare.policy import ACTIONS, Policy
-from bench.analysis.compare.run_deviation import RunDeviation
 from bench.analysis.compare.sides import Observed, log_error
 from bench.analysis.compare.verdict import (
     FAMILY,
     SHOWN,
     Change,
     Row,
+    RunDeviation,
     has_ratio,
     judge,
     judge_exact,

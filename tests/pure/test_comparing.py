@@ -9,13 +9,11 @@ from fakes import environment
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.analysis.compare.by_axis import by_axis
 from bench.analysis.compare.comparable import ComparisonOptions, are_exact
 from bench.analysis.compare.policy import ThresholdRule
-from bench.analysis.compare.rows import compare
-from bench.analysis.compare.run_deviation import UNKNOWN, RunDeviation, from_earlier_runs, standard
+from bench.analysis.compare.rows import by_axis, compare
 from bench.analysis.compare.sides import CaseSide, Observed, Side
-from bench.analysis.compare.verdict import outcome
+from bench.analysis.compare.verdict import UNKNOWN, RunDeviation, from_earlier_runs, outcome, standard
 from bench.measurement import METRICS
 from bench.report.reason_words import reason_said
 

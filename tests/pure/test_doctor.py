@@ -11,7 +11,7 @@ from scenes import CGROUP, CPU, FOUR, GIB, QUIET, build
 
 from bench.machine import doctor
 from bench.machine.doctor import CHECKS, EVERYWHERE, Finding, Noise, as_json, examine
-from bench.machine.doctor.finding import unknown
+from bench.machine.doctor.scene import unknown
 from bench.suite.case import Conditions
 from bench.system.gpu import GpuState
 

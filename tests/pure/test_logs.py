@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.system.logs import end_of, last_line
+from bench.system.text import end_of, last_line
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.readers.text import decoded, undecodable
+from bench.system.text import decoded, undecodable
 
 TEXT = '{"größe": "漢字"}\n'
 

@@ -9,8 +9,7 @@ import pytest
 from rich.console import Console
 
 from bench.analysis.compare.policy import Policy
-from bench.analysis.compare.reasons import Cause, Reason
-from bench.analysis.compare.verdict import Row
+from bench.analysis.compare.verdict import Cause, Reason, Row
 from bench.measurement import metric
 from bench.report.comparison import (
     ComparisonPage,

@@ -8,8 +8,8 @@ import statistics
 import pytest
 from fakes import environment, failure, measurement, stages
 
-from bench.analysis.compare.run_deviation import BY_ALLOCATOR, UNKNOWN, RunDeviation
 from bench.analysis.compare.sides import Side
+from bench.analysis.compare.verdict import BY_ALLOCATOR, UNKNOWN, RunDeviation
 from bench.measurement import SEARCHED
 from bench.results.folder import RunFolder
 from bench.results.history import between_runs_of, launch_seconds

@@ -12,9 +12,8 @@ import pytest
 from fakes import environment, failure, measurement, stages
 
 from bench.analysis.compare.comparable import ComparisonOptions
-from bench.analysis.compare.reasons import Cause, Reason
 from bench.analysis.compare.rows import compare
-from bench.analysis.compare.run_deviation import RunDeviation
+from bench.analysis.compare.verdict import Cause, Reason, RunDeviation
 from bench.errors import ResultsError
 from bench.report.reason_words import reason_said
 from bench.results import baselines

@@ -9,9 +9,8 @@ import pytest
 from bench.analysis.compare.policy import ThresholdRule, policy
 from bench.errors import UsageError
 from bench.measurement import METRICS
-from bench.thresholds.rules import read_thresholds
+from bench.thresholds.rules import check_used, read_thresholds
 from bench.thresholds.suggestions import alternatives, short
-from bench.thresholds.usage import check_used
 
 WRITTEN = """
 [default]

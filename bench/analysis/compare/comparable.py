@@ -10,16 +10,13 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...measurement import STAGES, Metric, metric
-from . import run_deviation
 from .policy import THRESHOLDS, Policy, ThresholdRule, directed, policy
-from .reasons import Cause, Reason
-from .run_deviation import RunDeviation
 from .sides import FOREIGN_METRICS, CaseSide, Observed
-from .verdict import EXACT, Row, has_ratio
+from .verdict import EXACT, UNKNOWN, Cause, Reason, Row, RunDeviation, has_ratio
 from .work import Work, WorkDifference
 
 
@@ -34,7 +31,7 @@ class ComparisonOptions:
     metrics: Sequence[str] = ()
     rules: Sequence[ThresholdRule] = ()
     across: bool = False
-    deviation_of: Callable[[str], RunDeviation] = lambda _: run_deviation.UNKNOWN
+    deviation_of: Callable[[str], RunDeviation] = lambda _: UNKNOWN
     standards: Mapping[str, float] = field(default_factory=lambda: THRESHOLDS)
 
 
@@ -54,9 +51,7 @@ class MetricPair:
     @property
     def unjudged(self) -> Row:
         """The row with all but what its verdict brings."""
-        return _row(
-            self.case, self.base, self.metric, self.policy, before=self.before.value, after=self.after.value
-        )
+        return _row(self.case, self.base, self.metric, self.policy, self.before.value, self.after.value)
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -72,11 +67,11 @@ class BySample:
     left_out: Sequence[str]
 
 
-@dataclass
+@dataclass(frozen=True)
 class CaseComparison:
     """One case, in the order of the baseline: pairs that are to be judged, and rows without a judgement."""
 
-    entries: list[Row | MetricPair] = field(default_factory=list)
+    entries: Sequence[Row | MetricPair]
     by_sample: BySample | None = None
 
     @property
@@ -96,34 +91,28 @@ def plan_case(
     )
     meant = [one for one in work.differences if one not in unintended]
     stages, differing = {one.stage for one in unintended}, {one.metric for one in unintended}
-    comparison, left_out = CaseComparison(), []
+    entries: list[Row | MetricPair] = []
+    left_out = []
     names = [name for name in {**base.observed, **base.withheld} if is_compared(name, case, base, options)]
     instead = work.by_the_sample if meant and not options.metrics else ()
     names += [name for name in instead if name in base.observed and name not in names]
     if any(name in differing or work.spoils(name, stages) for name in names if is_requested(name, options)):
-        comparison.entries.append(_different_work_row(case, base, options, unintended))
+        entries.append(_different_work_row(case, base, options, unintended))
     for name in names:
         if name in differing:
             continue  # the row of the case says it
         if older := base.withheld.get(name) or candidate.withheld.get(name):
-            comparison.entries.append(
-                unmeasured_row(case, base, name, options, Reason(Cause.ADDED_UP, older))
-            )
+            entries.append(unmeasured_row(case, base, name, options, Reason(Cause.ADDED_UP, older)))
         elif work.spoils(name, stages):
-            comparison.entries.append(_spoilt_row(case, base, candidate, name, options, unintended))
-        elif meant and (work.needs_samples(name) or _is_of_one_side(name, work)):
-            if name in options.metrics:
-                row = _spoilt_row(case, base, candidate, name, options, meant)
-                comparison.entries.append(dataclasses.replace(row, gates=True, folded=False))
-            else:
-                left_out.append(name)
+            entries.append(_spoilt(_unjudged(case, base, name, options, candidate), unintended))
+        elif not meant or not (work.needs_samples(name) or _is_of_one_side(name, work)):
+            entries.append(_compared(case, base, candidate, name, options, name in instead, unintended))
+        elif name in options.metrics:
+            row = _spoilt(_unjudged(case, base, name, options, candidate), meant)
+            entries.append(dataclasses.replace(row, gates=True, folded=False))
         else:
-            comparison.entries.append(
-                _compared(case, base, candidate, name, options, name in instead, unintended)
-            )
-    if meant:
-        comparison.by_sample = BySample(case, meant, left_out)
-    return comparison
+            left_out.append(name)
+    return CaseComparison(entries, BySample(case, meant, left_out) if meant else None)
 
 
 def _is_of_one_side(name: str, work: Work) -> bool:
@@ -177,6 +166,16 @@ def is_requested(name: str, options: ComparisonOptions) -> bool:
     Quality that it does not name is shown only where it fell: nobody who asks for a time should miss that.
     """
     return not options.metrics or matches(name, options.metrics)
+
+
+def of_interest(
+    names: Iterable[str], case: str, side: CaseSide, options: ComparisonOptions
+) -> tuple[list[str], list[str]]:
+    """Of these metrics the requested ones that are compared, and those of them that gate."""
+    wanted = [
+        name for name in names if is_compared(name, case, side, options) and is_requested(name, options)
+    ]
+    return wanted, [n for n in wanted if is_gated(metric_of(n), policy_of(n, case, side, options))]
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
@@ -239,22 +238,10 @@ def _different_work_row(
     )
 
 
-def _spoilt_row(
-    case: str,
-    base: CaseSide,
-    candidate: CaseSide,
-    name: str,
-    options: ComparisonOptions,
-    work: Sequence[WorkDifference],
-) -> Row:
+def _spoilt(row: Row, work: Sequence[WorkDifference]) -> Row:
     """The row of a metric that different work spoils, folded behind the row that says so."""
     return dataclasses.replace(
-        _unjudged(case, base, name, options, candidate),
-        verdict="different_work",
-        gates=False,
-        work=tuple(work),
-        folded=True,
-        caveats=(),
+        row, verdict="different_work", gates=False, work=tuple(work), folded=True, caveats=()
     )
 
 
@@ -274,18 +261,5 @@ def _row(
     case: str, side: CaseSide, metric: Metric, policy: Policy, before: float | None, after: float | None
 ) -> Row:
     """How every row begins."""
-    return Row(
-        suite=side.suite,
-        case=case,
-        metric=metric,
-        base=before,
-        candidate=after,
-        verdict="not_measured",
-        policy=policy,
-        gates=is_gated(metric, policy),
-    )
-
-
-def pairs_of(plans: Sequence[CaseComparison]) -> Iterator[MetricPair]:
-    for plan in plans:
-        yield from plan.pairs
+    gates = is_gated(metric, policy)
+    return Row(side.suite, case, metric, before, after, verdict="not_measured", policy=policy, gates=gates)

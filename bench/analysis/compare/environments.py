@@ -12,21 +12,8 @@ from ...measurement import Environment
 
 # Fields of Environment whose difference changes times by itself.
 FOR_TIME = (
-    "cpu",
-    "cpu_capability",
-    "cpus",
-    "threads",
-    "openmp",
-    "allocator",
-    "start_method",
-    "loader_start_method",
-    "devices",
-    "driver",
-    "torch",
-    "cuda",
-    "cudnn",
-    "python",
-    "flags",
+    "cpu cpu_capability cpus threads openmp allocator start_method loader_start_method devices driver torch cuda cudnn "
+    "python flags".split()
 )
 _MINOR = ("torch", "cuda", "python")  # compared as far as their minor version
 
@@ -51,11 +38,9 @@ def differences(first: Environment, second: Environment) -> list[EnvironmentDiff
 
 def differences_for_counts(first: Environment, second: Environment) -> list[EnvironmentDifference]:
     """The differences that matter for exact counts: the version of torch and the kinds of device."""
-    found = (
-        [EnvironmentDifference("torch", first.torch, second.torch)]
-        if not _alike("torch", first, second)
-        else []
-    )
+    found = []
+    if not _alike("torch", first, second):
+        found.append(EnvironmentDifference("torch", first.torch, second.torch))
     kinds = [sorted({device.kind for device in one.devices}) or ["cpu"] for one in (first, second)]
     if kinds[0] != kinds[1]:
         found.append(EnvironmentDifference("device_kinds", *kinds))

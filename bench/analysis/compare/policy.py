@@ -102,7 +102,9 @@ def policy(
     A metric that is `requested` by its name gates. A fall of quality warns where neither that nor a rule's `metric`
     names it, whatever the default says of every row.
     """
-    found = _standard(metric, standards[metric.kind])
+    share = standards[metric.kind]
+    more_is_better = metric.kind == "quality" and metric.better == "more"
+    found = Policy(min(share, SHARE), least=SHARE) if more_is_better else Policy(share)
     for rule in rules:
         if not rule.holds(metric.name, suite, case, device):
             continue
@@ -114,12 +116,6 @@ def policy(
     if metric.kind == "quality" and not found.named and found.regression == "fail":
         return dataclasses.replace(found, regression="warn")
     return found
-
-
-def _standard(metric: Metric, share: float) -> Policy:
-    if metric.kind == "quality" and metric.better == "more":
-        return Policy(min(share, SHARE), least=SHARE)
-    return Policy(share)
 
 
 def directed(metric: Metric, policy: Policy) -> Metric:

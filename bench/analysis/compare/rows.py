@@ -1,9 +1,8 @@
-"""The rows of two sides that were measured at different times, and how a pair of values becomes a row."""
+"""The rows of two sides measured at different times, or of the values of an axis; how two values become a row."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -13,29 +12,29 @@ from .comparable import (
     CaseComparison,
     ComparisonOptions,
     MetricPair,
-    is_compared,
     is_gated,
-    is_requested,
     is_shown,
-    metric_of,
-    pairs_of,
+    of_interest,
     plan_case,
-    policy_of,
     unmeasured_row,
 )
 from .environments import same_for_counts, same_for_machine_counts
+from .policy import SIDE_BY_SIDE
 from .quality_change import QualityChange, quality_change, quality_verdicts, repeats
-from .reasons import Cause, Reason
-from .run_deviation import OF_MEMORY, RunDeviation
 from .sides import CaseSide, Side
 from .verdict import (
     EXACT,
+    OF_MEMORY,
     SHOWN,
+    Cause,
     Change,
+    Reason,
     Row,
+    RunDeviation,
     has_ratio,
     judge,
     judge_exact,
+    paired,
     smallest_seen,
     unpaired,
     worse,
@@ -64,7 +63,7 @@ def compare(base: Side, candidate: Side, options: ComparisonOptions) -> Compared
         for case, side in base.cases.items()
         if side.observed
     ]
-    pairs = list(pairs_of(plans))
+    pairs = [pair for plan in plans for pair in plan.pairs]
     family = sum(is_timed(pair.metric) and is_gated(pair.metric, pair.policy) for pair in pairs)
     judge = _Judge(base, candidate, options, family, judge_quality(pairs))
     rows = [judge.row(entry) for plan in plans for entry in plan.entries]
@@ -89,12 +88,7 @@ def _plan(
     if candidate is not None and candidate.failure:
         reason = Reason(Cause.CANDIDATE_FAILED, candidate.failure)
     # One row says it, and one that gates: the first metric may be one that is to be ignored.
-    names = [
-        name
-        for name in base.observed
-        if is_compared(name, case, base, options) and is_requested(name, options)
-    ]
-    gating = [name for name in names if is_gated(metric_of(name), policy_of(name, case, base, options))]
+    names, gating = of_interest(base.observed, case, base, options)
     return CaseComparison(
         [unmeasured_row(case, base, name, options, reason) for name in (gating or names)[:1]]
     )
@@ -132,7 +126,8 @@ class _Judge:
         if isinstance(entry, Row):
             return self._different_work(entry) if entry.work else entry
         if entry.metric.kind in EXACT:
-            return self._exact(entry)
+            rounds = follows_rounding(entry.base) or follows_rounding(entry.candidate)
+            return exact_row(entry, self._unlike(rounds, entry.metric))
         if entry.metric.kind == "quality":
             row = quality_row(entry, *self._quality[entry.case, entry.metric.name])
             if not self._options.across:
@@ -141,7 +136,7 @@ class _Judge:
         return self._timed(entry)
 
     def _timed(self, pair: MetricPair) -> Row:
-        change = unpaired(pair.before, pair.after, pair.metric.better or "less", self._deviation(pair))
+        change = unpaired(pair.before, pair.after, pair.metric.better, self._deviation(pair))
         verdict = judge(change, pair.policy.threshold(pair.before.value), self._family)
         caveats = pair.caveats
         if not self._known:
@@ -162,10 +157,6 @@ class _Judge:
         if pair.metric.kind == "memory":
             return OF_MEMORY
         return self._options.deviation_of(pair.case) if drifts(pair.metric) else RunDeviation(0.0)
-
-    def _exact(self, pair: MetricPair) -> Row:
-        rounds = follows_rounding(pair.base) or follows_rounding(pair.candidate)
-        return exact_row(pair, self._unlike(rounds, pair.metric))
 
     def _different_work(self, row: Row) -> Row:
         rounds = all(one.what == "closure_evaluations" for one in row.work)
@@ -201,18 +192,11 @@ def exact_row(pair: MetricPair, caveats: tuple[str, ...] = ()) -> Row:
     row = pair.unjudged
     return dataclasses.replace(
         row,
-        ratio=ratio_of(before, after),
+        ratio=worse(before, after, "less"),  # candidate over base, whatever is better
         verdict=judge_exact(before, after, pair.metric.better, pair.policy),
         gates=row.gates and not caveats,
         caveats=(*caveats, *known),
     )
-
-
-def ratio_of(base: float, candidate: float) -> float:
-    """Candidate over base; infinite from zero on."""
-    if base:
-        return candidate / base
-    return 1.0 if not candidate else math.inf
 
 
 def timed_row(pair: MetricPair, change: Change, verdict: str, family: int) -> Row:
@@ -260,7 +244,7 @@ def quality_row(pair: MetricPair, change: QualityChange | None, verdict: str) ->
     row = pair.unjudged
     return dataclasses.replace(
         row,
-        ratio=worse(before, after, pair.metric.better or "less") if has_ratio(before, after) else None,
+        ratio=worse(before, after, pair.metric.better) if has_ratio(before, after) else None,
         verdict="different_work" if spoilt else verdict,
         gates=row.gates and not spoilt,
         work=pair.work if spoilt else (),
@@ -268,3 +252,56 @@ def quality_row(pair: MetricPair, change: QualityChange | None, verdict: str) ->
         spread=None if change is None else change.spread,
         caveats=("few_launches",) if verdict == "inconclusive" and 0 < launches < _ENOUGH else (),
     )
+
+
+def by_axis(side: Side, axis: str, options: ComparisonOptions) -> Compared:
+    """Compares the cases of a run that differ in this axis alone, each with the first: launches of a round are pairs.
+
+    No row gates. Raises KeyError where no case has the axis.
+    """
+    if not any(axis in axes for axes in side.axes.values()):
+        raise KeyError(axis)
+    plans = [
+        plan_case(
+            f"{other} against {axis}={side.axes[first][axis]}",
+            side.cases[first],
+            side.cases[other],
+            options,
+            intended=True,
+        )
+        for first, *others in _alike(side, axis)
+        for other in others
+    ]
+    pairs = [pair for plan in plans for pair in plan.pairs]
+    quality, family = judge_quality(pairs), sum(is_timed(pair.metric) for pair in pairs)
+    rows = [
+        entry if isinstance(entry, Row) else _judged(entry, family, quality)
+        for plan in plans
+        for entry in plan.entries
+        if isinstance(entry, MetricPair) or entry.work
+    ]
+    return Compared(
+        [dataclasses.replace(row, gates=False) for row in rows if is_shown(row, options)],
+        by_sample=[plan.by_sample for plan in plans if plan.by_sample is not None],
+    )
+
+
+def _alike(side: Side, axis: str) -> list[list[str]]:
+    """The measured cases that have the axis, in groups that differ in nothing else."""
+    groups: dict[tuple[object, ...], list[str]] = {}
+    for case, axes in side.axes.items():
+        if axis in axes and case in side.cases and side.cases[case].observed:
+            rest = tuple((name, value) for name, value in axes.items() if name != axis)
+            groups.setdefault((side.cases[case].suite, *rest), []).append(case)
+    return list(groups.values())
+
+
+def _judged(pair: MetricPair, family: int, quality: QualityVerdicts) -> Row:
+    if pair.metric.kind in EXACT:
+        return exact_row(pair)
+    if pair.metric.kind == "quality":
+        return quality_row(pair, *quality[pair.case, pair.metric.name])
+    change = paired(pair.before.launches, pair.after.launches, pair.metric.better) or unpaired(
+        pair.before, pair.after, pair.metric.better, RunDeviation(0.0)
+    )
+    return timed_row(pair, change, judge(change, SIDE_BY_SIDE, family), family)

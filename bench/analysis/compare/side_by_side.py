@@ -21,22 +21,19 @@ from .comparable import (
     CaseComparison,
     ComparisonOptions,
     MetricPair,
-    is_compared,
     is_gated,
-    is_requested,
     is_shown,
     metric_of,
+    of_interest,
     plan_case,
     policy_of,
     unmeasured_row,
 )
-from .policy import Policy
 from .quality_change import QualityChange, quality_change, quality_verdicts, repeats
-from .reasons import Cause, Reason
 from .rows import exact_row, is_timed, quality_row
 from .sequential import PairedFinding, Pairs, looks_at, paired_finding, paired_verdicts
 from .sides import CaseSide, Observed, Side
-from .verdict import EXACT, Row
+from .verdict import EXACT, Cause, Reason, Row
 
 _MOST_FAILURES = 2  # of one case, where something of it was measured before
 _FEWEST = 2  # pairs of a case: with one, nobody knows whether its launches end alike
@@ -124,10 +121,7 @@ class SideBySide:
                     self._quality[key] = self._quality_change(case, pair)
                 elif is_timed(pair.metric):
                     self._findings[key] = self._finding(case, pair.metric.name)
-        self._verdicts = {
-            **paired_verdicts(self._findings, self.family),
-            **quality_verdicts(self._quality),
-        }
+        self._verdicts = paired_verdicts(self._findings, self.family) | quality_verdicts(self._quality)
 
     def _plan(self, case: Matched) -> CaseComparison:
         return plan_case(case.name, case.base, case.candidate, self._options, case.intended)
@@ -154,11 +148,8 @@ class SideBySide:
             tuple(sign * math.log(candidate.launches[one] / base.launches[one]) for one in numbers),
             tuple(case.leads[one] for one in numbers),
         )
-        threshold = self._policy(case, name).threshold(base.value)
-        return paired_finding(pairs, threshold, self._ended)
-
-    def _policy(self, case: Matched, name: str) -> Policy:
-        return policy_of(name, case.name, case.base, self._options)
+        policy = policy_of(name, case.name, case.base, self._options)
+        return paired_finding(pairs, policy.threshold(base.value), self._ended)
 
     def _gated(self, case: Matched) -> list[MetricPair]:
         """The gated metrics that are not exact."""
@@ -231,12 +222,7 @@ class SideBySide:
 
     def _unmeasured(self, case: Matched, names: Sequence[str], reason: Reason) -> Iterator[Row]:
         """One row with the reason: of a time that gates, else of another metric that gates, else of any."""
-        wanted = [
-            name
-            for name in names
-            if is_compared(name, case.name, case.base, self._options) and is_requested(name, self._options)
-        ]
-        gating = [name for name in wanted if is_gated(metric_of(name), self._policy(case, name))]
+        wanted, gating = of_interest(names, case.name, case.base, self._options)
         timed = [name for name in gating if metric_of(name).kind == "time"]
         for name in (timed or gating or wanted or ["epoch.time"])[:1]:
             side = dataclasses.replace(

@@ -15,14 +15,69 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from statistics import NormalDist
 
 from ...measurement import Metric
 from .policy import Policy
-from .reasons import Reason
-from .run_deviation import RunDeviation
 from .sides import Observed
 from .work import WorkDifference
+
+
+class Cause(Enum):
+    """Why a metric of a case has no number that could be compared; the words are in `report/reason_words.py`."""
+
+    BASE_FAILED = auto()  # `detail` is what it reported
+    CANDIDATE_FAILED = auto()  # the same
+    NO_CASE = auto()  # the candidate does not have the case
+    NO_VALUE = auto()  # the candidate does not have the metric
+    NO_PAIR = auto()  # measuring ended before the first pair
+    NO_DIFFERENCE = auto()  # of these `values`
+    NO_RATIO = auto()  # of these `values`
+    ADDED_UP = auto()  # the side `detail` is of an earlier version, which added counts up over several steps
+
+
+@dataclass(frozen=True)
+class Reason:
+    """The cause with its facts."""
+
+    cause: Cause
+    detail: str = ""
+    values: tuple[float, float] | None = None
+
+
+FEWEST_RUNS = 5  # that an estimate is made from
+
+
+@dataclass(frozen=True)
+class RunDeviation:
+    """How much medians of the same code differ between runs of different times, which no run knows of itself.
+
+    It is the standard deviation on the logarithm. `freedom` is the degrees of freedom of its estimate: one less than
+    the runs it comes from, infinite where it is stated.
+    """
+
+    deviation: float
+    freedom: float = math.inf
+
+
+# Where no earlier runs tell: measured on a shared machine with two processors (docs/methodology.md).
+BY_ALLOCATOR = {"pinned": RunDeviation(0.05), "system": RunDeviation(0.15)}
+UNKNOWN = RunDeviation(0.15)
+OF_MEMORY = RunDeviation(0.01)
+
+
+def standard(allocator: str) -> RunDeviation:
+    """The stated deviation of runs under this allocator."""
+    return BY_ALLOCATOR.get(allocator, UNKNOWN)
+
+
+def from_earlier_runs(earlier: Sequence[float], stated: RunDeviation) -> RunDeviation:
+    """The deviation of the logarithms of earlier medians; the stated one where these are fewer than FEWEST_RUNS."""
+    if len(earlier) < FEWEST_RUNS:
+        return stated
+    return RunDeviation(statistics.stdev(earlier), len(earlier) - 1)
+
 
 UNDECIDED = frozenset({"different_work", "not_measured", "inconclusive"})
 

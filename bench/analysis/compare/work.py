@@ -76,16 +76,9 @@ class Work:
         if metric in _OF_ALL_STAGES:
             return any(self.steps_differ(stage) or self.differs(stage, "samples") for stage in STAGES)
         stage = metric.split(".")[1]
-        return self.steps_differ(stage if stage in STAGES else self._main)
-
-    @property
-    def _main(self) -> str:
-        """The stage of counts whose name has no stage: training, or the last evaluation without it."""
-        return (
-            "train"
-            if _has(self.before, "train")
-            else next(s for s in reversed(STAGES) if _has(self.before, s))
-        )
+        if stage not in STAGES:  # it is of training, or of the last evaluation without it
+            stage = next(one for one in ("train", *reversed(STAGES)) if _has(self.before, one))
+        return self.steps_differ(stage)
 
     def spoils(self, metric: str, stages: Collection[str] = STAGES) -> bool:
         """Whether the work of these stages, where it differs, keeps a metric from being compared."""

@@ -38,10 +38,9 @@ def count_values(counts: Counts) -> dict[str, float]:
         values["count.optimizer_ops"] = spent / counts.steps["train"]
     if work is not None:
         values["compute.step_flops"] = work.flops
-        stage = main_stage(counts)
-        if samples := counts.samples.get(stage):
+        if samples := counts.samples.get(main):
             # Of whole numbers, so that it is exact.
-            flops = sum(one.flops for one in counts.operators if one.stage == stage)
+            flops = sum(one.flops for one in counts.operators if one.stage == main)
             values["compute.sample_flops"] = flops / samples
         if work.bytes:
             values["compute.intensity"] = work.flops / work.bytes

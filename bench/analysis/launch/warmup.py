@@ -9,10 +9,9 @@ the posterior median of the end, which has the least expected absolute error (Ho
 Science 14 (1999) 382). A plateau ends with its last step, a decay where its expected excess falls to two
 standard deviations of the noise, at least 3 %. Huge first steps are taken as they come.
 
-A launch never gets steady where its start-up fills the first half, or where a trend remains after twice the
-start-up and still in the second half: by the test of Mann (Econometrica 13 (1945) 245) and Kendall (Rank
-Correlation Methods, chapter 4, with the variance for ties) and the slope of Theil and Sen (Sen, JASA 63 (1968)
-1379).
+A launch never gets steady where its start-up fills the first half, or where a trend remains after twice the start-up
+and still in the second half: by the test of Mann (Econometrica 13 (1945) 245) and Kendall (Rank Correlation Methods,
+chapter 4, with the variance for ties) and the slope of Theil and Sen (Sen, JASA 63 (1968) 1379).
 """
 
 from __future__ import annotations

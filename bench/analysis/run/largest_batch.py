@@ -19,19 +19,16 @@ MOST = 2**20  # where the data have no length
 SHARE = 1 / 32  # of the smallest size that does not fit: a gap that is left
 
 # Why a search ended where it did.
-NOTHING, FAILED, DATA, VALIDATE_EVERY, LOADER, ENOUGH = (
-    *("nothing fits", "failed", "data", "validate_every"),
-    *("loader", "enough"),
-)
+NOTHING, FAILED, DATA = "nothing fits", "failed", "data"
+VALIDATE_EVERY, LOADER, ENOUGH = "validate_every", "loader", "enough"
 
 
 @dataclass(frozen=True)
 class Try:
     """One size, as its launch reported it.
 
-    `samples` is the largest batch that there was, `data` how many samples the loop has to go through (None
-    where that is not known). `throughput` is samples a second, of the fastest step of the stage that matters;
-    `memory` is bytes.
+    `samples` is the largest batch that there was, `data` how many samples the loop has to go through (None where that
+    is not known). `throughput` is samples a second, of the fastest step of the stage that matters; `memory` is bytes.
     `failure` and `message` say why the size does not fit, and are empty where it does.
     """
 
@@ -149,10 +146,9 @@ def attempt(record: Measurement | Failure) -> Try:
     size = record.case.batch_size
     if isinstance(record, Failure):
         return Try(size, failure=record.failure, message=record.message)
-    matters = [
-        one for one in record.stages if one.stage == ("train" if record.case.mode == "train" else "test")
-    ]
-    given = matters if record.case.mode == "train" else record.stages
+    trains = record.case.mode == "train"
+    matters = [one for one in record.stages if one.stage == ("train" if trains else "test")]
+    given = matters if trains else record.stages
     data = record.conditions.get("data_samples")
     return Try(
         size,

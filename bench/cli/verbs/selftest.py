@@ -14,7 +14,7 @@ from ...errors import Interrupted, UsageError
 from ...plurals import counted
 from ...report.terminal.error_rates import table
 from ...results import folder as folders
-from ...results import selftests
+from ...results.history import write_selftest
 from ...suite.case import Schedule
 from ...system.signals import stoppable
 from ..ab_sessions import asked_of_pairs
@@ -84,7 +84,7 @@ def decided(session: Session, options: SelftestOptions) -> tuple[list[Decision],
     try:
         for decision in decisions(session, wanted, asked_of_pairs([], ()), telemetry, ends=ends):
             made.append(decision)
-            selftests.write(session.place, made, session.environments[0])
+            write_selftest(session.place, made, session.environments[0])
             if not options.quiet:
                 print_line(decision_text(decision, len(made), len(wanted)), sys.stderr)
     except Interrupted as signal:

@@ -7,19 +7,16 @@ the facts of psutil, the C library, the environment and the GPUs. Without /proc 
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ...suite.case import Conditions
 from ...system.gpu import GpuState
+from ...system.json_data import finite, json_text, to_json
 from . import cards, clocks, load, memory, placement, settings
-from .finding import Finding, unknown
-from .scene import Scene, SystemFacts, current_facts
+from .scene import Finding, Scene, SystemFacts, current_facts, unknown
 
 __all__ = ["CHECKS", "EVERYWHERE", "Finding", "Noise", "as_json", "examine"]
 
@@ -121,19 +118,10 @@ class Noise:
 
 def as_json(findings: Iterable[Finding], noise: Iterable[Noise] = ()) -> str:
     """Findings and noise as one JSON object; null stands for numbers that are not finite."""
-    return json.dumps(
+    rows = [
         {
-            "findings": [dataclasses.asdict(finding) for finding in findings],
-            "noise": [_noise_as_json(row) for row in noise],
-        },
-        indent=2,
-    )
-
-
-def _noise_as_json(row: Noise) -> dict[str, Any]:
-    return {
-        "reveals" if name == "mde" else name: None  # the format keeps its older name
-        if isinstance(value, float) and not math.isfinite(value)
-        else value
-        for name, value in dataclasses.asdict(row).items()
-    }
+            "reveals" if name == "mde" else name: value for name, value in to_json(row).items()
+        }  # its older name
+        for row in noise
+    ]
+    return json_text({"findings": list(findings), "noise": finite(rows)})

@@ -7,8 +7,7 @@ import os
 
 from ...plurals import counted
 from ...system.gpu import GpuState
-from .finding import Finding, notice, ok, warning
-from .scene import Scene
+from .scene import Finding, Scene, notice, ok, warning
 
 _COOL = 10.0  # degrees: a loop that starts heats a card by more
 

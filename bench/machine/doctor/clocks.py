@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ...plurals import counted
-from .finding import Finding, notice, ok, unknown, warning
-from .scene import CPU, Scene
+from .scene import CPU, Finding, Scene, notice, ok, unknown, warning
 
 _FOLLOWS_LOAD = frozenset({"ondemand", "conservative", "schedutil", "interactive"})
 _OWN_POWERSAVE = ("intel_pstate", "amd_pstate_epp")  # with these, powersave follows the load as well

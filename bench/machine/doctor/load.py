@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 
 from ...plurals import counted
-from .finding import Finding, notice, ok, unknown, warning
-from .scene import Scene
+from .scene import Finding, Scene, notice, ok, unknown, warning
 
 _BUSY = 0.5  # load: one process that runs half of the time
 _WAITING = 5.0  # percent of the last ten seconds in which some process waited for a processor

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .finding import Finding, notice, ok, unknown, warning
-from .scene import Scene
+from .scene import Finding, Scene, notice, ok, unknown, warning
 
 _FULL = 0.9  # of a limit: above it the kernel reclaims memory while the loop runs
 _LOW = 0.1
@@ -46,9 +45,9 @@ def free(scene: Scene) -> Finding:
     if not whole or available is None:
         return unknown("the system does not say")
     found = f"{_bytes(available)} of {_bytes(whole)}"
-    return (
-        warning(found, "End the processes that fill the memory.") if available < _LOW * whole else ok(found)
-    )
+    if available < _LOW * whole:
+        return warning(found, "End the processes that fill the memory.")
+    return ok(found)
 
 
 def swap(scene: Scene) -> Finding:

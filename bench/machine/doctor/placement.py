@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from ...plurals import counted
 from ...system.kernel import expand_ranges
-from .finding import Finding, notice, ok, unknown, warning
-from .scene import CPU, Scene
+from .scene import CPU, Finding, Scene, notice, ok, unknown, warning
 
 
 def siblings(scene: Scene) -> Finding:

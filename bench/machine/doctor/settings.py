@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from .finding import Finding, notice, ok, warning
-from .scene import Scene
-
-
-def _always(*_: object) -> bool:
-    return True
+from .scene import Finding, Scene, notice, ok, warning
 
 
 @dataclass(frozen=True)
@@ -24,7 +19,7 @@ class _Setting:
     finding: Callable[[str, str], Finding]
     effect: str
     instead: str
-    disturbs: Callable[[str, int], bool] = _always
+    disturbs: Callable[[str, int], bool] = lambda *_: True
 
 
 _AS_MODEL = "Unless the model will run like this"
@@ -52,10 +47,7 @@ _OPENMP = (
         lambda value, _: value == "passive",
     ),
     _Setting(
-        ("GOMP_SPINCOUNT", "KMP_BLOCKTIME"),
-        notice,
-        "sets how long threads wait before they sleep",
-        _AS_MODEL,
+        ("GOMP_SPINCOUNT", "KMP_BLOCKTIME"), notice, "sets how long threads wait before they sleep", _AS_MODEL
     ),
     _Setting(
         ("OMP_THREAD_LIMIT",),

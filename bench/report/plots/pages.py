@@ -13,7 +13,7 @@ import pandas as pd
 from ...analysis.run.largest_batch import Search
 from ...analysis.run.time_to_quality import Group, groups
 from ...measurement import AutogradGraph, MemoryTimeline
-from ...results.summary import CaseSummary, cases_of
+from ...results.frames import CaseSummary, cases_of
 from ...results.tables import Tables
 from ...suite.case import TRAINING_AXES, axis_of
 from . import labels

@@ -23,7 +23,7 @@ from ...errors import UsageError
 from ...measurement.messages import ProbeReport
 from ...suite.case import Case
 from ...suite.script import ONE_PROCESS, Script, check_alone
-from ...system.logs import end_of, last_line
+from ...system.text import end_of, last_line
 from ...training import Observer
 from ...watch import listen
 from ..context import LaunchContext
