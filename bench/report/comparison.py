@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from ..analysis.compare.comparable import BySample
 from ..analysis.compare.verdict import Row, undecided
 from ..plurals import counted
-from .quality_words import quality_outcome
 from .reason_words import reason_said
-from .row_words import build_effect, unexpected_effect, word
-from .work_words import per_sample_remarks
+from .row_words import build_effect, per_sample_remarks, quality_outcome, unexpected_effect, word
 
 VERDICTS = ("different_work", "regressed", "moved", "improved", "not_measured", "inconclusive", "equivalent")
 _EFFECT_ORDER = ("fail", "warn", "")

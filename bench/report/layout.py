@@ -13,6 +13,7 @@ from functools import cached_property
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.text import Text
 
 from .text_fitting import TEXT, fold, parts, shortened, widest, wrapped
@@ -284,3 +285,21 @@ def _total(widths: Iterable[int]) -> int:
 def _line(parts: Iterable[tuple[str, str]]) -> Text:
     """One line as it is: nothing wraps it again."""
     return Text.assemble(*((text, style) for text, style in parts if text), no_wrap=True, overflow="ignore")
+
+
+class SafeLines:
+    """A part of a page. GitHub takes a line for a command that begins with '::', also behind blanks."""
+
+    def __init__(self, part: RenderableType) -> None:
+        self._part = part
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in console.render_lines(self._part, options, pad=False):
+            begun = False
+            for segment in line:
+                text = segment.text
+                if not begun and text.lstrip().startswith("::"):
+                    text = text.replace("::", ": :", 1)
+                begun = begun or bool(text.strip())
+                yield Segment(text, segment.style, segment.control)
+            yield Segment.line()

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from ..comparison import VERDICTS, ComparisonPage, ordered
-from ..work_words import remedy
+from ..row_words import remedy
 from .row_data import as_dict
 
 

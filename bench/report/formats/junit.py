@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from ...analysis.compare.verdict import Row
 from ..comparison import ComparisonPage, decides
-from ..row_words import build_effect
+from ..row_words import build_effect, remedy, work_differences
 from ..units import one_line
-from ..work_words import remedy, work_differences
 from .row_data import numbers, sentence
 
 # What XML 1.0 cannot hold even as an entity.

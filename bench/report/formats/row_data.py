@@ -8,10 +8,9 @@ from typing import Any
 from ...analysis.compare.verdict import Row
 from ..comparison import ComparisonPage, decides
 from ..reason_words import reason_said
-from ..row_words import build_effect, change, minimum_detectable, sides, verdict_words
+from ..row_words import build_effect, change, minimum_detectable, sides, verdict_words, work_differences
 from ..text_fitting import shortened
 from ..units import one_line
-from ..work_words import work_differences
 
 LONGEST_NAME = 160  # characters
 LONGEST_SENTENCE = 400

@@ -18,8 +18,7 @@ from ...plurals import counted
 from ..units import one_line, quantity
 from .pages import PlotCase, PlotPage
 from .sheet import WIDTH, blank_sheet
-from .style import COLOURS, INK, QUIET, SMALL
-from .texts import fit
+from .style import COLOURS, INK, QUIET, SMALL, fit
 
 _Place: TypeAlias = tuple[float, int]
 

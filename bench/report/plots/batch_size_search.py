@@ -15,8 +15,7 @@ from ..units import scale
 from .batch_sizes import batch_size_axis
 from .pages import PlotPage, PlotSearch, workload_axes
 from .sheet import MOST_PANELS, WIDTH, about_memory, panel_grid
-from .style import INK, TITLE, Look
-from .texts import fit
+from .style import INK, TITLE, Look, fit
 
 _LOW_PANEL = 2.6  # inches
 

@@ -12,10 +12,8 @@ from matplotlib.figure import Figure
 from ...measurement import metric
 from ..units import scale
 from .pages import PlotCase, PlotPage, Value
-from .rows import line_with_error_bars
-from .sheet import MOST_PANELS, WIDTH, about_intervals, panel_grid
-from .style import TITLE, Look
-from .texts import fit
+from .sheet import MOST_PANELS, WIDTH, about_intervals, line_with_error_bars, panel_grid
+from .style import TITLE, Look, fit
 
 _OPTIONS = ("pin_memory", "prefetch_factor", "persistent_workers")
 _LOADER = ("workers", "placement", *_OPTIONS)  # the axes of a loader: the others have panels

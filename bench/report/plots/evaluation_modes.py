@@ -10,10 +10,8 @@ from matplotlib.figure import Figure
 from ...measurement import metric
 from ..units import digits, scale
 from .pages import EVALUATION, PlotCase, PlotPage, Value
-from .rows import bar, label_rows
-from .sheet import MOST_ROWS, about_intervals, about_memory, blank_sheet, left_out
-from .style import Look
-from .texts import signed_percent
+from .sheet import MOST_ROWS, about_intervals, about_memory, bar, blank_sheet, label_rows, left_out
+from .style import Look, signed_percent
 
 _BAR = 0.17  # inches high
 

@@ -13,15 +13,11 @@ from matplotlib.patches import Patch
 from ...analysis.compare.verdict import Row
 from ...plurals import counted
 from ..comparison import VERDICTS, case_names, ordered
-from ..row_words import change, verdict_words, word
+from ..row_words import change, is_work_row, verdict_words, word, work_differences
 from ..units import one_line
-from ..work_words import is_work_row, work_differences
-from .labels import part
-from .pages import PlotPage
-from .rows import clipped, label_rows
-from .sheet import MOST_ROWS, blank_sheet, left_out
-from .style import COLOURS, FAINT, INK, QUIET, SMALL, Look
-from .texts import fit, inches, write_at_edge
+from .pages import PlotPage, part
+from .sheet import MOST_ROWS, blank_sheet, clipped, label_rows, left_out
+from .style import COLOURS, FAINT, INK, QUIET, SMALL, Look, fit, inches, write_at_edge
 
 # A marker and a colour for each verdict; that of regressed points to the worse side.
 _LOOKS: Mapping[str, Look] = {

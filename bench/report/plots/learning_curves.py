@@ -16,8 +16,7 @@ from ..terminal.time_to_quality import CLOCK
 from ..units import digits, scale
 from .pages import TRAIN, PlotPage, uneven
 from .sheet import MOST_PANELS, WIDTH, blank_sheet
-from .style import INK, TITLE, Look
-from .texts import fit, write_at_edge
+from .style import INK, TITLE, Look, fit, write_at_edge
 
 _PANEL = 3.8  # inches high
 _MOST_LINES = 12  # on a sheet

@@ -12,8 +12,7 @@ from ...measurement import MemoryTimeline
 from ..units import one_line, quantity, scale
 from .pages import PlotCase, PlotPage
 from .sheet import WIDTH, blank_sheet
-from .style import INK, QUIET, SMALL, Look
-from .texts import fit, inches
+from .style import INK, QUIET, SMALL, Look, fit, inches
 
 # From below: what lasts, then what comes and goes.
 _LOOKS = {

@@ -9,10 +9,8 @@ from matplotlib.figure import Figure
 
 from ..units import percent, quantity
 from .pages import TRAIN, PlotCase, PlotPage
-from .rows import label_rows
-from .sheet import MOST_ROWS, blank_sheet, left_out
-from .style import COLOURS, FAINT, Look
-from .texts import write_after
+from .sheet import MOST_ROWS, blank_sheet, label_rows, left_out
+from .style import COLOURS, FAINT, Look, write_after
 
 _SHARE, _OPERATORS, _STATE = "train.optimizer_share", "count.optimizer_ops", "count.optimizer_state_bytes"
 _ROW = 0.25  # inches

@@ -1,4 +1,4 @@
-"""From the tables to pages: one for each suite and device, with its cases as the pictures take them."""
+"""From the tables to pages: one for each suite and device, with its cases as pictures take them, and their labels."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import pandas as pd
 
 from ...analysis.run.largest_batch import Search
 from ...analysis.run.time_to_quality import Group, groups
-from ...measurement import AutogradGraph, MemoryTimeline
+from ...measurement import AutogradGraph, Environment, MemoryTimeline
+from ...plurals import counted
 from ...results.summary import CaseSummary, cases_of
 from ...results.tables import Tables
-from ...suite.case import TRAINING_AXES, axis_of
-from . import labels
-from .style import Look
+from ...suite.case import DEFAULTS, TRAINING_AXES, axis_of, spell, unused_axes
+from .style import Look, fit
 
 T = TypeVar("T")
 
 TRAIN, EVALUATION = "training", "evaluation modes"  # the kinds of case: each has panels of its own
 
 _MOST_TIMES = 5  # how many times smaller a value may be on one scale
+_SELF_EVIDENT = ("dataset", "model", "optimizer", "mode")  # whose values need no name beside them
 
 
 @dataclass(frozen=True)
@@ -155,8 +157,8 @@ def pages_of(tables: Tables) -> list[PlotPage]:
     for (suite, device), rows in measured.items():
         cases = [
             PlotCase(
-                mode=labels.text(row, "mode"),
-                batch_size=0 if labels.absent(row.get("batch_size")) else int(row["batch_size"]),
+                mode=_axis_text(row, "mode"),
+                batch_size=0 if _absent(row.get("batch_size")) else int(row["batch_size"]),
                 parts=parts,
                 values=_values(summary[row["case"]]),
                 phases=phases.get(row["case"], {}),
@@ -166,14 +168,14 @@ def pages_of(tables: Tables) -> list[PlotPage]:
                 graph=_counts(tables, row["case"], "graph"),
                 group=comparable.get(row["case"]),
             )
-            for row, parts in zip(rows, labels.parts(rows, tables.axes), strict=True)
+            for row, parts in zip(rows, varying_parts(rows, tables.axes), strict=True)
         ]
         suffix = f"-{_slug(f'{suite}-{device}')}" if len(measured) > 1 else ""
         while suffix in pages:
             suffix += "-2"
-        caveats = labels.caveats(rows, failed=len(failed.get((suite, device), ())))
+        caveats = _caveats(rows, failed=len(failed.get((suite, device), ())))
         searches = _searches(tables, suite, device)
-        pages[suffix] = PlotPage(cases, labels.subtitle(tables, suite, device), caveats, suffix, searches)
+        pages[suffix] = PlotPage(cases, _subtitle(tables, suite, device), caveats, suffix, searches)
     return list(pages.values())
 
 
@@ -182,7 +184,7 @@ def _searches(tables: Tables, suite: str, device: str) -> list[PlotSearch]:
         search for search in tables.searches if (search.case.suite, search.case.device) == (suite, device)
     ]
     rows = [{axis: search.case.used.get(axis_of(axis)) for axis in tables.axes} for search in searches]
-    return [PlotSearch(*pair) for pair in zip(searches, labels.parts(rows, tables.axes), strict=True)]
+    return [PlotSearch(*pair) for pair in zip(searches, varying_parts(rows, tables.axes), strict=True)]
 
 
 def _by_page(frame: pd.DataFrame) -> dict[tuple[str, str], list[dict[str, Any]]]:
@@ -190,7 +192,7 @@ def _by_page(frame: pd.DataFrame) -> dict[tuple[str, str], list[dict[str, Any]]]
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for record in frame.drop_duplicates("case").to_dict("records"):
         row = {str(name): value for name, value in record.items()}
-        groups.setdefault((str(row["suite"]), labels.text(row, "device")), []).append(row)
+        groups.setdefault((str(row["suite"]), _axis_text(row, "device")), []).append(row)
     return groups
 
 
@@ -237,3 +239,92 @@ def _by_case(rows: Iterable[tuple[str, str, T]]) -> dict[str, dict[str, T]]:
     for case, name, value in rows:
         found.setdefault(case, {})[name] = value
     return found
+
+
+def _absent(value: Any) -> bool:
+    return bool(pd.isna(value))
+
+
+def _axis_text(row: Mapping[str, Any], axis: str) -> str:
+    """The value of an axis as it is written; the default where a suite does not declare it."""
+    value = row.get(axis)
+    return spell(DEFAULTS.get(axis) if _absent(value) else value)
+
+
+def varying_parts(rows: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[dict[str, str]]:
+    """Of each case, by axis, the optimizer or mode, then the values of axes that vary, the batch size last."""
+    texts = _used_values(rows, axes)
+    values: dict[str, set[str]] = {}
+    for text_of in texts:
+        for axis, value in text_of.items():
+            values.setdefault(axis, set()).add(value)
+    varying = [axis for axis, different in values.items() if len(different) > 1 and axis != "mode"]
+    varying.sort(key=lambda axis: axis == "batch_size")
+    return [
+        {
+            axis: part(axis, text_of[axis])
+            for axis in dict.fromkeys(
+                ["optimizer" if text_of.get("mode", "train") == "train" else "mode", *varying]
+            )
+            if axis in text_of
+        }
+        for text_of in texts
+    ]
+
+
+def _used_values(rows: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[dict[str, str]]:
+    """By axis, the value that each case uses. An axis without any value belongs to another suite."""
+    present = [axis for axis in axes if not all(_absent(row[axis]) for row in rows)]
+    return [
+        {
+            axis: "none" if _absent(row[axis]) else spell(row[axis])
+            for axis in present
+            if axis not in unused_axes(_axis_text(row, "mode"))
+        }
+        for row in rows
+    ]
+
+
+def part(axis: str, value: str) -> str:
+    """The value of an axis, with as much of its name as it needs."""
+    if axis == "batch_size":
+        return f"batch {value}"
+    return value if axis in _SELF_EVIDENT and value else f"{axis_of(axis)}={value}"
+
+
+def _caveats(rows: Sequence[Mapping[str, Any]], failed: int) -> list[str]:
+    """Notes on all cases of a page; few launches are noted where they matter."""
+    names = dict.fromkeys(name for row in rows for name in str(row["caveats"] or "").split(";"))
+    words = [name.replace("_", " ") for name in names if name not in ("", "few_launches")]
+    notes = [f"Caveats of some cases: {', '.join(words)}."] if words else []
+    if failed:
+        cases, their = ("case is", "its") if failed == 1 else ("cases are", "their")
+        notes.append(f"{failed} {cases} not shown: all {their} launches failed.")
+    return notes
+
+
+def _subtitle(tables: Tables, suite: str, device: str) -> str:
+    """Suite, device, machine, software, date and name of the run."""
+    facts = [suite, device]
+    if tables.environment is not None:
+        facts += [_machine(tables.environment, device), f"torch {tables.environment.torch}"]
+    facts += [_date(tables.plan.get("started")), fit(str(tables.plan.get("name") or ""), 2)]
+    return " · ".join(fact for fact in facts if fact)
+
+
+def _machine(environment: Environment, device: str) -> str:
+    """The accelerator, if there is one, then the processor."""
+    kind, _, index = device.partition(":")
+    wanted = (kind, index or "0")
+    cards = [card.name for card in environment.devices if (card.kind, str(card.index)) == wanted]
+    threads = f"{counted(environment.threads, 'thread')}"
+    return ", ".join([*cards, environment.cpu, threads])
+
+
+def _date(started: Any) -> str:
+    """The start of the run to the minute; empty where the plan does not have it."""
+    try:
+        when = datetime.fromisoformat(started)
+    except (TypeError, ValueError):
+        return ""
+    return f"{(when if when.tzinfo is None else when.astimezone(UTC)):%Y-%m-%d %H:%M} UTC"

@@ -1,4 +1,4 @@
-"""The page of `bench doctor`: what each check found, what to do about it, and the noise that remains."""
+"""What is known of this machine: the findings of `bench doctor`, its noise, and the error rates of the gate."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from math import isfinite
 from textwrap import wrap
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -17,7 +18,10 @@ from ...machine.doctor import Finding, Noise
 from ...plurals import counted
 from ..layout import ESSENTIAL, Column, Grid, Words
 from ..text_fitting import TEXT
-from ..units import NOTHING, quantity
+from ..units import NOTHING, percent, quantity
+
+if TYPE_CHECKING:
+    from ...ab.error_rates import ErrorRate
 
 _INDENT = "    "
 _CONTINUED = " \\"
@@ -141,3 +145,27 @@ def _percent(share: float) -> str:
 
 def _ratio(value: float) -> str:
     return f"{value:.3f}" if isfinite(value) else NOTHING
+
+
+def error_rate_table(rows: Sequence[ErrorRate]) -> Grid:
+    """A row a kind of decision: how often a change was found, and the error of its size."""
+
+    def column(head: str, priority: int, cells: Iterable[str], name: str = "") -> Column:
+        return Column(head, [*cells], priority, right=True, name=name)
+
+    return Grid(
+        [
+            Column("what was planted", [row.arm for row in rows], folds=TEXT),
+            column("called", ESSENTIAL, (str(row.found) for row in rows)),
+            column("of", ESSENTIAL, (str(row.decisions) for row in rows), "of so many decisions"),
+            column("share", 1, (f"{row.found / row.decisions:.0%}" for row in rows)),
+            column("95 % interval", 2, (f"{row.low:.0%} to {row.high:.0%}" for row in rows)),
+            column("estimate off by", 3, (_off(row.bias) for row in rows)),
+            column("pairs", 4, (f"{row.pairs:.0f}" for row in rows)),
+            column("s a decision", 5, (f"{row.seconds:.1f}" for row in rows), "seconds a decision"),
+        ]
+    )
+
+
+def _off(bias: float | None) -> str:
+    return NOTHING if bias is None else f"{'-' if bias < 0 else '+'}{percent(abs(bias))}"

@@ -17,9 +17,8 @@ from ...plurals import counted
 from ...results.summary import MISSING, CaseSummary, cases_of
 from ...suite.case import DEFAULTS, axis_of, spell
 from ..caveat_texts import RunSettings, caveat_text
-from ..layout import ESSENTIAL, Column, Grid, Words
-from ..safe_lines import SafeLines
-from ..search_words import search_line
+from ..layout import ESSENTIAL, Column, Grid, SafeLines, Words
+from ..reason_words import search_line
 from ..text_fitting import LIST
 from ..units import counts, digits, exactly, interval, percent, scale
 

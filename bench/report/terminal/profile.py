@@ -12,8 +12,7 @@ from ...analysis.launch.derived_counts import count_values, main_stage
 from ...analysis.launch.profile_summary import GraphRow, OtherOperators, TopRow, graph_rows, top
 from ...measurement import PER_STEP, AutogradGraph, Counts, Profile, metric
 from ...plurals import counted
-from ..layout import Column, Grid, Words
-from ..safe_lines import SafeLines
+from ..layout import Column, Grid, SafeLines, Words
 from ..units import exactly, percent, quantity
 
 if TYPE_CHECKING:

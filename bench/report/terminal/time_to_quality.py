@@ -17,8 +17,7 @@ from rich.text import Text
 from ...analysis.run.time_to_quality import ASKED, AXIS, HALF, Group, QualityRow
 from ...plurals import counted
 from ...suite.case import Case, columns, spell
-from ..layout import ESSENTIAL, Column, Grid, Words
-from ..safe_lines import SafeLines
+from ..layout import ESSENTIAL, Column, Grid, SafeLines, Words
 from ..text_fitting import LIST
 from ..units import NOTHING, digits, quantity, scale
 from .overview import run_description
