@@ -33,30 +33,22 @@ def page(findings: Sequence[Finding], noise: Sequence[Noise] = ()) -> Renderable
     """A row for each finding, the remedies under it, and a row of noise for each device."""
     parts: list[RenderableType] = []
     if findings:
-        parts += [_findings(findings), Words(_tally(findings), "bold"), Text()]
+        parts += [_findings(findings), Text(), Words(_tally(findings), "bold"), Text()]
     parts += _remedies([finding for finding in findings if finding.remedy])
     if noise:
         parts += [_noise(noise), Text()]
     return Group(*parts)
 
 
-def _findings(findings: Sequence[Finding]) -> RenderableType:
+def _findings(findings: Sequence[Finding]) -> Grid:
     styles = ["dim" if finding.state == "unknown" else "" for finding in findings]
-    return Group(
-        Grid(
-            [
-                Column("check", [finding.name for finding in findings], styles=styles),
-                Column(
-                    "state",
-                    [finding.state for finding in findings],
-                    styles=[_STYLES.get(finding.state, "") for finding in findings],
-                ),
-                Column("found", [finding.found for finding in findings], folds=TEXT, styles=styles),
-            ],
-            every="check",
-        ),
-        Text(),
-    )
+    states = [finding.state for finding in findings]
+    columns = [
+        Column("check", [finding.name for finding in findings], styles=styles),
+        Column("state", states, styles=[_STYLES[state] for state in states]),
+        Column("found", [finding.found for finding in findings], folds=TEXT, styles=styles),
+    ]
+    return Grid(columns, every="check")
 
 
 def _tally(findings: Sequence[Finding]) -> str:
@@ -98,23 +90,24 @@ class Command:
         yield Text(_INDENT + f"{_CONTINUED}\n{_INDENT}".join(lines), style="cyan", overflow="fold")
 
 
-def _noise(noise: Sequence[Noise]) -> RenderableType:
-    def column(head: str, priority: int, cells: Iterable[str]) -> Column:
-        return Column(head, [*cells], priority, right=True)
+def _numbers(head: str, priority: int, cells: Iterable[str], name: str = "") -> Column:
+    return Column(head, [*cells], priority, right=True, name=name)
 
+
+def _noise(noise: Sequence[Noise]) -> RenderableType:
     grid = Grid(
         [
             Column("device", [row.device for row in noise]),
-            column("launches", 3, (f"{row.launches:,}" for row in noise)),
-            column("CV between\nlaunches", 2, (_percent(row.variation) for row in noise)),
-            column("pairs", 5, (f"{row.pairs:,}" for row in noise)),
-            column(
+            _numbers("launches", 3, (f"{row.launches:,}" for row in noise)),
+            _numbers("CV between\nlaunches", 2, (quantity(row.variation * 100, "%") for row in noise)),
+            _numbers("pairs", 5, (f"{row.pairs:,}" for row in noise)),
+            _numbers(
                 "ratio A/A,\n95 % interval",
                 1,
                 (f"{_ratio(row.pair_low)} to {_ratio(row.pair_high)}" for row in noise),
             ),
-            column("MDE at\nsix a side", ESSENTIAL, (_percent(row.mde) for row in noise)),
-            column("contaminated", 4, (f"{row.contaminated:,}" for row in noise)),
+            _numbers("MDE at\nsix a side", ESSENTIAL, (quantity(row.mde * 100, "%") for row in noise)),
+            _numbers("contaminated", 4, (f"{row.contaminated:,}" for row in noise)),
         ],
         [Words("Measured noise", "bold")],
         "device",
@@ -139,30 +132,22 @@ def _contaminated(noise: Sequence[Noise]) -> Iterator[RenderableType]:
             )
 
 
-def _percent(share: float) -> str:
-    return quantity(share * 100, "%")
-
-
 def _ratio(value: float) -> str:
     return f"{value:.3f}" if isfinite(value) else NOTHING
 
 
 def error_rate_table(rows: Sequence[ErrorRate]) -> Grid:
     """A row a kind of decision: how often a change was found, and the error of its size."""
-
-    def column(head: str, priority: int, cells: Iterable[str], name: str = "") -> Column:
-        return Column(head, [*cells], priority, right=True, name=name)
-
     return Grid(
         [
             Column("what was planted", [row.arm for row in rows], folds=TEXT),
-            column("called", ESSENTIAL, (str(row.found) for row in rows)),
-            column("of", ESSENTIAL, (str(row.decisions) for row in rows), "of so many decisions"),
-            column("share", 1, (f"{row.found / row.decisions:.0%}" for row in rows)),
-            column("95 % interval", 2, (f"{row.low:.0%} to {row.high:.0%}" for row in rows)),
-            column("estimate off by", 3, (_off(row.bias) for row in rows)),
-            column("pairs", 4, (f"{row.pairs:.0f}" for row in rows)),
-            column("s a decision", 5, (f"{row.seconds:.1f}" for row in rows), "seconds a decision"),
+            _numbers("called", ESSENTIAL, (str(row.found) for row in rows)),
+            _numbers("of", ESSENTIAL, (str(row.decisions) for row in rows), "of so many decisions"),
+            _numbers("share", 1, (f"{row.found / row.decisions:.0%}" for row in rows)),
+            _numbers("95 % interval", 2, (f"{row.low:.0%} to {row.high:.0%}" for row in rows)),
+            _numbers("estimate off by", 3, (_off(row.bias) for row in rows)),
+            _numbers("pairs", 4, (f"{row.pairs:.0f}" for row in rows)),
+            _numbers("s a decision", 5, (f"{row.seconds:.1f}" for row in rows), "seconds a decision"),
         ]
     )
 
