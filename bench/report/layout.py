@@ -8,7 +8,7 @@ and where not even the essential ones fit, each row becomes a block of lines, `n
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from rich.cells import cell_len
@@ -96,6 +96,9 @@ class Column:
         lines = self.head.split("\n") if "\n" in self.head else fold(self.head, width, TEXT)
         return [*lines, self.unit] if self.unit else lines
 
+    def style(self, row: int) -> str:
+        return self.styles[row] if self.styles else ""
+
     def with_unit(self, cell: str) -> str:
         return f"{cell} {self.unit}".rstrip()
 
@@ -105,8 +108,8 @@ class Arrangement:
     """The columns of a table: those shown, each in its width; those named above it; those left out."""
 
     shown: list[tuple[Column, int]]
-    above: list[Column] = field(default_factory=list)
-    left_out: list[Column] = field(default_factory=list)
+    above: list[Column]
+    left_out: list[Column]
 
 
 def arrange(columns: Sequence[Column], width: int) -> Arrangement | None:
@@ -193,8 +196,7 @@ class Grid:
             for column in columns:
                 if not (cell := column.cells[row]):
                     continue
-                style = column.styles[row] if column.styles else ""
-                lines, whole = _pair(column, column.with_unit(cell), style, width)
+                lines, whole = _pair(column, column.with_unit(cell), column.style(row), width)
                 yield from lines
                 if not whole:
                     cut.append(column.name)
@@ -223,20 +225,16 @@ def _pair(column: Column, value: str, style: str, width: int) -> tuple[list[Text
 def _table(arranged: Arrangement) -> Iterator[Text]:
     heads = [column.head_lines(width) for column, width in arranged.shown]
     most = max(map(len, heads))
-    columns = [
-        (column, width, [""] * (most - len(head)) + head)
-        for (column, width), head in zip(arranged.shown, heads, strict=True)
-    ]
-    yield from _row([(lines, width, column.right, "bold") for column, width, lines in columns])
+    yield from _row(
+        [
+            ([""] * (most - len(head)) + head, width, column.right, "bold")
+            for (column, width), head in zip(arranged.shown, heads, strict=True)
+        ]
+    )
     for row in range(len(arranged.shown[0][0].cells)):
         yield from _row(
             [
-                (
-                    column.lines(row, width),
-                    width,
-                    column.right,
-                    column.styles[row] if column.styles else "",
-                )
+                (column.lines(row, width), width, column.right, column.style(row))
                 for column, width in arranged.shown
             ]
         )

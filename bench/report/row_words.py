@@ -18,8 +18,6 @@ from ..measurement import QUALITY, STAGES
 from .units import NOTHING, counts, digits, exactly, percent, quantity, scale
 
 _NOT_KNOWN = "not known"
-_FROM_ZERO = "was zero"
-_NO_LIMIT = "no limit"
 _HUGE = 1e4  # as a share; percents of more digits say nothing
 
 REMEDY = "if that is meant, a rule in thresholds.toml says so, and the case is compared by the sample"
@@ -106,7 +104,7 @@ def signed(ratio: float | None) -> str:
     if ratio is None or math.isnan(ratio):
         return _NOT_KNOWN
     if ratio == math.inf:
-        return _FROM_ZERO
+        return "was zero"
     share = ratio - 1
     if share > _HUGE:
         return f"{digits(ratio)} times"
@@ -115,7 +113,7 @@ def signed(ratio: float | None) -> str:
 
 def _span(low: float, high: float) -> str:
     """Both ends with their signs, the percent sign once where both are percents."""
-    ends = [_NO_LIMIT if end == math.inf else signed(end) for end in (low, high)]
+    ends = ["no limit" if end == math.inf else signed(end) for end in (low, high)]
     if all(end.endswith(" %") for end in ends):
         ends[0] = ends[0].removesuffix(" %")
     return " to ".join(ends)
@@ -177,17 +175,13 @@ def work_remarks(rows: Sequence[Row]) -> list[str]:
 
 def is_work_row(row: Row) -> bool:
     """Whether the row reports different work of its case that no rule accepts."""
-    return bool(row.work) and _is_work(row.metric.name) and not row.folded
+    return bool(row.work) and row.metric.name.startswith("work.") and not row.folded
 
 
 def _uncompared_metrics(rows: Iterable[Row], row: Row) -> list[str]:
     """The metrics of a case that are not compared because of the different work in this row."""
     folded = [other for other in rows if other.folded and other.case == row.case]
     return [other.metric.name for other in sorted(folded, key=lambda other: other.metric.kind != "time")]
-
-
-def _is_work(name: str) -> bool:
-    return name.startswith("work.")
 
 
 def _not_compared(names: Sequence[str]) -> str:
@@ -201,9 +195,10 @@ def _not_compared(names: Sequence[str]) -> str:
 def per_sample_remarks(cases: Iterable[BySample]) -> Iterator[str]:
     """A line for each case whose sides are meant to do different work."""
     for one in cases:
+        left_out = [name for name in one.left_out if not name.startswith("work.")]
         yield (
             f"{one.case}: compared by the sample, for the work differs as it is meant to: "
-            f"{work_differences(one.differences)}{_not_compared([name for name in one.left_out if not _is_work(name)])}"
+            f"{work_differences(one.differences)}{_not_compared(left_out)}"
         )
 
 

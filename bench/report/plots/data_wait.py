@@ -52,7 +52,9 @@ def draw(page: PlotPage) -> Figure | None:
     for here in shown.values():
         here.sort(key=lambda point: (point.placement, point.workers))
     points = [point for here in shown.values() for point in here]
-    ticks, looks = _ticks(points), _looks(points)
+    # From the left: every number of workers, then the placements.
+    ordered = sorted(points, key=lambda point: (point.placement, point.workers))
+    ticks, looks = list(dict.fromkeys(point.tick for point in ordered)), _looks(points)
     notes = [about_intervals(value for point in points for value in (point.waits, point.throughput))]
     keys = {line: look.line() for line, look in looks.items()}
     title = "Waiting for data against loader workers"
@@ -104,12 +106,6 @@ def _looks(points: Sequence[_Point]) -> dict[str, Look]:
         if point.placement:
             looks[point.line] = replace(look, dash=":")
     return looks
-
-
-def _ticks(points: Sequence[_Point]) -> list[str]:
-    """The ticks from the left: every number of workers, then the placements."""
-    ordered = sorted(points, key=lambda point: (point.placement, point.workers))
-    return list(dict.fromkeys(point.tick for point in ordered))
 
 
 def _draw_lines(

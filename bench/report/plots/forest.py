@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ...analysis.compare.verdict import Row
@@ -53,9 +53,12 @@ def draw(rows: Sequence[Row], title: str) -> Figure | None:
     same, names = case_names(shown)
     page = PlotPage(cases=(), subtitle="", caveats=(), suffix="")
     height = _ROW * len(shown) + _AXIS
-    figure = blank_sheet(
-        page, fit(title, _TITLE, 12), height, _keys(shown), _notes(rows, found, shown, same, edge)
-    )
+    verdicts = {row.verdict for row in shown}
+    keys: dict[str, Artist] = {word(name): _LOOKS[name].line() for name in VERDICTS if name in verdicts}
+    if any(map(_band, shown)):
+        keys["within the threshold"] = Patch(facecolor=FAINT)
+    notes = _notes(rows, found, shown, same, edge)
+    figure = blank_sheet(page, fit(title, _TITLE, 12), height, keys, notes)
     axes = figure.subplots()
     label_rows(axes, [_label(row, names) for row in shown], _LABEL)
     gate = any(row.gates for row in rows)
@@ -66,16 +69,6 @@ def draw(rows: Sequence[Row], title: str) -> Figure | None:
     axes.set_xlim(-edge * 1.04, edge * 1.04)
     axes.set_xlabel("change in the direction in which more is worse [%]")
     return figure
-
-
-def _keys(shown: Sequence[Row]) -> dict[str, Line2D | Patch]:
-    verdicts = {row.verdict for row in shown}
-    keys: dict[str, Line2D | Patch] = {
-        word(name): _LOOKS[name].line() for name in VERDICTS if name in verdicts
-    }
-    if any(_band(row) for row in shown):
-        keys["within the threshold"] = Patch(facecolor=FAINT)
-    return keys
 
 
 def _notes(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 
@@ -19,8 +19,6 @@ from ...results.summary import CaseSummary, cases_of
 from ...results.tables import Tables
 from ...suite.case import DEFAULTS, TRAINING_AXES, axis_of, spell, unused_axes
 from .style import Look, fit
-
-T = TypeVar("T")
 
 TRAIN, EVALUATION = "training", "evaluation modes"  # the kinds of case: each has panels of its own
 
@@ -52,12 +50,24 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class PlotCase:
-    """A case as the pictures take it. `parts` has the values, by axis, in which the cases of its page differ."""
+class _Labelled:
+    """What has a label: `parts` has the values, by axis, in which those of a page differ."""
+
+    parts: Mapping[str, str]
+
+    def label(self, without: Collection[str] = ()) -> str:
+        return ", ".join(part for axis, part in self.parts.items() if axis not in without)
+
+    def panel(self, panel_axes: Iterable[str]) -> str:
+        return ", ".join(self.parts[axis] for axis in panel_axes if axis in self.parts)
+
+
+@dataclass(frozen=True)
+class PlotCase(_Labelled):
+    """A case as the pictures take it."""
 
     mode: str
     batch_size: int  # zero where it is no axis
-    parts: Mapping[str, str]
     values: Mapping[str, Value]
     phases: Mapping[str, tuple[float, float]]  # of a train step: seconds, share
     launches: Mapping[str, Sequence[Dot]]  # by metric
@@ -74,30 +84,16 @@ class PlotCase:
     def step(self) -> float:
         return sum(seconds for seconds, _ in self.phases.values())
 
-    def label(self, without: Collection[str] = ()) -> str:
-        return ", ".join(part for axis, part in self.parts.items() if axis not in without)
-
     def line(self, panel_axes: Collection[str]) -> str:
         """The line that the case is a point of, where these axes have panels of their own."""
         return self.label({"batch_size", *panel_axes}) or self.mode
 
-    def panel(self, panel_axes: Iterable[str]) -> str:
-        return ", ".join(self.parts[axis] for axis in panel_axes if axis in self.parts)
-
 
 @dataclass(frozen=True)
-class PlotSearch:
-    """A search for the largest batch. `parts` is as that of a PlotCase."""
+class PlotSearch(_Labelled):
+    """A search for the largest batch; its label is that of its line."""
 
     search: Search
-    parts: Mapping[str, str]
-
-    def panel(self, panel_axes: Iterable[str]) -> str:
-        return ", ".join(self.parts[axis] for axis in panel_axes if axis in self.parts)
-
-    def line(self, panel_axes: Collection[str]) -> str:
-        """The line of the search, where these axes have panels of their own."""
-        return ", ".join(part for axis, part in self.parts.items() if axis not in panel_axes)
 
 
 @dataclass(frozen=True)
@@ -184,7 +180,7 @@ def _searches(tables: Tables, suite: str, device: str) -> list[PlotSearch]:
         search for search in tables.searches if (search.case.suite, search.case.device) == (suite, device)
     ]
     rows = [{axis: search.case.used.get(axis_of(axis)) for axis in tables.axes} for search in searches]
-    return [PlotSearch(*pair) for pair in zip(searches, varying_parts(rows, tables.axes), strict=True)]
+    return list(map(PlotSearch, varying_parts(rows, tables.axes), searches))
 
 
 def _by_page(frame: pd.DataFrame) -> dict[tuple[str, str], list[dict[str, Any]]]:
@@ -218,27 +214,24 @@ def _values(case: CaseSummary) -> dict[str, Value]:
 def _train_phases(tables: Tables) -> dict[str, dict[str, tuple[float, float]]]:
     rows = tables.phases[tables.phases["stage"] == "train"]
     columns = rows[["case", "phase", "seconds_per_step", "share"]]
-    return _by_case((case, phase, (*numbers,)) for case, phase, *numbers in columns.itertuples(index=False))
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for case, phase, seconds, share in columns.itertuples(index=False):
+        found.setdefault(case, {})[phase] = seconds, share
+    return found
 
 
 def _launch_values(tables: Tables, summary: Mapping[str, CaseSummary]) -> dict[str, dict[str, list[Dot]]]:
-    launches: dict[tuple[str, str], list[Dot]] = {}
+    launches: dict[str, dict[str, list[Dot]]] = {}
     columns = tables.launches[["case", "metric", "round", "value", "contaminated"]]
     for case, name, number, value, reasons in columns.itertuples(index=False):
         dot = Dot(number, value, contaminated=bool(reasons), is_used=not reasons)
-        launches.setdefault((case, name), []).append(dot)
-    for (case, name), dots in launches.items():
-        row = summary[case].metrics.get(name) if case in summary else None
-        if row is not None and row.launches == len(dots):
-            launches[case, name] = [replace(dot, is_used=True) for dot in dots]
-    return _by_case((*key, dots) for key, dots in launches.items())
-
-
-def _by_case(rows: Iterable[tuple[str, str, T]]) -> dict[str, dict[str, T]]:
-    found: dict[str, dict[str, T]] = {}
-    for case, name, value in rows:
-        found.setdefault(case, {})[name] = value
-    return found
+        launches.setdefault(case, {}).setdefault(name, []).append(dot)
+    for case, by_metric in launches.items():
+        rows = summary[case].metrics if case in summary else {}
+        for name, dots in by_metric.items():
+            if name in rows and rows[name].launches == len(dots):
+                by_metric[name] = [replace(dot, is_used=True) for dot in dots]
+    return launches
 
 
 def _absent(value: Any) -> bool:
