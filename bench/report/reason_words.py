@@ -50,9 +50,9 @@ def effort_said(effort: PairingEffort) -> list[str]:
     """How many pairs there were, and what running first costs where that is much."""
     pairs = counted(effort.most, "pair")
     lines = [f"{pairs if effort.fewest == effort.most else f'{effort.fewest} to {pairs}'} of launches a case"]
-    if abs(effort.slot - 1) > _NOTABLE_SLOT:
+    share = abs(effort.slot - 1)
+    if share > _NOTABLE_SLOT:
         how = "slower" if effort.slot > 1 else "faster"
-        share = abs(effort.slot - 1)
         lines.append(f"the launch of a pair that runs first is up to {share:.1%} {how}; that is taken out")
     return lines
 

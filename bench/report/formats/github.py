@@ -6,11 +6,18 @@ from collections.abc import Iterator, Sequence
 
 from ...analysis.compare.verdict import Row, undecided
 from ...plurals import counted
-from ..comparison import ComparisonPage, ordered, tally
+from ..comparison import (
+    LONGEST_NAME,
+    LONGEST_RULE,
+    LONGEST_SENTENCE,
+    ComparisonPage,
+    ordered,
+    sentence,
+    tally,
+)
 from ..row_words import REMEDY, build_effect, is_quality, quality_values, remedy, verdict_words
 from ..text_fitting import shortened
 from ..units import one_line, percent
-from .row_data import LONGEST_NAME, LONGEST_RULE, LONGEST_SENTENCE, sentence
 
 MOST_ANNOTATIONS = 10  # of one kind in a step; GitHub drops the others without a word
 

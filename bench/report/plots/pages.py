@@ -156,7 +156,11 @@ def pages_of(tables: Tables) -> list[PlotPage]:
                 mode=_axis_text(row, "mode"),
                 batch_size=0 if _absent(row.get("batch_size")) else int(row["batch_size"]),
                 parts=parts,
-                values=_values(summary[row["case"]]),
+                values={
+                    name: Value(of.value, of.low, of.high)
+                    for name, of in summary[row["case"]].metrics.items()
+                    if math.isfinite(of.value)
+                },
                 phases=phases.get(row["case"], {}),
                 launches=launches.get(row["case"], {}),
                 id=row["case"],
@@ -201,14 +205,6 @@ def _counts(tables: Tables, case: str, name: str) -> Any:
 def _slug(text: str) -> str:
     """Part of a file name, without capitals, which some file systems ignore."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80]
-
-
-def _values(case: CaseSummary) -> dict[str, Value]:
-    return {
-        name: Value(row.value, row.low, row.high)
-        for name, row in case.metrics.items()
-        if math.isfinite(row.value)
-    }
 
 
 def _train_phases(tables: Tables) -> dict[str, dict[str, tuple[float, float]]]:

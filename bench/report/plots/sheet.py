@@ -1,7 +1,6 @@
 """The sheet of a picture: title and legend above, panels and rows, notes at the foot, and its files.
 
-matplotlib's objects are used without pyplot, whose import takes longer and which keeps figures in global
-state.
+matplotlib's objects are used without pyplot, whose import takes longer and which keeps figures in global state.
 """
 
 from __future__ import annotations

@@ -117,19 +117,16 @@ def _noise(noise: Sequence[Noise]) -> RenderableType:
         "the minimum detectable effect (MDE) of six launches a side is lost in the noise.",
         "dim",
     )
-    return Group(grid, Text(), words, *_contaminated(noise))
-
-
-def _contaminated(noise: Sequence[Noise]) -> Iterator[RenderableType]:
-    """A sentence for each device most of whose launches were contaminated."""
-    for row in noise:
-        if row.contaminated * 2 > row.launches:
-            of = counted(row.launches, "launch", "launches")
-            yield Words(
-                f"{row.device}: {row.contaminated:,} of {of} were contaminated by other work, so that these figures "
-                f"include it. Measure again when the machine is quiet.",
-                "yellow",
-            )
+    doubtful = (
+        Words(
+            f"{row.device}: {row.contaminated:,} of {counted(row.launches, 'launch', 'launches')} were contaminated by "
+            f"other work, so that these figures include it. Measure again when the machine is quiet.",
+            "yellow",
+        )
+        for row in noise
+        if row.contaminated * 2 > row.launches
+    )
+    return Group(grid, Text(), words, *doubtful)
 
 
 def _ratio(value: float) -> str:
