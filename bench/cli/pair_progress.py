@@ -11,9 +11,8 @@ from ..analysis.compare.side_by_side import SideBySide
 from ..analysis.compare.verdict import Row
 from ..measurement import Failure
 from ..plurals import counted
-from ..report.quality_words import from_to
+from ..report.row_words import from_to, work_differences
 from ..report.units import percent, plain
-from ..report.work_words import work_differences
 from .failures import FailurePrinter
 from .progress import LINE_EVERY, clock_time
 from .screen import print_line

@@ -1,4 +1,4 @@
-"""A comparison as every surface shows it: its verdict, the order of its rows, the names of its cases, its remarks."""
+"""A comparison as every surface shows it: its verdict, its rows in order, as data and as sentences, its remarks."""
 
 from __future__ import annotations
 
@@ -7,15 +7,28 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..analysis.compare.comparable import BySample
 from ..analysis.compare.verdict import Row, undecided
 from ..plurals import counted
-from .quality_words import quality_outcome
 from .reason_words import reason_said
-from .row_words import build_effect, unexpected_effect, word
-from .work_words import per_sample_remarks
+from .row_words import (
+    build_effect,
+    change,
+    minimum_detectable,
+    per_sample_remarks,
+    quality_outcome,
+    sides,
+    unexpected_effect,
+    verdict_words,
+    word,
+    work_differences,
+)
+from .text_fitting import shortened
+from .units import one_line
 
+LONGEST_NAME, LONGEST_SENTENCE, LONGEST_RULE = 160, 400, 4_000  # characters
 VERDICTS = ("different_work", "regressed", "moved", "improved", "not_measured", "inconclusive", "equivalent")
 _EFFECT_ORDER = ("fail", "warn", "")
 _UNLIKE_MACHINES = frozenset({"other_machine", "other_software", "other_cpu"})
@@ -207,3 +220,54 @@ def reasons(rows: Iterable[Row]) -> list[str]:
         f"{case}, {names[0] if len(names) == 1 else counted(len(names), 'metric')}: {reason}"
         for (case, reason), names in found.items()
     ]
+
+
+def as_dict(page: ComparisonPage, row: Row) -> dict[str, Any]:
+    return {
+        "suite": row.suite,
+        "case": row.case,
+        "metric": row.metric.name,
+        "better": row.metric.better,
+        **numbers(row),
+        "action": build_effect(row) or "ignore",
+        "gates": row.gates,
+        "decides": decides(page, row),
+        "relative": _finite(row.policy.relative),
+        "absolute": _finite(row.policy.absolute),
+        "smallest": _finite(row.smallest),
+        "spread": _finite(row.spread),
+        "folded": row.folded,
+        "reason": reason_said(row.reason) or work_differences(row.work),
+        "caveats": list(row.caveats),
+        "phase": page.phase(row),
+    }
+
+
+def numbers(row: Row) -> dict[str, Any]:
+    return {
+        "base": _finite(row.base),
+        "candidate": _finite(row.candidate),
+        "unit": row.metric.unit,
+        "ratio": _finite(row.ratio),
+        "low": _finite(row.low),
+        "high": _finite(row.high),
+        "verdict": row.verdict,
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no infinity, and readers of numbers trip over NaN."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def sentence(page: ComparisonPage, row: Row) -> str:
+    """A row as a sentence, not escaped yet."""
+    facts = [f"{row.case}: {row.metric.name} {verdict_words(row)}"]
+    if row.work:
+        facts.append(work_differences(row.work))
+    elif row.verdict != "not_measured":
+        facts.append(f"{change(row)}, {' to '.join(sides(row))}")
+    if row.verdict == "inconclusive" and minimum_detectable(row):
+        facts.append(f"a rise from {minimum_detectable(row)} would have been seen")
+    facts += [reason_said(row.reason), page.phase(row)]
+    return "; ".join(shortened(one_line(fact), LONGEST_SENTENCE) for fact in facts if fact)

@@ -8,11 +8,12 @@ and where not even the essential ones fit, each row becomes a block of lines, `n
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.text import Text
 
 from .text_fitting import TEXT, fold, parts, shortened, widest, wrapped
@@ -95,6 +96,9 @@ class Column:
         lines = self.head.split("\n") if "\n" in self.head else fold(self.head, width, TEXT)
         return [*lines, self.unit] if self.unit else lines
 
+    def style(self, row: int) -> str:
+        return self.styles[row] if self.styles else ""
+
     def with_unit(self, cell: str) -> str:
         return f"{cell} {self.unit}".rstrip()
 
@@ -104,8 +108,8 @@ class Arrangement:
     """The columns of a table: those shown, each in its width; those named above it; those left out."""
 
     shown: list[tuple[Column, int]]
-    above: list[Column] = field(default_factory=list)
-    left_out: list[Column] = field(default_factory=list)
+    above: list[Column]
+    left_out: list[Column]
 
 
 def arrange(columns: Sequence[Column], width: int) -> Arrangement | None:
@@ -192,8 +196,7 @@ class Grid:
             for column in columns:
                 if not (cell := column.cells[row]):
                     continue
-                style = column.styles[row] if column.styles else ""
-                lines, whole = _pair(column, column.with_unit(cell), style, width)
+                lines, whole = _pair(column, column.with_unit(cell), column.style(row), width)
                 yield from lines
                 if not whole:
                     cut.append(column.name)
@@ -222,20 +225,16 @@ def _pair(column: Column, value: str, style: str, width: int) -> tuple[list[Text
 def _table(arranged: Arrangement) -> Iterator[Text]:
     heads = [column.head_lines(width) for column, width in arranged.shown]
     most = max(map(len, heads))
-    columns = [
-        (column, width, [""] * (most - len(head)) + head)
-        for (column, width), head in zip(arranged.shown, heads, strict=True)
-    ]
-    yield from _row([(lines, width, column.right, "bold") for column, width, lines in columns])
+    yield from _row(
+        [
+            ([""] * (most - len(head)) + head, width, column.right, "bold")
+            for (column, width), head in zip(arranged.shown, heads, strict=True)
+        ]
+    )
     for row in range(len(arranged.shown[0][0].cells)):
         yield from _row(
             [
-                (
-                    column.lines(row, width),
-                    width,
-                    column.right,
-                    column.styles[row] if column.styles else "",
-                )
+                (column.lines(row, width), width, column.right, column.style(row))
                 for column, width in arranged.shown
             ]
         )
@@ -284,3 +283,21 @@ def _total(widths: Iterable[int]) -> int:
 def _line(parts: Iterable[tuple[str, str]]) -> Text:
     """One line as it is: nothing wraps it again."""
     return Text.assemble(*((text, style) for text, style in parts if text), no_wrap=True, overflow="ignore")
+
+
+class SafeLines:
+    """A part of a page. GitHub takes a line for a command that begins with '::', also behind blanks."""
+
+    def __init__(self, part: RenderableType) -> None:
+        self._part = part
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in console.render_lines(self._part, options, pad=False):
+            begun = False
+            for segment in line:
+                text = segment.text
+                if not begun and text.lstrip().startswith("::"):
+                    text = text.replace("::", ": :", 1)
+                begun = begun or bool(text.strip())
+                yield Segment(text, segment.style, segment.control)
+            yield Segment.line()

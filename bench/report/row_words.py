@@ -1,4 +1,4 @@
-"""The words of one row of a comparison, the same on every surface.
+"""The words of the rows of a comparison, the same on every surface: change, different work, quality.
 
 A row is judged by r, of which more is worse; its words give the change of the metric itself: a throughput that fell
 reads -3 %.
@@ -6,17 +6,26 @@ reads -3 %.
 
 from __future__ import annotations
 
+import json
 import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
+from ..analysis.compare.comparable import BySample
 from ..analysis.compare.verdict import EXACT, Row
-from ..measurement import STAGES
+from ..analysis.compare.work import WorkDifference
+from ..measurement import QUALITY, STAGES
 from .units import NOTHING, counts, digits, exactly, percent, quantity, scale
-from .work_words import is_work_row
 
 _NOT_KNOWN = "not known"
-_FROM_ZERO = "was zero"
-_NO_LIMIT = "no limit"
 _HUGE = 1e4  # as a share; percents of more digits say nothing
+
+REMEDY = "if that is meant, a rule in thresholds.toml says so, and the case is compared by the sample"
+
+_MOST_RULES = 5
+_WILDCARDS = re.compile(r"[*?\[]")
+_MOST_NAMES = 3  # of metrics in a line
+_MOST_CASES = 12  # with a line of unchanged quality each
 
 
 def word(name: str) -> str:
@@ -95,7 +104,7 @@ def signed(ratio: float | None) -> str:
     if ratio is None or math.isnan(ratio):
         return _NOT_KNOWN
     if ratio == math.inf:
-        return _FROM_ZERO
+        return "was zero"
     share = ratio - 1
     if share > _HUGE:
         return f"{digits(ratio)} times"
@@ -104,7 +113,7 @@ def signed(ratio: float | None) -> str:
 
 def _span(low: float, high: float) -> str:
     """Both ends with their signs, the percent sign once where both are percents."""
-    ends = [_NO_LIMIT if end == math.inf else signed(end) for end in (low, high)]
+    ends = ["no limit" if end == math.inf else signed(end) for end in (low, high)]
     if all(end.endswith(" %") for end in ends):
         ends[0] = ends[0].removesuffix(" %")
     return " to ".join(ends)
@@ -139,3 +148,138 @@ def minimum_detectable(row: Row) -> str:
     if row.smallest is None or not row.smallest < _HUGE:
         return ""
     return percent(row.smallest)
+
+
+def work_differences(work: Sequence[WorkDifference]) -> str:
+    """'train: samples 1,437 to 1,408, batches 23 to 22; validate: none to samples 360'."""
+    by_stage: dict[str, list[str]] = {}
+    for one in work:
+        before, after = (
+            "none" if value is None else quantity(value, "1") for value in (one.before, one.after)
+        )
+        by_stage.setdefault(one.stage, []).append(f"{one.what.replace('_', ' ')} {before} to {after}")
+    return "; ".join(f"{stage}: {', '.join(counts)}" for stage, counts in by_stage.items())
+
+
+def work_remarks(rows: Sequence[Row]) -> list[str]:
+    """A line for each case whose sides did different work: what differs, and what is not compared because of it."""
+    return [
+        f"{row.case}: the sides did different work: {work_differences(row.work)}"
+        f"{_not_compared(_uncompared_metrics(rows, row))}"
+        if is_work_row(row)
+        else f"{row.case}: {row.metric.name} is not compared, for the work differs: {work_differences(row.work)}"
+        for row in rows
+        if row.work and not row.folded
+    ]
+
+
+def is_work_row(row: Row) -> bool:
+    """Whether the row reports different work of its case that no rule accepts."""
+    return bool(row.work) and row.metric.name.startswith("work.") and not row.folded
+
+
+def _uncompared_metrics(rows: Iterable[Row], row: Row) -> list[str]:
+    """The metrics of a case that are not compared because of the different work in this row."""
+    folded = [other for other in rows if other.folded and other.case == row.case]
+    return [other.metric.name for other in sorted(folded, key=lambda other: other.metric.kind != "time")]
+
+
+def _not_compared(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    shown = names if len(names) <= _MOST_NAMES + 1 else names[:_MOST_NAMES]
+    more = len(names) - len(shown)
+    return f"; not compared: {', '.join(shown)}{f' and {more} more' if more else ''}"
+
+
+def per_sample_remarks(cases: Iterable[BySample]) -> Iterator[str]:
+    """A line for each case whose sides are meant to do different work."""
+    for one in cases:
+        left_out = [name for name in one.left_out if not name.startswith("work.")]
+        yield (
+            f"{one.case}: compared by the sample, for the work differs as it is meant to: "
+            f"{work_differences(one.differences)}{_not_compared(left_out)}"
+        )
+
+
+def remedy(rows: Sequence[Row], most: float = math.inf) -> list[str]:
+    """The lines of the rules that accept all different work; none where it takes more than so many characters."""
+    found = [row for row in rows if is_work_row(row) and row.policy.regression == "fail"]
+    if not found:
+        return []
+    patterns = {_pattern(row.work) for row in found}
+    if len(patterns) == 1 and {row.case for row in found} == {row.case for row in rows}:
+        return _rule(patterns.pop())
+    lines: list[str] = []
+    for row in found[:_MOST_RULES]:
+        lines += _rule(_pattern(row.work), row.case)
+    if len(found) > _MOST_RULES:
+        lines.append(f"# and {len(found) - _MOST_RULES} cases more; a rule without a case is of all of them")
+    return lines if sum(map(len, lines)) <= most else []
+
+
+def _pattern(work: Sequence[WorkDifference]) -> str:
+    """The metrics of a rule for this work, some of which the base must have."""
+    stages = {one.stage for one in work}
+    known = all(any(one.before is not None for one in work if one.stage == stage) for stage in stages)
+    return f"work.{stages.pop()}.*" if len(stages) == 1 and known else "work.*"
+
+
+def _rule(metric: str, case: str = "") -> list[str]:
+    lines = ["[[rule]]", f"metric = {json.dumps(metric)}"]
+    if case:
+        pattern = _WILDCARDS.sub(r"[\g<0>]", case)
+        lines.append(f"case = {json.dumps(pattern)}")
+    return [*lines, 'policy = "ignore"']
+
+
+def is_quality(row: Row) -> bool:
+    """Whether a row is about what was learnt, of launches that did the same work."""
+    return row.metric.kind == "quality" and not row.folded
+
+
+def quality_outcome(rows: Iterable[Row]) -> str:
+    """'quality fell (quality.test_accuracy 0.767 to 0.198, and 3 more)', else 'quality moved ...', else nothing."""
+    quality = list(filter(is_quality, rows))
+    for verdict, word in (("regressed", "fell"), ("moved", "moved")):
+        those = [row for row in quality if row.verdict == verdict]
+        if those:
+            # An accuracy on unseen data says most.
+            first = max(those, key=lambda row: (row.metric.better == "more", ".test_" in row.metric.name))
+            more = f", and {len(those) - 1} more" if len(those) > 1 else ""
+            return f"quality {word} ({first.metric.name} {from_to(first)}{more})"
+    return ""
+
+
+def from_to(row: Row) -> str:
+    """Both values: '0.767 to 0.198', or one where they are written alike."""
+    before, after = (None if value is None else digits(value) for value in (row.base, row.candidate))
+    return before or "-" if before == after else f"{before or '-'} to {after or '-'}"
+
+
+def unchanged_quality(rows: Iterable[Row]) -> list[str]:
+    """A line for each case whose quality is equivalent, with the values."""
+    by_case: dict[str, list[Row]] = {}
+    for row in filter(is_quality, rows):
+        if row.verdict == "equivalent":
+            by_case.setdefault(row.case, []).append(row)
+    lines = [f"quality as before: {quality_values(of)}: {case}" for case, of in by_case.items()]
+    if len(lines) > _MOST_CASES:
+        rest = len(lines) - _MOST_CASES + 1
+        lines = [*lines[: _MOST_CASES - 1], f"quality as before in {rest} more cases"]
+    return lines
+
+
+def quality_spreads(rows: Iterable[Row]) -> list[str]:
+    """A line for each case whose quality changed: how much the launches of one side differ."""
+    by_case: dict[str, list[str]] = {}
+    for row in filter(is_quality, rows):
+        if row.spread and row.verdict != "equivalent":
+            name = row.metric.name.removeprefix(QUALITY)
+            by_case.setdefault(row.case, []).append(f"{name} by {digits(row.spread)}")
+    return [f"quality, launches of one side differ: {', '.join(of)}: {case}" for case, of in by_case.items()]
+
+
+def quality_values(rows: Sequence[Row]) -> str:
+    """'test_accuracy 0.953 to 0.955, test_loss 0.14'."""
+    return ", ".join(f"{row.metric.name.removeprefix(QUALITY)} {from_to(row)}" for row in rows)

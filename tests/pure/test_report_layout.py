@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from bench.report.layout import ESSENTIAL, Column, Grid, Words, arrange
-from bench.report.safe_lines import SafeLines
+from bench.report.layout import ESSENTIAL, Column, Grid, SafeLines, Words, arrange
 from bench.report.text_fitting import LIST, TEXT, fold, shortened, wrapped
 
 # What stands in tables: numbers, huge and tiny, words of other scripts, emoji, names of 60 letters, nothing.

@@ -15,8 +15,7 @@ from bench.report.formats import csv as csv_format
 from bench.report.formats import json as json_format
 from bench.report.formats import junit, markdown
 from bench.report.formats.github import workflow_commands
-from bench.report.quality_words import from_to, quality_outcome, quality_spreads, unchanged_quality
-from bench.report.row_words import change
+from bench.report.row_words import change, from_to, quality_outcome, quality_spreads, unchanged_quality
 
 WARN = Policy(0.02, regression="warn", least=0.02)
 

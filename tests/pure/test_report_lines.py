@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.report.safe_lines import SafeLines
+from bench.report.layout import SafeLines
 
 
 def printed(part, width: int) -> list[str]:

@@ -19,8 +19,7 @@ from bench.report.formats import csv as csv_format
 from bench.report.formats import json as json_format
 from bench.report.formats import junit, markdown
 from bench.report.formats.github import workflow_commands
-from bench.report.row_words import build_effect
-from bench.report.work_words import per_sample_remarks, remedy, work_differences, work_remarks
+from bench.report.row_words import build_effect, per_sample_remarks, remedy, work_differences, work_remarks
 
 LESS = (WorkDifference("train", "samples", 1437, 1408), WorkDifference("train", "batches", 23, 22))
 BARE = {"ratio": None, "low": None, "high": None}

@@ -13,7 +13,7 @@ from rich.console import Console
 from bench.analysis.run.largest_batch import Search, Try
 from bench.measurement import COUNTED, SEARCHED, Device
 from bench.report.caveat_texts import RunSettings, caveat_text
-from bench.report.search_words import search_line
+from bench.report.reason_words import search_line
 from bench.report.terminal.overview import caveat_settings, device_name, metrics, overview, run_description
 from bench.results.journal import Records
 from bench.results.tables import build, choose

@@ -22,15 +22,12 @@ from bench.report.plots import (
     batch_sizes,
     draw,
     evaluation_modes,
-    labels,
     launches,
     pages,
     phases,
-    rows,
     sheet,
     style,
 )
-from bench.report.plots import texts as texts_in_pictures
 from bench.results.journal import Records
 from bench.results.tables import Tables, build
 from bench.suite.case import MODES, Case
@@ -291,7 +288,7 @@ class TestAxes:
     def test_the_axes_are_read_as_how_on_what_and_in_which_batches(self):
         used = [{"batch_size": size, "clip": "norm", "width": 8, "optimizer": "sgd"} for size in (32, 64)]
         used[1]["clip"] = None
-        found = labels.parts(used, ["batch_size", "clip", "width", "optimizer"])
+        found = pages.varying_parts(used, ["batch_size", "clip", "width", "optimizer"])
         assert [", ".join(parts.values()) for parts in found] == [
             "sgd, clip=norm, batch 32",
             "sgd, clip=none, batch 64",
@@ -449,16 +446,16 @@ class TestWhatMayBeTooMuch:
     @pytest.mark.parametrize("text", HOSTILE)
     def test_a_text_takes_no_more_than_its_room(self, text):
         with style.own_settings():
-            short = texts_in_pictures.fit(text, 2)
+            short = style.fit(text, 2)
             assert short.isprintable()
-            assert texts_in_pictures.inches(short) <= 2
+            assert style.inches(short) <= 2
 
     def test_a_name_that_begins_with_an_underscore_is_in_the_legend(self):
         there = said(batch_sizes.throughput, run(matrix(optimizer=["_mine", "adam"], batch_size=[32, 64])))
         assert "_mine" in [text.strip() for text in there]
 
     def test_a_picture_grows_with_its_rows_up_to_a_limit_that_it_says(self, monkeypatch):
-        monkeypatch.setattr(rows, "MOST_ROWS", 20)  # as 100 take their time
+        monkeypatch.setattr(sheet, "MOST_ROWS", 20)  # as 100 take their time
 
         def picture(cases: int):
             return figure_of(

@@ -7,12 +7,12 @@ import io
 from rich.console import Console
 
 from bench.ab.error_rates import ErrorRate
-from bench.report.terminal.error_rates import table
+from bench.report.terminal.checkup import error_rate_table
 
 
 def shown(*scores):
     out = io.StringIO()
-    Console(file=out, width=140).print(table(scores))
+    Console(file=out, width=140).print(error_rate_table(scores))
     return [" ".join(line.split()) for line in out.getvalue().splitlines()]
 
 

@@ -6,7 +6,7 @@ import sys
 
 from ...errors import UsageError
 from ...report import plots
-from ...report.search_words import search_line
+from ...report.reason_words import search_line
 from ...report.speedscope import read_folded, speedscope
 from ...report.units import plain, plain_json
 from ...results import folder as folders

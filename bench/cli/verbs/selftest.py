@@ -12,7 +12,7 @@ from ...ab.session import Session, open_session
 from ...ab.versions import NOW, Version
 from ...errors import Interrupted, UsageError
 from ...plurals import counted
-from ...report.terminal.error_rates import table
+from ...report.terminal.checkup import error_rate_table
 from ...results import folder as folders
 from ...results.history import write_selftest
 from ...suite.case import Schedule
@@ -70,7 +70,7 @@ def main(options: SelftestOptions) -> int:
     if options.as_json:
         print(json.dumps([dataclasses.asdict(score) for score in error_rates(made)], indent=2))
     else:
-        print_pages([table(error_rates(made))])
+        print_pages([error_rate_table(error_rates(made))])
         print(f"kept: {folders.shown(session.place)}/selftest.json")
     return stop
 

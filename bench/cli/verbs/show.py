@@ -14,7 +14,7 @@ from ...ab.error_rates import Decision, error_rates
 from ...analysis.run.time_to_quality import groups
 from ...errors import ResultsError, UsageError
 from ...report.terminal import time_to_quality
-from ...report.terminal.error_rates import table
+from ...report.terminal.checkup import error_rate_table
 from ...report.units import plain, plain_json
 from ...results import folder as folders
 from ...results import tables
@@ -101,7 +101,7 @@ def show_decisions(decisions: Sequence[Decision], as_json: bool) -> int:
     if as_json:
         print(plain_json(json.dumps([dataclasses.asdict(score) for score in rates], indent=2)))
     else:
-        print_pages([table(rates)])
+        print_pages([error_rate_table(rates)])
     return 0
 
 

@@ -6,9 +6,8 @@ import csv
 import io
 from typing import Any
 
-from ..comparison import ComparisonPage, ordered
+from ..comparison import ComparisonPage, as_dict, ordered
 from ..units import one_line
-from .row_data import as_dict
 
 _COLUMNS = (
     "verdict", "suite", "case", "metric", "better", "unit", "base", "candidate", "ratio", "low", "high",

@@ -6,13 +6,18 @@ from collections.abc import Iterator, Sequence
 
 from ...analysis.compare.verdict import Row, undecided
 from ...plurals import counted
-from ..comparison import ComparisonPage, ordered, tally
-from ..quality_words import is_quality, quality_values
-from ..row_words import build_effect, verdict_words
+from ..comparison import (
+    LONGEST_NAME,
+    LONGEST_RULE,
+    LONGEST_SENTENCE,
+    ComparisonPage,
+    ordered,
+    sentence,
+    tally,
+)
+from ..row_words import REMEDY, build_effect, is_quality, quality_values, remedy, verdict_words
 from ..text_fitting import shortened
 from ..units import one_line, percent
-from ..work_words import REMEDY, remedy
-from .row_data import LONGEST_NAME, LONGEST_RULE, LONGEST_SENTENCE, sentence
 
 MOST_ANNOTATIONS = 10  # of one kind in a step; GitHub drops the others without a word
 
@@ -25,19 +30,18 @@ def workflow_commands(page: ComparisonPage) -> Iterator[str]:
     """
     rows = [row for row in ordered(page.rows) if not row.folded]
     undecided_rows = {id(row) for row in undecided(page.rows, page.allow_inconclusive)}
-    failing = [row for row in rows if build_effect(row) == "fail"]
-    others = [row for row in rows if build_effect(row) != "fail"]
-    warning = [
-        row
-        for row in others
-        if build_effect(row) == "warn"
-        or id(row) in undecided_rows
-        or (row.gates and row.verdict == "not_measured")
-    ]
-    warned = {id(row) for row in warning}
-    harmless = [
-        row for row in others if row.gates and row.verdict == "inconclusive" and id(row) not in warned
-    ]
+    failing, warning, harmless = [], [], []
+    for row in rows:
+        if build_effect(row) == "fail":
+            failing.append(row)
+        elif (
+            build_effect(row) == "warn"
+            or id(row) in undecided_rows
+            or (row.gates and row.verdict == "not_measured")
+        ):
+            warning.append(row)
+        elif row.gates and row.verdict == "inconclusive":
+            harmless.append(row)
     yield from _annotated(page, "error", failing)
     yield from _annotated(page, "warning", warning)
     same = [row for row in rows if is_quality(row) and row.verdict == "equivalent"]

@@ -6,9 +6,8 @@ import json
 import re
 from typing import Any
 
-from ..comparison import VERDICTS, ComparisonPage, ordered
-from ..work_words import remedy
-from .row_data import as_dict
+from ..comparison import VERDICTS, ComparisonPage, as_dict, ordered
+from ..row_words import remedy
 
 
 def render(page: ComparisonPage) -> str:

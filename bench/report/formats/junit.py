@@ -7,11 +7,9 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 
 from ...analysis.compare.verdict import Row
-from ..comparison import ComparisonPage, decides
-from ..row_words import build_effect
+from ..comparison import ComparisonPage, decides, numbers, sentence
+from ..row_words import build_effect, remedy, work_differences
 from ..units import one_line
-from ..work_words import remedy, work_differences
-from .row_data import numbers, sentence
 
 # What XML 1.0 cannot hold even as an entity.
 _FORBIDDEN = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -55,9 +53,9 @@ def _test_suite(page: ComparisonPage, suite: str, rows: Sequence[Row]) -> ET.Ele
     element = ET.Element("testsuite", name=_xml(suite), tests=str(len(tests)))
     for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         element.set(attribute, str(sum(test.find(tag) is not None for test in tests)))
-    facts = {"base": page.base, "candidate": page.candidate, "paired": "true" if page.paired else "false"}
     properties = ET.SubElement(element, "properties")
-    for name, value in facts.items():
+    paired = "true" if page.paired else "false"
+    for name, value in (("base", page.base), ("candidate", page.candidate), ("paired", paired)):
         ET.SubElement(properties, "property", name=name, value=_xml(value))
     element.extend(tests)
     return element
@@ -66,8 +64,7 @@ def _test_suite(page: ComparisonPage, suite: str, rows: Sequence[Row]) -> ET.Ele
 def _test(page: ComparisonPage, row: Row) -> ET.Element:
     name = f"{row.case} {row.metric.name}"
     element = ET.Element("testcase", classname=_xml(row.suite), name=_xml(name))
-    tag = _result(page, row)
-    if tag:
+    if tag := _result(page, row):
         element.append(ET.Element(tag, type=row.verdict, message=_xml(sentence(page, row))))
     lines = [f"{name}={'' if value is None else value}" for name, value in numbers(row).items()]
     if row.work and not row.folded:

@@ -6,13 +6,32 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ...analysis.compare.verdict import Row
-from ..comparison import ComparisonPage, case_names, family_remarks, reasons, tally, verdict_line
-from ..quality_words import is_quality, quality_spreads
-from ..row_words import build_effect, change, minimum_detectable, sides, verdict_words, word
+from ..comparison import (
+    LONGEST_NAME,
+    LONGEST_RULE,
+    LONGEST_SENTENCE,
+    ComparisonPage,
+    case_names,
+    family_remarks,
+    reasons,
+    tally,
+    verdict_line,
+)
+from ..row_words import (
+    REMEDY,
+    build_effect,
+    change,
+    is_quality,
+    minimum_detectable,
+    quality_spreads,
+    remedy,
+    sides,
+    verdict_words,
+    word,
+    work_remarks,
+)
 from ..text_fitting import shortened
 from ..units import one_line
-from ..work_words import REMEDY, remedy, work_remarks
-from .row_data import LONGEST_NAME, LONGEST_RULE, LONGEST_SENTENCE
 
 MOST_CHARACTERS = 60_000  # of a comment; GitHub refuses more than 65,536
 _CLOSING = 1_000  # characters reserved for the end of a page: its tags, and how much is left out

@@ -1,7 +1,7 @@
 """Pictures of a run, as SVG and PNG: layout only, every number comes from the tables.
 
-The tables become pages (`pages`, with `labels`), one for each suite and device. A page becomes pictures, each of which
-has a module; they share `sheet`, `rows`, `texts` and `style`. Suites have axes of their own, so that no picture relies
+The tables become `pages`, one for each suite and device. A page becomes pictures, each of which has a module; they
+share `sheet` and `style`. Suites have axes of their own, so that no picture relies
 on one: those that vary are in its labels, and a picture without data is left out.
 """
 

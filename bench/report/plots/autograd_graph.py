@@ -18,8 +18,7 @@ from ...plurals import counted
 from ..units import one_line, quantity
 from .pages import PlotCase, PlotPage
 from .sheet import WIDTH, blank_sheet
-from .style import COLOURS, INK, QUIET, SMALL
-from .texts import fit
+from .style import COLOURS, INK, QUIET, SMALL, fit
 
 _Place: TypeAlias = tuple[float, int]
 
@@ -36,10 +35,7 @@ _COLOURS = {"keeps tensors": _KEEPS, "keeps nothing": _PLAIN, "a parameter's gra
 def draw_case(page: PlotPage, case: PlotCase) -> Figure | None:
     """None where the case has no graph, or one that is too large."""
     graph = case.graph
-    if graph is None or not 0 < len(graph.nodes) <= MOST_NODES:
-        return None
-    places = _places(graph)
-    if places is None:
+    if graph is None or not 0 < len(graph.nodes) <= MOST_NODES or (places := _places(graph)) is None:
         return None
     left, right = min(x for x, _ in places), max(x for x, _ in places)
     if right - left > _MOST_COLUMNS:
@@ -47,7 +43,14 @@ def draw_case(page: PlotPage, case: PlotCase) -> Figure | None:
     height = _LAYER * (1 + max(layer for _, layer in places)) + 0.4
     title = f"Autograd graph of a step: {case.label() or case.mode}"
     keys = {words: Patch(facecolor=colour, edgecolor=INK) for words, colour in _COLOURS.items()}
-    figure = blank_sheet(page, title, height, keys, _notes(case.id, graph))
+    saved = quantity(sum(node.saved for node in graph.nodes), "B")
+    notes = [
+        f"{one_line(case.id)}.",
+        f"{counted(len(graph.nodes), 'node keeps', 'nodes keep')} {saved} for the backward pass; "
+        "what several keep is in each of them.",
+        "The loss is at the top; arrows go the way of the backward pass.",
+    ]
+    figure = blank_sheet(page, title, height, keys, notes)
     axes = figure.subplots()
     axes.set_axis_off()
     middle, half = (left + right) / 2, max((right - left) / 2, 0.5) + 0.6
@@ -63,16 +66,6 @@ def draw_case(page: PlotPage, case: PlotCase) -> Figure | None:
     return figure
 
 
-def _notes(case: str, graph: AutogradGraph) -> list[str]:
-    saved = quantity(sum(node.saved for node in graph.nodes), "B")
-    return [
-        f"{one_line(case)}.",
-        f"{counted(len(graph.nodes), 'node keeps', 'nodes keep')} {saved} for the backward pass; "
-        "what several keep is in each of them.",
-        "The loss is at the top; arrows go the way of the backward pass.",
-    ]
-
-
 def _width(place: _Place, places: Sequence[_Place], edges: tuple[float, float]) -> float:
     """Inches for the text of a box, between those beside it or the edges of the sheet."""
     x, layer = place
@@ -84,10 +77,12 @@ def _width(place: _Place, places: Sequence[_Place], edges: tuple[float, float]) 
 
 def _box(axes: Axes, node: GraphNode, place: _Place, width: float) -> Text:
     colour = _LEAF if node.name.endswith("AccumulateGrad") else _KEEPS if node.saved else _PLAIN
+    # AddmmBackward0 is Addmm to a reader.
+    name = one_line(node.name).rpartition("::")[2].removesuffix("0").removesuffix("Backward")
     keeps = f"\n{quantity(node.saved, 'B')}" if node.saved else ""
     return axes.text(
         *place,
-        f"{fit(_short(node.name), width, SMALL - 0.5)}{keeps}",
+        f"{fit(name, width, SMALL - 0.5)}{keeps}",
         ha="center",
         va="center",
         size=SMALL - 0.5,
@@ -158,8 +153,3 @@ def _spread(layer: Sequence[int], wanted: Mapping[int, float]) -> dict[int, floa
         right = start + len(ordered) - 1
     shift = sum(wanted[node] - column for node, column in columns.items()) / len(columns)
     return {node: column + shift for node, column in columns.items()}
-
-
-def _short(name: str) -> str:
-    """AddmmBackward0 is Addmm to a reader."""
-    return one_line(name).rpartition("::")[2].removesuffix("0").removesuffix("Backward")

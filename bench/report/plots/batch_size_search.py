@@ -13,10 +13,9 @@ from matplotlib.lines import Line2D
 from ...analysis.run.largest_batch import Search, Try
 from ..units import scale
 from .batch_sizes import batch_size_axis
-from .pages import PlotPage, PlotSearch, workload_axes
+from .pages import PlotPage, workload_axes
 from .sheet import MOST_PANELS, WIDTH, about_memory, panel_grid
-from .style import INK, TITLE, Look
-from .texts import fit
+from .style import INK, TITLE, Look, fit
 
 _LOW_PANEL = 2.6  # inches
 
@@ -30,42 +29,38 @@ def draw(page: PlotPage) -> Figure | None:
     if len(sizes) < 2 or not any(one.search.fitting for one in page.searches):
         return None
     panel_axes = workload_axes(one.parts for one in page.searches)
-    rows: dict[str, list[PlotSearch]] = {}
+    rows: dict[str, dict[str, Search]] = {}  # by workload and line
     for one in page.searches:
-        rows.setdefault(one.panel(panel_axes), []).append(one)
+        rows.setdefault(one.panel(panel_axes), {})[one.label(panel_axes)] = one.search
     shown = list(rows)[:MOST_PANELS]
     looks = _looks(page, panel_axes)
-    names = {workload: _names(rows[workload], panel_axes) for workload in shown}
+    names = {workload: _names(rows[workload]) for workload in shown}
     single = names[shown[0]] if len(shown) == 1 else {}
     keys: dict[str, Artist] = {single.get(line, line): look.line() for line, look in looks.items()}
-    keys |= _marks([one.search for workload in shown for one in rows[workload]])
+    keys |= _marks([search for workload in shown for search in rows[workload].values()])
     notes = [
         "A few steps at each size, without an interval: the run itself measures the largest.",
         *about_memory([page.memory]),
     ]
     title, x_label = "The largest batch that fits", "batch size [samples]"
+    # The ends and the powers of two: the last sizes of a search lie close to each other.
+    ticks = [size for size in sizes if size in (sizes[0], sizes[-1]) or size.bit_count() == 1]
     figure, grid = panel_grid(page, title, len(rows), 2, keys, notes, x_label, _LOW_PANEL)
     for panels, workload in zip(grid, shown, strict=True):
-        by_line = {one.line(panel_axes): one.search for one in rows[workload]}
         for axes, (attribute, name, unit) in zip(panels, _COLUMNS, strict=True):
-            label = _draw(axes, by_line, attribute, unit, looks)
+            label = _draw(axes, rows[workload], attribute, unit, looks)
             axes.set_ylabel(f"{name} [{label}]")
-            batch_size_axis(axes, _ticks(sizes))
+            batch_size_axis(axes, ticks)
             axes.set_ylim(bottom=0)
             head = name if len(shown) == 1 else f"{workload} ({', '.join(names[workload].values())})"
             axes.set_title(fit(head, WIDTH / 2 - 1, TITLE))
     return figure
 
 
-def _ticks(sizes: Sequence[int]) -> list[int]:
-    """The ends and the powers of two: the last sizes of a search lie close to each other."""
-    return [size for size in sizes if size in (sizes[0], sizes[-1]) or size.bit_count() == 1]
-
-
 def _looks(page: PlotPage, panel_axes: Collection[str]) -> dict[str, Look]:
     """The look of each line, as in the other pictures where these have it."""
     known = page.looks(panel_axes)
-    lines = dict.fromkeys(one.line(panel_axes) for one in page.searches)
+    lines = dict.fromkeys(one.label(panel_axes) for one in page.searches)
     new = (Look.number(number) for number in range(len(known), len(known) + len(lines)))
     return {line: known.get(line) or next(new) for line in lines}
 
@@ -75,9 +70,8 @@ def _has_ended(search: Search) -> bool:
     return search.next is None and bool(search.fitting)
 
 
-def _names(searches: Sequence[PlotSearch], panel_axes: Collection[str]) -> dict[str, str]:
+def _names(by_line: Mapping[str, Search]) -> dict[str, str]:
     """The name of each line, with the size that its search found."""
-    by_line = {one.line(panel_axes): one.search for one in searches}
     return {
         line: f"{line}: {search.batch_size}" if _has_ended(search) else line
         for line, search in by_line.items()

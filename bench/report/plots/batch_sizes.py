@@ -11,10 +11,8 @@ from matplotlib.figure import Figure
 from ...measurement import metric
 from ..units import quantity, scale
 from .pages import EVALUATION, TRAIN, PlotCase, PlotPage, uneven
-from .rows import bar, line_with_error_bars, row_panels
-from .sheet import WIDTH, about_intervals, about_memory, panel_grid
-from .style import TITLE, Look
-from .texts import fit, inches
+from .sheet import WIDTH, about_intervals, about_memory, bar, line_with_error_bars, panel_grid, row_panels
+from .style import TITLE, Look, fit, inches
 
 _MOST_LINES = 8  # in one panel
 

@@ -12,10 +12,8 @@ from matplotlib.figure import Figure
 from ...measurement import metric
 from ..units import scale
 from .pages import PlotCase, PlotPage, Value
-from .rows import line_with_error_bars
-from .sheet import MOST_PANELS, WIDTH, about_intervals, panel_grid
-from .style import TITLE, Look
-from .texts import fit
+from .sheet import MOST_PANELS, WIDTH, about_intervals, line_with_error_bars, panel_grid
+from .style import TITLE, Look, fit
 
 _OPTIONS = ("pin_memory", "prefetch_factor", "persistent_workers")
 _LOADER = ("workers", "placement", *_OPTIONS)  # the axes of a loader: the others have panels
@@ -54,7 +52,9 @@ def draw(page: PlotPage) -> Figure | None:
     for here in shown.values():
         here.sort(key=lambda point: (point.placement, point.workers))
     points = [point for here in shown.values() for point in here]
-    ticks, looks = _ticks(points), _looks(points)
+    # From the left: every number of workers, then the placements.
+    ordered = sorted(points, key=lambda point: (point.placement, point.workers))
+    ticks, looks = list(dict.fromkeys(point.tick for point in ordered)), _looks(points)
     notes = [about_intervals(value for point in points for value in (point.waits, point.throughput))]
     keys = {line: look.line() for line, look in looks.items()}
     title = "Waiting for data against loader workers"
@@ -106,12 +106,6 @@ def _looks(points: Sequence[_Point]) -> dict[str, Look]:
         if point.placement:
             looks[point.line] = replace(look, dash=":")
     return looks
-
-
-def _ticks(points: Sequence[_Point]) -> list[str]:
-    """The ticks from the left: every number of workers, then the placements."""
-    ordered = sorted(points, key=lambda point: (point.placement, point.workers))
-    return list(dict.fromkeys(point.tick for point in ordered))
 
 
 def _draw_lines(

@@ -9,18 +9,19 @@ from matplotlib.figure import Figure
 
 from ...measurement import metric
 from ..units import digits, scale
-from .pages import EVALUATION, PlotCase, PlotPage, Value
-from .rows import bar, label_rows
-from .sheet import MOST_ROWS, about_intervals, about_memory, blank_sheet, left_out
-from .style import Look
-from .texts import signed_percent
+from .pages import EVALUATION, PlotPage, Value
+from .sheet import MOST_ROWS, about_intervals, about_memory, bar, blank_sheet, label_rows, left_out
+from .style import Look, signed_percent
 
 _BAR = 0.17  # inches high
 
 
 def draw(page: PlotPage) -> Figure | None:
     cases = [case for case in page.cases if case.kind == EVALUATION]
-    wanted = {"test.throughput": "throughput of the test stage", _memory(cases, page): "peak memory"}
+    # The bytes of tensors where they were counted: they are exact, and what no_grad saves.
+    counted = "count.peak_live_bytes"
+    memory = counted if all(counted in case.values for case in cases) else page.memory
+    wanted = {"test.throughput": "throughput of the test stage", memory: "peak memory"}
     metrics = [name for name in wanted if any(name in case.values for case in cases)]
     modes = list(dict.fromkeys(case.mode for case in cases))
     if len(modes) < 2 or not metrics:
@@ -49,12 +50,6 @@ def draw(page: PlotPage) -> Figure | None:
         unit = _draw_bars(axes, rows, metric(name).unit, looks)
         axes.set_xlabel(f"{wanted[name]} [{unit}]")
     return figure
-
-
-def _memory(cases: Sequence[PlotCase], page: PlotPage) -> str:
-    """The bytes of tensors where they were counted: they are exact, and what no_grad saves."""
-    counted = "count.peak_live_bytes"
-    return counted if all(counted in case.values for case in cases) else page.memory
 
 
 def _draw_bars(axes: Axes, rows: Sequence[Mapping[str, Value]], unit: str, looks: Mapping[str, Look]) -> str:

@@ -5,23 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ...analysis.compare.verdict import Row
 from ...plurals import counted
 from ..comparison import VERDICTS, case_names, ordered
-from ..row_words import change, verdict_words, word
+from ..row_words import change, is_work_row, verdict_words, word, work_differences
 from ..units import one_line
-from ..work_words import is_work_row, work_differences
-from .labels import part
-from .pages import PlotPage
-from .rows import clipped, label_rows
-from .sheet import MOST_ROWS, blank_sheet, left_out
-from .style import COLOURS, FAINT, INK, QUIET, SMALL, Look
-from .texts import fit, inches, write_at_edge
+from .pages import PlotPage, part
+from .sheet import MOST_ROWS, blank_sheet, clipped, label_rows, left_out
+from .style import COLOURS, FAINT, INK, QUIET, SMALL, Look, fit, inches, write_at_edge
 
 # A marker and a colour for each verdict; that of regressed points to the worse side.
 _LOOKS: Mapping[str, Look] = {
@@ -57,9 +53,12 @@ def draw(rows: Sequence[Row], title: str) -> Figure | None:
     same, names = case_names(shown)
     page = PlotPage(cases=(), subtitle="", caveats=(), suffix="")
     height = _ROW * len(shown) + _AXIS
-    figure = blank_sheet(
-        page, fit(title, _TITLE, 12), height, _keys(shown), _notes(rows, found, shown, same, edge)
-    )
+    verdicts = {row.verdict for row in shown}
+    keys: dict[str, Artist] = {word(name): _LOOKS[name].line() for name in VERDICTS if name in verdicts}
+    if any(map(_band, shown)):
+        keys["within the threshold"] = Patch(facecolor=FAINT)
+    notes = _notes(rows, found, shown, same, edge)
+    figure = blank_sheet(page, fit(title, _TITLE, 12), height, keys, notes)
     axes = figure.subplots()
     label_rows(axes, [_label(row, names) for row in shown], _LABEL)
     gate = any(row.gates for row in rows)
@@ -70,16 +69,6 @@ def draw(rows: Sequence[Row], title: str) -> Figure | None:
     axes.set_xlim(-edge * 1.04, edge * 1.04)
     axes.set_xlabel("change in the direction in which more is worse [%]")
     return figure
-
-
-def _keys(shown: Sequence[Row]) -> dict[str, Line2D | Patch]:
-    verdicts = {row.verdict for row in shown}
-    keys: dict[str, Line2D | Patch] = {
-        word(name): _LOOKS[name].line() for name in VERDICTS if name in verdicts
-    }
-    if any(_band(row) for row in shown):
-        keys["within the threshold"] = Patch(facecolor=FAINT)
-    return keys
 
 
 def _notes(

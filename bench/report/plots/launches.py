@@ -14,10 +14,8 @@ from matplotlib.figure import Figure
 from ...measurement import metric
 from ..units import interval, quantity
 from .pages import EVALUATION, TRAIN, Dot, PlotCase, PlotPage
-from .rows import clipped, row_panels
-from .sheet import about_intervals
-from .style import COLOURS, FAINT, INK, Look
-from .texts import signed_percent, write_after, write_at_edge
+from .sheet import about_intervals, clipped, row_panels
+from .style import COLOURS, FAINT, INK, Look, signed_percent, write_after, write_at_edge
 
 _METRICS = {TRAIN: "train.step_time", EVALUATION: "epoch.time"}
 _HEADS = {TRAIN: "step time, training", EVALUATION: "epoch time, evaluation modes"}

@@ -16,8 +16,7 @@ from ..terminal.time_to_quality import CLOCK
 from ..units import digits, scale
 from .pages import TRAIN, PlotPage, uneven
 from .sheet import MOST_PANELS, WIDTH, blank_sheet
-from .style import INK, TITLE, Look
-from .texts import fit, write_at_edge
+from .style import INK, TITLE, Look, fit, write_at_edge
 
 _PANEL = 3.8  # inches high
 _MOST_LINES = 12  # on a sheet
@@ -39,7 +38,14 @@ def draw(page: PlotPage) -> Figure | None:
     drawn = {row.case.id for _, rows in shown for row in rows}
     looks = {case: Look.number(number) for number, case in enumerate(name for name in names if name in drawn)}
     keys = {names[case]: look.line() for case, look in looks.items()}
-    notes = [*_about_lines(shown, panels), CLOCK, "Medians over launches."]
+    notes = [CLOCK, "Medians over launches."]
+    total = sum(len(rows) for _, rows in panels)
+    if len(drawn) < total:
+        notes.insert(
+            0,
+            f"{len(drawn)} of {total} configurations: those that reach the target first, and the fastest an epoch; "
+            "the tables have them all.",
+        )
     figure = blank_sheet(page, "Validation loss against time of training", _PANEL * len(shown), keys, notes)
     grid = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
     for axes, (group, rows) in zip(grid, shown, strict=True):
@@ -57,18 +63,6 @@ def _chosen(group: Group, rows: Sequence[QualityRow], panels: int) -> list[Quali
     if fastest is not None and fastest not in chosen:
         chosen[-1] = fastest
     return chosen
-
-
-def _about_lines(
-    shown: Sequence[tuple[Group, Sequence[QualityRow]]], panels: Sequence[tuple[Group, Sequence[QualityRow]]]
-) -> list[str]:
-    lines, total = (sum(len(rows) for _, rows in each) for each in (shown, panels))
-    if lines == total:
-        return []
-    return [
-        f"{lines} of {total} configurations: those that reach the target first, and the fastest an epoch; "
-        "the tables have them all."
-    ]
 
 
 def _head(group: Group) -> str:

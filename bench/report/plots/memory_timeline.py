@@ -12,8 +12,7 @@ from ...measurement import MemoryTimeline
 from ..units import one_line, quantity, scale
 from .pages import PlotCase, PlotPage
 from .sheet import WIDTH, blank_sheet
-from .style import INK, QUIET, SMALL, Look
-from .texts import fit, inches
+from .style import INK, QUIET, SMALL, Look, fit, inches
 
 # From below: what lasts, then what comes and goes.
 _LOOKS = {
@@ -24,8 +23,8 @@ _LOOKS = {
     "batch": Look("#000000"),
     "activations": Look("#56B4E9", "----"),
     "temporary": Look("#E69F00"),
+    "other": Look("#FFFFFF", "...."),
 }
-_OTHER = "other"
 _HEIGHT = 3.4  # inches
 _LONGEST = 1e6  # seconds: the record of a longer step is damaged, and its numbers are too wide
 _SHADE = "#F0F0F0"
@@ -44,7 +43,7 @@ def draw_case(page: PlotPage, case: PlotCase) -> Figure | None:
     if timeline is None or not _totals(timeline) or not timeline.ends or not 0 < timeline.ends[-1] < _LONGEST:
         return None
     categories = _categories(timeline)
-    keys = {name: _look(name).bar() for name in categories}
+    keys = {name: _LOOKS[name].bar() for name in categories}
     notes = [
         f"{one_line(case.id)}.",
         "One step under the profiler, which makes it longer; the bytes are exact.",
@@ -58,7 +57,7 @@ def draw_case(page: PlotPage, case: PlotCase) -> Figure | None:
     bottom = [0.0] * len(x)
     for name, values in categories.items():
         top = [below + value * size for below, value in zip(bottom, [*values, values[-1]], strict=True)]
-        axes.fill_between(x, bottom, top, step="post", **{**_look(name).filled, "linewidth": 0})
+        axes.fill_between(x, bottom, top, step="post", **{**_LOOKS[name].filled, "linewidth": 0})
         bottom = top
     _shade_phases(axes, timeline, seconds)
     _mark_peak(axes, timeline, seconds, size)
@@ -73,13 +72,9 @@ def draw_case(page: PlotPage, case: PlotCase) -> Figure | None:
 def _categories(timeline: MemoryTimeline) -> dict[str, Sequence[int]]:
     """The bytes of each category that has any, from below; those without a look as one."""
     categories: dict[str, Sequence[int]] = {name: timeline.bytes.get(name, ()) for name in _LOOKS}
-    unknown = [values for name, values in timeline.bytes.items() if name not in _LOOKS]
-    categories[_OTHER] = [sum(values) for values in zip(*unknown, strict=True)]
+    unknown = [values for name, values in timeline.bytes.items() if name == "other" or name not in _LOOKS]
+    categories["other"] = [sum(values) for values in zip(*unknown, strict=True)]
     return {name: values for name, values in categories.items() if any(values)}
-
-
-def _look(category: str) -> Look:
-    return _LOOKS.get(category, Look("#FFFFFF", "...."))
 
 
 def _totals(timeline: MemoryTimeline | None) -> list[int]:

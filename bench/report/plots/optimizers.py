@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..units import percent, quantity
 from .pages import TRAIN, PlotCase, PlotPage
-from .rows import label_rows
-from .sheet import MOST_ROWS, blank_sheet, left_out
-from .style import COLOURS, FAINT, Look
-from .texts import write_after
+from .sheet import MOST_ROWS, blank_sheet, label_rows, left_out
+from .style import COLOURS, FAINT, Look, write_after
 
-_SHARE, _OPERATORS, _STATE = "train.optimizer_share", "count.optimizer_ops", "count.optimizer_state_bytes"
+_SHARE, _OPERATORS = "train.optimizer_share", "count.optimizer_ops"
+# The title of a panel, its metric, its unit.
+_COUNTS = (("operators a step", _OPERATORS, "1"), ("optimizer state", "count.optimizer_state_bytes", "B"))
 _ROW = 0.25  # inches
 _LABEL = 2.2
 _AXES = ("optimizer", "implementation")  # one of them must vary
@@ -26,24 +26,25 @@ def draw(page: PlotPage) -> Figure | None:
         return None
     cases = sorted(cases, key=lambda case: case.values[_SHARE].value)
     shown = cases[-MOST_ROWS:]
-    panels: list[tuple[str, Callable[[Axes, Sequence[PlotCase]], None]]] = [("share of a step", _shares)]
-    if all(_OPERATORS in case.values for case in shown):
-        panels += [("operators a step", _operators), ("optimizer state", _state)]
+    counts = _COUNTS if all(_OPERATORS in case.values for case in shown) else ()
     notes = [
         *left_out(len(shown), len(cases), "cases"),
         "Beside a share: what the optimizer takes of a mean step. Dots lie on logarithmic scales.",
     ]
     figure = blank_sheet(page, "What the optimizers take", _ROW * len(shown) + 0.5, {}, notes)
-    widths = [1.5, 1.0, 1.0][: len(panels)]
-    grid = figure.subplots(1, len(panels), sharey=True, squeeze=False, width_ratios=widths)[0]
-    for axes, (title, fill) in zip(grid, panels, strict=True):
+    widths = [1.5, *(1.0 for _ in counts)]
+    grid = figure.subplots(1, len(widths), sharey=True, squeeze=False, width_ratios=widths)[0]
+    for axes in grid:
         label_rows(axes, [case.label() or case.mode for case in shown], _LABEL)
+    _shares(grid[0], shown)
+    for axes, (title, name, unit) in zip(grid[1:], counts, strict=True):
         axes.set_title(title)
-        fill(axes, shown)
+        _dots(axes, [case.values[name].value for case in shown], unit)
     return figure
 
 
 def _shares(axes: Axes, cases: Sequence[PlotCase]) -> None:
+    axes.set_title("share of a step")
     look = Look("#009E73")
     for row, case in enumerate(cases):
         share = case.values[_SHARE].value
@@ -53,14 +54,6 @@ def _shares(axes: Axes, cases: Sequence[PlotCase]) -> None:
         write_after(axes, share, row, f"{percent(share)}, {quantity(seconds, 's')}")
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value * 100:.0f} %")
-
-
-def _operators(axes: Axes, cases: Sequence[PlotCase]) -> None:
-    _dots(axes, [case.values[_OPERATORS].value for case in cases], "1")
-
-
-def _state(axes: Axes, cases: Sequence[PlotCase]) -> None:
-    _dots(axes, [case.values[_STATE].value for case in cases], "B")
 
 
 def _dots(axes: Axes, values: Sequence[float], unit: str) -> None:

@@ -1,4 +1,4 @@
-"""From the tables to pages: one for each suite and device, with its cases as the pictures take them."""
+"""From the tables to pages: one for each suite and device, with its cases as pictures take them, and their labels."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from typing import Any
 
 import pandas as pd
 
 from ...analysis.run.largest_batch import Search
 from ...analysis.run.time_to_quality import Group, groups
-from ...measurement import AutogradGraph, MemoryTimeline
+from ...measurement import AutogradGraph, Environment, MemoryTimeline
+from ...plurals import counted
 from ...results.frames import CaseSummary, cases_of
 from ...results.tables import Tables
-from ...suite.case import TRAINING_AXES, axis_of
-from . import labels
-from .style import Look
-
-T = TypeVar("T")
+from ...suite.case import DEFAULTS, TRAINING_AXES, axis_of, spell, unused_axes
+from .style import Look, fit
 
 TRAIN, EVALUATION = "training", "evaluation modes"  # the kinds of case: each has panels of its own
 
 _MOST_TIMES = 5  # how many times smaller a value may be on one scale
+_SELF_EVIDENT = ("dataset", "model", "optimizer", "mode")  # whose values need no name beside them
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,24 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class PlotCase:
-    """A case as the pictures take it. `parts` has the values, by axis, in which the cases of its page differ."""
+class _Labelled:
+    """What has a label: `parts` has the values, by axis, in which those of a page differ."""
+
+    parts: Mapping[str, str]
+
+    def label(self, without: Collection[str] = ()) -> str:
+        return ", ".join(part for axis, part in self.parts.items() if axis not in without)
+
+    def panel(self, panel_axes: Iterable[str]) -> str:
+        return ", ".join(self.parts[axis] for axis in panel_axes if axis in self.parts)
+
+
+@dataclass(frozen=True)
+class PlotCase(_Labelled):
+    """A case as the pictures take it."""
 
     mode: str
     batch_size: int  # zero where it is no axis
-    parts: Mapping[str, str]
     values: Mapping[str, Value]
     phases: Mapping[str, tuple[float, float]]  # of a train step: seconds, share
     launches: Mapping[str, Sequence[Dot]]  # by metric
@@ -72,30 +84,16 @@ class PlotCase:
     def step(self) -> float:
         return sum(seconds for seconds, _ in self.phases.values())
 
-    def label(self, without: Collection[str] = ()) -> str:
-        return ", ".join(part for axis, part in self.parts.items() if axis not in without)
-
     def line(self, panel_axes: Collection[str]) -> str:
         """The line that the case is a point of, where these axes have panels of their own."""
         return self.label({"batch_size", *panel_axes}) or self.mode
 
-    def panel(self, panel_axes: Iterable[str]) -> str:
-        return ", ".join(self.parts[axis] for axis in panel_axes if axis in self.parts)
-
 
 @dataclass(frozen=True)
-class PlotSearch:
-    """A search for the largest batch. `parts` is as that of a PlotCase."""
+class PlotSearch(_Labelled):
+    """A search for the largest batch; its label is that of its line."""
 
     search: Search
-    parts: Mapping[str, str]
-
-    def panel(self, panel_axes: Iterable[str]) -> str:
-        return ", ".join(self.parts[axis] for axis in panel_axes if axis in self.parts)
-
-    def line(self, panel_axes: Collection[str]) -> str:
-        """The line of the search, where these axes have panels of their own."""
-        return ", ".join(part for axis, part in self.parts.items() if axis not in panel_axes)
 
 
 @dataclass(frozen=True)
@@ -155,10 +153,14 @@ def pages_of(tables: Tables) -> list[PlotPage]:
     for (suite, device), rows in measured.items():
         cases = [
             PlotCase(
-                mode=labels.text(row, "mode"),
-                batch_size=0 if labels.absent(row.get("batch_size")) else int(row["batch_size"]),
+                mode=_axis_text(row, "mode"),
+                batch_size=0 if _absent(row.get("batch_size")) else int(row["batch_size"]),
                 parts=parts,
-                values=_values(summary[row["case"]]),
+                values={
+                    name: Value(of.value, of.low, of.high)
+                    for name, of in summary[row["case"]].metrics.items()
+                    if math.isfinite(of.value)
+                },
                 phases=phases.get(row["case"], {}),
                 launches=launches.get(row["case"], {}),
                 id=row["case"],
@@ -166,14 +168,14 @@ def pages_of(tables: Tables) -> list[PlotPage]:
                 graph=_counts(tables, row["case"], "graph"),
                 group=comparable.get(row["case"]),
             )
-            for row, parts in zip(rows, labels.parts(rows, tables.axes), strict=True)
+            for row, parts in zip(rows, varying_parts(rows, tables.axes), strict=True)
         ]
         suffix = f"-{_slug(f'{suite}-{device}')}" if len(measured) > 1 else ""
         while suffix in pages:
             suffix += "-2"
-        caveats = labels.caveats(rows, failed=len(failed.get((suite, device), ())))
+        caveats = _caveats(rows, failed=len(failed.get((suite, device), ())))
         searches = _searches(tables, suite, device)
-        pages[suffix] = PlotPage(cases, labels.subtitle(tables, suite, device), caveats, suffix, searches)
+        pages[suffix] = PlotPage(cases, _subtitle(tables, suite, device), caveats, suffix, searches)
     return list(pages.values())
 
 
@@ -182,7 +184,7 @@ def _searches(tables: Tables, suite: str, device: str) -> list[PlotSearch]:
         search for search in tables.searches if (search.case.suite, search.case.device) == (suite, device)
     ]
     rows = [{axis: search.case.used.get(axis_of(axis)) for axis in tables.axes} for search in searches]
-    return [PlotSearch(*pair) for pair in zip(searches, labels.parts(rows, tables.axes), strict=True)]
+    return list(map(PlotSearch, varying_parts(rows, tables.axes), searches))
 
 
 def _by_page(frame: pd.DataFrame) -> dict[tuple[str, str], list[dict[str, Any]]]:
@@ -190,7 +192,7 @@ def _by_page(frame: pd.DataFrame) -> dict[tuple[str, str], list[dict[str, Any]]]
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for record in frame.drop_duplicates("case").to_dict("records"):
         row = {str(name): value for name, value in record.items()}
-        groups.setdefault((str(row["suite"]), labels.text(row, "device")), []).append(row)
+        groups.setdefault((str(row["suite"]), _axis_text(row, "device")), []).append(row)
     return groups
 
 
@@ -205,35 +207,113 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80]
 
 
-def _values(case: CaseSummary) -> dict[str, Value]:
-    return {
-        name: Value(row.value, row.low, row.high)
-        for name, row in case.metrics.items()
-        if math.isfinite(row.value)
-    }
-
-
 def _train_phases(tables: Tables) -> dict[str, dict[str, tuple[float, float]]]:
     rows = tables.phases[tables.phases["stage"] == "train"]
     columns = rows[["case", "phase", "seconds_per_step", "share"]]
-    return _by_case((case, phase, (*numbers,)) for case, phase, *numbers in columns.itertuples(index=False))
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for case, phase, seconds, share in columns.itertuples(index=False):
+        found.setdefault(case, {})[phase] = seconds, share
+    return found
 
 
 def _launch_values(tables: Tables, summary: Mapping[str, CaseSummary]) -> dict[str, dict[str, list[Dot]]]:
-    launches: dict[tuple[str, str], list[Dot]] = {}
+    launches: dict[str, dict[str, list[Dot]]] = {}
     columns = tables.launches[["case", "metric", "round", "value", "contaminated"]]
     for case, name, number, value, reasons in columns.itertuples(index=False):
         dot = Dot(number, value, contaminated=bool(reasons), is_used=not reasons)
-        launches.setdefault((case, name), []).append(dot)
-    for (case, name), dots in launches.items():
-        row = summary[case].metrics.get(name) if case in summary else None
-        if row is not None and row.launches == len(dots):
-            launches[case, name] = [replace(dot, is_used=True) for dot in dots]
-    return _by_case((*key, dots) for key, dots in launches.items())
+        launches.setdefault(case, {}).setdefault(name, []).append(dot)
+    for case, by_metric in launches.items():
+        rows = summary[case].metrics if case in summary else {}
+        for name, dots in by_metric.items():
+            if name in rows and rows[name].launches == len(dots):
+                by_metric[name] = [replace(dot, is_used=True) for dot in dots]
+    return launches
 
 
-def _by_case(rows: Iterable[tuple[str, str, T]]) -> dict[str, dict[str, T]]:
-    found: dict[str, dict[str, T]] = {}
-    for case, name, value in rows:
-        found.setdefault(case, {})[name] = value
-    return found
+def _absent(value: Any) -> bool:
+    return bool(pd.isna(value))
+
+
+def _axis_text(row: Mapping[str, Any], axis: str) -> str:
+    """The value of an axis as it is written; the default where a suite does not declare it."""
+    value = row.get(axis)
+    return spell(DEFAULTS.get(axis) if _absent(value) else value)
+
+
+def varying_parts(rows: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[dict[str, str]]:
+    """Of each case, by axis, the optimizer or mode, then the values of axes that vary, the batch size last."""
+    texts = _used_values(rows, axes)
+    values: dict[str, set[str]] = {}
+    for text_of in texts:
+        for axis, value in text_of.items():
+            values.setdefault(axis, set()).add(value)
+    varying = [axis for axis, different in values.items() if len(different) > 1 and axis != "mode"]
+    varying.sort(key=lambda axis: axis == "batch_size")
+    return [
+        {
+            axis: part(axis, text_of[axis])
+            for axis in dict.fromkeys(
+                ["optimizer" if text_of.get("mode", "train") == "train" else "mode", *varying]
+            )
+            if axis in text_of
+        }
+        for text_of in texts
+    ]
+
+
+def _used_values(rows: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[dict[str, str]]:
+    """By axis, the value that each case uses. An axis without any value belongs to another suite."""
+    present = [axis for axis in axes if not all(_absent(row[axis]) for row in rows)]
+    return [
+        {
+            axis: "none" if _absent(row[axis]) else spell(row[axis])
+            for axis in present
+            if axis not in unused_axes(_axis_text(row, "mode"))
+        }
+        for row in rows
+    ]
+
+
+def part(axis: str, value: str) -> str:
+    """The value of an axis, with as much of its name as it needs."""
+    if axis == "batch_size":
+        return f"batch {value}"
+    return value if axis in _SELF_EVIDENT and value else f"{axis_of(axis)}={value}"
+
+
+def _caveats(rows: Sequence[Mapping[str, Any]], failed: int) -> list[str]:
+    """Notes on all cases of a page; few launches are noted where they matter."""
+    names = dict.fromkeys(name for row in rows for name in str(row["caveats"] or "").split(";"))
+    words = [name.replace("_", " ") for name in names if name not in ("", "few_launches")]
+    notes = [f"Caveats of some cases: {', '.join(words)}."] if words else []
+    if failed:
+        cases, their = ("case is", "its") if failed == 1 else ("cases are", "their")
+        notes.append(f"{failed} {cases} not shown: all {their} launches failed.")
+    return notes
+
+
+def _subtitle(tables: Tables, suite: str, device: str) -> str:
+    """Suite, device, machine, software, date and name of the run."""
+    facts = [suite, device]
+    if tables.environment is not None:
+        facts += [_machine(tables.environment, device), f"torch {tables.environment.torch}"]
+    facts += [_date(tables.plan.get("started")), fit(str(tables.plan.get("name") or ""), 2)]
+    return " · ".join(fact for fact in facts if fact)
+
+
+def _machine(environment: Environment, device: str) -> str:
+    """The accelerator, if there is one, then the processor."""
+    kind, _, index = device.partition(":")
+    wanted = (kind, index or "0")
+    cards = [card.name for card in environment.devices if (card.kind, str(card.index)) == wanted]
+    threads = f"{counted(environment.threads, 'thread')}"
+    return ", ".join([*cards, environment.cpu, threads])
+
+
+def _date(started: Any) -> str:
+    """The start of the run to the minute; empty where the plan does not have it."""
+    try:
+        when = datetime.fromisoformat(started)
+    except (TypeError, ValueError):
+        return ""
+    return f"{(when if when.tzinfo is None else when.astimezone(UTC)):%Y-%m-%d %H:%M} UTC"

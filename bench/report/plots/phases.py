@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 from ...measurement import PHASES
 from ..units import quantity, scale
 from .pages import TRAIN, PlotCase, PlotPage, uneven
-from .rows import row_panels
-from .style import Look
-from .texts import write_after, write_inside
+from .sheet import row_panels
+from .style import Look, write_after, write_inside
 
 _LEGIBLE = 0.06  # of the width of an axis: '12 %' does not fit into a narrower segment
 

@@ -1,18 +1,18 @@
-"""The sheet of a picture: title and legend above, notes at the foot, and its files.
+"""The sheet of a picture: title and legend above, panels and rows, notes at the foot, and its files.
 
-matplotlib's objects are used without pyplot, whose import takes longer and which keeps figures in global
-state.
+matplotlib's objects are used without pyplot, whose import takes longer and which keeps figures in global state.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -20,14 +20,15 @@ from matplotlib.lines import Line2D
 
 from ...analysis.run.estimate import LEVEL
 from ...measurement import metric
-from .pages import PlotPage, Value
-from .style import INK, QUIET, SMALL
-from .texts import fit, inches
+from .pages import PlotCase, PlotPage, Value
+from .style import INK, QUIET, SMALL, TITLE, Look, fit, inches, write_after
 
 # Lengths are inches.
 WIDTH = 10.0
 _LINE = 0.19  # of text
 _SMALL_LINE = 0.15
+_ROW = 0.28
+_LABEL = 3.7  # the most that the label of a row takes
 
 MOST_ROWS = 100  # a picture notes how many it leaves out
 MOST_PANELS = 16
@@ -134,3 +135,62 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     figure.set_layout_engine("none")  # so that everything has the same place in both files
     figure.savefig(svg, metadata={"Date": None})
     return [png, svg]
+
+
+def row_panels(
+    page: PlotPage,
+    title: str,
+    found: Mapping[str, Sequence[PlotCase]],
+    keys: Mapping[str, Artist],
+    notes: Sequence[str],
+    panel_axes: Collection[str] = (),
+    one_scale: bool = False,
+) -> tuple[Figure, list[tuple[Axes, Sequence[PlotCase]]]]:
+    """A panel for each head in `found`, one above the other, with a row for each case.
+
+    The values of `panel_axes` stand in the heads of the panels. With `one_scale`, panels share it and its label.
+    """
+    heads = list(found)[:MOST_PANELS]
+    panels = [found[head][: MOST_ROWS // len(heads)] for head in heads]
+    rows = [len(cases) for cases in panels]
+    notes = [*left_out(sum(rows), sum(map(len, found.values())), "cases"), *notes]
+    height = _ROW * sum(rows) + (0.3 if one_scale else 0.6) * len(rows) + 0.3
+    figure = blank_sheet(page, title, height, keys, notes)
+    grid = figure.subplots(len(rows), 1, squeeze=False, sharex=one_scale, height_ratios=rows)[:, 0]
+    for axes, head, cases in zip(grid, heads, panels, strict=True):
+        label_rows(axes, [case.label(panel_axes) or case.mode for case in cases])
+        axes.set_title(fit(head, WIDTH - _LABEL - 0.3, TITLE))
+    return figure, list(zip(grid, panels, strict=True))
+
+
+def label_rows(axes: Axes, labels: Sequence[str], most: float = _LABEL) -> None:
+    """The first row is on top, as in a table. A label is at most so many inches wide."""
+    axes.set_yticks(range(len(labels)), [fit(label, most) for label in labels])
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+
+
+def bar(axes: Axes, y: float, thickness: float, value: Value, factor: float, look: Look, words: str) -> None:
+    error = _error_bars([value], factor)
+    axes.barh(y, value.value * factor, thickness, xerr=error, error_kw={"linewidth": 0.9}, **look.filled)
+    write_after(axes, value.top * factor, y, words)
+
+
+def line_with_error_bars(
+    axes: Axes, x: Sequence[float], values: Sequence[Value], factor: float, look: Look
+) -> None:
+    heights = [value.value * factor for value in values]
+    axes.errorbar(x, heights, _error_bars(values, factor), **look.curve, linewidth=1.4, elinewidth=1.0)
+
+
+def _error_bars(values: Sequence[Value], factor: float) -> list[list[float]]:
+    """How far each interval reaches below its value, and how far above."""
+    below = [(value.value - value.low) * factor for value in values]
+    above = [(value.high - value.value) * factor for value in values]
+    return [below, above]
+
+
+def clipped(percent: float, edge: float) -> float:
+    """The value, or the edge that it lies beyond."""
+    return percent if math.isnan(percent) else max(-edge, min(edge, percent))

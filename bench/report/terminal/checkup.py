@@ -1,4 +1,4 @@
-"""The page of `bench doctor`: what each check found, what to do about it, and the noise that remains."""
+"""What is known of this machine: the findings of `bench doctor`, its noise, and the error rates of the gate."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from math import isfinite
 from textwrap import wrap
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -17,7 +18,10 @@ from ...machine.doctor import Finding, Noise
 from ...plurals import counted
 from ..layout import ESSENTIAL, Column, Grid, Words
 from ..text_fitting import TEXT
-from ..units import NOTHING, quantity
+from ..units import NOTHING, percent, quantity
+
+if TYPE_CHECKING:
+    from ...ab.error_rates import ErrorRate
 
 _INDENT = "    "
 _CONTINUED = " \\"
@@ -29,30 +33,22 @@ def page(findings: Sequence[Finding], noise: Sequence[Noise] = ()) -> Renderable
     """A row for each finding, the remedies under it, and a row of noise for each device."""
     parts: list[RenderableType] = []
     if findings:
-        parts += [_findings(findings), Words(_tally(findings), "bold"), Text()]
+        parts += [_findings(findings), Text(), Words(_tally(findings), "bold"), Text()]
     parts += _remedies([finding for finding in findings if finding.remedy])
     if noise:
         parts += [_noise(noise), Text()]
     return Group(*parts)
 
 
-def _findings(findings: Sequence[Finding]) -> RenderableType:
+def _findings(findings: Sequence[Finding]) -> Grid:
     styles = ["dim" if finding.state == "unknown" else "" for finding in findings]
-    return Group(
-        Grid(
-            [
-                Column("check", [finding.name for finding in findings], styles=styles),
-                Column(
-                    "state",
-                    [finding.state for finding in findings],
-                    styles=[_STYLES.get(finding.state, "") for finding in findings],
-                ),
-                Column("found", [finding.found for finding in findings], folds=TEXT, styles=styles),
-            ],
-            every="check",
-        ),
-        Text(),
-    )
+    states = [finding.state for finding in findings]
+    columns = [
+        Column("check", [finding.name for finding in findings], styles=styles),
+        Column("state", states, styles=[_STYLES[state] for state in states]),
+        Column("found", [finding.found for finding in findings], folds=TEXT, styles=styles),
+    ]
+    return Grid(columns, every="check")
 
 
 def _tally(findings: Sequence[Finding]) -> str:
@@ -94,23 +90,24 @@ class Command:
         yield Text(_INDENT + f"{_CONTINUED}\n{_INDENT}".join(lines), style="cyan", overflow="fold")
 
 
-def _noise(noise: Sequence[Noise]) -> RenderableType:
-    def column(head: str, priority: int, cells: Iterable[str]) -> Column:
-        return Column(head, [*cells], priority, right=True)
+def _numbers(head: str, priority: int, cells: Iterable[str], name: str = "") -> Column:
+    return Column(head, [*cells], priority, right=True, name=name)
 
+
+def _noise(noise: Sequence[Noise]) -> RenderableType:
     grid = Grid(
         [
             Column("device", [row.device for row in noise]),
-            column("launches", 3, (f"{row.launches:,}" for row in noise)),
-            column("CV between\nlaunches", 2, (_percent(row.variation) for row in noise)),
-            column("pairs", 5, (f"{row.pairs:,}" for row in noise)),
-            column(
+            _numbers("launches", 3, (f"{row.launches:,}" for row in noise)),
+            _numbers("CV between\nlaunches", 2, (quantity(row.variation * 100, "%") for row in noise)),
+            _numbers("pairs", 5, (f"{row.pairs:,}" for row in noise)),
+            _numbers(
                 "ratio A/A,\n95 % interval",
                 1,
                 (f"{_ratio(row.pair_low)} to {_ratio(row.pair_high)}" for row in noise),
             ),
-            column("MDE at\nsix a side", ESSENTIAL, (_percent(row.mde) for row in noise)),
-            column("contaminated", 4, (f"{row.contaminated:,}" for row in noise)),
+            _numbers("MDE at\nsix a side", ESSENTIAL, (quantity(row.mde * 100, "%") for row in noise)),
+            _numbers("contaminated", 4, (f"{row.contaminated:,}" for row in noise)),
         ],
         [Words("Measured noise", "bold")],
         "device",
@@ -120,24 +117,37 @@ def _noise(noise: Sequence[Noise]) -> RenderableType:
         "the minimum detectable effect (MDE) of six launches a side is lost in the noise.",
         "dim",
     )
-    return Group(grid, Text(), words, *_contaminated(noise))
-
-
-def _contaminated(noise: Sequence[Noise]) -> Iterator[RenderableType]:
-    """A sentence for each device most of whose launches were contaminated."""
-    for row in noise:
-        if row.contaminated * 2 > row.launches:
-            of = counted(row.launches, "launch", "launches")
-            yield Words(
-                f"{row.device}: {row.contaminated:,} of {of} were contaminated by other work, so that these figures "
-                f"include it. Measure again when the machine is quiet.",
-                "yellow",
-            )
-
-
-def _percent(share: float) -> str:
-    return quantity(share * 100, "%")
+    doubtful = (
+        Words(
+            f"{row.device}: {row.contaminated:,} of {counted(row.launches, 'launch', 'launches')} were contaminated by "
+            f"other work, so that these figures include it. Measure again when the machine is quiet.",
+            "yellow",
+        )
+        for row in noise
+        if row.contaminated * 2 > row.launches
+    )
+    return Group(grid, Text(), words, *doubtful)
 
 
 def _ratio(value: float) -> str:
     return f"{value:.3f}" if isfinite(value) else NOTHING
+
+
+def error_rate_table(rows: Sequence[ErrorRate]) -> Grid:
+    """A row a kind of decision: how often a change was found, and the error of its size."""
+    return Grid(
+        [
+            Column("what was planted", [row.arm for row in rows], folds=TEXT),
+            _numbers("called", ESSENTIAL, (str(row.found) for row in rows)),
+            _numbers("of", ESSENTIAL, (str(row.decisions) for row in rows), "of so many decisions"),
+            _numbers("share", 1, (f"{row.found / row.decisions:.0%}" for row in rows)),
+            _numbers("95 % interval", 2, (f"{row.low:.0%} to {row.high:.0%}" for row in rows)),
+            _numbers("estimate off by", 3, (_off(row.bias) for row in rows)),
+            _numbers("pairs", 4, (f"{row.pairs:.0f}" for row in rows)),
+            _numbers("s a decision", 5, (f"{row.seconds:.1f}" for row in rows), "seconds a decision"),
+        ]
+    )
+
+
+def _off(bias: float | None) -> str:
+    return NOTHING if bias is None else f"{'-' if bias < 0 else '+'}{percent(abs(bias))}"

@@ -10,12 +10,20 @@ from rich.console import RenderableType
 from ...analysis.compare.verdict import Row
 from ...plurals import counted
 from ..comparison import ComparisonPage, case_names, family_remarks, reasons, verdict_line
-from ..layout import ESSENTIAL, Column, Grid, Words
-from ..quality_words import quality_spreads, unchanged_quality
-from ..row_words import change, minimum_detectable, sides, verdict_words, word
-from ..safe_lines import SafeLines
+from ..layout import ESSENTIAL, Column, Grid, SafeLines, Words
+from ..row_words import (
+    REMEDY,
+    change,
+    minimum_detectable,
+    quality_spreads,
+    remedy,
+    sides,
+    unchanged_quality,
+    verdict_words,
+    word,
+    work_remarks,
+)
 from ..text_fitting import LIST, TEXT, shortened
-from ..work_words import REMEDY, remedy, work_remarks
 
 _STYLES = {
     "regressed": "bold red",

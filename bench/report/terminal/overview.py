@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -17,9 +16,8 @@ from ...plurals import counted
 from ...results.frames import MISSING, CaseSummary, cases_of
 from ...suite.case import DEFAULTS, axis_of, spell
 from ..caveat_texts import RunSettings, caveat_text
-from ..layout import ESSENTIAL, Column, Grid, Words
-from ..safe_lines import SafeLines
-from ..search_words import search_line
+from ..layout import ESSENTIAL, Column, Grid, SafeLines, Words
+from ..reason_words import search_line
 from ..text_fitting import LIST
 from ..units import counts, digits, exactly, interval, percent, scale
 
@@ -40,40 +38,32 @@ _OVERVIEW = (
 # The columns where none of these was measured, as with --launches 0.
 _EXACT = ("count.ops", "count.flops", "count.saved_bytes", "count.peak_live_bytes")
 
-
-@dataclass(frozen=True)
-class _MetricColumn:
-    """The column of a metric: a head shorter than its name, and when it is left out."""
-
-    head: str
-    priority: int
-
-
 _OTHER = 4  # the priority of all other metrics: a suite's own column, a task's own metric
+# The column of a metric: a head shorter than its name, and its priority.
 _METRICS = {
-    "train.step_time": _MetricColumn("step", ESSENTIAL),
-    "epoch.time": _MetricColumn("epoch", ESSENTIAL),
-    "train.throughput": _MetricColumn("train", 2),
-    "validate.throughput": _MetricColumn("validate", 6),
-    "test.throughput": _MetricColumn("test", 7),
-    "train.step_mean": _MetricColumn("mean step", 4),
-    "train.data_share": _MetricColumn("data share", 3),
-    "train.optimizer_share": _MetricColumn("optimizer share", 3),
-    "train.phase.optimizer": _MetricColumn("optimizer", 2),
-    "memory.peak_allocated": _MetricColumn("device memory", 3),
-    "memory.peak_rss": _MetricColumn("memory", 3),
-    "quality.test_accuracy": _MetricColumn("accuracy", 1),
-    "quality.train_loss": _MetricColumn("train loss", 2),
-    "quality.validate_loss": _MetricColumn("validate loss", 2),
-    "count.ops": _MetricColumn("operators", ESSENTIAL),
-    "count.flops": _MetricColumn("FLOPs", 1),
-    "count.saved_bytes": _MetricColumn("kept for backward", 2),
-    "count.peak_live_bytes": _MetricColumn("peak of live tensors", 2),
-    "count.optimizer_ops": _MetricColumn("optimizer operators", 4),
-    "count.optimizer_state_bytes": _MetricColumn("optimizer state", 3),
-    "work.train.closure_evaluations": _MetricColumn("closure evaluations", 6),
-    "compile.time": _MetricColumn("compile", 3),
-    "compile.cache_misses": _MetricColumn("cache misses", 7),
+    "train.step_time": ("step", ESSENTIAL),
+    "epoch.time": ("epoch", ESSENTIAL),
+    "train.throughput": ("train", 2),
+    "validate.throughput": ("validate", 6),
+    "test.throughput": ("test", 7),
+    "train.step_mean": ("mean step", 4),
+    "train.data_share": ("data share", 3),
+    "train.optimizer_share": ("optimizer share", 3),
+    "train.phase.optimizer": ("optimizer", 2),
+    "memory.peak_allocated": ("device memory", 3),
+    "memory.peak_rss": ("memory", 3),
+    "quality.test_accuracy": ("accuracy", 1),
+    "quality.train_loss": ("train loss", 2),
+    "quality.validate_loss": ("validate loss", 2),
+    "count.ops": ("operators", ESSENTIAL),
+    "count.flops": ("FLOPs", 1),
+    "count.saved_bytes": ("kept for backward", 2),
+    "count.peak_live_bytes": ("peak of live tensors", 2),
+    "count.optimizer_ops": ("optimizer operators", 4),
+    "count.optimizer_state_bytes": ("optimizer state", 3),
+    "work.train.closure_evaluations": ("closure evaluations", 6),
+    "compile.time": ("compile", 3),
+    "compile.cache_misses": ("cache misses", 7),
 }
 # The priorities of other columns. Caveats stay longest: they say which of the numbers to doubt.
 _CAVEATS, _INTERVAL, _LAUNCHES, _DETECTABLE, _CONTAMINATED = 1, 5, 8, 9, 10
@@ -91,11 +81,12 @@ def overview(tables: Tables) -> Iterator[RenderableType]:
     cases = map(_without_untrained_quality, cases_of(tables.summary).values())
     for suite, of_suite in _by_suite(case for case in cases if case.metrics):
         page = _SuiteTable(tables, suite, of_suite)
-        wanted = columns(tables, suite)
+        wanted = _wanted_metrics(tables, suite)
         has_wanted = any(name in case.metrics for case in of_suite for name in wanted)
         for name in wanted if has_wanted else _EXACT:
-            page.add_metric(name, head(name), priority(name), with_interval=name in _WITH_INTERVAL)
-        page.add_minimum_detectable(_DETECTABLE_METRIC)
+            head, priority = _METRICS.get(name, (_folding(name), _OTHER))
+            page.add_metric(name, head, priority, with_interval=name in _WITH_INTERVAL)
+        page.add_minimum_detectable()
         page.add_launches()
         yield SafeLines(page.render())
     if tables.searches:
@@ -117,26 +108,16 @@ def _by_suite(cases: Iterable[CaseSummary]) -> Iterable[tuple[str, list[CaseSumm
     return suites.items()
 
 
-def columns(tables: Tables, suite: str) -> Sequence[str]:
+def _wanted_metrics(tables: Tables, suite: str) -> Sequence[str]:
     """The metrics in the table of a suite: its own, if the plan of the run has them."""
     declared = tables.plan.get("columns")
     own = declared.get(suite) if isinstance(declared, Mapping) else None
     return [str(name) for name in own] if isinstance(own, list) else _OVERVIEW
 
 
-def head(name: str) -> str:
-    """The head of a metric's column."""
-    return _METRICS[name].head if name in _METRICS else _folding(name)
-
-
 def _folding(name: str) -> str:
     """The name of a metric as a head that folds at its dots."""
     return name.replace(".", "\n")
-
-
-def priority(name: str) -> int:
-    """The priority of a metric's column."""
-    return _METRICS[name].priority if name in _METRICS else _OTHER
 
 
 def metrics(tables: Tables) -> Iterator[RenderableType]:
@@ -161,7 +142,7 @@ class _SuiteTable:
         self._has_metric = False
         self._head = Words(run_description(tables), lead=suite)
         self._columns = [
-            Column(axis.replace("_", " "), [_spell(case, axis) for case in cases], shrinks=True)
+            Column(axis.replace("_", " "), [spelled(case.axes, axis) for case in cases], shrinks=True)
             for axis in varying
         ]
 
@@ -188,9 +169,9 @@ class _SuiteTable:
             of = f"95 % interval of {full_name or head}"
             self._columns.append(Column("95 % interval", half, _INTERVAL, right=True, name=of))
 
-    def add_minimum_detectable(self, name: str) -> None:
-        """The minimum detectable effect of a metric, for two rows like this one."""
-        changes = [case.metrics.get(name, MISSING).smallest_change for case in self._cases]
+    def add_minimum_detectable(self) -> None:
+        """The minimum detectable effect of an epoch's time, for two rows like this one."""
+        changes = [case.metrics.get(_DETECTABLE_METRIC, MISSING).smallest_change for case in self._cases]
         smallest = ["" if math.isnan(change) else percent(change) for change in changes]
         self._columns.append(Column("reveals from", smallest, _DETECTABLE, right=True))
 
@@ -230,11 +211,10 @@ def caveat_settings(tables: Tables) -> RunSettings:
         most = schedule.get("max_launches") or schedule.get("launches")  # without a maximum it is the number
         known |= {"tolerance": schedule.get("tolerance"), "max_launches": most}
         known["has_budget"] = schedule.get("time_budget") is not None
-    standard = RunSettings()
     fitting = {
-        name: value for name, value in known.items() if isinstance(value, type(getattr(standard, name)))
+        name: value for name, value in known.items() if isinstance(value, type(getattr(RunSettings, name)))
     }
-    return dataclasses.replace(standard, **fitting)
+    return RunSettings(**fitting)
 
 
 def run_description(tables: Tables) -> str:
@@ -260,13 +240,14 @@ def _axes(cases: Sequence[CaseSummary], axes: Sequence[str]) -> tuple[str, list[
     Axes of other suites are in neither.
     """
     varying = [axis for axis in axes if len({case.axes.get(axis) for case in cases}) > 1]
-    same = {axis: _spell(cases[0], axis) for axis in axes if axis not in varying}
+    same = {axis: spelled(cases[0].axes, axis) for axis in axes if axis not in varying}
     constant = [f"{axis}={value}" for axis, value in same.items() if value]
     return ", ".join(constant), varying
 
 
-def _spell(case: CaseSummary, axis: str) -> str:
-    return spell(case.axes[axis]) if axis in case.axes else ""
+def spelled(axes: Mapping[str, Any], axis: str) -> str:
+    """The value of an axis as it is written; empty where the case has none."""
+    return spell(axes[axis]) if axis in axes else ""
 
 
 def _number(value: float, factor: float, unit: str) -> str:

@@ -12,8 +12,7 @@ from ...analysis.launch.derived_counts import count_values, main_stage
 from ...analysis.launch.profile_summary import GraphRow, OtherOperators, TopRow, graph_rows, top
 from ...measurement import PER_STEP, AutogradGraph, Counts, Profile, metric
 from ...plurals import counted
-from ..layout import Column, Grid, Words
-from ..safe_lines import SafeLines
+from ..layout import Column, Grid, SafeLines, Words
 from ..units import exactly, percent, quantity
 
 if TYPE_CHECKING:
@@ -29,7 +28,11 @@ def profiles(tables: Tables, most: int) -> Iterator[RenderableType]:
         if untimed.counts is not None:
             parts.append(Words(_counted(untimed.counts)))
         if untimed.profile is not None:
-            parts += [Words(_cost(untimed.profile)), *_tops(untimed.profile, most)]
+            parts.append(Words(_cost(untimed.profile)))
+            for kind, head in (("host", "operator"), ("device", "kernel")):
+                rows, rest = top(untimed.profile, most, kind)
+                if rows:
+                    parts += [Text(), _table(head, rows, rest)]
         if untimed.counts is not None and untimed.counts.graph is not None:
             parts += _graph(untimed.counts.graph)
         if len(parts) > 1:
@@ -41,17 +44,16 @@ def _counted(counts: Counts) -> str:
     values = count_values(counts)
     if not counts.steps:
         return "counted over no steps"
-    parts = [f"{label} {_step_quantity(values[name], name)}" for name, label in _COUNTS if name in values]
+    parts = []
+    for name, label in _COUNTS:
+        if name in values:
+            unit = metric(name).unit
+            amount = exactly(values[name], unit) or quantity(values[name], unit.removesuffix(PER_STEP))
+            parts.append(f"{label} {amount}")
     bound = f"; no FLOP formula for {', '.join(counts.unknown)}: a lower bound" if counts.unknown else ""
-    window = ", ".join(f"{steps} {stage}" for stage, steps in counts.steps.items()) or "no"
+    window = ", ".join(f"{steps} {stage}" for stage, steps in counts.steps.items())
     many = "step" if sum(counts.steps.values()) == 1 else "steps"
     return f"counted over {window} {many}; {main_stage(counts)} step: {', '.join(parts)}{bound}"
-
-
-def _step_quantity(value: float, name: str) -> str:
-    """A count with its unit, without the words 'a step'."""
-    unit = metric(name).unit
-    return exactly(value, unit) or quantity(value, unit.removesuffix(PER_STEP))
 
 
 _COUNTS = (
@@ -74,14 +76,6 @@ def _cost(profile: Profile) -> str:
         f"profiled step {quantity(profile.profiled_step, 's')}, plain step {quantity(profile.plain_step, 's')}: "
         f"profiling makes it {ratio:.2f} times as long; times below are of the profiled loop, over {window}{idle}"
     )
-
-
-def _tops(profile: Profile, most: int) -> Iterator[RenderableType]:
-    for kind, head in (("host", "operator"), ("device", "kernel")):
-        rows, rest = top(profile, most, kind)
-        if rows:
-            yield Text()
-            yield _table(head, rows, rest)
 
 
 def _table(head: str, operators: list[TopRow], others: OtherOperators | None) -> Grid:

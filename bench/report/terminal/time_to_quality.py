@@ -17,11 +17,10 @@ from rich.text import Text
 from ...analysis.run.time_to_quality import ASKED, AXIS, HALF, Group, QualityRow
 from ...plurals import counted
 from ...suite.case import Case, columns, spell
-from ..layout import ESSENTIAL, Column, Grid, Words
-from ..safe_lines import SafeLines
+from ..layout import ESSENTIAL, Column, Grid, SafeLines, Words
 from ..text_fitting import LIST
 from ..units import NOTHING, digits, quantity, scale
-from .overview import run_description
+from .overview import run_description, spelled
 
 if TYPE_CHECKING:
     from ...results.tables import Tables
@@ -47,18 +46,15 @@ def pages(tables: Tables, groups: Sequence[Group]) -> Iterator[RenderableType]:
 
 def _varying_axes(cases: Sequence[Case]) -> list[str]:
     """The axes in which these cases differ, in the order of their suite."""
-    axes = columns(list(cases))
-    return [axis for axis in axes if len({_spelled(case, axis) for case in cases}) > 1]
-
-
-def _spelled(case: Case, axis: str) -> str:
-    return spell(case.used[axis]) if axis in case.used else ""
+    return [axis for axis in columns(cases) if len({spelled(case.used, axis) for case in cases}) > 1]
 
 
 def _name(case: Case, varying: Sequence[str]) -> str:
     """A configuration in a sentence: "batch size 256, sgd"."""
     parts = [
-        _spelled(case, axis) if axis in _SELF_EVIDENT else f"{axis.replace('_', ' ')} {_spelled(case, axis)}"
+        spell(case.used[axis])
+        if axis in _SELF_EVIDENT
+        else f"{axis.replace('_', ' ')} {spell(case.used[axis])}"
         for axis in varying
         if axis in case.used
     ]
@@ -73,15 +69,18 @@ def _head(tables: Tables, group: Group) -> Iterator[Words]:
     yield Words(f"time to quality: {run_description(tables)}", lead=group.suite)
     yield Words(f"target: a validation loss of {_number(group.target)}, {_SOURCES[group.target_from]}", "dim")
     yield Words(
-        f"loss is that of validation, accuracy that of the test; medians over {launches} a case",
-        "dim",
+        f"loss is that of validation, accuracy that of the test; medians over {launches} a case", "dim"
     )
     yield Words(CLOCK[0].lower() + CLOCK[1:].rstrip("."), "dim")
 
 
 def _table(group: Group, varying: Sequence[str], head: Sequence[RenderableType]) -> Grid:
     rows = group.rows
-    after, within, target = _epochs(group.epochs), quantity(group.seconds, "s"), _number(group.target)
+    after, within, target = (
+        counted(group.epochs, "epoch"),
+        quantity(group.seconds, "s"),
+        _number(group.target),
+    )
     constant = [f"{axis}={spell(value)}" for axis, value in rows[0].case.used.items() if axis not in varying]
 
     def add(head: str, cells: Sequence[str], priority: int, unit: str = "", name: str = "") -> Column:
@@ -95,7 +94,7 @@ def _table(group: Group, varying: Sequence[str], head: Sequence[RenderableType])
     in_time = [_number(row.accuracy_in_time) for row in rows]
     columns = [
         *(
-            Column(axis.replace("_", " "), [_spelled(row.case, axis) for row in rows], shrinks=True)
+            Column(axis.replace("_", " "), [spelled(row.case.used, axis) for row in rows], shrinks=True)
             for axis in varying
         ),
         add(f"loss after\n{after}", [_number(row.loss) for row in rows], ESSENTIAL),
@@ -124,10 +123,6 @@ def _number(value: float | None) -> str:
     return NOTHING if value is None or not math.isfinite(value) else digits(value)
 
 
-def _epochs(number: int) -> str:
-    return counted(number, "epoch")
-
-
 def sentences(group: Group, varying: Sequence[str]) -> list[str]:
     """The conclusions from the table: whether the fastest is as good, and which is first at the target."""
     lines = []
@@ -136,7 +131,7 @@ def sentences(group: Group, varying: Sequence[str]) -> list[str]:
         times = f"{_number(fastest.loss / best.loss)} times the best" if best.loss > 0 else "not the best"
         lines.append(
             f"fastest an epoch: {_name(fastest.case, varying)} ({quantity(fastest.epoch_time, 's')}), but its "
-            f"validation loss after {_epochs(group.epochs)} is {_number(fastest.loss)}, {times} "
+            f"validation loss after {counted(group.epochs, 'epoch')} is {_number(fastest.loss)}, {times} "
             f"({_number(best.loss)}: {_name(best.case, varying)})"
         )
     target = _number(group.target)
