@@ -25,8 +25,7 @@ from ..results.journal import Journal
 from ..running.launching import Watch
 from ..running.preparation import ask_environment, probe
 from ..suite.case import Case
-from .cases import AbRequest, cases_of_script, cases_of_suites
-from .matching import Matching, match
+from .cases import AbRequest, Matching, cases_of_script, cases_of_suites, match
 from .pairs import Launched, measure
 from .sides import MeasuredSide, Sides, sides_of, trees_of, workers_of
 from .source_lines import Place, below, changed_in, places

@@ -18,12 +18,11 @@ from ..results import ab_session
 from ..results.ab_session import StoredSession
 from ..suite.case import MOST_PAIRS
 from ..suite.selection import parse
-from .comparison_checks import check_patterns, threshold_rules
 from .comparison_output import on_actions
-from .comparison_pages import error_rate_notes, page_of_pairs
+from .comparison_pages import check_patterns, error_rate_notes, page_of_pairs, threshold_rules
 from .launching import telemetry_of
 from .options import LaunchOptions
-from .pair_progress import PairProgress
+from .progress import PairProgress
 
 
 def asked_of_pairs(metrics: Sequence[str], rules: Sequence[ThresholdRule]) -> ComparisonOptions:

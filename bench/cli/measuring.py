@@ -26,13 +26,12 @@ from ..running.fork_server import Workers
 from ..running.plan import Job, Plan, Record
 from ..running.preparation import ask_environment, describe, describe_script, probe
 from ..running.rounds import run
-from . import resuming
-from .case_filter import select_cases
+from . import run_request
 from .launching import print_distrust, telemetry_of
 from .options import MeasureOptions
 from .progress import run_progress, searching, waiting
-from .resuming import Earlier
-from .run_request import RunRequest
+from .run_request import Earlier, RunRequest
+from .values import select_cases
 
 _MOST_NAMED = 3  # files that one line names
 
@@ -113,8 +112,8 @@ class Measuring:
             print(plain(f"bench: {discarded_files(probed.written)}"), file=sys.stderr)
         environment = ask_environment(self.workers, self.plan.schedule.seed)
         if self.before is not None:
-            resuming.check_code(code, self.before)
-            resuming.check_environment(environment, self.before)
+            run_request.check_code(code, self.before)
+            run_request.check_environment(environment, self.before)
             return
         self.folder.write_json("environment.json", environment.to_json())
         self.folder.write_json(

@@ -1,11 +1,11 @@
-"""The progress of a run on standard error: a bar on a terminal, plain lines elsewhere."""
+"""The progress on standard error: of a run a bar on a terminal, plain lines elsewhere; of an A/B its verdicts."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TextIO
 
@@ -15,13 +15,18 @@ from rich.progress import Progress as RichProgress
 from rich.table import Column
 from rich.text import Text
 
+from ..ab.pairs import Launched
+from ..analysis.compare.side_by_side import SideBySide
+from ..analysis.compare.verdict import Row
 from ..analysis.run.largest_batch import Search
 from ..analysis.run.stopping import StopRule
 from ..measurement import TIMED, Failure
 from ..plurals import counted
-from ..report.units import plain
+from ..report.quality_words import from_to
+from ..report.units import percent, plain
+from ..report.work_words import work_differences
 from ..running.plan import Job, Plan, Record
-from .failures import FailurePrinter
+from .screen import FailurePrinter, print_line
 
 LINE_EVERY = 10.0  # seconds between two plain lines within a round
 
@@ -231,3 +236,76 @@ def clock_time(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class PairProgress:
+    """A line for every case that is decided, every failure, and every ten seconds between; if quiet, failures alone.
+
+    It is called before each pair, and after each launch.
+    """
+
+    def __init__(
+        self,
+        judge: SideBySide,
+        names: Sequence[str],
+        out: TextIO,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        debug: bool = False,
+    ) -> None:
+        self._failures = FailurePrinter(debug)
+        self._judge, self._open, self._all = judge, list(names), len(names)
+        self._out, self._quiet, self._clock = out, quiet, clock
+        self._began = clock()
+        self._last_line = float("-inf")
+
+    def begin(self, name: str, pair: int) -> None:
+        now = self._clock()
+        if self._quiet or now - self._last_line < LINE_EVERY:
+            return
+        what = f"pair {pair}" if pair else "counts"
+        decided = f"{self._all - len(self._open)} of {counted(self._all, 'case')} decided"
+        self._print(f"{what}, {decided}, {clock_time(now - self._began)} elapsed: {name}")
+
+    def end(self, launched: Launched) -> None:
+        if isinstance(launched.record, Failure):
+            self._last_line = self._clock()
+            self._failures.print(launched.record, self._out, f"{('base', 'candidate')[launched.side]}: ")
+        # The judge gets a pair once both launches are back: what was decided before this one is printed now.
+        self._print_verdicts()
+
+    def close(self) -> None:
+        self._print_verdicts()
+
+    def _print_verdicts(self) -> None:
+        for name in [name for name in self._open if self._judge.pairs(name) and not self._judge.wants(name)]:
+            self._open.remove(name)
+            if not self._quiet:
+                rows = "; ".join(map(row_text, filter(_is_printed, self._judge.rows_of(name))))
+                self._print(f"after {counted(self._judge.pairs(name), 'pair')}: {name}: {rows}")
+
+    def _print(self, line: str) -> None:
+        self._last_line = self._clock()
+        print_line(plain(line), self._out)
+
+
+def _is_printed(row: Row) -> bool:
+    """Times, different work, and quality that changed."""
+    if row.folded:
+        return False
+    fell = row.metric.kind == "quality" and row.verdict in ("regressed", "moved")
+    return fell or bool(row.work) or row.metric.kind == "time"
+
+
+def row_text(row: Row) -> str:
+    """'train.step_time regressed, 1.052 (1.031 to 1.074)'; of different work what differs, of quality both values."""
+    if row.work:
+        return f"different work, {work_differences(row.work)}"
+    if row.metric.kind == "quality":
+        return f"{row.metric.name} {row.verdict}, {from_to(row)}"
+    if row.ratio is None or row.low is None or row.high is None:
+        return f"{row.metric.name} {row.verdict.replace('_', ' ')}"
+    smallest = (
+        f", sees from {percent(row.smallest)}" if row.verdict == "inconclusive" and row.smallest else ""
+    )
+    return f"{row.metric.name} {row.verdict}, {row.ratio:.3f} ({row.low:.3f} to {row.high:.3f}){smallest}"

@@ -8,10 +8,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ...ab import bisection, exact_values
-from ...ab.bisection import Culprit, History
+from ...ab import bisection
+from ...ab.bisection import Culprit, History, Values
 from ...ab.cases import AbRequest
-from ...ab.exact_values import Values
 from ...ab.session import Session, open_session
 from ...ab.trees import Repository
 from ...ab.versions import Version
@@ -26,12 +25,11 @@ from ...report.units import percent, quantity
 from ...suite.case import Schedule
 from ...system.signals import stoppable
 from ..ab_sessions import asked_of_pairs, measured, page_of_session
-from ..command import argument
-from ..comparison_checks import check_metrics
-from ..exit_codes import UNDECIDED
+from ..command import UNDECIDED, argument
+from ..comparison_pages import check_metrics
 from ..launching import command_line, lock
 from ..options import LaunchOptions, SuiteOptions, VersionOptions
-from ..pair_progress import row_text
+from ..progress import row_text
 from ..screen import print_line
 from ..values import suite_axes
 
@@ -68,7 +66,7 @@ def main(options: BisectOptions) -> int:
 def are_exact(metrics: Sequence[str]) -> bool:
     """Whether one launch a commit decides. Raises UsageError for metrics that cannot be bisected."""
     for pattern in metrics:
-        names = exact_values.named(pattern)
+        names = bisection.named(pattern)
         if names and not any(METRICS[name].better for name in names):
             raise UsageError(
                 f"--metric {pattern}: neither more nor less of it is worse, so that no commit is the bad one; name a "
@@ -127,10 +125,10 @@ def by_value(history: History, options: BisectOptions, request: AbRequest) -> in
     ends = {commit: values_of(commit, request, metrics) for commit in (good, bad)}
     for commit, values in ends.items():
         check_values(commit, values, metrics)
-    rise = exact_values.largest_rise(ends[good], ends[bad])
+    rise = bisection.largest_rise(ends[good], ends[bad])
     if rise is None:
         print_line(f"undecided: no {' or '.join(metrics)} of {bad} is above that of {good}")
-        for (case, name), both in list(exact_values.falls(ends[good], ends[bad]).items())[:1]:
+        for (case, name), both in list(bisection.falls(ends[good], ends[bad]).items())[:1]:
             print_line(f"it fell: {case}: {name} {' to '.join(value_text(name, value) for value in both)}")
         return UNDECIDED
     print_line(f"{bad} against {good}: {rise.case}: {rise_text(rise.metric, rise.good, rise.bad)}")
@@ -203,7 +201,7 @@ def values_of(commit: str, request: AbRequest, metrics: Sequence[str], case: str
     """These metrics of a commit, from one launch of each case, or of this case."""
     try:
         with session_of(commit, commit, request) as session:
-            return exact_values.measured(session, metrics, [case] if case else [])
+            return bisection.measured_values(session, metrics, [case] if case else [])
     except UsageError as problem:
         if not case:
             raise

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...analysis.compare.comparable import are_exact
 from ...analysis.compare.environments import (
@@ -15,6 +17,7 @@ from ...analysis.compare.environments import (
 )
 from ...analysis.compare.sides import Side, aligned
 from ...errors import UsageError
+from ...plurals import counted
 from ...report.comparison import ComparisonPage
 from ...report.plots import draw_comparison
 from ...report.reason_words import environment_said
@@ -22,13 +25,11 @@ from ...report.units import plain
 from ...results.folder import find, is_session, shown
 from ...results.sides import read_side
 from ...results.table_files import is_foreign, is_table
+from ...suite.selection import parse
 from ..ab_sessions import page_of_stored_session
-from ..case_filter import select_side
-from ..command import argument, option
-from ..comparison_checks import threshold_rules
+from ..command import NOT_COMPARABLE, argument, option
 from ..comparison_output import print_page, report_not_comparable, report_page, report_usage_error
-from ..comparison_pages import page_of_axis, page_of_sides
-from ..exit_codes import NOT_COMPARABLE
+from ..comparison_pages import page_of_axis, page_of_sides, threshold_rules
 from ..options import KeywordOptions, MetricOptions, VerdictOptions
 
 
@@ -137,6 +138,30 @@ def page_of(options: CompareOptions) -> ComparisonPage | NotComparable:
     if different and options.across is None:
         return NotComparable(first, second, different)
     return page_of_sides(first, second, metrics, rules, file, bool(different), allow_inconclusive)
+
+
+@dataclass(frozen=True)
+class _SideCase:
+    """A case of a side, as -k looks at it."""
+
+    id: str
+    used: Mapping[str, Any]
+
+
+def select_side(side: Side, keyword: str | None, may_be_empty: bool = False) -> Side:
+    """The side with the cases that -k takes. Raises UsageError where it takes none."""
+    if keyword is None:
+        return side
+    takes = parse(keyword)
+    cases = {
+        name: case for name, case in side.cases.items() if takes(_SideCase(name, side.axes.get(name, {})))
+    }
+    if not cases and not may_be_empty:
+        raise UsageError(
+            f"-k {keyword!r} matches none of the {counted(len(side.cases), 'case')} of {side.name}"
+        )
+    axes = {name: values for name, values in side.axes.items() if name in cases}
+    return dataclasses.replace(side, cases=cases, axes=axes)
 
 
 def check_common(first: Side, second: Side) -> None:

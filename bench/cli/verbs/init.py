@@ -14,9 +14,7 @@ from ... import __version__
 from ...errors import UsageError
 from ...report.units import plain
 from ..command import Options, argument
-from ..ignore_lines import LINES, about_baseline, ignores_runs
-from ..own_model import OwnModel, find_model
-from ..project import Project
+from ..project import IGNORE_LINES, OwnModel, Project, about_baseline, find_model, ignores_runs
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 WORKFLOW = ".github/workflows/bench.yml"
@@ -167,7 +165,7 @@ def hints(project: Project, make: str) -> Iterator[str]:
     if top is None:
         return
     if not ignores_runs(project.folder):
-        yield f"runs go to results/, which git should ignore except for baselines; add to {GITIGNORE}: {LINES}"
+        yield f"runs go to results/, which git should ignore except for baselines; add to {GITIGNORE}: {IGNORE_LINES}"
     elif hint := about_baseline(project.folder):
         yield hint
     if top != here:

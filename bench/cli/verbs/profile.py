@@ -16,8 +16,7 @@ from ...running.fork_server import Workers
 from ...suite.case import Schedule, UntimedLaunches
 from ...system.paths import file_name
 from ...system.signals import stoppable
-from ..command import option
-from ..exit_codes import FAILED
+from ..command import FAILED, option
 from ..launching import lock
 from ..measuring import finish, measured, planned
 from ..options import MeasureOptions

@@ -19,13 +19,12 @@ from ...running.fork_server import Workers
 from ...running.plan import Plan
 from ...suite.case import UntimedLaunches
 from ...system.signals import stoppable
-from ..exit_codes import FAILED, UNDECIDED
+from ..command import FAILED, UNDECIDED
 from ..launching import lock
 from ..measuring import Measuring, finish, measured, planned
 from ..options import RunOptions
-from ..resuming import Earlier, check_cases, check_options, earlier
 from ..run_output import print_places, print_tables
-from ..run_request import RunRequest
+from ..run_request import Earlier, RunRequest, check_cases, check_options, earlier
 
 
 def main(options: RunOptions) -> int:

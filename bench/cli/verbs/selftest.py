@@ -18,8 +18,7 @@ from ...results import selftests
 from ...suite.case import Schedule
 from ...system.signals import stoppable
 from ..ab_sessions import asked_of_pairs
-from ..command import option
-from ..exit_codes import UNDECIDED
+from ..command import UNDECIDED, option
 from ..launching import command_line, lock, print_distrust, telemetry_of
 from ..options import (
     BudgetOptions,

@@ -21,10 +21,9 @@ from ...results import tables
 from ...results.journal import read_journal
 from ...results.table_files import is_table, read_summary
 from ..command import argument, option
-from ..failures import FailurePrinter
 from ..options import JsonOptions
 from ..run_output import print_notes, print_profiles, print_tables, run_folder
-from ..screen import print_pages
+from ..screen import FailurePrinter, print_pages
 
 
 class ShowOptions(JsonOptions):
