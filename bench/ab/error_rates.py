@@ -8,9 +8,9 @@ numbers are never changed.
 from __future__ import annotations
 
 import dataclasses
-import math
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -92,6 +92,10 @@ class Decision:
     @property
     def regressed(self) -> bool:
         return "regressed" in self.verdicts.values()
+
+    @property
+    def worst(self) -> str:
+        return next((name for name in _WORST if name in self.verdicts.values()), "equivalent")
 
     @property
     def alarms(self) -> bool:
@@ -217,10 +221,6 @@ def _error_rate(arm: Arm, decisions: Sequence[Decision]) -> ErrorRate:
         for decision in decisions
         if arm.metric in decision.ratios
     ]
-    verdicts: dict[str, int] = {}
-    for decision in decisions:
-        worst = next((name for name in _WORST if name in decision.verdicts.values()), "equivalent")
-        verdicts[worst] = verdicts.get(worst, 0) + 1
     return ErrorRate(
         arm=arm.name,
         decisions=len(decisions),
@@ -230,15 +230,14 @@ def _error_rate(arm: Arm, decisions: Sequence[Decision]) -> ErrorRate:
         bias=statistics.fmean(ratios) - 1 if ratios and not arm.layer else None,
         seconds=statistics.fmean(decision.seconds for decision in decisions),
         pairs=statistics.fmean(decision.pairs for decision in decisions),
-        verdicts=verdicts,
+        verdicts=Counter(decision.worst for decision in decisions),
     )
 
 
-def binomial_interval(found: int, number: int, level: float = 0.95) -> tuple[float, float]:
-    """The exact interval of a share (Clopper and Pearson 1934)."""
+def binomial_interval(found: int, number: int) -> tuple[float, float]:
+    """The exact 95 % interval of a share (Clopper and Pearson 1934)."""
     from scipy.special import betaincinv  # takes a quarter of a second to import
 
-    tail = (1 - level) / 2
-    low = 0.0 if not found else float(betaincinv(found, number - found + 1, tail))
-    high = 1.0 if found == number else float(betaincinv(found + 1, number - found, 1 - tail))
-    return (low, high) if math.isfinite(low) and math.isfinite(high) else (0.0, 1.0)
+    low = 0.0 if not found else float(betaincinv(found, number - found + 1, 0.025))
+    high = 1.0 if found == number else float(betaincinv(found + 1, number - found, 0.975))
+    return low, high

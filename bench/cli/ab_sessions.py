@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..ab.cases import AbRequest
 from ..ab.session import Session
 from ..analysis.compare.comparable import ComparisonOptions
 from ..analysis.compare.policy import SIDE_BY_SIDE, THRESHOLDS, ThresholdRule
@@ -16,13 +17,30 @@ from ..errors import Interrupted, ResultsError, UsageError
 from ..report.comparison import ComparisonPage
 from ..results import ab_session
 from ..results.ab_session import StoredSession
-from ..suite.case import MOST_PAIRS
+from ..suite.case import MOST_PAIRS, Schedule
 from ..suite.selection import parse
 from .comparison_output import on_actions
 from .comparison_pages import check_patterns, error_rate_notes, page_of_pairs, threshold_rules
-from .launching import telemetry_of
-from .options import LaunchOptions
+from .launching import command_line, telemetry_of
+from .options import LaunchOptions, PairOptions, SuiteOptions
 from .progress import PairProgress
+from .values import suite_axes
+
+
+class SuitePairsOptions(SuiteOptions, PairOptions, LaunchOptions):
+    """What `bisect` and `selftest` have in common."""
+
+    @property
+    def request(self) -> AbRequest:
+        return AbRequest(
+            suites=self.suites or [],
+            keyword=self.keyword,
+            overrides=suite_axes(self.axis),
+            schedule=Schedule(timeout=self.timeout, seed=self.seed),
+            conditions=self.conditions,
+            pairs=self.pairs,
+            labels={"command": command_line()},
+        )
 
 
 def asked_of_pairs(metrics: Sequence[str], rules: Sequence[ThresholdRule]) -> ComparisonOptions:

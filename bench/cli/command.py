@@ -1,7 +1,7 @@
 """How a verb becomes a command: a function of one frozen dataclass of options, which returns an exit code.
 
-Its module is imported when it is called. A field made by `option` or `argument` is what the command line takes; the type, the flag,
-the help and the default of an option are declared there and nowhere else.
+Its module is imported when it is called. A field made by `option` or `argument` is what the command line takes: the
+type, the flag, the help and the default of an option are declared there and nowhere else.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
@@ -31,15 +31,9 @@ from .screen import FailurePrinter, print_line
 LINE_EVERY = 10.0  # seconds between two plain lines within a round
 
 
-class RunProgress(Protocol):
-    """Is called before and after each launch."""
-
-    def begin(self, job: Job) -> None: ...
-    def end(self, record: Record) -> None: ...
-    def close(self) -> None: ...
-
-
-def run_progress(plan: Plan, rule: StopRule, quiet: bool, done: int = 0, debug: bool = False) -> RunProgress:
+def run_progress(
+    plan: Plan, rule: StopRule, quiet: bool, done: int = 0, debug: bool = False
+) -> QuietProgress:
     """The progress that fits the kind of standard error; `done` launches were made before.
 
     With `debug` the traceback of a failure stands below it.
@@ -131,21 +125,21 @@ def search_line(search: Search, size: int) -> str:
 
 
 class QuietProgress:
-    """Nothing but the failures."""
+    """Nothing but the failures; it is called before and after each launch."""
 
-    def __init__(self, failures: FailurePrinter) -> None:
-        self._failures = failures
+    def __init__(self, failures: FailurePrinter, out: TextIO | None = None) -> None:
+        self._failures, self._out = failures, sys.stderr if out is None else out
 
     def begin(self, job: Job) -> None: ...
 
     def end(self, record: Record) -> None:
         if isinstance(record, Failure):
-            self._failures.print(record, sys.stderr)
+            self._failures.print(record, self._out)
 
     def close(self) -> None: ...
 
 
-class LineProgress:
+class LineProgress(QuietProgress):
     """A line when a round begins, every ten seconds in a long one, and for every failure."""
 
     def __init__(
@@ -155,7 +149,8 @@ class LineProgress:
         failures: FailurePrinter,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._estimate, self._out, self._failures, self._clock = estimate, out, failures, clock
+        super().__init__(failures, out)
+        self._estimate, self._clock = estimate, clock
         self._last: tuple[int, float] = (0, float("-inf"))  # round and time of the last line
 
     def begin(self, job: Job) -> None:
@@ -173,17 +168,15 @@ class LineProgress:
 
     def end(self, record: Record) -> None:
         self._estimate.end(record)
-        if isinstance(record, Failure):
-            self._failures.print(record, self._out)
-
-    def close(self) -> None: ...
+        super().end(record)
 
 
-class BarProgress:
+class BarProgress(QuietProgress):
     """A bar with launches and cases, the time that has passed and the time that is left, and the case."""
 
     def __init__(self, estimate: RunEstimate, failures: FailurePrinter) -> None:
-        self._estimate, self._failures = estimate, failures
+        super().__init__(failures)
+        self._estimate = estimate
         self._bar = RichProgress(
             BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=6)),
             TextColumn("{task.fields[launches]}"),
@@ -197,24 +190,19 @@ class BarProgress:
         )
         state = self._state()
         if estimate.done:  # the stop rule gets the earlier part only as the run goes through it
-            state |= {
-                "total": None,
-                "launches": f"{counted(estimate.done, 'launch', 'launches')} made",
-                "cases": "",
-            }
+            made = f"{counted(estimate.done, 'launch', 'launches')} made"
+            state |= {"total": None, "launches": made, "cases": ""}
         self._task = self._bar.add_task("launches", case="starting", **state)
         self._bar.start()
 
     def _state(self) -> dict[str, Any]:
         estimate = self._estimate
-        left = "" if estimate.left is None else f"{clock_time(estimate.left)} left"
-        launches = f"{estimate.done} of {counted(estimate.total, 'launch', 'launches')},"
         return {
             "completed": estimate.done,
             "total": estimate.total,
-            "launches": launches,
+            "launches": f"{estimate.done} of {counted(estimate.total, 'launch', 'launches')},",
             "cases": estimate.cases,
-            "left": left,
+            "left": "" if estimate.left is None else f"{clock_time(estimate.left)} left",
         }
 
     def begin(self, job: Job) -> None:

@@ -154,7 +154,8 @@ class OwnModel:
 
 def find_model(top: Path) -> OwnModel | None:
     """The most plausible model below a folder: by its name, and without required arguments."""
-    models = [model for path in _sources(top) for model in _models(path, _module(path.relative_to(top)))]
+    sources = islice(_sources(top), _MOST_FILES)
+    models = [model for path in sources for model in _models(path, _module(path.relative_to(top)))]
     return min(models, key=_doubt, default=None)
 
 
@@ -165,10 +166,6 @@ def _doubt(model: OwnModel) -> tuple[bool, bool, int]:
 
 def _sources(top: Path) -> Iterator[Path]:
     """The Python files that a model may be imported from, in the same order each time."""
-    return islice(_all_sources(top), _MOST_FILES)
-
-
-def _all_sources(top: Path) -> Iterator[Path]:
     for folder, inner, files in islice(os.walk(top), _MOST_FOLDERS):
         # Names that cannot be imported are skipped, and so are hidden folders.
         inner[:] = sorted(

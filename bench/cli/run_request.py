@@ -161,17 +161,12 @@ def _stored_options(run: Earlier) -> dict[str, Any]:
     """The options that make a run what it is, with the values of this run."""
     request = run.request
     schedule, conditions, script = request.schedule, request.conditions, request.script
+    how_often = ("launches", "max_launches", "tolerance", "repeats", "timeout")
     return {
-        "launches": schedule.launches,
-        "max_launches": schedule.max_launches,
-        "tolerance": schedule.tolerance,
-        "repeats": schedule.repeats,
-        "timeout": schedule.timeout,
+        **{name: getattr(schedule, name) for name in how_often},
         "memory_limit": request.memory_limit,
         "seed": schedule.seed,
-        "threads": conditions.threads,
-        "allocator": conditions.allocator,
-        "start_method": conditions.start_method,
+        **{name: getattr(conditions, name) for name in ("threads", "allocator", "start_method")},
         "data": conditions.data_root,
         "in_place": script is not None and script.in_place,
         "no_counts": not request.untimed.counts,

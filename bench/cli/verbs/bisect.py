@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -22,39 +23,24 @@ from ...measurement import METRICS
 from ...measurement import metric as metric_of
 from ...report.comparison import ComparisonPage
 from ...report.units import percent, quantity
-from ...suite.case import Schedule
 from ...system.signals import stoppable
-from ..ab_sessions import asked_of_pairs, measured, page_of_session
+from ..ab_sessions import SuitePairsOptions, asked_of_pairs, measured, page_of_session
 from ..command import UNDECIDED, argument
 from ..comparison_pages import check_metrics
-from ..launching import command_line, lock
-from ..options import LaunchOptions, SuiteOptions, VersionOptions
+from ..launching import lock
+from ..options import VersionOptions
 from ..progress import row_text
 from ..screen import print_line
-from ..values import suite_axes
 
 
-class BisectOptions(SuiteOptions, VersionOptions, LaunchOptions):
+class BisectOptions(SuitePairsOptions, VersionOptions):
     good: str = argument(metavar="GOOD", help="A commit that was fast enough.")
     bad: str = argument(metavar="BAD", help="A later one that is not.")
-
-    @property
-    def request(self) -> AbRequest:
-        return AbRequest(
-            suites=self.suites or [],
-            keyword=self.keyword,
-            overrides=suite_axes(self.axis),
-            schedule=Schedule(timeout=self.timeout, seed=self.seed),
-            conditions=self.conditions,
-            build=self.build,
-            pairs=self.pairs,
-            labels={"command": command_line()},
-        )
 
 
 def main(options: BisectOptions) -> int:
     one_launch = are_exact(options.metric or [])
-    request = options.request
+    request = dataclasses.replace(options.request, build=options.build)
     with (
         stoppable(),
         lock(options),
@@ -114,7 +100,9 @@ def print_not_slower(page: ComparisonPage, good: str, bad: str, metrics: Sequenc
     print_line(
         f"undecided: {what} of {bad} is known to be {'worse' if metrics else 'slower'} than that of {good}"
     )
-    if not metrics and (rose := exactly_worse(page.rows)):
+    worse = (row.metric for row in page.rows if row.verdict == "regressed")
+    rose = list(dict.fromkeys(metric.name for metric in worse if metric.kind in EXACT))
+    if rose and not metrics:
         print_line(f"exact metrics rose, and can be bisected: --metric {' --metric '.join(rose)}")
     return UNDECIDED
 
@@ -215,12 +203,6 @@ def check_values(commit: str, values: Values, metrics: Sequence[str]) -> None:
     for case, why in values.failed.items():
         raise UsageError(f"{commit} cannot be measured: {case}: {why}; name another commit")
     raise UsageError(f"{commit} has no metric {' or '.join(metrics)}; bench show --json lists what a run has")
-
-
-def exactly_worse(rows: Sequence[Row]) -> list[str]:
-    """The exact metrics that regressed, as --metric names them."""
-    worse = (row.metric for row in rows if row.verdict == "regressed")
-    return list(dict.fromkeys(metric.name for metric in worse if metric.kind in EXACT))
 
 
 def row_of(page: ComparisonPage, like: Row) -> Row | None:

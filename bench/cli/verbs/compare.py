@@ -71,7 +71,9 @@ def main(options: CompareOptions) -> int:
         if not isinstance(page, NotComparable):
             print_page(page, options)
             if options.plot is not None:
-                draw(page, Path(options.plot))
+                for path in draw_comparison(page, Path(options.plot)):
+                    if path.suffix == ".png":
+                        print(shown(path), file=sys.stderr)
     except UsageError as problem:
         report_usage_error(problem, options)
         raise
@@ -119,13 +121,9 @@ def session_of(text: str) -> Path | None:
 
 def page_of(options: CompareOptions) -> ComparisonPage | NotComparable:
     """The page of what the options name."""
-    metrics, keyword, allow_inconclusive = (
-        options.metric or [],
-        options.keyword,
-        options.allow_inconclusive,
-    )
+    metrics, keyword, permissive = options.metric or [], options.keyword, options.allow_inconclusive
     if options.candidate is None and options.by is None and (session := session_of(options.base)) is not None:
-        return page_of_stored_session(session, metrics, keyword, options.thresholds, allow_inconclusive)
+        return page_of_stored_session(session, metrics, keyword, options.thresholds, permissive)
     whole = read_side(options.base, sessions=options.by is not None)
     first = select_side(whole, keyword)
     rules, file = threshold_rules(options.thresholds)
@@ -137,7 +135,7 @@ def page_of(options: CompareOptions) -> ComparisonPage | NotComparable:
     different = differences_that_matter(first, second, metrics)
     if different and options.across is None:
         return NotComparable(first, second, different)
-    return page_of_sides(first, second, metrics, rules, file, bool(different), allow_inconclusive)
+    return page_of_sides(first, second, metrics, rules, file, bool(different), permissive)
 
 
 @dataclass(frozen=True)
@@ -199,10 +197,3 @@ def refuse(sides: NotComparable, options: CompareOptions) -> int:
     print(plain(f"bench: {remedy}"), file=sys.stderr)
     report_not_comparable(f"{what} {'; '.join(facts)}", options)
     return NOT_COMPARABLE
-
-
-def draw(page: ComparisonPage, folder: Path) -> None:
-    """The forest plot of the rows, as PNG and SVG."""
-    for path in draw_comparison(page, folder):
-        if path.suffix == ".png":
-            print(shown(path), file=sys.stderr)

@@ -8,6 +8,7 @@ from ...errors import UsageError
 from ...report import plots
 from ...report.search_words import search_line
 from ...report.speedscope import read_folded, speedscope
+from ...report.terminal.profile import profiles
 from ...report.units import plain, plain_json
 from ...results import folder as folders
 from ...results import tables as run_tables
@@ -20,8 +21,9 @@ from ..command import FAILED, option
 from ..launching import lock
 from ..measuring import finish, measured, planned
 from ..options import MeasureOptions
-from ..run_output import MOST_OPERATORS, print_places, print_profiles
+from ..run_output import MOST_OPERATORS, print_places
 from ..run_request import RunRequest
+from ..screen import print_pages
 
 _MEGA = 1_000_000
 _MOST_CAP = 1e6  # MB
@@ -76,7 +78,7 @@ def draw(folder: folders.RunFolder, tables: Tables) -> None:
 
 
 def print_results(folder: folders.RunFolder, tables: Tables, operators: int) -> None:
-    print_profiles(tables, operators)
+    print_pages(profiles(tables, operators))
     for search in tables.searches:
         print(plain(search_line(search)))
     for case, untimed in tables.untimed.items():

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import sys
 
-from ...ab.cases import AbRequest
 from ...ab.error_rates import Decision, arms, decisions, error_rates
 from ...ab.session import Session, open_session
 from ...ab.versions import NOW, Version
@@ -15,24 +14,15 @@ from ...plurals import counted
 from ...report.terminal.error_rates import table
 from ...results import folder as folders
 from ...results import selftests
-from ...suite.case import Schedule
 from ...system.signals import stoppable
-from ..ab_sessions import asked_of_pairs
+from ..ab_sessions import SuitePairsOptions, asked_of_pairs
 from ..command import UNDECIDED, option
-from ..launching import command_line, lock, print_distrust, telemetry_of
-from ..options import (
-    BudgetOptions,
-    JsonOptions,
-    LaunchOptions,
-    OutputOptions,
-    PairOptions,
-    SuiteOptions,
-)
+from ..launching import lock, print_distrust, telemetry_of
+from ..options import BudgetOptions, JsonOptions, OutputOptions
 from ..screen import print_line, print_pages
-from ..values import suite_axes
 
 
-class SelftestOptions(SuiteOptions, PairOptions, BudgetOptions, LaunchOptions, OutputOptions, JsonOptions):
+class SelftestOptions(SuitePairsOptions, BudgetOptions, OutputOptions, JsonOptions):
     decisions: int = option(
         24,
         metavar="N",
@@ -48,16 +38,7 @@ class SelftestOptions(SuiteOptions, PairOptions, BudgetOptions, LaunchOptions, O
 def main(options: SelftestOptions) -> int:
     if options.decisions < 0 or options.plants < 0 or options.decisions + options.plants < 1:
         raise UsageError("there is nothing to decide; give --decisions or --plants a number above 0")
-    request = AbRequest(
-        suites=options.suites or [],
-        keyword=options.keyword,
-        overrides=suite_axes(options.axis),
-        schedule=Schedule(timeout=options.timeout, seed=options.seed),
-        conditions=options.conditions,
-        pairs=options.pairs,
-        labels={"command": command_line()},
-    )
-    sides = Version(NOW), Version(NOW)
+    request, sides = options.request, (Version(NOW), Version(NOW))
     with stoppable(), lock(options), open_session(sides, request, options.out, "selftest") as session:
         print_distrust()
         made, stop = decided(session, options)

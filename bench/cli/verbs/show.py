@@ -15,6 +15,7 @@ from ...analysis.run.time_to_quality import groups
 from ...errors import ResultsError, UsageError
 from ...report.terminal import time_to_quality
 from ...report.terminal.error_rates import table
+from ...report.terminal.profile import profiles
 from ...report.units import plain, plain_json
 from ...results import folder as folders
 from ...results import tables
@@ -22,7 +23,7 @@ from ...results.journal import read_journal
 from ...results.table_files import is_table, read_summary
 from ..command import argument, option
 from ..options import JsonOptions
-from ..run_output import print_notes, print_profiles, print_tables, run_folder
+from ..run_output import MOST_OPERATORS, print_notes, print_tables, run_folder
 from ..screen import FailurePrinter, print_pages
 
 
@@ -54,9 +55,9 @@ def main(options: ShowOptions) -> int:
         return show_quality(options)
     if options.target_loss is not None:
         raise UsageError("--target-loss is what --quality compares by; give --quality too")
-    if (decisions := decisions_of(options.run)) is not None:
-        return show_decisions(decisions, options.as_json)
     run = options.run
+    if (decisions := decisions_of(run)) is not None:
+        return show_decisions(decisions, options.as_json)
     made = read_summary(Path(run)) if is_table(run) else tables.read(run)
     if made.summary.empty and made.failures.empty:
         why = "".join(f"; {note}" for note in made.notes)
@@ -67,7 +68,7 @@ def main(options: ShowOptions) -> int:
         print_identity(run)
         print_tables(made, options.metric)
         if not options.metric and made.steps.empty and not made.ops.empty:  # as bench profile makes them
-            print_profiles(made)
+            print_pages(profiles(made, MOST_OPERATORS))
     if options.debug and len(made.failures):
         print_tracebacks(run)
     return 0
