@@ -230,7 +230,7 @@ def _error_rate(arm: Arm, decisions: Sequence[Decision]) -> ErrorRate:
         bias=statistics.fmean(ratios) - 1 if ratios and not arm.layer else None,
         seconds=statistics.fmean(decision.seconds for decision in decisions),
         pairs=statistics.fmean(decision.pairs for decision in decisions),
-        verdicts=Counter(decision.worst for decision in decisions),
+        verdicts=dict(Counter(decision.worst for decision in decisions)),
     )
 
 

@@ -32,13 +32,7 @@ from ..options import (
 
 
 class AbOptions(
-    CaseOptions,
-    ScriptOptions,
-    VersionOptions,
-    BudgetOptions,
-    LaunchOptions,
-    RunFolderOptions,
-    VerdictOptions,
+    CaseOptions, ScriptOptions, VersionOptions, BudgetOptions, LaunchOptions, RunFolderOptions, VerdictOptions
 ):
     arguments: list[str] | None = argument(
         None,

@@ -41,11 +41,7 @@ class BisectOptions(SuitePairsOptions, VersionOptions):
 def main(options: BisectOptions) -> int:
     one_launch = are_exact(options.metric or [])
     request = dataclasses.replace(options.request, build=options.build)
-    with (
-        stoppable(),
-        lock(options),
-        bisection.history(Repository(), options.good, options.bad) as history,
-    ):
+    with stoppable(), lock(options), bisection.history(Repository(), options.good, options.bad) as history:
         return by_value(history, options, request) if one_launch else by_pairs(history, options, request)
 
 

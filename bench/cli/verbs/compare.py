@@ -10,11 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...analysis.compare.comparable import are_exact
-from ...analysis.compare.environments import (
-    EnvironmentDifference,
-    differences,
-    differences_for_counts,
-)
+from ...analysis.compare.environments import EnvironmentDifference, differences, differences_for_counts
 from ...analysis.compare.sides import Side, aligned
 from ...errors import UsageError
 from ...plurals import counted

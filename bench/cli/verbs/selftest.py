@@ -24,14 +24,10 @@ from ..screen import print_line, print_pages
 
 class SelftestOptions(SuitePairsOptions, BudgetOptions, OutputOptions, JsonOptions):
     decisions: int = option(
-        24,
-        metavar="N",
-        help="Compare identical code this many times: every change found is a false alarm.",
+        24, metavar="N", help="Compare identical code this many times: every change found is a false alarm."
     )
     plants: int = option(
-        10,
-        metavar="N",
-        help="Compare this many times with steps made 3 % slower, and as many with 5 %.",
+        10, metavar="N", help="Compare this many times with steps made 3 % slower, and as many with 5 %."
     )
 
 
