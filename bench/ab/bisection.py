@@ -12,8 +12,6 @@ import contextlib
 import dataclasses
 import fnmatch
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,16 +80,9 @@ def history(repository: Repository, good: str, bad: str) -> Iterator[History]:
         raise UsageError(
             f"{good} is not an ancestor of {bad}; name the good one first, then the bad one"
         ) from None
-    folder = Path(tempfile.mkdtemp(prefix="epochbench-bisect-")).resolve()
-    place = folder / "tree"
-    try:
-        git(repository.top, "worktree", "add", "--detach", "--no-checkout", str(place), last)
+    with repository.worktree(last, "--no-checkout", prefix="epochbench-bisect-") as place:
         git(place, "bisect", "start", "--no-checkout", last, first)
         yield History(place)
-    finally:
-        with contextlib.suppress(UsageError):
-            git(repository.top, "worktree", "remove", "--force", "--force", str(place))
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class History:
@@ -108,11 +99,6 @@ class History:
     def commit(self) -> str:
         return git(self._place, "rev-parse", "BISECT_HEAD")
 
-    @property
-    def remaining(self) -> int:
-        """How many commits may still be the first bad one."""
-        return len(self._suspects())
-
     def subject(self, commit: str) -> str:
         return git(self._place, "show", "--no-patch", "--format=%h %s", commit)
 
@@ -122,11 +108,12 @@ class History:
         if first := _FIRST_BAD.search(done.stdout):
             self._end([first[1]])
         elif done.returncode == _ONLY_SKIPPED:
-            self._end(self._suspects())
+            self._end(self.suspects())
         elif done.returncode:
             raise UsageError(f"git bisect {answer}: {done.stderr.strip() or done.stdout.strip()}")
 
-    def _suspects(self) -> list[str]:
+    def suspects(self) -> list[str]:
+        """The commits that may still be the first bad one."""
         refs = git(self._place, "for-each-ref", "--format=%(refname)", "refs/bisect/").splitlines()
         good = [f"^{ref}" for ref in refs if ref.startswith("refs/bisect/good-")]
         return git(self._place, "rev-list", "refs/bisect/bad", *good).splitlines()
@@ -169,8 +156,8 @@ def named(pattern: str) -> list[str]:
     return [name for name in METRICS if fnmatch.fnmatchcase(name, pattern)]
 
 
-def measured_values(session: Session, patterns: Sequence[str], cases: Sequence[str] = ()) -> Values:
-    """These metrics in the code of the first side, of all cases or of these, from one launch each.
+def measured_values(session: Session, patterns: Sequence[str], case: str = "") -> Values:
+    """These metrics in the code of the first side, of all cases or of this one, from one launch each.
 
     Exact counts come from a counted launch, other metrics from a timed one.
     """
@@ -181,7 +168,7 @@ def measured_values(session: Session, patterns: Sequence[str], cases: Sequence[s
         for kind, wanted in ((COUNTED, True), (TIMED, False))
         if any(name.startswith("count.") == wanted for name in names)
     ]
-    chosen = [name for name in session.matching.pairs if not cases or name in cases]
+    chosen = [name for name in session.matching.pairs if case in ("", name)]
     for place, name in enumerate(chosen, start=1):
         for kind in kinds:
             record = launch(side.workers, side.plan, Job(session.matching.pairs[name][0], kind, 1, place))

@@ -11,7 +11,7 @@ import dataclasses
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..analysis.compare.comparable import ComparisonOptions
@@ -90,17 +90,8 @@ class Decision:
     seconds: float
 
     @property
-    def regressed(self) -> bool:
-        return "regressed" in self.verdicts.values()
-
-    @property
     def worst(self) -> str:
         return next((name for name in _WORST if name in self.verdicts.values()), "equivalent")
-
-    @property
-    def alarms(self) -> bool:
-        """Whether the verdict is a change; of identical code that is a false alarm."""
-        return bool({"regressed", "improved"} & set(self.verdicts.values()))
 
 
 @dataclass(frozen=True)
@@ -135,25 +126,20 @@ def arms(nulls: int, slowdowns: int) -> list[Arm]:
 
 
 def decisions(
-    session: Session,
-    wanted: Sequence[Arm],
-    asked: ComparisonOptions,
-    watch: Watch | None = None,
-    clock: Callable[[], float] = time.monotonic,
-    ends: float | None = None,
+    session: Session, wanted: Sequence[Arm], asked: ComparisonOptions, watch: Watch, ends: float | None
 ) -> Iterator[Decision]:
-    """Yields each decision when it is made, the cases in turn; none begins after `ends` on `clock`."""
+    """Yields each decision when it is made, the cases in turn; none begins after `ends` on time.monotonic."""
     names = list(session.matching.pairs)
     nominals = {name: calibrated(session, name, watch) for name in names}
     for number, arm in enumerate(wanted):
-        if ends is not None and clock() >= ends:
+        if ends is not None and time.monotonic() >= ends:
             return
         name = names[number % len(names)]
         if (nominal := nominals[name]) is not None:
-            yield decide(session, name, arm, nominal, asked, watch, clock)
+            yield decide(session, name, arm, nominal, asked, watch)
 
 
-def calibrated(session: Session, name: str, watch: Watch | None) -> Nominal | None:
+def calibrated(session: Session, name: str, watch: Watch) -> Nominal | None:
     """How long the case takes without a slowdown; None where it fails or has no training steps to slow down."""
     side = session.sides[0]
     records: list[Measurement] = []
@@ -173,19 +159,13 @@ def calibrated(session: Session, name: str, watch: Watch | None) -> Nominal | No
 
 
 def decide(
-    session: Session,
-    name: str,
-    arm: Arm,
-    nominal: Nominal,
-    asked: ComparisonOptions,
-    watch: Watch | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    session: Session, name: str, arm: Arm, nominal: Nominal, asked: ComparisonOptions, watch: Watch
 ) -> Decision:
     """One A/B of a case with itself, the candidate with the slowdown of the arm."""
     judge = session.judge(asked, [name])
     candidate = session.sides[1]
     candidate.plan = dataclasses.replace(candidate.plan, slowdown=arm.slowdown(nominal))
-    began = clock()
+    began = time.monotonic()
     try:
         for side in session.sides:
             side.workers.renew()
@@ -200,7 +180,7 @@ def decide(
         {metric: row.verdict for metric, row in rows.items()},
         {metric: row.ratio for metric, row in rows.items() if row.ratio is not None},
         judge.pairs(name),
-        clock() - began,
+        time.monotonic() - began,
     )
 
 
@@ -214,7 +194,10 @@ def error_rates(decisions: Sequence[Decision]) -> list[ErrorRate]:
 
 
 def _error_rate(arm: Arm, decisions: Sequence[Decision]) -> ErrorRate:
-    found = sum(decision.alarms if arm.is_null else decision.regressed for decision in decisions)
+    finds = (
+        ("regressed", "improved") if arm.is_null else ("regressed",)
+    )  # of identical code each is a false alarm
+    found = sum(decision.worst in finds for decision in decisions)
     low, high = binomial_interval(found, len(decisions))
     ratios = [
         decision.ratios[arm.metric] / (1 + arm.share)

@@ -156,16 +156,22 @@ class Repository:
     def checked_out(self, ref: str) -> Iterator[Tree]:
         """A commit in a temporary worktree, which is removed on exit. Raises UsageError where git cannot create it."""
         commit = self.commit(ref)
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
-        root = folder / "tree"
-        try:
-            self._remove_stale()
-            self._git("worktree", "add", "--detach", str(root), commit)
+        self._remove_stale()
+        with self.worktree(commit) as root:
             self._with_submodules(root)
             self._check_large_files(root, ref)
             if not (root / self._place).is_dir():
                 raise UsageError(f"ref={ref}: it has no folder {self._place}, where the command was started")
             yield Tree(self.top, root, self._place, commit[:9])
+
+    @contextlib.contextmanager
+    def worktree(self, commit: str, *options: str, prefix: str = _PREFIX) -> Iterator[Path]:
+        """The folder of a temporary worktree, which is removed on exit. `options` are those of git."""
+        folder = Path(tempfile.mkdtemp(prefix=prefix)).resolve()
+        root = folder / "tree"
+        try:
+            self._git("worktree", "add", "--detach", *options, str(root), commit)
+            yield root
         finally:
             with contextlib.suppress(UsageError):
                 self._git("worktree", "remove", "--force", "--force", str(root))

@@ -56,8 +56,7 @@ app = Group(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The `bench` command: it ends with one of the exit codes."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(exit_code(arguments))
+    sys.exit(exit_code(list(sys.argv[1:] if arguments is None else arguments)))
 
 
 def exit_code(arguments: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Sequence
@@ -51,20 +52,15 @@ def asked_of_pairs(metrics: Sequence[str], rules: Sequence[ThresholdRule]) -> Co
 def measured(session: Session, asked: ComparisonOptions, options: LaunchOptions) -> tuple[SideBySide, int]:
     """The judge of all pairs; and the exit code of a signal that ended it early, else 0."""
     judge = session.judge(asked)
-    telemetry = telemetry_of(session.cases)
-    progress = PairProgress(
-        judge, list(session.matching.pairs), sys.stderr, options.quiet, debug=options.debug
-    )
-    stop = 0
+    names = list(session.matching.pairs)
+    progress = PairProgress(judge, names, sys.stderr, options.quiet, debug=options.debug)
     try:
-        for launched in session.measure(judge, telemetry, progress.begin, options.began):
-            progress.end(launched)
+        with telemetry_of(session.cases) as telemetry, contextlib.closing(progress):
+            for launched in session.measure(judge, telemetry, progress.begin, options.began):
+                progress.end(launched)
     except Interrupted as signal:
-        stop = 128 + signal.signal_number
-    finally:
-        progress.close()
-        telemetry.close()
-    return judge, stop
+        return judge, 128 + signal.signal_number
+    return judge, 0
 
 
 def page_of_session(session: Session, judge: SideBySide, allow_inconclusive: bool) -> ComparisonPage:

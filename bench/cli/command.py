@@ -102,9 +102,9 @@ def command(main: Callable[[AnyOptions], int], name: str, help: str) -> TyperCom
     types = typing.get_type_hints(options)
 
     def run(context: typer.Context, **values: Any) -> int:
-        given = [
+        given = {
             name for name, value in values.items() if value is not None
-        ]  # click calls absent suites typed
+        }  # click calls absent suites typed
         typed = {name for name in given if "COMMANDLINE" in str(context.get_parameter_source(name))}
         script_arguments = context.meta.get(_AFTER_DASHES)
         return main(options(typed=frozenset(typed), script_arguments=script_arguments, **values))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 from ..errors import ResultsError
 from ..report.terminal import overview
-from ..report.units import plain
 from ..results import tables as run_tables
 from ..results.folder import RunFolder, find, shown
 from ..results.table_files import is_table
 from ..results.tables import Tables
-from .screen import print_pages
+from .screen import print_pages, print_remark
 
 MOST_OPERATORS = 12  # in the table of a profiled case, by default
 
@@ -24,7 +21,7 @@ def print_tables(tables: Tables, metrics: list[str] | None = None) -> None:
 
 def print_notes(tables: Tables) -> None:
     for note in tables.notes:
-        print(plain(f"bench: {note}"), file=sys.stderr)
+        print_remark(note)
 
 
 def print_places(folder: RunFolder, tables: Tables) -> None:

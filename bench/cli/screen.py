@@ -38,6 +38,11 @@ def print_line(line: str, out: TextIO | None = None) -> None:
     print(line, file=out, flush=True)
 
 
+def print_remark(text: str) -> None:
+    """Prints a line on standard error that no CI server takes for a command."""
+    print(plain(f"bench: {text}"), file=sys.stderr)
+
+
 def print_pages(pages: Iterable[RenderableType]) -> None:
     """Prints pages of a report on standard output."""
     console = Console(width=width(sys.stdout), highlight=False)

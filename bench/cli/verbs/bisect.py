@@ -7,6 +7,7 @@ import dataclasses
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from ...ab import bisection
@@ -116,13 +117,12 @@ def by_value(history: History, options: BisectOptions, request: AbRequest) -> in
             print_line(f"it fell: {case}: {name} {' to '.join(value_text(name, value) for value in both)}")
         return UNDECIDED
     print_line(f"{bad} against {good}: {rise.case}: {rise_text(rise.metric, rise.good, rise.bad)}")
-    known: dict[str, Values] = {}
 
+    @cache
     def value_of(commit: str) -> tuple[float | None, str]:
-        if commit not in known:
-            known[commit] = values_of(commit, request, [rise.metric], rise.case)
-        value = known[commit].values.get((rise.case, rise.metric))
-        why = known[commit].failed.get(rise.case, "the case is not there")
+        found = values_of(commit, request, [rise.metric], rise.case)
+        value = found.values.get((rise.case, rise.metric))
+        why = found.failed.get(rise.case, "the case is not there")
         return value, why if value is None else f"{rise.metric} {value_text(rise.metric, value)}"
 
     def judge(commit: str) -> tuple[str, str]:
@@ -142,7 +142,7 @@ def by_value(history: History, options: BisectOptions, request: AbRequest) -> in
 def searched(history: History, judge: Callable[[str], tuple[str, str]]) -> Culprit:
     """The result of git's bisection; `judge` gives for a commit git's answer, and why."""
     while history.culprit is None:
-        commit, subject, left = history.commit, history.subject(history.commit), history.remaining
+        commit, subject, left = history.commit, history.subject(history.commit), len(history.suspects())
         answer, why = judge(commit)
         print_line(f"{left} left: {subject}: {answer}, {why}")
         history.tell(answer)
@@ -185,7 +185,7 @@ def values_of(commit: str, request: AbRequest, metrics: Sequence[str], case: str
     """These metrics of a commit, from one launch of each case, or of this case."""
     try:
         with session_of(commit, commit, request) as session:
-            return bisection.measured_values(session, metrics, [case] if case else [])
+            return bisection.measured_values(session, metrics, case)
     except UsageError as problem:
         if not case:
             raise

@@ -17,7 +17,6 @@ from ...plurals import counted
 from ...report.comparison import ComparisonPage
 from ...report.plots import draw_comparison
 from ...report.reason_words import environment_said
-from ...report.units import plain
 from ...results.folder import find, is_session, shown
 from ...results.sides import read_side
 from ...results.table_files import is_foreign, is_table
@@ -27,6 +26,7 @@ from ..command import NOT_COMPARABLE, argument, option
 from ..comparison_output import print_page, report_not_comparable, report_page, report_usage_error
 from ..comparison_pages import page_of_axis, page_of_sides, threshold_rules
 from ..options import KeywordOptions, MetricOptions, VerdictOptions
+from ..screen import print_remark
 
 
 class CompareOptions(MetricOptions, KeywordOptions, VerdictOptions):
@@ -51,8 +51,8 @@ class CompareOptions(MetricOptions, KeywordOptions, VerdictOptions):
     )
 
 
-@dataclass(frozen=True)
-class NotComparable:
+@dataclass(eq=False)
+class NotComparable(Exception):
     """Two sides, and in what they differ."""
 
     first: Side
@@ -64,17 +64,16 @@ def main(options: CompareOptions) -> int:
     try:
         check(options)
         page = page_of(options)
-        if not isinstance(page, NotComparable):
-            print_page(page, options)
-            if options.plot is not None:
-                for path in draw_comparison(page, Path(options.plot)):
-                    if path.suffix == ".png":
-                        print(shown(path), file=sys.stderr)
+        print_page(page, options)
+        if options.plot is not None:
+            for path in draw_comparison(page, Path(options.plot)):
+                if path.suffix == ".png":
+                    print(shown(path), file=sys.stderr)
+    except NotComparable as sides:
+        return refuse(sides, options)
     except UsageError as problem:
         report_usage_error(problem, options)
         raise
-    if isinstance(page, NotComparable):
-        return refuse(page, options)
     report_page(page, options)
     return page.exit_code
 
@@ -115,8 +114,8 @@ def session_of(text: str) -> Path | None:
     return folder if is_session(folder) else None
 
 
-def page_of(options: CompareOptions) -> ComparisonPage | NotComparable:
-    """The page of what the options name."""
+def page_of(options: CompareOptions) -> ComparisonPage:
+    """The page of what the options name. Raises NotComparable."""
     metrics, keyword, permissive = options.metric or [], options.keyword, options.allow_inconclusive
     if options.candidate is None and options.by is None and (session := session_of(options.base)) is not None:
         return page_of_stored_session(session, metrics, keyword, options.thresholds, permissive)
@@ -130,7 +129,7 @@ def page_of(options: CompareOptions) -> ComparisonPage | NotComparable:
     check_common(first, second)
     different = differences_that_matter(first, second, metrics)
     if different and options.across is None:
-        return NotComparable(first, second, different)
+        raise NotComparable(first, second, different)
     return page_of_sides(first, second, metrics, rules, file, bool(different), permissive)
 
 
@@ -189,7 +188,8 @@ def refuse(sides: NotComparable, options: CompareOptions) -> int:
     remedy = "measure both alike, or compare anyway with --across machines"
     if first.kind == "baseline":
         remedy = f"renew the baseline here with: bench baseline save {first.name} RUN; or --across machines"
-    print(plain(f"bench: {what}"), *(f"  {fact}" for fact in facts), sep="\n", file=sys.stderr)
-    print(plain(f"bench: {remedy}"), file=sys.stderr)
+    print_remark(what)
+    print(*(f"  {fact}" for fact in facts), sep="\n", file=sys.stderr)
+    print_remark(remedy)
     report_not_comparable(f"{what} {'; '.join(facts)}", options)
     return NOT_COMPARABLE

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from ...machine.doctor import Noise, as_json, examine
 from ...report.terminal.checkup import page
 from ...running.fork_server import Workers
@@ -15,7 +13,7 @@ from ..command import option
 from ..launching import lock
 from ..options import JsonOptions, WaitOptions, conditions
 from ..progress import waiting
-from ..screen import print_pages
+from ..screen import print_pages, print_remark
 from ..values import seconds
 
 _MOST_CARDS = 16
@@ -53,5 +51,5 @@ def measured_noise(standard: Conditions, options: DoctorOptions) -> list[Noise]:
     ):
         noise = list(probe_noise(workers, options.noise))
     if not noise:
-        print("bench: the noise was not measured: no pair of launches was completed", file=sys.stderr)
+        print_remark("the noise was not measured: no pair of launches was completed")
     return noise

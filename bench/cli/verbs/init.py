@@ -49,11 +49,8 @@ def main(options: InitOptions) -> int:
     }
     written = list(write_files(project, suite, make, words))
     if WORKFLOW in written and "@" not in requirement:
-        print(
-            plain(
-                f"{WORKFLOW} installs {requirement}: if your package index does not have it, name its address there"
-            )
-        )
+        remedy = "if your package index does not have it, name its address there"
+        print(plain(f"{WORKFLOW} installs {requirement}: {remedy}"))
     for hint in hints(project, make):
         print(plain(hint))
     if suite in written and model is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from ...errors import UsageError
 from ...report import plots
 from ...report.search_words import search_line
@@ -23,7 +21,7 @@ from ..measuring import finish, measured, planned
 from ..options import MeasureOptions
 from ..run_output import MOST_OPERATORS, print_places
 from ..run_request import RunRequest
-from ..screen import print_pages
+from ..screen import print_pages, print_remark
 
 _MEGA = 1_000_000
 _MOST_CAP = 1e6  # MB
@@ -84,5 +82,5 @@ def print_results(folder: folders.RunFolder, tables: Tables, operators: int) -> 
     for case, untimed in tables.untimed.items():
         for profile in (untimed.profile, untimed.stacks):
             if profile is not None and profile.omitted:
-                print(plain(f"bench: no trace of {case}: {profile.omitted}"), file=sys.stderr)
+                print_remark(f"no trace of {case}: {profile.omitted}")
     print_places(folder, tables)

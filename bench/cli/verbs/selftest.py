@@ -19,7 +19,7 @@ from ..ab_sessions import SuitePairsOptions, asked_of_pairs
 from ..command import UNDECIDED, option
 from ..launching import lock, print_distrust, telemetry_of
 from ..options import BudgetOptions, JsonOptions, OutputOptions
-from ..screen import print_line, print_pages
+from ..screen import print_line, print_pages, print_remark
 
 
 class SelftestOptions(SuitePairsOptions, BudgetOptions, OutputOptions, JsonOptions):
@@ -39,9 +39,7 @@ def main(options: SelftestOptions) -> int:
         print_distrust()
         made, stop = decided(session, options)
     if not made:
-        print(
-            "bench: nothing was decided: no case that trains could be measured in the time", file=sys.stderr
-        )
+        print_remark("nothing was decided: no case that trains could be measured in the time")
         return stop or UNDECIDED
     if options.as_json:
         print(json.dumps([dataclasses.asdict(score) for score in error_rates(made)], indent=2))
@@ -55,18 +53,16 @@ def decided(session: Session, options: SelftestOptions) -> tuple[list[Decision],
     """All decisions, each written and printed when it is made; and the exit code of a signal, else 0."""
     wanted = arms(options.decisions, options.plants)
     ends = None if options.time_budget is None else options.began + options.time_budget
-    telemetry = telemetry_of(session.cases)
     made: list[Decision] = []
     try:
-        for decision in decisions(session, wanted, asked_of_pairs([], ()), telemetry, ends=ends):
-            made.append(decision)
-            selftests.write(session.place, made, session.environments[0])
-            if not options.quiet:
-                print_line(decision_text(decision, len(made), len(wanted)), sys.stderr)
+        with telemetry_of(session.cases) as telemetry:
+            for decision in decisions(session, wanted, asked_of_pairs([], ()), telemetry, ends):
+                made.append(decision)
+                selftests.write(session.place, made, session.environments[0])
+                if not options.quiet:
+                    print_line(decision_text(decision, len(made), len(wanted)), sys.stderr)
     except Interrupted as signal:
         return made, 128 + signal.signal_number
-    finally:
-        telemetry.close()
     return made, 0
 
 
