@@ -163,11 +163,8 @@ def measured_values(session: Session, patterns: Sequence[str], case: str = "") -
     """
     side, values = session.sides[0], Values()
     names = [name for pattern in patterns for name in named(pattern)]
-    kinds = [
-        kind
-        for kind, wanted in ((COUNTED, True), (TIMED, False))
-        if any(name.startswith("count.") == wanted for name in names)
-    ]
+    needed = {COUNTED if name.startswith("count.") else TIMED for name in names}
+    kinds = [kind for kind in (COUNTED, TIMED) if kind in needed]
     chosen = [name for name in session.matching.pairs if case in ("", name)]
     for place, name in enumerate(chosen, start=1):
         for kind in kinds:
@@ -189,12 +186,8 @@ def largest_rise(good: Values, bad: Values) -> Rise | None:
         for key, value in bad.values.items()
         if key in good.values and value > good.values[key]
     ]
-    return max(worse, key=_share, default=None)
-
-
-def _share(rise: Rise) -> tuple[bool, float]:
-    """A rise from 0 is larger than any other."""
-    return (True, 0.0) if not rise.good else (False, rise.bad / rise.good)
+    # A rise from 0 is larger than any other.
+    return max(worse, key=lambda rise: (not rise.good, rise.good and rise.bad / rise.good), default=None)
 
 
 def falls(good: Values, bad: Values) -> Mapping[Key, tuple[float, float]]:

@@ -141,12 +141,10 @@ def decisions(
 
 def calibrated(session: Session, name: str, watch: Watch) -> Nominal | None:
     """How long the case takes without a slowdown; None where it fails or has no training steps to slow down."""
-    side = session.sides[0]
+    side, case = session.sides[0], session.matching.pairs[name][0]
     records: list[Measurement] = []
     for number in range(1, _CALIBRATION + 1):
-        record = launch(
-            side.workers, side.plan, Job(session.matching.pairs[name][0], TIMED, number, 1), watch
-        )
+        record = launch(side.workers, side.plan, Job(case, TIMED, number, 1), watch)
         if isinstance(record, Failure):
             return None
         records.append(record)
@@ -199,11 +197,7 @@ def _error_rate(arm: Arm, decisions: Sequence[Decision]) -> ErrorRate:
     )  # of identical code each is a false alarm
     found = sum(decision.worst in finds for decision in decisions)
     low, high = binomial_interval(found, len(decisions))
-    ratios = [
-        decision.ratios[arm.metric] / (1 + arm.share)
-        for decision in decisions
-        if arm.metric in decision.ratios
-    ]
+    ratios = [one.ratios[arm.metric] / (1 + arm.share) for one in decisions if arm.metric in one.ratios]
     return ErrorRate(
         arm=arm.name,
         decisions=len(decisions),

@@ -54,6 +54,7 @@ class Repository:
     def __init__(self, here: Path | None = None) -> None:
         self._here = (here or Path.cwd()).resolve()
         self.top = Path(self._git("rev-parse", "--show-toplevel")).resolve()
+        self._place = os.path.relpath(self._here, self.top)
 
     def _git(self, *arguments: str) -> str:
         return git(self._here, *arguments)
@@ -63,10 +64,6 @@ class Repository:
         changed = self._git("status", "--porcelain", "--untracked-files=no")
         commit = self._commit_of("HEAD")
         return Tree(self.top, self.top, self._place, commit[:9] + ("+" if changed else "") if commit else "")
-
-    @property
-    def _place(self) -> str:
-        return os.path.relpath(self._here, self.top)
 
     def _commit_of(self, ref: str) -> str:
         """The commit of a ref; empty if it does not exist."""
@@ -144,9 +141,9 @@ class Repository:
     def _check_large_files(self, root: Path, ref: str) -> None:
         """Raises UsageError for a git-lfs pointer in place of a file that the user's tree has in full."""
         names = git(root, "ls-files", "-z", "--", ":(attr:filter=lfs)").split("\0")
-        pointers = [name for name in names if name and _is_pointer(root / name)]
-        for name in pointers:
-            if (self.top / name).is_file() and not _is_pointer(self.top / name):
+        for name in filter(None, names):
+            own = self.top / name
+            if _is_pointer(root / name) and own.is_file() and not _is_pointer(own):
                 raise UsageError(
                     f"ref={ref}: {name} is a git-lfs pointer there, and a full file in your tree; "
                     f"fetch it: git lfs fetch origin {ref}"

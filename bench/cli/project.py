@@ -71,14 +71,11 @@ class Project:
         called = self._table("project").get("name", self._table("tool", "poetry").get("name"))
         text = called if isinstance(called, str) else self.folder.resolve().name
         name = re.sub(r"[^a-z0-9]+", "_", text.lower())[:_LONGEST_NAME].strip("_") or "mine"
-        return f"{name}_loop" if self._has_module(name) else name
-
-    def _has_module(self, name: str) -> bool:
-        """Whether Python, or the project, has a module of this name."""
-        places = (self.folder, self.folder / "src")
-        return importlib.util.find_spec(name) is not None or any(
-            (place / name).is_dir() or (place / f"{name}.py").exists() for place in places
+        is_module = importlib.util.find_spec(name) is not None or any(
+            (place / name).is_dir() or (place / f"{name}.py").exists()
+            for place in (self.folder, self.folder / "src")
         )
+        return f"{name}_loop" if is_module else name
 
     @property
     def requirements(self) -> str:

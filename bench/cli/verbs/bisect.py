@@ -203,9 +203,8 @@ def check_values(commit: str, values: Values, metrics: Sequence[str]) -> None:
 
 def row_of(page: ComparisonPage, like: Row) -> Row | None:
     """The row of the same case and metric; None where the two sides do not have it."""
-    return next(
-        (row for row in page.rows if (row.case, row.metric.name) == (like.case, like.metric.name)), None
-    )
+    same = (row for row in page.rows if (row.case, row.metric.name) == (like.case, like.metric.name))
+    return next(same, None)
 
 
 def case_text(row: Row | None) -> str:

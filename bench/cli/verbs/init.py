@@ -55,7 +55,11 @@ def main(options: InitOptions) -> int:
         print(plain(hint))
     if suite in written and model is not None:
         print(plain(f"your model: {model.module}.{model.name} goes into {suite}, where it says 1"))
-    print_next(project, "" if suites == "suites" else f" {suites}")
+    elsewhere = "" if project.folder.resolve() == Path.cwd().resolve() else f", in {project.folder}"
+    named = "" if suites == "suites" else f" {suites}"
+    print(plain(f"next{elsewhere}:"))
+    print(f"  bench run{named}    measures a small model, or what you put in its place")
+    print(f"  bench ab{named}     once that is committed: what you changed since, side by side with it")
     return 0
 
 
@@ -171,11 +175,3 @@ def hints(project: Project, make: str) -> Iterator[str]:
             f"GitHub reads workflows at the top of a repository only: move {WORKFLOW} there, and let its job run in "
             f"{below}: defaults: {{run: {{working-directory: {below}}}}}, and keep {below}/results/"
         )
-
-
-def print_next(project: Project, suites: str) -> None:
-    """The commands to type next."""
-    elsewhere = "" if project.folder.resolve() == Path.cwd().resolve() else f", in {project.folder}"
-    print(plain(f"next{elsewhere}:"))
-    print(f"  bench run{suites}    measures a small model, or what you put in its place")
-    print(f"  bench ab{suites}     once that is committed: what you changed since, side by side with it")

@@ -34,17 +34,6 @@ class ProfileOptions(MeasureOptions):
     graph: bool = option(False, "--graph", help="Also draw the graph that autograd keeps of a step.")
     trace_cap: float = option(50.0, metavar="MB", help="Keep no trace that is larger than this.")
 
-    @property
-    def untimed(self) -> UntimedLaunches:
-        return UntimedLaunches(
-            counts=True,
-            profile=True,
-            stacks=not self.no_stacks,
-            graph=self.graph,
-            profile_steps=self.profile_steps,
-            trace_cap=max(1, round(min(self.trace_cap, _MOST_CAP) * _MEGA)),
-        )
-
 
 def main(options: ProfileOptions) -> int:
     if options.top < 1:
@@ -52,7 +41,15 @@ def main(options: ProfileOptions) -> int:
     if not options.trace_cap > 0:
         raise UsageError(f"trace-cap must be above 0 MB, not {options.trace_cap:g}")
     schedule = Schedule(launches=0, timeout=options.timeout, seed=options.seed)
-    request = RunRequest.of(options, schedule, options.untimed)
+    untimed = UntimedLaunches(
+        counts=True,
+        profile=True,
+        stacks=not options.no_stacks,
+        graph=options.graph,
+        profile_steps=options.profile_steps,
+        trace_cap=max(1, round(min(options.trace_cap, _MOST_CAP) * _MEGA)),
+    )
+    request = RunRequest.of(options, schedule, untimed)
     with stoppable(), lock(options), Workers(request.conditions) as workers:
         plan = planned(workers, request, options.quiet)
         measuring = measured(workers, plan, request, options)

@@ -112,10 +112,9 @@ def print_identity(run: str) -> None:
     folder = folders.find(run, sessions=True)
     name = folders.shown(folder.path)
     kind = _kind(folder, name)
-    if run.startswith("latest"):
-        print(plain(f"{run} is {name}{kind}"))
-    elif kind:
-        print(plain(f"{name}{kind}"))
+    latest = f"{run} is " if run.startswith("latest") else ""
+    if latest or kind:
+        print(plain(f"{latest}{name}{kind}"))
 
 
 def _kind(folder: folders.RunFolder, name: str) -> str:
