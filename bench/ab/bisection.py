@@ -2,24 +2,29 @@
 
 Each commit is compared with the good one. It is bad if it is slower by more than half of the slowdown of the bad one:
 a commit with all of the effect is then as far from the threshold as one without any. A commit that cannot be decided is
-skipped, as git skips it. Exact metrics need no test: `exact_values.py`.
+skipped, as git skips it. Exact metrics need no test: one launch of each case is enough, since another would give the
+same values.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fnmatch
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..analysis.compare.comparable import ComparisonOptions
 from ..analysis.compare.verdict import Row
+from ..analysis.launch.values import launch_values
 from ..errors import UsageError
+from ..measurement import COUNTED, METRICS, TIMED, Failure
+from ..running.launching import launch
+from ..running.plan import Job
 from ..system.git import git, run_git
+from .session import Session
 from .trees import Repository
 
 _FIRST_BAD = re.compile(r"^([0-9a-f]{40,64}) is the first '?bad'? commit", re.MULTILINE)
@@ -75,16 +80,9 @@ def history(repository: Repository, good: str, bad: str) -> Iterator[History]:
         raise UsageError(
             f"{good} is not an ancestor of {bad}; name the good one first, then the bad one"
         ) from None
-    folder = Path(tempfile.mkdtemp(prefix="epochbench-bisect-")).resolve()
-    place = folder / "tree"
-    try:
-        git(repository.top, "worktree", "add", "--detach", "--no-checkout", str(place), last)
+    with repository.worktree(last, "--no-checkout", prefix="epochbench-bisect-") as place:
         git(place, "bisect", "start", "--no-checkout", last, first)
         yield History(place)
-    finally:
-        with contextlib.suppress(UsageError):
-            git(repository.top, "worktree", "remove", "--force", "--force", str(place))
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class History:
@@ -101,11 +99,6 @@ class History:
     def commit(self) -> str:
         return git(self._place, "rev-parse", "BISECT_HEAD")
 
-    @property
-    def remaining(self) -> int:
-        """How many commits may still be the first bad one."""
-        return len(self._suspects())
-
     def subject(self, commit: str) -> str:
         return git(self._place, "show", "--no-patch", "--format=%h %s", commit)
 
@@ -115,11 +108,12 @@ class History:
         if first := _FIRST_BAD.search(done.stdout):
             self._end([first[1]])
         elif done.returncode == _ONLY_SKIPPED:
-            self._end(self._suspects())
+            self._end(self.suspects())
         elif done.returncode:
             raise UsageError(f"git bisect {answer}: {done.stderr.strip() or done.stdout.strip()}")
 
-    def _suspects(self) -> list[str]:
+    def suspects(self) -> list[str]:
+        """The commits that may still be the first bad one."""
         refs = git(self._place, "for-each-ref", "--format=%(refname)", "refs/bisect/").splitlines()
         good = [f"^{ref}" for ref in refs if ref.startswith("refs/bisect/good-")]
         return git(self._place, "rev-list", "refs/bisect/bad", *good).splitlines()
@@ -127,3 +121,79 @@ class History:
     def _end(self, commits: Sequence[str]) -> None:
         parent = git(self._place, "rev-parse", f"{commits[0]}^") if len(commits) == 1 else ""
         self.culprit = Culprit(commits, [self.subject(commit) for commit in commits], parent)
+
+
+Key = tuple[str, str]  # case and metric
+
+
+@dataclass
+class Values:
+    """The values by case and metric; `failed` maps cases without any to the reason."""
+
+    values: dict[Key, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rise:
+    """A metric of a case that is larger in the bad commit than in the good one."""
+
+    case: str
+    metric: str
+    good: float
+    bad: float
+
+    def answer(self, value: float | None) -> str:
+        """The answer to git for a commit with this value: bad above halfway; skip without a value."""
+        if value is None:
+            return "skip"
+        share = (value - self.good) / (self.bad - self.good)
+        return "bad" if share > 1 / 2 else "good"
+
+
+def named(pattern: str) -> list[str]:
+    """The metrics that a name or pattern matches."""
+    return [name for name in METRICS if fnmatch.fnmatchcase(name, pattern)]
+
+
+def measured_values(session: Session, patterns: Sequence[str], case: str = "") -> Values:
+    """These metrics in the code of the first side, of all cases or of this one, from one launch each.
+
+    Exact counts come from a counted launch, other metrics from a timed one.
+    """
+    side, values = session.sides[0], Values()
+    names = [name for pattern in patterns for name in named(pattern)]
+    needed = {COUNTED if name.startswith("count.") else TIMED for name in names}
+    kinds = [kind for kind in (COUNTED, TIMED) if kind in needed]
+    chosen = [name for name in session.matching.pairs if case in ("", name)]
+    for place, name in enumerate(chosen, start=1):
+        for kind in kinds:
+            record = launch(side.workers, side.plan, Job(session.matching.pairs[name][0], kind, 1, place))
+            if isinstance(record, Failure):
+                values.failed.setdefault(name, record.summary)
+                continue
+            measured_here = launch_values(record)
+            values.values |= {
+                (name, metric): measured_here[metric] for metric in names if metric in measured_here
+            }
+    return values
+
+
+def largest_rise(good: Values, bad: Values) -> Rise | None:
+    """The metric with the largest relative rise from good to bad; None where none rose."""
+    worse = [
+        Rise(*key, good.values[key], value)
+        for key, value in bad.values.items()
+        if key in good.values and value > good.values[key]
+    ]
+    # A rise from 0 is larger than any other.
+    return max(worse, key=lambda rise: (not rise.good, rise.good and rise.bad / rise.good), default=None)
+
+
+def falls(good: Values, bad: Values) -> Mapping[Key, tuple[float, float]]:
+    """The metrics that are smaller in the bad commit, with both values."""
+    return {
+        key: (good.values[key], value)
+        for key, value in bad.values.items()
+        if key in good.values and value < good.values[key]
+    }

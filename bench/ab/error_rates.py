@@ -8,10 +8,10 @@ numbers are never changed.
 from __future__ import annotations
 
 import dataclasses
-import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..analysis.compare.comparable import ComparisonOptions
@@ -90,13 +90,8 @@ class Decision:
     seconds: float
 
     @property
-    def regressed(self) -> bool:
-        return "regressed" in self.verdicts.values()
-
-    @property
-    def alarms(self) -> bool:
-        """Whether the verdict is a change; of identical code that is a false alarm."""
-        return bool({"regressed", "improved"} & set(self.verdicts.values()))
+    def worst(self) -> str:
+        return next((name for name in _WORST if name in self.verdicts.values()), "equivalent")
 
 
 @dataclass(frozen=True)
@@ -131,32 +126,25 @@ def arms(nulls: int, slowdowns: int) -> list[Arm]:
 
 
 def decisions(
-    session: Session,
-    wanted: Sequence[Arm],
-    asked: ComparisonOptions,
-    watch: Watch | None = None,
-    clock: Callable[[], float] = time.monotonic,
-    ends: float | None = None,
+    session: Session, wanted: Sequence[Arm], asked: ComparisonOptions, watch: Watch, ends: float | None
 ) -> Iterator[Decision]:
-    """Yields each decision when it is made, the cases in turn; none begins after `ends` on `clock`."""
+    """Yields each decision when it is made, the cases in turn; none begins after `ends` on time.monotonic."""
     names = list(session.matching.pairs)
     nominals = {name: calibrated(session, name, watch) for name in names}
     for number, arm in enumerate(wanted):
-        if ends is not None and clock() >= ends:
+        if ends is not None and time.monotonic() >= ends:
             return
         name = names[number % len(names)]
         if (nominal := nominals[name]) is not None:
-            yield decide(session, name, arm, nominal, asked, watch, clock)
+            yield decide(session, name, arm, nominal, asked, watch)
 
 
-def calibrated(session: Session, name: str, watch: Watch | None) -> Nominal | None:
+def calibrated(session: Session, name: str, watch: Watch) -> Nominal | None:
     """How long the case takes without a slowdown; None where it fails or has no training steps to slow down."""
-    side = session.sides[0]
+    side, case = session.sides[0], session.matching.pairs[name][0]
     records: list[Measurement] = []
     for number in range(1, _CALIBRATION + 1):
-        record = launch(
-            side.workers, side.plan, Job(session.matching.pairs[name][0], TIMED, number, 1), watch
-        )
+        record = launch(side.workers, side.plan, Job(case, TIMED, number, 1), watch)
         if isinstance(record, Failure):
             return None
         records.append(record)
@@ -169,19 +157,13 @@ def calibrated(session: Session, name: str, watch: Watch | None) -> Nominal | No
 
 
 def decide(
-    session: Session,
-    name: str,
-    arm: Arm,
-    nominal: Nominal,
-    asked: ComparisonOptions,
-    watch: Watch | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    session: Session, name: str, arm: Arm, nominal: Nominal, asked: ComparisonOptions, watch: Watch
 ) -> Decision:
     """One A/B of a case with itself, the candidate with the slowdown of the arm."""
     judge = session.judge(asked, [name])
     candidate = session.sides[1]
     candidate.plan = dataclasses.replace(candidate.plan, slowdown=arm.slowdown(nominal))
-    began = clock()
+    began = time.monotonic()
     try:
         for side in session.sides:
             side.workers.renew()
@@ -196,7 +178,7 @@ def decide(
         {metric: row.verdict for metric, row in rows.items()},
         {metric: row.ratio for metric, row in rows.items() if row.ratio is not None},
         judge.pairs(name),
-        clock() - began,
+        time.monotonic() - began,
     )
 
 
@@ -210,17 +192,12 @@ def error_rates(decisions: Sequence[Decision]) -> list[ErrorRate]:
 
 
 def _error_rate(arm: Arm, decisions: Sequence[Decision]) -> ErrorRate:
-    found = sum(decision.alarms if arm.is_null else decision.regressed for decision in decisions)
+    finds = (
+        ("regressed", "improved") if arm.is_null else ("regressed",)
+    )  # of identical code each is a false alarm
+    found = sum(decision.worst in finds for decision in decisions)
     low, high = binomial_interval(found, len(decisions))
-    ratios = [
-        decision.ratios[arm.metric] / (1 + arm.share)
-        for decision in decisions
-        if arm.metric in decision.ratios
-    ]
-    verdicts: dict[str, int] = {}
-    for decision in decisions:
-        worst = next((name for name in _WORST if name in decision.verdicts.values()), "equivalent")
-        verdicts[worst] = verdicts.get(worst, 0) + 1
+    ratios = [one.ratios[arm.metric] / (1 + arm.share) for one in decisions if arm.metric in one.ratios]
     return ErrorRate(
         arm=arm.name,
         decisions=len(decisions),
@@ -230,15 +207,14 @@ def _error_rate(arm: Arm, decisions: Sequence[Decision]) -> ErrorRate:
         bias=statistics.fmean(ratios) - 1 if ratios and not arm.layer else None,
         seconds=statistics.fmean(decision.seconds for decision in decisions),
         pairs=statistics.fmean(decision.pairs for decision in decisions),
-        verdicts=verdicts,
+        verdicts=dict(Counter(decision.worst for decision in decisions)),
     )
 
 
-def binomial_interval(found: int, number: int, level: float = 0.95) -> tuple[float, float]:
-    """The exact interval of a share (Clopper and Pearson 1934)."""
+def binomial_interval(found: int, number: int) -> tuple[float, float]:
+    """The exact 95 % interval of a share (Clopper and Pearson 1934)."""
     from scipy.special import betaincinv  # takes a quarter of a second to import
 
-    tail = (1 - level) / 2
-    low = 0.0 if not found else float(betaincinv(found, number - found + 1, tail))
-    high = 1.0 if found == number else float(betaincinv(found + 1, number - found, 1 - tail))
-    return (low, high) if math.isfinite(low) and math.isfinite(high) else (0.0, 1.0)
+    low = 0.0 if not found else float(betaincinv(found, number - found + 1, 0.025))
+    high = 1.0 if found == number else float(betaincinv(found + 1, number - found, 0.975))
+    return low, high

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from .. import __version__
 from ..analysis.compare.comparable import ComparisonOptions
@@ -25,10 +24,9 @@ from ..results.journal import Journal
 from ..running.launching import Watch
 from ..running.preparation import ask_environment, probe
 from ..suite.case import Case
-from .cases import AbRequest, cases_of_script, cases_of_suites
-from .matching import Matching, match
+from .cases import AbRequest, Matching, cases_of_script, cases_of_suites, match
 from .pairs import Launched, measure
-from .sides import MeasuredSide, Sides, sides_of, trees_of, workers_of
+from .sides import Sides, sides_of, trees_of, workers_of
 from .source_lines import Place, below, changed_in, places
 from .trees import build
 from .versions import Version
@@ -132,7 +130,20 @@ def open_session(
         # The sources are those of the candidate, which was probed last.
         session = Session(top, sides, matching, (base, candidate), request, probed.sources)
         for name, side, environment in zip(folders.SIDES, sides, session.environments, strict=True):
-            _write_plan(folders.RunFolder(top / name), side, environment, request)
+            folder = folders.RunFolder(top / name)
+            folder.write_json("environment.json", environment.to_json())
+            folder.write_json(
+                "plan.json",
+                {
+                    **request.labels,
+                    "side": side.label,
+                    "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "version": __version__,
+                    "commit": side.tree.commit,
+                    "conditions": side.workers.conditions.to_json(),
+                    **side.plan.to_json(),
+                },
+            )
         if kind == "ab":
             ab_session.write(
                 top,
@@ -172,19 +183,3 @@ def _new_folder(place: Path | None, kind: str) -> Path:
     for side in folders.SIDES:
         folders.create(datetime.now(UTC), top / side)
     return top
-
-
-def _write_plan(
-    folder: folders.RunFolder, side: MeasuredSide, environment: Environment, request: AbRequest
-) -> None:
-    folder.write_json("environment.json", environment.to_json())
-    plan: dict[str, Any] = {
-        **request.labels,
-        "side": side.label,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "version": __version__,
-        "commit": side.tree.commit,
-        "conditions": side.workers.conditions.to_json(),
-        **side.plan.to_json(),
-    }
-    folder.write_json("plan.json", plan)

@@ -54,6 +54,7 @@ class Repository:
     def __init__(self, here: Path | None = None) -> None:
         self._here = (here or Path.cwd()).resolve()
         self.top = Path(self._git("rev-parse", "--show-toplevel")).resolve()
+        self._place = os.path.relpath(self._here, self.top)
 
     def _git(self, *arguments: str) -> str:
         return git(self._here, *arguments)
@@ -63,10 +64,6 @@ class Repository:
         changed = self._git("status", "--porcelain", "--untracked-files=no")
         commit = self._commit_of("HEAD")
         return Tree(self.top, self.top, self._place, commit[:9] + ("+" if changed else "") if commit else "")
-
-    @property
-    def _place(self) -> str:
-        return os.path.relpath(self._here, self.top)
 
     def _commit_of(self, ref: str) -> str:
         """The commit of a ref; empty if it does not exist."""
@@ -144,9 +141,9 @@ class Repository:
     def _check_large_files(self, root: Path, ref: str) -> None:
         """Raises UsageError for a git-lfs pointer in place of a file that the user's tree has in full."""
         names = git(root, "ls-files", "-z", "--", ":(attr:filter=lfs)").split("\0")
-        pointers = [name for name in names if name and _is_pointer(root / name)]
-        for name in pointers:
-            if (self.top / name).is_file() and not _is_pointer(self.top / name):
+        for name in filter(None, names):
+            own = self.top / name
+            if _is_pointer(root / name) and own.is_file() and not _is_pointer(own):
                 raise UsageError(
                     f"ref={ref}: {name} is a git-lfs pointer there, and a full file in your tree; "
                     f"fetch it: git lfs fetch origin {ref}"
@@ -156,16 +153,22 @@ class Repository:
     def checked_out(self, ref: str) -> Iterator[Tree]:
         """A commit in a temporary worktree, which is removed on exit. Raises UsageError where git cannot create it."""
         commit = self.commit(ref)
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
-        root = folder / "tree"
-        try:
-            self._remove_stale()
-            self._git("worktree", "add", "--detach", str(root), commit)
+        self._remove_stale()
+        with self.worktree(commit) as root:
             self._with_submodules(root)
             self._check_large_files(root, ref)
             if not (root / self._place).is_dir():
                 raise UsageError(f"ref={ref}: it has no folder {self._place}, where the command was started")
             yield Tree(self.top, root, self._place, commit[:9])
+
+    @contextlib.contextmanager
+    def worktree(self, commit: str, *options: str, prefix: str = _PREFIX) -> Iterator[Path]:
+        """The folder of a temporary worktree, which is removed on exit. `options` are those of git."""
+        folder = Path(tempfile.mkdtemp(prefix=prefix)).resolve()
+        root = folder / "tree"
+        try:
+            self._git("worktree", "add", "--detach", *options, str(root), commit)
+            yield root
         finally:
             with contextlib.suppress(UsageError):
                 self._git("worktree", "remove", "--force", "--force", str(root))

@@ -1,4 +1,4 @@
-"""The command line: the only package that prints or picks an exit code (exit_codes.py).
+"""The command line: the only package that prints or picks an exit code (command.py).
 
 A verb is a module in verbs/, whose function `main` takes its options and returns an exit code. Its help is here,
 so that `bench --help` imports none of them.
@@ -17,8 +17,7 @@ import typer
 from ..errors import HarnessFault, Interrupted, UsageError
 from ..report.units import plain, plain_lines
 from . import streams
-from .command import Group, LazyCommand
-from .exit_codes import FAULT, INTERRUPTED, USAGE
+from .command import FAULT, INTERRUPTED, USAGE, Group, LazyCommand
 
 _VERBS = {
     "init": "Write a first suite, thresholds, a CI workflow and a make target; nothing is overwritten.",
@@ -57,8 +56,7 @@ app = Group(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The `bench` command: it ends with one of the exit codes."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(exit_code(arguments))
+    sys.exit(exit_code(list(sys.argv[1:] if arguments is None else arguments)))
 
 
 def exit_code(arguments: list[str]) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..ab.cases import AbRequest
 from ..ab.session import Session
 from ..analysis.compare.comparable import ComparisonOptions
 from ..analysis.compare.policy import SIDE_BY_SIDE, THRESHOLDS, ThresholdRule
@@ -16,14 +18,30 @@ from ..errors import Interrupted, ResultsError, UsageError
 from ..report.comparison import ComparisonPage
 from ..results import ab_session
 from ..results.ab_session import StoredSession
-from ..suite.case import MOST_PAIRS
+from ..suite.case import MOST_PAIRS, Schedule
 from ..suite.selection import parse
-from .comparison_checks import check_patterns, threshold_rules
 from .comparison_output import on_actions
-from .comparison_pages import error_rate_notes, page_of_pairs
-from .launching import telemetry_of
-from .options import LaunchOptions
-from .pair_progress import PairProgress
+from .comparison_pages import check_patterns, error_rate_notes, page_of_pairs, threshold_rules
+from .launching import command_line, telemetry_of
+from .options import LaunchOptions, PairOptions, SuiteOptions
+from .progress import PairProgress
+from .values import suite_axes
+
+
+class SuitePairsOptions(SuiteOptions, PairOptions, LaunchOptions):
+    """What `bisect` and `selftest` have in common."""
+
+    @property
+    def request(self) -> AbRequest:
+        return AbRequest(
+            suites=self.suites or [],
+            keyword=self.keyword,
+            overrides=suite_axes(self.axis),
+            schedule=Schedule(timeout=self.timeout, seed=self.seed),
+            conditions=self.conditions,
+            pairs=self.pairs,
+            labels={"command": command_line()},
+        )
 
 
 def asked_of_pairs(metrics: Sequence[str], rules: Sequence[ThresholdRule]) -> ComparisonOptions:
@@ -34,20 +52,15 @@ def asked_of_pairs(metrics: Sequence[str], rules: Sequence[ThresholdRule]) -> Co
 def measured(session: Session, asked: ComparisonOptions, options: LaunchOptions) -> tuple[SideBySide, int]:
     """The judge of all pairs; and the exit code of a signal that ended it early, else 0."""
     judge = session.judge(asked)
-    telemetry = telemetry_of(session.cases)
-    progress = PairProgress(
-        judge, list(session.matching.pairs), sys.stderr, options.quiet, debug=options.debug
-    )
-    stop = 0
+    names = list(session.matching.pairs)
+    progress = PairProgress(judge, names, sys.stderr, options.quiet, debug=options.debug)
     try:
-        for launched in session.measure(judge, telemetry, progress.begin, options.began):
-            progress.end(launched)
+        with telemetry_of(session.cases) as telemetry, contextlib.closing(progress):
+            for launched in session.measure(judge, telemetry, progress.begin, options.began):
+                progress.end(launched)
     except Interrupted as signal:
-        stop = 128 + signal.signal_number
-    finally:
-        progress.close()
-        telemetry.close()
-    return judge, stop
+        return judge, 128 + signal.signal_number
+    return judge, 0
 
 
 def page_of_session(session: Session, judge: SideBySide, allow_inconclusive: bool) -> ComparisonPage:

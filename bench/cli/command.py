@@ -1,7 +1,7 @@
-"""How a verb becomes a command: a function of one frozen dataclass of options, imported when it is called.
+"""How a verb becomes a command: a function of one frozen dataclass of options, which returns an exit code.
 
-A field made by `option` or `argument` is what the command line takes; the type, the flag, the help and the default of
-an option are declared there and nowhere else.
+Its module is imported when it is called. A field made by `option` or `argument` is what the command line takes: the
+type, the flag, the help and the default of an option are declared there and nowhere else.
 """
 
 from __future__ import annotations
@@ -17,6 +17,15 @@ from typing import Any, ClassVar, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+# Exit codes; where several apply, the first of 130/143, 70, 2, 4, 5, 1, 3.
+REGRESSED = 1  # a comparison found a regression
+USAGE = 2  # something that the user can fix
+UNDECIDED = 3  # a comparison could not be decided, or a budget ended before each case had a launch
+NOT_COMPARABLE = 4
+FAILED = 5  # at least one case failed
+FAULT = 70  # a fault of Epochbench itself
+INTERRUPTED = 130  # and 143 for SIGTERM: 128 and the number of the signal
 
 _REQUIRED = ...  # typer's word for an argument without a default
 _PARAMETER = "command line"  # in the metadata of a field: typer's description of it
@@ -93,9 +102,9 @@ def command(main: Callable[[AnyOptions], int], name: str, help: str) -> TyperCom
     types = typing.get_type_hints(options)
 
     def run(context: typer.Context, **values: Any) -> int:
-        given = [
+        given = {
             name for name, value in values.items() if value is not None
-        ]  # click calls absent suites typed
+        }  # click calls absent suites typed
         typed = {name for name in given if "COMMANDLINE" in str(context.get_parameter_source(name))}
         script_arguments = context.meta.get(_AFTER_DASHES)
         return main(options(typed=frozenset(typed), script_arguments=script_arguments, **values))

@@ -12,9 +12,8 @@ from ..errors import UsageError
 from ..report.comparison import ComparisonPage
 from ..report.formats import github, junit, markdown, render
 from ..report.terminal.comparison import table
-from ..report.units import plain
 from .options import VerdictOptions
-from .screen import print_pages
+from .screen import print_pages, print_remark
 
 
 def print_page(page: ComparisonPage, options: VerdictOptions) -> None:
@@ -25,7 +24,7 @@ def print_page(page: ComparisonPage, options: VerdictOptions) -> None:
     print(render(page, options.form), end="")
     if options.form == "csv":
         for note in page.remarks:
-            print(plain(f"bench: {note}"), file=sys.stderr)
+            print_remark(note)
 
 
 def report_page(page: ComparisonPage, options: VerdictOptions) -> None:
@@ -76,8 +75,7 @@ def _tell_github(annotations: Iterable[str], markdown: str, log: TextIO) -> None
             with Path(summary).open("a", encoding="utf-8") as file:
                 file.write(f"\n{markdown}\n")  # blank lines separate it from what other steps write there
         except OSError as problem:
-            line = f"bench: the step summary {summary} cannot be written: {problem.strerror}"
-            print(plain(line), file=sys.stderr)
+            print_remark(f"the step summary {summary} cannot be written: {problem.strerror}")
 
 
 def write(path: Path, text: str, flag: str) -> None:

@@ -1,7 +1,11 @@
-"""From two sides, the pairs of an A/B or the values of an axis to the page of their comparison."""
+"""From two sides, the pairs of an A/B or the values of an axis to the page of their comparison.
+
+Its thresholds and metrics are checked against what the sides have.
+"""
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -25,9 +29,11 @@ from ..results.history import between_runs_of, latest_selftest
 from ..results.table_grid import MOST_NOTES
 from ..suite.matrix import column
 from ..system.git import git
-from .comparison_checks import check_patterns
+from ..thresholds.rules import check_used, read_thresholds
+from ..thresholds.suggestions import meant, some
 from .comparison_output import on_actions
 
+THRESHOLDS = Path("thresholds.toml")
 NOTHING_GATES = (
     "across machines no row gates here: times never do, counts only under the same torch and kinds of device"
 )
@@ -170,3 +176,30 @@ def _places(side: Side) -> Mapping[str, tuple[str, int]]:
         return places(files, Path(git(Path.cwd(), "rev-parse", "--show-toplevel")))
     except UsageError:
         return {}
+
+
+def threshold_rules(path: Path | None) -> tuple[Sequence[ThresholdRule], Path | None]:
+    """The thresholds of the file that is named, or of the one in the working directory; and that file."""
+    file = path if path is not None else THRESHOLDS if THRESHOLDS.is_file() else None
+    return ([], None) if file is None else (read_thresholds(file), file)
+
+
+def check_metrics(side: Side, patterns: Sequence[str]) -> None:
+    """Raises UsageError for a pattern that matches no metric of a side."""
+    there = sorted({name for case in side.cases.values() for name in {**case.observed, **case.withheld}})
+    for pattern in patterns:
+        if pattern not in there and not fnmatch.filter(there, pattern):
+            remedy = meant(pattern, there, f"it has {some(there)}")
+            raise UsageError(f"{side.name} has no metric {pattern!r}; {remedy}")
+
+
+def check_patterns(first: Side, asked: ComparisonOptions, file: Path | None) -> None:
+    """Raises UsageError for a pattern, on the command line or in the thresholds, that matches nothing."""
+    check_metrics(first, asked.metrics)
+    if file is not None:
+        rows = [
+            (name, case.suite, case_id, case.device)
+            for case_id, case in first.cases.items()
+            for name in {**case.observed, **case.withheld}
+        ]
+        check_used(asked.rules, rows, file)

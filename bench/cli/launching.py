@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 from ..machine.lock import one_at_a_time
 from ..machine.telemetry import Telemetry
-from ..report.units import plain
 from ..suite.case import Case
 from ..suite.script import check_alone
 from ..system.git import distrust
 from ..system.gpu import open_gpus
 from .options import WaitOptions
+from .screen import print_remark
 
 
 def command_line() -> str:
@@ -30,17 +30,16 @@ def lock(options: WaitOptions) -> AbstractContextManager[None]:
 
 
 def _print_waiting(holder: str) -> None:
-    line = f"bench: waiting for another run to end: {holder}; with --no-wait it exits instead"
-    print(plain(line), file=sys.stderr)
+    print_remark(f"waiting for another run to end: {holder}; with --no-wait it exits instead")
 
 
 def print_distrust() -> None:
     """A line where git does not tell the commit of a tree although there is one."""
     if why := distrust(Path.cwd()):
-        print(plain(f"bench: the commit is not recorded: {why}"), file=sys.stderr)
+        print_remark(f"the commit is not recorded: {why}")
 
 
-def telemetry_of(cases: Iterable[Case]) -> Telemetry:
+def telemetry_of(cases: Iterable[Case]) -> AbstractContextManager[Telemetry]:
     """Watches launches of these cases from outside, and the cards that they run on."""
     cards = {case.device.partition(":")[2] or "0" for case in cases if case.device.startswith("cuda")}
-    return Telemetry(open_gpus(sorted(int(card) for card in cards)))
+    return closing(Telemetry(open_gpus(sorted(int(card) for card in cards))))

@@ -16,7 +16,6 @@ from ..analysis.run.stopping import StopRule
 from ..errors import Interrupted, UsageError
 from ..measurement import SEARCHED, TIMED, Failure
 from ..report import plots
-from ..report.units import plain
 from ..results import folder as folders
 from ..results import sources, tables
 from ..results.journal import Journal
@@ -26,13 +25,13 @@ from ..running.fork_server import Workers
 from ..running.plan import Job, Plan, Record
 from ..running.preparation import ask_environment, describe, describe_script, probe
 from ..running.rounds import run
-from . import resuming
-from .case_filter import select_cases
+from . import run_request
 from .launching import print_distrust, telemetry_of
 from .options import MeasureOptions
 from .progress import run_progress, searching, waiting
-from .resuming import Earlier
-from .run_request import RunRequest
+from .run_request import Earlier, RunRequest
+from .screen import print_remark
+from .values import select_cases
 
 _MOST_NAMED = 3  # files that one line names
 
@@ -110,11 +109,11 @@ class Measuring:
         probed = probe(self.workers, self.plan, self.options.download, self.request.overrides)
         self.plan, code = probed.plan, probed.sources
         if probed.written and not self.options.quiet:
-            print(plain(f"bench: {discarded_files(probed.written)}"), file=sys.stderr)
+            print_remark(discarded_files(probed.written))
         environment = ask_environment(self.workers, self.plan.schedule.seed)
         if self.before is not None:
-            resuming.check_code(code, self.before)
-            resuming.check_environment(environment, self.before)
+            run_request.check_code(code, self.before)
+            run_request.check_environment(environment, self.before)
             return
         self.folder.write_json("environment.json", environment.to_json())
         self.folder.write_json(
@@ -150,14 +149,8 @@ class Measuring:
         self.plan = dataclasses.replace(self.plan, cases=resolved(self.plan.cases, known))
         tries = self._records_before(searched=True)
         with searching(self.options.quiet) as announce:
-            for record in search(
-                self.workers,
-                self.plan,
-                self.request.memory_limit,
-                tuple(tries),
-                announce,
-                began=self.options.began,
-            ):
+            limit, began = self.request.memory_limit, self.options.began
+            for record in search(self.workers, self.plan, limit, tuple(tries), announce, began=began):
                 journal.append(record)
                 tries.append(record)
         largest = {one.case.id: one.batch_size for one in searches(tries) if one.next is None}
@@ -175,7 +168,6 @@ class Measuring:
         cases = [case for case in self.plan.cases if not case.seeks_largest]
         plan, before = dataclasses.replace(self.plan, cases=cases), self._records_before(searched=False)
         rule = StopRule(plan.schedule)
-        telemetry = telemetry_of(plan.cases)
         progress = run_progress(plan, rule, self.options.quiet, len(before), self.options.debug)
         launched = time.monotonic()
 
@@ -185,7 +177,7 @@ class Measuring:
             progress.begin(job)
 
         began = self.options.began
-        try:
+        with telemetry_of(plan.cases) as telemetry, contextlib.closing(progress):
             for record in run(self.workers, plan, rule, before, telemetry, announce=begin, began=began):
                 if record.kind != TIMED:
                     self.untimed_seconds += time.monotonic() - launched
@@ -193,9 +185,6 @@ class Measuring:
                 progress.end(record)
                 if isinstance(record, Failure):
                     self.failures.append(record)
-        finally:
-            progress.close()
-            telemetry.close()
 
 
 def discarded_files(files: Sequence[str]) -> str:

@@ -266,9 +266,8 @@ class RunOptions(MeasureOptions, RepetitionOptions, BudgetOptions, UntimedOption
     @property
     def schedule(self) -> Schedule:
         """A number of launches alone is meant exactly."""
-        most = next(
-            number for number in (self.max_launches, self.launches, MOST_LAUNCHES) if number is not None
-        )
+        numbers = (self.max_launches, self.launches, MOST_LAUNCHES)
+        most = next(number for number in numbers if number is not None)
         return Schedule(
             launches=self.launches if self.launches is not None else min(Schedule().launches, max(1, most)),
             max_launches=most,

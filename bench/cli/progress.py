@@ -1,13 +1,13 @@
-"""The progress of a run on standard error: a bar on a terminal, plain lines elsewhere."""
+"""The progress on standard error: of a run a bar on a terminal, plain lines elsewhere; of an A/B its verdicts."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
@@ -15,26 +15,24 @@ from rich.progress import Progress as RichProgress
 from rich.table import Column
 from rich.text import Text
 
+from ..ab.pairs import Launched
+from ..analysis.compare.side_by_side import SideBySide
+from ..analysis.compare.verdict import Row
 from ..analysis.run.largest_batch import Search
 from ..analysis.run.stopping import StopRule
 from ..measurement import TIMED, Failure
 from ..plurals import counted
-from ..report.units import plain
+from ..report.row_words import from_to, work_differences
+from ..report.units import percent, plain
 from ..running.plan import Job, Plan, Record
-from .failures import FailurePrinter
+from .screen import FailurePrinter, print_line
 
 LINE_EVERY = 10.0  # seconds between two plain lines within a round
 
 
-class RunProgress(Protocol):
-    """Is called before and after each launch."""
-
-    def begin(self, job: Job) -> None: ...
-    def end(self, record: Record) -> None: ...
-    def close(self) -> None: ...
-
-
-def run_progress(plan: Plan, rule: StopRule, quiet: bool, done: int = 0, debug: bool = False) -> RunProgress:
+def run_progress(
+    plan: Plan, rule: StopRule, quiet: bool, done: int = 0, debug: bool = False
+) -> QuietProgress:
     """The progress that fits the kind of standard error; `done` launches were made before.
 
     With `debug` the traceback of a failure stands below it.
@@ -126,21 +124,21 @@ def search_line(search: Search, size: int) -> str:
 
 
 class QuietProgress:
-    """Nothing but the failures."""
+    """Nothing but the failures; it is called before and after each launch."""
 
-    def __init__(self, failures: FailurePrinter) -> None:
-        self._failures = failures
+    def __init__(self, failures: FailurePrinter, out: TextIO | None = None) -> None:
+        self._failures, self._out = failures, sys.stderr if out is None else out
 
     def begin(self, job: Job) -> None: ...
 
     def end(self, record: Record) -> None:
         if isinstance(record, Failure):
-            self._failures.print(record, sys.stderr)
+            self._failures.print(record, self._out)
 
     def close(self) -> None: ...
 
 
-class LineProgress:
+class LineProgress(QuietProgress):
     """A line when a round begins, every ten seconds in a long one, and for every failure."""
 
     def __init__(
@@ -150,7 +148,8 @@ class LineProgress:
         failures: FailurePrinter,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._estimate, self._out, self._failures, self._clock = estimate, out, failures, clock
+        super().__init__(failures, out)
+        self._estimate, self._clock = estimate, clock
         self._last: tuple[int, float] = (0, float("-inf"))  # round and time of the last line
 
     def begin(self, job: Job) -> None:
@@ -168,17 +167,15 @@ class LineProgress:
 
     def end(self, record: Record) -> None:
         self._estimate.end(record)
-        if isinstance(record, Failure):
-            self._failures.print(record, self._out)
-
-    def close(self) -> None: ...
+        super().end(record)
 
 
-class BarProgress:
+class BarProgress(QuietProgress):
     """A bar with launches and cases, the time that has passed and the time that is left, and the case."""
 
     def __init__(self, estimate: RunEstimate, failures: FailurePrinter) -> None:
-        self._estimate, self._failures = estimate, failures
+        super().__init__(failures)
+        self._estimate = estimate
         self._bar = RichProgress(
             BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=6)),
             TextColumn("{task.fields[launches]}"),
@@ -192,24 +189,19 @@ class BarProgress:
         )
         state = self._state()
         if estimate.done:  # the stop rule gets the earlier part only as the run goes through it
-            state |= {
-                "total": None,
-                "launches": f"{counted(estimate.done, 'launch', 'launches')} made",
-                "cases": "",
-            }
+            made = f"{counted(estimate.done, 'launch', 'launches')} made"
+            state |= {"total": None, "launches": made, "cases": ""}
         self._task = self._bar.add_task("launches", case="starting", **state)
         self._bar.start()
 
     def _state(self) -> dict[str, Any]:
         estimate = self._estimate
-        left = "" if estimate.left is None else f"{clock_time(estimate.left)} left"
-        launches = f"{estimate.done} of {counted(estimate.total, 'launch', 'launches')},"
         return {
             "completed": estimate.done,
             "total": estimate.total,
-            "launches": launches,
+            "launches": f"{estimate.done} of {counted(estimate.total, 'launch', 'launches')},",
             "cases": estimate.cases,
-            "left": left,
+            "left": "" if estimate.left is None else f"{clock_time(estimate.left)} left",
         }
 
     def begin(self, job: Job) -> None:
@@ -231,3 +223,76 @@ def clock_time(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class PairProgress:
+    """A line for every case that is decided, every failure, and every ten seconds between; if quiet, failures alone.
+
+    It is called before each pair, and after each launch.
+    """
+
+    def __init__(
+        self,
+        judge: SideBySide,
+        names: Sequence[str],
+        out: TextIO,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        debug: bool = False,
+    ) -> None:
+        self._failures = FailurePrinter(debug)
+        self._judge, self._open, self._all = judge, list(names), len(names)
+        self._out, self._quiet, self._clock = out, quiet, clock
+        self._began = clock()
+        self._last_line = float("-inf")
+
+    def begin(self, name: str, pair: int) -> None:
+        now = self._clock()
+        if self._quiet or now - self._last_line < LINE_EVERY:
+            return
+        what = f"pair {pair}" if pair else "counts"
+        decided = f"{self._all - len(self._open)} of {counted(self._all, 'case')} decided"
+        self._print(f"{what}, {decided}, {clock_time(now - self._began)} elapsed: {name}")
+
+    def end(self, launched: Launched) -> None:
+        if isinstance(launched.record, Failure):
+            self._last_line = self._clock()
+            self._failures.print(launched.record, self._out, f"{('base', 'candidate')[launched.side]}: ")
+        # The judge gets a pair once both launches are back: what was decided before this one is printed now.
+        self._print_verdicts()
+
+    def close(self) -> None:
+        self._print_verdicts()
+
+    def _print_verdicts(self) -> None:
+        for name in [name for name in self._open if self._judge.pairs(name) and not self._judge.wants(name)]:
+            self._open.remove(name)
+            if not self._quiet:
+                rows = "; ".join(map(row_text, filter(_is_printed, self._judge.rows_of(name))))
+                self._print(f"after {counted(self._judge.pairs(name), 'pair')}: {name}: {rows}")
+
+    def _print(self, line: str) -> None:
+        self._last_line = self._clock()
+        print_line(plain(line), self._out)
+
+
+def _is_printed(row: Row) -> bool:
+    """Times, different work, and quality that changed."""
+    if row.folded:
+        return False
+    fell = row.metric.kind == "quality" and row.verdict in ("regressed", "moved")
+    return fell or bool(row.work) or row.metric.kind == "time"
+
+
+def row_text(row: Row) -> str:
+    """'train.step_time regressed, 1.052 (1.031 to 1.074)'; of different work what differs, of quality both values."""
+    if row.work:
+        return f"different work, {work_differences(row.work)}"
+    if row.metric.kind == "quality":
+        return f"{row.metric.name} {row.verdict}, {from_to(row)}"
+    if row.ratio is None or row.low is None or row.high is None:
+        return f"{row.metric.name} {row.verdict.replace('_', ' ')}"
+    smallest = (
+        f", sees from {percent(row.smallest)}" if row.verdict == "inconclusive" and row.smallest else ""
+    )
+    return f"{row.metric.name} {row.verdict}, {row.ratio:.3f} ({row.low:.3f} to {row.high:.3f}){smallest}"

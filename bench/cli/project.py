@@ -1,15 +1,23 @@
-"""The user's project, as far as `bench init` needs to know it: its files are read, and nothing of it is imported."""
+"""The user's project, as far as `bench init` needs to know it: its files, its own model, and what git ignores.
+
+Its source is read, and nothing of it is imported, so that nothing runs.
+"""
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import keyword
 import os
 import re
+import subprocess
 import tomllib
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePath
 from typing import Any
 
 from ..errors import UsageError
@@ -63,14 +71,11 @@ class Project:
         called = self._table("project").get("name", self._table("tool", "poetry").get("name"))
         text = called if isinstance(called, str) else self.folder.resolve().name
         name = re.sub(r"[^a-z0-9]+", "_", text.lower())[:_LONGEST_NAME].strip("_") or "mine"
-        return f"{name}_loop" if self._has_module(name) else name
-
-    def _has_module(self, name: str) -> bool:
-        """Whether Python, or the project, has a module of this name."""
-        places = (self.folder, self.folder / "src")
-        return importlib.util.find_spec(name) is not None or any(
-            (place / name).is_dir() or (place / f"{name}.py").exists() for place in places
+        is_module = importlib.util.find_spec(name) is not None or any(
+            (place / name).is_dir() or (place / f"{name}.py").exists()
+            for place in (self.folder, self.folder / "src")
         )
+        return f"{name}_loop" if is_module else name
 
     @property
     def requirements(self) -> str:
@@ -116,3 +121,171 @@ class Project:
         for name in names:
             table = table.get(name) if isinstance(table, Mapping) else None
         return table if isinstance(table, Mapping) else {}
+
+
+# Limits of the search: a repository may hold anything.
+_MOST_FOLDERS = 1000
+_MOST_FILES = 1000
+_MOST_BYTES = 256 * 1024  # of a file; larger ones are generated
+
+_SKIPPED_FOLDERS = frozenset(
+    "tests test testing docs doc build dist data results suites venv env node_modules site-packages".split()
+)
+_SKIPPED_FILES = re.compile(r"test_.*|.*_test|conftest|setup|noxfile")
+_MODEL_NAME = re.compile("model|net", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class OwnModel:
+    """A class of the user's that is a model: `needs` are the required arguments of its constructor."""
+
+    module: str
+    name: str
+    needs: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, str]:
+        """How a suite creates one: the import, and the call."""
+        return f"from {self.module} import {self.name}", f"model = {self.name}({', '.join(self.needs)})"
+
+
+def find_model(top: Path) -> OwnModel | None:
+    """The most plausible model below a folder: by its name, and without required arguments."""
+    sources = islice(_sources(top), _MOST_FILES)
+    models = [model for path in sources for model in _models(path, _module(path.relative_to(top)))]
+    return min(models, key=_doubt, default=None)
+
+
+def _doubt(model: OwnModel) -> tuple[bool, bool, int]:
+    """The smallest is the most plausible; a model is nested less deeply than its parts."""
+    return not _MODEL_NAME.search(model.name), bool(model.needs), model.module.count(".")
+
+
+def _sources(top: Path) -> Iterator[Path]:
+    """The Python files that a model may be imported from, in the same order each time."""
+    for folder, inner, files in islice(os.walk(top), _MOST_FOLDERS):
+        # Names that cannot be imported are skipped, and so are hidden folders.
+        inner[:] = sorted(
+            name
+            for name in inner
+            if _can_be_imported(name)
+            and name not in _SKIPPED_FOLDERS
+            and not name.startswith("__")
+            and not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
+        )
+        for name in sorted(files):
+            stem, ending = os.path.splitext(name)
+            if ending == ".py" and _can_be_imported(stem) and not _SKIPPED_FILES.fullmatch(stem):
+                yield Path(folder, name)
+
+
+def _can_be_imported(name: str) -> bool:
+    return name.isidentifier() and not keyword.iskeyword(name)
+
+
+def _module(path: PurePath) -> str:
+    """The module of a file: `src` holds packages and is not one of them."""
+    parts = path.with_suffix("").parts
+    parts = parts[1:] if parts[0] == "src" and len(parts) > 1 else parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _models(path: Path, module: str) -> Iterator[OwnModel]:
+    """The models at the top level of a file; none where it cannot be read."""
+    tree = _parsed(path)
+    if tree is None or not module:
+        return
+    known = _imported(tree)
+    for node in tree.body:
+        if not isinstance(node, ast.ClassDef) or node.name.startswith("_"):
+            continue
+        if any(_is_module(_dotted(base, known)) for base in node.bases):
+            yield OwnModel(module, node.name, _needs(node))
+
+
+def _parsed(path: Path) -> ast.Module | None:
+    try:
+        if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+            return None
+        text = path.read_bytes()
+        if b"Module" not in text:
+            return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # those about the user's code
+            return ast.parse(text)
+    except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+
+
+def _imported(tree: ast.Module) -> dict[str, str]:
+    """The full names of what a file imports, by its names there."""
+    known: dict[str, str] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            known |= {one.asname: one.name for one in node.names if one.asname}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            known |= {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names}
+    return known
+
+
+def _dotted(node: ast.expr, known: dict[str, str]) -> str:
+    """The full name of a base class; empty where it is another expression."""
+    if isinstance(node, ast.Name):
+        return known.get(node.id, node.id)
+    if isinstance(node, ast.Attribute):
+        before = _dotted(node.value, known)
+        return before and f"{before}.{node.attr}"
+    return ""
+
+
+def _is_module(base: str) -> bool:
+    return base in ("torch.nn.Module", "torch.nn.modules.Module") or base.endswith(".LightningModule")
+
+
+def _needs(node: ast.ClassDef) -> tuple[str, ...]:
+    """The required arguments of a class's own constructor."""
+    for inner in node.body:
+        if isinstance(inner, ast.FunctionDef) and inner.name == "__init__":
+            given = inner.args
+            plain = [*given.posonlyargs, *given.args]
+            plain = plain[1 : len(plain) - len(given.defaults)]
+            named = [
+                one for one, value in zip(given.kwonlyargs, given.kw_defaults, strict=True) if value is None
+            ]
+            return (*(one.arg for one in plain), *(f"{one.arg}={one.arg}" for one in named))
+    return ()
+
+
+IGNORE_LINES = "/results/* and !/results/baselines/"
+_RUN = "results/run/journal.jsonl"
+
+
+def ignores_runs(folder: Path) -> bool:
+    """Whether git ignores the runs of a project."""
+    return bool(_ignored(folder, _RUN))
+
+
+def about_baseline(folder: Path, name: str = "main") -> str:
+    """The line that keeps git from adding a baseline, with the remedy; empty where none does, or there is no git."""
+    why = _ignored(folder, f"results/baselines/{name}/summary.csv")
+    if not why:
+        return ""
+    remedy = (
+        "in place of that line write: " + IGNORE_LINES if "results" in why else "add: !/results/baselines/**"
+    )
+    return f"git would not add baselines ({why}): {remedy}"
+
+
+def _ignored(folder: Path, path: str) -> str:
+    """The line that makes git ignore a file of this folder, such as `.gitignore:3: results/`; empty where none does.
+
+    Git itself is asked, as such lines are in several files; empty too where it is not installed.
+    """
+    command = ["git", "check-ignore", "--verbose", "--no-index", path]
+    try:
+        done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    except OSError:
+        return ""
+    place, line, pattern = (*done.stdout.partition("\t")[0].split(":", 2), "", "")[:3]
+    # A line that makes an exception (!) is reported as well.
+    return "" if done.returncode or pattern.startswith("!") else f"{place}:{line}: {pattern}"

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 from ..errors import ResultsError
 from ..report.terminal import overview
-from ..report.terminal.profile import profiles
-from ..report.units import plain
 from ..results import tables as run_tables
 from ..results.folder import RunFolder, find, shown
 from ..results.table_files import is_table
 from ..results.tables import Tables
-from .screen import print_pages
+from .screen import print_pages, print_remark
 
 MOST_OPERATORS = 12  # in the table of a profiled case, by default
 
@@ -24,14 +19,9 @@ def print_tables(tables: Tables, metrics: list[str] | None = None) -> None:
     print_notes(tables)
 
 
-def print_profiles(tables: Tables, operators: int = MOST_OPERATORS) -> None:
-    """What was counted and profiled of each case, with at most this many operators."""
-    print_pages(profiles(tables, operators))
-
-
 def print_notes(tables: Tables) -> None:
     for note in tables.notes:
-        print(plain(f"bench: {note}"), file=sys.stderr)
+        print_remark(note)
 
 
 def print_places(folder: RunFolder, tables: Tables) -> None:
@@ -39,16 +29,12 @@ def print_places(folder: RunFolder, tables: Tables) -> None:
     place = shown(folder.path)
     if files := run_tables.files_with_rows(tables):
         print(f"tables: {place}/{', '.join(files)}")
-    if _has_files(folder.traces):
+    if any(folder.traces.glob("*")):
         print(f"traces: {place}/traces/ (open them in https://ui.perfetto.dev or chrome://tracing)")
-    if _has_files(folder.traces, "*.speedscope.json"):
+    if any(folder.traces.glob("*.speedscope.json")):
         print(f"flame graphs: {place}/traces/*.speedscope.json (open them in https://www.speedscope.app)")
-    if _has_files(folder.plots):
+    if any(folder.plots.glob("*")):
         print(f"pictures: {place}/plots/")
-
-
-def _has_files(folder: Path, pattern: str = "*") -> bool:
-    return any(folder.glob(pattern))
 
 
 def run_folder(run: str, verb: str) -> RunFolder:

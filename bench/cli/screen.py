@@ -1,15 +1,18 @@
-"""Lines and pages on the terminal, as wide as it is."""
+"""Lines and pages on the terminal, as wide as it is; failures are a line each, and their tracebacks on request."""
 
 from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Iterable
 from typing import TextIO
 
 from rich.console import Console, RenderableType
 
+from ..measurement import Failure
 from ..report.text_fitting import wrapped
+from ..report.units import plain, plain_lines
 
 _INDENT = "  "  # of a folded line after the first
 WITHOUT_TERMINAL = 160  # columns of a page that goes into a file or a pipe, unless COLUMNS is set
@@ -35,8 +38,43 @@ def print_line(line: str, out: TextIO | None = None) -> None:
     print(line, file=out, flush=True)
 
 
+def print_remark(text: str) -> None:
+    """Prints a line on standard error that no CI server takes for a command."""
+    print(plain(f"bench: {text}"), file=sys.stderr)
+
+
 def print_pages(pages: Iterable[RenderableType]) -> None:
     """Prints pages of a report on standard output."""
     console = Console(width=width(sys.stdout), highlight=False)
     for page in pages:
         console.print(page)
+
+
+class FailurePrinter:
+    """Prints failures; with `debug` their tracebacks too, each once, as launches repeat them."""
+
+    def __init__(self, debug: bool = False) -> None:
+        self._debug = debug
+        self._printed: set[tuple[str, str, str]] = set()
+
+    def text(self, failure: Failure, prefix: str = "") -> str:
+        """The line of a failure, and its traceback where that is new."""
+        line = f"{prefix}{failure_line(failure)}"
+        key = (failure.case.id, failure.message, failure.where)
+        if not self._debug or not failure.detail or key in self._printed:
+            return line
+        self._printed.add(key)
+        return f"{line}\n{textwrap.indent(plain_lines(failure.detail), '    ')}"
+
+    def print(self, failure: Failure, out: TextIO, prefix: str = "") -> None:
+        """A terminal folds the line, but no line of a traceback."""
+        line, _, traceback = self.text(failure, prefix).partition("\n")
+        print_line(line, out)
+        if traceback:
+            print(traceback, file=out, flush=True)
+
+
+def failure_line(failure: Failure) -> str:
+    """A failure as one line: what, why, and where in the user's own code."""
+    where = f" ({failure.where})" if failure.where else ""
+    return plain(f"{failure.failure}: {failure.case.id}: {failure.message}{where}")

@@ -1,4 +1,4 @@
-"""What the text of an option means: durations, sizes, shares, the values of an axis."""
+"""What the text of an option means: durations, sizes, shares, the values of an axis, the cases of -k."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import re
 from collections.abc import Sequence
 
 from ..errors import UsageError
-from ..suite.case import AxisValue
+from ..plurals import counted
+from ..running.plan import SuiteListing
+from ..suite.case import AxisValue, Case, spell
 from ..suite.matrix import ARGUMENT, VARIABLE, column, parse_axis
+from ..suite.selection import parse
 
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)\s*"
 _DURATION = re.compile(_NUMBER + r"(s|m|h|)")
@@ -72,3 +75,20 @@ def _by_axis(pairs: Sequence[tuple[str, list[AxisValue]]]) -> dict[str, list[Axi
             raise UsageError(f"--axis {name} is given twice; give its values once, joined by commas")
         given[name] = values
     return given
+
+
+def select_cases(listings: Sequence[SuiteListing], keyword: str | None) -> list[Case]:
+    """The cases that -k takes. Raises UsageError, which names what there is, where it takes none."""
+    cases = [case for listing in listings for case in listing.expansion.cases]
+    chosen = list(filter(parse(keyword), cases)) if keyword is not None else cases
+    if chosen:
+        return chosen
+    if not cases:
+        reasons = {reason for listing in listings for _, reason in listing.expansion.excluded}
+        raise UsageError(f"no case is left: {'; '.join(sorted(reasons))}")
+    values: dict[str, dict[str, None]] = {}
+    for case in cases:
+        for axis, value in case.used.items():
+            values.setdefault(axis, {})[spell(value)] = None
+    there = "; ".join(f"{axis}: {', '.join(spelled)}" for axis, spelled in values.items())
+    raise UsageError(f"-k {keyword!r} matches none of the {counted(len(cases), 'case')}; there are {there}")

@@ -9,7 +9,7 @@ import pytest
 from fakes import measurement
 
 from bench import cli
-from bench.cli.ignore_lines import LINES, about_baseline, ignores_runs
+from bench.cli.project import IGNORE_LINES, about_baseline, ignores_runs
 from bench.results.journal import Journal
 
 
@@ -29,7 +29,7 @@ def here(tmp_path, monkeypatch):
     [
         ("", False, ""),
         ("/results/*\n!/results/baselines/\n", True, ""),
-        ("a: b\nresults/\n", True, f"(.gitignore:2: results/): in place of that line write: {LINES}"),
+        ("a: b\nresults/\n", True, f"(.gitignore:2: results/): in place of that line write: {IGNORE_LINES}"),
         ("*.csv\n", False, "(.gitignore:1: *.csv): add: !/results/baselines/**"),
     ],
 )
@@ -50,7 +50,7 @@ def test_a_baseline_that_git_would_not_add_is_kept_and_said(here, capfd):
         kept, *said = capfd.readouterr().out.splitlines()
         assert kept == "kept: results/baselines/main"
         assert said == ([about_baseline(here, "main")] if ignored else [])
-        (here / ".gitignore").write_text("\n".join(LINES.split(" and ")))
+        (here / ".gitignore").write_text("\n".join(IGNORE_LINES.split(" and ")))
 
 
 def test_nothing_is_said_outside_of_a_repository_or_without_git(tmp_path, monkeypatch):

@@ -22,8 +22,7 @@ from tiers import takes_long
 
 from bench import cli
 from bench.analysis.compare.policy import policy
-from bench.cli.own_model import OwnModel, find_model
-from bench.cli.project import Project
+from bench.cli.project import OwnModel, Project, find_model
 from bench.cli.verbs.init import TEMPLATES, WORKFLOW
 from bench.measurement import metric
 from bench.thresholds.rules import check_used, read_thresholds
@@ -606,7 +605,7 @@ class TestOwnModel:
         assert self.found(tmp_path, sources) == OwnModel("package", "Net")
 
     def test_the_search_ends(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("bench.cli.own_model._MOST_FILES", 2)
+        monkeypatch.setattr("bench.cli.project._MOST_FILES", 2)
         for name in ("a", "b"):
             put(tmp_path, f"{name}.py")
         assert self.found(tmp_path, {"c.py": NET.format(name="Net", body=PLAIN)}) is None

@@ -18,8 +18,7 @@ from bench.analysis.launch.derived_counts import count_values
 from bench.analysis.run.stopping import StopRule
 from bench.cli import exit_code
 from bench.cli.options import conditions
-from bench.cli.resuming import earlier
-from bench.cli.run_request import RunRequest
+from bench.cli.run_request import RunRequest, earlier
 from bench.errors import UsageError
 from bench.measurement import COUNTED, PROFILED, STACKED, TIMED, Failure, Measurement
 from bench.measurement.messages import LaunchRequest

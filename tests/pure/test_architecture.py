@@ -335,7 +335,7 @@ FORBIDDEN = [
     ("imports_go_down", "bench.cli.verbs.run", "from bench.pytest_plugin import cases"),
     ("imports_go_down", "bench.running.rounds", "from bench.ab.sides import SideWorkers"),
     ("imports_go_down", "bench.ab.pairs", "from bench.report.comparison import Page"),
-    ("imports_go_down", "bench.ab.session", "from bench.cli.pair_progress import PairProgress"),
+    ("imports_go_down", "bench.ab.session", "from bench.cli.progress import PairProgress"),
     ("imports_go_down", "bench.worker.tree", "from bench.ab.trees import Tree"),
     ("imports_go_down", "bench.somewhere_new", "from bench.suite.case import Case"),
     ("each_module_is_for_those_who_may", "bench.results.tables", "import torch"),

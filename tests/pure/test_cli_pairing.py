@@ -13,8 +13,7 @@ from bench.analysis.compare.comparable import ComparisonOptions
 from bench.analysis.compare.policy import SIDE_BY_SIDE, THRESHOLDS
 from bench.analysis.compare.side_by_side import Matched, SideBySide
 from bench.analysis.compare.sides import CaseSide
-from bench.cli.pair_progress import PairProgress, row_text
-from bench.cli.progress import LINE_EVERY
+from bench.cli.progress import LINE_EVERY, PairProgress, row_text
 
 NAMES = ["fake/one", "fake/two"]
 

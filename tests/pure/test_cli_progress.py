@@ -13,7 +13,6 @@ from rich.console import Console
 
 from bench.analysis.run.largest_batch import Search, Try
 from bench.analysis.run.stopping import StopRule
-from bench.cli.failures import FailurePrinter, failure_line
 from bench.cli.progress import (
     BarProgress,
     LineProgress,
@@ -25,6 +24,7 @@ from bench.cli.progress import (
     searching,
     waiting,
 )
+from bench.cli.screen import FailurePrinter, failure_line
 from bench.measurement import COUNTED, PHASED, PROFILED, TIMED
 from bench.running.plan import Job, Plan
 from bench.suite.case import Case, Schedule, UntimedLaunches

@@ -12,15 +12,15 @@ from fakes import CASE, environment, failure, measurement
 
 from bench.cli.command import command
 from bench.cli.options import RunOptions
-from bench.cli.resuming import (
+from bench.cli.run_request import (
     Earlier,
+    RunRequest,
     check_cases,
     check_code,
     check_environment,
     check_options,
     earlier,
 )
-from bench.cli.run_request import RunRequest
 from bench.errors import ResultsError, UsageError
 from bench.measurement import Device
 from bench.results import sources

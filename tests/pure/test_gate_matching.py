@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.ab.matching import match
+from bench.ab.cases import match
 from bench.suite.case import Case
 
 

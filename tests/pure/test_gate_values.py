@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.ab.exact_values import Rise, Values, falls, largest_rise
+from bench.ab.bisection import Rise, Values, falls, largest_rise
 
 
 class TestTheLine:

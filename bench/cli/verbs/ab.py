@@ -17,8 +17,8 @@ from ...suite.case import Schedule
 from ...system.signals import stoppable
 from ..ab_sessions import asked_of_pairs, measured, page_of_session
 from ..command import argument
-from ..comparison_checks import check_patterns, threshold_rules
 from ..comparison_output import print_page, report_page, report_usage_error, write_page
+from ..comparison_pages import check_patterns, threshold_rules
 from ..launching import command_line, lock, print_distrust
 from ..options import (
     BudgetOptions,
@@ -32,13 +32,7 @@ from ..options import (
 
 
 class AbOptions(
-    CaseOptions,
-    ScriptOptions,
-    VersionOptions,
-    BudgetOptions,
-    LaunchOptions,
-    RunFolderOptions,
-    VerdictOptions,
+    CaseOptions, ScriptOptions, VersionOptions, BudgetOptions, LaunchOptions, RunFolderOptions, VerdictOptions
 ):
     arguments: list[str] | None = argument(
         None,

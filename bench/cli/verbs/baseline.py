@@ -8,8 +8,8 @@ from ...report.units import plain
 from ...results import baselines
 from ...results.folder import shown
 from ..command import Options, argument
-from ..ignore_lines import about_baseline
 from ..options import RunNameOptions
+from ..project import about_baseline
 
 
 class SaveOptions(RunNameOptions):

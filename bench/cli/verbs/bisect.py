@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
-from ...ab import bisection, exact_values
-from ...ab.bisection import Culprit, History
+from ...ab import bisection
+from ...ab.bisection import Culprit, History, Values
 from ...ab.cases import AbRequest
-from ...ab.exact_values import Values
 from ...ab.session import Session, open_session
 from ...ab.trees import Repository
 from ...ab.versions import Version
@@ -23,52 +24,32 @@ from ...measurement import METRICS
 from ...measurement import metric as metric_of
 from ...report.comparison import ComparisonPage
 from ...report.units import percent, quantity
-from ...suite.case import Schedule
 from ...system.signals import stoppable
-from ..ab_sessions import asked_of_pairs, measured, page_of_session
-from ..command import argument
-from ..comparison_checks import check_metrics
-from ..exit_codes import UNDECIDED
-from ..launching import command_line, lock
-from ..options import LaunchOptions, SuiteOptions, VersionOptions
-from ..pair_progress import row_text
+from ..ab_sessions import SuitePairsOptions, asked_of_pairs, measured, page_of_session
+from ..command import UNDECIDED, argument
+from ..comparison_pages import check_metrics
+from ..launching import lock
+from ..options import VersionOptions
+from ..progress import row_text
 from ..screen import print_line
-from ..values import suite_axes
 
 
-class BisectOptions(SuiteOptions, VersionOptions, LaunchOptions):
+class BisectOptions(SuitePairsOptions, VersionOptions):
     good: str = argument(metavar="GOOD", help="A commit that was fast enough.")
     bad: str = argument(metavar="BAD", help="A later one that is not.")
-
-    @property
-    def request(self) -> AbRequest:
-        return AbRequest(
-            suites=self.suites or [],
-            keyword=self.keyword,
-            overrides=suite_axes(self.axis),
-            schedule=Schedule(timeout=self.timeout, seed=self.seed),
-            conditions=self.conditions,
-            build=self.build,
-            pairs=self.pairs,
-            labels={"command": command_line()},
-        )
 
 
 def main(options: BisectOptions) -> int:
     one_launch = are_exact(options.metric or [])
-    request = options.request
-    with (
-        stoppable(),
-        lock(options),
-        bisection.history(Repository(), options.good, options.bad) as history,
-    ):
+    request = dataclasses.replace(options.request, build=options.build)
+    with stoppable(), lock(options), bisection.history(Repository(), options.good, options.bad) as history:
         return by_value(history, options, request) if one_launch else by_pairs(history, options, request)
 
 
 def are_exact(metrics: Sequence[str]) -> bool:
     """Whether one launch a commit decides. Raises UsageError for metrics that cannot be bisected."""
     for pattern in metrics:
-        names = exact_values.named(pattern)
+        names = bisection.named(pattern)
         if names and not any(METRICS[name].better for name in names):
             raise UsageError(
                 f"--metric {pattern}: neither more nor less of it is worse, so that no commit is the bad one; name a "
@@ -116,7 +97,9 @@ def print_not_slower(page: ComparisonPage, good: str, bad: str, metrics: Sequenc
     print_line(
         f"undecided: {what} of {bad} is known to be {'worse' if metrics else 'slower'} than that of {good}"
     )
-    if not metrics and (rose := exactly_worse(page.rows)):
+    worse = (row.metric for row in page.rows if row.verdict == "regressed")
+    rose = list(dict.fromkeys(metric.name for metric in worse if metric.kind in EXACT))
+    if rose and not metrics:
         print_line(f"exact metrics rose, and can be bisected: --metric {' --metric '.join(rose)}")
     return UNDECIDED
 
@@ -127,20 +110,19 @@ def by_value(history: History, options: BisectOptions, request: AbRequest) -> in
     ends = {commit: values_of(commit, request, metrics) for commit in (good, bad)}
     for commit, values in ends.items():
         check_values(commit, values, metrics)
-    rise = exact_values.largest_rise(ends[good], ends[bad])
+    rise = bisection.largest_rise(ends[good], ends[bad])
     if rise is None:
         print_line(f"undecided: no {' or '.join(metrics)} of {bad} is above that of {good}")
-        for (case, name), both in list(exact_values.falls(ends[good], ends[bad]).items())[:1]:
+        for (case, name), both in list(bisection.falls(ends[good], ends[bad]).items())[:1]:
             print_line(f"it fell: {case}: {name} {' to '.join(value_text(name, value) for value in both)}")
         return UNDECIDED
     print_line(f"{bad} against {good}: {rise.case}: {rise_text(rise.metric, rise.good, rise.bad)}")
-    known: dict[str, Values] = {}
 
+    @cache
     def value_of(commit: str) -> tuple[float | None, str]:
-        if commit not in known:
-            known[commit] = values_of(commit, request, [rise.metric], rise.case)
-        value = known[commit].values.get((rise.case, rise.metric))
-        why = known[commit].failed.get(rise.case, "the case is not there")
+        found = values_of(commit, request, [rise.metric], rise.case)
+        value = found.values.get((rise.case, rise.metric))
+        why = found.failed.get(rise.case, "the case is not there")
         return value, why if value is None else f"{rise.metric} {value_text(rise.metric, value)}"
 
     def judge(commit: str) -> tuple[str, str]:
@@ -160,7 +142,7 @@ def by_value(history: History, options: BisectOptions, request: AbRequest) -> in
 def searched(history: History, judge: Callable[[str], tuple[str, str]]) -> Culprit:
     """The result of git's bisection; `judge` gives for a commit git's answer, and why."""
     while history.culprit is None:
-        commit, subject, left = history.commit, history.subject(history.commit), history.remaining
+        commit, subject, left = history.commit, history.subject(history.commit), len(history.suspects())
         answer, why = judge(commit)
         print_line(f"{left} left: {subject}: {answer}, {why}")
         history.tell(answer)
@@ -203,7 +185,7 @@ def values_of(commit: str, request: AbRequest, metrics: Sequence[str], case: str
     """These metrics of a commit, from one launch of each case, or of this case."""
     try:
         with session_of(commit, commit, request) as session:
-            return exact_values.measured(session, metrics, [case] if case else [])
+            return bisection.measured_values(session, metrics, case)
     except UsageError as problem:
         if not case:
             raise
@@ -219,17 +201,10 @@ def check_values(commit: str, values: Values, metrics: Sequence[str]) -> None:
     raise UsageError(f"{commit} has no metric {' or '.join(metrics)}; bench show --json lists what a run has")
 
 
-def exactly_worse(rows: Sequence[Row]) -> list[str]:
-    """The exact metrics that regressed, as --metric names them."""
-    worse = (row.metric for row in rows if row.verdict == "regressed")
-    return list(dict.fromkeys(metric.name for metric in worse if metric.kind in EXACT))
-
-
 def row_of(page: ComparisonPage, like: Row) -> Row | None:
     """The row of the same case and metric; None where the two sides do not have it."""
-    return next(
-        (row for row in page.rows if (row.case, row.metric.name) == (like.case, like.metric.name)), None
-    )
+    same = (row for row in page.rows if (row.case, row.metric.name) == (like.case, like.metric.name))
+    return next(same, None)
 
 
 def case_text(row: Row | None) -> str:

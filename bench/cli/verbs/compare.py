@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...analysis.compare.comparable import are_exact
-from ...analysis.compare.environments import (
-    EnvironmentDifference,
-    differences,
-    differences_for_counts,
-)
+from ...analysis.compare.environments import EnvironmentDifference, differences, differences_for_counts
 from ...analysis.compare.sides import Side, aligned
 from ...errors import UsageError
+from ...plurals import counted
 from ...report.comparison import ComparisonPage
 from ...report.plots import draw_comparison
 from ...report.reason_words import environment_said
-from ...report.units import plain
 from ...results.folder import find, is_session, shown
 from ...results.sides import read_side
 from ...results.table_files import is_foreign, is_table
+from ...suite.selection import parse
 from ..ab_sessions import page_of_stored_session
-from ..case_filter import select_side
-from ..command import argument, option
-from ..comparison_checks import threshold_rules
+from ..command import NOT_COMPARABLE, argument, option
 from ..comparison_output import print_page, report_not_comparable, report_page, report_usage_error
-from ..comparison_pages import page_of_axis, page_of_sides
-from ..exit_codes import NOT_COMPARABLE
+from ..comparison_pages import page_of_axis, page_of_sides, threshold_rules
 from ..options import KeywordOptions, MetricOptions, VerdictOptions
+from ..screen import print_remark
 
 
 class CompareOptions(MetricOptions, KeywordOptions, VerdictOptions):
@@ -54,8 +51,8 @@ class CompareOptions(MetricOptions, KeywordOptions, VerdictOptions):
     )
 
 
-@dataclass(frozen=True)
-class NotComparable:
+@dataclass(eq=False)
+class NotComparable(Exception):
     """Two sides, and in what they differ."""
 
     first: Side
@@ -67,15 +64,16 @@ def main(options: CompareOptions) -> int:
     try:
         check(options)
         page = page_of(options)
-        if not isinstance(page, NotComparable):
-            print_page(page, options)
-            if options.plot is not None:
-                draw(page, Path(options.plot))
+        print_page(page, options)
+        if options.plot is not None:
+            for path in draw_comparison(page, Path(options.plot)):
+                if path.suffix == ".png":
+                    print(shown(path), file=sys.stderr)
+    except NotComparable as sides:
+        return refuse(sides, options)
     except UsageError as problem:
         report_usage_error(problem, options)
         raise
-    if isinstance(page, NotComparable):
-        return refuse(page, options)
     report_page(page, options)
     return page.exit_code
 
@@ -116,15 +114,11 @@ def session_of(text: str) -> Path | None:
     return folder if is_session(folder) else None
 
 
-def page_of(options: CompareOptions) -> ComparisonPage | NotComparable:
-    """The page of what the options name."""
-    metrics, keyword, allow_inconclusive = (
-        options.metric or [],
-        options.keyword,
-        options.allow_inconclusive,
-    )
+def page_of(options: CompareOptions) -> ComparisonPage:
+    """The page of what the options name. Raises NotComparable."""
+    metrics, keyword, permissive = options.metric or [], options.keyword, options.allow_inconclusive
     if options.candidate is None and options.by is None and (session := session_of(options.base)) is not None:
-        return page_of_stored_session(session, metrics, keyword, options.thresholds, allow_inconclusive)
+        return page_of_stored_session(session, metrics, keyword, options.thresholds, permissive)
     whole = read_side(options.base, sessions=options.by is not None)
     first = select_side(whole, keyword)
     rules, file = threshold_rules(options.thresholds)
@@ -135,8 +129,32 @@ def page_of(options: CompareOptions) -> ComparisonPage | NotComparable:
     check_common(first, second)
     different = differences_that_matter(first, second, metrics)
     if different and options.across is None:
-        return NotComparable(first, second, different)
-    return page_of_sides(first, second, metrics, rules, file, bool(different), allow_inconclusive)
+        raise NotComparable(first, second, different)
+    return page_of_sides(first, second, metrics, rules, file, bool(different), permissive)
+
+
+@dataclass(frozen=True)
+class _SideCase:
+    """A case of a side, as -k looks at it."""
+
+    id: str
+    used: Mapping[str, Any]
+
+
+def select_side(side: Side, keyword: str | None, may_be_empty: bool = False) -> Side:
+    """The side with the cases that -k takes. Raises UsageError where it takes none."""
+    if keyword is None:
+        return side
+    takes = parse(keyword)
+    cases = {
+        name: case for name, case in side.cases.items() if takes(_SideCase(name, side.axes.get(name, {})))
+    }
+    if not cases and not may_be_empty:
+        raise UsageError(
+            f"-k {keyword!r} matches none of the {counted(len(side.cases), 'case')} of {side.name}"
+        )
+    axes = {name: values for name, values in side.axes.items() if name in cases}
+    return dataclasses.replace(side, cases=cases, axes=axes)
 
 
 def check_common(first: Side, second: Side) -> None:
@@ -170,14 +188,8 @@ def refuse(sides: NotComparable, options: CompareOptions) -> int:
     remedy = "measure both alike, or compare anyway with --across machines"
     if first.kind == "baseline":
         remedy = f"renew the baseline here with: bench baseline save {first.name} RUN; or --across machines"
-    print(plain(f"bench: {what}"), *(f"  {fact}" for fact in facts), sep="\n", file=sys.stderr)
-    print(plain(f"bench: {remedy}"), file=sys.stderr)
+    print_remark(what)
+    print(*(f"  {fact}" for fact in facts), sep="\n", file=sys.stderr)
+    print_remark(remedy)
     report_not_comparable(f"{what} {'; '.join(facts)}", options)
     return NOT_COMPARABLE
-
-
-def draw(page: ComparisonPage, folder: Path) -> None:
-    """The forest plot of the rows, as PNG and SVG."""
-    for path in draw_comparison(page, folder):
-        if path.suffix == ".png":
-            print(shown(path), file=sys.stderr)

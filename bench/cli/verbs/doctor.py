@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-
-from ...machine.doctor import Finding, Noise, as_json, examine
+from ...machine.doctor import Noise, as_json, examine
 from ...report.terminal.checkup import page
 from ...running.fork_server import Workers
 from ...running.noise import probe_noise
@@ -16,7 +13,7 @@ from ..command import option
 from ..launching import lock
 from ..options import JsonOptions, WaitOptions, conditions
 from ..progress import waiting
-from ..screen import print_pages
+from ..screen import print_pages, print_remark
 from ..values import seconds
 
 _MOST_CARDS = 16
@@ -35,12 +32,12 @@ def main(options: DoctorOptions) -> int:
     standard = conditions()
     findings = examine(standard, cards=[gpu.state() for gpu in open_gpus(range(_MOST_CARDS))])
     if not options.as_json:
-        print_checkup(findings)
+        print_pages([page(findings, ())])
     noise = measured_noise(standard, options) if options.noise else []
     if options.as_json:
         print(as_json(findings, noise))
     elif noise:
-        print_checkup(noise=noise)
+        print_pages([page((), noise)])
     return 0
 
 
@@ -54,9 +51,5 @@ def measured_noise(standard: Conditions, options: DoctorOptions) -> list[Noise]:
     ):
         noise = list(probe_noise(workers, options.noise))
     if not noise:
-        print("bench: the noise was not measured: no pair of launches was completed", file=sys.stderr)
+        print_remark("the noise was not measured: no pair of launches was completed")
     return noise
-
-
-def print_checkup(findings: Sequence[Finding] = (), noise: Sequence[Noise] = ()) -> None:
-    print_pages([page(findings, noise)])

@@ -14,9 +14,7 @@ from ... import __version__
 from ...errors import UsageError
 from ...report.units import plain
 from ..command import Options, argument
-from ..ignore_lines import LINES, about_baseline, ignores_runs
-from ..own_model import OwnModel, find_model
-from ..project import Project
+from ..project import IGNORE_LINES, OwnModel, Project, about_baseline, find_model, ignores_runs
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 WORKFLOW = ".github/workflows/bench.yml"
@@ -51,16 +49,17 @@ def main(options: InitOptions) -> int:
     }
     written = list(write_files(project, suite, make, words))
     if WORKFLOW in written and "@" not in requirement:
-        print(
-            plain(
-                f"{WORKFLOW} installs {requirement}: if your package index does not have it, name its address there"
-            )
-        )
+        remedy = "if your package index does not have it, name its address there"
+        print(plain(f"{WORKFLOW} installs {requirement}: {remedy}"))
     for hint in hints(project, make):
         print(plain(hint))
     if suite in written and model is not None:
         print(plain(f"your model: {model.module}.{model.name} goes into {suite}, where it says 1"))
-    print_next(project, "" if suites == "suites" else f" {suites}")
+    elsewhere = "" if project.folder.resolve() == Path.cwd().resolve() else f", in {project.folder}"
+    named = "" if suites == "suites" else f" {suites}"
+    print(plain(f"next{elsewhere}:"))
+    print(f"  bench run{named}    measures a small model, or what you put in its place")
+    print(f"  bench ab{named}     once that is committed: what you changed since, side by side with it")
     return 0
 
 
@@ -167,7 +166,7 @@ def hints(project: Project, make: str) -> Iterator[str]:
     if top is None:
         return
     if not ignores_runs(project.folder):
-        yield f"runs go to results/, which git should ignore except for baselines; add to {GITIGNORE}: {LINES}"
+        yield f"runs go to results/, which git should ignore except for baselines; add to {GITIGNORE}: {IGNORE_LINES}"
     elif hint := about_baseline(project.folder):
         yield hint
     if top != here:
@@ -176,11 +175,3 @@ def hints(project: Project, make: str) -> Iterator[str]:
             f"GitHub reads workflows at the top of a repository only: move {WORKFLOW} there, and let its job run in "
             f"{below}: defaults: {{run: {{working-directory: {below}}}}}, and keep {below}/results/"
         )
-
-
-def print_next(project: Project, suites: str) -> None:
-    """The commands to type next."""
-    elsewhere = "" if project.folder.resolve() == Path.cwd().resolve() else f", in {project.folder}"
-    print(plain(f"next{elsewhere}:"))
-    print(f"  bench run{suites}    measures a small model, or what you put in its place")
-    print(f"  bench ab{suites}     once that is committed: what you changed since, side by side with it")

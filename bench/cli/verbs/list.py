@@ -12,9 +12,8 @@ from ...running.fork_server import Workers
 from ...running.plan import SuiteListing
 from ...running.preparation import describe, suite_files
 from ...suite.case import Case
-from ..case_filter import select_cases
 from ..options import JsonOptions, SuiteOptions, conditions
-from ..values import suite_axes
+from ..values import select_cases, suite_axes
 
 
 class ListOptions(SuiteOptions, JsonOptions): ...

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 from ...errors import UsageError
 from ...report import plots
 from ...report.reason_words import search_line
 from ...report.speedscope import read_folded, speedscope
+from ...report.terminal.profile import profiles
 from ...report.units import plain, plain_json
 from ...results import folder as folders
 from ...results import tables as run_tables
@@ -16,13 +15,13 @@ from ...running.fork_server import Workers
 from ...suite.case import Schedule, UntimedLaunches
 from ...system.paths import file_name
 from ...system.signals import stoppable
-from ..command import option
-from ..exit_codes import FAILED
+from ..command import FAILED, option
 from ..launching import lock
 from ..measuring import finish, measured, planned
 from ..options import MeasureOptions
-from ..run_output import MOST_OPERATORS, print_places, print_profiles
+from ..run_output import MOST_OPERATORS, print_places
 from ..run_request import RunRequest
+from ..screen import print_pages, print_remark
 
 _MEGA = 1_000_000
 _MOST_CAP = 1e6  # MB
@@ -35,17 +34,6 @@ class ProfileOptions(MeasureOptions):
     graph: bool = option(False, "--graph", help="Also draw the graph that autograd keeps of a step.")
     trace_cap: float = option(50.0, metavar="MB", help="Keep no trace that is larger than this.")
 
-    @property
-    def untimed(self) -> UntimedLaunches:
-        return UntimedLaunches(
-            counts=True,
-            profile=True,
-            stacks=not self.no_stacks,
-            graph=self.graph,
-            profile_steps=self.profile_steps,
-            trace_cap=max(1, round(min(self.trace_cap, _MOST_CAP) * _MEGA)),
-        )
-
 
 def main(options: ProfileOptions) -> int:
     if options.top < 1:
@@ -53,7 +41,15 @@ def main(options: ProfileOptions) -> int:
     if not options.trace_cap > 0:
         raise UsageError(f"trace-cap must be above 0 MB, not {options.trace_cap:g}")
     schedule = Schedule(launches=0, timeout=options.timeout, seed=options.seed)
-    request = RunRequest.of(options, schedule, options.untimed)
+    untimed = UntimedLaunches(
+        counts=True,
+        profile=True,
+        stacks=not options.no_stacks,
+        graph=options.graph,
+        profile_steps=options.profile_steps,
+        trace_cap=max(1, round(min(options.trace_cap, _MOST_CAP) * _MEGA)),
+    )
+    request = RunRequest.of(options, schedule, untimed)
     with stoppable(), lock(options), Workers(request.conditions) as workers:
         plan = planned(workers, request, options.quiet)
         measuring = measured(workers, plan, request, options)
@@ -77,11 +73,11 @@ def draw(folder: folders.RunFolder, tables: Tables) -> None:
 
 
 def print_results(folder: folders.RunFolder, tables: Tables, operators: int) -> None:
-    print_profiles(tables, operators)
+    print_pages(profiles(tables, operators))
     for search in tables.searches:
         print(plain(search_line(search)))
     for case, untimed in tables.untimed.items():
         for profile in (untimed.profile, untimed.stacks):
             if profile is not None and profile.omitted:
-                print(plain(f"bench: no trace of {case}: {profile.omitted}"), file=sys.stderr)
+                print_remark(f"no trace of {case}: {profile.omitted}")
     print_places(folder, tables)

@@ -19,13 +19,13 @@ from ...running.fork_server import Workers
 from ...running.plan import Plan
 from ...suite.case import UntimedLaunches
 from ...system.signals import stoppable
-from ..exit_codes import FAILED, UNDECIDED
+from ..command import FAILED, UNDECIDED
 from ..launching import lock
 from ..measuring import Measuring, finish, measured, planned
 from ..options import RunOptions
-from ..resuming import Earlier, check_cases, check_options, earlier
 from ..run_output import print_places, print_tables
-from ..run_request import RunRequest
+from ..run_request import Earlier, RunRequest, check_cases, check_options, earlier
+from ..screen import print_remark
 
 
 def main(options: RunOptions) -> int:
@@ -58,7 +58,7 @@ def resumed_request(options: RunOptions, before: Earlier) -> RunRequest:
     """That of the earlier part; a time budget is for this part of the run alone."""
     check_options(options, before)
     for note in before.notes:
-        print(plain(f"bench: {note}"), file=sys.stderr)
+        print_remark(note)
     if options.time_budget is None:
         return before.request
     schedule = dataclasses.replace(before.request.schedule, time_budget=options.time_budget)
@@ -99,10 +99,9 @@ def outcome(plan: Plan, tables: Tables) -> int:
     measured = set(tables.summary["case"])
     missing = [case.id for case in plan.cases if case.id not in measured]
     if missing:
-        print(
-            f"bench: the time budget ended before {len(missing)} of {counted(len(plan.cases), 'case')} had a launch; "
-            f"continue with --resume, or give a longer --time-budget, or fewer cases with -k",
-            file=sys.stderr,
+        print_remark(
+            f"the time budget ended before {len(missing)} of {counted(len(plan.cases), 'case')} had a launch; "
+            f"continue with --resume, or give a longer --time-budget, or fewer cases with -k"
         )
         return UNDECIDED
     return 0

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import sys
 
-from ...ab.cases import AbRequest
 from ...ab.error_rates import Decision, arms, decisions, error_rates
 from ...ab.session import Session, open_session
 from ...ab.versions import NOW, Version
@@ -15,57 +14,32 @@ from ...plurals import counted
 from ...report.terminal.checkup import error_rate_table
 from ...results import folder as folders
 from ...results.history import write_selftest
-from ...suite.case import Schedule
 from ...system.signals import stoppable
-from ..ab_sessions import asked_of_pairs
-from ..command import option
-from ..exit_codes import UNDECIDED
-from ..launching import command_line, lock, print_distrust, telemetry_of
-from ..options import (
-    BudgetOptions,
-    JsonOptions,
-    LaunchOptions,
-    OutputOptions,
-    PairOptions,
-    SuiteOptions,
-)
-from ..screen import print_line, print_pages
-from ..values import suite_axes
+from ..ab_sessions import SuitePairsOptions, asked_of_pairs
+from ..command import UNDECIDED, option
+from ..launching import lock, print_distrust, telemetry_of
+from ..options import BudgetOptions, JsonOptions, OutputOptions
+from ..screen import print_line, print_pages, print_remark
 
 
-class SelftestOptions(SuiteOptions, PairOptions, BudgetOptions, LaunchOptions, OutputOptions, JsonOptions):
+class SelftestOptions(SuitePairsOptions, BudgetOptions, OutputOptions, JsonOptions):
     decisions: int = option(
-        24,
-        metavar="N",
-        help="Compare identical code this many times: every change found is a false alarm.",
+        24, metavar="N", help="Compare identical code this many times: every change found is a false alarm."
     )
     plants: int = option(
-        10,
-        metavar="N",
-        help="Compare this many times with steps made 3 % slower, and as many with 5 %.",
+        10, metavar="N", help="Compare this many times with steps made 3 % slower, and as many with 5 %."
     )
 
 
 def main(options: SelftestOptions) -> int:
     if options.decisions < 0 or options.plants < 0 or options.decisions + options.plants < 1:
         raise UsageError("there is nothing to decide; give --decisions or --plants a number above 0")
-    request = AbRequest(
-        suites=options.suites or [],
-        keyword=options.keyword,
-        overrides=suite_axes(options.axis),
-        schedule=Schedule(timeout=options.timeout, seed=options.seed),
-        conditions=options.conditions,
-        pairs=options.pairs,
-        labels={"command": command_line()},
-    )
-    sides = Version(NOW), Version(NOW)
+    request, sides = options.request, (Version(NOW), Version(NOW))
     with stoppable(), lock(options), open_session(sides, request, options.out, "selftest") as session:
         print_distrust()
         made, stop = decided(session, options)
     if not made:
-        print(
-            "bench: nothing was decided: no case that trains could be measured in the time", file=sys.stderr
-        )
+        print_remark("nothing was decided: no case that trains could be measured in the time")
         return stop or UNDECIDED
     if options.as_json:
         print(json.dumps([dataclasses.asdict(score) for score in error_rates(made)], indent=2))
@@ -79,18 +53,16 @@ def decided(session: Session, options: SelftestOptions) -> tuple[list[Decision],
     """All decisions, each written and printed when it is made; and the exit code of a signal, else 0."""
     wanted = arms(options.decisions, options.plants)
     ends = None if options.time_budget is None else options.began + options.time_budget
-    telemetry = telemetry_of(session.cases)
     made: list[Decision] = []
     try:
-        for decision in decisions(session, wanted, asked_of_pairs([], ()), telemetry, ends=ends):
-            made.append(decision)
-            write_selftest(session.place, made, session.environments[0])
-            if not options.quiet:
-                print_line(decision_text(decision, len(made), len(wanted)), sys.stderr)
+        with telemetry_of(session.cases) as telemetry:
+            for decision in decisions(session, wanted, asked_of_pairs([], ()), telemetry, ends):
+                made.append(decision)
+                write_selftest(session.place, made, session.environments[0])
+                if not options.quiet:
+                    print_line(decision_text(decision, len(made), len(wanted)), sys.stderr)
     except Interrupted as signal:
         return made, 128 + signal.signal_number
-    finally:
-        telemetry.close()
     return made, 0
 
 

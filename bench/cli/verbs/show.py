@@ -15,16 +15,16 @@ from ...analysis.run.time_to_quality import groups
 from ...errors import ResultsError, UsageError
 from ...report.terminal import time_to_quality
 from ...report.terminal.checkup import error_rate_table
+from ...report.terminal.profile import profiles
 from ...report.units import plain, plain_json
 from ...results import folder as folders
 from ...results import tables
 from ...results.journal import read_journal
 from ...results.table_files import is_table, read_summary
 from ..command import argument, option
-from ..failures import FailurePrinter
 from ..options import JsonOptions
-from ..run_output import print_notes, print_profiles, print_tables, run_folder
-from ..screen import print_pages
+from ..run_output import MOST_OPERATORS, print_notes, print_tables, run_folder
+from ..screen import FailurePrinter, print_pages
 
 
 class ShowOptions(JsonOptions):
@@ -55,9 +55,9 @@ def main(options: ShowOptions) -> int:
         return show_quality(options)
     if options.target_loss is not None:
         raise UsageError("--target-loss is what --quality compares by; give --quality too")
-    if (decisions := decisions_of(options.run)) is not None:
-        return show_decisions(decisions, options.as_json)
     run = options.run
+    if (decisions := decisions_of(run)) is not None:
+        return show_decisions(decisions, options.as_json)
     made = read_summary(Path(run)) if is_table(run) else tables.read(run)
     if made.summary.empty and made.failures.empty:
         why = "".join(f"; {note}" for note in made.notes)
@@ -68,7 +68,7 @@ def main(options: ShowOptions) -> int:
         print_identity(run)
         print_tables(made, options.metric)
         if not options.metric and made.steps.empty and not made.ops.empty:  # as bench profile makes them
-            print_profiles(made)
+            print_pages(profiles(made, MOST_OPERATORS))
     if options.debug and len(made.failures):
         print_tracebacks(run)
     return 0
@@ -112,10 +112,9 @@ def print_identity(run: str) -> None:
     folder = folders.find(run, sessions=True)
     name = folders.shown(folder.path)
     kind = _kind(folder, name)
-    if run.startswith("latest"):
-        print(plain(f"{run} is {name}{kind}"))
-    elif kind:
-        print(plain(f"{name}{kind}"))
+    latest = f"{run} is " if run.startswith("latest") else ""
+    if latest or kind:
+        print(plain(f"{latest}{name}{kind}"))
 
 
 def _kind(folder: folders.RunFolder, name: str) -> str:
