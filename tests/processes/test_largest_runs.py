@@ -89,6 +89,11 @@ def kinds(folder: str) -> list[tuple[str, int]]:
 
 
 class TestRun:
+    def test_a_case_that_was_measured_at_what_was_found_is_not_missing(self, here):
+        axes = ("--axis", "deed=nothing", "--axis", "batch_size=max")
+        assert cli.exit_code(["run", HUNGRY, *axes, *ONCE, "--no-counts", "--quiet", "--out", "out"]) == 0
+        assert kinds("out")[-1] == (TIMED, 100)
+
     @takes_long("searches for four cases")
     def test_cases_are_measured_at_what_was_found_each_once_and_fail_in_the_ordinary_way(self, here, capfd):
         axes = ("--axis", "deed=raises,never fits,nothing", "--axis", "batch_size=20,max")

@@ -580,7 +580,7 @@ def test_a_run_of_a_script_says_what_it_writes_and_advises_nothing_that_scripts_
     assert "the script writes log.txt: each launch begins with the folder as it is now" in said
     assert exit_code(["show", "run", "--quality"]) == 2
     said = capfd.readouterr().err
-    assert "run is of a script, of which no validation loss is known" in said
+    assert "run is of a script, whose validation loss is not known" in said
     assert "--axis" not in said
 
 

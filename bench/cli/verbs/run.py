@@ -44,7 +44,7 @@ def main(options: RunOptions) -> int:
         print(plain_json(run_tables.as_json(tables)))
     elif not options.quiet:
         print_results(measuring, tables, len(plan.cases))
-    return measuring.stop or outcome(plan, tables)
+    return measuring.stop or outcome(measuring.plan, tables)  # in which each batch_size=max is a number
 
 
 def new_request(options: RunOptions) -> RunRequest:
