@@ -45,6 +45,11 @@ def test_the_help_imports_no_verb():
     assert loaded_by(f"import contextlib, io\nfrom bench import cli\n{quiet}") == typer_draws_with
 
 
+def test_a_verb_imports_matplotlib_when_it_draws():
+    verbs = ("run", "profile", "ab", "compare", "plot")
+    assert "matplotlib" not in loaded_by(f"import {', '.join(f'bench.cli.verbs.{verb}' for verb in verbs)}")
+
+
 def test_analysis_runs_on_the_standard_library_alone():
     files = sorted((ROOT / "bench" / "analysis").rglob("*.py"))
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files]

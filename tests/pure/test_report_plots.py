@@ -16,11 +16,10 @@ from tiers import takes_long
 
 from bench.errors import ResultsError
 from bench.measurement import METRICS, PHASES, Counts, Device, Environment, Failure, Measurement, StageRecord
-from bench.report import plots
 from bench.report.plots import (
-    PICTURES,
     batch_sizes,
     draw,
+    drawing,
     evaluation_modes,
     launches,
     pages,
@@ -28,6 +27,7 @@ from bench.report.plots import (
     sheet,
     style,
 )
+from bench.report.plots.drawing import PICTURES
 from bench.results.journal import Records
 from bench.results.tables import Tables, build
 from bench.suite.case import MODES, Case
@@ -124,7 +124,7 @@ def draw_pages(monkeypatch, tmp_path):
     """Draws some of the pictures of each page."""
 
     def draw_some(tables: Tables, *pictures: str) -> list[Path]:
-        monkeypatch.setattr(plots, "PICTURES", {name: PICTURES[name] for name in pictures})
+        monkeypatch.setattr(drawing, "PICTURES", {name: PICTURES[name] for name in pictures})
         return draw(tables, tmp_path)
 
     return draw_some

@@ -166,7 +166,7 @@ class TestWhichRunsHaveIt:
         assert figure_of(tables) is None
 
     def test_it_comes_in_both_formats_with_nothing_cut_whatever_the_axes_hold(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("bench.report.plots.PICTURES", {"data_wait": data_wait.draw})
+        monkeypatch.setattr("bench.report.plots.drawing.PICTURES", {"data_wait": data_wait.draw})
         hostile = ["W" * 300, "<script>&", "two\nlines\x1b[31m", None]
         tables = tables_of(cases(model=["_x", "W" * 300], placement=hostile), launches=2)
         paths = draw(tables, tmp_path)

@@ -14,7 +14,7 @@ from tiers import takes_long
 from bench.analysis.compare.policy import Policy
 from bench.analysis.compare.work import WorkDifference
 from bench.report import plots
-from bench.report.plots import forest, sheet, style
+from bench.report.plots import drawing, forest, sheet, style
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -209,6 +209,6 @@ def test_different_work_is_said_though_it_cannot_be_drawn(said):
 
 def test_a_comparison_is_drawn_with_the_settings_of_all_pictures(monkeypatch, tmp_path):
     figures = []
-    monkeypatch.setattr(plots, "save", lambda figure, *_: figures.append(figure) or [])
+    monkeypatch.setattr(drawing, "save", lambda figure, *_: figures.append(figure) or [])
     plots.draw_comparison(page(row("regressed")), tmp_path)
     assert not figures[0].legends[0].get_frame_on()

@@ -3,53 +3,19 @@
 The tables become `pages`, one for each suite and device. A page becomes pictures, each of which has a module; they
 share `sheet` and `style`. Suites have axes of their own, so that no picture relies
 on one: those that vary are in its labels, and a picture without data is left out.
+
+matplotlib is imported by the first call: a command that ends with a usage error needs none of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
-
-from ...errors import ResultsError
-from ...results.tables import Tables
-from ..comparison import ComparisonPage as ComparisonPage
-from . import (
-    autograd_graph,
-    batch_size_search,
-    batch_sizes,
-    data_wait,
-    evaluation_modes,
-    forest,
-    launches,
-    learning_curves,
-    memory_timeline,
-    optimizers,
-    phases,
-)
-from .pages import PlotCase, PlotPage, pages_of
-from .sheet import save
-from .style import own_settings
-
-PICTURES: Mapping[str, Callable[[PlotPage], Figure | None]] = {
-    "throughput": batch_sizes.throughput,
-    "phases": phases.draw,
-    "optimizers": optimizers.draw,
-    "data_wait": data_wait.draw,
-    "evaluation_modes": evaluation_modes.draw,
-    "memory": batch_sizes.memory,
-    "memory_timeline": memory_timeline.draw,
-    "launches": launches.draw,
-    "quality": learning_curves.draw,
-    "batch_search": batch_size_search.draw,
-}
-
-CASE_PICTURES: Mapping[str, Callable[[PlotPage, PlotCase], Figure | None]] = {
-    "memory_timeline": memory_timeline.draw_case,
-    "autograd_graph": autograd_graph.draw_case,
-}
+if TYPE_CHECKING:
+    from ...results.tables import Tables
+    from ..comparison import ComparisonPage
 
 
 def draw(tables: Tables, folder: Path) -> list[Path]:
@@ -58,41 +24,20 @@ def draw(tables: Tables, folder: Path) -> list[Path]:
     Where there are several suites or devices, each has pictures of its own, named after both. Raises
     ResultsError where the files cannot be written.
     """
-    pictures = (
-        (f"{name}{page.suffix}", partial(picture, page))
-        for page in pages_of(tables)
-        for name, picture in PICTURES.items()
-    )
-    return _saved(pictures, folder)
+    from . import drawing
+
+    return drawing.draw(tables, folder)
 
 
 def draw_cases(tables: Tables, folder: Path, names: Mapping[str, str]) -> list[Path]:
     """The pictures of each case, as `draw`; `names` has the file names of the cases."""
-    pictures = (
-        (f"{name}-{names[case.id]}", partial(picture, page, case))
-        for page in pages_of(tables)
-        for case in page.cases
-        for name, picture in CASE_PICTURES.items()
-    )
-    return _saved(pictures, folder)
+    from . import drawing
+
+    return drawing.draw_cases(tables, folder, names)
 
 
 def draw_comparison(page: ComparisonPage, folder: Path) -> list[Path]:
     """The ratios of a comparison with their intervals, as `draw`."""
-    title = f"{page.candidate} against {page.base}"
-    return _saved([("comparison", partial(forest.draw, page.rows, title))], folder)
+    from . import drawing
 
-
-def _saved(pictures: Iterable[tuple[str, Callable[[], Figure | None]]], folder: Path) -> list[Path]:
-    paths: list[Path] = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with own_settings():
-            for name, draw_picture in pictures:
-                if (figure := draw_picture()) is not None:
-                    paths += save(figure, folder, name)
-    except OSError as problem:
-        raise ResultsError(
-            f"the pictures cannot be written to {folder}: {problem.strerror}; free some space, or name another folder"
-        ) from None
-    return paths
+    return drawing.draw_comparison(page, folder)
