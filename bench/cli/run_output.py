@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from ..ab.error_rates import Decision, error_rates
 from ..errors import ResultsError
 from ..report.terminal import overview
+from ..report.terminal.checkup import error_rate_table
+from ..report.units import plain_json
 from ..results import tables as run_tables
 from ..results.folder import RunFolder, find, shown
 from ..results.table_files import is_table
 from ..results.tables import Tables
+from ..system.json_data import json_text
 from .screen import print_pages, print_remark
 
 MOST_OPERATORS = 12  # in the table of a profiled case, by default
@@ -22,6 +28,15 @@ def print_tables(tables: Tables, metrics: list[str] | None = None) -> None:
 def print_notes(tables: Tables) -> None:
     for note in tables.notes:
         print_remark(note)
+
+
+def print_error_rates(decisions: Sequence[Decision], as_json: bool) -> None:
+    """How often the gate was wrong, and how often it found a slowdown: as a table, or as JSON."""
+    rates = error_rates(decisions)
+    if as_json:
+        print(plain_json(json_text(rates)))
+    else:
+        print_pages([error_rate_table(rates)])
 
 
 def print_places(folder: RunFolder, tables: Tables) -> None:

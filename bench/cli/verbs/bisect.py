@@ -40,13 +40,13 @@ class BisectOptions(SuitePairsOptions, VersionOptions):
 
 
 def main(options: BisectOptions) -> int:
-    one_launch = are_exact(options.metric or [])
+    one_launch = takes_one_launch(options.metric or [])
     request = dataclasses.replace(options.request, build=options.build)
     with stoppable(), lock(options), bisection.history(Repository(), options.good, options.bad) as history:
         return by_value(history, options, request) if one_launch else by_pairs(history, options, request)
 
 
-def are_exact(metrics: Sequence[str]) -> bool:
+def takes_one_launch(metrics: Sequence[str]) -> bool:
     """Whether one launch a commit decides. Raises UsageError for metrics that cannot be bisected."""
     for pattern in metrics:
         names = bisection.named(pattern)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Collection
 from contextlib import nullcontext
@@ -18,6 +17,7 @@ from ...results.tables import Tables
 from ...running.fork_server import Workers
 from ...running.plan import Plan
 from ...suite.case import UntimedLaunches
+from ...system.json_data import json_text
 from ...system.signals import stoppable
 from ..command import FAILED, UNDECIDED
 from ..launching import lock
@@ -127,7 +127,7 @@ def print_plan(plan: Plan, as_json: bool) -> int:
             "cases_measured_before": measured_before,
             **dataclasses.asdict(plan.schedule),
         }
-        print(plain_json(json.dumps(facts, indent=2)))
+        print(plain_json(json_text(facts)))
         return 0
     for case in plan.cases:
         print(plain(case.id))

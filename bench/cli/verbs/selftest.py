@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import sys
 
-from ...ab.error_rates import Decision, arms, decisions, error_rates
+from ...ab.error_rates import Decision, arms, decisions
 from ...ab.session import Session, open_session
 from ...ab.versions import NOW, Version
 from ...errors import Interrupted, UsageError
 from ...plurals import counted
-from ...report.terminal.checkup import error_rate_table
 from ...results import folder as folders
 from ...results.history import write_selftest
 from ...system.signals import stoppable
@@ -19,7 +16,8 @@ from ..ab_sessions import SuitePairsOptions, asked_of_pairs
 from ..command import UNDECIDED, option
 from ..launching import lock, print_distrust, telemetry_of
 from ..options import BudgetOptions, JsonOptions, OutputOptions
-from ..screen import print_line, print_pages, print_remark
+from ..run_output import print_error_rates
+from ..screen import print_line, print_remark
 
 
 class SelftestOptions(SuitePairsOptions, BudgetOptions, OutputOptions, JsonOptions):
@@ -41,10 +39,8 @@ def main(options: SelftestOptions) -> int:
     if not made:
         print_remark("nothing was decided: no case that trains could be measured in the time")
         return stop or UNDECIDED
-    if options.as_json:
-        print(json.dumps([dataclasses.asdict(score) for score in error_rates(made)], indent=2))
-    else:
-        print_pages([error_rate_table(error_rates(made))])
+    print_error_rates(made, options.as_json)
+    if not options.as_json:
         print(f"kept: {folders.shown(session.place)}/selftest.json")
     return stop
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from ...ab.error_rates import Decision, error_rates
+from ...ab.error_rates import Decision
 from ...analysis.run.time_to_quality import groups
 from ...errors import ResultsError, UsageError
 from ...report.terminal import time_to_quality
-from ...report.terminal.checkup import error_rate_table
 from ...report.terminal.profile import profiles
 from ...report.units import plain, plain_json
 from ...results import folder as folders
@@ -23,7 +20,7 @@ from ...results.journal import read_journal
 from ...results.table_files import is_table, read_summary
 from ..command import argument, option
 from ..options import JsonOptions
-from ..run_output import MOST_OPERATORS, print_notes, print_tables, run_folder
+from ..run_output import MOST_OPERATORS, print_error_rates, print_notes, print_tables, run_folder
 from ..screen import FailurePrinter, print_pages
 
 
@@ -57,7 +54,8 @@ def main(options: ShowOptions) -> int:
         raise UsageError("--target-loss is what --quality compares by; give --quality too")
     run = options.run
     if (decisions := decisions_of(run)) is not None:
-        return show_decisions(decisions, options.as_json)
+        print_error_rates(decisions, options.as_json)
+        return 0
     made = read_summary(Path(run)) if is_table(run) else tables.read(run)
     if made.summary.empty and made.failures.empty:
         why = "".join(f"; {note}" for note in made.notes)
@@ -93,16 +91,6 @@ def decisions_of(run: str) -> list[Decision] | None:
         raise ResultsError(
             f"{path / folders.SELFTEST} is damaged: {problem}; make a new one: bench selftest"
         ) from None
-
-
-def show_decisions(decisions: Sequence[Decision], as_json: bool) -> int:
-    """Prints the error rates of the gate."""
-    rates = error_rates(decisions)
-    if as_json:
-        print(plain_json(json.dumps([dataclasses.asdict(score) for score in rates], indent=2)))
-    else:
-        print_pages([error_rate_table(rates)])
-    return 0
 
 
 def print_identity(run: str) -> None:

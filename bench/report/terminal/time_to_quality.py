@@ -5,7 +5,6 @@ Sentences below a table name the fastest, if its loss is worse, and the first at
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from rich.text import Text
 from ...analysis.run.time_to_quality import ASKED, AXIS, HALF, Group, QualityRow
 from ...plurals import counted
 from ...suite.case import Case, columns, spell
+from ...system.json_data import json_text
 from ..layout import ESSENTIAL, Column, Grid, SafeLines, Words
 from ..text_fitting import LIST
 from ..units import NOTHING, digits, quantity, scale
@@ -164,7 +164,7 @@ def _missing(tables: Tables) -> Iterator[str]:
 
 def as_json(groups: Sequence[Group]) -> str:
     """The groups as one JSON object, for programs: seconds and losses as plain numbers, cases by id."""
-    return json.dumps({"groups": [_group(group) for group in groups]}, indent=2)
+    return json_text({"groups": [_group(group) for group in groups]})
 
 
 def _id(row: QualityRow | None) -> str | None:
