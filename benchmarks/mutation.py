@@ -63,7 +63,7 @@ def mutated(module: str, folder: Path) -> dict[str, str]:
     shutil.copytree(ROOT / "bench", folder / "epochbench", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "bench/as_bench", folder / "bench")
     shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
-    tests = ", ".join(f'"tests/test_{name}.py"' for name in TESTS[module].split())
+    tests = ", ".join(f'"tests/pure/test_{name}.py"' for name in TESTS[module].split())
     configuration = CONFIGURATION.format(module=module, tests=tests, slow=SLOW)
     (folder / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text() + configuration)
     subprocess.run([*MUTMUT, "run", "--max-children", "2"], cwd=folder, stdout=subprocess.DEVNULL, check=True)
