@@ -50,6 +50,11 @@ def test_no_link_is_dead(path):
     assert dead_links(path) == []
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_merge_was_left_half_done(path):
+    assert re.findall(r"^(?:<{7}|={7}$|>{7}).*", path.read_text(encoding="utf-8"), re.M) == []
+
+
 def test_a_dead_link_is_found(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(
