@@ -85,7 +85,7 @@ class Session:
         self,
         judge: SideBySide,
         watch: Watch | None = None,
-        announce: Callable[[str, int], None] = lambda _name, _pair: None,
+        announce: Callable[[str, str], None] = lambda _name, _what: None,
         began: float | None = None,
     ) -> Iterator[Launched]:
         """Yields every launch once it is in the journal of its side."""

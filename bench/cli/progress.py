@@ -246,11 +246,10 @@ class PairProgress:
         self._began = clock()
         self._last_line = float("-inf")
 
-    def begin(self, name: str, pair: int) -> None:
+    def begin(self, name: str, what: str) -> None:
         now = self._clock()
         if self._quiet or now - self._last_line < LINE_EVERY:
             return
-        what = f"pair {pair}" if pair else "counts"
         decided = f"{self._all - len(self._open)} of {counted(self._all, 'case')} decided"
         self._print(f"{what}, {decided}, {clock_time(now - self._began)} elapsed: {name}")
 

@@ -39,7 +39,7 @@ class Watched:
                 fakes.measurement(stages=fakes.stages(steps=(each, each)))
                 for each in (seconds, seconds * ratio)
             )
-            self.verdicts.begin(name, pair)
+            self.verdicts.begin(name, f"pair {pair}")
             for side in (0, 1):
                 self.verdicts.end(Launched(side, name, records[side]))
             self.now += 0.1
@@ -57,12 +57,12 @@ def watched():
 
 class TestSignsOfLife:
     def test_the_first_pair_is_announced_and_then_one_every_few_seconds(self, watched):
-        watched.verdicts.begin(NAMES[0], 0)
-        watched.verdicts.begin(NAMES[1], 0)
+        watched.verdicts.begin(NAMES[0], "counts")
+        watched.verdicts.begin(NAMES[1], "counts")
         watched.now += LINE_EVERY - 1
-        watched.verdicts.begin(NAMES[0], 1)
+        watched.verdicts.begin(NAMES[0], "pair 1")
         watched.now += 1
-        watched.verdicts.begin(NAMES[1], 1)
+        watched.verdicts.begin(NAMES[1], "pair 1")
         assert watched.lines == [
             "counts, 0 of 2 cases decided, 0:00 elapsed: fake/one",
             "pair 1, 0 of 2 cases decided, 0:10 elapsed: fake/two",
@@ -73,11 +73,11 @@ class TestSignsOfLife:
         watched.now += LINE_EVERY
         watched.verdicts.end(Launched(0, NAMES[1], fakes.measurement()))
         watched.now += LINE_EVERY
-        watched.verdicts.begin(NAMES[1], 1)
+        watched.verdicts.begin(NAMES[1], "pair 1")
         assert watched.lines[-1] == "pair 1, 1 of 2 cases decided, 0:21 elapsed: fake/two"
 
     def test_a_name_that_is_no_line_is_said_in_one(self, watched):
-        watched.verdicts.begin("fake/a\nb\x1b[31m", 1)
+        watched.verdicts.begin("fake/a\nb\x1b[31m", "pair 1")
         assert len(watched.lines) == 1
         assert "\x1b" not in watched.lines[0]
 
@@ -104,7 +104,7 @@ class TestVerdicts:
     @pytest.mark.parametrize("quiet", [False, True])
     def test_failures_are_said_whatever_else_is_not(self, quiet):
         watched = Watched(quiet)
-        watched.verdicts.begin(NAMES[0], 0)
+        watched.verdicts.begin(NAMES[0], "counts")
         watched.verdicts.end(Launched(1, NAMES[0], fakes.failure()))
         watched.verdicts.end(Launched(0, NAMES[0], fakes.measurement()))
         failed = [line for line in watched.lines if "ValueError" in line]

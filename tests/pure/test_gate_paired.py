@@ -9,7 +9,7 @@ from pathlib import Path
 import fakes
 import pytest
 
-from bench.ab.pairs import RENEW_AFTER, base_first, measure
+from bench.ab.pairs import PHASE_PAIRS, RENEW_AFTER, base_first, measure
 from bench.ab.sides import MeasuredSide, SideWorkers
 from bench.ab.trees import Tree
 from bench.ab.versions import Version
@@ -18,7 +18,7 @@ from bench.analysis.compare.policy import SIDE_BY_SIDE, THRESHOLDS
 from bench.analysis.compare.side_by_side import Matched, SideBySide
 from bench.analysis.compare.sides import CaseSide
 from bench.machine.telemetry import Readings
-from bench.measurement import COUNTED, TIMED, Failure
+from bench.measurement import COUNTED, PHASED, TIMED, Failure
 from bench.measurement.messages import LaunchRequest
 from bench.report.reason_words import reason_said
 from bench.running.fork_server import Died
@@ -43,9 +43,12 @@ class Host:
 
     conditions = Conditions(threads=3)
 
-    def __init__(self, clock, story, name="host", cost=1.0, ends=()) -> None:
+    def __init__(self, clock, story, name="host", cost=1.0, ends=(), slow=1.0) -> None:
         self.clock, self.story, self.name, self.cost = clock, story, name, cost
         self.ends = dict(ends)  # (side, kind) -> what asking raises
+        self.slow = (
+            slow  # how many times as long the candidate's second case takes, nearly the same each time
+        )
         self.learnt: list[str] = []
         self.asked: list[tuple] = []
 
@@ -66,6 +69,8 @@ class Host:
         place = {name: getattr(request, name) for name in ("kind", "round", "position")}
         # Two speeds, so that a case is never decided.
         seconds = 1.0 + (len(self.asked) % 7) / 10
+        if self.slow != 1 and request.case["width"] == 2:
+            seconds = (self.slow if side == "candidate" else 1.0) + len(self.asked) / 1e5
         counts = fakes.counts() if request.kind == COUNTED else None
         made = fakes.measurement(
             case=request.case,
@@ -79,9 +84,11 @@ class Host:
 class Stage:
     """Both sides with their cases, ready to measure; `story` has every launch and every renewal."""
 
-    def __init__(self, cases=CASES, pairs=4, shared=True, others=None, cost=1.0, ends=(), **schedule) -> None:
+    def __init__(
+        self, cases=CASES, pairs=4, shared=True, others=None, cost=1.0, ends=(), slow=1.0, **schedule
+    ) -> None:
         self.clock, self.story, self.announced = Clock(), [], []
-        hosts = [Host(self.clock, self.story, "host", cost, ends)]
+        hosts = [Host(self.clock, self.story, "host", cost, ends, slow)]
         hosts.append(hosts[0] if shared else Host(self.clock, self.story, "other", cost, ends))
         self.hosts = hosts
         trees = [
@@ -177,7 +184,51 @@ class TestOrder:
     def test_each_pair_is_announced_before_it_counts_as_none(self):
         stage = Stage(CASES[:1], pairs=3)
         stage.play()
-        assert stage.announced == [(CASES[0].id, number) for number in range(4)]
+        assert stage.announced == [(CASES[0].id, what) for what in ("counts", "pair 1", "pair 2", "pair 3")]
+
+
+class TestPhases:
+    """On a device a timed launch has no phases: launches of their own follow where a time has changed."""
+
+    CARD = [Case("story", {"device": "cuda:0", "width": width}) for width in (1, 2)]
+
+    def test_pairs_of_them_follow_for_each_case_whose_time_has_changed(self):
+        stage = Stage(self.CARD, pairs=30, slow=1.5)
+        stage.play()
+        assert stage.judge.time_changed(self.CARD[1].id)
+        assert not stage.judge.time_changed(self.CARD[0].id)
+        phased = [line for line in stage.launches if line[1] == PHASED]
+        assert {width for _, _, width in phased} == {2}
+        assert [side for side, _, _ in phased].count("base") == PHASE_PAIRS == len(phased) / 2
+        announced = [what for name, what in stage.announced if name == self.CARD[1].id]
+        assert announced[-PHASE_PAIRS:] == [
+            f"pair {number} for the phases" for number in range(1, PHASE_PAIRS + 1)
+        ]
+
+    def test_none_is_made_where_no_time_has_changed_nor_on_the_cpu_whose_pairs_have_them(self):
+        cpu = [Case("story", {"device": "cpu", "width": 2})]
+        for stage in (Stage(self.CARD), Stage(cpu, pairs=30, slow=1.5)):
+            stage.play()
+            assert not [line for line in stage.launches if line[1] == PHASED]
+
+    def test_one_that_fails_costs_no_verdict(self):
+        stage = Stage(self.CARD, pairs=30, slow=1.5, ends={("candidate", PHASED): Died(-9, None)})
+        stage.play()
+        kinds = [type(one.record) for one in stage.launched if one.record.kind == PHASED]
+        assert kinds.count(Failure) == PHASE_PAIRS
+        row = next(
+            row
+            for row in stage.judge.end()
+            if row.case == self.CARD[1].id and row.metric.name == "train.step_time"
+        )
+        assert row.verdict == "regressed"
+
+    def test_they_end_with_the_time_budget(self):
+        whole = Stage(self.CARD, pairs=30, slow=1.5)
+        before = [one.record.kind for one in whole.play()].index(PHASED)
+        stage = Stage(self.CARD, pairs=30, slow=1.5, time_budget=(before + 6.5) / 0.9)
+        kinds = [one.record.kind for one in stage.play()]
+        assert 0 < kinds.count(PHASED) < 2 * PHASE_PAIRS
 
 
 class TestWhoLeads:

@@ -124,6 +124,14 @@ def test_a_launch_that_took_phases_gives_phases_and_no_time():
     }
 
 
+@pytest.mark.parametrize("kind", [TIMED, PHASED])
+def test_the_shares_of_a_step_are_of_the_phases_of_the_same_launch(kind):
+    taken = stages(phases={"data": 0.5, "forward": 1.0, "optimizer": 0.25, "other": 0.25})
+    found = launch_values(measurement(kind=kind, stages=taken))
+    assert found["train.data_share"] == 0.25
+    assert found["train.optimizer_share"] == 0.125
+
+
 def test_a_timed_launch_without_phases_gives_times_alone():
     assert not [name for name in launch_values(measurement()) if ".phase." in name]
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ...measurement import COUNTED, METRICS, Failure, Measurement
+from ...measurement import METRICS, PHASED, TIMED, Failure, Measurement
 from ...suite.case import MOST_PAIRS
 from ..launch.contamination import contamination
 from ..launch.values import launch_values
@@ -93,9 +93,14 @@ class SideBySide:
         self._ended = False
 
     def add(self, name: str, number: int, records: tuple[Record, Record], base_led: bool) -> None:
-        """The two launches of a pair, the base's first; of kind counts, those that counted."""
+        """The two launches of a pair, the base's first, of any kind; timed ones are what decides.
+
+        A phase launch that failed costs no verdict: the phase that changed is then not named.
+        """
         case = self.cases[name]
         base, candidate = records
+        if PHASED in (base.kind, candidate.kind) and not all(isinstance(one, Measurement) for one in records):
+            return
         for side, record in ((case.base, base), (case.candidate, candidate)):
             if isinstance(record, Failure):
                 side.failure = side.failure or record.summary
@@ -104,7 +109,7 @@ class SideBySide:
             return
         add_launch(case.base, base, number)
         add_launch(case.candidate, candidate, number)
-        if base.kind == COUNTED:
+        if base.kind != TIMED:
             return
         case.leads[number] = base_led
         case.contaminated += bool(contamination(base) or contamination(candidate))
@@ -179,6 +184,15 @@ class SideBySide:
         if len(case.leads) < _FEWEST and (names or not self._options.metrics):
             return True
         return any(self._verdicts.get((name, metric), "inconclusive") == "inconclusive" for metric in names)
+
+    def time_changed(self, name: str) -> bool:
+        """Whether a gated time of a case is known to have changed."""
+        gated = [pair.metric for pair in self._gated(self.cases[name])]
+        return any(
+            self._verdicts.get((name, metric.name)) in ("regressed", "improved")
+            for metric in gated
+            if metric.kind == "time"
+        )
 
     def pairs(self, name: str) -> int:
         return len(self.cases[name].leads)

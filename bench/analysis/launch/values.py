@@ -128,8 +128,8 @@ def _by_stage(measurement: Measurement) -> dict[str, list[StageRecord]]:
 def launch_values(measurement: Measurement, start: Warmup | None = None) -> dict[str, float]:
     """Every metric that this launch gives a value for; `start` is its warm-up, if it is known already.
 
-    A timed launch gives all but the phases that it did not take; a phase launch gives its phases alone,
-    since its marks cost time; a counts launch its counts.
+    A timed launch gives all but the phases that it did not take; a phase launch gives its phases and their shares
+    alone, since its marks cost time; a counts launch its counts.
     """
     start = start or warmup(measurement)
     by_stage = _by_stage(measurement)
@@ -143,9 +143,7 @@ def launch_values(measurement: Measurement, start: Warmup | None = None) -> dict
         values |= {f"compile.{name}": float(value) for name, value in measurement.compiled.items()}
     if measurement.kind in (TIMED, PHASED):
         values |= _phases(by_stage, start)
-    for phase in ("data", "optimizer"):
-        if values.get("train.step_mean") and f"train.phase.{phase}" in values:
-            values[f"train.{phase}_share"] = values[f"train.phase.{phase}"] / values["train.step_mean"]
+        values |= _shares(values)
     if measurement.counts is not None:
         values |= count_values(measurement.counts)
     return values
@@ -263,6 +261,19 @@ def _phases(by_stage: Mapping[str, list[StageRecord]], start: Warmup) -> dict[st
             total = sum(record.phases.get(phase, 0.0) for record in steady)
             values[f"{stage}.phase.{phase}"] = total / steps
     return values
+
+
+def _shares(phases: Mapping[str, float]) -> dict[str, float]:
+    """Parts of the train step that have a metric: of the sum of all phases of the same launch.
+
+    On a device no launch has both its phases and the time of its steps, and marks at every lap cost time.
+    """
+    taken = {name: seconds for name, seconds in phases.items() if name.startswith("train.phase.")}
+    whole = sum(taken.values())
+    shared = [phase for phase in ("data", "optimizer") if f"train.phase.{phase}" in taken]
+    return (
+        {f"train.{phase}_share": taken[f"train.phase.{phase}"] / whole for phase in shared} if whole else {}
+    )
 
 
 def _quality(measurement: Measurement, by_stage: Mapping[str, list[StageRecord]]) -> dict[str, float]:
