@@ -42,6 +42,7 @@ CAVEATS = (
     "evaluation_unmarked",  # inside of a script's training steps
     "loss_scale_unknown",  # of a script that gathers gradients: there is no training loss
     "flops_lower_bound",  # operators that compute, without a formula
+    "device_not_counted",  # its launches of kernels, copies and waits
     "device_not_profiled",
     "trace_omitted",  # too large, or no space for it
     "no_full_batch",  # no step whose time could be compared
@@ -130,6 +131,9 @@ def _of_checks(timed: Sequence[Launch]) -> dict[str, int]:
 def _of_untimed(records: Sequence[Measurement]) -> dict[str, int]:
     return {
         "flops_lower_bound": sum(bool(one.counts and one.counts.unknown) for one in records),
+        "device_not_counted": sum(
+            one.counts is not None and "device_not_counted" in one.counts.limits for one in records
+        ),
         "trace_omitted": sum(bool(one.profile and one.profile.omitted) for one in records),
         "device_not_profiled": sum(
             one.profile is not None and "device_not_profiled" in one.profile.limits for one in records

@@ -103,7 +103,8 @@ class Counts(JsonRecord):
     `operators` are those of a few steps of each stage: `steps` has their number by stage, `samples` the rows of data
     in them (empty in journals of earlier versions). `per_step` has by stage what one of its steps did, the mean over
     those that were counted; `totals` what is of no step: what is held, the peak, the graphs of a compiler. `unknown`
-    names operators that compute but have no FLOP formula: the FLOPs are a lower bound then.
+    names operators that compute but have no FLOP formula: the FLOPs are a lower bound then. `limits` names what could
+    not be counted.
     """
 
     steps: Mapping[str, int]
@@ -114,6 +115,7 @@ class Counts(JsonRecord):
     timeline: MemoryTimeline | None = None
     graph: AutogradGraph | None = None
     samples: Mapping[str, int] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _refuse_negative("a number of steps", self.steps.values())

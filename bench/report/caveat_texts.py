@@ -109,6 +109,9 @@ TEXTS: Mapping[str, str | Callable[[RunSettings], str]] = {
     "device=NAME, which the script is given as --device=NAME",
     "flops_lower_bound": "some of its operators compute but have no FLOP formula: its FLOPs are a lower bound; "
     "register a formula with torch.utils.flop_counter.register_flop_formula",
+    "device_not_counted": "kernel launches, copies and waits could not be counted: the profiler recorded no call to "
+    "CUDA (CUPTI is missing or not permitted, or the device is not NVIDIA's); allow performance counters for this "
+    "user, or start the container with --cap-add SYS_ADMIN",
     "device_not_profiled": "the profiler could not watch the device (CUPTI is missing or not permitted): only the "
     "host was profiled; allow performance counters for this user, or start the container with --cap-add SYS_ADMIN",
     "trace_omitted": "a trace was not kept: see bench show --json, or the launch's record, for the reason; free some "

@@ -51,7 +51,9 @@ def refusal(case: Case) -> str | None:
 def _has_tf32(device: str) -> bool:
     import torch  # only where the answer needs torch
 
-    return device.startswith("cuda") and torch.cuda.get_device_capability(device) >= (8, 0)
+    # An MI300 calls its own version 9.4, which is no compute capability.
+    is_nvidia = device.startswith("cuda") and torch.version.hip is None
+    return is_nvidia and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def prepare(case: Case, model: nn.Module) -> None:

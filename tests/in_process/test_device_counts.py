@@ -50,6 +50,11 @@ def test_a_launch_counts_where_the_host_asks_for_it(name):
     }
 
 
+@pytest.mark.parametrize("names", [(), ("hipLaunchKernel", "hipStreamSynchronize")], ids=["no CUPTI", "ROCm"])
+def test_where_no_call_to_cuda_was_recorded_there_is_no_count(names):
+    assert device_counts(trace(*(event(name, 12, "cuda_runtime") for name in names)), MARKS) == {}
+
+
 @pytest.mark.parametrize("name", ["cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize"])
 def test_a_wait_of_the_host_counts(name):
     found = device_counts(trace(event(name, 12, "cuda_runtime"), event(name, 0.2, "cuda_runtime")), MARKS)

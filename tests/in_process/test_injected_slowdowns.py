@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from fakes import small_task
@@ -56,6 +58,27 @@ class TestAWait:
 
         injected_slowdowns.busy(1.0, ticking)
         assert readings[-1] == 1.0
+
+
+class TestOnADevice:
+    CARD = torch.device("cuda:0")
+
+    def test_host_and_device_are_kept_busy_at_once(self, monkeypatch):
+        done = []
+        monkeypatch.setattr(torch.cuda, "_sleep", lambda cycles: done.append(("device", cycles)))
+        monkeypatch.setattr(injected_slowdowns, "busy", lambda seconds: done.append(("host", seconds)))
+        monkeypatch.setattr(injected_slowdowns, "_cycles_a_second", lambda _: 2e9)
+        injected_slowdowns.waiter(self.CARD, 0.25)()
+        assert done == [("device", 500_000_000), ("host", 0.25)]
+
+    def test_a_clock_is_read_once_it_no_longer_rises(self):
+        rising = [1.0] * 20 + [1.2, 1.4, 1.6, 1.8, 1.805]
+        readings = iter(rising)
+        assert injected_slowdowns.settled(lambda: next(readings), raising=21) == 1.805
+
+    def test_one_that_never_settles_has_its_last_reading(self):
+        readings = itertools.count(1)
+        assert injected_slowdowns.settled(lambda: 2.0 ** next(readings), raising=2, most=5) == 32
 
 
 class TestALayer:

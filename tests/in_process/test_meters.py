@@ -10,6 +10,7 @@ import torch
 from fakes import FakeClock, batches, small_task
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench import tasks
 from bench.measurement import PHASES, STAGES
@@ -590,7 +591,7 @@ class Marked(Meter):
 
 
 def on_device(kind, device, clock, **options):
-    timer = kind(device.event, device.synchronize)
+    timer = kind(device.recorded, device.synchronize)
     task = small_task(model=Queued(device))
     meter = Marked(task.model, task.optimizer, timer, device.synchronize, clock=clock)
     meter.log = device.log
@@ -658,7 +659,7 @@ def test_validation_inside_the_train_stage_is_no_part_of_its_steps_on_a_device(d
 
 @pytest.mark.parametrize("kind", [None, EventTimer, EventPhaseTimer])
 def test_what_comes_after_the_last_mark_is_no_part_of_a_stage_that_is_rewound(kind, device, clock):
-    timer = HostTimer(clock) if kind is None else kind(device.event, device.synchronize)
+    timer = HostTimer(clock) if kind is None else kind(device.recorded, device.synchronize)
     meter = Meter(None, None, timer, device.synchronize, records_graph=None, clock=clock)
 
     def work(seconds):
@@ -692,6 +693,50 @@ def test_what_comes_after_the_last_mark_is_no_part_of_a_stage_that_is_rewound(ki
         assert train.phases == {"forward": 3.0, "other": 8.0}
 
 
+@pytest.mark.parametrize("kind", [EventTimer, EventPhaseTimer])
+def test_a_mark_does_not_wait_for_the_device(kind, device, clock):
+    meter = Meter(
+        None,
+        None,
+        kind(device.recorded, device.synchronize),
+        device.synchronize,
+        records_graph=None,
+        clock=clock,
+    )
+    meter.begin("train")
+    waits = device.log.count("synchronize")
+    for phase in ("forward", "backward"):
+        device.work(1.0)
+        meter.lap(phase)
+        meter.mark()
+    assert device.log.count("synchronize") == waits
+    device.work(4.0)
+    meter.rewind()
+    meter.step(4, None)
+    meter.end("train", None, {})
+    meter.close()
+    assert meter.stages[0].wall == 2.0
+
+
+def test_events_go_to_the_stream_of_the_device_that_is_timed(monkeypatch):
+    recorded = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self, stream):
+            recorded.append(stream)
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"stream of {device}")
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    timer = device_timer(torch.device("cuda:1"), phases=False)
+    timer.start()
+    timer.step()
+    assert recorded == ["stream of cuda:1"] * 2
+
+
 def test_nothing_is_kept_of_a_stage_that_was_none_nor_of_those_inside(clock):
     meter = Meter(None, None, HostTimer(clock), records_graph=None, clock=clock)
     for stage in ("train", "train"):
@@ -715,7 +760,7 @@ def test_a_device_that_waits_for_a_late_batch_waits_in_the_data_phase(device, cl
                 clock.advance(2.0)
                 yield batch
 
-    timer = EventPhaseTimer(device.event, device.synchronize)
+    timer = EventPhaseTimer(device.recorded, device.synchronize)
     task = small_task(model=Queued(device), train_loader=Late(batches(12, 4)))
     meter = Meter(task.model, task.optimizer, timer, device.synchronize, clock=clock)
     fit(task, epochs=1, observer=meter)
@@ -795,13 +840,39 @@ def test_a_small_step_of_a_half_precision_model_is_seen():
     assert fingerprint(state_of(model)) != before
 
 
+def test_a_fingerprint_takes_no_float64_which_some_devices_do_not_have():
+    class Refusing(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            made = func(*args, **(kwargs or {}))
+            assert getattr(made, "dtype", None) is not torch.float64, func
+            return made
+
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2), nn.Linear(2, 2).to(torch.bfloat16))
+    with Refusing():
+        before = fingerprint(state_of(model))
+    assert len(before) == 2 * 8 + 1  # of batches tracked, a whole number, there is a sum alone
+    model[1].num_batches_tracked += 1
+    assert fingerprint(state_of(model)) != before
+
+
+def test_a_device_without_statistics_of_its_memory_has_no_peaks(monkeypatch):
+    def refuse(_device):
+        raise RuntimeError("Allocator for mps is not a DeviceAllocator.")
+
+    for name in ("reset_peak_memory_stats", "max_memory_allocated", "max_memory_reserved"):
+        monkeypatch.setattr(torch.accelerator, name, refuse)
+    memory = MemoryMeter(torch.device("mps"))
+    memory.start()
+    assert list(memory.peaks()) == ["peak_rss"]
+
+
 def test_a_module_that_is_not_yet_initialised_has_a_fingerprint():
     assert fingerprint(state_of(nn.LazyLinear(3))) == ()
 
 
 @pytest.mark.parametrize("kind", [HostTimer, EventTimer, EventPhaseTimer])
 def test_a_step_that_an_inner_stage_interrupts_is_as_long_as_its_parts(kind, device, clock):
-    timer = HostTimer(clock) if kind is HostTimer else kind(device.event, device.synchronize)
+    timer = HostTimer(clock) if kind is HostTimer else kind(device.recorded, device.synchronize)
 
     def work(seconds):
         clock.advance(seconds) if kind is HostTimer else device.work(seconds)

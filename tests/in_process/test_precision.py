@@ -139,6 +139,14 @@ def test_what_can_be_had_is_not(axes):
     assert precision.refusal(case(**axes)) is None
 
 
+def test_a_card_of_amd_has_no_tf32_though_its_version_is_9(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 4))
+    case = Case("digits", {"device": "cuda:0", "precision": "tf32"})
+    assert precision.refusal(case) is None
+    monkeypatch.setattr(torch.version, "hip", "6.3")
+    assert "NVIDIA" in precision.refusal(case)
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 @pytest.mark.parametrize("name", ["tf32", "bf16", "fp16-autocast"])

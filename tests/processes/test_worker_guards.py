@@ -337,7 +337,7 @@ class TestClocksOfTheProcessors:
 TOLD_BY = {
     "proc/stat": {"others", "stolen"},
     "proc/vmstat": {"swapped"},
-    "proc/self/task/*/schedstat": {"waiting"},
+    "proc/self/task/*/schedstat": {"waiting", "waiting_longest"},
     "proc/self/cgroup": {"quota_throttled"},
     "sys/fs/cgroup/launches/mine/cpu.stat": {"quota_throttled"},
     "sys/devices/system/cpu/*/cpufreq/*": {"frequency_low", "frequency_high"},

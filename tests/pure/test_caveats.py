@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import pytest
-from fakes import CASE, DISTURBED, failure, guards, measurement, stage, stages, trained
+from fakes import CASE, DISTURBED, counts, failure, guards, measurement, stage, stages, trained
 
 from bench.analysis.caveats import CAVEATS, case_caveats
 from bench.analysis.launch import contamination as bounds
@@ -108,6 +108,9 @@ ARISES = {
     "evaluation_unmarked": Story([*SOUND[:5], with_check("evaluation_marked")], 1),
     "loss_scale_unknown": Story([*SOUND[:5], with_check("loss_scale_known")], 1),
     "flops_lower_bound": Story([*SOUND, COUNTED_APART], 1),
+    "device_not_counted": Story(
+        [*SOUND, measurement(kind=COUNTED, counts=counts(limits=("device_not_counted",)))], 1
+    ),
     "device_not_profiled": Story(profiled(limits=("device_not_profiled",)), 1),
     "trace_omitted": Story(profiled(omitted="it has 99 MB, above the cap"), 1),
     "no_full_batch": Story([measurement(stages=(stage("train", 1, (), wall=1.0),))] * 6, 6),

@@ -187,46 +187,47 @@ class TestOrder:
         assert stage.announced == [(CASES[0].id, what) for what in ("counts", "pair 1", "pair 2", "pair 3")]
 
 
+CARD = [Case("story", {"device": "cuda:0", "width": width}) for width in (1, 2)]
+
+
 class TestPhases:
     """On a device a timed launch has no phases: launches of their own follow where a time has changed."""
 
-    CARD = [Case("story", {"device": "cuda:0", "width": width}) for width in (1, 2)]
-
     def test_pairs_of_them_follow_for_each_case_whose_time_has_changed(self):
-        stage = Stage(self.CARD, pairs=30, slow=1.5)
+        stage = Stage(CARD, pairs=30, slow=1.5)
         stage.play()
-        assert stage.judge.time_changed(self.CARD[1].id)
-        assert not stage.judge.time_changed(self.CARD[0].id)
+        assert stage.judge.time_changed(CARD[1].id)
+        assert not stage.judge.time_changed(CARD[0].id)
         phased = [line for line in stage.launches if line[1] == PHASED]
         assert {width for _, _, width in phased} == {2}
         assert [side for side, _, _ in phased].count("base") == PHASE_PAIRS == len(phased) / 2
-        announced = [what for name, what in stage.announced if name == self.CARD[1].id]
+        announced = [what for name, what in stage.announced if name == CARD[1].id]
         assert announced[-PHASE_PAIRS:] == [
             f"pair {number} for the phases" for number in range(1, PHASE_PAIRS + 1)
         ]
 
     def test_none_is_made_where_no_time_has_changed_nor_on_the_cpu_whose_pairs_have_them(self):
         cpu = [Case("story", {"device": "cpu", "width": 2})]
-        for stage in (Stage(self.CARD), Stage(cpu, pairs=30, slow=1.5)):
+        for stage in (Stage(CARD), Stage(cpu, pairs=30, slow=1.5)):
             stage.play()
             assert not [line for line in stage.launches if line[1] == PHASED]
 
     def test_one_that_fails_costs_no_verdict(self):
-        stage = Stage(self.CARD, pairs=30, slow=1.5, ends={("candidate", PHASED): Died(-9, None)})
+        stage = Stage(CARD, pairs=30, slow=1.5, ends={("candidate", PHASED): Died(-9, None)})
         stage.play()
         kinds = [type(one.record) for one in stage.launched if one.record.kind == PHASED]
         assert kinds.count(Failure) == PHASE_PAIRS
         row = next(
             row
             for row in stage.judge.end()
-            if row.case == self.CARD[1].id and row.metric.name == "train.step_time"
+            if row.case == CARD[1].id and row.metric.name == "train.step_time"
         )
         assert row.verdict == "regressed"
 
     def test_they_end_with_the_time_budget(self):
-        whole = Stage(self.CARD, pairs=30, slow=1.5)
+        whole = Stage(CARD, pairs=30, slow=1.5)
         before = [one.record.kind for one in whole.play()].index(PHASED)
-        stage = Stage(self.CARD, pairs=30, slow=1.5, time_budget=(before + 6.5) / 0.9)
+        stage = Stage(CARD, pairs=30, slow=1.5, time_budget=(before + 6.5) / 0.9)
         kinds = [one.record.kind for one in stage.play()]
         assert 0 < kinds.count(PHASED) < 2 * PHASE_PAIRS
 

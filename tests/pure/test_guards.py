@@ -20,7 +20,7 @@ def around(bound: float) -> tuple[float, float]:
 
 # By reason, in order: the number that it comes from, what of it is just bearable, and what is not.
 REASONS = {
-    "waited": ("waiting", *around(bounds.WAITING * WALL)),
+    "waited": ("waiting_longest", *around(bounds.WAITING * WALL)),
     "stolen": ("stolen", *around(bounds.STOLEN * WALL * PROCESSORS)),
     "quota": ("quota_throttled", *around(bounds.QUOTA * WALL)),
     "swapped": ("swapped", bounds._SWAPPED, bounds._SWAPPED + 1),
@@ -85,8 +85,16 @@ def test_a_device_that_changes_its_clock_is_remarked_too():
 
 def test_shares_are_of_the_time_that_was_watched():
     waiting = bounds.WAITING * WALL * MORE
-    assert contamination(launch(waiting=waiting, wall=WALL)) == ("waited",)
-    assert contamination(launch(waiting=waiting, wall=2 * WALL)) == ()
+    assert contamination(launch(waiting_longest=waiting, wall=WALL)) == ("waited",)
+    assert contamination(launch(waiting_longest=waiting, wall=2 * WALL)) == ()
+
+
+@pytest.mark.parametrize(("processors", "threads"), [(1, 2), (2, 2), (4, 4), (100, 100)])
+def test_waits_of_all_threads_are_a_mean_over_the_processors(processors, threads):
+    bearable, too_much = around(bounds.WAITING_MEAN * WALL * threads)
+    of = {"processors": float(processors), "waiting_longest": bounds.WAITING * WALL * LESS}
+    assert contamination(launch(waiting=bearable, **of)) == ()
+    assert contamination(launch(waiting=too_much, **of)) == ("waited",)
 
 
 def test_stolen_time_is_a_share_of_all_processors():

@@ -13,7 +13,10 @@ from statistics import median
 from ...measurement import Measurement
 
 # Shares of the wall time that the guards watched: the loop after its first epoch.
-WAITING = 0.05  # its threads had no processor, all together: they wait for each other at every barrier
+WAITING = 0.05  # one of its threads had no processor: the others wait for it at the next barrier
+WAITING_MEAN = (
+    0.025  # the mean over as many threads as processors: where they wait in turn, their waits add up
+)
 STOLEN = 0.02  # of the processors' time, by the hypervisor
 QUOTA = 0.01  # held back by the control group
 GPU_THROTTLED = 0.05  # of the readings: slowed down by heat or a power brake
@@ -39,7 +42,7 @@ def contamination(measurement: Measurement) -> tuple[str, ...]:
         return ()  # an older record, or another system: nothing is known against it
     stolen = guards.get("stolen", 0.0)
     found = {
-        "waited": guards.get("waiting", 0.0) / wall > WAITING,
+        "waited": _waited(guards, wall),
         "stolen": stolen > max(_LEAST_STOLEN, STOLEN * wall * guards.get("processors", 1.0)),
         "quota": guards.get("quota_throttled", 0.0) / wall > QUOTA,
         "swapped": guards.get("swapped", 0.0) > _SWAPPED,
@@ -48,6 +51,13 @@ def contamination(measurement: Measurement) -> tuple[str, ...]:
         "gpu_shared": guards.get("gpu_others", 0.0) > 0,
     }
     return tuple(name for name, holds in found.items() if holds)
+
+
+def _waited(guards: Mapping[str, float], wall: float) -> bool:
+    """Whether threads waited for a processor; one processor has one bound, since its threads have it in turn."""
+    processors = max(guards.get("processors", 1.0), WAITING / WAITING_MEAN)
+    longest, together = guards.get("waiting_longest", 0.0), guards.get("waiting", 0.0)
+    return longest > WAITING * wall or together > WAITING_MEAN * wall * processors
 
 
 def setting_caveats(measurement: Measurement) -> tuple[str, ...]:

@@ -205,8 +205,11 @@ def count(build: Callable[[], Task], case: Case, keeps_graph: bool = False) -> C
         fit(window, 1, case.mode, observer=memory)
     measured = memory.found()
     parts = [measured.by_stage]
+    limits: tuple[str, ...] = ()
     if task.device.type == "cuda":
-        parts.append(device_counts(memory.trace(), memory.marks))
+        on_device = device_counts(memory.trace(), memory.marks)
+        parts.append(on_device)
+        limits = () if on_device else ("device_not_counted",)
     operators = Operators()
     counter = Counter(task, operators)
     with saving(counter), operators:
@@ -215,7 +218,11 @@ def count(build: Callable[[], Task], case: Case, keeps_graph: bool = False) -> C
     found = gathered(operators, counter, task.model, [task.optimizer], graphs)
     per_step = joined(found.per_step, *(by_step(part, memory.counted_steps) for part in parts))
     return dataclasses.replace(
-        found, totals={**found.totals, **measured.totals}, per_step=per_step, timeline=measured.timeline
+        found,
+        totals={**found.totals, **measured.totals},
+        per_step=per_step,
+        timeline=measured.timeline,
+        limits=limits,
     )
 
 

@@ -27,8 +27,14 @@ _DIRECTIONS = {"HtoD": "host_to_device", "DtoH": "device_to_host", "DtoD": "devi
 
 
 def device_counts(events: Iterable[Mapping[str, Any]], marks: Sequence[Mark]) -> dict[str, dict[str, int]]:
-    """By stage the sums over its counted stretches, by the names of METRICS behind "count."."""
+    """By stage the sums over its counted stretches, by the names of METRICS behind "count.".
+
+    Empty where the trace has no call to CUDA at all: the profiler could not record them (CUPTI is missing or not
+    permitted), or they have other names (ROCm). Building a task on a device makes some.
+    """
     events = [event for event in events if event.get("ph") == "X"]
+    if not any(event.get("cat") in _CALLS and str(event.get("name")).startswith("cu") for event in events):
+        return {}
     stretches = counted_stretches(events, marks)
     starts = [start for start, _, _ in stretches]
     found = {

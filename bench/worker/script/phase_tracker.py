@@ -46,7 +46,9 @@ class CalledModules:
     """The modules that were called from outside of any other; `found` is told once of each that has parameters."""
 
     def __init__(self, found: Callable[[nn.Module], None]) -> None:
-        self.device: torch.device | None = None  # of the first parameter
+        self.device: torch.device | None = (
+            None  # of the first parameter, that of an accelerator before the CPU's
+        )
         self._found = found
         self._called: dict[int, CalledModule] = {}  # by id, since not all modules can be hashed
 
@@ -58,7 +60,8 @@ class CalledModules:
         phase = "forward" if parameter is not None else "loss" if isinstance(module, _Loss) else ""
         called = self._called[id(module)] = CalledModule(weakref.ref(module), phase)
         if parameter is not None:
-            self.device = self.device or parameter.device
+            if self.device is None or self.device.type == "cpu":
+                self.device = parameter.device
             # Parameters of `functional_call` are not the module's own: it does not move.
             if isinstance(parameter, nn.Parameter):
                 self._found(module)

@@ -76,7 +76,7 @@ class Recorder:
 
     @property
     def device(self) -> torch.device | None:
-        """The device of the first parameter of the script that was seen."""
+        """The device of the first parameter that was seen; that of an accelerator comes before the CPU's."""
         return self._modules.device
 
     @property

@@ -27,11 +27,11 @@ class Guards:
     """Counts between `start`, at the end of warm-up, and `stop` what could have disturbed the loop.
 
     The numbers, by name; times are seconds:
-    `wall` of the window; `cpu` that the launch and its children used; `waiting`, the time that its
-    threads were ready to run and no processor was free for them, all threads together; on the processors
-    that it may use, `others` is time that other processes ran, `stolen` time that the hypervisor gave to
-    other machines, `processors` their number; `involuntary_switches`, `minor_faults` and `major_faults`
-    of this process; `swapped`, pages of the whole machine; `quota_throttled` by the control group;
+    `wall` of the window; `cpu` that the launch and its children used; `waiting`, the time that its threads were ready
+    to run and no processor was free for them, all threads together, and `waiting_longest`, that of the thread that
+    waited longest; on the processors that it may use, `others` is time that other processes ran, `stolen` time that the
+    hypervisor gave to other machines, `processors` their number; `involuntary_switches`, `minor_faults` and
+    `major_faults` of this process; `swapped`, pages of the whole machine; `quota_throttled` by the control group;
     `thermal_throttles`, how often the processors were slowed down; `frequency_low` and
     `frequency_high`, Hz; `gc_pauses` in all and `gc_longest`; `clock_resolution`, the shortest time
     that the clock distinguishes.
@@ -49,13 +49,19 @@ class Guards:
         self._pause_began = 0.0
         if self._collecting not in gc.callbacks:
             gc.callbacks.append(self._collecting)
+        self._waited = waiting(self._root)
         self._before = self._counters()
 
     def stop(self) -> dict[str, float]:
-        after = self._counters()
+        after, waited = self._counters(), waiting(self._root)
         if self._collecting in gc.callbacks:  # user code may have emptied the list
             gc.callbacks.remove(self._collecting)
         passed = {name: max(0.0, after[name] - was) for name, was in self._before.items() if name in after}
+        if waited:
+            by_thread = [
+                max(0.0, seconds - self._waited.get(thread, 0.0)) for thread, seconds in waited.items()
+            ]
+            passed |= {"waiting": sum(by_thread), "waiting_longest": max(by_thread)}
         if "busy" in passed:
             passed["others"] = max(0.0, passed.pop("busy") - passed["cpu"])
         frequencies = [counters.pop("frequency", None) for counters in (self._before, after)]
@@ -82,7 +88,6 @@ class Guards:
         return {
             "wall": self._clock(),
             **usage(self._root),
-            **waiting(self._root),
             **processor_time(self._root, self._cpus),
             **swapping(self._root),
             **quota(self._root),
@@ -142,9 +147,9 @@ def _times(root: Path, pid: str) -> float:
 
 
 def waiting(root: Path) -> dict[str, float]:
-    """Time on the run queue, all threads: schedstat's second number (Documentation/scheduler/sched-stats.rst)."""
-    texts = _texts((root / "proc/self/task").glob("*/schedstat"))
-    return {"waiting": sum(int(text.split()[1]) for text in texts) * _NANO} if texts else {}
+    """Seconds on the run queue by thread: schedstat's second number (Documentation/scheduler/sched-stats.rst)."""
+    threads = [(file.parent.name, _texts([file])) for file in (root / "proc/self/task").glob("*/schedstat")]
+    return {thread: int(text.split()[1]) * _NANO for thread, texts in threads for text in texts}
 
 
 def processor_time(root: Path, cpus: Iterable[int]) -> dict[str, float]:

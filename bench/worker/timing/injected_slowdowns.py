@@ -1,7 +1,7 @@
 """Slowdowns of known size, injected into a task to see whether the gate finds them.
 
 A slowdown is work that is really done: a busy wait of so many seconds as the batches of a stage are taken from its
-loader (on CUDA a kernel that keeps the device as long), or one more layer behind the model, trained with it.
+loader (on CUDA also a kernel that keeps the device as long), or one more layer behind the model, trained with it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from ...measurement.messages import Slowdown
 from ...training import Task
 
 _HIDDEN = 64  # width of the layer that is added
-_CYCLES = 10_000_000  # of the kernel that tells how long a cycle is
+_CYCLES = 10_000_000  # of a kernel that tells how long a cycle is: a few milliseconds
+_RAISING = 16  # such kernels until a device that was idle has raised its clock
+_AGREE = 0.01  # two readings of a settled clock differ by less
 
 
 def add(task: Task, slowdown: Slowdown) -> None:
@@ -59,11 +61,31 @@ class Slowed:
 
 
 def waiter(device: torch.device, seconds: float) -> Callable[[], None]:
-    """A function that keeps the device busy for so long; the host where there is no CUDA device."""
+    """A function that keeps host and CUDA device busy for so long, both at once.
+
+    A kernel alone would hide in the gaps of a device that waits for the host, and the host's wait alone behind a device
+    that has work in its queue.
+    """
     if device.type != "cuda":
         return lambda: busy(seconds)
-    cycles = int(seconds * _cycles_a_second(device))
-    return lambda: torch.cuda._sleep(cycles)
+    cycles = int(seconds * settled(lambda: _cycles_a_second(device)))
+
+    def wait() -> None:
+        torch.cuda._sleep(cycles)
+        busy(seconds)
+
+    return wait
+
+
+def settled(read: Callable[[], float], raising: int = _RAISING, most: int = 100) -> float:
+    """The reading once two in a row agree, after some while the device raises its clock; the last one of `most`."""
+    before = read()
+    for number in range(1, most):
+        now = read()
+        if number >= raising and abs(now - before) < _AGREE * before:
+            return now
+        before = now
+    return before
 
 
 def busy(seconds: float, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -74,9 +96,8 @@ def busy(seconds: float, clock: Callable[[], float] = time.perf_counter) -> None
 
 
 def _cycles_a_second(device: torch.device) -> float:
-    """How fast the clock of a CUDA device's kernels runs, from the second of two kernels."""
+    """How fast the clock of a CUDA device's kernels runs."""
     with torch.cuda.device(device):
-        torch.cuda._sleep(_CYCLES)
         began, ended = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         began.record()
         torch.cuda._sleep(_CYCLES)

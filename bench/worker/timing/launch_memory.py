@@ -32,6 +32,10 @@ def pin() -> bool:
 _OF_A_THREAD = (8 + 64) * 2**20
 
 
+# What torch raises where a device keeps no statistics of its memory.
+_NO_STATISTICS = (AttributeError, NotImplementedError, RuntimeError)
+
+
 class AboveMemoryLimit(MemoryError):
     """A launch has taken more memory than it may."""
 
@@ -78,20 +82,26 @@ class MemoryMeter:
         self._level = psutil.Process().memory_info().rss
         reset_high_water_mark()
         if self._device.type != "cpu":
-            torch.accelerator.reset_peak_memory_stats(self._device)
+            with suppress(*_NO_STATISTICS):
+                torch.accelerator.reset_peak_memory_stats(self._device)
 
     def peaks(self) -> dict[str, int]:
         return {"peak_rss": max(0, high_water_mark() - self._level), **device_peaks(self._device)}
 
 
 def device_peaks(device: torch.device) -> dict[str, int]:
-    """The most bytes that tensors on the device took since the reset of its statistics, and that its allocator held."""
+    """The most bytes that tensors on the device took since the reset of its statistics, and that its allocator held.
+
+    Empty for a device whose allocator keeps no peaks, such as that of a Mac.
+    """
     if device.type == "cpu":
         return {}
-    return {
-        "peak_allocated": torch.accelerator.max_memory_allocated(device),
-        "peak_reserved": torch.accelerator.max_memory_reserved(device),
-    }
+    with suppress(*_NO_STATISTICS):
+        return {
+            "peak_allocated": torch.accelerator.max_memory_allocated(device),
+            "peak_reserved": torch.accelerator.max_memory_reserved(device),
+        }
+    return {}
 
 
 def reset_high_water_mark() -> None:

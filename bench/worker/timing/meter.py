@@ -71,7 +71,7 @@ class Meter(Observer):
         self._warmed_up = warmed_up
         self._epoch = 0
         self._open: list[_Stage] = []
-        self._stopped: int | None = None  # where the stretch ended, if before it was left
+        self._is_rewound = False  # the stretch ended before it was left
         self.time_by(timer, synchronize)
         self._stepping = 0  # steps of optimizers that are under way, one within the other
         if isinstance(optimizer, Optimizer):
@@ -131,13 +131,11 @@ class Meter(Observer):
     def mark(self) -> None:
         """Marks that the stage may turn out to have ended here, with the last lap."""
         self._timer.mark()
-        self._synchronize()
-        self._marked = self._clock()
 
     def rewind(self) -> None:
         """Ends the stage at its last mark, or where it was resumed since."""
         self._timer.rewind()
-        self._stopped = self._marked
+        self._is_rewound = True
 
     def forget(self) -> None:
         """Deletes the stages that have ended: they were not of the loop."""
@@ -175,17 +173,21 @@ class Meter(Observer):
 
     def _resume(self) -> None:
         self._synchronize()
-        self._stopped = None
-        self._stretch_began = self._marked = self._clock()
+        self._is_rewound = False
+        self._stretch_began = self._clock()
         self._timer.start()
 
     def _suspend(self) -> None:
         self._synchronize()
         now = self._clock()  # read before the timer adds up, which is not part of the stage
-        ended = now if self._stopped is None else self._stopped
         steps, phases = self._timer.stop()
         stage = self._open[-1]
-        stage.wall += ended - self._stretch_began
+        if (
+            self._is_rewound
+        ):  # to read the clock at the mark would have meant to wait for the device inside the stage
+            stage.wall += round((sum(steps) + self._timer.unfinished) / NANO)
+        else:
+            stage.wall += now - self._stretch_began
         if steps:
             steps[0] = round(steps[0] + stage.unfinished, 9)
             stage.unfinished = 0.0
@@ -239,10 +241,14 @@ def state_of(model: nn.Module) -> list[Tensor]:
 def fingerprint(tensors: Iterable[Tensor]) -> tuple[float, ...]:
     """The norms and sums of tensors: if they are equal before and after, nothing has changed.
 
-    A norm alone misses weights that stay on a sphere. Both are gathered on the device and read at once, without
-    allocating anything as large as a float32 weight.
+    A norm alone misses weights that stay on a sphere. Both are gathered on their device and read at once, without
+    allocating anything as large as a float32 weight, nor anything in float64, which some devices do not have.
     """
-    numbers: list[Tensor] = []
+    numbers: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+
+    def add(number: Tensor) -> None:
+        numbers.setdefault((number.device, number.dtype), []).append(number)
+
     with torch.no_grad():
         for tensor in tensors:
             if is_lazy(tensor):
@@ -250,7 +256,7 @@ def fingerprint(tensors: Iterable[Tensor]) -> tuple[float, ...]:
             if tensor.is_floating_point() or tensor.is_complex():
                 # A norm in bfloat16 has 8 bits, too few to see a small step.
                 wide = torch.float32 if tensor.dtype in (torch.float16, torch.bfloat16) else None
-                numbers.append(torch.linalg.vector_norm(tensor, dtype=wide).to(torch.float64))
+                add(torch.linalg.vector_norm(tensor, dtype=wide))
             if not tensor.is_complex():
-                numbers.append(tensor.sum().to(torch.float64))
-        return tuple(torch.stack(numbers).tolist()) if numbers else ()
+                add(tensor.sum())
+        return tuple(number for several in numbers.values() for number in torch.stack(several).tolist())

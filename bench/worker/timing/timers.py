@@ -78,25 +78,24 @@ class HostTimer:
 class Event(Protocol):
     """A mark in a device's queue of work, as torch.cuda.Event and torch.Event are."""
 
-    def record(self) -> None: ...
+    def record(self, stream: Any = None, /) -> None: ...
     def elapsed_time(self, other: Any) -> float: ...  # milliseconds
 
 
 class EventTimer:
-    """Steps on the device's own clock: the time between events recorded at their boundaries."""
+    """Steps on the device's own clock: the time between events recorded at their boundaries.
+
+    `recorded` puts an event into the queue of the device's work and returns it.
+    """
 
     name = "device events"
 
-    def __init__(self, event: Callable[[], Event], synchronize: Callable[[], None]) -> None:
-        self._event = event
+    def __init__(self, recorded: Callable[[], Event], synchronize: Callable[[], None]) -> None:
+        self._recorded = recorded
         self._synchronize = synchronize
 
     def _now(self) -> Event:
-        if self._stopped is not None:
-            return self._stopped
-        event = self._event()
-        event.record()
-        return event
+        return self._recorded() if self._stopped is None else self._stopped
 
     def start(self) -> None:
         self._stopped: Event | None = None
@@ -169,11 +168,15 @@ def device_timer(device: torch.device, phases: bool) -> Timer:
     if device.type == "cpu":
         return HostTimer()
 
-    def event() -> Event:
+    def recorded() -> Event:
+        # By itself an event goes to the current device, which need not be the one that a script's model is on.
+        event: Event
         if device.type == "cuda":
-            made: Event = torch.cuda.Event(enable_timing=True)
+            event = torch.cuda.Event(enable_timing=True)
+            event.record(torch.cuda.current_stream(device))
         else:
-            made = torch.Event(device.type, enable_timing=True)
-        return made
+            event = torch.Event(device.type, enable_timing=True)
+            event.record(torch.accelerator.current_stream(device))
+        return event
 
-    return (EventPhaseTimer if phases else EventTimer)(event, device_synchronizer(device))
+    return (EventPhaseTimer if phases else EventTimer)(recorded, device_synchronizer(device))
