@@ -30,15 +30,15 @@ def _table(*rows: tuple[str, str, str, str, bool, str]) -> dict[str, Metric]:
     return {row[0]: Metric(*row) for row in rows}
 
 
-# Exact counts: name, unit, class, meaning. What depends on the threads and the instruction set of the CPU is
-# exact on one kind of machine only. The first are of one step, of training or of evaluation ...
+# Exact counts: name, unit, class, meaning. What depends on the threads and the instruction set of the CPU, or on the
+# model of the card, is exact on one kind of machine only. The first are of one step, of training or of evaluation ...
 PER_STEP = "/step"
 _OF_A_STEP = (
     ("ops", "1", "exact", "operators dispatched"),
     ("flops", "FLOP", "exact", "floating-point operations, two for a multiplication with its addition"),
     ("autograd_nodes", "1", "exact", "nodes of the autograd graphs"),
     ("saved_bytes", "B", "exact", "bytes that autograd keeps for the backward pass"),
-    ("kernel_launches", "1", "exact", "kernels launched on the device"),
+    ("kernel_launches", "1", "machine", "kernels launched on the device"),
     ("synchronizations", "1", "exact", "waits of the host for the device"),
     ("copies", "1", "exact", "copies to, from and on the device"),
     ("copied_bytes", "B", "exact", "bytes of those copies"),

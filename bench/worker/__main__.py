@@ -32,6 +32,7 @@ from .process_control import (
     be_killed_first,
     kill_group,
     lead_group,
+    opened_devices,
     out_of_memory_kills,
     reap_descendants,
     signal_when_parent_dies,
@@ -133,6 +134,8 @@ def unsafe_to_fork() -> str:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         return "the fork server has touched a CUDA device"
+    if opened := opened_devices():
+        return f"the fork server has opened {opened[0]}"
     return ""
 
 

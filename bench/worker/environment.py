@@ -76,7 +76,9 @@ def cpu_model() -> str:
 
 def _devices() -> list[Device]:
     found = []
-    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+    # torch.cuda.device_count() asks NVML before CUDA is in use, which counts cards and not their parts (MIG).
+    names = available_devices()[1:]
+    for index in range(len(names) if torch.cuda.is_available() else 0):
         properties = torch.cuda.get_device_properties(index)
         found.append(
             Device(
@@ -90,7 +92,7 @@ def _devices() -> list[Device]:
         )
     if found:
         return found
-    return [Device(one.type, one.type, one.index) for one in map(torch.device, available_devices()[1:])]
+    return [Device(one.type, one.type, one.index) for one in map(torch.device, names)]
 
 
 def _flags() -> Mapping[str, Any]:

@@ -44,6 +44,20 @@ def out_of_memory_kills() -> int:
     return 0  # not Linux: such a kill then reads as a crash by SIGKILL
 
 
+# What the driver of a device opens when a process first uses it, torch's API or not. NVML, which only asks, opens other
+# files of NVIDIA's.
+_DRIVER_FILES = ("/dev/nvidia-uvm", "/dev/kfd", "/dev/dri/")
+
+
+def opened_devices(descriptors: Path = Path("/proc/self/fd")) -> list[str]:
+    """The files of device drivers that this process has open: a driver that is in use does not survive a fork."""
+    opened = []
+    for descriptor in sorted(descriptors.glob("*")):
+        with suppress(OSError):  # the descriptor of this listing
+            opened.append(os.readlink(descriptor))
+    return [file for file in opened if file.startswith(_DRIVER_FILES)]
+
+
 def lead_group(process: int) -> None:
     """Makes a process (0: this one) the leader of a process group of its own."""
     with suppress(ProcessLookupError, PermissionError):  # it has ended

@@ -24,6 +24,7 @@ from torch import nn
 import bench
 from bench.training import Observer
 from bench.worker.script.errors import Enough, ScriptError
+from bench.worker.script.phase_tracker import CalledModules
 from bench.worker.script.recorder import Recorder
 from bench.worker.script.samples import read
 
@@ -596,6 +597,13 @@ class TestHooks:
         assert checked == [compiled]
         assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
         assert "forward" in meter.stages[2].phases
+
+
+def test_the_device_is_that_of_an_accelerator_though_a_module_on_the_cpu_is_called_before():
+    modules = CalledModules(lambda _: None)
+    for device, known in (("cpu", "cpu"), ("meta", "meta"), ("cpu", "meta")):
+        modules.get(nn.Linear(2, 2, device=device))
+        assert modules.device == torch.device(known)
 
 
 class TestWhatElseTheScriptDoes:

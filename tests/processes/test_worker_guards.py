@@ -111,6 +111,7 @@ QUIET = {
     "minor_faults": 0.0,
     "major_faults": 0.0,
     "waiting": 0.0,
+    "waiting_longest": 0.0,
     "others": 0.0,
     "stolen": 0.0,
     "swapped": 0.0,
@@ -249,15 +250,17 @@ class TestWaiting:
     def test_it_is_the_time_on_the_run_queue_of_all_threads_together(self, machine, begun):
         machine.waited(71, 5.5)
         machine.waited(72, 7.25)
-        assert begun.stop()["waiting"] == 0.75
+        found = begun.stop()
+        assert (found["waiting"], found["waiting_longest"]) == (0.75, 0.5)
 
     def test_a_thread_that_came_within_the_window_counts(self, machine, begun):
         machine.waited(73, 2.0)
         assert begun.stop()["waiting"] == 2.0
 
-    def test_a_thread_that_ended_makes_nothing_negative(self, machine, begun):
+    def test_a_thread_that_ended_takes_nothing_from_the_others(self, machine, begun):
         machine.thread_ends(72)
-        assert begun.stop()["waiting"] == 0
+        machine.waited(71, 5.5)
+        assert begun.stop()["waiting"] == 0.5
 
 
 def test_pages_that_went_in_and_out_of_swap_count(machine, begun):

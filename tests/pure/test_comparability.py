@@ -132,9 +132,16 @@ class TestCounts:
 
     @pytest.mark.parametrize(
         ("changes", "same"),
-        [({}, True), ({"cpu": "Another", "threads": 9}, True), ({"cpu_capability": "NEON"}, False)],
+        [
+            ({}, True),
+            ({"cpu": "Another", "threads": 9}, True),
+            ({"cpu_capability": "NEON"}, False),
+            ({"cudnn": "91900"}, False),
+            ({"devices": (Device("another card", "cuda", 0),)}, False),
+            ({"devices": HERE.devices * 2}, True),
+        ],
     )
-    def test_those_of_a_machine_need_its_instructions_too(self, changes, same):
+    def test_those_of_a_machine_need_its_instructions_and_its_kind_of_card_too(self, changes, same):
         assert same_for_machine_counts(HERE, environment(**changes)) is same
 
 

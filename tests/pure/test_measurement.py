@@ -118,6 +118,7 @@ DESIGN = [
     ("energy.per_sample", "time", False, "J/sample", "less"),
     ("work.train.closure_evaluations", "machine", True, "1", "less"),
     ("work.*", "exact", True, "1", "less"),
+    ("count.*kernel_launches", "machine", True, "1/step", "less"),
     ("count.*allocations", "machine", True, "1/step", "less"),
     ("count.*allocated_bytes", "machine", True, "B/step", "less"),
     ("count.peak_live_bytes", "machine", True, "B", "less"),

@@ -53,8 +53,15 @@ def same_for_counts(first: Environment, second: Environment) -> bool:
 
 
 def same_for_machine_counts(first: Environment, second: Environment) -> bool:
-    """Whether counts that depend on the machine compare too: counted launches all have the same threads."""
-    return first.cpu_capability == second.cpu_capability
+    """Whether counts that depend on the machine compare too: counted launches all have the same threads.
+
+    Which kernels a library launches on a device, and with which workspace, depends on the model of the card and on the
+    version of cuDNN.
+    """
+    one, other = (
+        (of.cpu_capability, of.cudnn, {device.name for device in of.devices}) for of in (first, second)
+    )
+    return one == other
 
 
 def _alike(field: str, first: Environment, second: Environment) -> bool:

@@ -57,7 +57,9 @@ class Guards:
         if self._collecting in gc.callbacks:  # user code may have emptied the list
             gc.callbacks.remove(self._collecting)
         passed = {name: max(0.0, after[name] - was) for name, was in self._before.items() if name in after}
-        if waited:
+        if (
+            waited and self._waited
+        ):  # else it was not told at the start: its times would count from the boot on
             by_thread = [
                 max(0.0, seconds - self._waited.get(thread, 0.0)) for thread, seconds in waited.items()
             ]
