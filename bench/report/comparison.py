@@ -25,8 +25,8 @@ from .row_words import (
     word,
     work_differences,
 )
+from .safe_text import one_line
 from .text_fitting import shortened
-from .units import one_line
 
 LONGEST_NAME, LONGEST_SENTENCE, LONGEST_RULE = 160, 400, 4_000  # characters
 VERDICTS = ("different_work", "regressed", "moved", "improved", "not_measured", "inconclusive", "equivalent")

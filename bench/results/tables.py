@@ -17,7 +17,7 @@ from ..analysis.run.time_to_quality import Trained
 from ..errors import ResultsError
 from ..measurement import SEARCHED, Environment, Failure, Measurement
 from ..suite.case import Case, columns
-from ..system.json_data import finite, json_text, to_json
+from ..system.json_data import to_json
 from ..thresholds.suggestions import meant, some
 from .ab_session import as_one
 from .case_summaries import axis_columns_of, rows_of
@@ -199,12 +199,11 @@ def choose(tables: Tables, patterns: Sequence[str]) -> Tables:
     return dataclasses.replace(tables, summary=rows)
 
 
-def as_json(tables: Tables) -> str:
+def as_json(tables: Tables) -> dict[str, Any]:
     """Summary, failures and the batch sizes that were tried as one JSON object, for programs."""
-    data = {
+    return {
         "environment": to_json(tables.environment),
         "summary": rows_of(tables.summary),
         "failures": rows_of(tables.failures),
         "batch_search": rows_of(tables.batch_search),
     }
-    return json_text(finite(data))
