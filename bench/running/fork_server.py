@@ -224,7 +224,7 @@ class ForkServer:
         return HarnessFault(f"the worker process ended: {why}", text)
 
     def _send(self, envelope: Envelope) -> None:
-        data = f"{json_line(envelope)}\n".encode()
+        data = f"{json_line(envelope.to_json())}\n".encode()
         try:
             while data:
                 data = data[os.write(self._requests, data) :]
