@@ -22,7 +22,6 @@ if __name__ == "bench":
 
     take_over()
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from .errors import BenchError, SuiteError, UsageError
@@ -51,10 +50,7 @@ __all__ = [
     "watch",
 ]
 
-try:
-    __version__ = version("epochbench")
-except PackageNotFoundError:  # a checkout that is run as it is
-    __version__ = "0.1.0"
+__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

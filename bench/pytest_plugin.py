@@ -24,7 +24,7 @@ from . import __version__
 from .alias import OTHER, OWN, somebody_elses
 from .errors import BenchError, UsageError
 from .report.caveat_texts import RunSettings, caveat_text
-from .report.units import plain
+from .report.safe_text import plain
 from .suite.case import ALLOCATORS, MAX, AxisValue, Case, axis_column, spell
 from .suite.matrix import Suite
 from .system.paths import is_own

@@ -49,12 +49,10 @@ def compare(threads: int, name: str, axes: dict[str, list[object]], pairs: int) 
     print(f"{name}, {threads} thread{'s' * (threads > 1)}, {pairs} pairs")
     for metric in METRICS:
         values = {beside: [launch_values(record)[metric] for record in records[beside]] for beside in records}
-        found = estimate([a / b for a, b in zip(values[True], values[False], strict=True)])
         medians = {beside: estimate(values[beside]).value for beside in values}
         print(
             f"  {metric:16} alone {medians[False] * 1e3:8.3f} ms, beside a busy process {medians[True] * 1e3:8.3f} ms: "
-            f"medians {medians[True] / medians[False]:.4f}, pairs {found.value:.4f} "
-            f"(95 % {found.low:.4f} to {found.high:.4f})"
+            f"medians {medians[True] / medians[False]:.4f}, pairs {workload.ratio(values[True], values[False])}"
         )
     contaminated = {
         beside: sum(bool(contamination(record)) for record in records[beside]) for beside in records

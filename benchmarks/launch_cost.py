@@ -14,7 +14,6 @@ import random
 import time
 
 from bench.analysis.launch.values import launch_values
-from bench.analysis.run.estimate import estimate
 from bench.machine.telemetry import Telemetry
 from bench.measurement import TIMED
 from bench.measurement.messages import DescribeRequest
@@ -58,8 +57,7 @@ def main() -> None:
         print(f"{name:18}" + "".join(f"{value * 1e3:10.1f}" for value in workload.quantiles(values)))
     low, median, high = workload.quantiles(shares)
     print(f"watcher, of one processor: {median:.2%} ({low:.2%} to {high:.2%})")
-    found = estimate([a / b for a, b in zip(steps[True], steps[False], strict=True)])
-    print(f"step watched / unwatched: {found.value:.4f}, 95 % interval {found.low:.4f} to {found.high:.4f}")
+    print(f"step watched / unwatched: {workload.ratio(steps[True], steps[False])}")
 
 
 if __name__ == "__main__":

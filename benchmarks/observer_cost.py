@@ -15,7 +15,6 @@ import time
 
 import torch
 
-from bench.analysis.run.estimate import estimate
 from bench.suite.case import Case
 from bench.training import Task, train
 from bench.worker.timing import launch_memory
@@ -76,18 +75,14 @@ def main() -> None:
         stages = [bare_stage, metered_stage]
         for stage in stages * 2:
             stage(task)
-        ratios, bare = [], []
+        metered, bare = [], []
         for _ in range(pairs):
             order.shuffle(stages)
             times = {stage: stage(task) for stage in stages}
-            ratios.append(times[metered_stage] / times[bare_stage])
+            metered.append(times[metered_stage])
             bare.append(times[bare_stage])
-        found = estimate(ratios)
-        low, high = found.low or float("nan"), found.high or float("nan")
-        print(
-            f"{name:12} bare step {statistics.median(bare) * 1e3:7.3f} ms   "
-            f"ratio {found.value:.4f}   95 % interval {low:.4f} to {high:.4f}"
-        )
+        step = statistics.median(bare) * 1e3
+        print(f"{name:12} bare step {step:7.3f} ms   ratio {workload.ratio(metered, bare)}")
 
 
 if __name__ == "__main__":

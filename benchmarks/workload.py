@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench import Suite, tasks
+from bench.analysis.run.estimate import estimate
 from bench.cli.options import conditions
 from bench.machine.telemetry import Telemetry
 from bench.measurement import Measurement
@@ -98,6 +99,14 @@ def measured(workers: Workers, plan: Plan, job: Job, telemetry: Telemetry | None
     record = launch(workers, plan, job, telemetry)
     assert isinstance(record, Measurement), record
     return record
+
+
+def ratio(over: Sequence[float], under: Sequence[float]) -> str:
+    """The median ratio of pairs with its interval, which fewer than six pairs do not have."""
+    found = estimate([a / b for a, b in zip(over, under, strict=True)])
+    if found.low is None or found.high is None:
+        return f"{found.value:.4f} (of {found.launches} pairs there is no interval)"
+    return f"{found.value:.4f} (95 % {found.low:.4f} to {found.high:.4f})"
 
 
 def quantiles(values: list[float]) -> tuple[float, float, float]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import typer
 
 from ..errors import HarnessFault, Interrupted, UsageError
-from ..report.units import plain, plain_lines
+from ..report.safe_text import plain, plain_lines
 from . import streams
 from .command import FAULT, INTERRUPTED, USAGE, Group, LazyCommand
 

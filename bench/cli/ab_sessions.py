@@ -68,7 +68,7 @@ def page_of_session(session: Session, judge: SideBySide, allow_inconclusive: boo
     labels = session.sides[0].label, session.sides[1].label
     only = session.matching.only_base, session.matching.only_candidate
     page = page_of_pairs(judge, labels, only, error_rate_notes(session.environments[1]), allow_inconclusive)
-    return dataclasses.replace(page, places=session.places if on_actions() else {})
+    return dataclasses.replace(page, is_live=True, places=session.places if on_actions() else {})
 
 
 def page_of_stored_session(

@@ -23,7 +23,8 @@ from ..analysis.run.stopping import StopRule
 from ..measurement import TIMED, Failure
 from ..plurals import counted
 from ..report.row_words import from_to, work_differences
-from ..report.units import percent, plain
+from ..report.safe_text import plain
+from ..report.units import percent
 from ..running.plan import Job, Plan, Record
 from .screen import FailurePrinter, print_line
 

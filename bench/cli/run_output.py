@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 from ..ab.error_rates import Decision, error_rates
 from ..errors import ResultsError
+from ..report.safe_text import plain_json
 from ..report.terminal import overview
 from ..report.terminal.checkup import error_rate_table
-from ..report.units import plain_json
 from ..results import tables as run_tables
 from ..results.folder import RunFolder, find, shown
 from ..results.table_files import is_table
 from ..results.tables import Tables
-from ..system.json_data import json_text
 from .screen import print_pages, print_remark
 
 MOST_OPERATORS = 12  # in the table of a profiled case, by default
@@ -34,7 +33,7 @@ def print_error_rates(decisions: Sequence[Decision], as_json: bool) -> None:
     """How often the gate was wrong, and how often it found a slowdown: as a table, or as JSON."""
     rates = error_rates(decisions)
     if as_json:
-        print(plain_json(json_text(rates)))
+        print(plain_json(rates))
     else:
         print_pages([error_rate_table(rates)])
 

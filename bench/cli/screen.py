@@ -11,8 +11,8 @@ from typing import TextIO
 from rich.console import Console, RenderableType
 
 from ..measurement import Failure
+from ..report.safe_text import plain, plain_lines
 from ..report.text_fitting import wrapped
-from ..report.units import plain, plain_lines
 
 _INDENT = "  "  # of a folded line after the first
 WITHOUT_TERMINAL = 160  # columns of a page that goes into a file or a pipe, unless COLUMNS is set

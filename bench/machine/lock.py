@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import struct
 import tempfile
@@ -23,6 +22,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..system.gpu import open_gpus
+from ..system.json_data import json_line, json_object
 from ..system.signals import interruptible
 from .processors import shared_processors
 
@@ -195,7 +195,7 @@ def _write_note(path: Path, wanted: Sequence[Span], own_note: Mapping[str, Any] 
         try:
             fcntl.flock(file, fcntl.LOCK_EX)  # briefly: holders of other processors write here too
             others = [note for note in _notes(path) if not _overlap(note["uses"], wanted)]
-            lines = [json.dumps(note) for note in (*others, *([own_note] if own_note else ()))]
+            lines = [json_line(note) for note in (*others, *([own_note] if own_note else ()))]
             os.ftruncate(file, 0)
             os.write(file, "".join(f"{line}\n" for line in lines).encode())
         finally:
@@ -208,7 +208,7 @@ def _notes(path: Path) -> list[dict[str, Any]]:
     with contextlib.suppress(OSError):
         for line in _note(path).read_text(errors="replace").splitlines():
             with contextlib.suppress(ValueError, KeyError, TypeError):
-                note = json.loads(line)
+                note = json_object(line)
                 text = " ".join(f"{note['what']} (process {note['pid']}, since {note['since']})".split())
                 uses = [(int(first), int(end)) for first, end in note["uses"]]
                 notes.append({**note, "text": text, "uses": uses})

@@ -25,8 +25,8 @@ from .row_words import (
     word,
     work_differences,
 )
+from .safe_text import one_line
 from .text_fitting import shortened
-from .units import one_line
 
 LONGEST_NAME, LONGEST_SENTENCE, LONGEST_RULE = 160, 400, 4_000  # characters
 VERDICTS = ("different_work", "regressed", "moved", "improved", "not_measured", "inconclusive", "equivalent")
@@ -41,7 +41,7 @@ class ComparisonPage:
 
     `notes` are remarks of one line; `phases` has, by case and metric, a short sentence on the phase that moved;
     `by_sample` the cases whose sides are meant to do different work; `places`, by suite, its file in the repository
-    and the line, where they are known.
+    and the line, where they are known. `is_live`: its failures were printed while it was measured.
     """
 
     base: str
@@ -55,6 +55,7 @@ class ComparisonPage:
     paired: bool
     allow_inconclusive: bool = False
     by_sample: Sequence[BySample] = ()
+    is_live: bool = False
     places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
     @property

@@ -16,8 +16,8 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.text import Text
 
+from .safe_text import plain
 from .text_fitting import TEXT, fold, parts, shortened, widest, wrapped
-from .units import plain
 
 ESSENTIAL = 0  # the priority of a column that is never left out
 _GAP = 2  # blanks between two columns

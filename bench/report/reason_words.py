@@ -11,7 +11,7 @@ from ..analysis.compare.verdict import Cause, Reason
 from ..analysis.run import largest_batch
 from ..analysis.run.largest_batch import Search, Try
 from ..plurals import counted
-from .units import plain
+from .safe_text import plain
 
 _NOTABLE_SLOT = 0.01  # as a share
 

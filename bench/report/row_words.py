@@ -6,7 +6,6 @@ reads -3 %.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ from ..analysis.compare.comparable import BySample
 from ..analysis.compare.verdict import EXACT, Row
 from ..analysis.compare.work import WorkDifference
 from ..measurement import QUALITY, STAGES
+from ..system.json_data import quoted
 from .units import NOTHING, counts, digits, exactly, percent, quantity, scale
 
 _NOT_KNOWN = "not known"
@@ -226,10 +226,10 @@ def _pattern(work: Sequence[WorkDifference]) -> str:
 
 
 def _rule(metric: str, case: str = "") -> list[str]:
-    lines = ["[[rule]]", f"metric = {json.dumps(metric)}"]
+    lines = ["[[rule]]", f"metric = {quoted(metric)}"]
     if case:
         pattern = _WILDCARDS.sub(r"[\g<0>]", case)
-        lines.append(f"case = {json.dumps(pattern)}")
+        lines.append(f"case = {quoted(pattern)}")
     return [*lines, 'policy = "ignore"']
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+
+from ..system.json_data import json_line
 
 _MOST_DIGITS = 15  # of a number of microseconds: thirty years
 
@@ -40,4 +41,4 @@ def speedscope(stacks: Mapping[tuple[str, ...], int], name: str) -> str:
         "shared": {"frames": [{"name": frame} for frame in frames]},
         "profiles": [profile],
     }
-    return json.dumps(file)
+    return json_line(file)

@@ -108,32 +108,6 @@ def _prefix(size: float, unit: str, plain_below: float) -> tuple[float, str]:
     return step, f"{prefixes[step]}{joint}{_word(unit)}".strip()
 
 
-def one_line(text: str) -> str:
-    """Text of the user's code as a terminal may have it: one line, its control characters spelled out."""
-    line = " ".join(text.split())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-
-
-def plain(text: str) -> str:
-    """One line that neither a terminal nor a CI server takes for a command.
-
-    GitHub reads commands from what a step prints: a line that begins with '::', and '##[' anywhere.
-    """
-    line = one_line(text).replace("##[", "# #[")
-    return f": {line[1:]}" if line.startswith("::") else line
-
-
-def plain_lines(text: str) -> str:
-    """Lines of which none is a command; each keeps its indentation, as a traceback needs it."""
-    lines = text.expandtabs().splitlines()
-    return "\n".join(" " * (len(line) - len(line.lstrip())) + plain(line) for line in lines).rstrip()
-
-
-def plain_json(text: str) -> str:
-    """JSON without commands: these characters stand in its texts only, where they can be escaped."""
-    return text.replace("##[", "#\\u0023[")
-
-
 def _word(unit: str) -> str:
     return {"1": "", "1/step": "a step"}.get(unit, unit)
 

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 from ..errors import ResultsError
+from . import tables
 from .folder import RESULTS, RunFolder, find, is_session, runs
 
 BASELINES = RESULTS / "baselines"
@@ -30,8 +31,6 @@ def save(name: str, run: str, root: Path = BASELINES) -> Path:
         means = f"the run {taken[0]}" if taken else "the last run"
         raise ResultsError(f"{name!r} already means {means}; give the baseline another name, such as main")
     folder = find(run)
-    from . import tables  # pandas: not needed to list baselines
-
     run_tables = tables.read(folder.path)
     if run_tables.summary.empty:
         raise ResultsError(f"{run} has measured nothing; save a run that has")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import socket
@@ -68,14 +67,11 @@ class RunFolder:
         """A JSON file of the run, empty where it is missing. Raises ResultsError where it is damaged."""
         path = self.path / name
         try:
-            data = json.loads(path.read_text())
+            return json_data.json_object(path.read_text())
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, RecursionError) as problem:
+        except (OSError, ValueError) as problem:
             raise ResultsError(f"{path} cannot be read: {problem}; {_GO_WITHOUT}") from None
-        if not isinstance(data, dict):
-            raise ResultsError(f"{path} cannot be read: it is not a JSON object; {_GO_WITHOUT}")
-        return data
 
     def plan(self) -> dict[str, Any]:
         """What the run was to measure, empty where that was not recorded. Raises ResultsError for damaged cases."""

@@ -1,22 +1,23 @@
-"""Rows of a table as a data frame, whose columns have the same types in every run, and a summary frame by case."""
+"""Rows of a table as a data frame, whose columns have the same types in every run.
+
+pandas takes a third of a second to import: `tables` imports this module for the first table.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from ..suite.case import DEFAULTS, AxisValue, Case, axis_column, axis_of, spell
+from ..suite.case import AxisValue, Case, axis_column, spell
+from .table_grid import INT64_LIMIT
 
 # Columns of numbers even where no row has one.
 _NUMBERS = {
     **dict.fromkeys(("value", "ci_low", "ci_high", "smallest_change", "throughput"), "float64"),
     **dict.fromkeys(("steps", "warmup_steps", "memory"), "Int64"),
 }
-INT64_LIMIT = 2**63  # whole numbers below it fit into a column of numbers
 
 Row = Mapping[str, Any]
 
@@ -41,11 +42,6 @@ def table_frame(
     return frame.astype(whole | {name: kind for name, kind in _NUMBERS.items() if name in columns})
 
 
-def axis_columns_of(frame: pd.DataFrame, first: str) -> list[str]:
-    """The columns of the axes, of a table whose own columns begin with `first`."""
-    return list(frame.columns[2 : frame.columns.get_loc(first)])
-
-
 def _is_whole(column: pd.Series[Any]) -> bool:
     values = [value for value in column if not pd.isna(value)]
     return bool(values) and all(
@@ -67,76 +63,3 @@ def _cells_of(values: Sequence[AxisValue]) -> Callable[[AxisValue], AxisValue]:
     if fits and (kinds == {bool} or kinds <= {int, float}):
         return lambda value: value
     return spell
-
-
-@dataclass(frozen=True)
-class MetricSummary:
-    """What the summary says of one metric of a case; NaN stands for a number that is missing."""
-
-    unit: str
-    value: float
-    low: float
-    high: float
-    smallest_change: float
-    launches: int | None
-
-
-MISSING = MetricSummary("", math.nan, math.nan, math.nan, math.nan, None)
-
-
-@dataclass(frozen=True)
-class CaseSummary:
-    """A case of the summary: the axes that it uses, and its metrics by name."""
-
-    id: str
-    suite: str
-    axes: Mapping[str, AxisValue]
-    caveats: tuple[str, ...]
-    contaminated: int
-    metrics: dict[str, MetricSummary] = field(default_factory=dict)
-
-    @property
-    def device(self) -> str:
-        return device_of(self.axes)
-
-
-def cases_of(summary: pd.DataFrame) -> dict[str, CaseSummary]:
-    """The cases of a summary by their ids, in its order."""
-    axes = axis_columns_of(summary, "metric")
-    cases: dict[str, CaseSummary] = {}
-    for row in summary.to_dict("records"):
-        if row["case"] not in cases:
-            cases[row["case"]] = CaseSummary(
-                row["case"],
-                str(row["suite"]),
-                used_axes(row, axes),
-                tuple(name for name in _present(row["caveats"], "").split(";") if name),
-                _present(row["contaminated"], 0),
-            )
-        cases[row["case"]].metrics[row["metric"]] = MetricSummary(
-            row["unit"],
-            _number(row["value"]),
-            _number(row["ci_low"]),
-            _number(row["ci_high"]),
-            _number(row["smallest_change"]),
-            _present(row["launches"], None),
-        )
-    return cases
-
-
-def used_axes(row: Mapping[Any, Any], columns: list[str]) -> dict[str, AxisValue]:
-    """The axes that the case of a row uses, of a table that has them in these columns."""
-    return {axis_of(name): row[name] for name in columns if not pd.isna(row[name]) and row[name] != ""}
-
-
-def device_of(axes: Mapping[str, AxisValue]) -> str:
-    """The device of a case; one that does not name it has the standard one."""
-    return str(axes.get("device", DEFAULTS["device"]))
-
-
-def _number(cell: Any) -> float:
-    return float(_present(cell, math.nan))
-
-
-def _present(cell: Any, otherwise: Any) -> Any:
-    return otherwise if pd.isna(cell) else cell

@@ -16,6 +16,7 @@ from ..errors import ResultsError
 from ..measurement import SEARCHED, Environment
 from .folder import RESULTS, SELFTEST, RunFolder, runs
 from .journal import read_journal
+from .table_files import read_summary
 
 _MOST_RUNS = 30  # the more, the longer it takes
 _RUNS = 3  # older ones tell of an older machine state
@@ -29,8 +30,6 @@ def between_runs_of(first: Side, second: Side, root: Path = RESULTS) -> Callable
     """
     if first.environment is None or second.environment is None:
         return lambda _: UNKNOWN
-    from .table_files import read_summary  # pandas: not needed to say how long a launch takes
-
     stated = standard(first.environment.allocator)
     compared = {os.path.realpath(side.folder) for side in (first, second) if side.folder}
     earlier: dict[str, list[float]] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from ..errors import ResultsError, UsageError
 from ..measurement import Failure, Measurement
-from ..system.json_data import json_line
+from ..system.json_data import json_line, json_object
 
 SCHEMA = 3
 READABLE = (
@@ -98,13 +97,13 @@ def read_journal(path: Path) -> Records:
         if not line.strip():
             continue
         try:
-            data = json.loads(line)
+            data = json_object(line)
             record = _record(data, path)
             records.add(record)
             added_up |= data["schema"] < 3 and isinstance(record, Measurement) and record.counts is not None
         except ResultsError:
             raise
-        except (UsageError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (UsageError, ValueError, TypeError, KeyError, AttributeError):
             records.notes.append(f"{path}: line {number} is damaged; it is left out")
     if torn.strip():
         records.notes.append(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from ..analysis.compare.sides import FOREIGN_METRICS, CaseSide, Observed, Side, interval_error
 from ..errors import ResultsError
@@ -15,9 +14,12 @@ from ..plurals import counted
 from ..readers import read_foreign
 from . import baselines, tables
 from . import table_files as files
+from .case_summaries import axis_columns_of, cases_of, device_of, rows_of, used_axes
 from .folder import RunFolder, find
-from .frames import axis_columns_of, cases_of, device_of, used_axes
 from .table_grid import capped
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LAUNCH_COLUMNS = ["case", "counted", "round", "metric", "value"]
 _NAMES = {one.unit: name for name, one in FOREIGN_METRICS.items()}
@@ -53,7 +55,7 @@ def read_side(text: str, sessions: bool = False) -> Side:
     side = _of_summary(text, "run", summary, launches, environment)
     side.folder, side.notes = str(folder.path), notes
     columns = axis_columns_of(failures, "kind")
-    for row in failures.to_dict("records"):
+    for row in rows_of(failures):
         axes = side.axes.setdefault(row["case"], used_axes(row, columns))
         case = side.cases.setdefault(row["case"], CaseSide(row["suite"], device_of(axes)))
         case.failure = f"{row['failure']}: {row['message']}"
@@ -81,6 +83,8 @@ def _checked(side: Side) -> Side:
 
 def _written(folder: RunFolder) -> tuple[pd.DataFrame, _Launches, pd.DataFrame, list[str]] | None:
     """The tables as the run wrote them, without the steps, which take long. None where the journal is newer."""
+    import pandas as pd
+
     try:
         names = ("summary.parquet", "launches.parquet", "failures.csv")
         paths = [folder.table(name) for name in names]

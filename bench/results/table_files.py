@@ -12,25 +12,26 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from ..analysis.compare.verdict import EXACT
 from ..errors import ResultsError
 from ..measurement import METRICS, PER_STEP, Metric, metric
 from ..suite.case import RESERVED, axis_column, axis_of, spell
 from ..system.text import on_one_line
-from .frames import INT64_LIMIT
 from .journal import Records
-from .table_grid import REWRITE, Grid, check_size, grid_error, is_empty, read_csv, read_parquet
+from .table_grid import INT64_LIMIT, REWRITE, Grid, check_size, grid_error, is_empty, read_csv, read_parquet
 from .table_rows import TABLES
 from .tables import Tables, build
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SUFFIXES = (".csv", ".parquet")
 NEEDED = RESERVED  # the other columns came later, or can be done without
 _COLUMNS = ("suite", "case", *TABLES["summary"].columns)
 _TEXT = ("suite", "case", "metric", "unit", "caveats")
+_Typed = tuple[Sequence[Any], Any]  # the cells of a column, and their dtype; None: as pandas takes them
 _NUMBER = re.compile(
     r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity|nan)", re.ASCII | re.IGNORECASE
 )  # float() takes more: 1_000, and the digits of every script
@@ -73,6 +74,8 @@ def read_summary(path: Path) -> Tables:
 
 def _summary(grid: Grid, types: pd.Series[Any]) -> pd.DataFrame:
     """The rows as a run would have them; `types` are those of its columns of numbers."""
+    import pandas as pd
+
     missing = [name for name in NEEDED if name not in grid.names]
     if missing:
         raise grid_error(
@@ -93,14 +96,13 @@ def _summary(grid: Grid, types: pd.Series[Any]) -> pd.DataFrame:
     grid = dataclasses.replace(grid, cells=cells, rows=[grid.rows[place] for place in good], faults={})
     ids = {case: _spelled(case) for case in columns["case"]}
     axes = _axes(grid, [ids[case] for case in columns["case"]])
-    series = axes | {
-        name: _column(cells)
-        if name in _TEXT
-        else pd.Series(cells, dtype="float64" if types[name] == "float64" else "Int64")
+    typed = axes | {
+        name: _typed(cells) if name in _TEXT else (cells, "float64" if types[name] == "float64" else "Int64")
         for name, cells in columns.items()
     }
     order = ["suite", "case", *axes, *_COLUMNS[2:]]
-    return pd.DataFrame({name: series[name] for name in order}, columns=order)
+    series = {name: pd.Series(cells, dtype=kind) for name, (cells, kind) in typed.items()}
+    return pd.DataFrame(series, columns=order)
 
 
 def _check_repeated_rows(grid: Grid, cases: Sequence[str], metrics: Sequence[str]) -> None:
@@ -168,7 +170,7 @@ def _numbers(grid: Grid, name: str, whole: bool) -> list[float | None]:
     return found
 
 
-def _axes(grid: Grid, ids: Sequence[Mapping[str, str]]) -> dict[str, pd.Series[Any]]:
+def _axes(grid: Grid, ids: Sequence[Mapping[str, str]]) -> dict[str, _Typed]:
     """The columns of the axes that the ids name, and those in an axis's place that no case uses.
 
     Where all axes were cut out of the file they are taken from the ids, so that rows stay distinguishable.
@@ -201,7 +203,7 @@ def _spelled(case: str) -> dict[str, str]:
     return found
 
 
-def _axis(axis: str, raw: Sequence[Any], ids: Sequence[Mapping[str, str]]) -> pd.Series[Any]:
+def _axis(axis: str, raw: Sequence[Any], ids: Sequence[Mapping[str, str]]) -> _Typed:
     """An axis with the type that its values had: the ids spell them, so that 1.10 stays the text it was."""
     cells = [None if is_empty(cell) else cell for cell in raw]
     if axis != "mode":  # which is always text
@@ -210,20 +212,20 @@ def _axis(axis: str, raw: Sequence[Any], ids: Sequence[Mapping[str, str]]) -> pd
                 cell is None or (value is not None and spelled.get(axis) == spell(value))
                 for cell, value, spelled in zip(cells, values, ids, strict=True)
             ):
-                return _column(values)
-    return _column([None if cell is None else str(cell) for cell in cells])
+                return _typed(values)
+    return _typed([None if cell is None else str(cell) for cell in cells])
 
 
-def _column(cells: Sequence[Any]) -> pd.Series[Any]:
-    """Values of one kind as a column; None stands for what is missing."""
+def _typed(cells: Sequence[Any]) -> _Typed:
+    """Values of one kind as a column has them; None stands for what is missing."""
     values = [cell for cell in cells if cell is not None]
     if not values:
-        return pd.Series(cells, dtype=object)
+        return cells, object
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         whole = [None if cell is None else _whole(cell) for cell in cells]
         fits = all(value is not None or cell is None for cell, value in zip(cells, whole, strict=True))
-        return pd.Series(whole, dtype="Int64") if fits else pd.Series(cells, dtype="float64")
-    return pd.Series(cells)
+        return (whole, "Int64") if fits else (cells, "float64")
+    return cells, None
 
 
 def _number(cell: Any) -> float | None:

@@ -16,6 +16,7 @@ from ..suite.case import RESERVED
 from ..system.text import decoded, on_one_line, undecodable
 
 REWRITE = "write it again from its run with: bench tables RUN"
+INT64_LIMIT = 2**63  # whole numbers below it fit into a column of numbers
 MOST_NOTES = 10  # lines on what of a file is left out; a broken exporter has a fault in every row
 _MOST_ROWS, _MOST_COLUMNS = 10**6, 1000  # a file of a few bytes can claim any number of empty cells
 

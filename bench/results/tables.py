@@ -8,9 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from ..analysis.caveats import unread
 from ..analysis.launch.values import analysed
@@ -19,13 +17,16 @@ from ..analysis.run.time_to_quality import Trained
 from ..errors import ResultsError
 from ..measurement import SEARCHED, Environment, Failure, Measurement
 from ..suite.case import Case, columns
-from ..system.json_data import finite, json_text, to_json
+from ..system.json_data import to_json
 from ..thresholds.suggestions import meant, some
 from .ab_session import as_one
+from .case_summaries import axis_columns_of, rows_of
 from .folder import RunFolder, find, is_session
-from .frames import axis_columns_of, table_frame
 from .journal import Records, read_journal
 from .table_rows import TABLES, CaseRecords, UntimedFindings, trained, untimed_findings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SEARCH_COLUMNS = ("fits", "throughput", "memory", "failure", "message")
 SEARCH = "batch_search"  # the table that is written only where there was a search
@@ -96,6 +97,10 @@ def build(
     records: Records, plan: Mapping[str, Any] | None = None, environment: Environment | None = None
 ) -> Tables:
     """All tables of these records; the plan gives the order of the cases."""
+    from .frames import (
+        table_frame,  # pandas takes a third of a second to import, of which an error needs nothing
+    )
+
     plan = plan or {}
     searched = searches([*records.measurements, *records.failures])
     by_case = _by_case(records, plan, environment)
@@ -106,7 +111,7 @@ def build(
     }
     return Tables(
         **frames,
-        batch_search=_batch_search(searched, axes),
+        batch_search=table_frame(_search_rows(searched), axes, ("case", *SEARCH_COLUMNS)),
         searches=searched,
         untimed={of.case.id: untimed_findings(of) for of in by_case},
         trained={of.case.id: curves for of in by_case if (curves := trained(of)) is not None},
@@ -143,17 +148,16 @@ def _tolerance(plan: Mapping[str, Any]) -> float | None:
     return tolerance if isinstance(tolerance, float) else None
 
 
-def _batch_search(searched: Sequence[Search], axes: Sequence[str]) -> pd.DataFrame:
+def _search_rows(searched: Sequence[Search]) -> list[tuple[Case, dict[str, Any]]]:
     """The column of the batch size has the one that was tried, `case` the case whose largest was searched for."""
-    tries = [
-        (search.case, one) for search in searched for one in sorted(search.tries, key=lambda one: one.size)
+    return [
+        (
+            search.case.sized(one.size),
+            {name: getattr(one, name) for name in SEARCH_COLUMNS} | {"case": search.case.id},
+        )
+        for search in searched
+        for one in sorted(search.tries, key=lambda one: one.size)
     ]
-    rows = [
-        (case.sized(tried.size), {name: getattr(tried, name) for name in SEARCH_COLUMNS})
-        for case, tried in tries
-    ]
-    frame = table_frame(rows, axes, SEARCH_COLUMNS)
-    return frame.assign(case=[case.id for case, _ in tries]) if tries else frame
 
 
 def write(folder: RunFolder, tables: Tables) -> None:
@@ -195,20 +199,11 @@ def choose(tables: Tables, patterns: Sequence[str]) -> Tables:
     return dataclasses.replace(tables, summary=rows)
 
 
-def as_json(tables: Tables) -> str:
+def as_json(tables: Tables) -> dict[str, Any]:
     """Summary, failures and the batch sizes that were tried as one JSON object, for programs."""
-    data = {
+    return {
         "environment": to_json(tables.environment),
-        "summary": _objects(tables.summary),
-        "failures": _objects(tables.failures),
-        "batch_search": _objects(tables.batch_search),
+        "summary": rows_of(tables.summary),
+        "failures": rows_of(tables.failures),
+        "batch_search": rows_of(tables.batch_search),
     }
-    return json_text(finite(data))
-
-
-def _objects(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table, digit for digit; None stands for what is missing."""
-    return [
-        {str(name): None if pd.isna(value) else value for name, value in row.items()}
-        for row in frame.astype(object).to_dict(orient="records")
-    ]

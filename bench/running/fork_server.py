@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import secrets
 import selectors
@@ -36,7 +35,7 @@ from ..measurement.messages import (
     Request,
 )
 from ..suite.case import Conditions
-from ..system.json_data import from_json
+from ..system.json_data import from_json, json_line, json_object
 from ..system.signals import clearing_away, interruptible
 from ..system.text import end_of, last_line
 
@@ -225,7 +224,7 @@ class ForkServer:
         return HarnessFault(f"the worker process ended: {why}", text)
 
     def _send(self, envelope: Envelope) -> None:
-        data = f"{json.dumps(envelope.to_json())}\n".encode()
+        data = f"{json_line(envelope.to_json())}\n".encode()
         try:
             while data:
                 data = data[os.write(self._requests, data) :]
@@ -242,12 +241,9 @@ class ForkServer:
             if newline:
                 self._buffer = rest
                 try:
-                    message = json.loads(line)
+                    return json_object(line)
                 except ValueError:
                     continue
-                if isinstance(message, dict):
-                    return message
-                continue
             with selectors.DefaultSelector() as selector, interruptible():
                 selector.register(self._answers, selectors.EVENT_READ)
                 if not selector.select(max(0.0, deadline - time.monotonic())):

@@ -11,6 +11,7 @@ import functools
 import json
 import math
 import os
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from typing import Any, Self, TypeVar
 Record = TypeVar("Record")
 
 _LIMIT = 2**63  # whole numbers below it fit into a column of numbers
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _DEEPEST = 8  # levels of a value of any type: it is read with more levels than it is written with
 
 
@@ -151,22 +153,48 @@ def is_text(value: str) -> bool:
 
 
 def finite(value: Any) -> Any:
-    """JSON data as programs of other languages read it: null for what is not a finite number."""
+    """JSON data as programs of other languages read it: null for what is not a finite number, no lone surrogates."""
     if isinstance(value, dict):
         return {name: finite(item) for name, item in value.items()}
     if isinstance(value, list):
         return [finite(item) for item in value]
+    if isinstance(value, str):
+        return _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def json_line(value: Any) -> str:
     """One line, in ASCII."""
-    return json.dumps(to_json(value), separators=(",", ":"))
+    return json.dumps(value, default=_plain, separators=(",", ":"))
 
 
 def json_text(value: Any) -> str:
     """Lines to be read by people as well."""
-    return json.dumps(to_json(value), indent=2)
+    return json.dumps(value, default=_plain, indent=2)
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON lacks as one that it has: only these are converted, as a launch holds thousands of numbers."""
+    data = to_json(value)
+    if data is value:
+        raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+    return data
+
+
+def json_object(text: str | bytes) -> dict[str, Any]:
+    """The object that a line or file of our own holds. Raises ValueError for anything else."""
+    try:
+        data = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(data, dict):
+        raise ValueError("it is not a JSON object")
+    return data
+
+
+def quoted(text: str) -> str:
+    """A text in quotes, as JSON and TOML have it."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def write_json(path: Path, value: Any) -> None:

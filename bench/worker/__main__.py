@@ -13,7 +13,6 @@ this started, and removes the scratch folder; when the fork server itself is kil
 from __future__ import annotations
 
 import gc
-import json
 import os
 import shutil
 import signal
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ..measurement.messages import Envelope, PreloadRequest
-from ..system.json_data import to_json
+from ..system.json_data import json_line, json_object, to_json
 from . import child as children
 from .process_control import (
     adopt_orphans,
@@ -54,7 +53,7 @@ class ForkServerProcess:
 
     def send(self, message: Mapping[str, Any]) -> None:
         """One line up. It begins with a line feed as well: a killed child may have left half a line."""
-        data = f"\n{json.dumps(message)}\n".encode()
+        data = f"\n{json_line(message)}\n".encode()
         while data:
             data = data[os.write(self._answers, data) :]
 
@@ -68,7 +67,7 @@ class ForkServerProcess:
         for line in self._requests:
             if not line.endswith("\n"):
                 break  # the parent ended while it wrote this
-            envelope = Envelope.from_json(json.loads(line))
+            envelope = Envelope.from_json(json_object(line))
             if no_folder:
                 self.send({"id": envelope.id, "no_folder": no_folder})
             elif isinstance(envelope.request, PreloadRequest):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import multiprocessing
 import os
@@ -19,6 +18,7 @@ from ..errors import BenchError
 from ..measurement import SEARCHED, Failure, Measurement, StageRecord
 from ..measurement.messages import LaunchRequest
 from ..suite.case import Conditions
+from ..system.json_data import json_line, json_object
 from ..system.kernel import usable_cpus
 from ..user_errors import detail_of, message_of, one_line, where
 from . import suite_launches
@@ -111,7 +111,7 @@ def launch(request: LaunchRequest, context: LaunchContext) -> dict[str, Any]:
 def as_json(measurement: Measurement) -> dict[str, Any]:
     """The measurement as JSON. Raises TypeError where values of the user's code cannot be kept."""
     try:
-        data: dict[str, Any] = json.loads(json.dumps(measurement.to_json()))
+        data = json_object(json_line(measurement))
         Measurement.from_json(data)
     except (TypeError, ValueError) as problem:
         raise TypeError(

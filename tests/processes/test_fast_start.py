@@ -15,11 +15,27 @@ LATE = ("torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy", "matplotl
 
 LIGHT = (
     *("bench", "epochbench", "bench.cli", "bench.running.rounds", "bench.tasks"),
-    *("bench.results.journal", "bench.pytest_plugin"),
+    *("bench.results.tables", "bench.results.sides", "bench.pytest_plugin"),
 )
 
+# Of each verb that reads or makes tables, a command that ends with a usage error.
+MISTAKES = (
+    "run nosuch.py",
+    "profile nosuch.py",
+    "ab nosuch.py",
+    "selftest nosuch.py",
+    "compare nosuch nosuch",
+    "show nosuch",
+    "show nosuch.csv",
+    "tables nosuch",
+    "plot nosuch",
+    "baseline save main nosuch",
+)
 
-def loaded_by(statement: str) -> list[str]:
+DRAWS_THE_COMMAND_LINE = ["rich"]
+
+
+def loaded_by(statement: str, *, cwd: Path | None = None) -> list[str]:
     """Which of the slow modules a fresh interpreter has loaded after this statement."""
     code = (
         f"{statement}\nimport sys, json; print(json.dumps([name for name in {LATE} if name in sys.modules]))"
@@ -30,6 +46,7 @@ def loaded_by(statement: str) -> list[str]:
         text=True,
         check=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=cwd,
     )
     found: list[str] = json.loads(done.stdout)
     return found
@@ -41,13 +58,20 @@ def test_a_command_starts_without_what_is_slow_to_import():
 
 def test_the_help_imports_no_verb():
     quiet = "with contextlib.redirect_stdout(io.StringIO()): cli.exit_code(['--help'])"
-    typer_draws_with = ["rich"]
-    assert loaded_by(f"import contextlib, io\nfrom bench import cli\n{quiet}") == typer_draws_with
+    assert loaded_by(f"import contextlib, io\nfrom bench import cli\n{quiet}") == DRAWS_THE_COMMAND_LINE
 
 
-def test_a_verb_imports_matplotlib_when_it_draws():
-    verbs = ("run", "profile", "ab", "compare", "plot")
-    assert "matplotlib" not in loaded_by(f"import {', '.join(f'bench.cli.verbs.{verb}' for verb in verbs)}")
+def test_a_usage_error_is_told_without_what_is_slow_to_import(tmp_path):
+    told = f"from bench import cli\nfor line in {MISTAKES}: assert cli.exit_code(line.split()) == 2, line"
+    assert loaded_by(told, cwd=tmp_path) == DRAWS_THE_COMMAND_LINE
+
+
+def test_a_verb_imports_what_is_slow_when_it_needs_it():
+    verbs = sorted(path.stem for path in (ROOT / "bench" / "cli" / "verbs").glob("[!_]*.py"))
+    assert (
+        loaded_by("import " + ", ".join(f"bench.cli.verbs.{verb}" for verb in verbs))
+        == DRAWS_THE_COMMAND_LINE
+    )
 
 
 def test_analysis_runs_on_the_standard_library_alone():
@@ -57,4 +81,4 @@ def test_analysis_runs_on_the_standard_library_alone():
 
 
 def test_a_slow_import_is_seen():
-    assert "pandas" in loaded_by("import bench.results.tables")
+    assert "pandas" in loaded_by("import bench.results.frames")

@@ -66,6 +66,13 @@ ONLY = {
     "bench.cli": ("cli", "__main__"),
 }
 
+# Who alone imports `json`; all others go through `json_data`.
+JSON = (
+    "bench.system.json_data",
+    "bench.readers.json_document",  # documents of other tools: whole numbers of any length, and where one is cut short
+    "bench.worker.profile.traces",  # a trace of torch may have 100 MB, and is plain data already
+)
+
 # What a room never imports.
 NEVER = {
     "analysis": (
@@ -271,6 +278,14 @@ def only_the_command_line_prints_and_exits(module: str, source: str) -> list[str
     return [f"{module} calls {fault}" for fault in faults]
 
 
+def json_is_read_and_written_in_one_place(module: str, source: str) -> list[str]:
+    return [
+        f"{module} imports json"
+        for name in imports(source, module)
+        if is_within(name, "json") and module not in JSON
+    ]
+
+
 def no_verb_imports_another(module: str, source: str) -> list[str]:
     if not is_within(module, "bench.cli.verbs"):
         return []
@@ -291,6 +306,7 @@ RULES = {
         packages_of_a_layer_keep_their_order,
         report_computes_no_statistics,
         only_the_command_line_prints_and_exits,
+        json_is_read_and_written_in_one_place,
         no_verb_imports_another,
     )
 }
@@ -382,6 +398,12 @@ FORBIDDEN = [
     ("only_the_command_line_prints_and_exits", "bench.results.folder", "traceback.print_exc()"),
     ("only_the_command_line_prints_and_exits", "bench.worker.launch", "print('x')"),
     ("only_the_command_line_prints_and_exits", "bench.worker.launch", "sys.exit(1)"),
+    ("json_is_read_and_written_in_one_place", "bench.results.journal", "import json"),
+    (
+        "json_is_read_and_written_in_one_place",
+        "bench.report.formats.json",
+        "def f():\n    from json import dumps",
+    ),
     ("no_verb_imports_another", "bench.cli.verbs.profile", "from .run import FAILED"),
     ("no_verb_imports_another", "bench.cli.verbs.plot", "def f():\n    from ..verbs import show"),
 ]
@@ -402,6 +424,7 @@ ALLOWED = [
     ("bench.templates.suite", "from epochbench import Suite"),
     ("bench.running.rounds", "import benchmarks, epochbenchmark"),
     ("bench.tasks.models", "def f():\n    import torch"),
+    ("bench.results.journal", "from ..system.json_data import json_line\nfrom . import json_files"),
     ("bench.worker.launch", "import os, traceback\ntraceback.print_exc()\nos._exit(0)"),
     ("bench.worker.__main__", "import sys\nsys.exit(0)"),
     ("bench.cli.verbs.run", "import sys\nfrom .. import __version__\nprint('x')\nsys.exit(2)"),

@@ -33,6 +33,7 @@ from bench.errors import UsageError
 from bench.measurement import COUNTED, PHASED, PROFILED
 from bench.report import plots
 from bench.report.plots import style
+from bench.report.safe_text import plain_json
 from bench.report.terminal import overview
 from bench.report.terminal.profile import profiles
 from bench.results import tables
@@ -108,7 +109,7 @@ class Run:
         read = (lambda: read_summary(path)) if "summary" in name else (lambda: tables.read(self.path))
         found = outcome(path, read)
         if found is not None and show:
-            json.loads(tables.as_json(found), parse_constant=refuse_constant)
+            json.loads(plain_json(tables.as_json(found)), parse_constant=refuse_constant)
             shown(found).encode()
             if name == "journal.jsonl" and zlib.crc32(path.read_bytes()) % DRAWN == 0:
                 self.draw(found)

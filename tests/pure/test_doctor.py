@@ -12,6 +12,7 @@ from scenes import CGROUP, CPU, FOUR, GIB, QUIET, build
 from bench.machine import doctor
 from bench.machine.doctor import CHECKS, EVERYWHERE, Finding, Noise, as_json, examine
 from bench.machine.doctor.scene import unknown
+from bench.report.safe_text import plain_json
 from bench.suite.case import Conditions
 from bench.system.gpu import GpuState
 
@@ -142,7 +143,7 @@ def test_words():
 
 def test_json_holds_all_and_no_number_that_json_has_not():
     noise = Noise("cpu", 40, 20, 0.05, 0.98, math.nan, math.inf, 3)
-    told = json.loads(as_json([Finding("swap", "notice", "2 GiB", "`swapoff -a`")], [noise]))
+    told = json.loads(plain_json(as_json([Finding("swap", "notice", "2 GiB", "`swapoff -a`")], [noise])))
     assert told["findings"] == [
         {"name": "swap", "state": "notice", "found": "2 GiB", "remedy": "`swapoff -a`"}
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,17 @@ from typing import Any
 import pytest
 
 from bench.suite.case import Case
-from bench.system.json_data import JsonRecord, finite, from_json, json_line, json_text, to_json, write_json
+from bench.system.json_data import (
+    JsonRecord,
+    finite,
+    from_json,
+    json_line,
+    json_object,
+    json_text,
+    quoted,
+    to_json,
+    write_json,
+)
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,22 @@ def test_a_record_that_was_already_read_is_taken_as_it_is():
 def test_what_is_not_a_finite_number_is_null_for_other_programs():
     data = {"a": [math.nan, 1.5, {"b": -math.inf}], "c": True, "d": 10**30}
     assert finite(data) == {"a": [None, 1.5, {"b": None}], "c": True, "d": 10**30}
+
+
+@pytest.mark.parametrize("text", ["", "x", "[]", "1", '{"a": 1', '{"a": ' + "[" * 100_000, b"\xff"])
+def test_a_line_that_is_no_object_is_refused(text):
+    with pytest.raises(ValueError):  # noqa: PT011
+        json_object(text)
+
+
+def test_an_object_comes_back_from_its_line():
+    assert json_object(json_line({"a": [1, Path("é")]})) == {"a": [1, "é"]}
+
+
+@pytest.mark.parametrize("text", ["", "a", 'say "a\\b"', "two\nlines", "é \U0001f600"])
+def test_quotes_are_those_of_json_and_of_toml(text):
+    assert json.loads(quoted(text)) == text
+    assert tomllib.loads(f"text = {quoted(text)}") == {"text": text}
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):

@@ -383,6 +383,13 @@ class TestTable:
             f"{OTHER}, train.step_time: timeout: 60 s",
         ]
 
+    def test_a_failure_that_was_printed_while_it_was_measured_is_counted(self):
+        absent = gone(case="s/new=1", reason=Reason(Cause.NO_PAIR))
+        made = page(gone(), gone(metric=metric("epoch.time")), gone(case=OTHER), absent, row(), is_live=True)
+        assert not any("timeout" in line for line in lines_of(made))
+        assert lines_of(made)[-1] == "2 failures, shown above on standard error"
+        assert any(line.startswith("s/new=1, train.step_time: ") for line in lines_of(made))
+
     def test_cases_of_one_side_and_notes_end_the_page(self):
         made = page(row(), only_base=["s/old=1"], only_candidate=["s/new=1"], notes=["torch differs"])
         assert lines_of(made)[-3:] == [

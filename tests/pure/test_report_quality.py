@@ -162,7 +162,7 @@ class TestTheSentences:
 
 def test_json_has_the_same_as_plain_numbers():
     tables = tables_of(*LAUNCHES)
-    (group,) = json.loads(as_json(groups(tables.trained.values())))["groups"]
+    (group,) = as_json(groups(tables.trained.values()))["groups"]
     assert (group["target_loss"], group["target_from"], group["epochs"], group["seconds"]) == (
         0.25,
         "half",

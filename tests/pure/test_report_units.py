@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import pandas as pd
 import pytest
 
-from bench.report.units import digits, interval, one_line, percent, plain, plain_json, quantity, scale
+from bench.report.units import digits, interval, percent, quantity, scale
 
 
 @pytest.mark.parametrize(
@@ -131,30 +130,3 @@ def test_a_column_without_a_size_keeps_the_plain_unit(values):
 )
 def test_bare_numbers_have_three_digits(value, read):
     assert digits(value) == read
-
-
-def test_text_of_the_users_code_is_one_line_without_control_characters():
-    assert (
-        one_line("no such\n\tfile \x1b[31mred\x1b[0m\r\x07 é 数")
-        == "no such file \\x1b[31mred\\x1b[0m \\x07 é 数"
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("::error::no", ": :error::no"),
-        (" \n::error::no", ": :error::no"),
-        ("test_sums.py::test_sum", "test_sums.py::test_sum"),
-        ("a ##[error]no", "a # #[error]no"),
-        ("\x1b[31mred", "\\x1b[31mred"),
-    ],
-)
-def test_only_what_a_server_would_obey_is_written_otherwise(text, said):
-    assert plain(text) == said
-
-
-def test_json_holds_no_order_and_says_the_same():
-    text = json.dumps({"##[error]": "##[debug]\n::x"}, indent=2)
-    assert "##[" not in plain_json(text)
-    assert json.loads(plain_json(text)) == json.loads(text)

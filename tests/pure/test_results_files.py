@@ -15,6 +15,7 @@ from pyarrow import parquet
 from bench.cli import exit_code
 from bench.errors import ResultsError
 from bench.report.plots.pages import pages_of
+from bench.report.safe_text import plain_json
 from bench.results.folder import RunFolder
 from bench.results.journal import Records
 from bench.results.sides import read_side
@@ -60,7 +61,7 @@ def place(tmp_path):
 
 
 def rows_of(tables):
-    return json.loads(as_json(tables))["summary"]
+    return json.loads(plain_json(as_json(tables)))["summary"]
 
 
 def text_of(written) -> str:

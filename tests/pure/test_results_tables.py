@@ -16,6 +16,7 @@ from fakes import DISTURBED, environment, failure, fill, guards, measurement, st
 from bench.analysis.run.estimate import estimate
 from bench.errors import ResultsError
 from bench.measurement import METRICS, PHASED, SEARCHED, STAGES
+from bench.report.safe_text import plain_json
 from bench.results.folder import RunFolder
 from bench.results.journal import Journal, Records
 from bench.results.table_rows import TABLES
@@ -618,13 +619,13 @@ class TestChoose:
         assert len(str(caught.value)) < 120
 
 
-def strict(text: str):
+def strict(data):
     """JSON as programs of other languages read it: NaN and Infinity are none."""
 
     def refuse(constant: str):
         raise AssertionError(f"{constant} is no JSON")
 
-    return json.loads(text, parse_constant=refuse)
+    return json.loads(plain_json(data), parse_constant=refuse)
 
 
 class TestJson:
@@ -695,7 +696,7 @@ class TestBatchSearch:
         assert pd.read_csv(tmp_path / "batch_search.csv")["batch_size"].tolist() == [16, 32, 48]
 
     def test_programs_are_told_of_it(self):
-        rows = json.loads(as_json(tables_of(*self.TRIES)))["batch_search"]
+        rows = strict(as_json(tables_of(*self.TRIES)))["batch_search"]
         assert [(row["batch_size"], row["fits"], row["memory"]) for row in rows] == [
             *[(16, True, None), (32, True, 2**20), (48, False, None)]
         ]

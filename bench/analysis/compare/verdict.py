@@ -37,6 +37,9 @@ class Cause(Enum):
     ADDED_UP = auto()  # the side `detail` is of an earlier version, which added counts up over several steps
 
 
+SIDE_FAILED = (Cause.BASE_FAILED, Cause.CANDIDATE_FAILED)
+
+
 @dataclass(frozen=True)
 class Reason:
     """The cause with its facts."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...report.units import plain
+from ...report.safe_text import plain
 from ...results import baselines
 from ...results.folder import shown
 from ..command import Options, argument

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...machine.doctor import Noise, as_json, examine
+from ...report.safe_text import plain_json
 from ...report.terminal.checkup import page
 from ...running.fork_server import Workers
 from ...running.noise import probe_noise
@@ -35,7 +36,7 @@ def main(options: DoctorOptions) -> int:
         print_pages([page(findings, ())])
     noise = measured_noise(standard, options) if options.noise else []
     if options.as_json:
-        print(as_json(findings, noise))
+        print(plain_json(as_json(findings, noise)))
     elif noise:
         print_pages([page((), noise)])
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import re
 import sys
@@ -12,7 +11,8 @@ from pathlib import Path
 
 from ... import __version__
 from ...errors import UsageError
-from ...report.units import plain
+from ...report.safe_text import plain
+from ...system.json_data import json_object
 from ..command import Options, argument
 from ..project import IGNORE_LINES, OwnModel, Project, about_baseline, find_model, ignores_runs
 
@@ -134,7 +134,7 @@ def own_requirement() -> str:
     Source: https://packaging.python.org/en/latest/specifications/direct-url/
     """
     try:
-        origin = json.loads(
+        origin = json_object(
             importlib.metadata.distribution("epochbench").read_text("direct_url.json") or "{}"
         )
     except (importlib.metadata.PackageNotFoundError, ValueError):

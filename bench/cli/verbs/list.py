@@ -6,12 +6,11 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from ...plurals import counted
-from ...report.units import plain, plain_json
+from ...report.safe_text import plain, plain_json
 from ...running.fork_server import Workers
 from ...running.plan import SuiteListing
 from ...running.preparation import describe, suite_files
 from ...suite.case import Case
-from ...system.json_data import json_text
 from ..options import JsonOptions, SuiteOptions, conditions
 from ..values import select_cases, suite_axes
 
@@ -24,7 +23,7 @@ def main(options: ListOptions) -> int:
         listings = describe(workers, suite_files(options.suites), suite_axes(options.axis))
     chosen = set(select_cases(listings, options.keyword))
     if options.as_json:
-        print(plain_json(json_text([listing_json(listing, chosen) for listing in listings])))
+        print(plain_json([listing_json(listing, chosen) for listing in listings]))
         return 0
     for listing in listings:
         for case in listing.expansion.cases:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from ...errors import UsageError
 from ...report import plots
 from ...report.reason_words import search_line
+from ...report.safe_text import plain, plain_json
 from ...report.speedscope import read_folded, speedscope
 from ...report.terminal.profile import profiles
-from ...report.units import plain, plain_json
 from ...results import folder as folders
 from ...results import tables as run_tables
 from ...results.tables import Tables

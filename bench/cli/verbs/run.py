@@ -9,7 +9,7 @@ from contextlib import nullcontext
 
 from ...errors import UsageError
 from ...plurals import counted
-from ...report.units import plain, plain_json
+from ...report.safe_text import plain, plain_json
 from ...results import folder as folders
 from ...results import tables as run_tables
 from ...results.history import launch_seconds
@@ -17,7 +17,6 @@ from ...results.tables import Tables
 from ...running.fork_server import Workers
 from ...running.plan import Plan
 from ...suite.case import UntimedLaunches
-from ...system.json_data import json_text
 from ...system.signals import stoppable
 from ..command import FAILED, UNDECIDED
 from ..launching import lock
@@ -127,7 +126,7 @@ def print_plan(plan: Plan, as_json: bool) -> int:
             "cases_measured_before": measured_before,
             **dataclasses.asdict(plan.schedule),
         }
-        print(plain_json(json_text(facts)))
+        print(plain_json(facts))
         return 0
     for case in plan.cases:
         print(plain(case.id))

@@ -11,9 +11,9 @@ from pathlib import Path
 from ...ab.error_rates import Decision
 from ...analysis.run.time_to_quality import groups
 from ...errors import ResultsError, UsageError
+from ...report.safe_text import plain, plain_json
 from ...report.terminal import time_to_quality
 from ...report.terminal.profile import profiles
-from ...report.units import plain, plain_json
 from ...results import folder as folders
 from ...results import tables
 from ...results.journal import read_journal

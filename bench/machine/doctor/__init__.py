@@ -11,10 +11,11 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...suite.case import Conditions
 from ...system.gpu import GpuState
-from ...system.json_data import finite, json_text, to_json
+from ...system.json_data import to_json
 from . import cards, clocks, load, memory, placement, settings
 from .scene import Finding, Scene, SystemFacts, current_facts, unknown
 
@@ -116,12 +117,12 @@ class Noise:
     contaminated: int
 
 
-def as_json(findings: Iterable[Finding], noise: Iterable[Noise] = ()) -> str:
-    """Findings and noise as one JSON object; null stands for numbers that are not finite."""
+def as_json(findings: Iterable[Finding], noise: Iterable[Noise] = ()) -> dict[str, Any]:
+    """Findings and noise as one JSON object."""
     rows = [
         {
             "reveals" if name == "mde" else name: value for name, value in to_json(row).items()
         }  # its older name
         for row in noise
     ]
-    return json_text({"findings": list(findings), "noise": finite(rows)})
+    return {"findings": list(findings), "noise": rows}

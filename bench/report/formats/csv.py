@@ -7,7 +7,7 @@ import io
 from typing import Any
 
 from ..comparison import ComparisonPage, as_dict, ordered
-from ..units import one_line
+from ..safe_text import one_line
 
 _COLUMNS = (
     "verdict", "suite", "case", "metric", "better", "unit", "base", "candidate", "ratio", "low", "high",

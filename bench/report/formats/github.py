@@ -16,8 +16,9 @@ from ..comparison import (
     tally,
 )
 from ..row_words import REMEDY, build_effect, is_quality, quality_values, remedy, verdict_words
+from ..safe_text import one_line
 from ..text_fitting import shortened
-from ..units import one_line, percent
+from ..units import percent
 
 MOST_ANNOTATIONS = 10  # of one kind in a step; GitHub drops the others without a word
 

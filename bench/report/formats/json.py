@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import re
-from typing import Any
-
 from ..comparison import VERDICTS, ComparisonPage, as_dict, ordered
 from ..row_words import remedy
+from ..safe_text import plain_json
 
 
 def render(page: ComparisonPage) -> str:
@@ -26,14 +23,4 @@ def render(page: ComparisonPage) -> str:
         "notes": page.remarks,
         "remedy": "\n".join(remedy(page.rows)),
     }
-    return f"{_safe_json(data)}\n"
-
-
-def _safe_json(data: dict[str, Any]) -> str:
-    """JSON that is safe inside HTML and in the log of a step: these characters stand in texts only."""
-    # A lone surrogate, which the name of a file may hold, is refused by some readers.
-    whole = re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", json.dumps(data, ensure_ascii=False))
-    text = json.dumps(json.loads(whole), indent=2, allow_nan=False)
-    for letter in "<>&#":
-        text = text.replace(letter, f"\\u{ord(letter):04x}")
-    return text
+    return f"{plain_json(data)}\n"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from ...analysis.compare.verdict import Row
 from ..comparison import ComparisonPage, decides, numbers, sentence
 from ..row_words import build_effect, remedy, work_differences
-from ..units import one_line
+from ..safe_text import one_line
 
 # What XML 1.0 cannot hold even as an entity.
 _FORBIDDEN = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -30,8 +30,8 @@ from ..row_words import (
     word,
     work_remarks,
 )
+from ..safe_text import one_line
 from ..text_fitting import shortened
-from ..units import one_line
 
 MOST_CHARACTERS = 60_000  # of a comment; GitHub refuses more than 65,536
 _CLOSING = 1_000  # characters reserved for the end of a page: its tags, and how much is left out

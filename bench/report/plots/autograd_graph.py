@@ -15,7 +15,8 @@ from matplotlib.text import Text
 
 from ...measurement import AutogradGraph, GraphNode
 from ...plurals import counted
-from ..units import one_line, quantity
+from ..safe_text import one_line
+from ..units import quantity
 from .pages import PlotCase, PlotPage
 from .sheet import WIDTH, blank_sheet
 from .style import COLOURS, INK, QUIET, SMALL, fit

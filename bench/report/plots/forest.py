@@ -14,7 +14,7 @@ from ...analysis.compare.verdict import Row
 from ...plurals import counted
 from ..comparison import VERDICTS, case_names, ordered
 from ..row_words import change, is_work_row, verdict_words, word, work_differences
-from ..units import one_line
+from ..safe_text import one_line
 from .pages import PlotPage, part
 from .sheet import MOST_ROWS, blank_sheet, clipped, label_rows, left_out
 from .style import COLOURS, FAINT, INK, QUIET, SMALL, Look, fit, inches, write_at_edge

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...measurement import MemoryTimeline
-from ..units import one_line, quantity, scale
+from ..safe_text import one_line
+from ..units import quantity, scale
 from .pages import PlotCase, PlotPage
 from .sheet import WIDTH, blank_sheet
 from .style import INK, QUIET, SMALL, Look, fit, inches

@@ -15,7 +15,7 @@ from ...analysis.run.largest_batch import Search
 from ...analysis.run.time_to_quality import Group, groups
 from ...measurement import AutogradGraph, Environment, MemoryTimeline
 from ...plurals import counted
-from ...results.frames import CaseSummary, cases_of
+from ...results.case_summaries import CaseSummary, cases_of
 from ...results.tables import Tables
 from ...suite.case import DEFAULTS, TRAINING_AXES, axis_of, spell, unused_axes
 from .style import Look, fit

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from ...analysis.compare.verdict import Row
+from ...analysis.compare.verdict import SIDE_FAILED, Row
 from ...plurals import counted
 from ..comparison import ComparisonPage, case_names, family_remarks, reasons, verdict_line
 from ..layout import ESSENTIAL, Column, Grid, SafeLines, Words
@@ -103,6 +103,9 @@ def _below(page: ComparisonPage, rows: Sequence[Row], everything: bool) -> Itera
             yield f"{row.case}, {row.metric.name}: {page.phase(row)}"
     yield from quality_spreads(rows)
     yield from family_remarks(rows)
-    yield from reasons(rows)
+    told = [row for row in rows if page.is_live and row.reason and row.reason.cause in SIDE_FAILED]
+    yield from reasons(row for row in rows if row not in told)
+    if told:
+        yield f"{counted(len(reasons(told)), 'failure')}, shown above on standard error"
     yield from (f"{label}: {case}" for label, case in page.one_sided)
     yield from page.remarks

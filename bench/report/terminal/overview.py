@@ -13,7 +13,7 @@ from rich.text import Text
 from ...analysis.caveats import CAVEATS
 from ...measurement import Environment
 from ...plurals import counted
-from ...results.frames import MISSING, CaseSummary, cases_of
+from ...results.case_summaries import MISSING, CaseSummary, cases_of
 from ...suite.case import DEFAULTS, axis_of, spell
 from ..caveat_texts import RunSettings, caveat_text
 from ..layout import ESSENTIAL, Column, Grid, SafeLines, Words

@@ -16,7 +16,6 @@ from rich.text import Text
 from ...analysis.run.time_to_quality import ASKED, AXIS, HALF, Group, QualityRow
 from ...plurals import counted
 from ...suite.case import Case, columns, spell
-from ...system.json_data import json_text
 from ..layout import ESSENTIAL, Column, Grid, SafeLines, Words
 from ..text_fitting import LIST
 from ..units import NOTHING, digits, quantity, scale
@@ -162,9 +161,9 @@ def _missing(tables: Tables) -> Iterator[str]:
             yield f"not shown, since all its launches failed: {case} ({failure})"
 
 
-def as_json(groups: Sequence[Group]) -> str:
+def as_json(groups: Sequence[Group]) -> dict[str, Any]:
     """The groups as one JSON object, for programs: seconds and losses as plain numbers, cases by id."""
-    return json_text({"groups": [_group(group) for group in groups]})
+    return {"groups": [_group(group) for group in groups]}
 
 
 def _id(row: QualityRow | None) -> str | None:

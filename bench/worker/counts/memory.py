@@ -6,7 +6,6 @@ optimizer's state lie when a phase ends. Marks in the profile tie its events to 
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from torch.nn.parameter import is_lazy
 from torch.profiler import profile
 
 from ...measurement import MemoryTimeline
+from ...system.json_data import json_object
 from ...training import Task
 from ..marks import OUTSIDE, Marks, activities_for, number_of
 
@@ -172,7 +172,7 @@ class MemoryTrace(Marks):
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "trace.json"
             self._profile.export_chrome_trace(str(path))
-            events: list[dict[str, Any]] = json.loads(path.read_bytes())["traceEvents"]
+            events: list[dict[str, Any]] = json_object(path.read_bytes())["traceEvents"]
         return events
 
     def _timeline(self, changes: Iterable[_Change], times: Sequence[int]) -> MemoryTimeline | None:
