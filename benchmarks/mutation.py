@@ -31,7 +31,7 @@ TESTS = {
     "analysis/compare/rows": "comparing",
     "analysis/compare/sequential": "sequential",
     "analysis/compare/side_by_side": "side_by_side",
-    "analysis/compare/sides": "compare comparing learnt",
+    "analysis/compare/sides": "compare sides",
     "analysis/compare/verdict": "compare comparing",
     "analysis/compare/work": "work",
     "analysis/launch/contamination": "guards",
