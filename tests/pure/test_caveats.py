@@ -182,6 +182,9 @@ class TestUnsettled:
     def test_it_arises_above_the_tolerance_alone(self, tolerance, found):
         assert names(ARISES["unsettled"].launches, tolerance=tolerance) == found
 
+    def test_an_interval_as_wide_as_the_tolerance_is_within_it(self):
+        assert names(taking(0.75, 1.0, 1.0, 1.0, 1.0, 1.25), tolerance=0.25) == {}
+
     def test_a_run_that_does_not_say_what_it_asked_is_not_held_to_it(self):
         assert names(ARISES["unsettled"].launches) == {}
 
