@@ -97,8 +97,6 @@ def _of_intervals(used: Sequence[Launch], tolerance: float | None) -> dict[str, 
 
 def _of_launches(timed: Sequence[Launch], used: Sequence[Launch]) -> dict[str, int]:
     conditions = [launch.measurement.conditions for launch in timed]
-    work = [{name: v for name, v in launch.values.items() if name.startswith("work.")} for launch in timed]
-    uneven = [bool(uneven_stages(launch.measurement)) for launch in timed]
     cold = sum(launch.values.get("compile.cache_misses", 0) > 0 for launch in used)
     return {
         "contaminated": sum(bool(launch.contamination) for launch in used),
@@ -106,7 +104,9 @@ def _of_launches(timed: Sequence[Launch], used: Sequence[Launch]) -> dict[str, i
         "spawned": sum(one.get("start_method") == "spawn" for one in conditions),
         "other_device": sum(_elsewhere(launch) for launch in timed),
         "allocator_unpinned": sum(one.get("allocator") == "unpinned" for one in conditions),
-        "work_differs": sum(one or done != work[0] for one, done in zip(uneven, work, strict=True)),
+        "work_differs": sum(
+            bool(uneven_stages(launch.measurement)) or _work(launch) != _work(timed[0]) for launch in timed
+        ),
         "compiled_late": sum(launch.values.get("compile.time_counted", 0) > 0 for launch in used),
         "compile_cache_mixed": cold if cold < len(used) else 0,
         "no_full_batch": sum(
@@ -147,6 +147,10 @@ def _of_most(used: Sequence[Launch]) -> dict[str, int]:
     found["never_settled"] = sum(not launch.warmup.steady for launch in used)
     found["long_warmup"] = sum(map(_mostly_warmup, used))
     return {name: number for name, number in found.items() if 2 * number >= len(used)}
+
+
+def _work(launch: Launch) -> dict[str, float]:
+    return {name: value for name, value in launch.values.items() if name.startswith("work.")}
 
 
 def unread(launch: Launch) -> tuple[str, ...]:

@@ -128,6 +128,29 @@ def test_sound_launches_have_no_caveat(tolerance):
     assert case_caveats(analysed(SOUND), [], tolerance) == []
 
 
+def test_a_single_graph_that_the_cache_did_not_hold_makes_it_mixed_and_a_launch_without_graphs_does_not():
+    assert names([compiling(1), *[compiling(0)] * 5]) == {"compile_cache_mixed": 1}
+    assert names([measurement(), *[compiling(0)] * 5]) == {}
+
+
+@pytest.mark.parametrize(
+    ("named", "used", "elsewhere"),
+    [("cuda", "cuda:1", False), ("cuda:0", "cuda:1", True), ("cuda:0", "cuda", True), ("cuda", "cpu", True)],
+)
+def test_a_device_of_the_named_kind_is_no_other_one(named, used, elsewhere):
+    case = Case("fake", {**CASE.axes, "device": named})
+    launches = [measurement(case=case, conditions={**SOUND[0].conditions, "device": used})] * 6
+    assert names(launches) == ({"other_device": 6} if elsewhere else {})
+
+
+def test_start_up_of_half_of_the_epochs_is_not_long():
+    assert names([training(CALM, (9.0,) * 10 + CALM[10:], CALM, CALM)] * 6) == {}
+
+
+def test_a_launch_without_a_stage_has_no_start_up():
+    assert "long_warmup" not in names([measurement(stages=())] * 6)
+
+
 def test_every_caveat_has_its_story():
     assert list(ARISES) == list(CAVEATS)
 
@@ -161,6 +184,9 @@ class TestUnsettled:
     @pytest.mark.parametrize(("tolerance", "found"), [(0.0999, {"unsettled": 6}), (0.1001, {})])
     def test_it_arises_above_the_tolerance_alone(self, tolerance, found):
         assert names(ARISES["unsettled"].launches, tolerance=tolerance) == found
+
+    def test_an_interval_as_wide_as_the_tolerance_is_within_it(self):
+        assert names(taking(0.75, 1.0, 1.0, 1.0, 1.0, 1.25), tolerance=0.25) == {}
 
     def test_a_run_that_does_not_say_what_it_asked_is_not_held_to_it(self):
         assert names(ARISES["unsettled"].launches) == {}

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from bench import cli
-from bench.analysis.compare.sides import CaseSide, Side, aligned
 
 ANY = ("--allow-inconclusive",)
 
@@ -110,18 +109,3 @@ class TestPathsOfWindows:
         posix = saved("posix.json", **{f"{self.POSIX}__a": 0.01})
         assert verdicts(capsys, posix, windows) == {f"{self.POSIX}::a": "regressed"}
         assert list(verdicts(capsys, windows, posix)) == [f"{self.WINDOWS}::a"]
-
-    def side(self, *names: str, kind: str = "pytest-benchmark") -> Side:
-        return Side(kind, kind, {name: CaseSide(kind, "cpu") for name in names})
-
-    def test_what_stands_behind_the_path_keeps_its_strokes(self):
-        base, candidate = self.side("t/t.py::a[x/y]"), self.side("t\\t.py::a[x\\y]")
-        assert list(aligned(base, candidate).cases) == ["t\\t.py::a[x\\y]"]
-
-    def test_where_both_names_are_there_each_stands_for_itself(self):
-        both = self.side("t/t.py::a", "t\\t.py::a")
-        assert list(aligned(self.side("t/t.py::a"), both).cases) == ["t/t.py::a", "t\\t.py::a"]
-
-    def test_names_of_another_tool_are_left_as_they_are(self):
-        candidate = self.side("t\\t.py::a", kind="pyperf")
-        assert list(aligned(self.side("t/t.py::a"), candidate).cases) == ["t\\t.py::a"]

@@ -14,6 +14,7 @@ from scipy import stats
 from bench.analysis.compare.policy import ACTIONS, Policy
 from bench.analysis.compare.sides import Observed, log_error
 from bench.analysis.compare.verdict import (
+    EXACT,
     FAMILY,
     SHOWN,
     Change,
@@ -210,15 +211,13 @@ class TestQuantile:
 
 
 class TestCounts:
-    def judged(self, base, candidate, better="less", **policy):
-        return judge_exact(base, candidate, better, Policy(policy.pop("relative", 0.0), **policy))
+    def judged(self, base, candidate, **policy):
+        return judge_exact(base, candidate, Policy(policy.pop("relative", 0.0), **policy))
 
     @pytest.mark.parametrize(("base", "candidate"), [(100, 101), (0, 1), (2**53 - 1, 2**53)])
     def test_any_rise_is_worse_and_any_fall_better(self, base, candidate):
         assert self.judged(base, candidate) == "regressed"
         assert self.judged(candidate, base) == "improved"
-        assert self.judged(base, candidate, better="more") == "improved"
-        assert self.judged(candidate, base, better="more") == "regressed"
 
     @pytest.mark.parametrize("number", [0, 1, 2**53])
     def test_the_same_is_equivalent(self, number):
@@ -237,6 +236,9 @@ class TestCounts:
         assert self.judged(base + 3, base, absolute=3.0) == "equivalent"
         assert self.judged(base, base + 4, absolute=3.0) == "regressed"
         assert self.judged(base + 4, base, absolute=3.0) == "improved"
+
+    def test_of_each_count_less_is_better(self):
+        assert {one.better for one in METRICS.values() if one.kind in EXACT} == {"less"}
 
     def test_no_share_of_zero_is_anything(self):
         assert self.judged(0, 1, relative=0.5) == "regressed"
@@ -268,6 +270,10 @@ class TestVerdict:
     )
     def test_each_begins_where_the_one_before_ends(self, ratio, error, verdict):
         assert judge(Change(ratio, error), T, 24) == verdict
+
+    @pytest.mark.parametrize(("ratio", "threshold"), [(1.5, 0.5), (0.5, 1.0)])
+    def test_a_change_as_large_as_the_threshold_is_within_it(self, ratio, threshold):
+        assert judge(Change(ratio, 0.0), threshold, 1) == "equivalent"
 
     def test_a_change_that_is_certain_but_small_is_equivalent(self):
         assert judge(Change(1.03, 0.001), T, 24) == "equivalent"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import pytest
 from fakes import environment
@@ -121,6 +122,12 @@ class TestCasesOfOneSide:
         assert (found.only_base, found.only_candidate) == ([CASE], [OTHER])
         assert outcome(found.rows) == outcome(found.rows, allow_inconclusive=True) == 3
 
+    def test_its_row_is_of_a_metric_that_was_asked_for_though_none_of_these_gates(self):
+        base = side(quality__test_loss=1, train__data_share=0.1)
+        for options in (told(metrics=["train.*"]), told(rules=[rule({"relative": 0.1}, metric="train.*")])):
+            row = only(base, side(failure="error: no"), options)
+            assert (row.case, row.metric.name, row.gates) == (CASE, "train.data_share", True)
+
     def test_one_that_failed_says_why(self):
         row = only(side(epoch__time=1), side(failure="error: ValueError: no"))
         assert (row.verdict, reason_said(row.reason), row.candidate, row.ratio) == (
@@ -156,6 +163,18 @@ class TestCasesOfOneSide:
         )
         assert outcome(list(found.values())) == 3
 
+    def test_the_row_of_one_that_has_gone_keeps_what_the_base_says_of_it(self):
+        base = side(epoch__time=1, quality__test_score=3, suite="mine", caveats=("few",))
+        for name, value in ((TIME, 1), ("quality.test_score", 3)):
+            row = rows(base, side(count__ops=1))[CASE, name]
+            assert (row.suite, row.base, row.candidate, row.caveats) == ("mine", value, None, ("few",))
+            assert row.gates is (name == TIME)
+
+    @pytest.mark.parametrize(("metrics", "gates"), [(["*.time"], True), ((), False)])
+    def test_it_gates_though_it_is_ignored_where_it_is_asked_for(self, metrics, gates):
+        asked = told(metrics=metrics, rules=[rule({"regression": "ignore"}, metric=TIME)])
+        assert only(side(epoch__time=1), side(count__ops=1), asked).gates is gates
+
     def test_a_metric_that_is_new_has_nothing_to_be_compared_with(self):
         assert list(rows(side(epoch__time=1), side(epoch__time=1, count__ops=1))) == [(CASE, TIME)]
 
@@ -167,6 +186,27 @@ WORK = {**TRAINED, **VALIDATED, **TESTED}
 HALF = {**WORK, "work__train__samples": 50, "work__train__batches": 5}
 SHORT = {**WORK, "work__validate__samples": 30, "work__validate__batches": 3}
 ACCURACY = "quality.test_accuracy"
+
+
+class TestRulesOfOneCase:
+    """A threshold may be for some cases or suites alone, whatever becomes of these."""
+
+    OURS, ANOTHERS = {"case": CASE, "suite": "s"}, {"case": OTHER, "suite": "s"}
+
+    @pytest.mark.parametrize(("where", "there"), [(OURS, True), (ANOTHERS, False), ({"suite": "t"}, False)])
+    def test_one_that_names_a_metric_has_it_compared_there(self, where, there):
+        asked = told(rules=[rule({"relative": 0.1}, metric="train.data_share", **where)])
+        base = side(train__data_share=0.1)
+        for after in (base, side(failure="error: no"), side(epoch__time=1)):
+            assert [row.gates for row in compare(base, after, asked).rows] == [True] * there
+
+    @pytest.mark.parametrize(("where", "code"), [(OURS, 0), (ANOTHERS, 3)])
+    def test_one_of_work_says_whether_different_work_stops_a_build(self, where, code):
+        for action in ("ignore", "warn"):
+            asked = told(rules=[rule({"regression": action}, metric="work.*", **where)])
+            found = compare(side(count__ops=1, **WORK), side(count__ops=1, **HALF), asked)
+            assert outcome(found.rows) == code
+            assert bool(found.by_sample) is (action == "ignore" and code == 0)
 
 
 class TestDifferentWork:
@@ -188,11 +228,27 @@ class TestDifferentWork:
 
     def test_what_it_spoils_is_folded_and_keeps_its_values(self):
         timed = {"epoch__time": 1, "train__step_time": 0.1, "memory__peak_rss": 5}
-        found = rows(side(**timed, **WORK), side(**{**timed, "epoch__time": 0.5}, **HALF))
+        caveats = ("few", "busy")
+        found = rows(
+            side(**timed, **WORK, caveats=caveats),
+            side(**{**timed, "epoch__time": 0.5}, **HALF, caveats=caveats),
+        )
         for name in ("epoch.time", "train.step_time", "memory.peak_rss"):
             row = found[CASE, name]
             assert (row.verdict, row.folded, row.gates, row.ratio) == ("different_work", True, False, None)
+            assert (row.case, row.caveats) == (CASE, ())
+            assert row.work == found[CASE, "work.train.samples"].work != ()
         assert (found[CASE, TIME].base, found[CASE, TIME].candidate) == (1, 0.5)
+        assert found[CASE, "work.train.samples"].caveats == ()
+
+    def test_it_takes_no_metric_in_and_is_not_meant(self):
+        rate = {"train__throughput": 100}
+        found = compare(side(**WORK, **rate, epoch__time=1), side(**HALF, **rate, epoch__time=1), CALM)
+        names = {row.metric.name for row in found.rows}
+        assert TIME in names, "it comes behind the work"
+        assert "train.throughput" not in names
+        assert found.by_sample == []
+        assert compare(side(**WORK, **rate), side(**WORK, **rate), CALM).by_sample == []
 
     def test_each_stage_is_judged_by_itself(self):
         base = side(epoch__time=1, train__step_time=0.1, memory__peak_rss=5, count__ops=9, **WORK)
@@ -235,7 +291,13 @@ class TestDifferentWork:
                 side(quality__test_accuracy=one, **losses, **work)
                 for one, work in zip(known, (HALF, WORK), strict=True)
             ]
-            assert rows(*sides)[CASE, ACCURACY].verdict == verdict
+            asked = told(rules=[rule({"regression": "fail"}, metric="quality.*")])
+            found = rows(*sides, asked)
+            row = found[CASE, ACCURACY]
+            spoilt = verdict == "different_work"
+            assert (row.verdict, row.folded, row.gates) == (verdict, spoilt, not spoilt)
+            assert row.work == (found[CASE, "work.train.samples"].work if spoilt else ())
+            assert (found[CASE, LOSS].verdict, found[CASE, LOSS].work) == ("equivalent", ())
 
     def test_tools_that_count_no_work_did_none_differently(self):
         found = compare(side(epoch__time=1, **WORK), side(epoch__time=1), CALM).rows
@@ -269,6 +331,35 @@ class TestWorkThatIsMeantToDiffer:
         assert outcome(found.rows) == 1
         (one,) = found.by_sample
         assert (one.case, one.left_out) == (CASE, [TIME, "work.train.samples", "work.train.batches"])
+        assert [(each.metric, each.after) for each in one.differences] == [
+            ("work.train.samples", 50),
+            ("work.train.batches", 5),
+        ]
+        assert [row.metric.name for row in found.rows].count("train.throughput") == 1
+        assert "compute.sample_flops" not in said, "neither side has it"
+
+    def test_what_takes_its_place_is_compared_once_though_a_rule_names_it(self):
+        asked = told(rules=[*self.MEANT.rules, rule({"relative": 0.1}, metric="train.throughput")])
+        found = compare(side(train__throughput=100, **TRAINED), side(train__throughput=50, **HALF), asked)
+        assert [row.metric.name for row in found.rows if row.verdict == "regressed"] == ["train.throughput"]
+
+    def test_nothing_takes_its_place_where_metrics_are_asked_for(self):
+        asked = told(metrics=[OPS], rules=self.MEANT.rules)
+        found = compare(
+            side(count__ops=1, train__throughput=100, **WORK),
+            side(count__ops=1, train__throughput=50, **HALF),
+            asked,
+        )
+        assert [row.metric.name for row in found.rows] == [OPS]
+
+    def test_of_a_stage_that_one_side_alone_has_nothing_is_missed(self):
+        asked = told(rules=[rule({"regression": "ignore"}, metric="work.validate.*")])
+        more = {"count__validate__ops": 3, "count__graphs": 1}
+        found = compare(side(**WORK, **more), side(**TRAINED, **TESTED), asked)
+        assert "count.validate.ops" in found.by_sample[0].left_out
+        said = {row.metric.name: row.verdict for row in found.rows}
+        assert said["count.graphs"] == "not_measured"
+        assert "count.validate.ops" not in said
 
     def test_steps_of_another_size_are_not_compared_and_an_epoch_of_as_many_samples_is(self):
         larger = {**WORK, "work__train__batches": 5}
@@ -295,6 +386,7 @@ class TestWorkThatIsMeantToDiffer:
         asked = told(metrics=["train.step_time"], rules=self.MEANT.rules)
         (row,) = compare(side(train__step_time=1, **WORK), side(train__step_time=1, **larger), asked).rows
         assert (row.metric.name, row.verdict, row.folded) == ("train.step_time", "different_work", False)
+        assert (row.case, row.base, row.candidate, row.gates) == (CASE, 1, 1, True)
         assert outcome([row]) == 3
 
 
@@ -308,6 +400,7 @@ class TestWhatWasLearnt:
         found = rows(self.of(0.767, epoch__time=1), self.of(0.198, epoch__time=1))
         row = found[CASE, ACCURACY]
         assert (row.verdict, row.action, row.gates, row.spread) == ("regressed", "warn", False, 0)
+        assert row.ratio == pytest.approx(0.767 / 0.198)
         assert found[CASE, LOSS].verdict == "equivalent"
         assert outcome(list(found.values())) == 0
 
@@ -337,6 +430,8 @@ class TestWhatWasLearnt:
         for better, verdict in (("more", "improved"), ("less", "regressed")):
             asked = told(rules=[rule({"better": better}, metric="quality.test_score")])
             assert rows(*sides, asked)[CASE, "quality.test_score"].verdict == verdict
+        timed = [side(of={CASE: case(epoch__time=1, **one.cases[CASE].observed)}) for one in sides]
+        assert "quality.test_score" in {name for _, name in rows(*timed, told(metrics=[TIME]))}, "unasked"
 
     def test_values_below_zero_are_compared_as_others(self):
         sides = [side(quality__test_loss=dict.fromkeys((1, 2), value)) for value in (-1.0, 1.0)]
@@ -355,6 +450,33 @@ class TestWhatWasLearnt:
         row = only(*sides)
         assert (row.verdict, row.caveats) == ("inconclusive", ("few_launches",))
 
+    @pytest.mark.parametrize(
+        ("launches", "caveats"), [(0, ()), *((number, ("few_launches",)) for number in (1, 5)), (6, ())]
+    )
+    def test_what_six_launches_or_an_error_leave_open_is_no_matter_of_few(self, launches, caveats):
+        def of(start):
+            if not launches:
+                return Observed(start, {}, 0.5)
+            return {number: start + 0.2 * number for number in range(launches)}
+
+        row = only(side(quality__test_loss=of(1.0)), side(quality__test_loss=of(1.005)))
+        assert (row.verdict, row.caveats) == ("inconclusive", caveats)
+
+    def test_both_sides_must_end_alike_for_a_change_to_be_sure(self):
+        alike, noisy = ({1: 1.0, 2: 1.0}, {1: 1.5, 2: 1.6})
+        for first, second in ((alike, noisy), (noisy, alike)):
+            assert (
+                only(side(quality__test_loss=first), side(quality__test_loss=second)).verdict
+                == "inconclusive"
+            )
+
+    def test_values_that_are_no_numbers_have_no_difference(self):
+        row = only(side(quality__test_loss=1.0), side(quality__test_loss=math.nan))
+        assert (row.verdict, reason_said(row.reason)) == (
+            "not_measured",
+            "no difference can be made of 1 and nan",
+        )
+
     def test_other_sides_of_an_axis_are_shown_and_gate_nothing(self):
         base = side(
             of={CASE: self.of(0.9).cases[CASE], OTHER: self.of(0.2).cases[CASE]},
@@ -363,7 +485,7 @@ class TestWhatWasLearnt:
         row = next(
             row for row in by_axis(base, "width", ComparisonOptions()).rows if row.metric.name == ACCURACY
         )
-        assert (row.verdict, row.gates) == ("regressed", False)
+        assert (row.verdict, row.gates, row.spread) == ("regressed", False, 0)
 
 
 class TestWhereTheNumbersComeFrom:
@@ -373,11 +495,34 @@ class TestWhereTheNumbersComeFrom:
     )
     def test_where_nobody_knows_nothing_is_better_and_nothing_equal(self, first, second, after, verdict):
         row = only(side(first, epoch__time=1), side(second, epoch__time=after))
-        assert (row.verdict, row.caveats) == (verdict, ("environment_unknown",))
+        assert (row.verdict, row.caveats, row.family) == (verdict, ("environment_unknown",), 0)
 
     def test_counts_are_compared_all_the_same(self):
         row = only(side(None, count__ops=1), side(None, count__ops=1))
-        assert (row.verdict, row.gates, row.caveats) == ("equivalent", True, ())
+        assert (row.verdict, row.gates, row.caveats, row.ratio) == ("equivalent", True, (), 1)
+
+    def test_the_ratio_of_a_count_is_candidate_over_base(self):
+        assert only(side(count__ops=4), side(count__ops=5)).ratio == 1.25
+
+    def test_a_count_that_is_missed_is_missed_on_any_processor(self):
+        row = only(side(count__allocations=1), side(environment(cpu="another"), epoch__time=1))
+        assert (row.verdict, row.gates, row.caveats) == ("not_measured", True, ())
+
+    @pytest.mark.parametrize("searching", ["base", "candidate"])
+    def test_one_side_that_follows_rounding_is_enough_to_doubt_counts(self, searching):
+        search = {"work__train__closure_evaluations": 70}
+        base = side(count__ops=1, **(search if searching == "base" else {}))
+        other = environment(cpu="another")
+        after = side(other, count__ops=2, **(search if searching == "candidate" else {}))
+        row = rows(base, after)[CASE, OPS]
+        assert (row.verdict, row.gates, row.caveats) == ("regressed", False, ("other_cpu",))
+
+    def test_samples_are_the_same_on_any_processor(self):
+        other = environment(cpu_capability="AVX512")
+        row = rows(side(epoch__time=1, **WORK), side(other, epoch__time=1, **HALF))[
+            CASE, "work.train.samples"
+        ]
+        assert (row.verdict, row.gates, row.caveats) == ("different_work", True, ())
 
     @pytest.mark.parametrize(
         ("elsewhere", "metric", "gates", "caveats"),
@@ -438,10 +583,12 @@ class TestWhereTheNumbersComeFrom:
         assert only(base, after).caveats == ("few", "busy", "slow")
 
     def test_it_is_no_reason_to_doubt_a_count(self):
-        caveats = ("contaminated", "flops_lower_bound")
-        base = side(count__flops=1, count__ops=1, caveats=caveats)
+        caveats = ("contaminated", "flops_lower_bound", "samples_unknown")
+        base = side(count__flops=1, count__validate__flops=1, count__ops=1, **TRAINED, caveats=caveats)
         found = rows(base, base)
-        assert found[CASE, "count.flops"].caveats == ("flops_lower_bound",)
+        for name in ("count.flops", "count.validate.flops"):
+            assert found[CASE, name].caveats == ("flops_lower_bound",)
+        assert found[CASE, "work.train.samples"].caveats == ()
         assert found[CASE, OPS].caveats == ()
 
 
@@ -458,12 +605,18 @@ class TestTheFamilyAndWhatLiesBetweenRuns:
 
     def test_counts_and_what_does_not_gate_make_no_family(self):
         more = {f"count__{name}": 1 for name in ("ops", "flops", "graphs")} | {"quality__test_loss": 1}
-        base, after = side(epoch__time=1, **more), side(epoch__time=1.1, **more)
-        asked = told(metrics=["*"])
-        assert (
-            rows(base, after, asked)[CASE, TIME].smallest
-            == only(side(epoch__time=1), side(epoch__time=1)).smallest
+        base = side(epoch__time=known(1, 0.1), **more, train__data_share=0.1)
+        row = rows(base, base, told(metrics=["*", LOSS]))[CASE, TIME]
+        assert row.family == 1
+        assert row.smallest == pytest.approx(
+            math.expm1(NormalDist().inv_cdf(0.99) * 0.1 * math.sqrt(2)), rel=1e-3
         )
+
+    def test_a_threshold_in_seconds_is_held_against_the_baseline(self):
+        for base, after, verdict in ((10, 11, "equivalent"), (1, 2, "equivalent"), (1, 4, "regressed")):
+            asked = told(rules=[rule({"absolute": 2.0}, metric=TIME)])
+            row = only(side(epoch__time=base), side(epoch__time=after), asked)
+            assert (row.verdict, row.smallest) == (verdict, pytest.approx(2.0 / base))
 
     def test_each_case_has_its_own_deviation_between_runs(self):
         base = side(of={CASE: case(epoch__time=1), OTHER: case(epoch__time=1)})
@@ -475,6 +628,12 @@ class TestTheFamilyAndWhatLiesBetweenRuns:
         base, after = side(memory__peak_rss=100), side(memory__peak_rss=110)
         row = only(base, after, ComparisonOptions(deviation_of=lambda _: RunDeviation(5.0)))
         assert (row.verdict, row.undecided_gates) == ("regressed", False)
+        row = only(*(side(memory__peak_rss=known(100, 0.0)) for _ in range(2)))
+        assert row.high == pytest.approx(math.exp(NormalDist().inv_cdf(0.975) * math.sqrt(2) * 0.01))
+
+    def test_a_share_does_not_drift_with_the_machine(self):
+        vague = ComparisonOptions(metrics=["train.data_share"], deviation_of=lambda _: RunDeviation(5.0))
+        assert only(side(train__data_share=0.1), side(train__data_share=0.2), vague).verdict == "regressed"
 
     def test_a_time_that_could_not_be_decided_stops_no_build_unless_it_was_named(self):
         base, after = side(epoch__time=1), side(epoch__time=1.2)
@@ -527,11 +686,12 @@ class TestQuality:
         spread = {number: 0.80 + 0.03 * number for number in range(6)}
         asked = ComparisonOptions(rules=[rule({"absolute": 0.02}, metric=self.ACCURACY)])
         row = only(side(quality__test_accuracy=spread), side(quality__test_accuracy=spread), asked)
-        assert row.verdict == "inconclusive"
+        assert (row.verdict, row.caveats) == ("inconclusive", ())
 
     def test_what_is_made_of_times_drifts_as_they_do(self):
         vague = ComparisonOptions(metrics=["*"], deviation_of=lambda _: RunDeviation(0.5))
-        for name in ("train__step_mean", "compute__flops_rate", "compute__mfu", "train__phase__data"):
+        made = ("train__step_mean", "compute__flops_rate", "compute__mfu", "train__phase__data")
+        for name in (*made, "train__throughput"):
             sides = (side(**{name: dict.fromkeys(range(6), value)}) for value in (1.0, 1.1))
             assert only(*sides, vague).verdict == "inconclusive", name
 
@@ -545,6 +705,7 @@ class TestStrangeValues:
         asked = told(metrics=["train.data_share"])
         row = only(side(train__data_share=before), side(train__data_share=after), asked)
         assert (row.verdict, row.ratio, row.gates) == ("not_measured", None, True)
+        assert (row.case, row.base, row.candidate) == (CASE, pytest.approx(before, nan_ok=True), after)
         assert reason_said(row.reason) == f"no ratio can be made of {before:g} and {after:g}"
 
     @pytest.mark.parametrize(("after", "verdict"), [(0.0, "equivalent"), (1.0, "regressed")])
@@ -560,6 +721,11 @@ class TestStrangeValues:
         nothing = side(train__data_share={1: 0.0, 2: 0.0})
         row = only(nothing, nothing, asked)
         assert (row.verdict, row.ratio) == ("equivalent", 1.0)
+
+    def test_what_another_tool_measured_is_compared_under_its_own_name(self):
+        found = rows(side(time=1, memory=1, value=1), side(time=2, memory=2, value=2))
+        assert {row.metric.unit for row in found.values()} == {"s", "B", "1"}
+        assert {(row.verdict, row.gates) for row in found.values()} == {("regressed", True)}
 
     @given(
         st.floats(),
@@ -590,6 +756,38 @@ class TestByAxis:
         ]
         assert found[0].ratio == pytest.approx(1.1)
         assert found[0].low == pytest.approx(found[0].high)
+
+    def two(self, first, second, asked=CALM):
+        axes = {CASE: {"width": 1}, OTHER: {"width": 2}}
+        return by_axis(side(of={CASE: first, OTHER: second}, axes=axes), "width", asked)
+
+    @pytest.mark.parametrize("rounds", [(1, 2, 3), ()])
+    def test_of_a_rate_more_is_better(self, rounds):
+        first, second = (
+            case(train__throughput=dict.fromkeys(rounds, value) or known(value, 0.0)) for value in (2.0, 1.0)
+        )
+        (row,) = self.two(first, second, told(metrics=["train.throughput"])).rows
+        assert (row.verdict, row.ratio) == ("regressed", 2.0)
+
+    def test_what_makes_times_doubtful_is_said_and_quality_is_in_no_family(self):
+        first = case(epoch__time={1: 1.0, 2: 1.0}, quality__test_loss={1: 1.0, 2: 1.0}, caveats=("busy",))
+        found = {row.metric.name: row for row in self.two(first, first).rows}
+        assert (found[TIME].caveats, found[TIME].family) == (("busy",), 1)
+        assert (found[LOSS].spread, found[LOSS].low, found[LOSS].family) == (0, None, 0)
+
+    def test_other_work_is_expected_of_another_value(self):
+        timed = {"train__step_time": {1: 1.0, 2: 1.0}, "epoch__time": {1: 1.0, 2: 1.0}}
+        larger = {**WORK, "work__train__batches": 5}
+        found = self.two(case(**timed, **WORK), case(**timed, **larger))
+        assert "different_work" not in {row.verdict for row in found.rows}
+        (one,) = found.by_sample
+        assert one.case == f"{OTHER} against width=1"
+        assert one.left_out == ["train.step_time", "work.train.batches"]
+        assert self.two(case(**timed, **WORK), case(**timed, **WORK)).by_sample == []
+        (row,) = self.two(
+            case(**timed, **WORK), case(**timed, **larger), told(metrics=["train.step_time"])
+        ).rows
+        assert (row.verdict, row.gates) == ("different_work", False)
 
     def test_cases_that_differ_in_anything_else_are_not_alike(self):
         axes = {
@@ -675,5 +873,6 @@ class TestWhatIsWithheld:
         found = rows(base, candidate)[CASE, "count.saved_bytes"]
         assert found.base == (5 if whose == "candidate" else None)
         assert (found.verdict, found.ratio, found.gates) == ("not_measured", None, True)
-        assert "is of an earlier version" in reason_said(found.reason)
+        of = "base" if whose == "both" else whose
+        assert reason_said(found.reason).startswith(f"the {of} is of an earlier version")
         assert outcome(list(rows(base, candidate).values()), allow_inconclusive=True) == 3

@@ -16,6 +16,7 @@ from bench.analysis.compare.quality_change import (
 )
 from bench.analysis.compare.sequential import looks_at
 from bench.analysis.compare.sides import CaseSide, Observed
+from bench.analysis.compare.verdict import EQUIVALENCE
 
 ACCURACY, LOSS = "quality.test_accuracy", "quality.test_loss"
 
@@ -44,6 +45,7 @@ class TestWhereLaunchesEndAlike:
             (0.767, 0.7671, "more", "equivalent"),
             (0.767, 0.748, "more", "equivalent"),
             (0.767, 0.746, "more", "regressed"),
+            (0.5, 0.25, "more", "regressed"),
             (0.767, 0.767, "", "equivalent"),
         ],
     )
@@ -51,7 +53,16 @@ class TestWhereLaunchesEndAlike:
         assert said(seen(before, before), seen(after, after), better=better, alike=True) == verdict
 
     def test_what_changes_nothing_is_equivalent_however_few_launches_there_are(self):
-        assert said(seen(0.9), seen(0.9)) == "equivalent"
+        assert (
+            said(seen(0.9), seen(0.9)) == said(Observed(0.9, {}, 0.0), Observed(0.9, {}, 0.0)) == "equivalent"
+        )
+        found = quality_change(seen(0.9), seen(0.9), 0.02, "more", False)
+        assert found == QualityChange(0.0, 0.0, 1.0, 0.0, 0.02, "more")
+
+    def test_a_change_as_large_as_the_tolerance_is_within_it(self):
+        first, second = seen(1.0, 1.0), seen(1.5, 1.5)
+        assert said(first, second, tolerance=0.5, alike=True) == "equivalent"
+        assert quality_change(first, second, 0.5, "", True) == QualityChange(0.5, 0.0, 0.0, 0.0, 0.5, "")
 
     def test_one_launch_a_side_says_nothing_of_a_change(self):
         assert quality_change(seen(0.9), seen(0.1), 0.02, "more", False) is None
@@ -122,6 +133,16 @@ class TestWhereTheyDiffer:
             quality_change(base, after, 0.02, "more", False, shares) for shares in (None, looks_at(14))
         )
         assert one.p == pytest.approx(whole.p / 0.2)
+        assert one.p_beyond == 1.0  # and not 5: the change is far beyond the tolerance
+        one, other = (draws(0.5, 14, chance) for _ in range(2))
+        shares = quality_change(one, other, 0.0, "more", False, looks_at(14))
+        assert max(shares.p, shares.p_beyond) <= 1.0
+
+    def test_the_p_of_launches_that_lie_apart_is_that_of_the_rank_sum(self):
+        found = quality_change(seen(1.0, 2.0, 3.0), seen(4.0, 5.0, 6.0), 9.0, "less", False)
+        assert (found.p, found.p_beyond) == (pytest.approx(2 / 20), pytest.approx(1 / 20))
+        shared = quality_change(seen(1.0, 2.0, 3.0), seen(4.0, 5.0, 6.0), 9.0, "less", False, [(3, 0.5)])
+        assert (shared.p, shared.p_beyond) == (pytest.approx(2 / 10), pytest.approx(1 / 10))
 
     def test_before_the_first_look_nothing_is_said(self):
         chance = random.Random(4)
@@ -137,11 +158,24 @@ class TestWithoutLaunches:
         assert said(base, Observed(0.5, {}, 0.01)) == "regressed"
         assert said(base, Observed(0.88, {}, 0.5)) == "inconclusive"
 
+    @pytest.mark.parametrize("swapped", [False, True])
+    def test_where_one_side_alone_has_launches_the_errors_of_both_are_taken(self, swapped):
+        launches, median = seen(0.9, 0.91, 0.92, 0.93, 0.94, 0.95), Observed(0.5, {}, 0.001)
+        found = quality_change(*((median, launches) if swapped else (launches, median)), 0.02, "more", False)
+        assert (abs(found.change), found.spread) == (pytest.approx(0.425), None)
+        assert quality_verdicts({"one": found})["one"] == ("improved" if swapped else "regressed")
+
     def test_without_these_nothing_is_known(self):
         assert quality_change(Observed(0.9, {}, None), Observed(0.5, {}, None), 0.02, "more", False) is None
 
 
 class TestTheFamily:
+    def test_equivalence_that_is_just_sure_enough_is_one(self):
+        just, hardly = (
+            QualityChange(0.01, 0.1, 1.0, p, 0.02, "more") for p in (EQUIVALENCE, 1.01 * EQUIVALENCE)
+        )
+        assert quality_verdicts({"a": just, "b": hardly}) == {"a": "equivalent", "b": "inconclusive"}
+
     def test_one_row_among_many_must_be_surer(self):
         sure = QualityChange(-0.5, 0.1, FAMILY / 5, 1.0, 0.02, "more")
         unsure = QualityChange(-0.5, 0.1, 0.5, 1.0, 0.02, "more")

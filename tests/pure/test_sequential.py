@@ -65,6 +65,7 @@ class TestLooks:
     def test_an_end_between_two_spends_the_share_of_the_one_that_was_to_come(self):
         assert looks_at(16, ended=True) == [(14, 0.2), (16, 0.3)]
         assert looks_at(5, ended=True) == [(5, 0.2)]
+        assert looks_at(5) == []
 
     @pytest.mark.parametrize("pairs", [2, 15, 56, 60, 500])
     def test_never_more_than_all_of_the_error_is_spent(self, pairs):
@@ -234,7 +235,7 @@ def finding(p=1.0, ratio=1.0, p_beyond=1.0, threshold=0.01):
         p=p,
         p_beyond=p_beyond,
         threshold=threshold,
-        seen=Opposite([math.log(ratio)], 1, 1, 0.0),
+        seen=Opposite([math.log(ratio)], 1, 1),
         share=1.0,
     )
 
@@ -243,6 +244,8 @@ class TestVerdicts:
     @pytest.mark.parametrize(
         ("made", "verdict"),
         [
+            (finding(p=0.001, ratio=1.5, threshold=0.5), "inconclusive"),  # as large as the threshold
+            (finding(p=0.001, ratio=0.5, threshold=1.0), "inconclusive"),
             (finding(p=0.001, ratio=1.02), "regressed"),
             (finding(p=0.001, ratio=0.98), "improved"),
             (finding(p=0.02, ratio=1.02), "regressed"),
@@ -263,6 +266,11 @@ class TestVerdicts:
         assert set(paired_verdicts(slow, 4).values()) == {"inconclusive"}
         assert set(paired_verdicts({**slow, 0: finding(p=0.005, ratio=1.1)}, 4).values()) == {"regressed"}
 
+    def test_it_is_paid_for_first_wherever_the_row_stands(self):
+        assert paired_verdicts({"a": finding(0.011, 1.1), "b": finding(0.001, 1.1)}, 2) == dict.fromkeys(
+            "ab", "regressed"
+        )
+
     def test_what_comes_behind_one_that_is_too_large_is_no_change_either(self):
         rows = {"a": finding(0.001, 1.1), "b": finding(0.011, 1.1), "c": finding(0.012, 1.1)}
         assert paired_verdicts(rows, 3) == {"a": "regressed", "b": "inconclusive", "c": "inconclusive"}
@@ -281,7 +289,7 @@ class TestVerdicts:
 
     def test_pairs_that_do_not_differ_at_all_are_equivalent(self):
         found = paired_finding(pairs_of([0.0] * 14), 0.01)
-        assert (found.ratio, found.low, found.high, found.slot, found.p >= 1) == (1.0, 1.0, 1.0, 1.0, True)
+        assert (found.ratio, found.low, found.high, found.slot, found.p) == (1.0, 1.0, 1.0, 1.0, 1.0)
         assert paired_verdicts({"a": found}, 5) == {"a": "equivalent"}
 
     @pytest.mark.parametrize("ratio", [1.02, 0.98])
@@ -294,6 +302,14 @@ class TestVerdicts:
         early = paired_finding(pairs_of(logs), 0.01)
         later = paired_finding(pairs_of([*logs, *distinct(6)]), 0.01)
         assert later.p <= early.p
+
+    def test_what_could_have_been_seen_grows_with_the_family(self):
+        found = paired_finding(pairs_of([log / 100 for log in distinct(40)]), 0.0)
+        assert found.smallest(0) == found.smallest(1) < found.smallest(2)
+
+    def test_pairs_of_one_lead_tell_no_slot_effect(self):
+        found = paired_finding(Pairs((0.1, 0.1), (True, True)), 0.01, ended=True)
+        assert (found.ratio, found.slot) == (pytest.approx(math.exp(0.1)), 1.0)
 
     def test_no_family_is_as_good_as_one_row(self):
         assert paired_verdicts({}, 0) == {}

@@ -134,7 +134,21 @@ class TestTimes:
             assert row.ratio == pytest.approx(ratio, rel=0.005)
             assert row.low < ratio < row.high
             assert row.smallest >= SIDE_BY_SIDE
+            assert row.family == 3  # with memory
         assert outcome(list(rows.values())) == code
+
+    def test_before_two_pairs_nothing_is_decided(self):
+        found = {row.metric.name: row for row in measure(judge(), 1, ratio=2).rows_of(NAME)}
+        assert {(found[name].verdict, found[name].ratio) for name in TIMES} == {("inconclusive", None)}
+
+    def test_launches_that_lack_a_value_or_have_none_above_zero_are_no_pair_of_it(self):
+        without, nothing = timed(memory={}), timed(memory={"peak_rss": 0})
+        odd = [(without, timed()), (timed(), without), (nothing, timed()), (timed(), nothing)]
+        made = judge()
+        for number, records in enumerate([*odd, *[(timed(), timed())] * 14], start=1):
+            made.add(NAME, number, records, number % 2 == 0)
+        row = rows_of(made)["memory.peak_rss"]
+        assert (row.verdict, row.ratio, row.base, row.candidate) == ("equivalent", 1.0, 2**22, 2**22)
 
     def test_values_are_the_medians_of_the_launches(self):
         row = rows_of(measure(judge(), 14, 1.1, noise=0.0))["train.step_time"]
@@ -270,6 +284,22 @@ class TestQuality:
         row = rows_of(self.after([(0.767, 0.198)] * 2))[self.ACCURACY]
         assert (row.verdict, row.action, row.gates) == ("regressed", "warn", False)
 
+    def test_the_row_says_how_far_launches_lie_apart(self):
+        assert rows_of(self.after([(0.75, 0.25)] * 2))[self.ACCURACY].spread == 0.0
+        assert rows_of(self.after([(0.75, 0.25), (0.75, 0.5)]))[self.ACCURACY].spread == 0.25
+
+    @pytest.mark.parametrize("swapped", [False, True])
+    def test_both_sides_must_end_alike_for_a_change_to_be_sure_after_two_pairs(self, swapped):
+        pairs = [(0.9, 0.2), (0.9, 0.3)]
+        made = self.after([pair[::-1] for pair in pairs] if swapped else pairs)
+        assert rows_of(made)[self.ACCURACY].verdict == "inconclusive"
+
+    @pytest.mark.parametrize(("pairs", "verdict"), [(6, "inconclusive"), (8, "regressed")])
+    def test_pairs_at_the_end_have_the_share_of_one_look(self, pairs, verdict):
+        """Six against six that lie apart have a p of 2 / 924, which all of the error would be enough for."""
+        made = self.after([(0.9 + number / 1000, 0.5 + number / 1000) for number in range(pairs)])
+        assert rows_of(made)[self.ACCURACY].verdict == verdict
+
     def test_one_pair_does_not_tell(self):
         row = rows_of(self.after([(0.767, 0.198)]))[self.ACCURACY]
         assert (row.verdict, row.caveats) == ("inconclusive", ("few_launches",))
@@ -325,6 +355,27 @@ class TestFailures:
         (row,) = made.end()
         assert (row.verdict, row.metric.name) == ("not_measured", "epoch.time")
         assert row.base == pytest.approx(6.0, rel=0.01)
+
+    def test_their_row_is_of_a_time_though_counts_came_first(self):
+        made = judge()
+        made.add(NAME, 1, (counted(), counted()), True)
+        made.add(NAME, 1, (timed(), self.FAILED), True)
+        (row,) = made.end()
+        assert (row.metric.name, row.base, row.gates) == ("epoch.time", None, True)
+
+    @pytest.mark.parametrize(
+        ("metrics", "name"),
+        [
+            (["quality.test_*"], "quality.test_loss"),  # which does not gate unless its name is asked for
+            (["quality.*", "count.flops"], "count.flops"),
+            (["quality.mine"], "epoch.time"),  # of which nothing is known yet
+        ],
+    )
+    def test_their_row_is_of_what_was_asked_for(self, metrics, name):
+        made = judge(asked=asked(metrics=metrics))
+        made.add(NAME, 1, (timed(), self.FAILED), True)
+        (row,) = made.end()
+        assert (row.verdict, row.metric.name) == ("not_measured", name)
 
     def test_the_first_reason_stays(self):
         made = measure(judge(), 1)
@@ -395,6 +446,11 @@ class TestWanting:
         made.add(NAME, 1, (counted(ops=90), counted(ops=90)), base_led=True)
         assert made.wants(NAME)
 
+    def test_a_metric_that_comes_late_is_waited_for(self):
+        made = measure(judge(asked=asked(metrics=["memory.peak_rss"])), 2, memory={})
+        assert not made.wants(NAME)
+        assert measure(made, 1, began=2).wants(NAME)
+
     def test_each_case_wants_its_own(self):
         made = judge(NAME, OTHER)
         measure(made, 14)
@@ -441,6 +497,12 @@ class TestTheEnd:
         assert "ended before its first pair" in reason_said(found["epoch.time"].reason)
         assert outcome(rows, allow_inconclusive=True) == 3
 
+    def test_counts_that_were_taken_are_not_what_is_missing(self):
+        made = judge(asked=asked(metrics=["count.ops", "memory.peak_rss"]))
+        made.add(NAME, 1, (counted(), counted()), True)
+        found = {row.metric.name: row.verdict for row in made.end()}
+        assert found == {"memory.peak_rss": "not_measured", "count.ops": "equivalent"}
+
     def test_nor_does_a_case_pass_of_which_nothing_was_measured(self):
         made = judge(NAME, OTHER)
         measure(made, 14, name=OTHER)
@@ -465,6 +527,7 @@ class TestTheEnd:
         made = measure(judge(), 3)
         base, candidate = made.sides("main", "mine")
         assert (base.name, candidate.name) == ("main", "mine")
+        assert {base.kind, candidate.kind} == {"ab"}
         assert list(base.cases[NAME].observed["epoch.time"].launches) == [1, 2, 3]
         assert list(candidate.cases) == [NAME]
 

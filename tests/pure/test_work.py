@@ -37,6 +37,8 @@ class TestSteps:
             ((1, 64), (2, 100), False),
             ((2, 100), (1, 100), True),
             ((0, 0), (10, 640), False),  # not known
+            ((0, 100), (10, 640), False),
+            ((5, 0), (10, 640), False),
         ],
     )
     def test_whether_their_size_differs_follows_from_samples_and_batches(self, before, after, differ):
@@ -61,7 +63,13 @@ class TestSpoiling:
             ),
             (
                 {"validate": (1, 64, 0)},
-                {"epoch.time", "validate.throughput", "quality.validate_loss", "energy.per_sample"},
+                {"epoch.time", "validate.throughput", "quality.validate_loss", "quality.validate_mean_error",
+                 "energy.per_sample"},
+            ),
+            (
+                {"validate": (4, 128, 0)},
+                {"epoch.time", "validate.throughput", "count.validate.ops", "memory.peak_rss",
+                 "energy.per_sample"},
             ),
             ({"test": (2, 128, 1)}, {"epoch.time", "test.throughput", "energy.per_sample"}),
         ],
@@ -70,6 +78,7 @@ class TestSpoiling:
         names = (
             *("epoch.time", "train.step_time", "train.throughput", "validate.throughput", "test.throughput"),
             *("memory.peak_rss", "count.ops", "count.parameter_bytes", "compute.step_flops"),
+            *("count.validate.ops", "quality.validate_mean_error"),
             *("compute.sample_flops", "compile.time", "energy.per_sample"),
             *("quality.train_loss", "quality.validate_loss", "quality.test_accuracy", "quality.time_to_loss"),
         )
@@ -119,3 +128,43 @@ class TestDifferences:
     def test_without_training_evaluations_are_compared_by_the_sample(self):
         first, second = work(test=(2, 128)), work(test=(4, 128))
         assert Work(first, second).by_the_sample == ("test.throughput", "compute.sample_flops")
+
+    @pytest.mark.parametrize(
+        ("stages", "unlike"),
+        [
+            ({"test": (2, 100, 0)}, True),  # fewer samples, of steps that may have as many
+            ({"test": (4, 128, 0)}, True),  # as many, in smaller steps
+            ({"train": (10, 640, 5)}, False),  # fewer steps of the optimizer
+        ],
+    )
+    def test_what_is_held_at_once_comes_from_the_steps_of_all_stages(self, stages, unlike):
+        assert between(**stages).counted_unlike("count.peak_live_bytes") is unlike
+
+
+class TestNeedingSamples:
+    @pytest.mark.parametrize(
+        ("stages", "by_the_sample"),
+        [
+            ({}, set()),
+            ({"train": (5, 320, 10)}, {"work.train.samples", "work.train.batches", "epoch.time"}),
+            (
+                {"train": (5, 640, 10)},
+                {"work.train.batches", "train.step_time", "train.phase.data", "count.ops", "compute.step_flops"},
+            ),
+            ({"validate": (4, 128, 0)}, {"validate.phase.data", "count.validate.ops"}),
+            ({"test": (2, 100, 0)}, {"epoch.time"}),
+        ],
+    )  # fmt: skip
+    def test_what_the_meant_difference_reaches_is_compared_by_the_sample(self, stages, by_the_sample):
+        names = (
+            *(
+                "work.train.samples",
+                "work.train.batches",
+                "epoch.time",
+                "train.step_time",
+                "train.phase.data",
+            ),
+            *("train.throughput", "validate.phase.data", "count.ops", "count.parameter_bytes"),
+            *("count.validate.ops", "compute.step_flops", "compute.sample_flops", "memory.peak_rss"),
+        )
+        assert {name for name in names if between(**stages).needs_samples(name)} == by_the_sample

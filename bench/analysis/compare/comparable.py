@@ -97,7 +97,7 @@ def plan_case(
     instead = work.by_the_sample if meant and not options.metrics else ()
     names += [name for name in instead if name in base.observed and name not in names]
     if any(name in differing or work.spoils(name, stages) for name in names if is_requested(name, options)):
-        entries.append(_different_work_row(case, base, options, unintended))
+        entries.append(_different_work_row(case, base, candidate, options, unintended))
     for name in names:
         if name in differing:
             continue  # the row of the case says it
@@ -223,14 +223,15 @@ def unmeasured_row(
 
 
 def _different_work_row(
-    case: str, base: CaseSide, options: ComparisonOptions, work: Sequence[WorkDifference]
+    case: str,
+    base: CaseSide,
+    candidate: CaseSide,
+    options: ComparisonOptions,
+    work: Sequence[WorkDifference],
 ) -> Row:
     """The row that says of a case that its sides did different work. It gates unless the thresholds say otherwise."""
-    first = work[0]
     return dataclasses.replace(
-        _unjudged(case, base, first.metric, options),
-        base=first.before,
-        candidate=first.after,
+        _unjudged(case, base, work[0].metric, options, candidate),
         verdict="different_work",
         gates=any(policy_of(one.metric, case, base, options).regression == "fail" for one in work),
         work=tuple(work),

@@ -93,7 +93,7 @@ def quality_change(
     p = p_beyond = 1.0
     for number, share in shares:
         before, after = first[:number], second[:number]
-        seen = Opposite(sorted(b - a for a in before for b in after), len(before), len(after), 0.0)
+        seen = Opposite(sorted(b - a for a in before for b in after), len(before), len(after))
         p = min(p, 2 * min(seen.tails(0.0)) / share)
         p_beyond = min(p_beyond, max(seen.tails(-tolerance)[0], seen.tails(tolerance)[1]) / share)
     return QualityChange(change, spread, p, p_beyond, tolerance, better)

@@ -34,6 +34,7 @@ from .verdict import (
     has_ratio,
     judge,
     judge_exact,
+    over,
     paired,
     smallest_seen,
     unpaired,
@@ -192,8 +193,8 @@ def exact_row(pair: MetricPair, caveats: tuple[str, ...] = ()) -> Row:
     row = pair.unjudged
     return dataclasses.replace(
         row,
-        ratio=worse(before, after, "less"),  # candidate over base, whatever is better
-        verdict=judge_exact(before, after, pair.metric.better, pair.policy),
+        ratio=over(after, before),
+        verdict=judge_exact(before, after, pair.policy),
         gates=row.gates and not caveats,
         caveats=(*caveats, *known),
     )

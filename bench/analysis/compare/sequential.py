@@ -87,7 +87,7 @@ class Opposite:
     effects: Sequence[float]
     led: int
     followed: int
-    slot: float
+    slot: float = 0.0
 
     def tails(self, shift: float) -> tuple[float, float]:
         """The exact one-sided p of an effect of `shift` or less, and of `shift` or more."""

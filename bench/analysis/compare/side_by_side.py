@@ -239,10 +239,7 @@ class SideBySide:
         wanted, gating = of_interest(names, case.name, case.base, self._options)
         timed = [name for name in gating if metric_of(name).kind == "time"]
         for name in (timed or gating or wanted or ["epoch.time"])[:1]:
-            side = dataclasses.replace(
-                case.base, observed={name: Observed(math.nan, {}, None), **case.base.observed}
-            )
-            yield unmeasured_row(case.name, side, name, self._options, reason)
+            yield unmeasured_row(case.name, case.base, name, self._options, reason)
 
     def _row(self, case: Matched, pair: MetricPair) -> Row:
         key = case.name, pair.metric.name

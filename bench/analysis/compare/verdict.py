@@ -153,7 +153,11 @@ def paired(base: Mapping[int, float], candidate: Mapping[int, float], better: st
 
 def worse(base: float, candidate: float, better: str) -> float:
     """r: above 1 where the candidate is worse; infinite from nothing on."""
-    above, below = (base, candidate) if better == "more" else (candidate, base)
+    return over(base, candidate) if better == "more" else over(candidate, base)
+
+
+def over(above: float, below: float) -> float:
+    """The ratio of two values; infinite from nothing on."""
     if below:
         return above / below
     return 1.0 if not above else math.inf
@@ -173,15 +177,15 @@ def has_ratio(base: float, candidate: float) -> bool:
     return (base > 0 and candidate >= 0) or base == candidate == 0
 
 
-def judge_exact(base: float, candidate: float, better: str, policy: Policy) -> str:
-    """The verdict of a count: any change beyond the threshold, by default none, is one.
+def judge_exact(base: float, candidate: float, policy: Policy) -> str:
+    """The verdict of a count, of which less is better: any change beyond the threshold, by default none, is one.
 
     A threshold in the metric's unit is held against the difference, which there is from zero on too.
     """
-    rise = base - candidate if better == "more" else candidate - base
+    rise = candidate - base
     if not rise or (policy.absolute is not None and abs(rise) <= policy.absolute):
         return "equivalent"
-    ratio = worse(base, candidate, better)
+    ratio = over(candidate, base)
     beyond = ratio > 1 + policy.relative if rise > 0 else ratio < 1 / (1 + policy.relative)
     if policy.absolute is None and not beyond:
         return "equivalent"
