@@ -1,7 +1,7 @@
 """Mutation testing of the modules that decide: `analysis/` and the thresholds.
 
     pip install mutmut
-    python benchmarks/mutation.py [MODULE ...]    # such as run/estimate; all of the table below without a name
+    python benchmarks/mutation.py [MODULE ...]    # such as run/estimate; all of those below without a name
 
 mutmut (3.x) changes a function at one place (a comparison, a number, an operator, a text), runs the tests that call
 it, and counts the mutants that no test noticed. The tests of a module are those below, which start no process. Each
@@ -38,13 +38,14 @@ TESTS = {
     "analysis/launch/derived_counts": "counts_analysis",
     "analysis/launch/learning_curve": "quality",
     "analysis/launch/profile_summary": "profile_analysis",
-    "analysis/launch/values": "launch_values",
+    "analysis/launch/values": "launch_values counts_analysis quality",
     "analysis/launch/warmup": "warmup",
     "analysis/run/estimate": "estimate",
     "analysis/run/largest_batch": "largest_search",
     "analysis/run/stopping": "stopping",
     "analysis/run/time_to_quality": "quality",
-    "thresholds": "thresholds",
+    "thresholds/rules": "thresholds",
+    "thresholds/suggestions": "thresholds",
 }
 # Simulations of thousands of launches, which every mutant would wait for; and a method that hypothesis runs, which it
 # refuses to run twice in one process.
@@ -82,7 +83,7 @@ def change(mutant: str, folder: Path) -> str:
 
 
 def main(names: list[str]) -> None:
-    modules = [module for module in TESTS if not names or any(module.endswith(name) for name in names)]
+    modules = [module for module in TESTS if not names or any(name in module for name in names)]
     total: Counter[bool] = Counter()
     for module in modules:
         with tempfile.TemporaryDirectory() as folder:

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Sequence
 
 from ..system.text import cut
 
+_ALIKE = 0.5  # the share of letters that a misspelt word has in common with what was meant
+
 
 def meant(word: str, known: Iterable[str], otherwise: str = "") -> str:
     """The remedy for a misspelt word: the closest known one, else all of them."""
     names = list(known)
     lower = {name.lower(): name for name in reversed(names)}
-    near = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(word.lower(), lower, cutoff=_ALIKE)
     return f"did you mean {lower[near[0]]!r}?" if near else otherwise or f"write {alternatives(names)}"
 
 
@@ -37,5 +39,5 @@ def short(text: str, most: int = 60) -> str:
 
 def closest(word: str, known: Sequence[str]) -> list[str]:
     """The known ones, those first that look like the word."""
-    near = difflib.get_close_matches(word, known[:1000], n=3, cutoff=0.5)
+    near = difflib.get_close_matches(word, known[:1000], cutoff=_ALIKE)
     return list(dict.fromkeys([*near, *known]))

@@ -56,6 +56,7 @@ class TestFamilies:
             ("aten.sum", "other"),
             ("aten.summary", "other"),
             ("linear.add", "other"),
+            ("linear::add", "other"),
             ("", "other"),
         ],
     )
@@ -92,6 +93,9 @@ class TestTheWorkOfAStep:
     )
     def test_is_not_known_where_nothing_was_counted(self, nothing):
         assert step_work(counts(**nothing)) is None
+
+    def test_of_no_operator_is_of_no_stage(self):
+        assert main_stage(counts(operators=())) == ""
 
     @pytest.mark.parametrize(
         ("peaks", "seconds"),
@@ -184,6 +188,9 @@ class TestRates:
         values = {f"{name}.throughput": 40.0, f"work.{name}.batches": 5.0, f"work.{name}.samples": 20.0}
         rated = rates(values, found, [peak(1600)], "cpu")
         assert rated == {"compute.flops_rate": 1000, "compute.mfu": 0.625}  # 100 FLOPs a batch of 0.1 s
+
+    def test_may_be_of_a_slow_device(self):
+        assert rates({"train.step_time": 100.0}, counts(), [peak(1.0)], "cpu")["compute.mfu"] == 0.5
 
     def test_weigh_each_number_format_by_its_own_peak(self):
         mixed = counts(operators=(operator_count(flops=200), operator_count(flops=1200, dtype="bfloat16")))

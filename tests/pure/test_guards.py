@@ -10,12 +10,12 @@ from bench.analysis.launch import contamination as bounds
 from bench.analysis.launch.contamination import contamination, setting_caveats
 
 WALL, PROCESSORS = guards()["wall"], guards()["processors"]
-LESS, MORE = 1 - 1e-6, 1 + 1e-6
+MORE = 1 + 1e-6
 STEPS = (0.01, 0.5, 9.0)  # of which the median is half a second
 
 
 def around(bound: float) -> tuple[float, float]:
-    return bound * LESS, bound * MORE
+    return bound, bound * MORE
 
 
 # By reason, in order: the number that it comes from, what of it is just bearable, and what is not.
@@ -35,7 +35,7 @@ REMARKS = {
     "coarse_clock": ("clock_resolution", *around(bounds.RESOLUTION * 0.5)),
     "clock_changed": (
         "frequency_low",
-        3e9 * (1 - bounds.FREQUENCY * LESS),
+        3e9 * (1 - bounds.FREQUENCY),
         3e9 * (1 - bounds.FREQUENCY * MORE),
     ),
     "gpu_power_capped": ("gpu_power_capped", *around(bounds.GPU_THROTTLED)),
@@ -78,7 +78,7 @@ def test_every_remark_is_a_caveat():
 
 def test_a_device_that_changes_its_clock_is_remarked_too():
     high = guards()["gpu_clock_high"]
-    assert setting_caveats(launch(gpu_clock_low=high * (1 - bounds.FREQUENCY * LESS))) == ()
+    assert setting_caveats(launch(gpu_clock_low=high * (1 - bounds.FREQUENCY))) == ()
     assert setting_caveats(launch(gpu_clock_low=high * (1 - bounds.FREQUENCY * MORE))) == ("clock_changed",)
     assert setting_caveats(launch(frequency_low=0.0, frequency_high=0.0)) == (), "a clock that is not told"
 
@@ -101,6 +101,10 @@ def test_stolen_time_is_a_share_of_all_processors():
     stolen = bounds.STOLEN * WALL * MORE
     assert contamination(launch(stolen=stolen, processors=1.0)) == ("stolen",)
     assert contamination(launch(stolen=stolen, processors=2.0)) == ()
+    assert contamination(measurement(guards={"wall": WALL, "stolen": stolen})) == ("stolen",), (
+        "of one at least"
+    )
+    assert contamination(measurement(guards={"wall": WALL, "stolen": stolen / MORE})) == ()
 
 
 def test_in_a_short_launch_a_few_ticks_of_the_kernels_clock_could_be_rounding():

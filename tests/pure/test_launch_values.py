@@ -132,6 +132,20 @@ def test_the_shares_of_a_step_are_of_the_phases_of_the_same_launch(kind):
     assert found["train.optimizer_share"] == 0.125
 
 
+def test_waiting_for_data_and_the_optimizer_are_told_as_shares_of_a_step():
+    taken = {"data": 0.5, "optimizer": 0.25, "forward": 1.25}
+    found = values(stage("train", 1, (1.0, 1.0), phases=taken))
+    assert (found["train.data_share"], found["train.optimizer_share"]) == (0.25, 0.125)
+    assert not [name for name in found if name.endswith("_share") and "forward" in name]
+    assert "train.data_share" not in values(stage("validate", 1, phases=taken)), "of no step of training"
+    assert "train.data_share" not in values(stage("train", 1, phases={"forward": 2.0}))
+
+
+def test_what_compiling_took_is_told_as_it_is():
+    found = values(*stages(), compiled={"time": 2.5, "cache_misses": 3})
+    assert (found["compile.time"], found["compile.cache_misses"]) == (2.5, 3.0)
+
+
 def test_a_timed_launch_without_phases_gives_times_alone():
     assert not [name for name in launch_values(measurement()) if ".phase." in name]
 

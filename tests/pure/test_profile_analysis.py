@@ -19,7 +19,7 @@ def kernel(name: str, seconds: float, **changes):
 
 class TestTheTopOfAProfile:
     def test_has_the_operators_with_the_most_time_of_their_own(self):
-        rows, rest = top(profile(), 9)
+        rows, rest = top(profile(), 9, "host")
         assert [(row.operator, row.self_time, row.share) for row in rows] == [
             ("aten::addmm", 4.0, 0.5),
             ("aten::mm", 2.0, 0.25),
@@ -38,14 +38,16 @@ class TestTheTopOfAProfile:
                 )
             ),
             9,
+            "host",
         )
         (row,) = rows
         assert (row.calls, row.self_time, row.share) == (10, 8.0, 1.0)
 
     def test_says_where_most_of_an_operator_was(self):
-        times = {("train", "forward"): 2.0, ("train", "backward"): 3.0, ("test", "forward"): 2.5}
-        spread = [operator_time(host_self=s, stage=stage, phase=p) for (stage, p), s in times.items()]
-        (row,) = top(profile(operators=tuple(spread)), 9)[0]
+        times = [("train", "forward", 3.0), ("train", "backward", 2.5), ("test", "forward", 2.5)]
+        spread = [operator_time(host_self=s, stage=stage, phase=phase) for stage, phase, s in times]
+        again = operator_time(host_self=1.0, phase="backward", shapes="9x9")
+        (row,) = top(profile(operators=(*spread, again)), 9, "host")[0]
         assert (row.stage, row.phase) == ("train", "backward")
 
     @pytest.mark.parametrize(
@@ -53,7 +55,7 @@ class TestTheTopOfAProfile:
         [(2, 1, 1, 0.25), (1, 2, 3, 0.5), (0, 3, 5, 1)],
     )
     def test_has_the_rest_as_one_row(self, most, number, calls, share):
-        rows, rest = top(profile(), most)
+        rows, rest = top(profile(), most, "host")
         assert len(rows) == most
         assert (rest.number, rest.calls, rest.share, rest.self_time) == (number, calls, share, 8.0 * share)
 
@@ -62,16 +64,16 @@ class TestTheTopOfAProfile:
             operators=(
                 operator_time(host_self=1.0, device_self=9.0),
                 kernel("gemm", 3.0),
-                kernel("gemm", 1.0, phase="backward"),
-                kernel("copy", 12.0, calls=7),
+                kernel("gemm", 5.0, phase="backward"),
+                kernel("copy", 24.0, calls=7),
             )
         )
-        host, _ = top(both, 9)
+        host, _ = top(both, 9, "host")
         device, _ = top(both, 9, "device")
         assert [row.operator for row in host] == ["aten::addmm"]
-        assert [(row.operator, row.self_time, row.share) for row in device] == [
-            ("copy", 12.0, 0.75),
-            ("gemm", 4.0, 0.25),
+        assert [(row.operator, row.self_time, row.share, row.phase) for row in device] == [
+            ("copy", 24.0, 0.75, "forward"),
+            ("gemm", 8.0, 0.25, "backward"),
         ]
 
     @pytest.mark.parametrize("operators", [(), (operator_time(host_self=0.0),)], ids=["none", "no time"])
@@ -79,17 +81,18 @@ class TestTheTopOfAProfile:
     def test_is_empty_where_nothing_took_time(self, operators, kind):
         assert top(profile(operators=operators), 9, kind) == ([], None)
 
-    @given(
-        times=st.lists(st.tuples(st.sampled_from("abcde"), st.floats(1e-9, 1e3)), min_size=1, max_size=30),
-        most=st.integers(0, 6),
-    )
-    def test_has_shares_that_add_up_to_one(self, times, most):
-        found = profile(operators=tuple(operator_time(name, seconds) for name, seconds in times))
-        rows, rest = top(found, most)
-        everything = [*rows, *([rest] if rest else [])]
-        assert sum(row.share for row in everything) == pytest.approx(1)
-        assert sum(row.calls for row in everything) == 2 * len(times)
-        assert [row.self_time for row in rows] == sorted((row.self_time for row in rows), reverse=True)
+
+@given(
+    times=st.lists(st.tuples(st.sampled_from("abcde"), st.floats(1e-9, 1e3)), min_size=1, max_size=30),
+    most=st.integers(0, 6),
+)
+def test_shares_of_the_top_add_up_to_one(times, most):
+    found = profile(operators=tuple(operator_time(name, seconds) for name, seconds in times))
+    rows, rest = top(found, most, "host")
+    everything = [*rows, *([rest] if rest else [])]
+    assert sum(row.share for row in everything) == pytest.approx(1)
+    assert sum(row.calls for row in everything) == 2 * len(times)
+    assert [row.self_time for row in rows] == sorted((row.self_time for row in rows), reverse=True)
 
 
 class TestTheRowsOfAGraph:

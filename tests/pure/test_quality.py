@@ -86,6 +86,14 @@ class TestTheClockOfTraining:
         assert learning_curve(measurement(stages=records)).validations == ()
         assert learning_curve(measurement(stages=records)).ends == ()
 
+    def test_a_loss_of_which_two_can_be_added_is_a_finite_number(self):
+        records = (stage("train", 0), stage("validate", 0, loss=8e307))
+        assert learning_curve(measurement(stages=records)).best == 8e307
+
+    def test_an_epoch_that_validates_and_does_not_train_has_the_time_of_its_validation(self):
+        records = (stage("validate", 0, (1.0,)), stage("train", 1, (2.0,)), stage("validate", 1, (1.0,)))
+        assert [one.seconds for one in learning_curve(measurement(stages=records)).validations] == [1.0, 4.0]
+
     def test_without_a_test_stage_an_epoch_has_no_metrics(self):
         records = (stage("train", 0), stage("validate", 0))
         assert learning_curve(measurement(stages=records)).ends == (EpochEnd(0, 4.0, 0.5, {}),)

@@ -10,7 +10,7 @@ from bench.analysis.compare.policy import ThresholdRule, policy
 from bench.errors import UsageError
 from bench.measurement import METRICS
 from bench.thresholds.rules import check_used, read_thresholds
-from bench.thresholds.suggestions import alternatives, short
+from bench.thresholds.suggestions import alternatives, closest, meant, short
 
 WRITTEN = """
 [default]
@@ -489,6 +489,15 @@ class TestSuggestions:
             "a or b",
             "a, b or c",
         ]
+
+    def test_what_shares_half_of_its_letters_may_be_meant(self):
+        assert meant("abxy", ["efgh", "abcd"]) == "did you mean 'abcd'?"
+        assert meant("axyz", ["efgh", "abcd"]) == "write efgh or abcd"
+        assert closest("abxy", ["efgh", "abcd"]) == ["abcd", "efgh"]
+        assert closest("axyz", ["efgh", "abcd"]) == ["efgh", "abcd"]
+
+    def test_of_names_that_differ_in_case_alone_the_first_is_meant(self):
+        assert meant("AB", ["ab", "Ab"]) == "did you mean 'ab'?"
 
     def test_a_text_is_cut_where_it_is_long_and_its_control_characters_are_written_out(self):
         assert short("größer") == "größer"

@@ -7,6 +7,7 @@ narrow enough that what exceeds them moves a median by more than a tolerance of 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from statistics import median
 
@@ -36,48 +37,51 @@ FREQUENCY = 0.10  # change of the processors' or the device's clock
 
 def contamination(measurement: Measurement) -> tuple[str, ...]:
     """Why the times of this launch must not be used, by name; empty for a clean one."""
-    guards = measurement.guards
-    wall = guards.get("wall", 0.0)
+    guards = _told(measurement)
+    wall = guards["wall"]
     if not wall:
         return ()  # an older record, or another system: nothing is known against it
-    stolen = guards.get("stolen", 0.0)
     found = {
         "waited": _waited(guards, wall),
-        "stolen": stolen > max(_LEAST_STOLEN, STOLEN * wall * guards.get("processors", 1.0)),
-        "quota": guards.get("quota_throttled", 0.0) / wall > QUOTA,
-        "swapped": guards.get("swapped", 0.0) > _SWAPPED,
-        "overheated": guards.get("thermal_throttles", 0.0) > 0,
-        "gpu_throttled": guards.get("gpu_throttled", 0.0) > GPU_THROTTLED,
-        "gpu_shared": guards.get("gpu_others", 0.0) > 0,
+        "stolen": guards["stolen"] > max(_LEAST_STOLEN, STOLEN * wall * guards["processors"]),
+        "quota": guards["quota_throttled"] / wall > QUOTA,
+        "swapped": guards["swapped"] > _SWAPPED,
+        "overheated": guards["thermal_throttles"] > 0,
+        "gpu_throttled": guards["gpu_throttled"] > GPU_THROTTLED,
+        "gpu_shared": guards["gpu_others"] > 0,
     }
     return tuple(name for name, holds in found.items() if holds)
 
 
 def _waited(guards: Mapping[str, float], wall: float) -> bool:
     """Whether threads waited for a processor; one processor has one bound, since its threads have it in turn."""
-    processors = max(guards.get("processors", 1.0), WAITING / WAITING_MEAN)
-    longest, together = guards.get("waiting_longest", 0.0), guards.get("waiting", 0.0)
-    return longest > WAITING * wall or together > WAITING_MEAN * wall * processors
+    processors = max(guards["processors"], WAITING / WAITING_MEAN)
+    return guards["waiting_longest"] > WAITING * wall or guards["waiting"] > WAITING_MEAN * wall * processors
 
 
 def setting_caveats(measurement: Measurement) -> tuple[str, ...]:
     """What the guards say about the setting, by the names of CAVEATS; such a launch is used."""
-    guards = measurement.guards
-    wall = guards.get("wall", 0.0)
+    guards = _told(measurement)
+    wall = guards["wall"]
     if not wall:
         return ()
     steps = [seconds for record in measurement.stages for seconds in record.steps]
     found = {
-        "page_faults": guards.get("minor_faults", 0.0) * FAULT_SECONDS / wall > FAULTS,
-        "machine_busy": guards.get("others", 0.0) > max(_LEAST_OTHERS, OTHERS * wall),
-        "gc_pauses": guards.get("gc_pauses", 0.0) / wall > GC,
-        "coarse_clock": bool(steps) and guards.get("clock_resolution", 0.0) > RESOLUTION * median(steps),
+        "page_faults": guards["minor_faults"] * FAULT_SECONDS / wall > FAULTS,
+        "machine_busy": guards["others"] > max(_LEAST_OTHERS, OTHERS * wall),
+        "gc_pauses": guards["gc_pauses"] / wall > GC,
+        "coarse_clock": bool(steps) and guards["clock_resolution"] > RESOLUTION * median(steps),
         "clock_changed": _changed(guards, "frequency") or _changed(guards, "gpu_clock"),
-        "gpu_power_capped": guards.get("gpu_power_capped", 0.0) > GPU_THROTTLED,
+        "gpu_power_capped": guards["gpu_power_capped"] > GPU_THROTTLED,
     }
     return tuple(name for name, holds in found.items() if holds)
 
 
+def _told(measurement: Measurement) -> Mapping[str, float]:
+    """The guards; a number that the machine did not tell is zero, which is below every bound."""
+    return defaultdict(float, {"processors": 1.0, **measurement.guards})
+
+
 def _changed(guards: Mapping[str, float], what: str) -> bool:
     low, high = guards.get(f"{what}_low"), guards.get(f"{what}_high")
-    return low is not None and high is not None and high > 0 and (high - low) / high > FREQUENCY
+    return low is not None and high is not None and high - low > FREQUENCY * high

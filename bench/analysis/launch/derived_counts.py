@@ -80,7 +80,7 @@ class StepWork:
 
     def seconds(self, peaks: Mapping[str, float]) -> float | None:
         """The least time that it can take at these peaks, by number format; None where one is not known."""
-        if not all(peaks.get(dtype) for dtype in self.by_dtype):
+        if not self.by_dtype.keys() <= peaks.keys():
             return None
         return sum(flops / peaks[dtype] for dtype, flops in self.by_dtype.items())
 

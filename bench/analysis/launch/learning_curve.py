@@ -74,8 +74,9 @@ def learning_curve(measurement: Measurement) -> LearningCurve:
         clock += sum(record.wall for record in train)
         for record, left in _validated(records, measurement.case.validate_every):
             clock += record.wall
-            if record.loss is not None and _is_usable(record.loss) and _is_usable(clock - left):
-                found.append(Validation(epoch, clock - left, record.loss))
+            seconds = clock - left
+            if record.loss is not None and _is_usable(record.loss) and _is_usable(seconds):
+                found.append(Validation(epoch, seconds, record.loss))
         if found and _is_usable(clock):
             metrics = [record.metrics for record in records if record.stage == "test"]
             ends.append(EpochEnd(epoch, clock, found[-1].loss, metrics[-1] if metrics else {}))
@@ -91,13 +92,12 @@ def _validated(records: Sequence[StageRecord], every: int | None) -> list[tuple[
     """
     found: list[tuple[StageRecord, float]] = []
     train = next((record for record in records if record.stage == "train"), None)
-    inside = train is not None
     for record in records:
         if record is train:
-            inside = False
+            train = None  # it has ended
         elif record.stage == "validate":
             left = 0.0
-            if inside and train is not None and every is not None:
+            if train is not None and every is not None:
                 left = train.wall * _share(train.steps[every * (len(found) + 1) :], train.steps)
             found.append((record, left))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 from ...measurement import AutogradGraph, OperatorTime, Profile
@@ -32,8 +33,8 @@ class OtherOperators:
     share: float
 
 
-def top(profile: Profile, most: int, kind: str = "host") -> tuple[list[TopRow], OtherOperators | None]:
-    """The operators (or, of kind "device", the kernels) with the most time of their own, and the sum of the others.
+def top(profile: Profile, most: int, kind: str) -> tuple[list[TopRow], OtherOperators | None]:
+    """The operators (of kind "host") or kernels ("device") with the most time of their own, and the sum of the others.
 
     The shares of both add up to one.
     """
@@ -41,9 +42,9 @@ def top(profile: Profile, most: int, kind: str = "host") -> tuple[list[TopRow], 
     whole = sum(_own(one, kind) for one in rows)
     if not whole:
         return [], None
-    by_name: dict[str, list[OperatorTime]] = {}
+    by_name: dict[str, list[OperatorTime]] = defaultdict(list)
     for one in rows:
-        by_name.setdefault(one.operator, []).append(one)
+        by_name[one.operator].append(one)
     found = [_row(name, those, kind, whole) for name, those in by_name.items()]
     found.sort(key=lambda row: -row.self_time)
     rest = found[most:]
@@ -59,10 +60,9 @@ def _own(one: OperatorTime, kind: str) -> float:
 
 def _row(name: str, rows: list[OperatorTime], kind: str, whole: float) -> TopRow:
     own = sum(_own(one, kind) for one in rows)
-    places: dict[tuple[str, str], float] = {}
+    places: dict[tuple[str, str], float] = defaultdict(float)
     for one in rows:
-        place = one.stage, one.phase
-        places[place] = places.get(place, 0.0) + _own(one, kind)
+        places[one.stage, one.phase] += _own(one, kind)
     stage, phase = max(places, key=places.__getitem__)
     return TopRow(name, sum(one.calls for one in rows), own, own / whole, stage, phase)
 
@@ -78,8 +78,8 @@ class GraphRow:
 
 def graph_rows(graph: AutogradGraph) -> list[GraphRow]:
     """The nodes of a graph by name, those that keep the most first."""
-    found: dict[str, list[int]] = {}
+    found: dict[str, list[int]] = defaultdict(list)
     for node in graph.nodes:
-        found.setdefault(node.name, []).append(node.saved)
+        found[node.name].append(node.saved)
     rows = [GraphRow(name, len(saved), sum(saved)) for name, saved in found.items()]
     return sorted(rows, key=lambda row: (-row.saved, -row.nodes, row.name))

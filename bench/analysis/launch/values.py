@@ -7,7 +7,9 @@ samples over all time.
 
 from __future__ import annotations
 
+import itertools
 import statistics
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -39,9 +41,9 @@ class Warmup:
     def first_step(self, record: StageRecord) -> int:
         """The first step of this stage of this epoch after warm-up; its number of steps for none."""
         epoch, step = self.first[record.stage]
-        if record.epoch == epoch:
-            return step
-        return 0 if record.epoch > epoch else len(record.steps)
+        if record.epoch < epoch:
+            return len(record.steps)
+        return step if record.epoch == epoch else 0
 
 
 @dataclass(frozen=True)
@@ -68,16 +70,17 @@ def analysed(measurements: Sequence[Measurement], peaks: Sequence[Peak] = ()) ->
     `peaks` are those of the machine's devices, as far as they are known.
     """
     counts = next((m.counts for m in measurements if m.counts is not None), None)
-    reasons = [contamination(m) if m.kind == TIMED else () for m in measurements]
-    timed = [index for index, m in enumerate(measurements) if m.kind == TIMED]
-    used = dict(zip(timed, used_launches([bool(reasons[index]) for index in timed]), strict=True))
+    used = iter(used_launches([bool(contamination(m)) for m in measurements if m.kind == TIMED]))
     launches = []
-    for index, measurement in enumerate(measurements):
+    for measurement in measurements:
         start = warmup(measurement)
         values = launch_values(measurement, start)
-        if counts is not None and measurement.kind == TIMED:
+        if measurement.kind != TIMED:
+            launches.append(Launch(measurement, start, values, (), used=True))
+            continue
+        if counts is not None:
             values |= rates(values, counts, peaks, measurement.case.device)
-        launches.append(Launch(measurement, start, values, reasons[index], used.get(index, True)))
+        launches.append(Launch(measurement, start, values, contamination(measurement), next(used)))
     return launches
 
 
@@ -96,8 +99,7 @@ def warmup(measurement: Measurement) -> Warmup:
     The first step of every pass waits for its loader, at any time of the launch: it says nothing of start-up.
     """
     by_stage = _by_stage(measurement)
-    main = next((stage for stage in STAGES if by_stage[stage]), STAGES[0])
-    last = max((record.epoch for record in by_stage[main]), default=0)
+    main = next((stage for stage in STAGES if by_stage[stage]), "train")
     first: dict[str, tuple[int, int]] = {}
     steady = True
     for stage, records in by_stage.items():
@@ -105,7 +107,7 @@ def warmup(measurement: Measurement) -> Warmup:
             (record.epoch, number, seconds)
             for record in records
             if record.epoch >= WARMUP_EPOCHS
-            for number, (seconds, full) in enumerate(zip(record.steps, record.full, strict=True))
+            for number, seconds, full in _numbered(record)
             if full and number
         ]
         found = find_warmup([seconds for _, _, seconds in series])
@@ -113,12 +115,14 @@ def warmup(measurement: Measurement) -> Warmup:
         if found:
             epoch, step, _ = series[found]
             begins = (epoch, 0 if step == 1 else step)
-        if stage == main and (found is None or (begins[1] and begins[0] == last)):
+        if stage == main and (
+            found is None or (begins[1] and begins[0] == max(one.epoch for one in records))
+        ):
             # No whole epoch would be left.
             steady, begins = False, (WARMUP_EPOCHS, 0)
         first[stage] = begins
     epoch, step = first[main]
-    return Warmup(epoch + (step > 0), first, steady)
+    return Warmup(epoch + bool(step), first, steady)
 
 
 def _by_stage(measurement: Measurement) -> dict[str, list[StageRecord]]:
@@ -135,7 +139,7 @@ def launch_values(measurement: Measurement, start: Warmup | None = None) -> dict
     by_stage = _by_stage(measurement)
     values: dict[str, float] = {}
     if measurement.kind == TIMED:
-        values |= _times(by_stage, start, measurement.checks)
+        values = _times(by_stage, start, measurement.checks)
         values |= _work(by_stage, measurement.checks)
         values |= {f"memory.{name}": float(value) for name, value in measurement.memory.items()}
         values |= _energy(measurement)
@@ -158,8 +162,13 @@ def steps(records: list[StageRecord], start: Warmup) -> Iterator[tuple[float, bo
     """The seconds of each step, whether it ran a full batch, whether it comes after warm-up."""
     for record in records:
         begins = start.first_step(record)
-        for number, (seconds, full) in enumerate(zip(record.steps, record.full, strict=True)):
+        for number, seconds, full in _numbered(record):
             yield seconds, full, number >= begins
+
+
+def _numbered(record: StageRecord) -> Iterator[tuple[int, float, bool]]:
+    """The number of each step in its stage, its seconds, whether it ran a full batch."""
+    return zip(itertools.count(), record.steps, record.full, strict=False)
 
 
 def _times(
@@ -180,8 +189,7 @@ def _times(
     steps = steady_steps(by_stage["train"], start)
     if steps:
         values["train.step_time"] = statistics.median(steps)
-    steady = [record for record in by_stage["train"] if start.is_over(record)]
-    if steps and steady:
+        steady = [record for record in by_stage["train"] if start.is_over(record)]
         number = sum(len(record.steps) for record in steady)
         values["train.step_mean"] = sum(record.wall for record in steady) / number
     return values
@@ -223,21 +231,18 @@ def uneven_stages(measurement: Measurement) -> list[str]:
     Each is judged by itself, over the epochs in which it ran: a script may validate in every second one, or by folds.
     In the first epoch a GradScaler leaves out steps until it has found its scale.
     """
-    read: dict[str, dict[int, list[int]]] = {}
-    stepped: dict[str, dict[int, int]] = {}
+    epochs: dict[str, dict[int, list[StageRecord]]] = defaultdict(lambda: defaultdict(list))
     for record in measurement.stages:
-        done = read.setdefault(record.stage, {}).setdefault(record.epoch, [0, 0])
-        done[0] += len(record.samples)
-        done[1] += sum(record.samples)
-        if record.epoch >= WARMUP_EPOCHS:
-            steps = stepped.setdefault(record.stage, {})
-            steps[record.epoch] = steps.get(record.epoch, 0) + record.optimizer_steps
-    return [
-        stage
-        for stage, ran in read.items()
-        if any(done != ran[max(ran)] for done in ran.values())
-        or len(set(stepped.get(stage, {}).values())) > 1
-    ]
+        epochs[record.stage][record.epoch].append(record)
+    uneven = []
+    for stage, ran in epochs.items():
+        sizes = [[size for one in records for size in one.samples] for records in ran.values()]
+        read = {(len(batches), sum(batches)) for batches in sizes}
+        after = (records for epoch, records in ran.items() if epoch >= WARMUP_EPOCHS)
+        stepped = {sum(one.optimizer_steps for one in records) for records in after}
+        if len(read) > 1 or len(stepped) > 1:
+            uneven.append(stage)
+    return uneven
 
 
 def _energy(measurement: Measurement) -> dict[str, float]:

@@ -78,14 +78,11 @@ def interval_rank(launches: int, level: float = LEVEL) -> int | None:
 
     None where even min to max does not.
     """
-    best = None
-    below = 0.0  # P(B < k), B binomial(launches, 1/2)
-    for k in range(1, launches // 2 + 1):
-        below += math.comb(launches, k - 1) / 2**launches
-        if 1 - 2 * below < level:
-            break
-        best = k
-    return best
+    k, below = 0, 0.5**launches  # P(B <= k), B binomial(launches, 1/2)
+    while 1 - 2 * below >= level:
+        k += 1
+        below += math.comb(launches, k) / 2**launches
+    return k or None
 
 
 def coverage(launches: int, rank: int) -> float:

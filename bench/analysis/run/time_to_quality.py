@@ -128,11 +128,14 @@ def _group(members: Sequence[Trained], given: float | None) -> Group:
     epochs = min(len(launch.ends) for one in members for launch in one.launches)
     seconds = min(_after(one, epochs)[0] for one in members)
     target, source = _target(members, given)
-    rows = [_row(one, epochs, seconds, target) for one in members]
-    rows.sort(
-        key=lambda row: (not row.reaches, (row.time_to_target or 0.0) if row.reaches else 0.0, row.best)
-    )
+    rows = sorted((_row(one, epochs, seconds, target) for one in members), key=_place)
     return Group(*members[0].shared, epochs, seconds, target, source, tuple(rows))
+
+
+def _place(row: QualityRow) -> tuple[float, float]:
+    """By the time to the target, then by the lowest loss."""
+    seconds = row.time_to_target if row.reaches else None
+    return math.inf if seconds is None else seconds, row.best
 
 
 def _target(members: Sequence[Trained], given: float | None) -> tuple[float, str]:
