@@ -162,6 +162,7 @@ def as_it_was() -> Iterator[None]:
         suites._folders.update(folders)
         for name in [name for name in sys.modules if name not in modules and is_own(suites.file_of(name))]:
             del sys.modules[name]
+        sys.modules.update(modules)
         if usable is not None:
             os.sched_setaffinity(0, usable)
         gc.enable()
