@@ -1,45 +1,35 @@
-"""`bench bisect` and `bench selftest` as a user meets them, on real commits of a tiny loop."""
+"""`bench bisect` and `bench selftest` as a user meets them, on commits of a tiny loop."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 
 import pytest
-from test_cli_ab import SUITE, Done, git, own_git, plant  # noqa: F401  # the same loop, the same git
-from tiers import takes_long
-
-from bench import cli
+from projects import bench_in as bench
+from projects import git, make_history, own_git
+from stand_in import standing_in, timed_as
 
 QUICK = ("--pairs", "14", "--threads", "1")
 
 
-def bench(place, *arguments):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.chdir(place), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = cli.exit_code(list(arguments))
-    return Done(code, out.getvalue(), err.getvalue(), None)
+def seconds(request, tree):
+    """What a step takes: the code of its commit decides, and what a selftest plants."""
+    planted = (tree.root / tree.place / "work.py").read_text()
+    return (3.0 if '"slow"' in planted else 1.0) * (1 + (request.round + request.position) % 3 / 1000)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def by_what_is_planted(tmp_path_factory):
+    with own_git(tmp_path_factory.mktemp("temporary")), standing_in(timed_as(seconds)):
+        yield
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory, own_git):  # noqa: F811
-    """Five commits; from the third on the loop is slow."""
-    place = tmp_path_factory.mktemp("history")
-    git(place, "init", "-q", "-b", "main")
-    (place / "suites").mkdir()
-    (place / "suites" / "loop.py").write_text(SUITE)
-    (place / ".gitignore").write_text("results/\n__pycache__/\n")
-    for number in range(1, 6):
-        plant(place, "slow" if number >= 3 else "")
-        (place / "note").write_text(str(number))
-        git(place, "add", "-A")
-        git(place, "commit", "-qm", f"commit {number}")
-    return place
+def history(tmp_path_factory, by_what_is_planted):
+    return make_history(tmp_path_factory.mktemp("history"))
 
 
 class TestBisect:
-    @takes_long("compares the commits of a history")
     def test_the_commit_is_found_with_ratio_and_phase(self, history):
         done = bench(history, "bisect", "HEAD~4", "HEAD", "suites", *QUICK)
         assert done.code == 0, done.err
@@ -48,7 +38,6 @@ class TestBisect:
         assert "regressed" in done.out.partition("against its parent")[2]
         assert "forward" in done.out.splitlines()[-1]
 
-    @takes_long("compares the commits of a history")
     def test_where_nothing_got_slower_it_is_undecided(self, history):
         done = bench(history, "bisect", "HEAD~2", "HEAD", "suites", "--pairs", "2", "--threads", "1")
         assert (done.code, "undecided" in done.out) == (3, True)
@@ -64,7 +53,6 @@ class TestBisect:
         assert (found[:28], found[-8:]) == ("the first commit with more i", "commit 3")
         assert ("count.ops" in parent, " (+" in parent) == (True, True)
 
-    @takes_long("launches two commits")
     def test_an_exact_metric_that_did_not_rise_is_said(self, history):
         done = bench(history, "bisect", "HEAD~1", "HEAD", "suites", "--metric", "work.*", "--threads", "1")
         assert (done.code, done.out) == (3, "undecided: no work.* of HEAD is above that of HEAD~1\n")
@@ -124,16 +112,6 @@ class TestSelftest:
         (kept,) = json.loads((place / "selftest.json").read_text())["decisions"]
         assert set(kept["verdicts"]) == {"epoch.time", "train.step_time"}
 
-    @takes_long("plants every kind of slowdown")
-    def test_every_kind_of_plant_is_really_done(self, history, tmp_path):
-        arguments = ("--decisions", "1", "--plants", "1", "--out", str(tmp_path / "made"), *QUICK)
-        done = bench(history, "selftest", "suites", *arguments)
-        assert done.code == 0, done.err
-        kept = json.loads((tmp_path / "made" / "selftest.json").read_text())["decisions"]
-        assert len({one["arm"] for one in kept}) == 6
-        assert all(one["pairs"] == 14 for one in kept)
-
-    @takes_long("a whole comparison")
     def test_an_ab_on_this_machine_says_so(self, history, made):
         done = bench(history, "ab", "worktree", "worktree", "suites", "--pairs", "2", "--threads", "1", "-q")
         assert "the gate on this machine" in done.out

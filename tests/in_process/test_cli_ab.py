@@ -1,172 +1,29 @@
-"""`bench ab` as a user meets it: real commits of a tiny loop, and what a build gets to know of each."""
+"""`bench ab` as a user meets it: commits of a tiny loop, and what a build gets to know of each."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from tiers import takes_long
-
-from bench import cli
-from bench.results.folder import RunFolder
-from bench.results.journal import read_journal
-
-WORK = '''
-"""What the loop does; the variable goes before the constant."""
-
-import os
-
-PLANT = os.environ.get("PLANT", "{plant}")
-WIDTHS = [{widths}]
-'''
-
-SUITE = '''
-"""A tiny loop: six batches of random data, and what work.py plants in it."""
-
-import work
-
-from bench import Suite
+from projects import CASE, OTHER, SUITE, TIMES, bench, git, left, make_project, measured, own_git, plant
+from stand_in import standing_in, timed_as
 
 
-def build(case):
-    import torch
-    from torch import nn
-
-    from bench.training import Task
-
-    if work.PLANT == "crash":
-        raise ValueError("it no longer builds")
-
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            width = case.get("width")
-            self.layers = nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 2))
-            self.register_buffer("load", torch.ones(256, 256))
-
-        def forward(self, inputs):
-            if work.PLANT == "slow":
-                for _ in range(20):
-                    self.load @ self.load
-            return self.layers(inputs)
-
-    def batches(number):
-        generator = torch.Generator().manual_seed(1)
-        return [
-            (torch.randn(8, 4, generator=generator), torch.randint(0, 2, (8,), generator=generator))
-            for _ in range(number // 2 if work.PLANT == "half" else number)
-        ]
-
-    model = Net()
-    return Task(
-        model=model,
-        loss=nn.CrossEntropyLoss(),
-        optimizer=torch.optim.SGD(model.parameters(), lr=5.0 if work.PLANT == "wild" else 0.1),
-        train_loader=batches(6),
-        validate_loader=batches(4),
-        test_loader=batches(2),
-    )
-
-
-suite = Suite(
-    name="loop",
-    build=build,
-    axes={"device": ["cpu"], "batch_size": [8], "epochs": [2], "width": work.WIDTHS, "mode": ["train"]},
-)
-'''
-CASE = "loop/device=cpu/batch_size=8/epochs=2/width=8/mode=train"
-OTHER = CASE.replace("width=8", "width=16")
-TIMES = ("epoch.time", "train.step_time")
-
-
-def git(place, *arguments):
-    done = subprocess.run(["git", *arguments], cwd=place, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-def plant(place, what="", widths="8"):
-    (place / "work.py").write_text(WORK.format(plant=what, widths=widths))
+def seconds(request, tree):
+    """What a step takes: nothing but what is planted in the code of its side changes it."""
+    planted = (tree.root / tree.place / "work.py").read_text()
+    return (3.0 if '"slow"' in planted else 1.0) * (1 + (request.round + request.position) % 3 / 1000)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def own_git(tmp_path_factory):
-    """Git as nobody has configured it, no CI server, and temporary files where they can be counted."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(("GIT_", "GITHUB_"))]:
-            patch.delenv(name)
-        for role in ("AUTHOR", "COMMITTER"):
-            patch.setenv(f"GIT_{role}_NAME", "A tester")
-            patch.setenv(f"GIT_{role}_EMAIL", "tester@example.org")
-        patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-        patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("temporary")))
+def by_what_is_planted(tmp_path_factory):
+    with own_git(tmp_path_factory.mktemp("temporary")), standing_in(timed_as(seconds)):
         yield
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A project below the top of a repository: the tag of each commit says what it plants; HEAD plants nothing."""
-    top = tmp_path_factory.mktemp("ab").resolve()
-    git(top, "init", "-q", "-b", "main")
-    place = top / "project"
-    place.mkdir()
-    (place / "loop.py").write_text(SUITE)
-    (top / ".gitignore").write_text("results/\nbuilt\n__pycache__/\nuntracked.py\n")
-    for what, widths in (("crash", "8"), ("half", "8"), ("wide", "16"), ("plain", "8")):
-        plant(place, "" if what in ("plain", "wide") else what, widths)
-        git(top, "add", "-A")
-        git(top, "commit", "-qm", what)
-        git(top, "tag", what)
-    return place
-
-
-class Done:
-    """What a command came to. `rows` are those of its JSON by metric, of the one case or of the named one."""
-
-    def __init__(self, code, out, err, folder) -> None:
-        self.code, self.out, self.err, self.folder = code, out, err, folder
-
-    @property
-    def page(self):
-        return json.loads(self.out)
-
-    def rows(self, case=None):
-        return {row["metric"]: row for row in self.page["rows"] if case in (None, row["case"])}
-
-    def journal(self, side):
-        return read_journal(RunFolder(self.folder / side).journal).measurements
-
-
-def bench(place, *arguments, folder=None):
-    """Runs a command in the project."""
-    out, err = io.StringIO(), io.StringIO()
-    folder = folder or place / "results" / f"run{len(list((place / 'results').glob('*')))}"
-    with (
-        contextlib.chdir(place),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        code = cli.exit_code(["ab", *map(str, arguments), "--out", str(folder), "--threads", "1"])
-    return Done(code, out.getvalue(), err.getvalue(), folder)
-
-
-def measured(place, *arguments):
-    return bench(place, *arguments, "--format", "json")
-
-
-def left(place):
-    """The worktrees that git knows of beside the user's, and temporary folders of them."""
-    import tempfile
-
-    known = git(place, "worktree", "list").splitlines()[1:]
-    return known + [str(path) for path in Path(tempfile.gettempdir()).glob("epochbench-tree-*")]
+def place(tmp_path_factory, by_what_is_planted):
+    return make_project(tmp_path_factory.mktemp("ab"))
 
 
 @pytest.fixture
@@ -241,7 +98,6 @@ def same(place):
     return measured(place, "worktree", "worktree", "loop.py", "--pairs", "6", "--allow-inconclusive")
 
 
-@takes_long("a whole comparison")
 class TestTheSameCode:
     def test_it_passes(self, same):
         assert same.code == 0
@@ -257,7 +113,6 @@ class TestTheSameCode:
 
 
 class TestWhatNeverPasses:
-    @takes_long("a whole comparison")
     def test_a_candidate_that_crashes(self, clean):
         # A threshold that names a time is no mistake of the user's because nothing was timed.
         (clean / "limits.toml").write_text('[[rule]]\nmetric = "epoch.time"\npolicy = "ignore"\n')
@@ -273,7 +128,6 @@ class TestWhatNeverPasses:
         assert "candidate: " in done.err
         assert left(clean) == []
 
-    @takes_long("a whole comparison")
     def test_half_the_data(self, clean):
         done = measured(clean, "worktree", "ref=half", "loop.py", "--build", "touch built")
         assert done.code == 3
@@ -286,7 +140,6 @@ class TestWhatNeverPasses:
         assert [record.kind for record in done.journal("base")] == ["counts", "timed", "timed"]
         assert (clean.parent / "built").is_file()
 
-    @takes_long("a whole comparison")
     def test_a_model_that_no_longer_learns_without_a_word(self, clean):
         """It is as fast as before, and does as much. Nobody asked for what it has learnt; a rule makes that gate."""
         plant(clean, "wild")
@@ -311,7 +164,6 @@ class TestWhatNeverPasses:
 
 
 class TestOtherSides:
-    @takes_long("measures a whole comparison")
     def test_a_variable_is_set_for_its_side_alone(self, place):
         done = measured(place, "env:PLANT=half", "loop.py")
         assert done.code == 3  # the base did half of the work
@@ -321,7 +173,6 @@ class TestOtherSides:
         assert done.page["base"].startswith("env:PLANT=half")
         assert len(done.journal("base")) == len(done.journal("candidate")) == 3  # counts and two pairs
 
-    @takes_long("a whole comparison")
     def test_a_value_of_an_axis_is_held_against_that_of_the_suite(self, place):
         done = measured(place, "set:width=16", "loop.py", "--pairs", "2", "--metric", "count.*")
         assert list(done.rows(f"{CASE} against width=16")) != []
@@ -329,56 +180,6 @@ class TestOtherSides:
         assert done.code == 0
         assert {record.case["width"] for record in done.journal("base")} == {16}
         assert {record.case["width"] for record in done.journal("candidate")} == {8}
-
-    @takes_long("starts another interpreter for each pair")
-    def test_another_interpreter_measures_its_side(self, place, tmp_path):
-        python = Path(sys.executable)
-        if sys.prefix != sys.base_prefix:  # the same virtual environment under another path
-            python = tmp_path / "old" / "bin" / "python"
-            python.parent.mkdir(parents=True)
-            python.symlink_to(os.path.realpath(sys.executable))
-            shutil.copy(Path(sys.prefix) / "pyvenv.cfg", tmp_path / "old")
-            (tmp_path / "old" / "lib").symlink_to(Path(sys.prefix) / "lib")
-        done = measured(place, f"python={python}", "loop.py", "--pairs", "2", "--allow-inconclusive")
-        assert done.code == 0
-        fork_servers = [
-            {record.fork_server for record in done.journal(side)[1:]} for side in ("base", "candidate")
-        ]
-        assert [len(each) for each in fork_servers] == [2, 2]  # replaced before every round
-        assert fork_servers[0].isdisjoint(fork_servers[1])
-        assert done.rows()["count.ops"]["verdict"] == "equivalent"
-
-
-HOOK = """
-import importlib.abc
-import importlib.util
-import sys
-
-
-class Finder(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        return importlib.util.spec_from_file_location(name, {file!r}) if name == "work" else None
-
-
-sys.meta_path.insert(0, Finder())
-"""
-
-
-@takes_long("a whole comparison")
-class TestTheWrongCode:
-    def test_an_editable_install_that_finds_the_other_tree_is_an_error(self, place, tmp_path, monkeypatch):
-        (tmp_path / "sitecustomize.py").write_text(HOOK.format(file=str(place / "work.py")))
-        monkeypatch.setenv(
-            "PYTHONPATH", os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
-        )
-        done = bench(place, "ref=half", "loop.py")
-        assert (done.code, len(done.err.splitlines())) == (2, 1)
-        assert f"module 'work' was loaded from {place / 'work.py'}" in done.err
-        assert (
-            "the wrong code would be measured; let the package be found by its path: PYTHONPATH" in done.err
-        )
-        assert left(place) == []
-        assert not done.folder.exists()
 
 
 class TestBadInput:
