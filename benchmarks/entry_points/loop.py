@@ -13,8 +13,8 @@ from epochbench.training import Task
 
 from epochbench import Case, Suite
 
-BATCHES, EPOCHS, DOORS = 24, 12, 3
-PLACE = "DOORS_PLACE"  # the variable with the folder in which the processes take turns
+BATCHES, EPOCHS, WAYS = 24, 12, 3
+PLACE = "ENTRY_POINTS_PLACE"  # the variable with the folder in which the processes take turns
 
 
 class Turns:
@@ -36,7 +36,7 @@ class Turns:
         if not self._arrived:
             self._arrived = True
             (place / f"arrived-{os.getpid()}").touch()
-            while len(list(place.glob("arrived-*"))) < DOORS:
+            while len(list(place.glob("arrived-*"))) < WAYS:
                 time.sleep(0.01)
         with (place / "turn").open("w") as turn:
             fcntl.flock(turn, fcntl.LOCK_EX)

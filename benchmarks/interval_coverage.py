@@ -1,6 +1,6 @@
 """The coverage of the intervals: real launches, divided into runs that end by the stop rule of every run.
 
-    python -m benchmarks.honesty [ROUNDS [TOLERANCE]]
+    python -m benchmarks.interval_coverage [ROUNDS [TOLERANCE]]
 
 Launches of four cases, one of each case from every fork server (ROUNDS: 300). They are divided in two ways: at random
 into 100 pseudo-runs, and in their order into as many runs as they make (at most 40). The figure is how many intervals
