@@ -293,6 +293,6 @@ def row_text(row: Row) -> str:
     if row.ratio is None or row.low is None or row.high is None:
         return f"{row.metric.name} {row.verdict.replace('_', ' ')}"
     smallest = (
-        f", sees from {percent(row.smallest)}" if row.verdict == "inconclusive" and row.smallest else ""
+        f", detectable from {percent(row.smallest)}" if row.verdict == "inconclusive" and row.smallest else ""
     )
     return f"{row.metric.name} {row.verdict}, {row.ratio:.3f} ({row.low:.3f} to {row.high:.3f}){smallest}"

@@ -18,10 +18,10 @@ PLACE = "ENTRY_POINTS_PLACE"  # the variable with the folder in which the proces
 
 
 class Turns:
-    """Batches of several processes, of which one at a time passes over its own.
+    """Batches of several processes that take turns to pass over theirs.
 
-    All begin together, so that whatever the machine does, it does to each of them. Without a round there is nobody to
-    wait for. The waiting is part of the first step of a pass, which no median sees.
+    All begin together, so that changes of the machine affect all of them. Without a round there is nothing to wait for.
+    The waiting is part of the first step of a pass, which does not affect the median.
     """
 
     def __init__(self, batches: list[Any]) -> None:

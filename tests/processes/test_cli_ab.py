@@ -23,12 +23,12 @@ WORK = '''
 
 import os
 
-PLANT = os.environ.get("PLANT", "{plant}")
+CHANGE = os.environ.get("CHANGE", "{change}")
 WIDTHS = [{widths}]
 '''
 
 SUITE = '''
-"""A tiny loop: six batches of random data, and what work.py plants in it."""
+"""A tiny loop: six batches of random data, and the change that work.py makes to it."""
 
 import work
 
@@ -41,7 +41,7 @@ def build(case):
 
     from bench.training import Task
 
-    if work.PLANT == "crash":
+    if work.CHANGE == "crash":
         raise ValueError("it no longer builds")
 
     class Net(nn.Module):
@@ -52,7 +52,7 @@ def build(case):
             self.register_buffer("load", torch.ones(256, 256))
 
         def forward(self, inputs):
-            if work.PLANT == "slow":
+            if work.CHANGE == "slow":
                 for _ in range(20):
                     self.load @ self.load
             return self.layers(inputs)
@@ -61,14 +61,14 @@ def build(case):
         generator = torch.Generator().manual_seed(1)
         return [
             (torch.randn(8, 4, generator=generator), torch.randint(0, 2, (8,), generator=generator))
-            for _ in range(number // 2 if work.PLANT == "half" else number)
+            for _ in range(number // 2 if work.CHANGE == "half" else number)
         ]
 
     model = Net()
     return Task(
         model=model,
         loss=nn.CrossEntropyLoss(),
-        optimizer=torch.optim.SGD(model.parameters(), lr=5.0 if work.PLANT == "wild" else 0.1),
+        optimizer=torch.optim.SGD(model.parameters(), lr=5.0 if work.CHANGE == "wild" else 0.1),
         train_loader=batches(6),
         validate_loader=batches(4),
         test_loader=batches(2),
@@ -91,8 +91,8 @@ def git(place, *arguments):
     return done.stdout.strip()
 
 
-def plant(place, what="", widths="8"):
-    (place / "work.py").write_text(WORK.format(plant=what, widths=widths))
+def write_change(place, what="", widths="8"):
+    (place / "work.py").write_text(WORK.format(change=what, widths=widths))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -112,7 +112,7 @@ def own_git(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A project below the top of a repository: the tag of each commit says what it plants; HEAD plants nothing."""
+    """A project below the top of a repository: the tag of each commit names its change; HEAD has none."""
     top = tmp_path_factory.mktemp("ab").resolve()
     git(top, "init", "-q", "-b", "main")
     place = top / "project"
@@ -120,7 +120,7 @@ def place(tmp_path_factory):
     (place / "loop.py").write_text(SUITE)
     (top / ".gitignore").write_text("results/\nbuilt\n__pycache__/\nuntracked.py\n")
     for what, widths in (("crash", "8"), ("half", "8"), ("wide", "16"), ("plain", "8")):
-        plant(place, "" if what in ("plain", "wide") else what, widths)
+        write_change(place, "" if what in ("plain", "wide") else what, widths)
         git(top, "add", "-A")
         git(top, "commit", "-qm", what)
         git(top, "tag", what)
@@ -171,7 +171,7 @@ def left(place):
 
 @pytest.fixture
 def clean(place):
-    """Whatever a test plants without a commit is taken back."""
+    """Changes that a test made without a commit are undone."""
     yield place
     git(place, "checkout", "-q", ".")
 
@@ -179,7 +179,7 @@ def clean(place):
 @pytest.fixture(scope="module")
 def slow(place):
     """Uncommitted work that is slower by far, and has a case more: without a side named at all."""
-    plant(place, "slow", "8, 16")
+    write_change(place, "slow", "8, 16")
     before = {path.name: path.read_bytes() for path in place.glob("*.py")}
     done = measured(place, "loop.py", "--pairs", "14")
     done.tree = ({path.name: path.read_bytes() for path in place.glob("*.py")} == before, left(place))
@@ -289,7 +289,7 @@ class TestWhatNeverPasses:
     @takes_long("a whole comparison")
     def test_a_model_that_no_longer_learns_without_a_word(self, clean):
         """It is as fast as before, and does as much. Nobody asked for what it has learnt; a rule makes that gate."""
-        plant(clean, "wild")
+        write_change(clean, "wild")
         two = ("ref=plain", "loop.py", "--pairs", "2", "--allow-inconclusive")
         done = measured(clean, *two)
         row = done.rows()["quality.train_loss"]
@@ -313,12 +313,12 @@ class TestWhatNeverPasses:
 class TestOtherSides:
     @takes_long("measures a whole comparison")
     def test_a_variable_is_set_for_its_side_alone(self, place):
-        done = measured(place, "env:PLANT=half", "loop.py")
+        done = measured(place, "env:CHANGE=half", "loop.py")
         assert done.code == 3  # the base did half of the work
         assert done.rows()["work.train.samples"]["reason"].startswith(
             "train: samples 24 to 48, batches 3 to 6"
         )
-        assert done.page["base"].startswith("env:PLANT=half")
+        assert done.page["base"].startswith("env:CHANGE=half")
         assert len(done.journal("base")) == len(done.journal("candidate")) == 3  # counts and two pairs
 
     @takes_long("a whole comparison")

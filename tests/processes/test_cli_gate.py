@@ -7,7 +7,7 @@ import io
 import json
 
 import pytest
-from test_cli_ab import SUITE, Done, git, own_git, plant  # noqa: F401  # the same loop, the same git
+from test_cli_ab import SUITE, Done, git, own_git, write_change  # noqa: F401  # the same loop, the same git
 from tiers import takes_long
 
 from bench import cli
@@ -31,7 +31,7 @@ def history(tmp_path_factory, own_git):  # noqa: F811
     (place / "suites" / "loop.py").write_text(SUITE)
     (place / ".gitignore").write_text("results/\n__pycache__/\n")
     for number in range(1, 6):
-        plant(place, "slow" if number >= 3 else "")
+        write_change(place, "slow" if number >= 3 else "")
         (place / "note").write_text(str(number))
         git(place, "add", "-A")
         git(place, "commit", "-qm", f"commit {number}")
@@ -106,7 +106,7 @@ class TestSelftest:
         arguments = (
             "--decisions",
             "1",
-            "--plants",
+            "--slowdowns",
             "0",
             "--out",
             str(place),
@@ -124,9 +124,9 @@ class TestSelftest:
         (kept,) = json.loads((place / "selftest.json").read_text())["decisions"]
         assert set(kept["verdicts"]) == {"epoch.time", "train.step_time"}
 
-    @takes_long("plants every kind of slowdown")
-    def test_every_kind_of_plant_is_really_done(self, history, tmp_path):
-        arguments = ("--decisions", "1", "--plants", "1", "--out", str(tmp_path / "made"), *QUICK)
+    @takes_long("injects every kind of slowdown")
+    def test_every_kind_of_slowdown_is_really_injected(self, history, tmp_path):
+        arguments = ("--decisions", "1", "--slowdowns", "1", "--out", str(tmp_path / "made"), *QUICK)
         done = bench(history, "selftest", "suites", *arguments)
         assert done.code == 0, done.err
         kept = json.loads((tmp_path / "made" / "selftest.json").read_text())["decisions"]
@@ -138,6 +138,7 @@ class TestSelftest:
         done = bench(history, "ab", "worktree", "worktree", "suites", "--pairs", "2", "--threads", "1", "-q")
         assert "the gate on this machine" in done.out
 
-    def test_nothing_to_decide_is_refused(self, history):
-        done = bench(history, "selftest", "--decisions", "0", "--plants", "0")
+    @pytest.mark.parametrize("option", ["--slowdowns", "--plants"], ids=["new", "older-name"])
+    def test_nothing_to_decide_is_refused(self, history, option):
+        done = bench(history, "selftest", "--decisions", "0", option, "0")
         assert (done.code, len(done.err.splitlines())) == (2, 1)

@@ -37,7 +37,7 @@ MOST_CHARACTERS = 60_000  # of a comment; GitHub refuses more than 65,536
 _CLOSING = 1_000  # characters reserved for the end of a page: its tags, and how much is left out
 
 _URGENT = ("case", "metric", "base", "candidate", "change", "verdict", "phase")
-_REST = ("case", "metric", "base", "candidate", "change", "verdict", "sees from", "caveats")
+_REST = ("case", "metric", "base", "candidate", "change", "verdict", "detectable from", "caveats")
 
 
 def render(page: ComparisonPage) -> str:
@@ -130,7 +130,7 @@ def _facts(page: ComparisonPage, row: Row, names: dict[tuple[str, str], str]) ->
         "change": _sentence(change(row)),
         "verdict": _sentence(verdict_words(row, page.is_gate)),
         "phase": _sentence(page.phase(row)),
-        "sees from": _sentence(minimum_detectable(row)),
+        "detectable from": _sentence(minimum_detectable(row)),
         "caveats": _sentence(", ".join(map(word, row.caveats))),
     }
 

@@ -134,17 +134,17 @@ def _ratio(value: float) -> str:
 
 
 def error_rate_table(rows: Sequence[ErrorRate]) -> Grid:
-    """A row a kind of decision: how often a change was found, and the error of its size."""
+    """One row per kind of decision: how often a change was found, and the error of its estimated size."""
     return Grid(
         [
-            Column("what was planted", [row.arm for row in rows], folds=TEXT),
+            Column("injected slowdown", [row.arm for row in rows], folds=TEXT),
             _numbers("called", ESSENTIAL, (str(row.found) for row in rows)),
-            _numbers("of", ESSENTIAL, (str(row.decisions) for row in rows), "of so many decisions"),
+            _numbers("of", ESSENTIAL, (str(row.decisions) for row in rows), "decisions"),
             _numbers("share", 1, (f"{row.found / row.decisions:.0%}" for row in rows)),
             _numbers("95 % interval", 2, (f"{row.low:.0%} to {row.high:.0%}" for row in rows)),
             _numbers("estimate off by", 3, (_off(row.bias) for row in rows)),
             _numbers("pairs", 4, (f"{row.pairs:.0f}" for row in rows)),
-            _numbers("s a decision", 5, (f"{row.seconds:.1f}" for row in rows), "seconds a decision"),
+            _numbers("s per decision", 5, (f"{row.seconds:.1f}" for row in rows), "seconds per decision"),
         ]
     )
 

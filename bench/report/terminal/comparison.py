@@ -79,7 +79,7 @@ def _rows(
                 "95 % interval", (interval.removesuffix(")") for *_, interval in changes), 1, styles=styles
             ),
             column("verdict", (verdict_words(row, gate) for row in rows), styles=styles),
-            column("sees from", map(minimum_detectable, rows), 5, right=True),
+            column("detectable from", map(minimum_detectable, rows), 5, right=True),
             column("caveats", (LIST.join(map(word, row.caveats)) for row in rows), 4, folds=LIST),
         ],
         head,

@@ -173,7 +173,7 @@ class _SuiteTable:
         """The minimum detectable effect of an epoch's time, for two rows like this one."""
         changes = [case.metrics.get(_DETECTABLE_METRIC, MISSING).smallest_change for case in self._cases]
         smallest = ["" if math.isnan(change) else percent(change) for change in changes]
-        self._columns.append(Column("reveals from", smallest, _DETECTABLE, right=True))
+        self._columns.append(Column("detectable from", smallest, _DETECTABLE, right=True))
 
     def add_launches(self) -> None:
         """How many launches a row summarises, and how many were contaminated; its caveats by name."""

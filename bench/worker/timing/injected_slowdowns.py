@@ -1,7 +1,7 @@
 """Slowdowns of known size, injected into a task to see whether the gate finds them.
 
-A slowdown is work that is really done: a busy wait of so many seconds as the batches of a stage are taken from its
-loader (on CUDA a kernel that keeps the device as long), or one more layer behind the model, trained with it.
+A slowdown is real work: a busy wait when a batch of a stage is taken from its loader (on CUDA a kernel that keeps the
+device busy), or one more layer after the model, trained with it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from ...measurement.messages import Slowdown
 from ...training import Task
 
 _HIDDEN = 64  # width of the layer that is added
-_CYCLES = 10_000_000  # of the kernel that tells how long a cycle is
+_CYCLES = 10_000_000  # of the kernel that measures how long a cycle is
 
 
 def add(task: Task, slowdown: Slowdown) -> None:
     """Injects the slowdown.
 
-    Raises ValueError for an unknown kind and a stage without a loader, TypeError for a layer behind a model whose
-    output is not a tensor.
+    Raises ValueError for an unknown kind and a stage without a loader, TypeError for a layer after a model whose output
+    is not a tensor.
     """
     if slowdown.kind == "layer":
         add_layer(task)
@@ -59,7 +59,7 @@ class Slowed:
 
 
 def waiter(device: torch.device, seconds: float) -> Callable[[], None]:
-    """A function that keeps the device busy for so long; the host where there is no CUDA device."""
+    """A function that keeps the device busy for this long; the host if there is no CUDA device."""
     if device.type != "cuda":
         return lambda: busy(seconds)
     cycles = int(seconds * _cycles_a_second(device))
@@ -74,7 +74,7 @@ def busy(seconds: float, clock: Callable[[], float] = time.perf_counter) -> None
 
 
 def _cycles_a_second(device: torch.device) -> float:
-    """How fast the clock of a CUDA device's kernels runs, from the second of two kernels."""
+    """Clock cycles per second in kernels of a CUDA device, from the second of two kernels."""
     with torch.cuda.device(device):
         torch.cuda._sleep(_CYCLES)
         began, ended = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -86,7 +86,7 @@ def _cycles_a_second(device: torch.device) -> float:
 
 
 def add_layer(task: Task) -> None:
-    """One more layer behind the model, with a shortcut, and in the optimizer: as a commit would add it."""
+    """Adds one more layer after the model, with a shortcut, and to the optimizer, as a commit might."""
     layer: torch.nn.Module | None = None
 
     def behind(_model: torch.nn.Module, _inputs: Any, outputs: Any) -> Any:
