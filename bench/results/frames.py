@@ -1,4 +1,4 @@
-"""Rows of a table as a data frame, whose columns have the same types in every run, and a summary frame by case."""
+"""Data frames from the rows of a table, with the same column types in every run, and a summary by case."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..suite.case import DEFAULTS, AxisValue, Case, axis_column, axis_of, spell
 
-# Columns of numbers even where no row has one.
+# Columns of numbers, even if no row has a value.
 _NUMBERS = {
     **dict.fromkeys(("value", "ci_low", "ci_high", "smallest_change", "throughput"), "float64"),
     **dict.fromkeys(("steps", "warmup_steps", "memory"), "Int64"),
@@ -35,14 +35,14 @@ def table_frame(
         data[column] = [cells[name] for name in ids]
     for name in columns:
         data[name] = [row[name] for _, row in rows]
-    # Without rows pandas takes every column for one of numbers.
+    # Without rows, pandas treats every column as numbers.
     frame = pd.DataFrame(data, columns=list(data), dtype=None if rows else object)
     whole = {column: "Int64" for column in axis_columns.values() if _is_whole(frame[column])}
     return frame.astype(whole | {name: kind for name, kind in _NUMBERS.items() if name in columns})
 
 
 def axis_columns_of(frame: pd.DataFrame, first: str) -> list[str]:
-    """The columns of the axes, of a table whose own columns begin with `first`."""
+    """The axis columns of a table whose other columns begin with `first`."""
     return list(frame.columns[2 : frame.columns.get_loc(first)])
 
 
@@ -58,9 +58,9 @@ def _is_whole(column: pd.Series[Any]) -> bool:
 
 
 def _cells_of(values: Sequence[AxisValue]) -> Callable[[AxisValue], AxisValue]:
-    """An axis of numbers, or of truth values, keeps its values; any other becomes text, as Parquet wants it.
+    """An axis of numbers or of booleans keeps its values; any other becomes text, as Parquet needs it.
 
-    None is "none" in text, where an empty cell means that the case does not use the axis.
+    None is the text "none"; an empty cell means that the case does not use the axis.
     """
     kinds = {type(value) for value in values if value is not None}
     fits = all(abs(value) < INT64_LIMIT for value in values if isinstance(value, int))
@@ -71,7 +71,7 @@ def _cells_of(values: Sequence[AxisValue]) -> Callable[[AxisValue], AxisValue]:
 
 @dataclass(frozen=True)
 class MetricSummary:
-    """What the summary says of one metric of a case; NaN stands for a number that is missing."""
+    """The summary of one metric of a case; NaN is a missing number."""
 
     unit: str
     value: float
@@ -125,12 +125,12 @@ def cases_of(summary: pd.DataFrame) -> dict[str, CaseSummary]:
 
 
 def used_axes(row: Mapping[Any, Any], columns: list[str]) -> dict[str, AxisValue]:
-    """The axes that the case of a row uses, of a table that has them in these columns."""
+    """The axes that the case of a row uses, from these columns of a table."""
     return {axis_of(name): row[name] for name in columns if not pd.isna(row[name]) and row[name] != ""}
 
 
 def device_of(axes: Mapping[str, AxisValue]) -> str:
-    """The device of a case; one that does not name it has the standard one."""
+    """The device of a case, the default one if the case does not name it."""
     return str(axes.get("device", DEFAULTS["device"]))
 
 

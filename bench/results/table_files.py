@@ -1,7 +1,7 @@
-"""A summary table that lies alone as a file: nothing in it is trusted, since anybody may have edited it.
+"""A summary table as a single file: nothing in it is trusted, since it may have been edited.
 
-Columns are known by their names, in any order. The ids of the cases tell which others are axes; what a user
-has added beside them is ignored.
+Columns are identified by their names, in any order. The ids of the cases show which other columns are axes; further
+ones are ignored.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .table_rows import TABLES
 from .tables import Tables, build
 
 SUFFIXES = (".csv", ".parquet")
-NEEDED = RESERVED  # the other columns came later, or can be done without
+NEEDED = RESERVED  # the other columns are newer, or optional
 _COLUMNS = ("suite", "case", *TABLES["summary"].columns)
 _TEXT = ("suite", "case", "metric", "unit", "caveats")
 _NUMBER = re.compile(
@@ -37,21 +37,21 @@ _NUMBER = re.compile(
 
 
 def is_table(text: str) -> bool:
-    """True of what names a file, and so no run."""
+    """True if a text names a file, and so not a run."""
     suffix = Path(text).suffix.lower()
     return not os.path.isdir(text) and (suffix in SUFFIXES or bool(suffix and os.path.isfile(text)))
 
 
 def is_foreign(text: str) -> bool:
-    """True of what names a file of another tool, which all write JSON."""
+    """True if a text names a file of another tool; these all write JSON."""
     return not os.path.isdir(text) and text.lower().endswith((".json", ".json.gz"))
 
 
 def read_summary(path: Path) -> Tables:
-    """The summary that lies in this CSV or Parquet file, as the only table of a run that has rows.
+    """The summary in this CSV or Parquet file, as tables in which only the summary has rows.
 
-    Columns that it lacks are empty, all but `NEEDED`. A row with a value that no summary has is left out and
-    noted. Raises ResultsError where the file cannot be read, or no row of it.
+    Missing columns are empty, except `NEEDED`. A row with a value that no summary has is skipped with a note. Raises
+    ResultsError if the file or all its rows cannot be read.
     """
     reader = {".csv": read_csv, ".parquet": read_parquet}.get(path.suffix.lower())
     if reader is None:
@@ -72,7 +72,7 @@ def read_summary(path: Path) -> Tables:
 
 
 def _summary(grid: Grid, types: pd.Series[Any]) -> pd.DataFrame:
-    """The rows as a run would have them; `types` are those of its columns of numbers."""
+    """The rows in the form of a run's table; `types` are those of the columns of numbers."""
     missing = [name for name in NEEDED if name not in grid.names]
     if missing:
         raise grid_error(
@@ -104,7 +104,7 @@ def _summary(grid: Grid, types: pd.Series[Any]) -> pd.DataFrame:
 
 
 def _check_repeated_rows(grid: Grid, cases: Sequence[str], metrics: Sequence[str]) -> None:
-    """Of a row that is there twice both are left out: nobody can say which is meant."""
+    """Skips both rows of the same case and metric, since it is ambiguous."""
     seen: dict[tuple[str, str], int] = {}
     for place, key in enumerate(zip(cases, metrics, strict=True)):
         if place in grid.faults or key not in seen:
@@ -117,7 +117,7 @@ def _check_repeated_rows(grid: Grid, cases: Sequence[str], metrics: Sequence[str
 
 
 def _check_values(grid: Grid, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Refuses a known metric in another unit, and a count below zero."""
+    """Skips rows of a known metric in another unit, and negative counts."""
     for place, name in enumerate(columns["metric"]):
         if place in grid.faults:
             continue
@@ -130,12 +130,12 @@ def _check_values(grid: Grid, columns: Mapping[str, Sequence[Any]]) -> None:
 
 
 def older_unit(of: Metric) -> str:
-    """The unit of a count that an earlier version added up over several steps, where this one has it per step."""
+    """The unit of a count that an earlier version added up over several steps, while this one has it per step."""
     return of.unit.removesuffix(PER_STEP)
 
 
 def _texts(grid: Grid, name: str) -> list[str]:
-    """A column of text, empty where the file lacks it."""
+    """A column of text, empty if the file lacks it."""
     cells = grid.cells.get(name)
     if cells is None:
         return [""] * len(grid.rows)
@@ -150,7 +150,7 @@ def _texts(grid: Grid, name: str) -> list[str]:
 
 
 def _numbers(grid: Grid, name: str, whole: bool) -> list[float | None]:
-    """A column of numbers, or of counts; None where there is none."""
+    """A column of numbers or of counts; None if a value is missing."""
     cells = grid.cells.get(name)
     if cells is None:
         return [None] * len(grid.rows)
@@ -169,9 +169,9 @@ def _numbers(grid: Grid, name: str, whole: bool) -> list[float | None]:
 
 
 def _axes(grid: Grid, ids: Sequence[Mapping[str, str]]) -> dict[str, pd.Series[Any]]:
-    """The columns of the axes that the ids name, and those in an axis's place that no case uses.
+    """The columns of the axes that the ids name, and columns at the place of axes that no case uses.
 
-    Where all axes were cut out of the file they are taken from the ids, so that rows stay distinguishable.
+    If the file has no axis columns, axes are taken from the ids, so that rows stay distinguishable.
     """
     axes = dict.fromkeys(axis for spelled in ids for axis in spelled if axis not in NEEDED)
     columns = {axis_column(axis, _COLUMNS): axis for axis in axes}
@@ -189,7 +189,7 @@ def _axes(grid: Grid, ids: Sequence[Mapping[str, str]]) -> dict[str, pd.Series[A
 
 
 def _spelled(case: str) -> dict[str, str]:
-    """The axes of a case as its id spells them; a value may hold the slash that separates them."""
+    """The axes of a case from its id; a value may contain the separating slash."""
     found: dict[str, str] = {}
     last = ""
     for part in case.split("/")[1:]:
@@ -202,7 +202,7 @@ def _spelled(case: str) -> dict[str, str]:
 
 
 def _axis(axis: str, raw: Sequence[Any], ids: Sequence[Mapping[str, str]]) -> pd.Series[Any]:
-    """An axis with the type that its values had: the ids spell them, so that 1.10 stays the text it was."""
+    """An axis with the original type of its values, which the ids show: the text 1.10 stays a text."""
     cells = [None if is_empty(cell) else cell for cell in raw]
     if axis != "mode":  # which is always text
         for values in ([_finite(cell) for cell in cells], [_truth(cell) for cell in cells]):
@@ -215,7 +215,7 @@ def _axis(axis: str, raw: Sequence[Any], ids: Sequence[Mapping[str, str]]) -> pd
 
 
 def _column(cells: Sequence[Any]) -> pd.Series[Any]:
-    """Values of one kind as a column; None stands for what is missing."""
+    """Values of one kind as a column; None is a missing value."""
     values = [cell for cell in cells if cell is not None]
     if not values:
         return pd.Series(cells, dtype=object)
@@ -238,7 +238,7 @@ def _number(cell: Any) -> float | None:
 
 
 def _finite(cell: Any) -> float | None:
-    """A number that an axis can have as one; any other stays the text that it is."""
+    """The text as a number if an axis can have this number, else unchanged."""
     number = _number(cell)
     if number is None or not math.isfinite(number):
         return None
@@ -251,5 +251,5 @@ def _truth(cell: Any) -> bool | None:
 
 
 def _whole(number: float) -> int | None:
-    """The number where it is a whole one that a column can hold."""
+    """The number as an integer if it is one that a column can hold."""
     return int(number) if abs(number) < INT64_LIMIT and number == int(number) else None

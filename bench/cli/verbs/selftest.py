@@ -1,4 +1,4 @@
-"""`bench selftest` measures the gate itself."""
+"""`bench selftest` measures the error rates of `bench ab`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def main(options: SelftestOptions) -> int:
 
 
 def decided(session: Session, options: SelftestOptions) -> tuple[list[Decision], int]:
-    """All decisions, each written and printed when it is made; and the exit code of a signal, else 0."""
+    """All decisions, each written and printed when it is made, and the exit code of a signal, else 0."""
     wanted = arms(options.decisions, options.slowdowns_of_a_size)
     ends = None if options.time_budget is None else options.began + options.time_budget
     made: list[Decision] = []

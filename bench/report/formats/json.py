@@ -30,7 +30,7 @@ def render(page: ComparisonPage) -> str:
 
 
 def _safe_json(data: dict[str, Any]) -> str:
-    """JSON that is safe inside HTML and in the log of a step: these characters stand in texts only."""
+    """JSON that is safe inside HTML and in the log of a step: these characters occur only in texts."""
     # A lone surrogate, which the name of a file may hold, is refused by some readers.
     whole = re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", json.dumps(data, ensure_ascii=False))
     text = json.dumps(json.loads(whole), indent=2, allow_nan=False)

@@ -1,4 +1,4 @@
-"""What is known of this machine: the findings of `bench doctor`, its noise, and the error rates of the gate."""
+"""The state of this machine: the findings of `bench doctor`, its noise, and the error rates of the gate."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ def _remedies(findings: Sequence[Finding]) -> Iterator[RenderableType]:
 
 @dataclass(frozen=True)
 class Command:
-    """A command on lines of its own, to be copied as it is: a line that is continued ends in a backslash.
+    """A command on separate lines, ready to copy: a continued line ends in a backslash.
 
-    Nothing stands behind the backslash, not even blanks, since the shell would not continue the line.
+    Nothing follows the backslash, not even blanks, since the shell would not continue the line.
     """
 
     text: str
@@ -113,7 +113,7 @@ def _noise(noise: Sequence[Noise]) -> RenderableType:
         "device",
     )
     words = Words(
-        "Launches of one and the same case: the ratio between two sides should be 1. A change smaller than "
+        "Launches of the same case: the ratio between two sides should be 1. A change smaller than "
         "the minimum detectable effect (MDE) of six launches a side is lost in the noise.",
         "dim",
     )
