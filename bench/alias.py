@@ -76,7 +76,7 @@ def _holds(module: ModuleType, name: str) -> bool:
 
 
 class _Finder(MetaPathFinder):
-    """Finds `bench` and what is in it; first of all finders, as any other would load a second copy."""
+    """Finds `bench` and its modules. It is the first finder, since any other would load a second copy."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -97,9 +97,9 @@ _finder = _Finder()
 
 
 def install() -> None:
-    """From now on `bench` is found, wherever Epochbench lies. It forgets what an earlier search has found.
+    """Makes `bench` importable wherever Epochbench is installed, and forgets the result of an earlier search.
 
-    So that of two suites in one process each has the `bench` of its own folder.
+    Thus two suites in one process each get the `bench` of their own folder.
     """
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
@@ -109,7 +109,7 @@ def install() -> None:
 
 
 def take_over() -> None:
-    """Puts what `bench` is to be in the place of the file of that name that is being imported."""
+    """Replaces the file named `bench` that is being imported by the module that `bench` should be."""
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
     spec = somebody_elses() or _bench_spec()
@@ -120,7 +120,7 @@ def take_over() -> None:
 
 
 def is_own(module: object) -> bool:
-    """Whether a module, under whatever name, is one of Epochbench; a program may put any object among the modules."""
+    """Whether a module, under any name, belongs to Epochbench; `sys.modules` may hold any object."""
     try:
         name = getattr(module, "__name__", "")
     except Exception:
@@ -129,7 +129,7 @@ def is_own(module: object) -> bool:
 
 
 def somebody_elses(first: Sequence[str] = ()) -> ModuleSpec | None:
-    """The package or module `bench` of somebody else, by the search path with these folders in front."""
+    """Another package or module named `bench` on the search path, with these folders first."""
     return next(
         (spec for spec in _candidates(first) if spec.origin and not _is_epochbench(spec.origin)), None
     )
@@ -191,7 +191,7 @@ def _own(name: str) -> ModuleSpec | None:
 
 
 def _candidates(first: Sequence[str] = ()) -> Iterator[ModuleSpec]:
-    """Everything of the name `bench` that any finder has, at each place of the search path."""
+    """Everything named `bench` that any finder has, at each place of the search path."""
     for entry in (*first, *sys.path):
         if (spec := PathFinder.find_spec(OTHER, [entry])) is not None:
             yield spec
@@ -203,7 +203,7 @@ def _candidates(first: Sequence[str] = ()) -> Iterator[ModuleSpec]:
 
 
 def _is_epochbench(origin: str) -> bool:
-    """Whether a file is Epochbench, of whatever version: of two commits of its own one may be on the search path."""
+    """Whether a file is Epochbench in any version: another commit of it may be on the search path."""
     try:
         with open(origin, "rb") as file:
             return file.read(len(_OPENING)) == _OPENING

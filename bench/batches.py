@@ -106,7 +106,7 @@ def detached(outputs: Any) -> Any:
 
 
 def _map_parts(value: Any, change: Callable[[Any], Any]) -> Any:
-    """A tuple, list, mapping or dataclass with `change` applied to its parts; other or unchanged values themselves."""
+    """A tuple, list, mapping or dataclass with `change` applied to its parts; any other value is returned unchanged."""
     if isinstance(value, tuple | list):
         changed = list(map(change, value))
         if all(new is old for new, old in zip(changed, value, strict=True)):
@@ -132,7 +132,7 @@ def _map_parts(value: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def samples_in(batch: Any, sizes: Collection[int] = ()) -> int | None:
-    """The number of samples of a batch, from all of its parts; None where they do not show it.
+    """The number of samples of a batch, from the shapes of its parts; None where these do not determine it.
 
     A tensor or array suggests the length of its first dimension, a list its own length or what all its elements
     suggest; a mapping, named tuple or object with tensors what its parts suggest; texts and numbers suggest nothing.
@@ -184,7 +184,7 @@ def _suggested_by(part: Any) -> Iterator[set[int]]:
             yield {int(shape[0])}
     else:
         for value in vars(part).values() if hasattr(part, "__dict__") else ():
-            if isinstance(value, Tensor | Mapping):  # others may be anything, the object itself included
+            if isinstance(value, Tensor | Mapping):  # other values may be anything, even the object itself
                 yield from _suggested_by(value)
 
 
@@ -229,7 +229,8 @@ def samples_of_pass(loader: Any) -> int | None:
 def agrees(loader: Any, samples: Sequence[int]) -> bool | None:
     """Whether a loader can have given a whole pass with these numbers of samples, batch by batch.
 
-    None where nothing is certain: for a data set without a length only that the first of several batches is full.
+    None where it cannot be determined. For a data set without a length, only the first of several batches is known to
+    be full.
     """
     expected, actual = samples_of_pass(loader), sum(samples)
     if expected is None:
@@ -249,7 +250,7 @@ def _attribute(value: Any, name: str) -> Any:
 
 
 def size_of(thing: Any) -> int | None:
-    """Its length; None where that raises: a chain of iterable data sets only seems to have a length."""
+    """Its length; None where `len` raises, as for a chain of iterable data sets."""
     try:
         return len(thing)
     except Exception:

@@ -1,18 +1,16 @@
 """Every error that Epochbench raises on purpose.
 
-BenchError
-├── UsageError          the user can fix it: one line that names the thing and the remedy (exit 2)
-│   ├── SuiteError      a suite file that is missing, does not import or declares what cannot be had
-│   └── ResultsError    a results folder or file that is missing, damaged or not writable
-├── Interrupted         a signal ended the command; measurements stay (exit 130 or 143)
-└── HarnessFault        the fault is Epochbench's own, never the user's (exit 70)
+BenchError ├── UsageError          the user can fix it: one line that names the thing and the remedy (exit 2) │   ├──
+SuiteError      a suite file that is missing, does not import or declares something impossible │   └── ResultsError    a
+results folder or file that is missing, damaged or not writable ├── Interrupted         a signal ended the command;
+measurements stay (exit 130 or 143) └── HarnessFault        the fault is Epochbench's own, never the user's (exit 70)
 """
 
 from __future__ import annotations
 
 
 class BenchError(Exception):
-    """The root: catch it to catch whatever Epochbench raises on purpose.
+    """The base class: catch it to catch every error that Epochbench raises on purpose.
 
     `detail` holds what only `--debug` shows, such as the traceback of a suite that does not import.
     """
@@ -43,4 +41,4 @@ class Interrupted(BenchError):
 
 
 class HarnessFault(BenchError):
-    """Epochbench itself broke a promise; `detail` is for the report of it."""
+    """An error in Epochbench itself; `detail` goes into the bug report."""

@@ -74,11 +74,11 @@ def pytest_collect_file(
 
 
 def is_collected(path: Path, session: pytest.Session) -> bool:
-    """Whether a suite is looked for in a file: it, or its folder, is on the command line or in `bench_suites`."""
+    """Whether a file is searched for suites: it, or its folder, is on the command line or in `bench_suites`."""
     config = session.config
     if not config.pluginmanager.hasplugin("pytest-benchmark"):
         return False
-    # The pattern *.py does not say that a file holds tests.
+    # The pattern *.py does not mean that a file holds tests.
     tests = [*TEST_FILES, *(pattern for pattern in config.getini("python_files") if pattern != "*.py")]
     name = path.name
     if path.suffix != ".py" or name.startswith("_") or any(fnmatch.fnmatch(name, test) for test in tests):
@@ -160,7 +160,7 @@ class CaseTest(pytest.Function):
         kind = case.device.partition(":")[0]
         register(parent.config, kind)
         test.add_marker(kind)
-        # A case that could not be built has a failure that says more.
+        # The failure of a case that could not be built has the actual reason.
         test.add_marker(pytest.mark.filterwarnings("ignore:Benchmark fixture was not used"))
         # pytest's -k has another use for the equals sign.
         test.extra_keyword_matches |= {f"{axis}:{spell(value)}" for axis, value in case.used.items()}
@@ -168,12 +168,12 @@ class CaseTest(pytest.Function):
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Where the test is: in the suite file and not in this one."""
-        return self.path, 0, self.name  # a line there must be: warnings have one
+        return self.path, 0, self.name  # a line number is required: warnings have one
 
     def repr_failure(  # type: ignore[override]  # as pytest's own, which takes no style either
         self, excinfo: pytest.ExceptionInfo[BaseException]
     ) -> Any:
-        """The message alone of an error of Epochbench; of any other the frames from the user's own code on."""
+        """Only the message of an error of Epochbench; any other error with the frames from the user's code on."""
         if isinstance(excinfo.value, BenchError):
             return plain(str(excinfo.value))
         own = [entry.path for entry in excinfo.traceback if is_own(str(entry.path))]
@@ -191,7 +191,7 @@ class Parameters(dict[str, AxisValue]):
 
 @contextlib.contextmanager
 def as_script(file: Path) -> Iterator[None]:
-    """Code that reads the command line finds the file alone, not the arguments of pytest."""
+    """Code that reads `sys.argv` finds only the file, not the arguments of pytest."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [str(file)])
         yield
@@ -200,7 +200,7 @@ def as_script(file: Path) -> Iterator[None]:
 def timed(suite: Suite, case: Case, config: pytest.Config, file: Path) -> Callable[[Any], None]:
     """The function of a test: one step of the case, as often as pytest-benchmark asks for it.
 
-    `file` is that of the suite, whose `build` may import its neighbours.
+    `file` is the suite file; `build` may import modules next to it.
     """
 
     def run(benchmark: Any) -> None:
@@ -223,7 +223,7 @@ def timed(suite: Suite, case: Case, config: pytest.Config, file: Path) -> Callab
                     words = caveat_text("axis_not_read", RunSettings(unread=step.unread))
                     warnings.warn(plain(f"{case.id}: {words}"), stacklevel=1)
         except BaseException:
-            benchmark.has_error = True  # no times of a case that fails, not even those before
+            benchmark.has_error = True  # a case that fails has no times, not even those measured before
             raise
 
     return run
@@ -245,7 +245,7 @@ def described(case: Case, conditions: dict[str, Any]) -> dict[str, Any]:
 def holds_suite(path: Path) -> bool:
     """Whether the file calls `epochbench.Suite` at its top level, or a function of its own that does.
 
-    `bench.Suite` counts too, unless `bench` is a package or module of somebody else.
+    So does `bench.Suite`, unless another package or module is named `bench`.
     """
     try:
         source = path.read_bytes()  # Python finds the encoding, which a comment may name

@@ -32,7 +32,8 @@ Steps = Generator[None, None, T]  # a stage that pauses after each step, and ret
 
 
 class Observer:
-    """Is called by the loop after each thing that it does; this one ignores it, others override methods.
+    """The loop calls one of these methods after each thing that it does. Here they do nothing; subclasses override
+    them.
 
     Stages may nest (a validation inside the train stage): time belongs to the innermost one.
     """
@@ -47,7 +48,9 @@ class Observer:
         """The time since the last call of any method was spent in `phase`."""
 
     def evaluation(self, loss: Tensor) -> None:
-        """An optimizer that evaluates its loss several times a step (LBFGS) has been given the loss and gradients."""
+        """An optimizer that evaluates its loss several times per step (LBFGS) has received loss and gradients once
+        more.
+        """
 
     def step(self, samples: int, loss: Tensor) -> None:
         """One step, over this number of samples, has ended."""
@@ -65,7 +68,8 @@ def forward_and_loss(task: Task, inputs: Any, targets: Any, lap: Lap) -> tuple[A
 
 @dataclass
 class Task:
-    """What is trained: model, loss, optimizer, and three loaders of batches, which are pairs (inputs, targets).
+    """What is trained: a model, a loss, an optimizer, and three loaders of batches. A batch is a pair (inputs,
+    targets).
 
     A batch with named parts, such as a dict, works too if one part is called "labels", "label", "targets", "target" or
     "y": the other parts are the inputs, given to the model by name if there are several. Targets may be None. Without
@@ -114,7 +118,7 @@ class Task:
                 f"{type(self.optimizer).__name__} needs a closure: accumulation_steps and scaler have none"
             )
         if self.train_loader is None:
-            raise ValueError("train_loader is None; only validate_loader and test_loader may be left out so")
+            raise ValueError("train_loader is None; only validate_loader and test_loader may be None")
         if self.validate_loader is None and self.scheduler is not None and self.scheduler_interval != "step":
             raise ValueError(
                 "the scheduler is stepped after each validation, and there is no validate_loader; "
@@ -167,7 +171,7 @@ class Epoch:
     metrics: Mapping[str, float]
 
 
-# How evaluation treats autograd, by mode; in mode `train` as it should be, without gradients.
+# How evaluation treats autograd, by mode. In mode `train` it evaluates without gradients, as it should.
 GRADIENTS: Mapping[str, Callable[[], Any]] = {
     "train": torch.no_grad,
     "eval": torch.enable_grad,
@@ -183,7 +187,7 @@ def fit(
     validate_every: int | None = None,
     observer: Observer | None = None,
 ) -> list[Epoch]:
-    """The whole loop; in an evaluation mode only its validation and test passes.
+    """The whole loop; in an evaluation mode, only the validation and test passes.
 
     With `validate_every` the validation takes place inside the train stage, after every so many steps, instead of at
     the end of the epoch. Raises ValueError where an epoch has fewer steps, and where a needed loader is missing.
@@ -437,7 +441,7 @@ def run_to_end(stage: Steps[T]) -> T:
 
 
 def empty_sum(device: torch.device) -> Tensor:
-    """A sum of 0, at least in float32: in bfloat16, which may be the default, it would soon stop growing."""
+    """A sum of 0, at least in float32: a sum in bfloat16, which may be the default type, would soon stop growing."""
     return torch.zeros((), dtype=torch.promote_types(torch.get_default_dtype(), torch.float32), device=device)
 
 

@@ -11,7 +11,7 @@ _NO_MESSAGE = "<exception str() failed>"  # as Python itself says it
 
 
 def message_of(problem: BaseException) -> str:
-    """Its message, also where its own `__str__` raises."""
+    """The message of an exception, also where its `__str__` raises."""
     try:
         return str(problem)
     except BaseException:

@@ -1,4 +1,4 @@
-"""Two lines in a training script with a loop of any shape, which then runs as it did.
+"""The two lines that mark the loop of a training script; without Epochbench they do nothing.
 
     for inputs, targets in epochbench.watch(train_loader): ...
 
@@ -39,11 +39,12 @@ def watch(
     steps_per_epoch: int | None = None,
     samples: Samples | None = None,
 ) -> Loader:
-    """The loader, to be iterated over: each pass is a stage of an epoch, each batch a step.
+    """The loader, watched: each pass over it is a stage of an epoch, each batch is a step.
 
     `stage` is "train", "validate" or "test", for a loader that other code iterates over, such as a Trainer; by default
-    the surrounding `stage` gives it. A pass is cut into epochs of `steps_per_epoch` where the loop counts steps alone.
-    `samples` says how many rows of data a batch has where the batch does not: a number, or a function of the batch.
+    the surrounding `stage` gives it. With `steps_per_epoch`, for loops that count only steps, a pass is divided into
+    epochs of that many steps. `samples` gives the rows of data in a batch where its shapes do not: a number, or a
+    function of the batch.
     """
     if _listener is None:
         return loader
@@ -54,12 +55,12 @@ def watch(
 def stage(name: str) -> AbstractContextManager[None]:
     """The passes inside are of this stage: "train", "validate" or "test".
 
-    Where a module is called and no watched loader is passed over, all that happens inside is one pass of one step.
+    If there is no pass over a watched loader inside, but a call of a module, everything inside is one pass of one step.
     """
     return _NOTHING if _listener is None else _listener.stage(name)
 
 
 def listen(listener: Listener | None) -> None:
-    """From now on this listener gets passes and stages; None for no listener."""
+    """Sends passes and stages to this listener from now on; None removes it."""
     global _listener
     _listener = listener

@@ -3,7 +3,7 @@
     python -m benchmarks.compare_large [STEPS]
 
 Two runs of STEPS (a million) steps are generated, their tables written as a run writes them, and compared ten times in
-fresh processes. The imports of a comparison are timed separately, in the same turns. About a minute.
+fresh processes. The imports of a comparison are timed separately, alternating with them. About a minute.
 """
 
 from __future__ import annotations

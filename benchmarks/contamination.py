@@ -2,9 +2,9 @@
 
     python -m benchmarks.contamination [PAIRS]
 
-Pairs (100) of launches alone and beside a process that computes without end, in random order, from one fork server.
-With one thread and with the default number: the ratio of times beside / alone over pairs, and how many launches of each
-kind count as contaminated. About ten minutes.
+Pairs (100) of launches, one undisturbed and one next to a process that computes endlessly, in random order, from one
+fork server. With one thread and with the default number: the ratio of the times, busy / quiet, over pairs, and how many
+launches of each kind are found contaminated. About ten minutes.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ def compare(threads: int, name: str, axes: dict[str, list[object]], pairs: int) 
         values = {beside: [launch_values(record)[metric] for record in records[beside]] for beside in records}
         medians = {beside: estimate(values[beside]).value for beside in values}
         print(
-            f"  {metric:16} alone {medians[False] * 1e3:8.3f} ms, beside a busy process {medians[True] * 1e3:8.3f} ms: "
+            f"  {metric:16} quiet {medians[False] * 1e3:8.3f} ms, busy {medians[True] * 1e3:8.3f} ms: "
             f"medians {medians[True] / medians[False]:.4f}, pairs {workload.ratio(values[True], values[False])}"
         )
     contaminated = {
         beside: sum(bool(contamination(record)) for record in records[beside]) for beside in records
     }
     print(
-        f"  contaminated: {contaminated[True]} of {pairs} beside a busy process, {contaminated[False]} alone",
+        f"  contaminated: {contaminated[True]} of {pairs} busy launches, {contaminated[False]} of {pairs} quiet ones",
         flush=True,
     )
 

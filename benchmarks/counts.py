@@ -2,8 +2,8 @@
 
     python -m benchmarks.counts [LAUNCHES] [SUITE]...
 
-Each case of the suites (by default shipped ones) has LAUNCHES (20) counted launches, from a fork server each; then two
-with one thread, and two for each instruction set that torch has a name for. Metrics whose values differ within the same
+Each case of the suites (by default shipped ones) has LAUNCHES (20) counts launches, each from its own fork server; then
+two with one thread, and two for each instruction set that torch can name. Metrics whose values differ within the same
 settings are named, and portable ones that differ between settings. It prints how long a launch takes.
 """
 

@@ -1,10 +1,10 @@
-"""The error rates of the gate on this machine: false alarms and power, then false alarms beside a busy process.
+"""The error rates of the gate on this machine: false alarms and power, then false alarms next to a busy process.
 
     python -m benchmarks.gate_live [DECISIONS [SLOWDOWNS [FOLDER]]]
 
 `bench selftest` on a digits perceptron: DECISIONS (24) comparisons of identical code, SLOWDOWNS (10) of 3 % and of 5 %
-in every step, and one of each other slowdown; then ten comparisons of identical code beside a process that computes
-without end. With a FOLDER the decisions are kept there. About 12 minutes.
+in every step, and one of each other slowdown; then ten comparisons of identical code next to a process that computes
+endlessly. With a FOLDER the decisions are kept there. About 12 minutes.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         place = Path(options.folder or folder)
         began = time.monotonic()
-        numbers = ("--decisions", str(options.decisions), "--plants", str(options.slowdowns))
+        numbers = ("--decisions", str(options.decisions), "--slowdowns", str(options.slowdowns))
         print(selftest(place / "alone", *numbers))
         print_more(place / "alone")
         print(f"{(time.monotonic() - began) / 60:.1f} minutes")
-        print("\nbeside a busy process:")
+        print("\nnext to a busy process:")
         began = time.monotonic()
         with workload.busy(True):
             # With two threads a launch would wait for the other process at every operator, and take seconds.
-            beside = ("--decisions", str(_BESIDE), "--plants", "0", "--threads", "1")
+            beside = ("--decisions", str(_BESIDE), "--slowdowns", "0", "--threads", "1")
             print(selftest(place / "beside", *beside))
         print_more(place / "beside")
         print(f"{(time.monotonic() - began) / 60:.1f} minutes")

@@ -1,18 +1,18 @@
-"""How often the paired test of `bench ab` alarms for nothing, what it sees, and whether its interval holds.
+"""How often the paired test of `bench ab` raises false alarms, what it detects, and whether its interval holds.
 
     python -m benchmarks.gate_statistics FOLDER [RUNS]
 
 FOLDER has recordings of step times, `NAME.parquet` each: columns round, position, side (a and a2, the same code;
-plus3, plus5, plus10, slower by so many per cent), nursery, step, nanoseconds. RUNS is of each kind of the first table,
-and how many rows there are of each kind of the last two.
+plus3, plus5, plus10, slower by that many per cent), fork_server, step, nanoseconds. RUNS (10,000) is the number of runs
+of each kind in the first table, and of rows of each kind in the last two.
 
-(a) runs of the same code with noise that is fitted to a recording; (b) a and a2 of the recordings, swapped by
-chance; (c) the slower sides against a, nurseries drawn again and again; (d) plants in synthetic noise: the shown
-interval and the ratio at the pair at which the row stops. All are judged at every look, and a case that is decided
-gets no more pairs. Beside it stands a common rule, naive: a mean more than 5 % above, of one launch a side.
+(a) runs of the same code with noise that is fitted to a recording; (b) a and a2 of the recordings, swapped at random;
+(c) the slower sides against a, with fork servers drawn repeatedly; (d) slowdowns in synthetic noise: the shown interval
+and the ratio at the pair at which the row stops. All are judged at every look, and a case that is decided gets no more
+pairs. A common rule is judged for comparison, *naive*: a mean more than 5 % above, of one launch per side.
 
-A million rows want arrays of rows, so that the statistics are written here once more; the first line printed says
-of how many rows it was checked that they are those of `bench/analysis/compare/sequential.py`.
+A million rows need arrays of rows, so the statistics are implemented here a second time; the first line printed says
+for how many rows they were checked to equal those of `bench/analysis/compare/sequential.py`.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ Array = numpy.typing.NDArray[numpy.float64]
 Places = numpy.typing.NDArray[numpy.integer]
 
 CASES, THRESHOLD, SLOT = 24, 0.01, 0.01
-NURSERIES = (0.0, 0.005, 0.01, 0.015)
+FORK_SERVERS = (0.0, 0.005, 0.01, 0.015)
 SWAPS = 2000
-PLANTS = (0.01, 0.03, 0.05, 0.1)
+SLOWDOWNS = (0.01, 0.03, 0.05, 0.1)
 VALUES = ("median", "mean")
 WITHIN = (20, 40, MOST_PAIRS)
 BEYOND, NAIVE = math.log1p(THRESHOLD), math.log(1.05)
@@ -62,7 +62,7 @@ REGRESSED, IMPROVED, EQUIVALENT, INCONCLUSIVE = range(4)
 
 
 class Noise(NamedTuple):
-    """Of the logarithm of a launch's time; `beside` is what a second metric of the launch has of its own."""
+    """The noise of the logarithm of a launch's time; `beside` is the part that only a second metric has."""
 
     drift: float
     memory: float  # of the drift, from launch to launch
@@ -103,10 +103,12 @@ def main() -> None:
 
 
 def launches_of(path: Path) -> pandas.DataFrame:
-    """One line a launch, in their order: logarithms of the median and the mean of its steps behind the warm-up."""
-    steps = pandas.read_parquet(path)
+    """One row per launch, in their order: logarithms of the median and the mean of its steps after warm-up."""
+    steps = pandas.read_parquet(path).rename(
+        columns={"nursery": "fork_server"}
+    )  # its name in older recordings
     steps = steps[steps["step"] >= (steps["step"].max() + 1) / 5]
-    made = steps.groupby(["round", "position", "side", "nursery"])["nanoseconds"].agg(["median", "mean"])
+    made = steps.groupby(["round", "position", "side", "fork_server"])["nanoseconds"].agg(["median", "mean"])
     made = made.apply(numpy.log).reset_index().sort_values(["round", "position"])
     for value in VALUES:
         made[f"rest of {value}"] = made[value] - made.groupby("side")[value].transform("median")
@@ -114,7 +116,7 @@ def launches_of(path: Path) -> pandas.DataFrame:
 
 
 def fitted(recording: pandas.DataFrame) -> Noise:
-    """By moments: bursts from 10 % on, the slow speed from half way to it, drift by the autocorrelation of the rest."""
+    """Fitted by moments: bursts from 10 % on, the slow speed from half of it, drift by the autocorrelation."""
     rests = recording["rest of median"].to_numpy()
     bursts = rests > BURST
     body = rests[~bursts]
@@ -143,7 +145,7 @@ def autocorrelation(values: Array, lag: int) -> float:
 
 
 def drawn(noise: Noise, rows: int, launches: int, chance: numpy.random.Generator) -> Array:
-    """Launches of so many cases, each in their order (rows x launches)."""
+    """Launches of `rows` cases, each in their order (rows x launches)."""
     steps = chance.standard_normal((rows, launches)) * noise.drift
     steps[:, 1:] *= math.sqrt(1 - noise.memory**2)
     made: Array = lfilter([1.0], [1.0, -noise.memory], steps, axis=1)
@@ -160,7 +162,7 @@ def drawn(noise: Noise, rows: int, launches: int, chance: numpy.random.Generator
 
 
 def paired(
-    noise: Noise, rows: int, nursery: float, chance: numpy.random.Generator, second: bool = False
+    noise: Noise, rows: int, server_sd: float, chance: numpy.random.Generator, second: bool = False
 ) -> tuple[Array, Array]:
     """Log ratios of candidate over base, and the signs of the leads (-1 where the base led): rows x pairs.
 
@@ -171,8 +173,8 @@ def paired(
     firsts = chance.integers(0, 2, (rows, MOST_PAIRS // 2)) * 2.0 - 1
     signs = numpy.stack([firsts, -firsts], axis=2).reshape(rows, MOST_PAIRS)
     logs = signs * (launches[:, ::2] - launches[:, 1::2])
-    if nursery:
-        logs += math.sqrt(2) * nursery * chance.standard_normal(logs.shape)
+    if server_sd:
+        logs += math.sqrt(2) * server_sd * chance.standard_normal(logs.shape)
     if second:
         beside = math.sqrt(2) * noise.beside * chance.standard_normal(logs.shape)
         logs = numpy.stack([logs, logs + beside], axis=1)
@@ -233,9 +235,9 @@ def judged(logs: Array, signs: Array, made: Sequence[tuple[int, float]], family:
 
 
 def first_verdicts(rows: Judged, family: int) -> tuple[Places, Places]:
-    """Of rows judged one by one, each at its share of a family's error: the verdict, and the place of its look.
+    """The verdict of each row, judged alone at its share of a family's error, and the place of its look.
 
-    The last look where there was none.
+    The place is the last look if there was no verdict.
     """
     differs = rows.p <= FAMILY / family
     verdict = numpy.where(rows.p_beyond <= EQUIVALENCE, EQUIVALENT, INCONCLUSIVE)
@@ -248,7 +250,7 @@ def first_verdicts(rows: Judged, family: int) -> tuple[Places, Places]:
 
 
 def checked(recordings: dict[str, pandas.DataFrame], noises: dict[str, Noise]) -> int:
-    """How many rows at looks were held against paired_finding(): synthetic ones, and recorded ones with their ties."""
+    """How many rows at looks were compared with paired_finding(): synthetic ones, and recorded ones with their ties."""
     chance = numpy.random.default_rng(1)
     found = 0
     for name, noise in noises.items():
@@ -302,30 +304,30 @@ noise of a launch's log time, fitted to recordings, and beside it what it draws 
 def false_alarms(noises: dict[str, Noise], runs: int) -> None:
     print(f"""
 (a) runs of the same code that alarm: {CASES} cases, {MOST_PAIRS} pairs, T = {THRESHOLD:.0%}, at most 2 %
-  nursery effects are of each case by itself, and so are its launches: what cases share would lower all shares
-  0.0 %: also what shared nurseries have, whatever their effects are, since these cancel in a pair
-  recording  nurseries  {"a row a case":>42}  {"two rows a case":>42}    naive""")
+  fork server effects are of each case by itself, and so are its launches: what cases share would lower all shares
+  0.0 %: also what shared fork servers have, whatever their effects are, since these cancel in a pair
+  recording  fork server  {"a row a case":>42}  {"two rows a case":>42}    naive""")
     for name, noise in noises.items():
-        for nursery in NURSERIES:
-            chance = numpy.random.default_rng([3, int(nursery * 1000), *name.encode()])
+        for server_sd in FORK_SERVERS:
+            chance = numpy.random.default_rng([3, int(server_sd * 1000), *name.encode()])
             counts: Counter[str] = Counter()
             for begun in range(0, runs, _RUNS_AT_ONCE):
-                counts += Counter(alarming(noise, min(_RUNS_AT_ONCE, runs - begun), nursery, chance))
+                counts += Counter(alarming(noise, min(_RUNS_AT_ONCE, runs - begun), server_sd, chance))
             print(
-                f"  {name:10} {nursery:9.1%}  {said(counts['1'], runs)}  {said(counts['2'], runs)}"
+                f"  {name:10} {server_sd:11.1%}  {said(counts['1'], runs)}  {said(counts['2'], runs)}"
                 f"  {counts['naive'] / runs:7.2%}",
                 flush=True,
             )
 
 
-def alarming(noise: Noise, runs: int, nursery: float, chance: numpy.random.Generator) -> dict[str, int]:
-    """How many of so many runs alarm, by the rows of a case.
+def alarming(noise: Noise, runs: int, server_sd: float, chance: numpy.random.Generator) -> dict[str, int]:
+    """How many of these runs raise an alarm, by the number of rows per case.
 
     The first of Holm's steps wants a row whose p is at most the error over the family, so that only runs which ever
     have one are judged in full.
     """
     made = looks_at(MOST_PAIRS)
-    both, signs = paired(noise, runs * CASES, nursery, chance, second=True)
+    both, signs = paired(noise, runs * CASES, server_sd, chance, second=True)
     found = {"naive": int((both[:, 0, 0] > NAIVE).reshape(runs, CASES).any(axis=1).sum())}
     p = numpy.stack([p_at_looks(both[:, row], signs, made)[-1] for row in (0, 1)], axis=1)
     for rows in (1, 2):
@@ -365,20 +367,20 @@ def alarm(logs: Array, signs: Array, made: Sequence[tuple[int, float]]) -> bool:
 
 
 def sides_of(recording: pandas.DataFrame, side: str, value: str) -> tuple[Array, Array, Places]:
-    """A side against a, round by round: logs, signs of the leads, and which nursery it was."""
-    table = recording.pivot(index="round", columns="side", values=[value, "position", "nursery"])
+    """A side against a, round by round: logs, signs of the leads, and which fork server it was."""
+    table = recording.pivot(index="round", columns="side", values=[value, "position", "fork_server"])
     logs = (table[value][side] - table[value]["a"]).to_numpy()
     signs = numpy.where(table["position"]["a"] < table["position"][side], -1.0, 1.0)
-    _, blocks = numpy.unique(table["nursery"]["a"].to_numpy(), return_inverse=True)
+    _, blocks = numpy.unique(table["fork_server"]["a"].to_numpy(), return_inverse=True)
     return logs, signs, blocks
 
 
 def swapped(recordings: dict[str, pandas.DataFrame]) -> None:
     print(f"""
-(b) a and a2 of the recordings, swapped by chance a nursery: {SWAPS} swaps, a family of one row, T = {THRESHOLD:.0%}
-  Each side had a nursery of its own that lasted four rounds, which is not what `bench ab` does: whatever it
-  gave its children stays in four pairs in a row. The interval is of the swaps; the blocks are few, however.
-  By block: the mean of its pairs, under the lead of the first. Naive: of the pairs, either side the base""")
+(b) a and a2 of the recordings, swapped at random by fork server: {SWAPS} swaps, one row, T = {THRESHOLD:.0%}
+  Each side had its own fork server for four rounds, unlike in `bench ab`: its effects stay in four successive pairs.
+  The interval is that of the swaps; the number of blocks is small, however.
+  By block: the mean of its pairs, with the lead of the first. Naive: of the pairs, with either side as the base""")
     for name, recording in recordings.items():
         for value in VALUES:
             logs, signs, blocks = sides_of(recording, "a2", value)
@@ -401,7 +403,7 @@ def swapped(recordings: dict[str, pandas.DataFrame]) -> None:
 def recorded(
     recording: pandas.DataFrame, side: str, value: str, rows: int, chance: numpy.random.Generator
 ) -> tuple[Array, Array]:
-    """Rows of pairs, made of blocks of one nursery each that are drawn with replacement; leads as recorded."""
+    """Rows of pairs, made of blocks of one fork server each that are drawn with replacement; leads as recorded."""
     logs, signs, blocks = sides_of(recording, side, value)
     _, lengths = numpy.unique(blocks, return_counts=True)
     (length,) = set(lengths.tolist())
@@ -415,7 +417,7 @@ def balanced(
 ) -> tuple[Array, Array]:
     """As `recorded`, with leads balanced in every two pairs: of a block two of either lead, drawn with replacement.
 
-    A block in which all pairs had one lead is left out.
+    A block in which all pairs have the same lead is dropped.
     """
     logs, signs, blocks = sides_of(recording, side, value)
     pools = [
@@ -437,9 +439,9 @@ def balanced(
 
 def power(recordings: dict[str, pandas.DataFrame], resamples: int) -> None:
     print(f"""
-(c) slower sides against a, T = {THRESHOLD:.0%}, a row of a family of two: {resamples} times blocks of a nursery, drawn
-  with replacement. balanced: of each block two pairs of either lead, one of each in every two pairs, as `bench ab`
-  has them; recorded: which side led is as it was recorded, which chance left unbalanced
+(c) slower sides against a, T = {THRESHOLD:.0%}, a row of a family of two: {resamples} times blocks of a fork server,
+  drawn with replacement. balanced: of each block two pairs of either lead, one of each in every two pairs, as
+  `bench ab` has them; recorded: which side led is as it was recorded, which chance left unbalanced
   pairs: mean to any verdict, {MOST_PAIRS} where there was none; smallest: median of what would be seen in {MOST_PAIRS}
                                     regressed within
   recording  leads    side   value       20      40      {MOST_PAIRS}  pairs  smallest    naive""")
@@ -461,25 +463,27 @@ def power(recordings: dict[str, pandas.DataFrame], resamples: int) -> None:
                     )
 
 
-def coverage(noises: dict[str, Noise], planted: int) -> None:
+def coverage(noises: dict[str, Noise], number: int) -> None:
     print(f"""
-(d) plants in synthetic noise, {planted} rows each of a family of two, T = {THRESHOLD:.0%}, {MOST_PAIRS} pairs: how
-  often the shown interval of {SHOWN:.0%} holds the plant at the look at which the row stopped (at least 93 %),
-  and how much the ratio is off: mean and median. Nurseries of 0 % are shared ones
-  recording  nursery  plant  {"held":>42}  off: mean  median  pairs  regressed""")
+(d) slowdowns in synthetic noise, {number} rows each of a family of two, T = {THRESHOLD:.0%}, {MOST_PAIRS} pairs: how
+  often the shown interval of {SHOWN:.0%} holds the slowdown at the look at which the row stopped (at least 93 %),
+  and how much the ratio is off: mean and median. Fork servers of 0 % are shared ones
+  recording  fork server  slowdown  {"held":>42}  off: mean  median  pairs  regressed""")
     made = looks_at(MOST_PAIRS)
     for name, noise in noises.items():
-        for nursery in (0.0, 0.01):
-            for plant in PLANTS:
-                chance = numpy.random.default_rng([6, int(nursery * 1000), int(plant * 100), *name.encode()])
-                logs, signs = paired(noise, planted, nursery, chance)
-                rows = judged(logs + math.log1p(plant), signs, made, 2)
+        for server_sd in (0.0, 0.01):
+            for slowdown in SLOWDOWNS:
+                chance = numpy.random.default_rng(
+                    [6, int(server_sd * 1000), int(slowdown * 100), *name.encode()]
+                )
+                logs, signs = paired(noise, number, server_sd, chance)
+                rows = judged(logs + math.log1p(slowdown), signs, made, 2)
                 verdict, at = first_verdicts(rows, 2)
-                stop = (at, numpy.arange(planted))
-                held = (rows.low[stop] <= math.log1p(plant)) & (math.log1p(plant) <= rows.high[stop])
-                off = numpy.expm1(rows.ratio[stop]) - plant
+                stop = (at, numpy.arange(number))
+                held = (rows.low[stop] <= math.log1p(slowdown)) & (math.log1p(slowdown) <= rows.high[stop])
+                off = numpy.expm1(rows.ratio[stop]) - slowdown
                 print(
-                    f"  {name:10} {nursery:7.0%} {plant:6.0%}  {said(int(held.sum()), planted)}"
+                    f"  {name:10} {server_sd:11.0%} {slowdown:9.0%}  {said(int(held.sum()), number)}"
                     f"  {off.mean():+9.3%} {numpy.median(off):+7.3%} {rows.pairs[at].mean():6.1f}"
                     f" {numpy.mean(verdict == REGRESSED):10.1%}",
                     flush=True,

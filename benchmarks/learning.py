@@ -1,6 +1,6 @@
 """A suite of five small tasks that learn, for `quality.py`: unchanged, made to learn worse, and with sums reordered.
 
-The axis `change` says which of the three; with `seeded` False each launch has another seed.
+The axis `change` chooses one of the three; with `seeded` False each launch has another seed.
 """
 
 from __future__ import annotations

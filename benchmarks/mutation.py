@@ -3,10 +3,10 @@
     pip install mutmut
     python benchmarks/mutation.py [MODULE ...]    # such as run/estimate; all of those below without a name
 
-mutmut (3.x) changes a function at one place (a comparison, a number, an operator, a text), runs the tests that call
-it, and counts the mutants that no test noticed. The tests of a module are those below, which start no process. Each
-module gets a copy of the package under its installed names, since mutmut must find it where tests import it from.
-What was found, and which survivors change nothing: docs/mutation.md.
+mutmut (3.x) changes a function at one place (a comparison, a number, an operator, a text), runs the tests that call it,
+and counts the mutants that no test noticed. The tests of each module are listed below; they start no process. Each
+module gets a copy of the package under its installed name, since mutmut must find it where tests import it from.
+Results, and which survivors change nothing: docs/mutation.md.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ use_git_change_detection = false
 
 
 def mutated(module: str, folder: Path) -> dict[str, str]:
-    """By mutant of a module, what became of it: killed, survived, timeout or no tests."""
+    """The result of each mutant of a module: killed, survived, timeout or no tests."""
     shutil.copytree(ROOT / "bench", folder / "epochbench", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "bench/as_bench", folder / "bench")
     shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))

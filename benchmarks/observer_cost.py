@@ -3,7 +3,7 @@
     python -m benchmarks.observer_cost [PAIRS]
 
 One process, one model, one optimizer, one loader: pairs (400) of a train stage of either loop, in random order. The
-figure is the ratio of their median steps, pair by pair, with the interval of the median over pairs. Both include
+figure is the ratio of their median steps within each pair, with the interval of the median over pairs. Both include
 loading. About four minutes.
 """
 

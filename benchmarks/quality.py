@@ -54,7 +54,7 @@ def main() -> None:
         for change, number in (("none", sessions), ("reordered", ORDERS)):
             made = [session(tasks[one % len(tasks)], change) for one in range(number)]
             alarms, largest = sum(bool(falls(rows)) for rows in made), max(map(moved, made))
-            print(f"{change}: {alarms} of {number} sessions alarmed; the most that anything moved was {largest:.2g} "
+            print(f"{change}: {alarms} of {number} sessions raised an alarm; the largest change was {largest:.2g} "
                   f"of its tolerance")  # fmt: skip
         pools = {
             change: pool(workers, plan, by_name[UNSEEDED, change, False]) for change in ("none", "spoilt")
@@ -107,7 +107,7 @@ def said(rows: Sequence[Row]) -> str:
 
 
 def dealt(pools: dict[str, list[dict[str, float]]], change: str, seed: int) -> dict[str, str]:
-    """The verdicts of a session of random launches; of identical code no launch is on both sides."""
+    """The verdicts of a session of random launches; for identical code no launch is on both sides."""
     chance = random.Random(seed)
     base = chance.sample(pools["none"], PAIRS_DEALT)
     rest = [one for one in pools[change] if one not in base]

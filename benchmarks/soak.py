@@ -1,4 +1,4 @@
-"""Whether launches end: many in a row, with loader workers, and beside a busy process.
+"""Whether launches end: many in succession, with loader workers, and next to a busy process.
 
     python -m benchmarks.soak [LAUNCHES]
 

@@ -1,10 +1,10 @@
-"""False alarms of comparisons of stored runs: runs of the same code in a row, each compared with the one before.
+"""False alarms of comparisons of stored runs: successive runs of the same code, each compared with the one before.
 
     python -m benchmarks.stored_comparisons [RUNS [FOLDER]]
 
-A suite of two cases is run RUNS (31) times; `bench compare` judges each pair of neighbours, as a build would. In turn,
-pytest-benchmark runs the same two epochs and judges them by `--benchmark-compare-fail=mean:5%`. With a FOLDER the runs
-are kept there, and runs that it already has are judged again without measuring. About ten minutes.
+A suite of two cases is run RUNS (31) times; `bench compare` judges each pair of successive runs, as a build would. In
+turn, pytest-benchmark runs the same two epochs and judges them by `--benchmark-compare-fail=mean:5%`. With a FOLDER the
+runs are kept there, and runs that it already has are judged again without measuring. About ten minutes.
 """
 
 from __future__ import annotations

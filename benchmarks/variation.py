@@ -4,8 +4,8 @@
 
 Every round (20) has its own fork server; in it each case is launched once with either allocator, all in random order,
 so that both are measured in the same minutes. The figure is the coefficient of variation of `train.step_time` between
-launches: raw, and with the speed of each round divided out, which is the machine's (the median over all cases of their
-launches in that round relative to the others). About four minutes.
+launches: raw, and divided by the speed of the machine in each round (the median over all cases of their launches in
+that round relative to the others). About four minutes.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def quantiles(values: list[float]) -> tuple[float, float, float]:
 
 @contextmanager
 def busy(wanted: bool) -> Iterator[None]:
-    """One process that computes without end, if it is wanted."""
+    """One process that computes endlessly, if requested."""
     process = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if wanted else None
     try:
         yield

@@ -1,4 +1,4 @@
-"""When the loader is the bottleneck: a model that waits for its data, and one that hardly does.
+"""When the loader is the bottleneck: one model that waits for its data, and one that hardly waits.
 
 Each random image is generated when it is read, with the work of a real one: drawn, through PIL, to a tensor. That
 takes several times as long as a step of the perceptron, and a fraction of a step of resnet18.
@@ -7,7 +7,7 @@ Workers need processors besides those of the training threads. With few processo
 
     bench run suites/data_loading.py --threads 1
 
-The picture `data_wait` shows the result; docs/data.md says how to read it.
+The picture `data_wait` shows the result; docs/data.md explains it.
 """
 
 from epochbench import Suite, tasks

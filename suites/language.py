@@ -1,4 +1,4 @@
-"""Characters of real English, the next one as the target: a small causal transformer."""
+"""A small causal transformer that predicts the next character of real English text."""
 
 from epochbench import Suite, tasks
 

@@ -1,4 +1,4 @@
-"""Convolutions, mobile convolutions and attention: three models of torchvision on random images.
+"""Three models of torchvision (convolutions, mobile convolutions, attention) on random images.
 
 Size and number of the images are axes of this suite: `--axis image_size=224` is the size in the papers.
 """

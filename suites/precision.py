@@ -1,8 +1,8 @@
-"""Number formats, memory layout and compilation: what each gains on this machine in speed, and changes in quality.
+"""Number formats, memory layout and compilation: how much speed each gains on this machine, and how quality changes.
 
 In `formats` a format that the machine lacks is excluded with the reason. `compiled` runs the same loop with and without
-compilation, whose time is a metric and lies in the warm-up epoch. The first run compiles, later ones use torch's cache:
-the table says which.
+compilation; the time of compiling is a metric, and falls into the warm-up epoch. The first run compiles, later ones use
+torch's cache: the table says which.
 """
 
 from epochbench import Suite, tasks

@@ -22,12 +22,12 @@ WORK = '''
 
 import os
 
-PLANT = os.environ.get("PLANT", "{plant}")
+CHANGE = os.environ.get("CHANGE", "{change}")
 WIDTHS = [{widths}]
 '''
 
 SUITE = '''
-"""A tiny loop: six batches of random data, and what work.py plants in it."""
+"""A tiny loop: six batches of random data, and the change that work.py makes to it."""
 
 import work
 
@@ -40,7 +40,7 @@ def build(case):
 
     from bench.training import Task
 
-    if work.PLANT == "crash":
+    if work.CHANGE == "crash":
         raise ValueError("it no longer builds")
 
     class Net(nn.Module):
@@ -51,7 +51,7 @@ def build(case):
             self.register_buffer("load", torch.ones(16, 16))
 
         def forward(self, inputs):
-            if work.PLANT == "slow":
+            if work.CHANGE == "slow":
                 for _ in range(5):
                     self.load @ self.load
             return self.layers(inputs)
@@ -60,14 +60,14 @@ def build(case):
         generator = torch.Generator().manual_seed(1)
         return [
             (torch.randn(8, 4, generator=generator), torch.randint(0, 2, (8,), generator=generator))
-            for _ in range(number // 2 if work.PLANT == "half" else number)
+            for _ in range(number // 2 if work.CHANGE == "half" else number)
         ]
 
     model = Net()
     return Task(
         model=model,
         loss=nn.CrossEntropyLoss(),
-        optimizer=torch.optim.SGD(model.parameters(), lr=5.0 if work.PLANT == "wild" else 0.1),
+        optimizer=torch.optim.SGD(model.parameters(), lr=5.0 if work.CHANGE == "wild" else 0.1),
         train_loader=batches(6),
         validate_loader=batches(4),
         test_loader=batches(2),
@@ -90,8 +90,8 @@ def git(place, *arguments):
     return done.stdout.strip()
 
 
-def plant(place, what="", widths="8"):
-    (place / "work.py").write_text(WORK.format(plant=what, widths=widths))
+def write_change(place, what="", widths="8"):
+    (place / "work.py").write_text(WORK.format(change=what, widths=widths))
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
 """The commit that made a case worse, found by git's own bisection with the paired test as the judge of each step.
 
-Each commit is compared with the good one. It is bad if it is slower by more than half of the slowdown of the bad one:
-a commit with all of the effect is then as far from the threshold as one without any. A commit that cannot be decided is
-skipped, as git skips it. Exact metrics need no test: one launch of each case is enough, since another would give the
+Each commit is compared with the good one. It is bad if it is slower by more than half of the slowdown of the bad one: a
+commit with the whole effect is then as far from the threshold as one without it. A commit that cannot be decided is
+skipped (`git bisect skip`). Exact metrics need no test: one launch of each case is enough, since another would give the
 same values.
 """
 
@@ -34,7 +34,7 @@ _ANSWERS = {"regressed": "bad", "equivalent": "good", "improved": "good"}
 
 @dataclass(frozen=True)
 class Culprit:
-    """The first bad commit, or, where commits were skipped, all that may be it."""
+    """The first bad commit; where commits were skipped, all candidates for it."""
 
     commits: Sequence[str]
     subjects: Sequence[str]
@@ -52,7 +52,7 @@ def slowest(rows: Sequence[Row], asked: Sequence[str] = ()) -> Row | None:
 
 
 def halfway(row: Row, asked: ComparisonOptions) -> ComparisonOptions:
-    """How each commit is judged: by this metric alone, with half of its change as the threshold."""
+    """How each commit is judged: only by this metric, with half of its change as the threshold."""
     assert row.ratio is not None
     half = (row.ratio - 1) / 2
     return dataclasses.replace(
@@ -159,7 +159,7 @@ def named(pattern: str) -> list[str]:
 def measured_values(session: Session, patterns: Sequence[str], case: str = "") -> Values:
     """These metrics in the code of the first side, of all cases or of this one, from one launch each.
 
-    Exact counts come from a counted launch, other metrics from a timed one.
+    Exact counts come from a counts launch, other metrics from a timed one.
     """
     side, values = session.sides[0], Values()
     names = [name for pattern in patterns for name in named(pattern)]

@@ -1,4 +1,4 @@
-"""What an A/B is to measure, the cases that each side has for it, and which of them are compared."""
+"""What an A/B measures, the cases of each side, and which of them are compared."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _cases(side: MeasuredSide, files: Sequence[str], request: AbRequest) -> list
 
 
 def cases_of_script(side: MeasuredSide, script: Script, request: AbRequest) -> list[Case]:
-    """The cases of a script in the tree of a side; none where that does not have the file."""
+    """The cases of a script in the tree of a side; none where the tree does not have the file."""
     path = Path(side.tree.path(script.path))
     if not os.path.isfile(path):
         return []
@@ -83,7 +83,7 @@ def cases_of_script(side: MeasuredSide, script: Script, request: AbRequest) -> l
 
 
 def _listed(side: MeasuredSide, listings: Sequence[SuiteListing], request: AbRequest) -> list[Case]:
-    """The cases of these suites that -k matches; their files go into the plan of the side."""
+    """The cases of these suites that -k selects; their files are recorded in the plan of the side."""
     side.plan = dataclasses.replace(side.plan, files={listing.name: listing.file for listing in listings})
     cases = [case for listing in listings for case in listing.expansion.cases]
     if request.keyword is not None:

@@ -30,7 +30,7 @@ _CALIBRATION = 3  # launches that measure how long a step takes
 
 @dataclass(frozen=True)
 class Arm:
-    """One kind of decision. A slowdown of `share` of a step or an epoch is injected into `every` n-th batch."""
+    """One kind of decision. The injected slowdown is `share` of a step or an epoch, in every n-th batch (`every`)."""
 
     name: str
     share: float = 0.0
@@ -44,11 +44,11 @@ class Arm:
 
     @property
     def metric(self) -> str:
-        """The metric that shows the injected slowdown."""
+        """The metric in which the injected slowdown appears."""
         return "train.step_time" if self.stage == "train" and self.every == 1 else "epoch.time"
 
     def slowdown(self, nominal: Nominal) -> Slowdown | None:
-        """The slowdown to inject, for steps that take so long."""
+        """The slowdown to inject, given how long steps take."""
         if self.is_null:
             return None
         if self.layer:
@@ -96,10 +96,10 @@ class Decision:
 
 @dataclass(frozen=True)
 class ErrorRate:
-    """All decisions of one kind: in how many the slowdown was `found` (of identical code: false alarms).
+    """All decisions of one kind: in how many the slowdown was `found` (for identical code, false alarms).
 
     `low` and `high` are the exact 95 % interval of that share; `bias` is the mean of estimated over injected ratio,
-    less 1; `seconds` and `pairs` are means of a decision.
+    minus 1; `seconds` and `pairs` are means per decision.
     """
 
     arm: str
@@ -114,7 +114,7 @@ class ErrorRate:
 
 
 def arms(nulls: int, slowdowns: int) -> list[Arm]:
-    """So many decisions on identical code and on each size of slowdown, and one on each of OTHERS, evenly mixed."""
+    """Decisions on identical code and on each size of slowdown, and one on each of OTHERS, evenly mixed."""
     wanted = [
         (NULL, nulls),
         (THREE, slowdowns),
@@ -194,7 +194,7 @@ def error_rates(decisions: Sequence[Decision]) -> list[ErrorRate]:
 def _error_rate(arm: Arm, decisions: Sequence[Decision]) -> ErrorRate:
     finds = (
         ("regressed", "improved") if arm.is_null else ("regressed",)
-    )  # of identical code each is a false alarm
+    )  # for identical code, each is a false alarm
     found = sum(decision.worst in finds for decision in decisions)
     low, high = binomial_interval(found, len(decisions))
     ratios = [one.ratios[arm.metric] / (1 + arm.share) for one in decisions if arm.metric in one.ratios]

@@ -1,7 +1,7 @@
 """Launches of both sides, pair by pair, in random order.
 
-A round is a pair of every case that still needs one. Which side goes first is random but balanced: of two pairs in a
-row one begins with each side. If interpreter and environment are equal, both sides fork from one fork server, whose
+A round is a pair of every case that still needs one. Which side goes first is random but balanced: of two successive
+pairs, one begins with each side. If interpreter and environment are equal, both sides fork from one fork server, whose
 effects (such as the address layout) cancel in the pair; it is replaced now and then, since a layout may favour the code
 of one side. Otherwise the fork servers of both sides are replaced every round, so that the pair stays the unit.
 """
@@ -35,7 +35,7 @@ class Launched:
 
 
 def base_first(seed: int, name: str, pair: int) -> bool:
-    """Whether the base runs first in a pair, counted from 1: in one of two pairs in a row."""
+    """Whether the base runs first in a pair, counted from 1: it does in one of two successive pairs."""
     first = random.Random(f"{seed}/{name}/{(pair - 1) // 2}").random() < 0.5
     return first if pair % 2 else not first
 
@@ -50,9 +50,9 @@ def measure(
     began: float | None = None,
     counts: bool = True,
 ) -> Iterator[Launched]:
-    """Yields every launch when it has ended, and gives each pair to the judge; stops early at the time budget.
+    """Yields every launch as it ends, and gives each pair to the judge; stops early at the time budget.
 
-    With `counts`, a counted launch of each side comes first. `cases` maps names to the case of each side. On a device a
+    With `counts`, a counts launch of each side comes first. `cases` maps names to the case of each side. On a device a
     timed launch has no phases: once the time of a case is known to have changed, pairs of phase launches follow.
     """
     budget = Budget(sides[0].plan.schedule.time_budget, clock, began)

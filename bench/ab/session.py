@@ -58,7 +58,7 @@ class Session:
 
     @property
     def places(self) -> Mapping[str, Place]:
-        """For each suite the line of the candidate's code that its verdicts are shown at."""
+        """For each suite, the line of the candidate's code at which its verdicts are shown."""
         base, candidate = self.sides
         root = candidate.tree.root
         changed = None
@@ -175,7 +175,7 @@ def _matching(sides: Sides, request: AbRequest) -> Matching:
 
 
 def _new_folder(place: Path | None, kind: str) -> Path:
-    """The folder of the A/B, with that of each side in it."""
+    """The folder of the A/B, which contains the folder of each side."""
     name = folders.run_name(datetime.now(UTC), folders.git_commit(), socket.gethostname())
     top = place if place is not None else folders.RESULTS / f"{name}-{kind}"
     if os.path.lexists(top) and (not os.path.isdir(top) or os.listdir(top)):

@@ -20,7 +20,7 @@ from .versions import NOW, Version
 
 
 class SideWorkers:
-    """The workers of one side, which it may share with the other: every request runs the code of the side's tree."""
+    """The workers of one side, possibly shared with the other side: every request names the tree whose code it runs."""
 
     def __init__(self, shared: Workers, tree: CodeTree, logs: Path) -> None:
         self.shared, self.logs, self._tree = shared, logs, tree
@@ -67,7 +67,9 @@ Sides = tuple[MeasuredSide, MeasuredSide]
 
 
 def base_and_candidate(versions: Sequence[Version]) -> tuple[Version, Version]:
-    """The versions to compare: one alone with the files as they are, of none the merge base with the main branch."""
+    """The versions to compare. A single one is compared with the working files; without any, the base is the merge
+    base.
+    """
     if len(versions) == 2:
         return versions[0], versions[1]
     now = Version(NOW)

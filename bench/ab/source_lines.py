@@ -1,4 +1,5 @@
-"""The line of the user's code that a verdict is shown at: in the one file that changed, or where its suite is declared.
+"""The line of the user's code at which a verdict is shown: in the one file that changed, or where its suite is
+declared.
 
 Paths are relative to the top of the repository, with slashes. Source is parsed and never run.
 """
@@ -20,7 +21,7 @@ _HUNK = re.compile(r"^@@ -\S+ \+(\d+)", re.MULTILINE)
 
 
 def places(files: Mapping[str, str], top: Path, changed: Place | None = None) -> dict[str, Place]:
-    """For each suite its line; `files` has the file of each. Suites outside of the repository are left out."""
+    """For each suite its line; `files` has the file of each. Suites outside of the repository have no entry."""
     lines = {}
     for suite, file in files.items():
         if changed is not None:

@@ -43,7 +43,7 @@ class Tree:
         return os.path.normpath(self.root / os.path.relpath(real, self.home))
 
     def code(self, other: Tree) -> CodeTree:
-        """The tree for a worker: code of the `other` side, or of the user's tree, must not be loaded."""
+        """The tree as sent to a worker, which must load no code from the `other` side or from the user's tree."""
         others = {self.home, other.root} - {self.root}
         return CodeTree(self.root, self.home, Path(self.place), tuple(sorted(others)))
 
@@ -116,7 +116,7 @@ class Repository:
         return base
 
     def _remove_stale(self) -> None:
-        """Removes git's entries of our worktrees that are gone, after a killed command; never the user's worktrees,
+        """Removes git's entries for worktrees that a killed command left registered; never the user's own worktrees,
         which may be on a disk that is not mounted.
         """
         for entry in self._git("worktree", "list", "--porcelain").splitlines():
@@ -184,7 +184,7 @@ def _is_pointer(path: Path) -> bool:
 
 
 def without_git() -> Tree:
-    """The working directory, for sides with the same code."""
+    """The working directory, for two sides that have the same code."""
     here = Path.cwd().resolve()
     return Tree(here, here)
 

@@ -73,7 +73,7 @@ def sides_and_suites(arguments: Sequence[str]) -> tuple[list[Version], list[Path
 
 
 def parse(text: str) -> Version | None:
-    """The side that a text names; None if it names none. Raises UsageError for an invalid one."""
+    """The side that a text names; None if it is not a side. Raises UsageError for an invalid side."""
     if text == NOW:
         return Version(text)
     match = _KIND.fullmatch(text)

@@ -1,1 +1,1 @@
-"""Pure numbers on records: no files, no torch, no words."""
+"""Computations on records: no files, no torch, no texts for people."""

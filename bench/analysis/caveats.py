@@ -1,4 +1,4 @@
-"""Reasons to trust a case's numbers less, found in its records. Data only: the words are in `report/`."""
+"""Reasons to trust a case's numbers less, found in its records. Only names: the texts are in `report/`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ CAVEATS = (
     "contaminated",  # most launches were, so that all are used
     "machine_busy",  # other processes ran on the processors of the launches
     "never_settled",  # steps that get faster or slower to the end of the launch
-    "long_warmup",  # start-up that takes more than half of the epochs: left out as well
-    "page_faults",  # the kernel maps memory anew while the loop runs
+    "long_warmup",  # start-up took more than half of the epochs, which are not used
+    "page_faults",  # the kernel maps memory while the loop runs
     "gc_pauses",  # Python's garbage collector takes a share of the loop
     "coarse_clock",  # too coarse for the step
     "clock_changed",  # of the processors or of the device
     "gpu_power_capped",
-    "axis_not_read",  # by the suite: its values measure the same thing under different names
-    "spawned",  # forking was not sound, or not wanted
+    "axis_not_read",  # the suite does not use the axis: its values measure the same thing under different names
+    "spawned",  # forking was not safe, or not requested
     "other_device",  # a script's model lay on another device than its case says
     "allocator_unpinned",  # pinning was requested and had no effect
     "compiled_late",  # torch.compile worked after warm-up
@@ -35,7 +35,7 @@ CAVEATS = (
     "work_differs",  # of a stage, between epochs of one launch or between launches
     "parameters_not_moved",  # by training
     "weights_moved_in_evaluation",
-    "samples_unlike_data",  # a pass had other samples than its loader has: rows of batches may be no samples
+    "samples_unlike_data",  # a pass had another number of samples than its loader: rows may not be samples
     "graph_unexpected",  # an autograd graph where the mode forbids one, or none where it records
     "samples_unknown",  # of a script: there is no throughput
     "forward_unseen",  # of a script: there is no phase of it
@@ -46,7 +46,7 @@ CAVEATS = (
     "device_not_profiled",
     "trace_omitted",  # too large, or no space for it
     "no_full_batch",  # no step whose time could be compared
-    "target_not_reached",  # by the validation loss of a launch: there is no time to it
+    "target_not_reached",  # the validation loss of a launch did not reach the target: it has no time to it
 )
 
 _CHECKS = {
@@ -74,7 +74,7 @@ def case_caveats(
 ) -> list[Caveat]:
     """The caveats of one case, in the order of CAVEATS. `tolerance` is that of the run, if known.
 
-    What the guards and the series of steps show is a caveat where it holds for at least half of the used launches.
+    A finding from guards or step times becomes a caveat if it holds for at least half of the used launches.
     """
     timed = [launch for launch in launches if launch.timed]
     used = [launch for launch in timed if launch.used]
@@ -142,7 +142,7 @@ def _of_untimed(records: Sequence[Measurement]) -> dict[str, int]:
 
 
 def _of_most(used: Sequence[Launch]) -> dict[str, int]:
-    """What holds for at least half of the launches."""
+    """The findings that hold for at least half of the launches."""
     found = Counter(name for launch in used for name in setting_caveats(launch.measurement))
     found["never_settled"] = sum(not launch.warmup.steady for launch in used)
     found["long_warmup"] = sum(map(_mostly_warmup, used))
@@ -159,13 +159,13 @@ def unread(launch: Launch) -> tuple[str, ...]:
 
 
 def _elsewhere(launch: Launch) -> bool:
-    """Whether the device that a script chose is not the one that its case names; `cuda` is any of its kind."""
+    """Whether a script chose another device than its case names; `cuda` stands for any CUDA device."""
     named = launch.measurement.case.device
     used = str(launch.measurement.conditions.get("device", named))
     return used != named and used.partition(":")[0] != named
 
 
 def _mostly_warmup(launch: Launch) -> bool:
-    """Whether more than half of a launch's epochs are start-up, beyond the first that always is."""
+    """Whether more than half of a launch's epochs are start-up, and not only the first, which always is."""
     epochs = 1 + max((record.epoch for record in launch.measurement.stages), default=0)
     return launch.warmup.epochs > max(WARMUP_EPOCHS, epochs / 2)

@@ -1,4 +1,4 @@
-"""Epochbench by its other name: what is installed as the package `bench`, so that `from bench import Suite` goes on."""
+"""Epochbench under its other name: installed as the package `bench`, so that `from bench import Suite` works."""
 
 from epochbench.alias import take_over
 

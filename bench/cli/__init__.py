@@ -1,7 +1,7 @@
 """The command line: the only package that prints or picks an exit code (command.py).
 
-A verb is a module in verbs/, whose function `main` takes its options and returns an exit code. Its help is here,
-so that `bench --help` imports none of them.
+A verb is a subcommand: a module in verbs/ whose function `main` takes the options and returns an exit code. Its help is
+here, so that `bench --help` imports no verb.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from .command import FAULT, INTERRUPTED, USAGE, Group, LazyCommand
 
 _VERBS = {
     "init": "Write a first suite, thresholds, a CI workflow and a make target; nothing is overwritten.",
-    "list": "List the cases of suites, and which combinations were left out and why.",
+    "list": "List the cases of suites, and the combinations that are not measured, with the reason.",
     "run": "Measure suites, or a script: tables and pictures of every case in a new folder of results.",
     "profile": "Profile suites, or a script: where time and memory of a few steps go, with traces and flame graphs.",
     "compare": "Compare two runs, or the values of an axis within one; exit 1 if something regressed.",
     "ab": "Measure two versions side by side, launch by launch; exit 1 if something regressed.",
-    "selftest": "Measure how good ab is on this machine: its false alarms, and which slowdowns it finds.",
+    "selftest": "Measure the error rates of ab on this machine: false alarms, and injected slowdowns that it finds.",
     "bisect": "Find the commit that made a case slower: exit 0 if it is found, 3 if that cannot be decided.\n\n"
-    "With exact metrics (--metric 'count.*', 'work.*') one launch a commit decides.",
+    "Exact metrics (--metric 'count.*', 'work.*') need only one launch per commit.",
     "show": "Show the tables of a run, or of a summary file.",
     "tables": "Rebuild the tables of a run from its journal.",
     "plot": "Draw the pictures of a run.",
-    "doctor": "Show what on this machine disturbs measurements, with remedies, and measure its noise; changes nothing.",
+    "doctor": "Examine this machine for sources of noise, with remedies, and measure its noise; changes nothing.",
 }
 
 app = Group(
     "bench",
-    "Measure PyTorch training loops: the whole train / validate / test loop, with numbers to trust.",
+    "Measure PyTorch training loops: the whole train / validate / test loop, with confidence intervals.",
     *(LazyCommand(name, help, module=name) for name, help in _VERBS.items()),
     Group(
         "baseline",
@@ -70,7 +70,7 @@ def _exit_code(arguments: list[str], debug: bool) -> int:
     try:
         _check_system()
         code = int(app(arguments, standalone_mode=False) or 0)
-        sys.stdout.flush()  # here, where an output that cannot be written is still reported
+        sys.stdout.flush()  # here, so that an output that cannot be written is still reported
         return code
     except UsageError as problem:
         return _fail(str(problem), USAGE, problem.detail if debug else "")
@@ -104,7 +104,7 @@ def _exit_code(arguments: list[str], debug: bool) -> int:
 
 
 def _reader_gone() -> int:
-    """Whoever read our output has ended (`bench list | head`): nothing is left to print, nor to flush."""
+    """The reader of the output has ended (`bench list | head`): nothing more is printed or flushed."""
     streams.write_nowhere()
     return 0
 

@@ -1,4 +1,4 @@
-"""The session of an A/B: its launches are measured and judged, or those that are stored are judged again."""
+"""The session of an A/B: its launches are measured and judged, or stored launches are judged again."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def asked_of_pairs(metrics: Sequence[str], rules: Sequence[ThresholdRule]) -> Co
 
 
 def measured(session: Session, asked: ComparisonOptions, options: LaunchOptions) -> tuple[SideBySide, int]:
-    """The judge of all pairs; and the exit code of a signal that ended it early, else 0."""
+    """The judge of all pairs, and the exit code of a signal that ended the session early, else 0."""
     judge = session.judge(asked)
     names = list(session.matching.pairs)
     progress = PairProgress(judge, names, sys.stderr, options.quiet, debug=options.debug)
@@ -91,7 +91,7 @@ def page_of_stored_session(
 
 
 def judged(session: StoredSession, asked: ComparisonOptions, keyword: str | None = None) -> SideBySide:
-    """The judge of all stored pairs, in their order. Raises UsageError where -k takes no case."""
+    """The judge of all stored pairs, in their order. Raises UsageError if -k selects no case."""
     chosen = dict(session.names)
     if keyword is not None:
         chosen = {name: pair for name, pair in chosen.items() if any(map(parse(keyword), pair))}

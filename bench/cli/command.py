@@ -1,7 +1,7 @@
 """How a verb becomes a command: a function of one frozen dataclass of options, which returns an exit code.
 
-Its module is imported when it is called. A field made by `option` or `argument` is what the command line takes: the
-type, the flag, the help and the default of an option are declared there and nowhere else.
+Its module is imported when it is called. Fields made by `option` or `argument` define the command line: type, flag,
+help and default of an option are declared only there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ INTERRUPTED = 130  # and 143 for SIGTERM: 128 and the number of the signal
 
 _REQUIRED = ...  # typer's word for an argument without a default
 _PARAMETER = "command line"  # in the metadata of a field: typer's description of it
-_ORDER = "order"  # as declared
+_ORDER = "order"  # the order of declaration
 _AFTER_DASHES = "epochbench script arguments"
 
 _numbers = itertools.count()
@@ -55,9 +55,9 @@ def _field(default: Any, parameter: Any, parser: Callable[[str], Any] | None = N
 @typing.dataclass_transform(kw_only_default=True, frozen_default=True)
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What every verb takes; each subclass is a frozen dataclass.
+    """The options of every verb; each subclass is a frozen dataclass.
 
-    `typed` are the fields that the user gave, `script_arguments` what follows `--`.
+    `typed` are the fields that the user gave, `script_arguments` the arguments after `--`.
     """
 
     takes_script: ClassVar[bool] = False
@@ -76,7 +76,7 @@ AnyOptions = TypeVar("AnyOptions", bound=Options)
 
 
 def parameters(options: type[Options]) -> dict[str, Any]:
-    """Arguments, those of the dataclass itself first; then options as they were declared, those of every verb last."""
+    """Arguments, those of the class itself first; then options in order of declaration, those of every verb last."""
     declared = {one.name: one.metadata for one in dataclasses.fields(options) if one.metadata}
     own_first = [name for base in options.__mro__ for name in inspect.get_annotations(base)]
 
@@ -97,14 +97,14 @@ def flag(options: type[Options], name: str) -> str:
 
 
 def command(main: Callable[[AnyOptions], int], name: str, help: str) -> TyperCommand:
-    """The command of a function, from the dataclass that it takes."""
+    """The command for a function, from the dataclass that is its parameter."""
     options: type[AnyOptions] = next(iter(typing.get_type_hints(main).values()))
     types = typing.get_type_hints(options)
 
     def run(context: typer.Context, **values: Any) -> int:
         given = {
             name for name, value in values.items() if value is not None
-        }  # click calls absent suites typed
+        }  # for click, absent suites are typed
         typed = {name for name in given if "COMMANDLINE" in str(context.get_parameter_source(name))}
         script_arguments = context.meta.get(_AFTER_DASHES)
         return main(options(typed=frozenset(typed), script_arguments=script_arguments, **values))
@@ -125,7 +125,7 @@ def command(main: Callable[[AnyOptions], int], name: str, help: str) -> TyperCom
 
 
 class _ShortHelp:
-    """A command whose help shows no type behind a flag, which takes no value, nor behind the name of an argument."""
+    """A command whose help shows no type after a flag without a value, nor after the name of an argument."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc]  # of the command that this is mixed into
@@ -142,7 +142,7 @@ class _Command(_ShortHelp, TyperCommand):
 
 
 class _ScriptCommand(_Command):
-    """A verb of suites, or of a script whose own arguments follow `--`."""
+    """A verb for suites, or for a script whose own arguments follow `--`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if "--" in args:
@@ -168,7 +168,7 @@ class LazyCommand(TyperCommand):
 
 
 class Group(_ShortHelp, TyperGroup):
-    """Verbs behind one name."""
+    """Verbs that share a name, such as `baseline`."""
 
     def __init__(self, name: str, help: str, *commands: TyperCommand | TyperGroup, **settings: Any) -> None:
         named: Any = {one.name: one for one in commands}

@@ -1,4 +1,4 @@
-"""Where a comparison is printed and written: the terminal, files, and what CI servers read."""
+"""Prints and writes a comparison: the terminal, files, and formats of CI servers."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def report_page(page: ComparisonPage, options: VerdictOptions) -> None:
 
 
 def report_usage_error(problem: UsageError, options: VerdictOptions) -> None:
-    """Replaces the JUnit XML of an earlier comparison, which would be taken for that of this one."""
+    """Replaces the JUnit XML of an earlier comparison, which could be mistaken for this one's."""
     if options.junit is not None:
         write(options.junit, junit.error("usage", str(problem)), "--junit")
 
 
 def report_not_comparable(message: str, options: VerdictOptions) -> None:
-    """Tells CI servers that two sides are not comparable."""
+    """Reports to CI servers that two sides are not comparable."""
     if options.junit is not None:
         write(options.junit, junit.error("not_comparable", message), "--junit")
     annotation = github.annotation("error", "not comparable", message)
@@ -55,12 +55,12 @@ def write_page(page: ComparisonPage, folder: Path) -> None:
 
 
 def on_actions() -> bool:
-    """Whether this is a step of GitHub Actions."""
+    """Whether this runs in a step of GitHub Actions."""
     return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
 def _log(options: VerdictOptions) -> TextIO:
-    """The stream for annotations: Actions reads them from both, and a program reads the other one."""
+    """The stream for annotations: Actions reads both, so the one that no program parses."""
     return sys.stdout if options.form == "table" else sys.stderr
 
 

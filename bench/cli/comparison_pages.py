@@ -1,4 +1,4 @@
-"""From two sides, the pairs of an A/B or the values of an axis to the page of their comparison.
+"""Builds the page of a comparison from two sides, the pairs of an A/B, or the values of an axis.
 
 Its thresholds and metrics are checked against what the sides have.
 """
@@ -48,7 +48,7 @@ def page_of_sides(
     across: bool,
     allow_inconclusive: bool,
 ) -> ComparisonPage:
-    """Of two sides that were measured at different times; `file` is where the rules are from."""
+    """The page of two sides that were measured at different times; `file` is the source of the rules."""
     asked = ComparisonOptions(metrics, rules, across, between_runs_of(first, second))
     compared = compare(first, second, asked)
     check_patterns(first, asked, file)
@@ -74,7 +74,7 @@ def page_of_sides(
 def page_of_axis(
     side: Side, axis: str, metrics: Sequence[str], rules: Sequence[ThresholdRule], file: Path | None
 ) -> ComparisonPage:
-    """Of the values of an axis within one side. It fails no build: it answers a question."""
+    """The page of the values of an axis within one side. It never fails a build."""
     there = sorted({name for axes in side.axes.values() for name in axes})
     if axis not in there:
         axis = column(axis)  # as --axis gave it
@@ -84,7 +84,7 @@ def page_of_axis(
     check_patterns(side, asked, file)
     compared = by_axis(side, axis, asked)
     if not compared.rows:
-        raise UsageError(f"no two cases of {side.name} differ in {axis!r} alone; there is nothing to compare")
+        raise UsageError(f"no two cases of {side.name} differ only in {axis!r}; there is nothing to compare")
     return ComparisonPage(
         base=f"{side.name}, {axis}",
         candidate=side.name,
@@ -106,7 +106,7 @@ def page_of_pairs(
     notes: Sequence[str],
     allow_inconclusive: bool,
 ) -> ComparisonPage:
-    """Of the pairs of an A/B; `only` are the cases that one side alone has."""
+    """The page of the pairs of an A/B; `only` are the cases that only one side has."""
     rows = judge.end()
     base, candidate = judge.sides(*labels)
     return ComparisonPage(
@@ -125,7 +125,7 @@ def page_of_pairs(
 
 
 def phases(first: Side, second: Side, rows: Sequence[Row]) -> dict[tuple[str, str], str]:
-    """For each time that changed, the phase that changed most; not where the steps of a case differ in their work."""
+    """For each time that changed, the phase that changed most; not if the steps of a case differ in their work."""
     moved = {}
     for row in rows:
         if row.case not in first.cases or row.case not in second.cases:
@@ -141,17 +141,17 @@ def phases(first: Side, second: Side, rows: Sequence[Row]) -> dict[tuple[str, st
 
 
 def error_rate_notes(environment: Environment | None) -> list[str]:
-    """How good the gate is on this machine, where a self-test has measured it."""
+    """The error rates of the gate on this machine, if a self-test has measured them."""
     try:
         decisions = [] if environment is None else [Decision(**one) for one in latest_selftest(environment)]
     except TypeError:  # damaged, or of another version
         return []
-    rates = [f"{one.arm}: {one.found} of {one.decisions} called" for one in error_rates(decisions)]
+    rates = [f"{one.arm}: {one.found} of {one.decisions} found" for one in error_rates(decisions)]
     return [f"the gate on this machine, by bench selftest: {'; '.join(rates)}"] if rates else []
 
 
 def _not_measured(first: Side, second: Side) -> Iterator[str]:
-    """Why cases of a file were not measured, where no row of the comparison tells it."""
+    """Why cases of a file were not measured, if no row of the comparison shows it."""
     for side, other in ((first, None), (second, first)):
         failures = {
             name: case.failure
@@ -168,7 +168,7 @@ def _not_measured(first: Side, second: Side) -> Iterator[str]:
 
 
 def _places(side: Side) -> Mapping[str, tuple[str, int]]:
-    """By suite of a run the file and line of this repository that declare it."""
+    """For each suite of a run, the file and line in this repository that declare it."""
     files = RunFolder(Path(side.folder)).plan().get("files") if side.folder else None
     if not isinstance(files, dict) or not all(isinstance(file, str) for file in files.values()):
         return {}
@@ -179,7 +179,7 @@ def _places(side: Side) -> Mapping[str, tuple[str, int]]:
 
 
 def threshold_rules(path: Path | None) -> tuple[Sequence[ThresholdRule], Path | None]:
-    """The thresholds of the file that is named, or of the one in the working directory; and that file."""
+    """The thresholds in the named file, or in the one in the working directory; and the file."""
     file = path if path is not None else THRESHOLDS if THRESHOLDS.is_file() else None
     return ([], None) if file is None else (read_thresholds(file), file)
 

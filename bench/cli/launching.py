@@ -1,4 +1,4 @@
-"""What every verb that launches needs: the lock of the machine, the telemetry, the notice on git."""
+"""What every verb that launches needs: the lock of the machine, the telemetry, the notice about git."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _print_waiting(holder: str) -> None:
 
 
 def print_distrust() -> None:
-    """A line where git does not tell the commit of a tree although there is one."""
+    """Prints a line if git does not give the commit of a tree although there is one."""
     if why := distrust(Path.cwd()):
         print_remark(f"the commit is not recorded: {why}")
 

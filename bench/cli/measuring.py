@@ -37,7 +37,7 @@ _MOST_NAMED = 3  # files that one line names
 
 
 def planned(workers: Workers, request: RunRequest, quiet: bool) -> Plan:
-    """The plan of a request, as a worker read the suites. Raises UsageError for a memory limit that limits nothing."""
+    """The plan of a request, from the suites as a worker read them. Raises UsageError for a useless memory limit."""
     with waiting("importing torch, reading suites", quiet):
         if request.script is not None:
             listings = describe_script(request.script, request.overrides)
@@ -57,7 +57,7 @@ def planned(workers: Workers, request: RunRequest, quiet: bool) -> Plan:
 def measured(
     workers: Workers, plan: Plan, request: RunRequest, options: MeasureOptions, before: Earlier | None = None
 ) -> Measuring:
-    """Measures the plan into a new folder, or into that of the run that is resumed."""
+    """Measures the plan into a new folder, or into the folder of the resumed run."""
     folder = before.folder if before is not None else folders.create(datetime.now(UTC), options.out)
     if before is None:
         print_distrust()
@@ -90,8 +90,8 @@ def finish(folder: folders.RunFolder) -> Tables:
 class Measuring:
     """A run while it is measured, and how it ended.
 
-    `before` is the part that exists already, of a run that is resumed. `stop` is the exit code of a signal that ended
-    it early, else 0; `untimed_seconds` is how long the untimed launches took in all; `failures` are those printed.
+    `before` is the existing part of a resumed run. `stop` is the exit code of a signal that ended it early, else 0;
+    `untimed_seconds` is how long all untimed launches took; `failures` are the printed ones.
     """
 
     workers: Workers
@@ -105,7 +105,7 @@ class Measuring:
     failures: list[Failure] = field(default_factory=list)
 
     def prepare(self) -> None:
-        """Tries what is to be measured, and records it; where a run is resumed, checks that it is unchanged."""
+        """Probes what will be measured, and records it; for a resumed run, checks that it is unchanged."""
         probed = probe(self.workers, self.plan, self.options.download, self.request.overrides)
         self.plan, code = probed.plan, probed.sources
         if probed.written and not self.options.quiet:
@@ -159,12 +159,12 @@ class Measuring:
         self.folder.write_json("plan.json", {**plan_json, "largest": {**largest, **known}})
 
     def _records_before(self, searched: bool) -> list[Record]:
-        """The records of the part that exists already: those of the search, or all others."""
+        """The records of the existing part: those of the search, or all others."""
         records = () if self.before is None else self.before.records
         return [record for record in records if (record.kind == SEARCHED) == searched]
 
     def _launch_all(self, journal: Journal) -> None:
-        """The launches that measure. A case whose largest batch was not found in the time has none."""
+        """The launches that measure. A case has none if its largest batch was not found in the time."""
         cases = [case for case in self.plan.cases if not case.seeks_largest]
         plan, before = dataclasses.replace(self.plan, cases=cases), self._records_before(searched=False)
         rule = StopRule(plan.schedule)
@@ -188,7 +188,7 @@ class Measuring:
 
 
 def discarded_files(files: Sequence[str]) -> str:
-    """That the files which a script writes to its folder are discarded."""
+    """Prints that files which a script writes to its folder are discarded."""
     named = ", ".join(files[:_MOST_NAMED])
     more = f" and {len(files) - _MOST_NAMED} more" if len(files) > _MOST_NAMED else ""
     return (

@@ -16,7 +16,7 @@ from ..suite.script import Script, script
 from .command import Options, argument, option
 from .values import script_axes, seconds, share, size, suite_axes
 
-MOST_LAUNCHES = 20  # of a case whose intervals do not get narrow: the vision suite then ends within 4 minutes
+MOST_LAUNCHES = 20  # of a case with wide intervals: the vision suite then ends within 4 minutes
 FORMATS = ("table", *formats.FORMATS)
 
 # What is measured.
@@ -52,19 +52,21 @@ class ScriptOptions(Options):
     in_place: bool = option(
         False,
         "--in-place",
-        help="Let a script overwrite files; each launch then finds those of the one before.",
+        help="Let a script overwrite files; each launch then sees the files of the launch before.",
     )
 
     def axes_and_script(
         self, axes: Sequence[str] | None, suites: Sequence[Path] | None
     ) -> tuple[dict[str, list[AxisValue]], Script | None]:
-        """The values of --axis, and the script that has these axes; None where suites are measured.
+        """The values of --axis, and the script with these axes; None if suites are measured.
 
-        Raises UsageError for a script together with suites, and for its arguments or --in-place without one.
+        Raises UsageError for a script together with suites, and for arguments or --in-place without a script.
         """
         if self.script is None:
             if self.script_arguments is not None:
-                raise UsageError("arguments after -- are a script's; name it: --script train.py -- ARGUMENTS")
+                raise UsageError(
+                    "arguments after -- belong to a script; name it: --script train.py -- ARGUMENTS"
+                )
             if self.in_place:
                 raise UsageError("--in-place is for scripts; name one: --script train.py")
             return suite_axes(axes), None
@@ -99,9 +101,7 @@ class RepetitionOptions(Options):
         help="A case needs no more launches when its 95 % intervals are within ± this.",
         parser=share,
     )
-    repeats: int = option(
-        6, metavar="N", help="Repeat at most this many launches of a case that something else disturbed."
-    )
+    repeats: int = option(6, metavar="N", help="Repeat at most this many contaminated launches of a case.")
 
 
 class MetricOptions(Options):
@@ -114,7 +114,7 @@ class PairOptions(Options):
     pairs: int = option(
         MOST_PAIRS,
         metavar="N",
-        help="Measure at most this many pairs of launches of a case; fewer where they decide it.",
+        help="Measure at most this many pairs of launches of a case; fewer if they decide it.",
     )
 
 
@@ -174,11 +174,11 @@ class VerdictOptions(Options):
     thresholds: Path | None = option(
         None,
         metavar="FILE",
-        help="The file that says which changes fail a build.",
-        show_default="thresholds.toml, where there is one",
+        help="The file with the changes that fail a build.",
+        show_default="thresholds.toml, if it exists",
     )
     allow_inconclusive: bool = option(
-        False, "--allow-inconclusive", help="Exit with 0, not 3, where a change could not be decided."
+        False, "--allow-inconclusive", help="Exit with 0, not 3, if a change could not be decided."
     )
     everything: bool = option(False, "--all", help="Also show the rows that did not change.")
     form: str = option(
@@ -199,12 +199,12 @@ class VerdictOptions(Options):
 
 class WaitOptions(Options):
     no_wait: bool = option(
-        False, "--no-wait", help="Exit instead of waiting where another run is measuring on this machine."
+        False, "--no-wait", help="Exit instead of waiting if another run is measuring on this machine."
     )
 
 
 class LaunchOptions(WaitOptions):
-    """Of every verb that launches; `began` is when it was called, on time.monotonic."""
+    """The options of every verb that launches; `began` is when it was called, on time.monotonic."""
 
     began: float = field(default_factory=time.monotonic)
     start_method: str | None = None
@@ -221,7 +221,7 @@ class LaunchOptions(WaitOptions):
     allocator: str = option(
         "pinned",
         metavar="|".join(ALLOCATORS),
-        help="pinned: memory is handed out alike in every launch, so times vary less; system: as without bench.",
+        help="pinned: every launch allocates memory alike, so times vary less; system: as without bench.",
     )
     data: Path = option(Path("data"), metavar="DIR", help="The folder of downloaded data sets.")
     quiet: bool = option(False, "--quiet", "-q", help="Print only failures.")
@@ -245,14 +245,14 @@ class MeasureOptions(SuiteOptions, ScriptOptions, RunFolderOptions, LaunchOption
         None,
         metavar="|".join(START_METHODS),
         help="How a launch starts: fork copies a process that has imported torch; spawn imports it in a new process.",
-        show_default="fork where it is safe",
+        show_default="fork if it is safe",
     )
     memory_limit: int | None = option(
         None,
         metavar="SIZE",
-        help="With batch_size=max on the CPU: the memory, as its table shows it, that a launch may take, such as "
+        help="With batch_size=max on the CPU: the memory, as tables show it, that a launch may take, such as "
         "2GiB.",
-        show_default="80 % of what is free",
+        show_default="80 % of the free memory",
         parser=size,
     )
 
@@ -265,7 +265,7 @@ class RunOptions(MeasureOptions, RepetitionOptions, BudgetOptions, UntimedOption
 
     @property
     def schedule(self) -> Schedule:
-        """A number of launches alone is meant exactly."""
+        """--launches without --max-launches is an exact number."""
         numbers = (self.max_launches, self.launches, MOST_LAUNCHES)
         most = next(number for number in numbers if number is not None)
         return Schedule(
@@ -291,7 +291,7 @@ def conditions(
         threads=default_threads(cores) if threads is None else threads,
         cpus=cores,
         allocator=allocator,
-        # On macOS a forked child may not use the system's own libraries.
+        # On macOS a forked child cannot use the system's own libraries.
         start_method=start_method or ("fork" if sys.platform == "linux" else "spawn"),
         data_root=str(data.resolve()),
     )

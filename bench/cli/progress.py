@@ -1,4 +1,4 @@
-"""The progress on standard error: of a run a bar on a terminal, plain lines elsewhere; of an A/B its verdicts."""
+"""Progress on standard error: for a run, a bar on a terminal and plain lines elsewhere; for an A/B, its verdicts."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ LINE_EVERY = 10.0  # seconds between two plain lines within a round
 def run_progress(
     plan: Plan, rule: StopRule, quiet: bool, done: int = 0, debug: bool = False
 ) -> QuietProgress:
-    """The progress that fits the kind of standard error; `done` launches were made before.
+    """The progress that fits the kind of standard error; `done` launches were completed before.
 
-    With `debug` the traceback of a failure stands below it.
+    With `debug`, the traceback of a failure is printed below it.
     """
     printer = FailurePrinter(debug)
     if quiet:
@@ -48,16 +48,16 @@ def run_progress(
 
 
 class RunEstimate:
-    """How many launches are made and how many remain, as the stop rule sees it at the moment."""
+    """How many launches are completed and how many remain, by the current estimate of the stop rule."""
 
     def __init__(
         self, plan: Plan, rule: StopRule, before: int = 0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._plan, self._rule, self._before, self._clock = plan, rule, before, clock
         self._began = clock()
-        # How many untimed launches each case is still to have; of a resumed run most are made.
+        # How many untimed launches each case still needs; in a resumed run, most are completed.
         self._untimed = Counter() if before else Counter(case for case, _ in plan.untimed_launches)
-        self.launches = 0  # made in this part of the run
+        self.launches = 0  # completed in this part of the run
 
     def end(self, record: Record) -> None:
         self.launches += 1
@@ -70,7 +70,7 @@ class RunEstimate:
 
     @property
     def total(self) -> int:
-        """All launches, those that remain as estimated now."""
+        """All launches, including the estimate of those that remain."""
         untimed = sum(max(0, number) for number in self._untimed.values())
         return self.done + untimed + sum(self._rule.remaining(case) for case in self._plan.cases)
 
@@ -96,7 +96,7 @@ class RunEstimate:
 
 @contextmanager
 def waiting(what: str, quiet: bool) -> Iterator[None]:
-    """Shows on a terminal what takes a few seconds before the first launch."""
+    """Shows on a terminal the work that takes a few seconds before the first launch."""
     if quiet or not sys.stderr.isatty():
         yield
         return
@@ -106,7 +106,9 @@ def waiting(what: str, quiet: bool) -> Iterator[None]:
 
 @contextmanager
 def searching(quiet: bool) -> Iterator[Callable[[Search, int], None]]:
-    """Gives a function that shows each batch size before it is tried: on a terminal in one place, else in a line."""
+    """Gives a function that shows each batch size before it is tried: updated in place on a terminal, else one line
+    each.
+    """
     if quiet:
         yield lambda _search, _size: None
     elif sys.stderr.isatty():
@@ -125,7 +127,7 @@ def search_line(search: Search, size: int) -> str:
 
 
 class QuietProgress:
-    """Nothing but the failures; it is called before and after each launch."""
+    """Prints only the failures; it is called before and after each launch."""
 
     def __init__(self, failures: FailurePrinter, out: TextIO | None = None) -> None:
         self._failures, self._out = failures, sys.stderr if out is None else out
@@ -172,7 +174,7 @@ class LineProgress(QuietProgress):
 
 
 class BarProgress(QuietProgress):
-    """A bar with launches and cases, the time that has passed and the time that is left, and the case."""
+    """A bar with launches and cases, the elapsed and the remaining time, and the case."""
 
     def __init__(self, estimate: RunEstimate, failures: FailurePrinter) -> None:
         super().__init__(failures)
@@ -189,7 +191,7 @@ class BarProgress(QuietProgress):
             expand=True,
         )
         state = self._state()
-        if estimate.done:  # the stop rule gets the earlier part only as the run goes through it
+        if estimate.done:  # the stop rule gets the earlier records only as the run replays them
             made = f"{counted(estimate.done, 'launch', 'launches')} made"
             state |= {"total": None, "launches": made, "cases": ""}
         self._task = self._bar.add_task("launches", case="starting", **state)
@@ -227,7 +229,7 @@ def clock_time(seconds: float) -> str:
 
 
 class PairProgress:
-    """A line for every case that is decided, every failure, and every ten seconds between; if quiet, failures alone.
+    """A line for every decided case, every failure, and every ten seconds between; if quiet, only failures.
 
     It is called before each pair, and after each launch.
     """
@@ -258,7 +260,7 @@ class PairProgress:
         if isinstance(launched.record, Failure):
             self._last_line = self._clock()
             self._failures.print(launched.record, self._out, f"{('base', 'candidate')[launched.side]}: ")
-        # The judge gets a pair once both launches are back: what was decided before this one is printed now.
+        # The judge gets a pair once both launches have ended, so cases decided by the pair before are printed now.
         self._print_verdicts()
 
     def close(self) -> None:
@@ -277,7 +279,7 @@ class PairProgress:
 
 
 def _is_printed(row: Row) -> bool:
-    """Times, different work, and quality that changed."""
+    """The rows that are printed: times, different work, and changed quality."""
     if row.folded:
         return False
     fell = row.metric.kind == "quality" and row.verdict in ("regressed", "moved")
@@ -285,7 +287,7 @@ def _is_printed(row: Row) -> bool:
 
 
 def row_text(row: Row) -> str:
-    """'train.step_time regressed, 1.052 (1.031 to 1.074)'; of different work what differs, of quality both values."""
+    """'train.step_time regressed, 1.052 (1.031 to 1.074)'; for different work what differs, for quality both values."""
     if row.work:
         return f"different work, {work_differences(row.work)}"
     if row.metric.kind == "quality":
@@ -293,6 +295,6 @@ def row_text(row: Row) -> str:
     if row.ratio is None or row.low is None or row.high is None:
         return f"{row.metric.name} {row.verdict.replace('_', ' ')}"
     smallest = (
-        f", sees from {percent(row.smallest)}" if row.verdict == "inconclusive" and row.smallest else ""
+        f", detectable from {percent(row.smallest)}" if row.verdict == "inconclusive" and row.smallest else ""
     )
     return f"{row.metric.name} {row.verdict}, {row.ratio:.3f} ({row.low:.3f} to {row.high:.3f}){smallest}"

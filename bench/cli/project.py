@@ -1,6 +1,6 @@
-"""The user's project, as far as `bench init` needs to know it: its files, its own model, and what git ignores.
+"""The user's project as `bench init` needs it: its files, its model, and what git ignores.
 
-Its source is read, and nothing of it is imported, so that nothing runs.
+Source files are parsed and never imported, so that nothing runs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LONGEST_NAME = 40
 
 @dataclass(frozen=True)
 class Project:
-    """A folder of the user's. Raises UsageError for one that cannot be read."""
+    """The folder of a project. Raises UsageError if it cannot be read."""
 
     folder: Path
 
@@ -47,7 +47,7 @@ class Project:
             ) from None
 
     def text(self, path: str | Path) -> str:
-        """A file, as far as it is text; empty where it cannot be read."""
+        """The text of a file; empty if it cannot be read."""
         try:
             file = self.folder / path
             return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
@@ -64,7 +64,7 @@ class Project:
 
     @property
     def suite_name(self) -> str:
-        """The name of a suite and of its file: that of the project, or of the folder; never that of a module.
+        """The name of a suite and of its file: the name of the project or folder, but never that of a module.
 
         The folder of a suite comes first where Python looks for modules, so that its file would hide the module.
         """
@@ -79,15 +79,15 @@ class Project:
 
     @property
     def requirements(self) -> str:
-        """The arguments of pip that install it where that is possible, or what it requires."""
+        """The arguments of pip that install the project if possible, else its requirements."""
         if self._is_distribution:
-            # So that `bench ab` finds the code of each side by its path.
+            # With this, `bench ab` finds the code of each side by its path.
             return " --config-settings editable_mode=compat -e ." if self._by_setuptools else " -e ."
         return " -r requirements.txt" if (self.folder / "requirements.txt").is_file() else ""
 
     @property
     def packages_are_searched(self) -> bool:
-        """Whether setuptools takes each folder at the top for a package, as it does where nothing names them."""
+        """Whether setuptools treats each top-level folder as a package, as it does if packages are not listed."""
         named = self._table("tool", "setuptools").keys() & {"packages", "py-modules"}
         elsewhere = any((self.folder / name).exists() for name in ("setup.py", "setup.cfg", "src"))
         return self._is_distribution and self._by_setuptools and not named and not elsewhere
@@ -137,7 +137,7 @@ _MODEL_NAME = re.compile("model|net", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class OwnModel:
-    """A class of the user's that is a model: `needs` are the required arguments of its constructor."""
+    """A user-defined model class: `needs` are the required arguments of its constructor."""
 
     module: str
     name: str
@@ -145,7 +145,7 @@ class OwnModel:
 
     @property
     def lines(self) -> tuple[str, str]:
-        """How a suite creates one: the import, and the call."""
+        """How a suite creates the model: the import, and the call."""
         return f"from {self.module} import {self.name}", f"model = {self.name}({', '.join(self.needs)})"
 
 
@@ -162,7 +162,7 @@ def _doubt(model: OwnModel) -> tuple[bool, bool, int]:
 
 
 def _sources(top: Path) -> Iterator[Path]:
-    """The Python files that a model may be imported from, in the same order each time."""
+    """The Python files from which a model may be imported, in a fixed order."""
     for folder, inner, files in islice(os.walk(top), _MOST_FOLDERS):
         # Names that cannot be imported are skipped, and so are hidden folders.
         inner[:] = sorted(
@@ -266,7 +266,7 @@ def ignores_runs(folder: Path) -> bool:
 
 
 def about_baseline(folder: Path, name: str = "main") -> str:
-    """The line that keeps git from adding a baseline, with the remedy; empty where none does, or there is no git."""
+    """The line that keeps git from adding a baseline, with the remedy; empty if there is none, or no git."""
     why = _ignored(folder, f"results/baselines/{name}/summary.csv")
     if not why:
         return ""
@@ -279,7 +279,7 @@ def about_baseline(folder: Path, name: str = "main") -> str:
 def _ignored(folder: Path, path: str) -> str:
     """The line that makes git ignore a file of this folder, such as `.gitignore:3: results/`; empty where none does.
 
-    Git itself is asked, as such lines are in several files; empty too where it is not installed.
+    Git itself is called, since such lines are in several files; empty too if it is not installed.
     """
     command = ["git", "check-ignore", "--verbose", "--no-index", path]
     try:
@@ -287,5 +287,5 @@ def _ignored(folder: Path, path: str) -> str:
     except OSError:
         return ""
     place, line, pattern = (*done.stdout.partition("\t")[0].split(":", 2), "", "")[:3]
-    # A line that makes an exception (!) is reported as well.
+    # Git reports a line with an exception (!) as well.
     return "" if done.returncode or pattern.startswith("!") else f"{place}:{line}: {pattern}"

@@ -1,4 +1,4 @@
-"""A run that is named, and what is printed of one: tables, profiles, notes and the places of its files."""
+"""Finds a named run, and prints one: tables, profiles, notes and the places of its files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def print_notes(tables: Tables) -> None:
 
 
 def print_error_rates(decisions: Sequence[Decision], as_json: bool) -> None:
-    """How often the gate was wrong, and how often it found a slowdown: as a table, or as JSON."""
+    """Prints how often the gate was wrong and how often it found a slowdown, as a table or as JSON."""
     rates = error_rates(decisions)
     if as_json:
         print(plain_json(rates))
@@ -39,7 +39,7 @@ def print_error_rates(decisions: Sequence[Decision], as_json: bool) -> None:
 
 
 def print_places(folder: RunFolder, tables: Tables) -> None:
-    """Where tables, traces and pictures are, as far as there are any."""
+    """Prints where tables, traces and pictures are, if there are any."""
     place = shown(folder.path)
     if files := run_tables.files_with_rows(tables):
         print(f"tables: {place}/{', '.join(files)}")

@@ -1,4 +1,4 @@
-"""What a run was asked to measure; an interrupted run is resumed under the conditions that it had, or not at all."""
+"""The request of a run. An interrupted run is resumed only under the conditions that it had."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class RunRequest:
 
     @classmethod
     def of(cls, options: MeasureOptions, schedule: Schedule, untimed: UntimedLaunches) -> RunRequest:
-        """Raises UsageError for what these options cannot mean."""
+        """Raises UsageError for options that conflict."""
         axes, script = options.axes_and_script(options.axis, options.suites)
         return cls(
             files=suite_files(options.suites) if script is None else [],
@@ -56,7 +56,7 @@ class RunRequest:
 
     @classmethod
     def from_plan(cls, plan: Mapping[str, Any]) -> RunRequest:
-        """The request of a plan.json. Raises an error of Python, or UsageError, for one that is damaged."""
+        """The request in a plan.json. Raises UsageError or a Python error if it is damaged."""
         request = plan["request"]
         return cls(
             files=request["files"],
@@ -70,7 +70,7 @@ class RunRequest:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The part of plan.json that is called `request`; the other fields have parts of their own."""
+        """The part `request` of plan.json; the other fields are stored in other parts."""
         request = {
             "files": list(self.files),
             "keyword": self.keyword,
@@ -81,7 +81,7 @@ class RunRequest:
 
 
 def _bytes(value: Any) -> int | None:
-    """Raises ValueError for what cannot be a memory limit."""
+    """Raises ValueError for an impossible memory limit."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise ValueError(f"{value!r} is not a number of bytes")
     return value
@@ -92,7 +92,7 @@ _MOST_NAMED = 5  # changes that one message names
 
 @dataclass(frozen=True)
 class Earlier:
-    """The part of a run that exists already: its folder, its request, and the records of its launches."""
+    """The existing part of a run: its folder, its request, and the records of its launches."""
 
     folder: RunFolder
     request: RunRequest
@@ -107,7 +107,7 @@ class Earlier:
 
 
 def earlier(run: str) -> Earlier:
-    """The run that a user names. Raises ResultsError where it cannot be resumed."""
+    """The run that a user names. Raises ResultsError if it cannot be resumed."""
     folder = find(run)
     plan = folder.read_json("plan.json")
     try:
@@ -126,7 +126,7 @@ def earlier(run: str) -> Earlier:
     return Earlier(folder, request, plan, [*records.measurements, *records.failures], records.notes)
 
 
-# Options whose value in plan.json is not the one that they are typed with.
+# Options whose value in plan.json differs from the typed one.
 _AS_STORED: Mapping[str, Callable[[Any], Any]] = {
     "suites": suite_files,
     "axis": suite_axes,
@@ -136,7 +136,7 @@ _AS_STORED: Mapping[str, Callable[[Any], Any]] = {
 
 
 def check_options(options: RunOptions, run: Earlier) -> None:
-    """Raises UsageError where an option that the user typed again has another value than the run had.
+    """Raises UsageError if an option that the user typed again has another value than in the run.
 
     Those that are not part of a run (--time-budget, --quiet, ...) may have any value.
     """
@@ -158,7 +158,7 @@ def check_options(options: RunOptions, run: Earlier) -> None:
 
 
 def _stored_options(run: Earlier) -> dict[str, Any]:
-    """The options that make a run what it is, with the values of this run."""
+    """The options that determine a run, with the values of this run."""
     request = run.request
     schedule, conditions, script = request.schedule, request.conditions, request.script
     how_often = ("launches", "max_launches", "tolerance", "repeats", "timeout")
@@ -182,7 +182,7 @@ def _stored_options(run: Earlier) -> dict[str, Any]:
 
 
 def check_cases(cases: Sequence[Case], run: Earlier) -> None:
-    """Raises UsageError where the suites no longer give the cases of the run, with its results of batch_size=max."""
+    """Raises UsageError if the suites no longer give the cases of the run, with its results of batch_size=max."""
     before = {Case.from_json(case).id for case in run.plan["cases"]}
     now = {case.id for case in resolved(cases, run.largest)}
     gone = [f"the suite no longer has {case}" for case in sorted(before - now)]
@@ -190,7 +190,7 @@ def check_cases(cases: Sequence[Case], run: Earlier) -> None:
 
 
 def check_code(files: Iterable[str], run: Earlier) -> None:
-    """Raises UsageError where the user's code, or Epochbench's, has changed."""
+    """Raises UsageError if the user's code, or Epochbench's, has changed."""
     changes = [f"{file} changed" for file in sources.changed(run.plan["sources"], sources.digests(files))]
     if run.plan.get("harness") != sources.harness():
         changes.append("Epochbench itself changed")
@@ -198,7 +198,7 @@ def check_code(files: Iterable[str], run: Earlier) -> None:
 
 
 def check_environment(now: Environment, run: Earlier) -> None:
-    """Raises UsageError where something changed that changes times."""
+    """Raises UsageError if a change of the environment affects times."""
     before = run.folder.environment()
     if before is None:
         raise ResultsError(f"{run.folder.path / 'environment.json'} is missing; measure again: bench run")
@@ -213,7 +213,7 @@ def refuse(run: Earlier, changes: Sequence[str]) -> None:
         return
     more = f"; and {len(changes) - _MOST_NAMED} more" if len(changes) > _MOST_NAMED else ""
     raise UsageError(
-        f"{shown(run.folder.path)} cannot be resumed, since something has changed: "
+        f"{shown(run.folder.path)} cannot be resumed, since it has changed: "
         f"{'; '.join(changes[:_MOST_NAMED])}{more}. Undo that, or measure again: bench run"
     )
 

@@ -30,7 +30,7 @@ def width(out: TextIO) -> int:
 
 
 def print_line(line: str, out: TextIO | None = None) -> None:
-    """Prints at once, by default on standard output: a terminal gets the line folded between words, a log the whole."""
+    """Prints and flushes a line, by default on standard output; on a terminal it is folded between words."""
     out = sys.stdout if out is None else out
     if out.isatty():
         first, *more = wrapped(line, width(out) - len(_INDENT))
@@ -39,7 +39,7 @@ def print_line(line: str, out: TextIO | None = None) -> None:
 
 
 def print_remark(text: str) -> None:
-    """Prints a line on standard error that no CI server takes for a command."""
+    """Prints a line on standard error that no CI server interprets as a command."""
     print(plain(f"bench: {text}"), file=sys.stderr)
 
 
@@ -51,7 +51,7 @@ def print_pages(pages: Iterable[RenderableType]) -> None:
 
 
 class FailurePrinter:
-    """Prints failures; with `debug` their tracebacks too, each once, as launches repeat them."""
+    """Prints failures; with `debug`, their tracebacks too, each once, since launches often repeat them."""
 
     def __init__(self, debug: bool = False) -> None:
         self._debug = debug
@@ -67,7 +67,7 @@ class FailurePrinter:
         return f"{line}\n{textwrap.indent(plain_lines(failure.detail), '    ')}"
 
     def print(self, failure: Failure, out: TextIO, prefix: str = "") -> None:
-        """A terminal folds the line, but no line of a traceback."""
+        """Folds the line on a terminal, but not the lines of a traceback."""
         line, _, traceback = self.text(failure, prefix).partition("\n")
         print_line(line, out)
         if traceback:

@@ -11,7 +11,7 @@ from typing import Any, TextIO, cast
 def open_all() -> None:
     """Connects streams that the shell has closed (`>&-`) to the null device.
 
-    Otherwise the next files that are opened would get their numbers, and what is printed.
+    Otherwise the next opened files would get their descriptors, and the printed text.
     """
     for number, mode, name in ((0, "r", "stdin"), (1, "w", "stdout"), (2, "w", "stderr")):
         try:
@@ -45,12 +45,12 @@ class Lossy:
 
 
 def lossy_errors() -> contextlib.AbstractContextManager[Any]:
-    """Within it, standard error drops what it cannot write."""
+    """A context in which standard error drops what it cannot write."""
     return contextlib.redirect_stderr(cast(TextIO, Lossy(sys.stderr)))
 
 
 def refused() -> str:
-    """Why standard output cannot be written; empty where it can."""
+    """Why standard output cannot be written; empty if it can."""
     try:
         print(flush=True)
     except OSError as problem:
@@ -59,7 +59,7 @@ def refused() -> str:
 
 
 def write_nowhere() -> None:
-    """Connects standard output to the null device, with what is still buffered."""
+    """Connects standard output to the null device, which also discards buffered text."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
     os.close(nothing)

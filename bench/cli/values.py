@@ -1,4 +1,4 @@
-"""What the text of an option means: durations, sizes, shares, the values of an axis, the cases of -k."""
+"""Parses the texts of options: durations, sizes, shares, the values of an axis, the cases of -k."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def seconds(text: str) -> float:
 def size(text: str) -> int:
     """A number of bytes such as 2GiB, 500 MB or 1048576. Raises UsageError."""
     match = _SIZE.fullmatch(text.strip().lower())
-    # A prefix alone is refused: tools do not agree on whether G is a power of 1000 or of 1024.
+    # A prefix without B is refused: tools do not agree on whether G is a power of 1000 or of 1024.
     if match is None or (match[2] and not text.strip().lower().endswith("b")):
         raise UsageError(f"{text!r} is not a size; write it as 2GiB, 500MB or a number of bytes")
     step = 1024 if match[3] else 1000
@@ -53,12 +53,12 @@ def share(text: str) -> float:
 
 
 def script_axes(axes: Sequence[str] | None) -> dict[str, list[AxisValue]]:
-    """The values that --axis gives, by the axis as it was typed. Raises UsageError for an axis that is given twice."""
+    """The values given by --axis, by the axis as typed. Raises UsageError for an axis that is given twice."""
     return _by_axis([parse_axis(text) for text in axes or []])
 
 
 def suite_axes(axes: Sequence[str] | None) -> dict[str, list[AxisValue]]:
-    """The values that --axis gives, by the axis of a suite. Raises UsageError for one given twice or a script's."""
+    """The values given by --axis, by the axis of a suite. Raises UsageError for one given twice or a script's."""
     pairs = [parse_axis(text) for text in axes or []]
     for name, _ in pairs:
         if name.startswith((VARIABLE, ARGUMENT)):
@@ -78,7 +78,7 @@ def _by_axis(pairs: Sequence[tuple[str, list[AxisValue]]]) -> dict[str, list[Axi
 
 
 def select_cases(listings: Sequence[SuiteListing], keyword: str | None) -> list[Case]:
-    """The cases that -k takes. Raises UsageError, which names what there is, where it takes none."""
+    """The cases that -k selects. Raises UsageError with the existing cases if there are none."""
     cases = [case for listing in listings for case in listing.expansion.cases]
     chosen = list(filter(parse(keyword), cases)) if keyword is not None else cases
     if chosen:

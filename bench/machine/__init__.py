@@ -1,1 +1,1 @@
-"""The machine that a run uses: its lock, processors, processes and telemetry, and what disturbs it (`doctor`)."""
+"""The machine that a run uses: its lock, processors, processes and telemetry, and its sources of noise (`doctor`)."""

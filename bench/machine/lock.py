@@ -1,8 +1,8 @@
-"""One run at a time on the processors and cards of a machine: two on the same ones would disturb each other.
+"""One run at a time on the processors and cards of a machine: two on the same ones would contaminate each other.
 
-It is a lock of the operating system on one file for all users of the machine: released however its holder dies. Each
-processor and each card is a byte of that file, so that only runs whose sets overlap exclude each other. A file beside
-it notes who holds what, for messages only.
+It is a lock of the operating system on one file for all users of the machine, which is released however its holder
+dies. Each processor and each card is a byte of that file, so that only runs with common processors or cards exclude
+each other. A second file records the holders, only for messages.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ with contextlib.suppress(ModuleNotFoundError):  # Windows, which the command lin
     import fcntl
 
 VARIABLE = "EPOCHBENCH_LOCK"  # another path for the lock file
-_ASK_EVERY = 0.5  # seconds: a waiting run must not disturb the one it waits for
+_ASK_EVERY = 0.5  # seconds: a waiting run must not contaminate the one it waits for
 
 Span = tuple[int, int]  # bytes of the lock file: the first, and the one after the last
 _CARDS = 1 << 32  # the first byte for a card: above any number of processors
@@ -41,11 +41,11 @@ _DRIVERS = ("/dev/nvidiactl", "/dev/kfd")
 
 
 class Held(UsageError):
-    """Another run holds the lock, and waiting was not wanted."""
+    """Another run holds the lock, and --no-wait was given."""
 
 
 def lock_path() -> Path:
-    """The lock file: one for the machine, unless the environment names another."""
+    """The lock file: one per machine, unless the environment names another."""
     shared = Path("/tmp")  # TMPDIR may be the user's own, or the session's
     folder = shared if shared.is_dir() else Path(tempfile.gettempdir())
     return Path(os.environ.get(VARIABLE) or folder / "epochbench.lock")
@@ -57,7 +57,7 @@ def own_spans() -> list[Span]:
 
 
 def spans(processors: Iterable[int], cards: Iterable[str] | None = ()) -> list[Span]:
-    """The bytes for these processors and cards, neighbours merged; None stands for all cards there may be."""
+    """The bytes for these processors and cards, adjacent ones merged; None stands for all possible cards."""
     merged: list[Span] = []
     numbers = [_CARDS + zlib.crc32(card.encode()) for card in cards or ()]
     for number in sorted({*processors, *numbers}):
@@ -69,7 +69,7 @@ def spans(processors: Iterable[int], cards: Iterable[str] | None = ()) -> list[S
 
 
 def own_cards(environ: Mapping[str, str] = os.environ) -> list[str] | None:
-    """Identifiers of the cards that CUDA shows to this process; None where they are unknown."""
+    """Identifiers of the cards that CUDA shows to this process; None if they are unknown."""
     if not any(map(os.path.exists, _DRIVERS)):
         return []
     visible = environ.get("CUDA_VISIBLE_DEVICES")
@@ -91,11 +91,11 @@ def one_at_a_time(
     sleep: Callable[[float], None] = time.sleep,
     uses: Sequence[Span] | None = None,
 ) -> Iterator[None]:
-    """Holds the lock of what a run `uses`, by default all that it may use; `what` tells others which run this is.
+    """Holds the lock of what a run `uses`, by default all that it may use; `what` names this run for messages.
 
-    Where another run holds part of it, `waiting` is called once with its name, and this waits until all of it is free
-    at one moment: nothing is held while waiting, so that no two runs wait for each other. With `wait` False it raises
-    Held instead. Raises UsageError where the file cannot be used.
+    If another run holds part of it, `waiting` is called once with its name, and this waits until all of it is free at
+    the same time: nothing is held while waiting, so that no two runs wait for each other. With `wait` False it raises
+    Held instead. Raises UsageError if the file cannot be used.
     """
     path = path or lock_path()
     wanted = own_spans() if uses is None else list(uses)
@@ -140,7 +140,7 @@ _FLOCK = "hhqqi"
 
 
 def _try_lock(lock: int, path: Path, wanted: Sequence[Span]) -> bool:
-    """Locks all of it, or nothing; whether it did."""
+    """Locks all spans or nothing. Returns whether it did."""
     with _usable(path):
         try:
             for first, end in wanted:
@@ -162,7 +162,7 @@ def _lock(file: int, kind: int, first: int, length: int) -> None:
 
 
 def _open_shared(path: Path) -> int:
-    """Opens a file that every user of the machine may open, whoever created it.
+    """Opens a file that every user of the machine may open, independent of its creator.
 
     An existing file is never opened with O_CREAT: Linux forbids that for another user's file in a folder such as
     /tmp (Documentation/admin-guide/sysctl/fs.rst, protected_regular). Nor is it ever removed: a process that has
@@ -186,14 +186,14 @@ def _note(path: Path) -> Path:
 
 
 def _write_note(path: Path, wanted: Sequence[Span], own_note: Mapping[str, Any] | None = None) -> None:
-    """Replaces all notes that overlap what is wanted, which this process holds, by its own: the others have died.
+    """Replaces all notes about what this process now holds by its own: their processes have died.
 
     Without `own_note` they are only removed.
     """
     with contextlib.suppress(OSError):  # other runs can wait without knowing for whom
         file = _open_shared(_note(path))
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)  # briefly: holders of other processors write here too
+            fcntl.flock(file, fcntl.LOCK_EX)  # briefly: holders of other processors also write here
             others = [note for note in _notes(path) if not _overlap(note["uses"], wanted)]
             lines = [json_line(note) for note in (*others, *([own_note] if own_note else ()))]
             os.ftruncate(file, 0)
@@ -220,7 +220,7 @@ def _overlap(some: Iterable[Span], others: Sequence[Span]) -> bool:
 
 
 def holder(path: Path, wanted: Sequence[Span] | None = None) -> str:
-    """The run that holds part of what is wanted, as it noted itself: the last of several."""
+    """The run that holds part of what is wanted, from the notes: the last of several."""
     wanted = own_spans() if wanted is None else wanted
     texts = [note["text"] for note in _notes(path) if _overlap(note["uses"], wanted)]
-    return str(texts[-1]) if texts else "it does not say which"
+    return str(texts[-1]) if texts else "unknown which"

@@ -25,7 +25,7 @@ def usable_cores(topology: Path = _TOPOLOGY) -> tuple[int, ...]:
 
 
 def shared_processors(topology: Path = _TOPOLOGY) -> tuple[int, ...]:
-    """The logical processors of all cores that this process may run on: work on any of them disturbs it."""
+    """The logical processors of all cores that this process may run on: work on any of them may contaminate it."""
     shared = set(usable_cpus())
     for cpu in tuple(shared):
         shared.update(expand_ranges(read_file(topology / f"cpu{cpu}/topology/thread_siblings_list")))
@@ -33,7 +33,7 @@ def shared_processors(topology: Path = _TOPOLOGY) -> tuple[int, ...]:
 
 
 def default_threads(cores: tuple[int, ...], mount: Path = MOUNT, own: Path = OWN) -> int:
-    """As many threads as physical cores, but no more than the processor time that a container is given."""
+    """As many threads as physical cores, but no more than the processor quota of a container."""
     return max(1, int(min(len(cores), cpu_quota(mount, own))))
 
 

@@ -1,4 +1,4 @@
-"""What a launch uses of the machine while it runs, seen from the parent: memory, processors, cards.
+"""Memory, processors and cards that a launch uses while it runs, read by the parent.
 
 A `LaunchTelemetry` collects the readings of one launch and says when the next is due; `Telemetry` is the thread that
 takes them. After each reading the thread sleeps long enough that readings cost at most half a percent of one processor.
@@ -31,13 +31,13 @@ _SLOWDOWNS = frozenset({"thermal", "power_brake", "hardware_slowdown"})
 
 @dataclass(frozen=True)
 class Readings:
-    """The readings of one launch, summed up. A missing key was not measured.
+    """The summary of the readings of one launch. A missing key was not measured.
 
-    `telemetry`: readings (how many), cost (processors that taking them used), rss_peak and
-    gpu_memory_peak (bytes), cpu (processors used), gpu_utilization (0 to 1), gpu_power (watts),
-    gpu_temperature (degrees Celsius), energy and energy_per_sample (joules). Utilization, power and energy
-    are those of the loop. `guards`, whether a card was the launch's own and at full speed: gpu_others
-    (processes), gpu_throttled and gpu_power_capped (0 to 1), gpu_clock_low and gpu_clock_high (hertz).
+    `telemetry`: readings (how many), cost (processors that taking them used), rss_peak and gpu_memory_peak (bytes), cpu
+    (processors used), gpu_utilization (0 to 1), gpu_power (watts), gpu_temperature (degrees Celsius), energy and
+    energy_per_sample (joules). Utilization, power and energy are those of the loop. `guards` show whether only the
+    launch used a card, and at full speed: gpu_others (processes), gpu_throttled and gpu_power_capped (0 to 1),
+    gpu_clock_low and gpu_clock_high (hertz).
     """
 
     telemetry: dict[str, float] = field(default_factory=dict)
@@ -57,9 +57,9 @@ class _Sample:
 
 
 class LaunchTelemetry:
-    """The readings of one launch since `began`, a time of one monotonic clock like all others here.
+    """The readings of one launch since `began`; all times here are of the same monotonic clock.
 
-    `tree` reads what its processes use, `spent` the processor time of the thread that calls `take`.
+    `tree` reads the usage of its processes, `spent` the processor time of the thread that calls `take`.
     """
 
     def __init__(
@@ -125,10 +125,10 @@ class LaunchTelemetry:
         self._peaks[name] = max(float(value), self._peaks.get(name, 0.0))
 
     def readings(self, ended: float, loop: tuple[float, float] | None = None, samples: int = 0) -> Readings:
-        """The readings summed up, of a launch that has `ended`.
+        """The summary of the readings, for a launch that has `ended`.
 
-        `loop` is the begin and end of its training loop; None without one, and the whole launch stands for it.
-        `samples` are the samples that the loop went through, 0 if unknown.
+        `loop` is the begin and end of its training loop; if it is None, the whole launch is used instead. `samples` are
+        the samples that the loop went through, 0 if unknown.
         """
         telemetry = {"readings": float(self._readings), **self._peaks}
         if ended > self.began:
@@ -163,7 +163,7 @@ class LaunchTelemetry:
         return total / length if length > 0 else None
 
     def _energy(self, begin: float, end: float) -> float | None:
-        """Joules from `begin` to `end`; None where the readings around them are too far apart."""
+        """Joules from `begin` to `end`; None if there are no readings close to both."""
         known = [(sample.at, sample.energy) for sample in self._samples if sample.energy is not None]
         widest = (end - begin) * _ENDS
         if widest < _COUNTER:
@@ -174,10 +174,10 @@ class LaunchTelemetry:
         return at_end - at_begin if at_end >= at_begin else None  # the driver was reloaded, and counts from 0
 
     def _sharing(self) -> dict[str, float]:
-        """The most processes on the cards at one reading that are not the launch's own.
+        """The largest number of other processes on the cards at one reading.
 
-        Not measured where the launch itself was never seen there: it ended before, or the driver gives pids
-        outside of this container, which cannot be compared with ours.
+        Not measured if the launch itself was never seen there: it ended before, or the driver gives pids from outside
+        of this container, which cannot be compared with ours.
         """
         on_card = list(self._on_card)
         if not any(pids & self._own for pids in on_card):
@@ -185,7 +185,7 @@ class LaunchTelemetry:
         return {"gpu_others": float(max(len(pids - self._own) for pids in on_card))}
 
     def _speed(self, begin: float, end: float) -> dict[str, float]:
-        """How fast the cards were allowed to be in the loop, and how fast they were."""
+        """Throttling, power caps and clocks of the cards in the loop."""
         inside = [sample for sample in self._samples if begin <= sample.at <= end]
         reasons = [sample.throttle_reasons for sample in inside if sample.throttle_reasons is not None]
         clocks = [clock for sample in inside for clock in sample.clocks]
@@ -199,13 +199,13 @@ class LaunchTelemetry:
 
 
 def _of_all(cards: Sequence[GpuReading], name: str) -> list[Any]:
-    """The values of all cards; empty where one has none, since a sum must not leave a card out."""
+    """The values of all cards; empty if one card has none, since a sum must include every card."""
     values = [getattr(card, name) for card in cards]
     return [] if None in values else values
 
 
 def _interpolated(known: Sequence[tuple[float, float]], when: float, widest: float) -> float | None:
-    """A value at one moment, interpolated between the readings around it; None where they are too far apart."""
+    """A value at one moment, interpolated between the readings around it; None if these are too far away."""
     place = bisect_left(known, (when,))
     if place < len(known) and known[place][0] == when:
         return known[place][1]
@@ -220,7 +220,7 @@ def _interpolated(known: Sequence[tuple[float, float]], when: float, widest: flo
 class Telemetry:
     """Watches one launch after the other, in a thread.
 
-    `patience` is how many seconds a call waits for that thread, which a failed card may block for ever; then the
+    `patience` is how many seconds a call waits for that thread, which a failed card may block forever; after that the
     readings taken so far are used.
     """
 
@@ -231,7 +231,7 @@ class Telemetry:
         self._clock = clock
         self._patience = patience
         self._watch: LaunchTelemetry | None = None
-        # A launch to begin with, an Event to set once its last reading is taken, None to end the thread.
+        # A launch: begin watching it. An Event: set it once the last reading is taken. None: end the thread.
         self._orders: queue.SimpleQueue[LaunchTelemetry | threading.Event | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
         self._thread.start()
@@ -288,8 +288,8 @@ _SEARCH_EVERY = 8  # readings
 
 @dataclass(frozen=True)
 class Usage:
-    """What a tree of processes uses: resident bytes, in which a page shared by two of them counts twice, and the
-    processor seconds of all processes that were ever in it. `pids` are those alive.
+    """The usage of a tree of processes: resident bytes, in which a page shared by two of them counts twice, and the
+    processor seconds of all processes that were ever in it. `pids` are the running ones.
     """
 
     rss: int
@@ -303,12 +303,12 @@ class ProcessTree:
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._processes: dict[int, psutil.Process] = {}
-        self._cpu: dict[int, float] = {}  # of a process that has ended: as last read
+        self._cpu: dict[int, float] = {}  # for a process that has ended: the last reading
         self._pids: list[int] = []
         self._reads = 0
 
     def read(self) -> Usage | None:
-        """What the tree uses now; None once its first process has ended."""
+        """The current usage of the tree; None once its first process has ended."""
         rss, pids = 0, set()
         for pid in self._members():
             try:

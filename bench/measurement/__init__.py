@@ -1,8 +1,8 @@
 """The schema: what a launch reports, and what every metric is.
 
-A launch reports one `Measurement` or one `Failure`; `Environment` says what the machine and software were.
-The records are frozen, hold raw samples and plain SI numbers, and go through JSON both ways. `METRICS` is
-the one table that says of each metric its unit, its class and which direction is better.
+A launch reports one `Measurement` or one `Failure`; `Environment` describes the machine and software. The records are
+frozen, hold raw samples and plain SI numbers, and go through JSON both ways. `METRICS` is the table of all metrics with
+unit, class and better direction.
 """
 
 from .detail import (

@@ -14,13 +14,13 @@ REMAINDER = "(outside operators)"
 
 
 def _refuse_negative(what: str, values: Iterable[float]) -> None:
-    """Sizes, counts and moments below zero, or endless, would turn pictures and shares over."""
+    """Checks sizes, counts and times, which must not be negative or infinite: pictures and shares would be wrong."""
     if not all(0 <= value < math.inf for value in values):
         raise ValueError(f"{what} is not a finite number from zero on")
 
 
 def _refuse_endless(what: str, values: Iterable[float]) -> None:
-    """Of times: a profiler takes one from another, so that they may end a little below zero."""
+    """Checks times, which may be slightly negative: a profiler subtracts them from each other."""
     if not all(map(math.isfinite, values)):
         raise ValueError(f"{what} is not a finite number")
 
@@ -29,9 +29,8 @@ def _refuse_endless(what: str, values: Iterable[float]) -> None:
 class OperatorCount(JsonRecord):
     """One operator in one phase of one stage: how often it was dispatched, and how much it did.
 
-    `flops` are floating-point operations, two for a multiplication with its addition; `bytes` what its
-    tensors hold, those it read and those it wrote (none for a view); `dtype` the number format of its
-    arithmetic.
+    `flops` are floating-point operations, two for a multiplication with its addition; `bytes` the size of the tensors
+    that it read and wrote (0 for a view); `dtype` the number format of its arithmetic.
     """
 
     stage: str
@@ -50,7 +49,7 @@ class OperatorCount(JsonRecord):
 class MemoryTimeline(JsonRecord):
     """The live bytes of tensors over one step, by category, each after a change at `seconds` from its start.
 
-    `bytes[category]` is as long as `seconds`. `phases` names each phase, `ends` where it ends in seconds.
+    `bytes[category]` is as long as `seconds`. `phases` names each phase, `ends` is when it ends in seconds.
     """
 
     seconds: tuple[float, ...]
@@ -66,7 +65,7 @@ class MemoryTimeline(JsonRecord):
         for values in self.bytes.values():
             _refuse_negative("a size in a timeline", values)
         for moments in (self.seconds, self.ends):
-            _refuse_negative("a moment of a timeline", moments)
+            _refuse_negative("a time in a timeline", moments)
             if any(before > after for before, after in pairwise(moments)):
                 raise ValueError("a timeline goes back in time")
         if self.seconds and self.ends and self.seconds[-1] > self.ends[-1]:
@@ -75,7 +74,7 @@ class MemoryTimeline(JsonRecord):
 
 @dataclass(frozen=True)
 class GraphNode(JsonRecord):
-    """One node of an autograd graph: what it computes, the bytes it keeps, and the nodes that it calls next."""
+    """One node of an autograd graph: its function, the bytes it keeps, and the nodes that it calls next."""
 
     name: str
     saved: int
@@ -87,24 +86,24 @@ class GraphNode(JsonRecord):
 
 @dataclass(frozen=True)
 class AutogradGraph(JsonRecord):
-    """The graph that autograd keeps for one step; `next` of a node are places in `nodes`, the loss first."""
+    """The autograd graph of one step; `next` of a node are indices of `nodes`, the loss comes first."""
 
     nodes: tuple[GraphNode, ...]
 
     def __post_init__(self) -> None:
         if any(not 0 <= place < len(self.nodes) for node in self.nodes for place in node.next):
-            raise ValueError("a node of a graph calls one that is not there")
+            raise ValueError("a node of a graph calls one that does not exist")
 
 
 @dataclass(frozen=True)
 class Counts(JsonRecord):
-    """What is exact, by the names that METRICS has behind "count.".
+    """Exact counts, by the names of METRICS without "count.".
 
-    `operators` are those of a few steps of each stage: `steps` has their number by stage, `samples` the rows of data
-    in them (empty in journals of earlier versions). `per_step` has by stage what one of its steps did, the mean over
-    those that were counted; `totals` what is of no step: what is held, the peak, the graphs of a compiler. `unknown`
-    names operators that compute but have no FLOP formula: the FLOPs are a lower bound then. `limits` names what could
-    not be counted.
+    `operators` are those of a few steps of each stage: `steps` has the number of steps by stage, `samples` their rows
+    of data (empty in journals of earlier versions). `per_step` has, by stage, the counts of one step, the mean over the
+    counted ones; `totals` the counts that belong to no step: bytes held, the peak, compiled graphs. `unknown` names
+    operators that compute but have no FLOP formula: the FLOPs are then a lower bound. `limits` names what could not be
+    counted.
     """
 
     steps: Mapping[str, int]
@@ -129,8 +128,8 @@ class Counts(JsonRecord):
 class OperatorTime(JsonRecord):
     """An operator, a kernel or the remainder in one phase of one stage. Times are seconds over all calls.
 
-    `self` times are without what it called itself. `device` times are zero on the CPU. `bytes` is what it
-    allocated less what it freed; `shapes` those of its inputs.
+    `self` times exclude its calls. `device` times are zero on the CPU. `bytes` is allocated minus freed memory;
+    `shapes` those of its inputs.
     """
 
     stage: str
@@ -153,12 +152,12 @@ class OperatorTime(JsonRecord):
 
 @dataclass(frozen=True)
 class Profile(JsonRecord):
-    """The loop under torch.profiler: its times are those of a profiled loop, and enter no other table.
+    """The loop under torch.profiler; its times are those of a profiled loop, and enter no other table.
 
     `steps` and `wall` (seconds on the host clock) are of the profiled window, by stage. `plain_step` and
-    `profiled_step` are the means of train steps (or of evaluation) without and with the profiler.
-    `device` holds shares and seconds of the device's own time. `trace` and `stacks` name files of the run
-    folder, empty where there is none; `omitted` says why. `limits` names what could not be profiled.
+    `profiled_step` are the means of train steps (or of evaluation) without and with the profiler. `device` holds shares
+    and seconds of the device's own time. `trace` and `stacks` name files of the run folder, empty if there are none;
+    `omitted` is the reason. `limits` names what could not be profiled.
     """
 
     steps: Mapping[str, int]

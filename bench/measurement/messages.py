@@ -1,4 +1,4 @@
-"""What crosses the border between the parent and a worker process: requests down, reports of what was prepared up.
+"""Messages between the parent and a worker process: requests to it, and reports of what it prepared.
 
 Every message is frozen, goes through JSON both ways, and is checked when it is read.
 """
@@ -36,7 +36,7 @@ class PreloadReport:
 class DescribeRequest:
     """Read suite files and expand their suites for this machine.
 
-    Each of the `overrides` is the name of an axis and its values; the suites check them and word what is wrong.
+    Each of the `overrides` is the name of an axis and its values; the suites check them and report errors.
     """
 
     files: tuple[Path, ...]
@@ -55,7 +55,7 @@ class EnvironmentRequest:
 class ProbeRequest:
     """Build each of the `cases` of one suite, or run its script briefly; the answer is a `ProbeReport`.
 
-    `requested_axes` are those that the command names; where there are any, `all_cases` are all cases of the suite.
+    `requested_axes` are those that the command names; if there are any, `all_cases` are all cases of the suite.
     """
 
     suite_file: Path
@@ -69,7 +69,7 @@ class ProbeRequest:
 
 @dataclass(frozen=True)
 class ProbeReport:
-    """What building the cases of a suite showed.
+    """The result of building the cases of a suite.
 
     `modules` are the installed modules that were imported, `sources` the files of the user's own code, `idle` the axes
     that are read and change nothing, `written` the files that a script wrote to its folders.
@@ -83,7 +83,7 @@ class ProbeReport:
 
 @dataclass(frozen=True)
 class ProfileOptions:
-    """What to profile: `steps` of each stage, with Python's `stacks` if wanted.
+    """What to profile: `steps` of each stage, with Python's `stacks` if requested.
 
     Files go to `folder` and begin with `name`; a trace larger than `cap` bytes is not kept.
     """
@@ -97,9 +97,9 @@ class ProfileOptions:
 
 @dataclass(frozen=True)
 class Slowdown:
-    """Work that a launch adds to its task, to see whether the gate finds it.
+    """Work that a launch adds to its task, to measure whether the gate finds it.
 
-    `kind` is "wait", of so many `seconds` before every `every`-th batch of a stage, or "layer", behind the model.
+    `kind` is "wait", `seconds` before every `every`-th batch of a stage, or "layer", after the model.
     """
 
     kind: str
@@ -110,10 +110,10 @@ class Slowdown:
 
 @dataclass(frozen=True)
 class LaunchRequest:
-    """All that one launch is told.
+    """The request of one launch.
 
     `idle` are axes that change nothing in the suite. `memory_limit` (bytes) is for a launch that tries a batch size on
-    the CPU, `graph` says whether a counts launch keeps the autograd graph; `profile` is there where `kind` profiles.
+    the CPU; with `graph` a counts launch keeps the autograd graph; `profile` is set if `kind` is a profile.
     """
 
     case: Case
@@ -143,7 +143,7 @@ _REQUESTS = {kind.__name__: kind for kind in typing.get_args(Request)}
 
 @dataclass(frozen=True)
 class CodeTree:
-    """Where the user's code lies that a request is answered with.
+    """The place of the user's code for a request.
 
     `home` is the top of the user's own tree, `root` that of the one to use, `place` the working directory below it;
     no module may be loaded from the `others`.
@@ -157,10 +157,10 @@ class CodeTree:
 
 @dataclass(frozen=True)
 class Envelope:
-    """A request as it is sent.
+    """A request with its context, as it is sent.
 
-    Its process writes to `log`. One that is spawned imports `modules` first; `tree` has the code to answer with, None
-    stands for the code as it lies here.
+    Its process writes to `log`. A spawned one imports `modules` first; `tree` has the code to use, None stands for the
+    code in the working directory.
     """
 
     id: int
@@ -174,6 +174,6 @@ class Envelope:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Envelope:
-        """Raises ValueError, TypeError or KeyError for anything else than an envelope."""
+        """Raises ValueError, TypeError or KeyError for anything but an envelope."""
         fields = {name: value for name, value in data.items() if name != "do"}
         return from_json(cls, {**fields, "request": from_json(_REQUESTS[data["do"]], data["request"])})

@@ -1,4 +1,4 @@
-"""The table of metrics: of each its unit, its class and which direction is better."""
+"""The table of metrics, each with its unit, class and better direction."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from .record import PHASES, STAGES
 
 @dataclass(frozen=True)
 class Metric:
-    """What a metric is.
+    """The properties of a metric.
 
-    `kind` is its class in the sense of the gate: time, exact, machine (exact on one kind of machine), memory, quality
-    (losses and metrics of the model) or shown. `better` is the direction of improvement; `gated` says whether it gates
-    by default.
+    `kind` is its class, which decides how it is judged: time, exact, machine (exact on one kind of machine), memory,
+    quality (losses and metrics of the model) or shown. `better` is the direction of improvement; `gated` says whether
+    it gates by default.
     """
 
     name: str
     unit: str
     kind: str
-    better: str  # "less", "more" or "" where neither is, or is not known
+    better: str  # "less", "more", or "" if unknown
     gated: bool
     meaning: str
 
@@ -30,8 +30,9 @@ def _table(*rows: tuple[str, str, str, str, bool, str]) -> dict[str, Metric]:
     return {row[0]: Metric(*row) for row in rows}
 
 
-# Exact counts: name, unit, class, meaning. What depends on the threads and the instruction set of the CPU, or on the
-# model of the card, is exact on one kind of machine only. The first are of one step, of training or of evaluation ...
+# Exact counts: name, unit, class, meaning. Those that depend on the threads and the instruction set of the CPU, or on
+# the model of the card, are exact on one kind of machine only. The first ones are per step, of training or of
+# evaluation ...
 PER_STEP = "/step"
 _OF_A_STEP = (
     ("ops", "1", "exact", "operators dispatched"),
@@ -51,14 +52,14 @@ _OF_A_STEP = (
     ("allocations", "1", "machine", "allocations of tensor memory"),
     ("allocated_bytes", "B", "machine", "bytes of those allocations"),
 )
-# ... and these of none: what is held, the highest level, what a compiler made.
+# ... and these are not: bytes held, the peak, compiled graphs.
 _OF_NO_STEP = (
     ("parameter_bytes", "B", "exact", "bytes of the parameters"),
     ("optimizer_state_bytes", "B", "exact", "bytes of the optimizer's state"),
     ("peak_live_bytes", "B", "machine", "the most bytes of tensors alive at once"),
-    ("graphs", "1", "exact", "graphs that torch.compile made"),
+    ("graphs", "1", "exact", "graphs that torch.compile compiled"),
     ("graph_breaks", "1", "exact", "places where torch.compile fell back to Python"),
-    ("recompilations", "1", "exact", "graphs that torch.compile made again"),
+    ("recompilations", "1", "exact", "graphs that torch.compile compiled again"),
 )
 _OPTIMIZER_OPS = ("optimizer_ops", "1", "exact", "operators dispatched by the optimizer")
 
@@ -77,7 +78,7 @@ METRICS: Mapping[str, Metric] = _table(
         for stage in STAGES
         for what in ("batches", "samples", "optimizer_steps")
     ),
-    # How often depends on the rounding of sums, and so on the kind of machine.
+    # Their number depends on the rounding of sums, and so on the kind of machine.
     ("work.train.closure_evaluations", "1", "machine", "less", True, "evaluations of the optimizer's closure"),
     *(
         (f"count.{name}", f"{unit}{PER_STEP}", kind, "less", True, f"{meaning}, a step of the main stage")
@@ -103,10 +104,10 @@ METRICS: Mapping[str, Metric] = _table(
     ),
     ("train.data_share", "1", "shown", "less", False, "share of a train step that waits for data"),
     ("train.optimizer_share", "1", "shown", "less", False, "share of a train step that the optimizer takes"),
-    ("compile.time", "s", "shown", "less", False, "torch.compile's work in a launch, warm-up included"),
-    ("compile.time_counted", "s", "shown", "less", False, "the part of it that came after warm-up"),
+    ("compile.time", "s", "shown", "less", False, "time of torch.compile in a launch, warm-up included"),
+    ("compile.time_counted", "s", "shown", "less", False, "the part of it after warm-up"),
     ("compile.cache_hits", "1", "shown", "more", False, "graphs that inductor's cache held"),
-    ("compile.cache_misses", "1", "shown", "less", False, "graphs that it did not hold: none where it is warm"),
+    ("compile.cache_misses", "1", "shown", "less", False, "graphs that it did not hold: 0 if it is warm"),
     ("compute.step_flops", "FLOP", "shown", "", False, "FLOPs of a train step, or of an evaluation step"),
     ("compute.sample_flops", "FLOP", "exact", "less", False, "FLOPs of that step by its samples"),
     ("compute.intensity", "FLOP/B", "shown", "", False, "FLOPs of that step over the bytes its operators touch"),
@@ -115,15 +116,15 @@ METRICS: Mapping[str, Metric] = _table(
     ("quality.train_loss", "1", "quality", "less", False, "mean loss over the last epoch's training data"),
     ("quality.validate_loss", "1", "quality", "less", False, "mean loss of the last validation"),
     ("quality.test_loss", "1", "quality", "less", False, "mean loss of the last test"),
-    ("quality.test_accuracy", "1", "quality", "more", False, "share of the test data classified right"),
+    ("quality.test_accuracy", "1", "quality", "more", False, "share of the test data classified correctly"),
     ("quality.time_to_loss", "s", "shown", "less", False, "training until the validation loss is at target_loss"),
 )  # fmt: skip
 
 
 QUALITY = "quality."
 
-# Which direction is better of a metric of the task's own, by the words of its name; of what is not among them a rule of
-# thresholds.toml says it.
+# The better direction of a task's own metric, by the words of its name; for other names, a rule in thresholds.toml may
+# give it.
 _LESS = frozenset(
     "loss error err mse mae rmse mape nll perplexity ppl wer cer fid bpc bpb brier ece kl divergence distance "
     "residual".split()
@@ -135,14 +136,14 @@ _MORE = frozenset(
 
 
 def direction(name: str) -> str:
-    """Which direction is better of a metric of this name: "less", "more", or "" where its words do not tell."""
+    """The better direction of a metric of this name: "less", "more", or "" if its words do not show it."""
     words = set(re.findall(r"[a-z]+[0-9]*", name.lower()))
     less, more = bool(words & _LESS), bool(words & _MORE)
     return "" if less == more else "less" if less else "more"
 
 
 def metric(name: str) -> Metric:
-    """The row of METRICS; a metric of the user's own task is one of quality, a phase of its own a shown one."""
+    """The row of METRICS; a user-defined metric is of the class quality, a user-defined phase of the class shown."""
     if name in METRICS:
         return METRICS[name]
     if ".phase." in name:

@@ -14,12 +14,12 @@ from .detail import Counts, Profile
 STAGES = ("train", "validate", "test")
 PHASES = tuple("data transfer forward loss zero_grad backward clip optimizer scheduler metrics other".split())
 
-# How many epochs at the start of a launch are kept and marked, but not used, at the least: where the
-# series of steps shows that start-up goes on, `analysis/launch/values.py` leaves out more.
+# The minimum number of epochs at the start of a launch that are kept but not used: if the times of the steps show that
+# start-up takes longer, `analysis/launch/values.py` uses fewer.
 WARMUP_EPOCHS = 1
 
 TIMED = "timed"  # the launches whose times enter the tables
-PHASED = "phases"  # on a device: the launch that takes the phase ledger, separate from the timed ones
+PHASED = "phases"  # on a device: the launch that measures phases, separate from the timed ones
 COUNTED = "counts"  # exact counts, without timing
 PROFILED = "profile"  # the loop under torch.profiler
 STACKED = "stacks"  # the same with Python's stacks, for a flame graph
@@ -27,7 +27,7 @@ SEARCHED = "search"  # a few steps at one batch size, in the search for the larg
 
 
 def samples_known(stage: str) -> str:
-    """The check that says whether the samples of a stage's steps are known: those of a script may be a guess."""
+    """The name of the check whether the samples of a stage's steps are known: for a script they may be a guess."""
     return f"samples_known_in_{stage}"
 
 
@@ -35,10 +35,9 @@ def samples_known(stage: str) -> str:
 class StageRecord:
     """One stage of one epoch. Times are seconds.
 
-    `wall` is the host clock between the edges of the stage, with the device synchronised at both;
-    `steps` the time of each step and `samples` its rows of data; `phases` the ledger, which adds up to
-    the wall time (empty where the launch took none). `closure_evaluations` are those of an optimizer that
-    asks for its loss again and again.
+    `wall` is the time between begin and end of the stage, with the device synchronised at both; `steps` the time of
+    each step and `samples` its rows of data; `phases` the times of phases, which add up to the wall time (empty if the
+    launch measured none). `closure_evaluations` are those of an optimizer that evaluates its loss repeatedly.
     """
 
     epoch: int
@@ -62,7 +61,7 @@ class StageRecord:
 
     @property
     def full(self) -> list[bool]:
-        """Which steps ran a full batch: only their times are comparable."""
+        """Whether each step ran a full batch: only times of such steps are comparable."""
         largest = max(self.samples, default=0)
         return [samples == largest for samples in self.samples]
 
@@ -71,13 +70,12 @@ class StageRecord:
 class Measurement(JsonRecord):
     """All that one launch reports.
 
-    `round` counts from 1, `position` is the place in the round, `fork_server` the process that it was forked
-    from. `clock` names what timed the steps; `memory` is in bytes; `checks` say whether the work was what
-    the mode promises; `conditions` are the settings as they took; `costs` are seconds that the launch
-    spent before and in its loop. `guards` count what could have disturbed it, as `worker/timing/guards.py` and
-    `machine/telemetry.py` name it; `telemetry` is what was seen of it from outside. `compiled` is what
-    torch.compile did, as `worker/counts/compiled.py` names it, empty where it was not used. `counts` and
-    `profile` are the results of untimed launches, which have no stages.
+    `round` is counted from 1, `position` is the place in the round, `fork_server` the process that it was forked from.
+    `clock` names the timer of the steps; `memory` is in bytes; `checks` are the results of the work checks;
+    `conditions` are the settings in force; `costs` are seconds that the launch spent before and in its loop. `guards`
+    are the values described in `worker/timing/guards.py` and `machine/telemetry.py`; `telemetry` was read from outside.
+    `compiled` is what torch.compile did, as described in `worker/counts/compiled.py`, empty if it was not used.
+    `counts` and `profile` are the results of untimed launches, which have no stages.
     """
 
     case: Case
@@ -114,8 +112,8 @@ FAILURES = ("crash", "timeout", "out_of_memory", "diverged", "error", "unsupport
 class Failure(JsonRecord):
     """What a launch reports instead of a Measurement.
 
-    `failure` is one of FAILURES, `message` one line, `where` the user's own frame (file:line) if one is
-    known, `detail` the traceback or the launch's log; `telemetry` is what was seen of it from outside.
+    `failure` is one of FAILURES, `message` one line, `where` the user's own frame (file:line) if one is known, `detail`
+    the traceback or the launch's log; `telemetry` was read from outside.
     """
 
     case: Case
@@ -132,7 +130,7 @@ class Failure(JsonRecord):
 
     def __post_init__(self) -> None:
         for name in ("message", "where", "detail"):
-            # An error may name a file whose name is not valid text, which could be neither printed nor kept.
+            # An error may contain a file name that is not valid text, and so can be neither printed nor stored.
             text = getattr(self, name)
             if isinstance(text, str):
                 object.__setattr__(self, name, text.encode(errors="backslashreplace").decode())
@@ -175,7 +173,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Peak:
-    """The most FLOP/s that a device does in one number format; `source` says who says so, or how it was measured."""
+    """The peak FLOP/s of a device in one number format; `source` is the data sheet, or how it was measured."""
 
     device: str  # as a case names it
     dtype: str
@@ -185,7 +183,7 @@ class Peak:
 
 @dataclass(frozen=True)
 class Environment(JsonRecord):
-    """What the machine and software were. `memory` is in bytes, `load` the one-minute average."""
+    """The machine and software of a run. `memory` is in bytes, `load` the one-minute average."""
 
     host: str
     system: str

@@ -1,7 +1,7 @@
 """Result files of other tools: pytest-benchmark's and pyperf's JSON, so that the gate judges them too.
 
-The content of a file tells which tool wrote it, never its name. A benchmark that cannot be read is left out with the
-reason; the others stay.
+The tool that wrote a file is recognised by the content, never by the name. A benchmark that cannot be read is skipped
+with the reason; the others are read.
 """
 
 from __future__ import annotations
@@ -46,10 +46,12 @@ class Foreign:
 
 
 class Format(Protocol):
-    """How the files of one tool are recognised and read: a module of this package. All but `wrote` raise Unreadable."""
+    """The interface of a module of this package, which recognises and reads the files of one tool. All but `wrote`
+    raise Unreadable.
+    """
 
     TOOL: str
-    REWRITE: str  # how its user gets a new file
+    REWRITE: str  # how a user gets a new file
 
     def wrote(self, document: Mapping[str, Any], /) -> bool: ...
     def benchmarks(self, document: JsonValue, /) -> list[JsonValue]: ...
@@ -57,7 +59,7 @@ class Format(Protocol):
     def read(
         self, document: JsonValue, benchmark: JsonValue, /
     ) -> tuple[str, tuple[float, ...], Case | None]:
-        """Unit and values of a benchmark, and its case where it is one of a suite."""
+        """Unit and values of a benchmark, and its case if it is one of a suite."""
         ...
 
 
@@ -65,7 +67,7 @@ _FORMATS: tuple[Format, ...] = (pytest_benchmark, pyperf)
 
 
 def read_foreign(path: Path) -> Foreign:
-    """The results in this file. Raises ResultsError for another file, or where no benchmark can be read."""
+    """The results in this file. Raises ResultsError for another file, or if no benchmark can be read."""
     document = read_document(path)
     for tool in _FORMATS:
         if tool.wrote(document):
@@ -77,7 +79,7 @@ def read_foreign(path: Path) -> Foreign:
 
 
 def _read(tool: Format, document: JsonValue) -> Foreign:
-    """The cases of a file. One that is there twice is not read: nobody can say which is meant."""
+    """The cases of a file. A name that occurs twice is not read, since it is ambiguous."""
     cases: dict[str, ForeignCase] = {}
     unread: dict[str, str] = {}
     nameless: list[str] = []

@@ -1,4 +1,4 @@
-"""JSON documents that anybody may have edited: nothing in them is trusted, and no file is read beyond a limit."""
+"""JSON documents that may have been edited: nothing in them is trusted, and no file is read beyond a limit."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _GZIP = b"\x1f\x8b"
 _MOST_BYTES = 128 * 2**20  # a gzip file of a few KiB can claim gigabytes
 _DEEPEST = 32  # levels of a document; neither tool goes beyond ten
 _LARGEST = 1e18  # no measured time, size or count is larger, and sums may overflow
-_CONTROLS = {"Cc", "Cs"}  # categories: control characters, and halves of characters that JSON lets through
+_CONTROLS = {"Cc", "Cs"}  # categories: control characters, and lone surrogates, which JSON allows
 
 
 class Unreadable(ResultsError):
-    """A value in a document is not what its tool writes; `why` says where and what."""
+    """A value in a document is not what its tool writes; `why` names place and problem."""
 
     def __init__(self, path: Path, why: str, remedy: str) -> None:
         super().__init__(f"{path} is not a result that can be read: {why}; {remedy}")
@@ -46,7 +46,7 @@ class JsonValue:
         return Unreadable(self.path, f"{self.where or 'it'} {why}", self.remedy)
 
     def has(self, key: str) -> bool:
-        """Whether the table has a value for this key: null is none."""
+        """Whether the table has a value other than null for this key."""
         return self.table().get(key) is not None
 
     def part(self, key: str) -> JsonValue:
@@ -73,7 +73,7 @@ class JsonValue:
         return self.value
 
     def text(self) -> str:
-        """Text on one line and not blank: it becomes a cell of a table on a terminal."""
+        """Text on one line and not blank, since it becomes a cell of a table."""
         if not isinstance(self.value, str) or not self.value.strip():
             raise self.wrong(f"is {shown(self.value)} and must be a text")
         if not _CONTROLS.isdisjoint(map(unicodedata.category, self.value)):
@@ -85,13 +85,13 @@ class JsonValue:
         number = self.value
         if isinstance(number, bool) or not isinstance(number, int | float):
             raise self.wrong(f"is {shown(number)} and must be a number")
-        # A comparison, unlike a conversion, takes whole numbers of any length.
+        # A comparison, unlike a conversion, accepts integers of any length.
         if not 0 <= number <= _LARGEST:
             raise self.wrong(f"is {shown(number)}, which cannot have been measured")
         return float(number)
 
     def texts(self, key: str) -> dict[str, str]:
-        """Metadata: the table for a key as texts, other values written as JSON. Empty where it is not a table."""
+        """Metadata: the table for a key as texts, other values written as JSON. Empty if it is not a table."""
         found = self.table().get(key)
         return {
             _whole_text(key): _whole_text(value) if isinstance(value, str) else json.dumps(value)
@@ -101,7 +101,7 @@ class JsonValue:
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """The JSON table in a file, which may be packed with gzip. Raises ResultsError."""
+    """The JSON table in a file, which may be compressed with gzip. Raises ResultsError."""
     data = _unpacked(path, _bytes(path))
     if not data.strip():
         raise document_error(path, "is empty")
@@ -160,17 +160,17 @@ def _check_size(path: Path, data: bytes) -> None:
 
 
 def _whole(digits: str) -> float:
-    """A whole number; Python refuses to read thousands of digits, and none of them was measured."""
+    """An integer; Python refuses to read thousands of digits, which no measurement has."""
     return int(digits) if len(digits) < 400 else math.inf
 
 
 def _whole_text(text: str) -> str:
-    """A text that can be written anywhere: JSON may hold halves of characters, which no encoding has."""
+    """A text that can be written anywhere: JSON may hold lone surrogates, which no encoding has."""
     return text.encode(errors="replace").decode()
 
 
 def _is_deep(document: object) -> bool:
-    """True of a document of more than _DEEPEST levels; without recursion, so that its depth does no harm."""
+    """True for a document of more than _DEEPEST levels; without recursion, so that any depth is safe."""
     level = [document]
     for _ in range(_DEEPEST):
         level = [part for outer in level for part in _parts(outer)]

@@ -1,7 +1,7 @@
 """What pyperf writes: a suite of benchmarks, each with its runs, one run for each process.
 
-Values in a file are those of one iteration already: pyperf has divided each by `loops` times `inner_loops`.
-Metadata that all runs or all benchmarks share is written once, at the outer level.
+Values in a file are those of one iteration already: pyperf has divided each by `loops` times `inner_loops`. Metadata
+that all runs or all benchmarks share is stored once, at the outer level.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def wrote(document: Mapping[str, Any]) -> bool:
 
 
 def benchmarks(document: JsonValue) -> list[JsonValue]:
-    """The benchmarks of a document. Formats before 6 have other keys; a newer one may mean anything."""
+    """The benchmarks of a document. Formats before 6 have other keys; newer ones are unknown."""
     written = document.part("version")
     if written.value not in _FORMATS or isinstance(written.value, float):
         raise written.wrong(
@@ -36,7 +36,7 @@ def benchmarks(document: JsonValue) -> list[JsonValue]:
 
 
 def name_of(document: JsonValue, benchmark: JsonValue) -> str:
-    """The name of a benchmark, which its runs have where there is only one, or they differ."""
+    """The name of a benchmark; the runs have it if there is only one benchmark, or if names differ."""
     name = _metadata(document, benchmark).get("name", "")
     if isinstance(runs := benchmark.table().get("runs"), list) and runs:
         name = _agreed(benchmark, _each(document, benchmark), "name", "")
@@ -75,7 +75,7 @@ def _agreed(benchmark: JsonValue, runs: list[dict[str, str]], key: str, otherwis
 
 
 def _values(benchmark: JsonValue, runs: list[JsonValue]) -> tuple[float, ...]:
-    """The mean of each process: what only calibrates has no values, and warm-ups are not among them."""
+    """The mean of each process: calibration runs have no values, and warm-ups are not among the values."""
     measured = [run.part("values").items() for run in runs if run.has("values")]
     means = [statistics.fmean(value.number() for value in values) for values in measured]
     if not means:

@@ -26,13 +26,13 @@ def benchmarks(document: JsonValue) -> list[JsonValue]:
 
 
 def name_of(_document: JsonValue, benchmark: JsonValue) -> str:
-    """The name of a benchmark: that of its case where it is one of a suite."""
+    """The name of a benchmark: that of its case if it is one of a suite."""
     case = _case(benchmark)
     return benchmark.part("fullname").text() if case is None else case.id
 
 
 def read(_document: JsonValue, benchmark: JsonValue) -> tuple[str, tuple[float, ...], Case | None]:
-    # All rounds run in one process, so that their median is one value: they say nothing of other processes.
+    # All rounds run in one process, so that their median is one value: they do not show how processes differ.
     return "s", (_median(benchmark.part("stats")),), _case(benchmark)
 
 
@@ -55,7 +55,7 @@ def _case(benchmark: JsonValue) -> Case | None:
 
 
 def _median(stats: JsonValue) -> float:
-    """The median of the rounds, which must be that of the rounds themselves where they are there."""
+    """The median of the rounds, which must agree with the rounds if they are in the file."""
     median = stats.part("median")
     value = median.number()
     if stats.has("data"):

@@ -1,1 +1,1 @@
-"""Words and pictures: what was found, as people read it. No arithmetic beyond layout."""
+"""Texts and pictures of results. No arithmetic except for layout."""

@@ -1,4 +1,4 @@
-"""The text of each caveat: what it means under the settings of the run, and what helps."""
+"""The text of each caveat: its meaning under the settings of the run, and a remedy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RunSettings:
-    """The settings of a run that texts depend on, with defaults where the run does not record them."""
+    """The settings of a run on which texts depend, with defaults for those that the run does not record."""
 
     threads: int = 2
     allocator: str = "pinned"
@@ -29,7 +29,7 @@ def _unsettled(settings: RunSettings) -> str:
 
 
 def _contaminated(settings: RunSettings) -> str:
-    return f"most of its launches were contaminated, so that none could be left out: {_quieter(settings)}"
+    return f"most of its launches were contaminated, so all are used: {_quieter(settings)}"
 
 
 def _machine_busy(settings: RunSettings) -> str:
@@ -54,15 +54,15 @@ def _page_faults(settings: RunSettings) -> str:
 def _clock_changed(settings: RunSettings) -> str:
     if settings.governor in ("powersave", "ondemand", "schedutil", "conservative"):
         return f"the clock changed during launches (governor {settings.governor}): set the governor to performance"
-    return "the clock changed during launches: see bench doctor for what holds it steady here"
+    return "the clock changed during launches: see bench doctor for how to keep it constant here"
 
 
 def _axis_not_read(settings: RunSettings) -> str:
     names = ", ".join(settings.unread)
     which = f" ({names})" if names else ""
     return (
-        f"the suite does not use an axis that it declares{which}, so that cases which differ in that alone measure the "
-        f"same thing: let build ask the case for it, or take it out of the suite"
+        f"the suite does not use an axis that it declares{which}, so cases that differ only in that axis measure the "
+        f"same thing: let build read it from the case, or remove it from the suite"
     )
 
 
@@ -77,8 +77,8 @@ TEXTS: Mapping[str, str | Callable[[RunSettings], str]] = {
     "few_launches": "too few launches for a 95 % interval: give --launches 6 or more, or a longer --time-budget",
     "launches_failed": "some of its launches failed: see the failures",
     "never_settled": "the steps of most launches get faster or slower to their end: give the launch more epochs, "
-    "or look for what grows (memory, a cache, heat)",
-    "long_warmup": "start-up took more than half of the epochs and is left out, so that few remain: give more epochs",
+    "or find out what grows (memory, a cache, heat)",
+    "long_warmup": "start-up took more than half of the epochs, so few epochs are used: give more epochs",
     "gc_pauses": "Python's garbage collector takes a share of the loop: keep fewer objects alive, or call "
     "gc.freeze() in setup",
     "coarse_clock": "the clock is too coarse for a step as short as this: give a larger batch",
@@ -96,17 +96,17 @@ TEXTS: Mapping[str, str | Callable[[RunSettings], str]] = {
     "throughput and mean losses may be wrong: give Task(samples=function of a batch), in a script "
     "epochbench.watch(loader, samples=...)",
     "graph_unexpected": "autograd recorded a graph where the mode forbids one, or did not record one where it should",
-    "samples_unknown": "it is not known how many samples its steps have, so that there is no throughput: say it with "
-    "epochbench.watch(loader, samples=...), a number or a function of the batch",
-    "forward_unseen": "no call of a module was seen in some of its passes, so that their forward pass is in the phase "
+    "samples_unknown": "it is not known how many samples its steps have, so there is no throughput: give "
+    "epochbench.watch(loader, samples=...) a number, or a function of the batch",
+    "forward_unseen": "no call of a module was seen in some of its passes, so their forward pass is in the phase "
     "other: call the module itself, model(inputs) and not model.forward(inputs)",
-    "evaluation_unmarked": "inside of training steps a model that is trained was called without autograd, or in "
-    "evaluation mode: this is in the phase other; if it is an evaluation, put around it: "
+    "evaluation_unmarked": "in training steps, a trained model was called without autograd, or in "
+    "evaluation mode: this time is in the phase other; if it is an evaluation, put around it: "
     'with epochbench.stage("validate"):',
-    "loss_scale_unknown": "gradients of several losses are accumulated, and what these were divided by is not known, "
-    "so that there is no training loss: divide each by the number of backward passes last, before .backward()",
-    "other_device": "the script's model lay on another device than the row says: name its device with --axis "
-    "device=NAME, which the script is given as --device=NAME",
+    "loss_scale_unknown": "gradients of several losses are accumulated, and their divisors are unknown, "
+    "so there is no training loss: divide each by the number of backward passes, last before .backward()",
+    "other_device": "the script's model was on another device than the row has: name its device with --axis "
+    "device=NAME, which the script gets as --device=NAME",
     "flops_lower_bound": "some of its operators compute but have no FLOP formula: its FLOPs are a lower bound; "
     "register a formula with torch.utils.flop_counter.register_flop_formula",
     "device_not_counted": "kernel launches, copies and waits could not be counted: the profiler recorded no call to "
@@ -116,13 +116,13 @@ TEXTS: Mapping[str, str | Callable[[RunSettings], str]] = {
     "host was profiled; allow performance counters for this user, or start the container with --cap-add SYS_ADMIN",
     "trace_omitted": "a trace was not kept: see bench show --json, or the launch's record, for the reason; free some "
     "space, profile fewer steps with --profile-steps, or raise --trace-cap",
-    "no_full_batch": "no step of its measured epochs had a full batch: there is no step time",
-    "target_not_reached": "launches whose validation loss never reached target_loss are not in the time to it: give "
+    "no_full_batch": "no step of its measured epochs had a full batch, so there is no step time",
+    "target_not_reached": "launches whose validation loss did not reach target_loss have no time to it: give "
     "more epochs, or a target that can be reached",
 }
 
 
 def caveat_text(caveat: str, settings: RunSettings) -> str:
-    """One sentence: what the caveat means here, and what helps."""
+    """One sentence: the meaning of the caveat here, and a remedy."""
     text = TEXTS[caveat]
     return text if isinstance(text, str) else text(settings)

@@ -1,4 +1,4 @@
-"""A comparison as every surface shows it: its verdict, its rows in order, as data and as sentences, its remarks."""
+"""The content of a comparison, independent of the format: verdict, ordered rows as data and as sentences, remarks."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _OUTCOMES = {0: "Passed", 1: "Failed", 3: "Undecided", 4: "Not comparable"}
 
 @dataclass(frozen=True)
 class ComparisonPage:
-    """What all surfaces show of one comparison. Every text in it may be the user's own.
+    """The content of one comparison for all formats. Every text in it may come from the user.
 
     `notes` are remarks of one line; `phases` has, by case and metric, a short sentence on the phase that moved;
-    `by_sample` the cases whose sides are meant to do different work; `places`, by suite, its file in the repository
-    and the line, where they are known. `is_live`: its failures were printed while it was measured.
+    `by_sample` the cases whose sides intentionally do different work; `places`, by suite, its file in the repository
+    and the line, if known. `is_live`: its failures were printed while it was measured.
     """
 
     base: str
@@ -60,17 +60,17 @@ class ComparisonPage:
 
     @property
     def remarks(self) -> list[str]:
-        """The cases that are compared by the sample, then the notes."""
+        """The cases that are compared per sample, then the notes."""
         return [*per_sample_remarks(self.by_sample), *self.notes]
 
     @property
     def is_gate(self) -> bool:
-        """False where the page only answers a question, such as which optimizer is the faster."""
+        """False if the page never fails a build, such as a comparison of optimizers."""
         return self.exit_code != 0 or not self.rows or any(row.gates for row in self.rows)
 
     @property
     def visible_rows(self) -> list[Row]:
-        """The rows in order, without those that only stand for a case that the candidate does not have."""
+        """The rows in order, without those that only represent a case that the candidate does not have."""
         return [
             row
             for row in ordered(self.rows)
@@ -79,7 +79,7 @@ class ComparisonPage:
 
     @property
     def one_sided(self) -> list[tuple[str, str]]:
-        """The cases that one side alone has, each behind the words that say which."""
+        """The cases that only one side has, each with a label that names the side."""
         return [
             *(("only in the base", case) for case in self.only_base),
             *(("only in the candidate, which does not gate", case) for case in self.only_candidate),
@@ -103,7 +103,7 @@ def verdict_line(page: ComparisonPage) -> str:
 
 
 def tally(rows: Iterable[Row], gate: bool = True) -> str:
-    """How many rows there are of each verdict, and in a gate how many of these have an unexpected effect.
+    """How many rows have each verdict, and in a gate how many of these have an unexpected effect.
 
     A case that did different work counts once.
     """
@@ -119,20 +119,21 @@ def tally(rows: Iterable[Row], gate: bool = True) -> str:
 
 
 def _unexpected_effects(rows: Sequence[Row]) -> str:
-    """' (1 warn)': without it, '2 regressed' under a passed build is a riddle."""
+    """' (1 warn)': this explains why a build passed with '2 regressed'."""
     effects = Counter(filter(None, map(unexpected_effect, rows)))
     return f" ({', '.join(f'{number} {effect}' for effect, number in effects.items())})" if effects else ""
 
 
 def decides(page: ComparisonPage, row: Row) -> bool:
-    """Whether the exit code is 3 because this row is undecided."""
+    """Whether the exit code is 3 because of this undecided row."""
     return page.exit_code == 3 and any(row is one for one in undecided(page.rows, page.allow_inconclusive))
 
 
 def ordered(rows: Iterable[Row]) -> list[Row]:
-    """By verdict, then what fails a build first, then the largest change; rows without a ratio come last.
+    """The order of rows: by verdict, then by effect on the build, then by size of the change; rows without a ratio come
+    last.
 
-    Rows that unlike machines cannot decide come behind all others.
+    Rows that cannot be decided across machines come after all others.
     """
     return sorted(
         rows,
@@ -148,14 +149,15 @@ def _rank(name: str) -> int:
 
 
 def _distance(row: Row) -> float:
-    """How far r is from 1, the same for twice and for half."""
+    """The distance of r from 1, the same for twice and for half."""
     if row.ratio is None or math.isnan(row.ratio) or row.ratio < 0:
         return -1.0
     return abs(math.log(row.ratio)) if 0 < row.ratio < math.inf else math.inf
 
 
 def case_names(rows: Iterable[Row]) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
-    """The axes that all cases share, and those that each suite's share, in words; and each case by its other axes.
+    """The axes that all cases share, and those that the cases of each suite share, in words; and each case by its other
+    axes.
 
     A single case shares all of its axes, and its name is empty.
     """
@@ -185,13 +187,13 @@ def _common(cases: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _parts(suite: str, case: str) -> list[str]:
-    """The suite, then each axis with its value, in which there may be slashes too."""
+    """The parts of an id: the suite, then each axis with its value, which may contain slashes."""
     axes = case[len(suite) + 1 :] if case.startswith(f"{suite}/") else "" if case == suite else case
     return [part for part in (suite, *re.split(r"/(?=[^\W\d]\w*=)", axes)) if part]
 
 
 def family_remarks(rows: Iterable[Row]) -> list[str]:
-    """A line where the printed 95 % interval excludes no change, but the wider one of the family of rows does not."""
+    """A line if printed 95 % intervals exclude "no change" while the wider ones for the family of rows do not."""
     found = [row for row in rows if _is_beyond_printed_interval(row)]
     if not found:
         return []
@@ -212,7 +214,7 @@ def _is_beyond_printed_interval(row: Row) -> bool:
 
 
 def reasons(rows: Iterable[Row]) -> list[str]:
-    """Why rows were not measured: a line for each case and reason, since a failure concerns all metrics."""
+    """Why rows were not measured: a line for each case and reason, since a failure affects all metrics."""
     found: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row.reason:
@@ -257,7 +259,7 @@ def numbers(row: Row) -> dict[str, Any]:
 
 
 def _finite(value: float | None) -> float | None:
-    """JSON has no infinity, and readers of numbers trip over NaN."""
+    """None for infinity and NaN, which JSON does not have."""
     return float(value) if value is not None and math.isfinite(value) else None
 
 
@@ -269,6 +271,6 @@ def sentence(page: ComparisonPage, row: Row) -> str:
     elif row.verdict != "not_measured":
         facts.append(f"{change(row)}, {' to '.join(sides(row))}")
     if row.verdict == "inconclusive" and minimum_detectable(row):
-        facts.append(f"a rise from {minimum_detectable(row)} would have been seen")
+        facts.append(f"a rise from {minimum_detectable(row)} would have been detected")
     facts += [reason_said(row.reason), page.phase(row)]
     return "; ".join(shortened(one_line(fact), LONGEST_SENTENCE) for fact in facts if fact)

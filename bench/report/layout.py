@@ -1,8 +1,8 @@
-"""Tables and sentences that fit: no line is wider than the terminal, no word and no number is split over lines.
+"""Tables and sentences that fit the terminal: no line is wider, and no word and no number is split over lines.
 
-Where a table is too wide, this happens in order, as far as needed: columns with one value in every row move to a
-line above it; texts and lists fold between their parts; the least important columns are left out and named below;
-and where not even the essential ones fit, each row becomes a block of lines, `name: value`.
+If a table is too wide, these steps follow until it fits: columns with the same value in every row move to a line above
+it; texts and lists fold between their parts; the least important columns are dropped and named below; and if not even
+the essential ones fit, each row becomes a block of lines, `name: value`.
 """
 
 from __future__ import annotations
@@ -19,21 +19,20 @@ from rich.text import Text
 from .safe_text import plain
 from .text_fitting import TEXT, fold, parts, shortened, widest, wrapped
 
-ESSENTIAL = 0  # the priority of a column that is never left out
+ESSENTIAL = 0  # the priority of a column that is never dropped
 _GAP = 2  # blanks between two columns
-_COMFORTABLE = 20  # cells: a text is folded to this before a column is left out for its sake
-_SHORTEST = 24  # cells that are left of a name at the least: of a kernel it begins with what it does
+_COMFORTABLE = 20  # cells: a text is folded to this width before another column is dropped
+_SHORTEST = 24  # cells that remain of a shortened name at least
 
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """A column of texts, all of which may be the user's own.
+    """A column of texts, all of which may come from the user.
 
-    A `head` folds between its words, or where it says so by line breaks; `unit` stands below it. `priority` says when
-    the column is left out: the largest first, ESSENTIAL never. `folds` is TEXT or LIST where a cell may take several
-    lines. A column that `shrinks` loses the middle of its cells before another is left out, as long as different cells
-    stay different. `name` is what it is called where it is not shown, if that is not its head; `styles` has a style
-    for each cell.
+    A `head` folds between its words, or at its line breaks; `unit` is below it. `priority` is the order in which
+    columns are dropped: the largest first, ESSENTIAL never. `folds` is TEXT or LIST if a cell may take several lines. A
+    column that `shrinks` loses the middle of its cells before another is dropped, as long as different cells stay
+    different. `name` is its name in the note on dropped columns, if not its head; `styles` has a style for each cell.
     """
 
     head: str
@@ -55,12 +54,12 @@ class Column:
 
     @property
     def is_constant(self) -> bool:
-        """Whether it has several rows and the same value in each."""
+        """Whether it has several rows with the same value."""
         return len(self.cells) > 1 and bool(self.cells[0]) and len(set(self.cells)) == 1
 
     @cached_property
     def natural(self) -> int:
-        """The width in which each cell is one line; a head folds between its words."""
+        """The width at which each cell is one line; a head folds between its words."""
         return max(widest(self.cells), self._head_width)
 
     @cached_property
@@ -83,7 +82,7 @@ class Column:
         return widest([*(self.head.split("\n" if "\n" in self.head else None)), self.unit])
 
     def _is_distinct(self, width: int) -> bool:
-        """Whether cells that differ still do when they are cut to this width."""
+        """Whether different cells stay different when they are cut to this width."""
         return len({shortened(cell, width) for cell in self.cells}) == len(set(self.cells))
 
     def lines(self, row: int, width: int) -> list[str]:
@@ -105,7 +104,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Arrangement:
-    """The columns of a table: those shown, each in its width; those named above it; those left out."""
+    """The columns of a table: those shown, each with its width; those named above it; those dropped."""
 
     shown: list[tuple[Column, int]]
     above: list[Column]
@@ -113,7 +112,7 @@ class Arrangement:
 
 
 def arrange(columns: Sequence[Column], width: int) -> Arrangement | None:
-    """The arrangement of this width that moves and leaves out the least; None where only blocks of lines fit."""
+    """The arrangement of this width that moves and drops the fewest columns; None if only blocks of lines fit."""
     by_importance = sorted(columns, key=lambda column: column.priority)
     moved: list[Column] = []
     for column in (column for column in reversed(by_importance) if column.is_constant):
@@ -122,7 +121,7 @@ def arrange(columns: Sequence[Column], width: int) -> Arrangement | None:
             break
         moved.append(column)
     there = [one for one in columns if one not in moved]
-    # A single row becomes a block before any of its columns is left out.
+    # A single row becomes a block before any of its columns is dropped.
     shown = [one for one in there if one.priority == ESSENTIAL or len(one.cells) == 1]
     for column in by_importance:
         fits = not shown or _total(one.comfortable for one in [*shown, column]) <= width
@@ -136,7 +135,7 @@ def arrange(columns: Sequence[Column], width: int) -> Arrangement | None:
 
 
 def _widths(shown: list[Column], width: int) -> list[tuple[Column, int]] | None:
-    """Every column gets its comfortable width, or its least; spare cells go to those that fold or shrink."""
+    """Every column gets its comfortable or its minimum width; spare cells go to those that fold or shrink."""
     widths = [column.comfortable for column in shown]
     if _total(widths) > width:
         widths = [column.least for column in shown]
@@ -154,8 +153,8 @@ def _widths(shown: list[Column], width: int) -> list[tuple[Column, int]] | None:
 class Grid:
     """A table that fits the terminal.
 
-    `head` stands above it. `every` is what one row stands for, `constant` what all rows share beside the columns;
-    `elsewhere` names the flag or the file that has the columns that are left out, if there is one.
+    `head` is printed above it. `every` is the name of what a row represents, `constant` what all rows share in addition
+    to the columns; `elsewhere` names the flag or the file that has the dropped columns, if there is one.
     """
 
     columns: Sequence[Column]
@@ -203,14 +202,14 @@ class Grid:
         yield from self._note("cut", cut, "them whole")
 
     def _note(self, what: str, names: Iterable[str], them: str) -> Iterator[Words]:
-        """One line on the columns that a wider terminal would show."""
+        """One line with the columns that a wider terminal would show."""
         if named := ", ".join(dict.fromkeys(names)):
             where = " or ".join(filter(None, [self.elsewhere, "a wider terminal"]))
             yield Words(f"{what} at this width: {named}; {where} has {them}", "dim")
 
 
 def _pair(column: Column, value: str, style: str, width: int) -> tuple[list[Text], bool]:
-    """`name: value` as lines, the value below its name where it does not fit beside it; and whether it is whole."""
+    """`name: value` as lines, the value below its name if it does not fit next to it; and whether it is complete."""
     name = f"{column.name}:"
     if cell_len(name) + 1 + cell_len(value) <= width:
         return [_line([(name, "bold"), (f" {value}", style)])], True
@@ -241,7 +240,7 @@ def _table(arranged: Arrangement) -> Iterator[Text]:
 
 
 def _row(cells: Sequence[tuple[list[str], int, bool, str]]) -> Iterator[Text]:
-    """The lines of a row. A cell is its lines, its width, whether it is aligned to the right, and its style."""
+    """The lines of a row. A cell has lines, a width, an alignment (right or not), and a style."""
     for number in range(max(len(lines) for lines, *_ in cells)):
         parts: list[tuple[str, str]] = []
         blanks = 0
@@ -259,7 +258,7 @@ def _row(cells: Sequence[tuple[list[str], int, bool, str]]) -> Iterator[Text]:
 
 @dataclass(frozen=True)
 class Words:
-    """A sentence, folded between its words; `lead` stands before it in bold."""
+    """A sentence, folded between its words, after a bold `lead`."""
 
     text: str
     style: str = ""
@@ -281,12 +280,12 @@ def _total(widths: Iterable[int]) -> int:
 
 
 def _line(parts: Iterable[tuple[str, str]]) -> Text:
-    """One line as it is: nothing wraps it again."""
+    """One line that is not wrapped again."""
     return Text.assemble(*((text, style) for text, style in parts if text), no_wrap=True, overflow="ignore")
 
 
 class SafeLines:
-    """A part of a page. GitHub takes a line for a command that begins with '::', also behind blanks."""
+    """A part of a page. GitHub interprets a line that begins with '::', also after blanks, as a command."""
 
     def __init__(self, part: RenderableType) -> None:
         self._part = part

@@ -1,4 +1,4 @@
-"""The words for what `analysis` found out: missing numbers, environments, phases, pairs, the largest batch."""
+"""Texts for results of `analysis`: missing numbers, environments, phases, pairs, the largest batch."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _CAUSES = {
     Cause.NO_CASE: "the candidate does not have the case",
     Cause.NO_VALUE: "the candidate has no value",
     Cause.NO_PAIR: "measuring ended before its first pair",
-    Cause.NO_DIFFERENCE: "no difference can be made of {values[0]:g} and {values[1]:g}",
-    Cause.NO_RATIO: "no ratio can be made of {values[0]:g} and {values[1]:g}",
-    Cause.ADDED_UP: "{detail} is of an earlier version, which added counts up over several steps where they now are of "
-    "one: measure it again, or renew the baseline with: bench baseline save NAME RUN",
+    Cause.NO_DIFFERENCE: "{values[0]:g} and {values[1]:g} have no difference",
+    Cause.NO_RATIO: "{values[0]:g} and {values[1]:g} have no ratio",
+    Cause.ADDED_UP: "{detail} is from an earlier version, which added counts up over several steps; now they are for "
+    "one step: measure it again, or renew the baseline with: bench baseline save NAME RUN",
 }
 
 
 def reason_said(reason: Reason | None) -> str:
-    """Why a row was not measured; nothing where it was."""
+    """Why a row was not measured; empty if it was."""
     return "" if reason is None else _CAUSES[reason.cause].format(detail=reason.detail, values=reason.values)
 
 
@@ -47,18 +47,20 @@ def phase_said(change: PhaseChange) -> str:
 
 
 def effort_said(effort: PairingEffort) -> list[str]:
-    """How many pairs there were, and what running first costs where that is much."""
+    """How many pairs there were, and the cost of running first if it is large."""
     pairs = counted(effort.most, "pair")
     lines = [f"{pairs if effort.fewest == effort.most else f'{effort.fewest} to {pairs}'} of launches a case"]
     share = abs(effort.slot - 1)
     if share > _NOTABLE_SLOT:
         how = "slower" if effort.slot > 1 else "faster"
-        lines.append(f"the launch of a pair that runs first is up to {share:.1%} {how}; that is taken out")
+        lines.append(
+            f"the launch of a pair that runs first is up to {share:.1%} {how}; this effect is removed"
+        )
     return lines
 
 
 def search_line(search: Search) -> str:
-    """The result of a search on one line, or how far it got."""
+    """The result of a search on one line, or its progress."""
     tried = f"{counted(len(search.tries), 'launch', 'launches')} tried"
     head = f"largest batch of {search.case.id}"
     if search.next is not None:

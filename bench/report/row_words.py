@@ -1,7 +1,7 @@
-"""The words of the rows of a comparison, the same on every surface: change, different work, quality.
+"""Texts for the rows of a comparison, the same in every format: change, different work, quality.
 
-A row is judged by r, of which more is worse; its words give the change of the metric itself: a throughput that fell
-reads -3 %.
+A row is judged by r, of which more is worse; the text gives the change of the metric itself: -3 % for a throughput that
+fell.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from ..system.json_data import quoted
 from .units import NOTHING, counts, digits, exactly, percent, quantity, scale
 
 _NOT_KNOWN = "not known"
-_HUGE = 1e4  # as a share; percents of more digits say nothing
+_HUGE = 1e4  # as a share; larger percentages are not meaningful
 
-REMEDY = "if that is meant, a rule in thresholds.toml says so, and the case is compared by the sample"
+REMEDY = "if this is intended, declare it by a rule in thresholds.toml, and the case is compared per sample"
 
 _MOST_RULES = 5
 _WILDCARDS = re.compile(r"[*?\[]")
@@ -34,9 +34,9 @@ def word(name: str) -> str:
 
 
 def build_effect(row: Row) -> str:
-    """What the row does to a build: 'fail', 'warn' or ''.
+    """The effect of the row on a build: 'fail', 'warn' or ''.
 
-    The policy of a row that does not gate may still read 'fail', which then means nothing.
+    The policy of a row that does not gate may be 'fail', without effect.
     """
     if row.folded:
         return ""
@@ -47,13 +47,13 @@ def build_effect(row: Row) -> str:
 
 
 def verdict_words(row: Row, gate: bool = True) -> str:
-    """The verdict, in a gate with the row's effect on a build where that is unexpected: 'regressed (warn)'."""
+    """The verdict, in a gate with the row's effect on a build if it is unexpected: 'regressed (warn)'."""
     remark = unexpected_effect(row) if gate else ""
     return f"{word(row.verdict)} ({remark})" if remark else word(row.verdict)
 
 
 def unexpected_effect(row: Row) -> str:
-    """The effect on a build, unless the row regressed or did different work and fails it, or does neither."""
+    """The effect on a build, unless it is the expected one: a row fails if it regressed or did different work."""
     effect = build_effect(row)
     if row.verdict in ("regressed", "different_work") and not row.folded:
         return {"fail": "", "warn": "warn"}.get(effect, "not gated")
@@ -78,7 +78,7 @@ def _value(value: float | None, unit: str, factor: float, label: str) -> str:
 
 
 def change(row: Row) -> str:
-    """The metric's change: '+3.1 % (+1.0 to +5.2 %)', or a difference: '+12 operators', '-0.569' of an accuracy."""
+    """The metric's change: '+3.1 % (+1.0 to +5.2 %)', or a difference: '+12 operators', '-0.569' (accuracy)."""
     if row.work and not is_work_row(row):
         return "not compared"
     if row.metric.kind in EXACT or row.metric.kind == "quality":
@@ -100,7 +100,7 @@ def _metric_ratio(row: Row, ratio: float | None) -> float | None:
 
 
 def signed(ratio: float | None) -> str:
-    """A ratio as a signed percent, or in words where it is not a finite number."""
+    """A ratio as a signed percentage, or in words if it is not a finite number."""
     if ratio is None or math.isnan(ratio):
         return _NOT_KNOWN
     if ratio == math.inf:
@@ -112,7 +112,7 @@ def signed(ratio: float | None) -> str:
 
 
 def _span(low: float, high: float) -> str:
-    """Both ends with their signs, the percent sign once where both are percents."""
+    """Both ends with their signs, and one percent sign if both are percentages."""
     ends = ["no limit" if end == math.inf else signed(end) for end in (low, high)]
     if all(end.endswith(" %") for end in ends):
         ends[0] = ends[0].removesuffix(" %")
@@ -134,7 +134,7 @@ def _difference(row: Row) -> str:
 
 
 def _things(row: Row) -> str:
-    """What a count counts, from its name, since its unit does not say."""
+    """What a count counts, from its name, since its unit does not name it."""
     if not counts(row.metric.unit):
         return ""
     _, *names = row.metric.name.split(".")
@@ -162,19 +162,19 @@ def work_differences(work: Sequence[WorkDifference]) -> str:
 
 
 def work_remarks(rows: Sequence[Row]) -> list[str]:
-    """A line for each case whose sides did different work: what differs, and what is not compared because of it."""
+    """A line for each case whose sides did different work: the differences, and what is not compared."""
     return [
         f"{row.case}: the sides did different work: {work_differences(row.work)}"
         f"{_not_compared(_uncompared_metrics(rows, row))}"
         if is_work_row(row)
-        else f"{row.case}: {row.metric.name} is not compared, for the work differs: {work_differences(row.work)}"
+        else f"{row.case}: {row.metric.name} is not compared, since the work differs: {work_differences(row.work)}"
         for row in rows
         if row.work and not row.folded
     ]
 
 
 def is_work_row(row: Row) -> bool:
-    """Whether the row reports different work of its case that no rule accepts."""
+    """Whether the row reports different work that no rule accepts."""
     return bool(row.work) and row.metric.name.startswith("work.") and not row.folded
 
 
@@ -193,17 +193,17 @@ def _not_compared(names: Sequence[str]) -> str:
 
 
 def per_sample_remarks(cases: Iterable[BySample]) -> Iterator[str]:
-    """A line for each case whose sides are meant to do different work."""
+    """A line for each case whose sides intentionally do different work."""
     for one in cases:
         left_out = [name for name in one.left_out if not name.startswith("work.")]
         yield (
-            f"{one.case}: compared by the sample, for the work differs as it is meant to: "
+            f"{one.case}: compared per sample, since the work differs intentionally: "
             f"{work_differences(one.differences)}{_not_compared(left_out)}"
         )
 
 
 def remedy(rows: Sequence[Row], most: float = math.inf) -> list[str]:
-    """The lines of the rules that accept all different work; none where it takes more than so many characters."""
+    """The lines of the rules that accept all different work; none if they take more than `most` characters."""
     found = [row for row in rows if is_work_row(row) and row.policy.regression == "fail"]
     if not found:
         return []
@@ -214,12 +214,14 @@ def remedy(rows: Sequence[Row], most: float = math.inf) -> list[str]:
     for row in found[:_MOST_RULES]:
         lines += _rule(_pattern(row.work), row.case)
     if len(found) > _MOST_RULES:
-        lines.append(f"# and {len(found) - _MOST_RULES} cases more; a rule without a case is of all of them")
+        lines.append(
+            f"# and {len(found) - _MOST_RULES} more cases; a rule without a case applies to all of them"
+        )
     return lines if sum(map(len, lines)) <= most else []
 
 
 def _pattern(work: Sequence[WorkDifference]) -> str:
-    """The metrics of a rule for this work, some of which the base must have."""
+    """The metrics of a rule for this work, of which the base must have some."""
     stages = {one.stage for one in work}
     known = all(any(one.before is not None for one in work if one.stage == stage) for stage in stages)
     return f"work.{stages.pop()}.*" if len(stages) == 1 and known else "work.*"
@@ -234,7 +236,7 @@ def _rule(metric: str, case: str = "") -> list[str]:
 
 
 def is_quality(row: Row) -> bool:
-    """Whether a row is about what was learnt, of launches that did the same work."""
+    """Whether a row is about quality, of launches that did the same work."""
     return row.metric.kind == "quality" and not row.folded
 
 
@@ -244,7 +246,7 @@ def quality_outcome(rows: Iterable[Row]) -> str:
     for verdict, word in (("regressed", "fell"), ("moved", "moved")):
         those = [row for row in quality if row.verdict == verdict]
         if those:
-            # An accuracy on unseen data says most.
+            # An accuracy on unseen data is the most informative.
             first = max(those, key=lambda row: (row.metric.better == "more", ".test_" in row.metric.name))
             more = f", and {len(those) - 1} more" if len(those) > 1 else ""
             return f"quality {word} ({first.metric.name} {from_to(first)}{more})"
@@ -252,7 +254,7 @@ def quality_outcome(rows: Iterable[Row]) -> str:
 
 
 def from_to(row: Row) -> str:
-    """Both values: '0.767 to 0.198', or one where they are written alike."""
+    """Both values: '0.767 to 0.198', or one if their texts are equal."""
     before, after = (None if value is None else digits(value) for value in (row.base, row.candidate))
     return before or "-" if before == after else f"{before or '-'} to {after or '-'}"
 
@@ -263,10 +265,10 @@ def unchanged_quality(rows: Iterable[Row]) -> list[str]:
     for row in filter(is_quality, rows):
         if row.verdict == "equivalent":
             by_case.setdefault(row.case, []).append(row)
-    lines = [f"quality as before: {quality_values(of)}: {case}" for case, of in by_case.items()]
+    lines = [f"quality unchanged: {quality_values(of)}: {case}" for case, of in by_case.items()]
     if len(lines) > _MOST_CASES:
         rest = len(lines) - _MOST_CASES + 1
-        lines = [*lines[: _MOST_CASES - 1], f"quality as before in {rest} more cases"]
+        lines = [*lines[: _MOST_CASES - 1], f"quality unchanged in {rest} more cases"]
     return lines
 
 

@@ -8,13 +8,13 @@ from ..system.json_data import finite, json_text, to_json
 
 
 def one_line(text: str) -> str:
-    """Text of the user's code as a terminal may have it: one line, its control characters spelled out."""
+    """Text of the user's code, safe for a terminal: one line, with escaped control characters."""
     line = " ".join(text.split())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def plain(text: str) -> str:
-    """One line that neither a terminal nor a CI server takes for a command.
+    """One line that neither a terminal nor a CI server interprets as a command.
 
     GitHub reads commands from what a step prints: a line that begins with '::', and '##[' anywhere.
     """

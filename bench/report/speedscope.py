@@ -12,7 +12,7 @@ _MOST_DIGITS = 15  # of a number of microseconds: thirty years
 def read_folded(text: str) -> dict[tuple[str, ...], int]:
     """Microseconds by stack from lines `frame;frame;frame number`; lines that are damaged are ignored."""
     stacks: dict[tuple[str, ...], int] = {}
-    for line in text.split("\n"):  # not splitlines: names may hold other ends of a line
+    for line in text.split("\n"):  # not splitlines: names may contain other line separators
         frames, _, number = line.rpartition(" ")
         if frames and number.isascii() and number.isdigit() and len(number) <= _MOST_DIGITS:
             stack = tuple(frames.split(";"))

@@ -1,4 +1,4 @@
-"""Text in so many cells of a terminal: folded, broken or shortened, and never split inside a number."""
+"""Text in a limited width of a terminal: folded, broken or shortened, and never split inside a number."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from rich.cells import cell_len
 
 TEXT, LIST = " ", ", "  # where a cell may fold: between words, or between the items of a list
 
-_SEAM = re.compile(r"(?<=[/=,_.\-])")  # where a word may be broken that is wider than the terminal
+_SEAM = re.compile(r"(?<=[/=,_.\-])")  # where a word that is wider than the terminal may be broken
 _CUT = "…"
 
 
 def fold(text: str, width: int, at: str) -> list[str]:
-    """The lines of a text that folds between words (TEXT) or between items (LIST); one where it does not."""
+    """The lines of a text that folds between words (TEXT) or between items (LIST), or does not fold."""
     if not at or cell_len(text) <= width:
         return [text]
     return _filled(parts(text, at), width)
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """The lines of a sentence; a word that is wider than a line is broken, at a seam if it has one."""
+    """The lines of a sentence; a word that is wider than a line is broken, after a punctuation mark if possible."""
     width = max(1, width)
     if cell_len(text) <= width:
         return [text]
@@ -29,7 +29,7 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def shortened(text: str, most: int) -> str:
-    """At most so many cells; the middle is cut, since names differ at their ends."""
+    """The text in at most `most` cells; the middle is cut, since names differ at their ends."""
     if cell_len(text) <= most:
         return text
     behind = (most - 1) // 2
@@ -37,7 +37,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def _filled(pieces: Iterable[str], width: int) -> list[str]:
-    """Lines of as many pieces as fit."""
+    """Lines, each of as many pieces as fit."""
     lines = [""]
     for part in pieces:
         if not lines[-1]:
@@ -72,7 +72,7 @@ def _begin(text: str, width: int) -> str:
 
 
 def parts(text: str, at: str) -> list[str]:
-    """The parts that must not be split, none of which begins with '::', which GitHub takes for a command."""
+    """The parts that must not be split. None begins with '::', which GitHub interprets as a command."""
     found = text.split() if at == TEXT else [f"{item}," for item in text.split(LIST)]
     if at == LIST:
         found[-1] = found[-1][:-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-NOTHING = "-"  # stands for a value that is not there
+NOTHING = "-"  # stands for a missing value
 
 _SI = {1e-9: "n", 1e-6: "µ", 1e-3: "m", 1.0: "", 1e3: "k", 1e6: "M", 1e9: "G", 1e12: "T", 1e15: "P"}
 _BINARY = {1.0: "", 2.0**10: "Ki", 2.0**20: "Mi", 2.0**30: "Gi", 2.0**40: "Ti", 2.0**50: "Pi"}
@@ -21,7 +21,7 @@ _PREFIXES = {
     **dict.fromkeys(("FLOP", "FLOP/s", "FLOP/B", "FLOP/step"), _LARGE),
 }
 
-_PLAIN_ALONE = 1e6  # a counted value below it is written out: 14,500 samples/s
+_PLAIN_ALONE = 1e6  # a count below it is written in full: 14,500 samples/s
 _PLAIN_IN_COLUMN = 1e4  # on an axis or in a column the digits repeat, so that a prefix helps earlier
 _EXACT = 1e9  # a whole number below it is exact, digit for digit: counts are compared exactly
 
@@ -40,14 +40,14 @@ def quantity(value: float | None, unit: str) -> str:
 
 
 def counts(unit: str) -> bool:
-    """Whether values in this unit are numbers of things, alone or by the step."""
+    """Whether values in this unit are numbers of things, in total or per step."""
     return unit in ("1", "1/step")
 
 
 def exactly(value: float, unit: str) -> str:
     """A number of things in all its digits, since it is compared exactly; empty for any other value.
 
-    A number a step is the mean of a few, and may end in a half.
+    A number per step is the mean of a few steps, and may end in a half.
     """
     if not counts(unit) or abs(value) >= _EXACT:
         return ""
@@ -113,7 +113,7 @@ def _word(unit: str) -> str:
 
 
 def _known(value: float | None) -> float | None:
-    """The value where it is a finite number. A column of pandas may hold its NA, which float() refuses."""
+    """The value if it is a finite number, else None. A pandas column may hold NA, which float() refuses."""
     try:
         number = float(value)  # type: ignore[arg-type]  # it refuses None, which is caught
     except TypeError:

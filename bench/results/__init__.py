@@ -1,1 +1,1 @@
-"""The run folder: the journal is the truth, and everything else can be rebuilt from it."""
+"""The run folder: everything else in it can be rebuilt from the journal."""

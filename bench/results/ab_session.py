@@ -1,6 +1,6 @@
-"""A session of `bench ab` on the disk: the runs of its two sides, and which of their launches are pairs.
+"""A stored session of `bench ab`: the runs of its two sides, and which of their launches are pairs.
 
-Read together the two are one run with the axis `side`. Which launches are a pair follows from their rounds and places.
+They are read as one run with the axis `side`. Which launches are a pair follows from their rounds and positions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Record = Measurement | Failure
 
 @dataclass(frozen=True)
 class StoredPair:
-    """Two launches of a case in succession; `name` is what both sides call the case."""
+    """Two successive launches of a case; `name` is the common name of the case."""
 
     name: str
     number: int
@@ -39,8 +39,8 @@ class StoredPair:
 class StoredSession:
     """A session as stored: `names` has the case of each side by their common name.
 
-    `labels` are the user's names for the sides; `counts` says whether their exact counts are comparable; `most` is the
-    highest number of pairs of a case, None if unknown.
+    `labels` are the user's names for the sides; `counts` is whether their exact counts are comparable; `most` is the
+    maximum number of pairs of a case, None if unknown.
     """
 
     path: Path
@@ -61,7 +61,7 @@ def write(place: Path, names: Mapping[str, tuple[Case, Case]], **facts: Any) -> 
 
 
 def read(path: Path) -> StoredSession:
-    """Raises ResultsError where a file of the session cannot be read."""
+    """Raises ResultsError if a file of the session cannot be read."""
     sides = [RunFolder(path / side) for side in SIDES]
     records = [_records(side) for side in sides]
     plans = [side.plan() for side in sides]
@@ -82,9 +82,9 @@ def read(path: Path) -> StoredSession:
 
 
 def as_one(path: Path) -> tuple[Records, dict[str, Any], Environment | None]:
-    """Records, plan and environment of both sides as those of one run, whose cases have the side as their last axis.
+    """Records, plan and environment of both sides as those of one run; the last axis of its cases is the side.
 
-    The environment is the candidate's; notes say where the base differs. Raises ResultsError as `read` does.
+    The environment is the candidate's; notes name differences of the base. Raises ResultsError as `read` does.
     """
     records = Records()
     cases: list[list[Mapping[str, Any]]] = []
@@ -107,17 +107,17 @@ def as_one(path: Path) -> tuple[Records, dict[str, Any], Environment | None]:
         ]
     longest = max(map(len, cases))
     in_turn = [of[place] for place in range(longest) for of in cases if place < len(of)]
-    schedule = {**plans[1].get("schedule", {}), "tolerance": None}  # a session ends by its verdicts
+    schedule = {**plans[1].get("schedule", {}), "tolerance": None}  # a session is ended by its verdicts
     return records, {**plans[1], "cases": in_turn, "schedule": schedule}, second or first
 
 
 def _of(case: Case, side: str) -> Case:
-    axis = AXIS if AXIS not in case.axes else f"{AXIS}_of_ab"  # an axis of the user's may have that name
+    axis = AXIS if AXIS not in case.axes else f"{AXIS}_of_ab"  # the user may have an axis of that name
     return Case(case.suite, {**case.axes, axis: side})
 
 
 def _records(folder: RunFolder) -> Records:
-    """The records of a side; empty where the session ended before its first launch."""
+    """The records of a side; empty if the session ended before its first launch."""
     return read_journal(folder.journal) if os.path.exists(folder.journal) else Records()
 
 
@@ -131,20 +131,20 @@ def _texts(value: Any) -> list[str]:
 
 
 def _names(written: Any, cases: Sequence[Sequence[Case]]) -> dict[str, tuple[Case, Case]]:
-    """By name the case of each side; where that was not stored, those of the same name."""
+    """The case of each side by name; cases of the same name, if the names were not stored."""
     by_id = [{case.id: case for case in of} for of in cases]
     if isinstance(written, Mapping):
         try:
             return {str(name): (by_id[0][ids[0]], by_id[1][ids[1]]) for name, ids in written.items()}
         except (KeyError, IndexError, TypeError):
             raise ResultsError(
-                f"{FILE} names cases that the plans of the sides do not have; remove it, and do without"
+                f"{FILE} names cases that the plans of the sides do not have; remove it to continue without it"
             ) from None
     return {name: (case, by_id[1][name]) for name, case in by_id[0].items() if name in by_id[1]}
 
 
 def _pairs(records: Sequence[Records], names: Mapping[str, tuple[Case, Case]]) -> Iterator[StoredPair]:
-    """In the order of their rounds. A launch without a partner is left out."""
+    """The pairs in the order of their rounds. A launch without a partner is dropped."""
     called = {(base.id, candidate.id): name for name, (base, candidate) in names.items()}
     sides: list[dict[tuple[int, str, int], Record]] = []
     for of in records:
@@ -158,5 +158,5 @@ def _pairs(records: Sequence[Records], names: Mapping[str, tuple[Case, Case]]) -
 
 
 def _place(record: Record) -> tuple[int, str, int]:
-    """Round, kind and place of a pair, whose two launches have successive positions."""
+    """Round, kind and place of a pair; its two launches have successive positions."""
     return record.round, record.kind, (record.position + 1) // 2

@@ -19,7 +19,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 def save(name: str, run: str, root: Path = BASELINES) -> Path:
     """Saves a run under a name, in place of any baseline of that name. Returns its folder.
 
-    Raises ResultsError for a bad name, a run that is missing or empty, and where it cannot be written.
+    Raises ResultsError for a bad name, a run that is missing or empty, and if it cannot be written.
     """
     if not _NAME.fullmatch(name):
         raise ResultsError(
@@ -29,7 +29,9 @@ def save(name: str, run: str, root: Path = BASELINES) -> Path:
     taken = [one for one in runs(root.parent) if one.startswith(name)]
     if name == "latest" or taken:
         means = f"the run {taken[0]}" if taken else "the last run"
-        raise ResultsError(f"{name!r} already means {means}; give the baseline another name, such as main")
+        raise ResultsError(
+            f"{name!r} is already the name of {means}; give the baseline another name, such as main"
+        )
     folder = find(run)
     run_tables = tables.read(folder.path)
     if run_tables.summary.empty:

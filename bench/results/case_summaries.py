@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 def axis_columns_of(frame: pd.DataFrame, first: str) -> list[str]:
-    """The columns of the axes, of a table whose own columns begin with `first`."""
+    """The axis columns of a table whose other columns begin with `first`."""
     return list(frame.columns[2 : frame.columns.get_loc(first)])
 
 
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table, digit for digit; None stands for what is missing."""
+    """The rows of a table with all digits; None is a missing value."""
     rows: list[dict[Any, Any]] = frame.astype(object).where(frame.notna(), None).to_dict("records")
     return rows
 
 
 @dataclass(frozen=True)
 class MetricSummary:
-    """What the summary says of one metric of a case; NaN stands for a number that is missing."""
+    """The summary of one metric of a case; NaN is a missing number."""
 
     unit: str
     value: float
@@ -80,12 +80,12 @@ def cases_of(summary: pd.DataFrame) -> dict[str, CaseSummary]:
 
 
 def used_axes(row: Mapping[str, Any], columns: list[str]) -> dict[str, AxisValue]:
-    """The axes that the case of a row uses, of a table that has them in these columns."""
+    """The axes that the case of a row uses, from these columns of a table."""
     return {axis_of(name): row[name] for name in columns if row[name] not in (None, "")}
 
 
 def device_of(axes: Mapping[str, AxisValue]) -> str:
-    """The device of a case; one that does not name it has the standard one."""
+    """The device of a case, the default one if the case does not name it."""
     return str(axes.get("device", DEFAULTS["device"]))
 
 

@@ -1,4 +1,4 @@
-"""Run folders: the names of their files, creating one, and finding one by what a user types."""
+"""Run folders: the names of their files, creating a folder, and finding one from what a user types."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..system.paths import is_in
 RESULTS = Path("results")
 SIDES = ("base", "candidate")  # the folders of the two sides of an A/B session
 SELFTEST = "selftest.json"  # the decisions of a self-test
-_GO_WITHOUT = "restore it, or remove it and do without"
+_GO_WITHOUT = "restore it, or remove it to continue without it"
 _TIME = "%Y%m%dT%H%M%S"
 _GIT_SECONDS = 20.0
 _STAMP = re.compile(r"\d{8}T\d{6}-")
@@ -54,7 +54,7 @@ class RunFolder:
         return self.path / name
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> None:
-        """Whole or not at all, and on the disk. Raises ResultsError where it cannot be written."""
+        """Writes a file completely or not at all, and to the disk. Raises ResultsError if it cannot be written."""
         try:
             json_data.write_json(self.path / name, data)
         except OSError as problem:
@@ -64,7 +64,7 @@ class RunFolder:
             ) from None
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """A JSON file of the run, empty where it is missing. Raises ResultsError where it is damaged."""
+        """A JSON file of the run, empty if it is missing. Raises ResultsError if it is damaged."""
         path = self.path / name
         try:
             return json_data.json_object(path.read_text())
@@ -74,7 +74,7 @@ class RunFolder:
             raise ResultsError(f"{path} cannot be read: {problem}; {_GO_WITHOUT}") from None
 
     def plan(self) -> dict[str, Any]:
-        """What the run was to measure, empty where that was not recorded. Raises ResultsError for damaged cases."""
+        """The plan of the run, empty if it was not recorded. Raises ResultsError for damaged cases."""
         data = self.read_json("plan.json")
         try:
             for case in data.get("cases", []):
@@ -84,7 +84,7 @@ class RunFolder:
         return data
 
     def environment(self) -> Environment | None:
-        """The machine and software of the run; None where that was not recorded."""
+        """The machine and software of the run; None if they were not recorded."""
         data = self.read_json("environment.json")
         try:
             return Environment.from_json(data) if data else None
@@ -97,14 +97,14 @@ class RunFolder:
 
 
 def run_name(now: datetime, commit: str, host: str) -> str:
-    """`<UTC time>-<commit>-<host>`: sorted by name is sorted by time."""
+    """`<UTC time>-<commit>-<host>`, so that sorting by name sorts by time."""
     return "-".join([now.strftime(_TIME), commit or "nogit", re.sub(r"[^A-Za-z0-9.]+", "_", host)])
 
 
 def create(now: datetime, out: Path | None = None, root: Path = RESULTS) -> RunFolder:
-    """A new run folder: `out` itself, which must not exist or be empty, or one named by `run_name`.
+    """A new run folder: `out` itself, which must be new or empty, or one named by `run_name`.
 
-    Raises ResultsError where it cannot be made or written to.
+    Raises ResultsError if it cannot be created or written to.
     """
     path = out if out is not None else root / run_name(now, git_commit(), socket.gethostname())
     if not json_data.is_text(str(path)):
@@ -134,11 +134,11 @@ def discard(path: Path) -> None:
 def find(text: str, root: Path = RESULTS, sessions: bool = False) -> RunFolder:
     """The run that a user means: a path, a unique prefix, `latest`, or `latest~N` for N runs before.
 
-    With `sessions`, a session of `bench ab` is one too; without, one of its two sides must be named. Raises
-    ResultsError that names the runs there are.
+    With `sessions`, a session of `bench ab` is one too; without, one of its two sides must be named. Raises a
+    ResultsError with the existing runs.
     """
     path = Path(text)
-    # For text too long to be a path os.path returns False, where Path raises.
+    # For a text that is too long for a path os.path returns False, whereas Path raises.
     if os.path.isfile(path / "journal.jsonl"):
         return RunFolder(path)
     if is_session(path):
@@ -165,7 +165,7 @@ def find(text: str, root: Path = RESULTS, sessions: bool = False) -> RunFolder:
 
 
 def is_session(path: Path) -> bool:
-    """Whether a folder is a session of `bench ab`, which has the folder of a run for each side.
+    """Whether a folder is a session of `bench ab`, which has a run folder for each side.
 
     A self-test has such folders too, but stores only its decisions.
     """
@@ -182,7 +182,7 @@ def _session(path: Path, wanted: bool) -> RunFolder:
 
 
 def _what_it_is(path: Path) -> str:
-    """What a folder without a journal is, by its files."""
+    """A description of a folder without a journal, from its files."""
     if os.path.isfile(path / SELFTEST):
         return "bench selftest stores its decisions there, which bench show shows"
     if os.path.isfile(path / "plan.json"):
@@ -207,7 +207,7 @@ def _in_order(root: Path, names: Iterable[str]) -> list[str]:
 
 
 def _began(path: Path) -> tuple[str, str]:
-    """When a run began, by its name; for another name, when its journal was written."""
+    """When a run began, from its name; for any other name, when its journal was written."""
     if _STAMP.match(path.name):
         return path.name[:15], path.name
     try:
@@ -226,7 +226,7 @@ def _there_is(root: Path) -> str:
 
 
 def git_commit() -> str:
-    """The commit of the working directory, `+` behind it where the tree has changes; empty without git."""
+    """The commit of the working directory, followed by `+` if the tree has changes; empty without git."""
     here = Path.cwd()
     try:
         commit = git(here, "rev-parse", "--short", "HEAD", timeout=_GIT_SECONDS)
@@ -237,5 +237,5 @@ def git_commit() -> str:
 
 
 def shown(path: Path) -> str:
-    """A path for messages: relative where it lies below the working directory."""
+    """A path for messages: relative if it is below the working directory."""
     return os.path.relpath(path) if is_in(os.path.abspath(path), [os.getcwd()]) else str(path)

@@ -1,4 +1,4 @@
-"""Rows of a table as a data frame, whose columns have the same types in every run.
+"""Data frames from the rows of a table, with the same column types in every run.
 
 pandas takes a third of a second to import: `tables` imports this module for the first table.
 """
@@ -13,7 +13,7 @@ import pandas as pd
 from ..suite.case import AxisValue, Case, axis_column, spell
 from .table_grid import INT64_LIMIT
 
-# Columns of numbers even where no row has one.
+# Columns of numbers, even if no row has a value.
 _NUMBERS = {
     **dict.fromkeys(("value", "ci_low", "ci_high", "smallest_change", "throughput"), "float64"),
     **dict.fromkeys(("steps", "warmup_steps", "memory"), "Int64"),
@@ -36,7 +36,7 @@ def table_frame(
         data[column] = [cells[name] for name in ids]
     for name in columns:
         data[name] = [row[name] for _, row in rows]
-    # Without rows pandas takes every column for one of numbers.
+    # Without rows, pandas treats every column as numbers.
     frame = pd.DataFrame(data, columns=list(data), dtype=None if rows else object)
     whole = {column: "Int64" for column in axis_columns.values() if _is_whole(frame[column])}
     return frame.astype(whole | {name: kind for name, kind in _NUMBERS.items() if name in columns})
@@ -54,9 +54,9 @@ def _is_whole(column: pd.Series[Any]) -> bool:
 
 
 def _cells_of(values: Sequence[AxisValue]) -> Callable[[AxisValue], AxisValue]:
-    """An axis of numbers, or of truth values, keeps its values; any other becomes text, as Parquet wants it.
+    """An axis of numbers or of booleans keeps its values; any other becomes text, as Parquet needs it.
 
-    None is "none" in text, where an empty cell means that the case does not use the axis.
+    None is the text "none"; an empty cell means that the case does not use the axis.
     """
     kinds = {type(value) for value in values if value is not None}
     fits = all(abs(value) < INT64_LIMIT for value in values if isinstance(value, int))

@@ -1,4 +1,4 @@
-"""What earlier runs and self-tests in a results folder say about the next one."""
+"""Facts from earlier runs and self-tests in a results folder."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .folder import RESULTS, SELFTEST, RunFolder, runs
 from .journal import read_journal
 from .table_files import read_summary
 
-_MOST_RUNS = 30  # the more, the longer it takes
-_RUNS = 3  # older ones tell of an older machine state
+_MOST_RUNS = 30  # more would take too long
+_RUNS = 3  # older runs show an older state of the machine
 
 
 def between_runs_of(first: Side, second: Side, root: Path = RESULTS) -> Callable[[str], RunDeviation]:
-    """The deviation between runs, by case, of `epoch.time`.
+    """The deviation of `epoch.time` between runs, by case.
 
-    Estimated from at least five earlier runs in the results folder on the same machine under the same allocator;
-    where there are fewer, what is known of the allocator.
+    Estimated from at least five earlier runs in the results folder on the same machine under the same allocator; if
+    there are fewer, the default for the allocator.
     """
     if first.environment is None or second.environment is None:
         return lambda _: UNKNOWN
@@ -43,7 +43,7 @@ def between_runs_of(first: Side, second: Side, root: Path = RESULTS) -> Callable
                 continue
             summary = read_summary(folder.table("summary.parquet")).summary
         except ResultsError:
-            continue  # damaged, of another version, or without tables: it cannot tell
+            continue  # damaged, of another version, or without tables: ignored
         times = summary[summary["metric"] == "epoch.time"]
         for case, value in times[["case", "value"]].itertuples(index=False):
             if 0 < value < math.inf:
@@ -52,26 +52,26 @@ def between_runs_of(first: Side, second: Side, root: Path = RESULTS) -> Callable
 
 
 def launch_seconds(root: Path = RESULTS) -> dict[str, float]:
-    """How long a launch of each case took, the median over the latest runs: case id -> seconds."""
+    """How long a launch of each case took, the median over the latest runs, in seconds by case id."""
     found: dict[str, list[float]] = {}
     for name in runs(root)[-_RUNS:]:
         try:
             records = read_journal(root / name / "journal.jsonl")
         except ResultsError:
-            continue  # of another version: it cannot tell
+            continue  # of another version: ignored
         for measurement in records.measurements:
-            if measurement.kind != SEARCHED:  # a few steps are no launch of the case
+            if measurement.kind != SEARCHED:  # a search runs only a few steps
                 found.setdefault(measurement.case.id, []).append(sum(measurement.costs.values()))
     return {case: median(times) for case, times in found.items()}
 
 
 def write_selftest(place: Path, decisions: Iterable[Any], environment: Environment) -> None:
-    """Stores decisions (dataclasses), whole or not at all. Raises ResultsError where the disk takes no more."""
+    """Stores decisions (dataclasses), completely or not at all. Raises ResultsError if the disk is full."""
     RunFolder(place).write_json(SELFTEST, {"decisions": list(decisions), "environment": environment})
 
 
 def latest_selftest(environment: Environment, root: Path = RESULTS) -> list[Mapping[str, Any]]:
-    """The decisions of the latest self-test on a machine and software like this; empty without one."""
+    """The decisions of the latest self-test on the same machine and software; empty if there is none."""
     for path in sorted(root.glob(f"*/{SELFTEST}"), reverse=True):
         try:
             data = RunFolder(path.parent).read_json(SELFTEST)

@@ -1,4 +1,4 @@
-"""The journal: one Measurement or Failure a line, on disk before the next launch begins."""
+"""The journal: one Measurement or Failure per line, on the disk before the next launch begins."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READABLE = (
 
 ADDED_UP = (
     "an earlier version added counts up over all counted steps, whose number depends on the mode; now they are per "
-    "step, and those that cannot be converted are left out: measure again"
+    "step, and those that cannot be converted are dropped: measure again"
 )
 
 
@@ -30,11 +30,11 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Appends after the last whole line; a partial line of an interrupted run is removed.
 
-        Raises ResultsError where the file cannot be written.
+        Raises ResultsError if the file cannot be written.
         """
         self._path = path
         try:
-            # Without a buffer: closing the file must not write a line again that did not fit.
+            # Without a buffer: closing the file must not try again to write a line that did not fit.
             self._file = path.open("ab", buffering=0)
             self._whole = self._file.tell()
             if self._whole:
@@ -46,7 +46,7 @@ class Journal:
             ) from None
 
     def append(self, record: Measurement | Failure) -> None:
-        """Raises ResultsError where the disk takes no more; every line before is safe."""
+        """Raises ResultsError if the disk is full; every line before is safe."""
         kind = "measurement" if isinstance(record, Measurement) else "failure"
         line = json_line({"schema": SCHEMA, kind: record})
         try:
@@ -56,7 +56,7 @@ class Journal:
             os.fsync(self._file.fileno())
             self._whole += len(line) + 1  # the line is ASCII
         except OSError as problem:
-            self._file.truncate(self._whole)  # no partial line stays
+            self._file.truncate(self._whole)  # remove the partial line
             raise ResultsError(
                 f"{self._path} cannot be written: {problem.strerror}; what was measured before is kept, free some "
                 f"space and run: bench run --resume {self._path.parent}"
@@ -82,9 +82,9 @@ class Records:
 
 
 def read_journal(path: Path) -> Records:
-    """The records of all whole lines. A partial last line, and any damaged line, is left out and noted.
+    """The records of all complete lines. A partial last line, and any damaged line, is ignored with a note.
 
-    Raises ResultsError where the file cannot be read, or was written by a later version.
+    Raises ResultsError if the file cannot be read, or was written by a later version.
     """
     try:
         lines = path.read_bytes().split(b"\n")
@@ -104,10 +104,10 @@ def read_journal(path: Path) -> Records:
         except ResultsError:
             raise
         except (UsageError, ValueError, TypeError, KeyError, AttributeError):
-            records.notes.append(f"{path}: line {number} is damaged; it is left out")
+            records.notes.append(f"{path}: line {number} is damaged, and ignored")
     if torn.strip():
         records.notes.append(
-            f"{path}: line {len(lines) + 1} is torn: the run was cut off while writing it; it is left out"
+            f"{path}: line {len(lines) + 1} is incomplete, and ignored: the run was interrupted while writing it"
         )
     if added_up:
         records.notes.append(f"{path}: {ADDED_UP}")

@@ -1,4 +1,4 @@
-"""One side of a comparison: a run, a baseline, a summary alone, another tool's file."""
+"""Reads one side of a comparison: a run, a baseline, a single summary, or another tool's file."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _Launches = Mapping[tuple[str, str], Mapping[int, float]]  # by case and metric,
 
 
 def read_side(text: str, sessions: bool = False) -> Side:
-    """The side that a user means; with `sessions` a session of `bench ab` is one, with the axis `side`.
+    """The side that a user names; with `sessions`, a session of `bench ab` is a side too, with the axis `side`.
 
-    Raises ResultsError where there is none, or it cannot be read.
+    Raises ResultsError if it does not exist or cannot be read.
     """
     if files.is_foreign(text):
         return _foreign(text)
@@ -63,7 +63,7 @@ def read_side(text: str, sessions: bool = False) -> Side:
 
 
 def _run(text: str, sessions: bool) -> RunFolder:
-    """The run of this name. Raises ResultsError that names the baselines too."""
+    """The run of this name. Raises a ResultsError that names the baselines too."""
     try:
         return find(text, sessions=sessions)
     except ResultsError as problem:
@@ -74,7 +74,7 @@ def _run(text: str, sessions: bool) -> RunFolder:
 
 
 def _checked(side: Side) -> Side:
-    """The side. Raises ResultsError for one without a case; a failed case is one."""
+    """The side. Raises ResultsError for one without a case; failed cases are enough."""
     if not side.cases:
         why = "".join(f"; {note}" for note in side.notes)
         raise ResultsError(f"{side.name} holds no row to compare{why}; measure first: bench run")
@@ -82,7 +82,7 @@ def _checked(side: Side) -> Side:
 
 
 def _written(folder: RunFolder) -> tuple[pd.DataFrame, _Launches, pd.DataFrame, list[str]] | None:
-    """The tables as the run wrote them, without the steps, which take long. None where the journal is newer."""
+    """The tables as the run wrote them, without the steps, which take long. None if the journal is newer."""
     import pandas as pd
 
     try:
@@ -94,13 +94,13 @@ def _written(folder: RunFolder) -> tuple[pd.DataFrame, _Launches, pd.DataFrame, 
         launches = _launches(pd.read_parquet(paths[1], columns=_LAUNCH_COLUMNS))
         failures = pd.read_csv(paths[2], keep_default_na=False)
         failures[["suite", "case", "kind", "failure", "message"]]
-    except Exception:  # a damaged file may raise whatever the readers of its parts do
-        return None  # the journal has it all
+    except Exception:  # a damaged file may raise any error
+        return None  # read from the journal instead
     return summary, launches, failures, []
 
 
 def _launches(frame: pd.DataFrame) -> _Launches:
-    """By case and metric, the value of each launch that counts and has one, by its round."""
+    """By case and metric, the values of the used launches by their round."""
     counted = frame[frame["counted"].astype(bool)]
     found: dict[tuple[str, str], dict[int, float]] = {}
     columns = counted[["case", "metric", "round", "value"]]

@@ -1,4 +1,4 @@
-"""Digests of the code of a run, which is resumed only with the same code."""
+"""Digests of the code of a run, since a run is resumed only with the same code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parents[1]
-# Code that only prints and draws may change between two parts of a run; the last is elsewhere when installed.
+# Code that only prints and draws may change between two parts of a run; the last is elsewhere if installed.
 _NOT_MEASURING = ("cli", "report", "as_bench")
 
 
@@ -32,5 +32,5 @@ def harness(package: Path = _PACKAGE) -> str:
 
 
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """The files whose digests differ."""
+    """The files with different digests."""
     return sorted(file for file in {*before, *now} if before.get(file) != now.get(file))

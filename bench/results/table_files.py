@@ -1,7 +1,7 @@
-"""A summary table that lies alone as a file: nothing in it is trusted, since anybody may have edited it.
+"""A summary table as a single file: nothing in it is trusted, since it may have been edited.
 
-Columns are known by their names, in any order. The ids of the cases tell which others are axes; what a user
-has added beside them is ignored.
+Columns are identified by their names, in any order. The ids of the cases show which other columns are axes; further
+ones are ignored.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SUFFIXES = (".csv", ".parquet")
-NEEDED = RESERVED  # the other columns came later, or can be done without
+NEEDED = RESERVED  # the other columns are newer, or optional
 _COLUMNS = ("suite", "case", *TABLES["summary"].columns)
 _TEXT = ("suite", "case", "metric", "unit", "caveats")
 _Typed = tuple[Sequence[Any], Any]  # the cells of a column, and their dtype; None: as pandas takes them
@@ -38,21 +38,21 @@ _NUMBER = re.compile(
 
 
 def is_table(text: str) -> bool:
-    """True of what names a file, and so no run."""
+    """True if a text names a file, and so not a run."""
     suffix = Path(text).suffix.lower()
     return not os.path.isdir(text) and (suffix in SUFFIXES or bool(suffix and os.path.isfile(text)))
 
 
 def is_foreign(text: str) -> bool:
-    """True of what names a file of another tool, which all write JSON."""
+    """True if a text names a file of another tool; these all write JSON."""
     return not os.path.isdir(text) and text.lower().endswith((".json", ".json.gz"))
 
 
 def read_summary(path: Path) -> Tables:
-    """The summary that lies in this CSV or Parquet file, as the only table of a run that has rows.
+    """The summary in this CSV or Parquet file, as tables in which only the summary has rows.
 
-    Columns that it lacks are empty, all but `NEEDED`. A row with a value that no summary has is left out and
-    noted. Raises ResultsError where the file cannot be read, or no row of it.
+    Missing columns are empty, except `NEEDED`. A row with a value that no summary has is skipped with a note. Raises
+    ResultsError if the file or all its rows cannot be read.
     """
     reader = {".csv": read_csv, ".parquet": read_parquet}.get(path.suffix.lower())
     if reader is None:
@@ -73,7 +73,7 @@ def read_summary(path: Path) -> Tables:
 
 
 def _summary(grid: Grid, types: pd.Series[Any]) -> pd.DataFrame:
-    """The rows as a run would have them; `types` are those of its columns of numbers."""
+    """The rows in the form of a run's table; `types` are those of the columns of numbers."""
     import pandas as pd
 
     missing = [name for name in NEEDED if name not in grid.names]
@@ -106,7 +106,7 @@ def _summary(grid: Grid, types: pd.Series[Any]) -> pd.DataFrame:
 
 
 def _check_repeated_rows(grid: Grid, cases: Sequence[str], metrics: Sequence[str]) -> None:
-    """Of a row that is there twice both are left out: nobody can say which is meant."""
+    """Skips both rows of the same case and metric, since it is ambiguous."""
     seen: dict[tuple[str, str], int] = {}
     for place, key in enumerate(zip(cases, metrics, strict=True)):
         if place in grid.faults or key not in seen:
@@ -119,7 +119,7 @@ def _check_repeated_rows(grid: Grid, cases: Sequence[str], metrics: Sequence[str
 
 
 def _check_values(grid: Grid, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Refuses a known metric in another unit, and a count below zero."""
+    """Skips rows of a known metric in another unit, and negative counts."""
     for place, name in enumerate(columns["metric"]):
         if place in grid.faults:
             continue
@@ -132,12 +132,12 @@ def _check_values(grid: Grid, columns: Mapping[str, Sequence[Any]]) -> None:
 
 
 def older_unit(of: Metric) -> str:
-    """The unit of a count that an earlier version added up over several steps, where this one has it per step."""
+    """The unit of a count that an earlier version added up over several steps, while this one has it per step."""
     return of.unit.removesuffix(PER_STEP)
 
 
 def _texts(grid: Grid, name: str) -> list[str]:
-    """A column of text, empty where the file lacks it."""
+    """A column of text, empty if the file lacks it."""
     cells = grid.cells.get(name)
     if cells is None:
         return [""] * len(grid.rows)
@@ -152,7 +152,7 @@ def _texts(grid: Grid, name: str) -> list[str]:
 
 
 def _numbers(grid: Grid, name: str, whole: bool) -> list[float | None]:
-    """A column of numbers, or of counts; None where there is none."""
+    """A column of numbers or of counts; None if a value is missing."""
     cells = grid.cells.get(name)
     if cells is None:
         return [None] * len(grid.rows)
@@ -171,9 +171,9 @@ def _numbers(grid: Grid, name: str, whole: bool) -> list[float | None]:
 
 
 def _axes(grid: Grid, ids: Sequence[Mapping[str, str]]) -> dict[str, _Typed]:
-    """The columns of the axes that the ids name, and those in an axis's place that no case uses.
+    """The columns of the axes that the ids name, and columns at the place of axes that no case uses.
 
-    Where all axes were cut out of the file they are taken from the ids, so that rows stay distinguishable.
+    If the file has no axis columns, axes are taken from the ids, so that rows stay distinguishable.
     """
     axes = dict.fromkeys(axis for spelled in ids for axis in spelled if axis not in NEEDED)
     columns = {axis_column(axis, _COLUMNS): axis for axis in axes}
@@ -191,7 +191,7 @@ def _axes(grid: Grid, ids: Sequence[Mapping[str, str]]) -> dict[str, _Typed]:
 
 
 def _spelled(case: str) -> dict[str, str]:
-    """The axes of a case as its id spells them; a value may hold the slash that separates them."""
+    """The axes of a case from its id; a value may contain the separating slash."""
     found: dict[str, str] = {}
     last = ""
     for part in case.split("/")[1:]:
@@ -204,7 +204,7 @@ def _spelled(case: str) -> dict[str, str]:
 
 
 def _axis(axis: str, raw: Sequence[Any], ids: Sequence[Mapping[str, str]]) -> _Typed:
-    """An axis with the type that its values had: the ids spell them, so that 1.10 stays the text it was."""
+    """An axis with the original type of its values, which the ids show: the text 1.10 stays a text."""
     cells = [None if is_empty(cell) else cell for cell in raw]
     if axis != "mode":  # which is always text
         for values in ([_finite(cell) for cell in cells], [_truth(cell) for cell in cells]):
@@ -240,7 +240,7 @@ def _number(cell: Any) -> float | None:
 
 
 def _finite(cell: Any) -> float | None:
-    """A number that an axis can have as one; any other stays the text that it is."""
+    """The text as a number if an axis can have this number, else unchanged."""
     number = _number(cell)
     if number is None or not math.isfinite(number):
         return None
@@ -253,5 +253,5 @@ def _truth(cell: Any) -> bool | None:
 
 
 def _whole(number: float) -> int | None:
-    """The number where it is a whole one that a column can hold."""
+    """The number as an integer if it is one that a column can hold."""
     return int(number) if abs(number) < INT64_LIMIT and number == int(number) else None

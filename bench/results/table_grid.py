@@ -1,4 +1,4 @@
-"""The cells of a table in a CSV or Parquet file that anybody may have edited: nothing in it is trusted."""
+"""The cells of a table in a CSV or Parquet file that may have been edited: nothing in it is trusted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..system.text import decoded, on_one_line, undecodable
 
 REWRITE = "write it again from its run with: bench tables RUN"
 INT64_LIMIT = 2**63  # whole numbers below it fit into a column of numbers
-MOST_NOTES = 10  # lines on what of a file is left out; a broken exporter has a fault in every row
+MOST_NOTES = 10  # lines on skipped rows of a file; a broken exporter has a fault in every row
 _MOST_ROWS, _MOST_COLUMNS = 10**6, 1000  # a file of a few bytes can claim any number of empty cells
 
 
@@ -33,26 +33,26 @@ class Grid:
     faults: dict[int, tuple[str, str]] = field(default_factory=dict)  # by row: what is wrong, and the remedy
 
     def wrong(self, place: int, name: str, why: str) -> None:
-        """Notes what is wrong with a cell: its row is left out."""
+        """Records what is wrong with a cell, whose row is then skipped."""
         cell = on_one_line(repr(self.cells[name][place]), 60)
         fault = f"row {self.rows[place]}, column {name!r}: {cell} {why}"
         self.faults.setdefault(place, (fault, "correct it there"))
 
     def good_rows(self) -> list[int]:
-        """The places of the rows without a fault. Raises ResultsError where all rows have one."""
+        """The places of the rows without a fault. Raises ResultsError if all rows have one."""
         if self.faults and len(self.faults) == len(self.rows):
             (first, remedy), *more = dict.fromkeys(self.faults[place] for place in sorted(self.faults))
-            besides = f"; so it is with {counted(len(more), 'other row')}" if more else ""
+            besides = f"; likewise {counted(len(more), 'other row')}" if more else ""
             raise grid_error(self.path, f"{first}{besides}", remedy)
         return [place for place in range(len(self.rows)) if place not in self.faults]
 
     def notes(self) -> list[str]:
-        """A line for each fault, as far as there are not too many."""
+        """A line for each fault, up to a maximum."""
         faults = list(dict.fromkeys(fault for _, (fault, _) in sorted(self.faults.items())))
         return capped(self.path, faults, lambda more: counted(more, "other row"))
 
     def check_column(self, name: str) -> None:
-        """Raises ResultsError where the column is there twice, or holds neither text nor numbers."""
+        """Raises ResultsError if the column exists twice, or holds neither text nor numbers."""
         if name in self.other_types:
             kind = on_one_line(self.other_types[name], 60)
             raise grid_error(
@@ -87,7 +87,7 @@ def read_csv(path: Path, data: bytes) -> Grid:
     named = 1 + max((place for place, name in enumerate(names) if name), default=0)
     least = 1 + max((place for place, name in enumerate(names) if name in RESERVED), default=0)
     for number, cells in records[1:]:
-        # Spreadsheets leave out separators behind the last value, or add some.
+        # Spreadsheets omit separators after the last value, or add some.
         torn = len(cells) < named and number == numbers[-1] and not text.endswith(("\n", "\r"))
         if torn or len(cells) < least or any(map(str.strip, cells[len(names) :])):
             raise grid_error(
@@ -100,7 +100,7 @@ def read_csv(path: Path, data: bytes) -> Grid:
 
 
 def read_parquet(path: Path, data: bytes) -> Grid:
-    """The cells of the plain columns. Nothing but the columns is looked at: no pandas metadata, no index."""
+    """The cells of the plain columns. Pandas metadata and index are ignored."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -124,7 +124,7 @@ def read_parquet(path: Path, data: bytes) -> Grid:
         }
     except ResultsError:
         raise
-    except Exception as problem:  # a damaged file may raise whatever the readers of its parts do
+    except Exception as problem:  # a damaged file may raise any error
         raise grid_error(
             path, f"is not a Parquet file that can be read: {on_one_line(str(problem), 160)}", REWRITE
         ) from None
@@ -136,7 +136,7 @@ def read_parquet(path: Path, data: bytes) -> Grid:
 
 
 def _is_plain(kind: Any) -> bool:
-    """True of text, numbers, truth values and columns without any value."""
+    """True for text, numbers, booleans and columns without values."""
     from pyarrow import types
 
     if types.is_dictionary(kind):  # pandas calls it a categorical
@@ -147,7 +147,7 @@ def _is_plain(kind: Any) -> bool:
 
 
 def is_empty(cell: Any) -> bool:
-    """True of a missing value: nothing, blanks, and the not-a-number of a column of numbers."""
+    """True for a missing value: None, blanks, and NaN in a column of numbers."""
     if isinstance(cell, str):
         return not cell.strip()
     return cell is None or (isinstance(cell, float) and math.isnan(cell))
@@ -163,10 +163,10 @@ def check_size(path: Path, rows: int, columns: int) -> None:
 
 
 def capped(path: str | Path, faults: Sequence[str], others: Callable[[int], str]) -> list[str]:
-    """A line for each fault of a file, and one for the `others` where there are too many."""
+    """A line for each fault of a file, and one for the `others` if there are too many."""
     more = len(faults) - MOST_NOTES
     shown = [*faults[:MOST_NOTES], *([others(more)] if more > 0 else [])]
-    return [f"left out of {path}: {what}" for what in shown]
+    return [f"skipped in {path}: {what}" for what in shown]
 
 
 def grid_error(path: Path, what: str, remedy: str) -> ResultsError:

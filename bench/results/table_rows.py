@@ -1,4 +1,4 @@
-"""The rows of each table of a run: one function a table, and TABLES, which names the columns and files of each."""
+"""The rows of each table of a run: one function per table, and TABLES with the columns and files of each."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Rows = Iterable[dict[str, Any]]
 
 
 def summary_rows(of: CaseRecords) -> Rows:
-    """One row per metric: the median over the launches that count, with its interval."""
+    """One row per metric: the median over the used launches, with its interval."""
     names = dict.fromkeys(name for launch in of.counted for name in launch.values)
     caveats = ";".join(caveat.name for caveat in case_caveats(of.launches, of.failures, of.tolerance))
     contaminated = sum(bool(launch.contamination) for launch in of.launches)
@@ -70,12 +70,12 @@ def summary_rows(of: CaseRecords) -> Rows:
 
 
 def _place(name: str) -> int:
-    """Where a metric stands in a table: as in METRICS, the task's own behind them."""
+    """The order of metrics in a table: as in METRICS, then the task's own."""
     return _ORDER.get(name, len(_ORDER))
 
 
 def _steps_taken(name: str, launch: Launch) -> tuple[int, int]:
-    """How many steps a launch gave to a time, and how many were warm-up; none for other metrics."""
+    """How many steps of a launch are in a time, and how many were warm-up; None for other metrics."""
     if metric(name).kind != "time" and ".phase." not in name and name != "train.step_mean":
         return 0, 0
     stage = name.partition(".")[0]
@@ -107,7 +107,7 @@ def step_rows(of: CaseRecords) -> Rows:
 
 
 def phase_rows(of: CaseRecords) -> Rows:
-    """One row per phase of a stage: means over the launches, so that they still add up to its mean step."""
+    """One row per phase of a stage: means over the launches, so that they add up to its mean step."""
     for stage in STAGES:
         prefix = f"{stage}.phase."
         by_launch = [
@@ -129,7 +129,7 @@ def phase_rows(of: CaseRecords) -> Rows:
 
 
 def launch_rows(of: CaseRecords) -> Rows:
-    """One row per launch and metric: what the summary is the median of."""
+    """One row per launch and metric: the values whose median is in the summary."""
     for launch in of.launches:
         for name, value in launch.values.items():
             yield {
@@ -193,7 +193,7 @@ def operator_rows(of: CaseRecords) -> Rows:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a run: what makes its rows, its own columns, and its files in the folder of the run."""
+    """A table of a run: the function that makes its rows, its columns, and its files in the run folder."""
 
     rows: Callable[[CaseRecords], Rows]
     columns: Sequence[str]
@@ -240,7 +240,7 @@ TABLES = {
 
 @dataclass(frozen=True)
 class UntimedFindings:
-    """What the untimed launches of a case found that is not a table."""
+    """Results of the untimed launches of a case that are not in tables."""
 
     counts: Counts | None = None
     profile: Profile | None = None
@@ -254,7 +254,7 @@ def untimed_findings(of: CaseRecords) -> UntimedFindings:
 
 
 def trained(of: CaseRecords) -> Trained | None:
-    """The learning curves of the launches that count; None where the case did not train, or none was validated."""
+    """The learning curves of the used launches; None if the case did not train, or none was validated."""
     if of.case.mode != "train":
         return None
     launches = [launch for launch in of.timed if launch.used]

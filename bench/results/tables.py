@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SEARCH_COLUMNS = ("fits", "throughput", "memory", "failure", "message")
-SEARCH = "batch_search"  # the table that is written only where there was a search
+SEARCH = "batch_search"  # the table that is written only if there was a search
 
 # The files of each table in the folder of a run.
 FILES = {**{name: table.files for name, table in TABLES.items()}, SEARCH: ("batch_search.csv",)}
@@ -39,15 +39,15 @@ FILES = {**{name: table.files for name, table in TABLES.items()}, SEARCH: ("batc
 class Tables:
     """The tables of a run.
 
-    `summary`: one row per case x metric. `steps`: one row per timed step. `phases`: one row per case x
-    stage x phase. `launches`: one row per launch x metric, what the summary is the median of.
-    `failures`: one row per launch that failed. `counts`: one row per case x stage x phase x operator with its
-    calls, FLOPs and bytes. `ops`: one row per case x stage x phase x operator or kernel x shapes of a profile.
-    `epochs`: one row per launch that trained x validation, and x test metric of each epoch. `batch_search`: one
-    row per batch size that was tried, of each case with batch_size=max; no other table has these launches.
+    `summary`: one row per case x metric. `steps`: one row per timed step. `phases`: one row per case x stage x phase.
+    `launches`: one row per launch x metric, whose median is in the summary. `failures`: one row per launch that failed.
+    `counts`: one row per case x stage x phase x operator with its calls, FLOPs and bytes. `ops`: one row per case x
+    stage x phase x operator or kernel x shapes of a profile. `epochs`: one row per launch that trained x validation,
+    and x test metric of each epoch. `batch_search`: one row per tried batch size of each case with batch_size=max; no
+    other table has these launches.
 
-    Axes are columns, called `axis.NAME` in a table that has a column of that name itself; an axis that a case does
-    not use is empty. Times are seconds, sizes bytes.
+    Axes are columns, named `axis.NAME` in a table that has another column of that name; an axis that a case does not
+    use is empty. Times are seconds, sizes bytes.
 
     `searches` are those of `batch_search`; `untimed` has timelines, graphs and traces by case; `trained` the learning
     curves of trained cases; `unread` the axes that no launch has read.
@@ -77,15 +77,15 @@ class Tables:
 
     @property
     def apart(self) -> Mapping[str, UntimedFindings]:
-        """What `untimed` was called up to version 0.1."""
+        """The older name of `untimed`, up to version 0.1."""
         return self.untimed
 
 
 def read(run: str | Path) -> Tables:
     """The tables of a run, given as a path, a unique prefix, `latest` or `latest~N`.
 
-    They are rebuilt from the journal, so that a run that was cut off reads as far as it went. What `bench ab` has
-    stored is read as one run with the axis `side`. Raises ResultsError where there is no such run.
+    They are rebuilt from the journal, so that an interrupted run has tables too. A `bench ab` session is read as one
+    run with the axis `side`. Raises ResultsError if there is no such run.
     """
     folder = find(str(run), sessions=True)
     if is_session(folder.path):
@@ -123,7 +123,9 @@ def build(
 
 
 def _by_case(records: Records, plan: Mapping[str, Any], environment: Environment | None) -> list[CaseRecords]:
-    """The records by case, as planned. A search for the largest batch neither measures a case nor fails it."""
+    """The records by case, in the order of the plan. A search for the largest batch neither measures a case nor fails
+    it.
+    """
     measured: dict[Case, list[Measurement]] = {Case.from_json(case): [] for case in plan.get("cases", [])}
     failed: dict[Case, list[Failure]] = {}
     for measurement in records.measurements:
@@ -142,14 +144,14 @@ def _by_case(records: Records, plan: Mapping[str, Any], environment: Environment
 
 
 def _tolerance(plan: Mapping[str, Any]) -> float | None:
-    """The tolerance that the run was to reach; None where its plan does not say."""
+    """The tolerance of the run; None if its plan does not have it."""
     schedule = plan.get("schedule")
     tolerance = schedule.get("tolerance") if isinstance(schedule, Mapping) else None
     return tolerance if isinstance(tolerance, float) else None
 
 
 def _search_rows(searched: Sequence[Search]) -> list[tuple[Case, dict[str, Any]]]:
-    """The column of the batch size has the one that was tried, `case` the case whose largest was searched for."""
+    """The column of the batch size has the tried size, `case` the case for which the largest was searched."""
     return [
         (
             search.case.sized(one.size),
@@ -161,7 +163,7 @@ def _search_rows(searched: Sequence[Search]) -> list[tuple[Case, dict[str, Any]]
 
 
 def write(folder: RunFolder, tables: Tables) -> None:
-    """The tables as files of the run folder. Raises ResultsError where they cannot be written."""
+    """Writes the tables to the run folder. Raises ResultsError if they cannot be written."""
     try:
         for name, files in FILES.items():
             frame: pd.DataFrame = getattr(tables, name)
@@ -169,7 +171,9 @@ def write(folder: RunFolder, tables: Tables) -> None:
                 save = frame.to_csv if file.endswith(".csv") else frame.to_parquet
                 save(folder.table(file), index=False)
     except OSError as problem:
-        why = os.strerror(problem.errno) if problem.errno else str(problem)  # pandas raises some without
+        why = (
+            os.strerror(problem.errno) if problem.errno else str(problem)
+        )  # pandas raises some errors without it
         raise ResultsError(
             f"the tables cannot be written to {folder.path}: {why}; the journal is complete, "
             f"free some space and run: bench tables {folder.path}"
@@ -200,7 +204,7 @@ def choose(tables: Tables, patterns: Sequence[str]) -> Tables:
 
 
 def as_json(tables: Tables) -> dict[str, Any]:
-    """Summary, failures and the batch sizes that were tried as one JSON object, for programs."""
+    """Summary, failures and the tried batch sizes as one JSON object, for programs."""
     return {
         "environment": to_json(tables.environment),
         "summary": rows_of(tables.summary),

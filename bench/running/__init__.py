@@ -1,1 +1,1 @@
-"""Launches in their order: the process border seen from the parent, rounds, and searches made of launches."""
+"""Launches in their order: worker processes as the parent sees them, rounds, and the search for the largest batch."""

@@ -1,6 +1,6 @@
-"""The search for the largest batch that fits: its launches, one after the other, each a fresh process.
+"""The search for the largest batch that fits: its launches, one after the other, each in a fresh process.
 
-The memory that a launch may take is worked out before each: other processes use it too.
+The memory that a launch may take is computed before each launch, since other processes use memory too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def search(
     clock: Callable[[], float] = time.monotonic,
     began: float | None = None,
 ) -> Iterator[Record]:
-    """Every launch of the searches for this plan's largest batches, as it comes back.
+    """Yields every launch of the searches for this plan's largest batches as it ends.
 
     On the CPU a launch may take `limit` bytes, or SHARE of the free memory if that is less. `done` are the records of
     an earlier part of the run: those sizes are not tried again. Ends early with the time budget, which runs from
@@ -61,7 +61,7 @@ def search(
 
 
 def memory_limit(case: Case, limit: int | None) -> int | None:
-    """Bytes that a launch of this case may take; None on a device, where running out of memory does no harm."""
+    """Bytes that a launch of this case may take; None on a device, where running out of memory is harmless."""
     if case.device != "cpu":
         return None
     share = int(SHARE * available())
@@ -69,7 +69,7 @@ def memory_limit(case: Case, limit: int | None) -> int | None:
 
 
 def available() -> int:
-    """The free bytes: of the machine, and of each control group around this process, whichever are fewer."""
+    """The smallest number of free bytes: of the machine, and of each control group around this process."""
     left = [psutil.virtual_memory().available]
     for group in control_groups("memory"):
         left += [free for names in LIMITS if (free := free_of(group, *names)) is not None]
@@ -79,7 +79,7 @@ def available() -> int:
 def free_of(group: Path, limit: str, used: str, idle: str) -> int | None:
     """The bytes left below a control group's limit, from its files of these names; idle cached files count as free.
 
-    None where it has no limit of this name.
+    None if it has no limit of this name.
     """
     most, taken = read_file(group / limit), read_file(group / used)
     if not most.isdecimal() or not taken.isdecimal():

@@ -1,7 +1,7 @@
-"""The parent's end of the process border: starts fork servers, asks them, and ends what does not answer.
+"""Fork servers as the parent sees them: starts them, sends requests, and ends processes that do not answer.
 
-A `ForkServer` is one worker process. `Workers` keeps a fork server where launches are forked, starts a process for each
-where they are spawned, and changes from fork to spawn where a fork would not be safe.
+A `ForkServer` is one worker process. `Workers` keeps a fork server for forked launches, or starts a process for each
+spawned launch, and changes from fork to spawn if forking is not safe.
 """
 
 from __future__ import annotations
@@ -47,28 +47,28 @@ _BOOT = (
     "from epochbench.worker.__main__ import main; main()"
 )
 
-# What every fork server imports; further modules are learnt from a probe of the suites.
+# The modules that every fork server imports; further ones are found by the probe of the suites.
 _PRELOAD = (
     *("torch", "numpy", "psutil"),
     *("epochbench.worker.launch", "epochbench.worker.suites", "epochbench.tasks.models"),
 )
 
-_SHORT = 120.0  # seconds for an answer that involves no loop: importing torch on a slow disk is part of it
-_SOON = 10.0  # seconds that a fork server has to end what it runs
+_SHORT = 120.0  # seconds for an answer that involves no loop; it may include importing torch from a slow disk
+_SOON = 10.0  # seconds for a fork server to end its processes
 
-_MARK = "EPOCHBENCH_FORK_SERVER"  # in the environment of all that a fork server starts
+_MARK = "EPOCHBENCH_FORK_SERVER"  # a variable in the environment of every process of a fork server
 
 
-STARVED = "the kernel killed a process for want of memory: make the batch smaller, or give it more memory"
+STARVED = "the kernel killed a process because memory ran out: make the batch smaller, or give it more memory"
 
 
 class Died(BenchError):
     """The child ended without an answer. `status` is its exit code, negative for a signal.
 
-    It `is_out_of_memory` where the kernel killed it because memory ran out.
+    `is_out_of_memory` if the kernel killed it because memory ran out.
     """
 
-    log = ""  # its end, where there is one
+    log = ""  # the end of its log, if any
 
     def __init__(self, status: int, starved: bool = False) -> None:
         self.status = status
@@ -87,26 +87,26 @@ def _signal_name(number: int) -> str:
 class TimedOut(BenchError):
     """The child did not answer in time and was killed."""
 
-    log = ""  # its end, where there is one
+    log = ""  # the end of its log, if any
 
 
 class Refused(BenchError):
-    """The fork server would not fork; the message says why."""
+    """The fork server refused to fork; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Interpreter:
-    """What runs a fork server: the program, and environment variables on top of the usual ones."""
+    """The program that runs a fork server, and additional environment variables."""
 
     program: str = sys.executable
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
 def launch_variables(conditions: Conditions) -> dict[str, str]:
-    """The environment variables of a fork server: what a library reads once, when it is loaded.
+    """The environment variables of a fork server, for libraries that read them once when they are loaded.
 
-    OpenBLAS and Arrow would start threads of their own when they are imported, which forbids to fork; a
-    package that asks whether there is a GPU when it is imported must not wake the CUDA runtime for it.
+    OpenBLAS and Arrow would start threads when they are imported, after which forking is not safe; a package that
+    checks for a GPU when it is imported must not initialise the CUDA runtime.
     """
     return {
         **os.environ,
@@ -116,15 +116,15 @@ def launch_variables(conditions: Conditions) -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": "1",
         "JE_ARROW_MALLOC_CONF": "background_thread:false",
         "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
-        "KINETO_LOG_LEVEL": "99",  # it writes to standard error where there is no GPU
+        "KINETO_LOG_LEVEL": "99",  # it writes to standard error if there is no GPU
     }
 
 
 class ForkServer:
-    """One worker process, the two pipes of its own over which JSON lines go, and its scratch folder.
+    """One worker process, two pipes for JSON lines, and its scratch folder.
 
-    The folder is where launches put temporary files. The process makes it, so that it goes with the process,
-    at whatever moment either end dies.
+    The folder is for temporary files of launches. The process creates it, so that it is removed with the process,
+    whenever either side dies.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class ForkServer:
             stderr=self._log,
             env={**launch_variables(conditions), **self._interpreter.variables, _MARK: str(self.scratch)},
             pass_fds=(read_requests, write_answers),
-            start_new_session=True,  # Ctrl-C at the terminal is the parent's to handle
+            start_new_session=True,  # Ctrl-C at the terminal is handled by the parent
         )
         os.close(read_requests)
         os.close(write_answers)
@@ -166,15 +166,14 @@ class ForkServer:
         modules: Sequence[str] | None = None,
         tree: CodeTree | None = None,
     ) -> dict[str, Any]:
-        """The answer to one request, once its process has ended; `started` is told that process.
+        """The answer to one request, once its process has ended; `started` is called with the process id.
 
-        The process writes to `log`, imports `modules` first where any are given, and uses the code of `tree`. `starved`
-        in the answer says that the kernel killed a process for want of memory meanwhile. Raises UsageError as the
-        worker worded it; Died, TimedOut or Refused as their docstrings say; HarnessFault where the worker itself
-        failed.
+        The process writes to `log`, imports `modules` first if any are given, and uses the code of `tree`. `starved` in
+        the answer means that the kernel killed a process meanwhile because memory ran out. Raises the worker's
+        UsageError; Died, TimedOut or Refused as described there; HarnessFault if the worker itself failed.
         """
         self._number += 1
-        has_process = not isinstance(request, PreloadRequest)  # of its own, whose end is reported
+        has_process = not isinstance(request, PreloadRequest)  # its end is reported
         deadline = time.monotonic() + (_SHORT if modules else timeout)
         answer: dict[str, Any] | None = None
         ended: dict[str, Any] | None = None
@@ -214,7 +213,7 @@ class ForkServer:
         return {**_opened(answer), "starved": ended is not None and ended["starved"]}
 
     def _loss(self, request: Request) -> BenchError:
-        """The error that the end of the whole process is."""
+        """The error for the end of the whole process."""
         status = self._process.wait()
         if isinstance(request, LaunchRequest):  # user code may have killed its parent
             return Died(status)
@@ -232,9 +231,9 @@ class ForkServer:
             raise EOFError from None
 
     def _receive(self, deadline: float) -> dict[str, Any]:
-        """The next whole line; a line that is not JSON was torn by the death of a child and is skipped.
+        """The next complete line. A line that is not JSON was cut off by the death of a child, and is skipped.
 
-        Raises TimeoutError after the deadline (a time of `time.monotonic`), EOFError where none will come.
+        Raises TimeoutError after the deadline (a time of `time.monotonic`), EOFError if no line will come.
         """
         while True:
             line, newline, rest = self._buffer.partition(b"\n")
@@ -254,7 +253,7 @@ class ForkServer:
             self._buffer += data
 
     def _stop_request(self) -> None:
-        """Kills what the present request runs in; the fork server lives on, unless it does not answer either."""
+        """Kills the process of the current request; the fork server continues, unless it does not answer either."""
         if self._child is None:
             self.close()
             return
@@ -275,7 +274,7 @@ class ForkServer:
             os.close(self._requests)
             os.close(self._answers)
             self._log.close()
-            self._process.terminate()  # it ends its child, what that left, and itself
+            self._process.terminate()  # it ends its child, the child's processes, and itself
             try:
                 ended = self._process.wait(_SOON)
             except subprocess.TimeoutExpired:
@@ -285,9 +284,9 @@ class ForkServer:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _clear_away(self) -> None:
-        """Kills all descendants of a fork server which could not do so itself, found by their environment.
+        """Kills all descendants of a fork server that could not do so itself; they are found by their environment.
 
-        It is gone when this returns: what still gives its memory back would disturb the next launch.
+        They have ended when this returns: a process that still frees its memory would contaminate the next launch.
         """
         _kill_group(self._process.pid)
         deadline = time.monotonic() + _SOON
@@ -333,11 +332,13 @@ def _in_temporary_place() -> Iterator[None]:
 
 
 def _no_space(why: str | None) -> UsageError:
-    return UsageError(f"no temporary folder can be made: {why}; make room, or set TMPDIR to another place")
+    return UsageError(
+        f"no temporary folder can be created: {why}; free some space, or set TMPDIR to another place"
+    )
 
 
 def _opened(message: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer in a message. Raises the error that it holds instead."""
+    """The answer in a message. Raises the error if the message holds one."""
     if "usage" in message:
         raise UsageError(message["usage"], message["detail"])
     if "fault" in message:
@@ -347,7 +348,7 @@ def _opened(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _has_ended(process: psutil.Process) -> bool:
-    """Whether it has ended; a zombie has, since its parent may never ask for its status."""
+    """Whether it has ended; a zombie counts as ended, since its parent may never read its status."""
     try:
         return bool(process.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -360,7 +361,7 @@ def _kill_group(leader: int) -> None:
 
 
 class RequestRunner(Protocol):
-    """Has requests answered in processes of their own, as `Workers` does."""
+    """Answers each request in a process of its own, as `Workers` does."""
 
     @property
     def conditions(self) -> Conditions: ...
@@ -374,10 +375,10 @@ class RequestRunner(Protocol):
 class Workers:
     """Processes that answer requests, forked from a fork server or spawned one by one.
 
-    A spawned launch imports everything itself: its fork server has imported nothing. `conditions` are those in
-    force: where forking is not sound on this machine, `start_method` goes over to spawn and `fallback` says
-    why. `modules` is what is imported beforehand; `logs` is the folder that requests log to, None for the
-    fork server's own, which does not last.
+    A spawned launch imports everything itself: its fork server has imported nothing. `conditions` are those in force:
+    if forking is not safe on this machine, `start_method` changes to spawn and `fallback` is the reason. `modules` are
+    imported beforehand; `logs` is the folder of the logs, None for the fork server's scratch folder, which is
+    temporary.
     """
 
     def __init__(
@@ -408,12 +409,12 @@ class Workers:
         self._has_launched = False
 
     def renew(self) -> None:
-        """The next launch gets a fork server that no launch was forked from: a new address layout."""
+        """Gives the next launch a new fork server, and so a new address layout."""
         if self._has_launched:
             self.close()
 
     def learn(self, modules: Sequence[str]) -> None:
-        """Every fork server imports these modules too, from now on; one that runs already does so at once."""
+        """Makes every fork server import these modules too; a running one does so at once."""
         new = [module for module in modules if module not in self.modules]
         self.modules += new
         if self._server is not None and new and self.conditions.start_method == "fork":
@@ -432,7 +433,7 @@ class Workers:
     ) -> dict[str, Any]:
         """The answer to one request, in a process of its own that writes to this log of the run.
 
-        `started` is told that process; `tree` has the user's code. Raises what `ForkServer.ask` raises, but for
+        `started` is called with its process id; `tree` has the user's code. Raises what `ForkServer.ask` raises, except
         Refused.
         """
 
@@ -461,14 +462,16 @@ class Workers:
             server.close()
 
     def _ready(self) -> ForkServer:
-        """A fork server that has imported what it should and is fit to fork; raises Refused where none can be."""
+        """A fork server that has imported its modules and can fork. Raises Refused if that is not possible."""
         while self._server is None or self._server.closed:
             server = self._server = ForkServer(self.conditions, self.logs, self._interpreter)
             self._preload(server, self.modules)
         return self._server
 
     def _preload(self, server: ForkServer, modules: Sequence[str]) -> None:
-        """Imports modules in a fork server; one that starts threads is left to the children from then on."""
+        """Imports modules in a fork server; a module that starts threads is from then on imported by the children
+        instead.
+        """
         answer = server.ask(PreloadRequest(tuple(modules)), _SHORT)
         report = from_json(PreloadReport, answer["report"])
         if "torch" in report.failed:

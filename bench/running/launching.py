@@ -1,4 +1,4 @@
-"""One launch: the request that a worker gets, and the record of what came back."""
+"""One launch: the request to a worker, and the record of its answer."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Watch(Protocol):
 def launch(
     workers: RequestRunner, plan: Plan, job: Job, watch: Watch | None = None, threads: int | None = None
 ) -> Record:
-    """One launch: what it reported, or the Failure that its end amounts to; with what was seen of it.
+    """The record of one launch: what it reported, or the Failure for how it ended, with telemetry.
 
-    `threads` are those of the workers, or of all counts launches, if not given.
+    `threads` defaults to that of the workers, or of all counts launches.
     """
     counting = COUNT_THREADS if plan.script is None else SCRIPT_COUNT_THREADS
     standard = counting if job.kind == COUNTED else workers.conditions.threads
@@ -85,7 +85,7 @@ def _profile(plan: Plan, job: Job) -> ProfileOptions:
 
 
 def _explained(failure: Failure, starved: bool) -> Failure:
-    """A failure that a process of the launch, such as a loader worker, was killed for want of memory."""
+    """The failure of a launch in which a process, such as a loader worker, was killed because memory ran out."""
     if not starved or failure.failure == "out_of_memory":
         return failure
     message = f"{failure.message}; {STARVED}"

@@ -1,7 +1,7 @@
-"""How much launches of one and the same case differ on this machine: an A/A probe.
+"""How much launches of the same case differ on this machine: an A/A measurement.
 
-Pairs of launches of identical code, both from one fork server, a new fork server for every two pairs, until the
-time is over. What is left of the difference between them is noise, and what comparisons have to live with.
+Pairs of launches of identical code, both from one fork server, with a new fork server for every two pairs, until the
+time is over. Their difference is the noise that comparisons have.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .preparation import describe, probe
 _SUITE = str(Path(__file__).parents[1] / "worker" / "noise_suite.py")
 _PAIRS_A_FORK_SERVER = 2
 _METRIC = "train.step_time"
-_A_SIDE = 6  # launches, as many as a run makes of a case at the least
+_A_SIDE = 6  # launches, the minimum number in a run
 
 
 def probe_noise(
@@ -53,7 +53,7 @@ def _pairs(
     while clock() - began < seconds:
         number += 1
         if number % _PAIRS_A_FORK_SERVER == 1:
-            workers.renew()  # an address layout of its own
+            workers.renew()  # a new address layout
         first, second = (launch(workers, plan, Job(case, TIMED, number, side)) for side in (1, 2))
         if not (isinstance(first, Measurement) and isinstance(second, Measurement)):
             return
@@ -61,7 +61,7 @@ def _pairs(
 
 
 def summary(device: str, pairs: list[tuple[Measurement, Measurement]]) -> Noise:
-    """The summary of the pairs. The interval of the ratio A/A is not a number for fewer than six of them."""
+    """The summary of the pairs. The interval of the ratio A/A is NaN for fewer than six of them."""
     values = [tuple(launch_values(side)[_METRIC] for side in pair) for pair in pairs]
     launches = [value for pair in values for value in pair]
     ratio = estimate([first / second for first, second in values])

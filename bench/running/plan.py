@@ -1,4 +1,4 @@
-"""What a run is to measure, and the records that come back."""
+"""What a run measures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Record = Measurement | Failure
 
 @dataclass(frozen=True)
 class Job:
-    """One launch to come: what of, and its place in the run."""
+    """One planned launch: its case and kind, and its place in the run."""
 
     case: Case
     kind: str
@@ -28,11 +28,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is to measure: the cases with the file of their suite, and the schedule.
+    """What a run measures: the cases with the file of their suite, and the schedule.
 
     `files`, `columns` (what a table shows) and `idle` (axes that change nothing) are by the name of a suite. The cases
     are of a `script` where there is one; profiles are written to `traces`. `memory_limit` is the bytes that a launch
-    may take which tries a batch size on the CPU.
+    may take when it tries a batch size on the CPU.
     """
 
     cases: Sequence[Case]
@@ -48,12 +48,12 @@ class Plan:
 
     @property
     def launches(self) -> int:
-        """How many launches the plan takes at the least."""
+        """The minimum number of launches of the plan."""
         return len(self.cases) * self.schedule.launches + len(self.untimed_launches)
 
     @property
     def untimed_launches(self) -> list[tuple[Case, str]]:
-        """Case and kind of each untimed launch: on a device, phases take one too."""
+        """Case and kind of each untimed launch; on a device, phases need one too."""
         wanted = {COUNTED: self.untimed.counts, PROFILED: self.untimed.profile, STACKED: self.untimed.stacks}
         kinds = [kind for kind, is_wanted in wanted.items() if is_wanted]
         return [
@@ -74,7 +74,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class SuiteListing:
-    """A suite as the worker read it."""
+    """A suite as read by the worker."""
 
     name: str
     file: str

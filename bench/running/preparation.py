@@ -1,4 +1,4 @@
-"""Before anything is measured: the suites as a worker reads them, the environment, and a probe of the cases."""
+"""Prepares a run: reads the suites in a worker, describes the environment, and probes the cases."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def suite_files(paths: Sequence[Path] | None) -> list[str]:
     """The suite files that these paths name: a folder stands for its .py files. Raises SuiteError."""
     files: list[str] = []
     for path in paths or [Path("suites")]:
-        # os.path says False, where Path raises, of text that is too long to be a path.
+        # os.path returns False for a text that is too long for a path, whereas Path raises.
         if os.path.isdir(path):
             found = sorted(file for file in path.glob("*.py") if not file.name.startswith("_"))
             if not found:
@@ -43,7 +43,7 @@ def describe(
 ) -> list[SuiteListing]:
     """The suites of these files, expanded for this machine.
 
-    Raises UsageError as the worker worded it, and SuiteError for a file that ended the process which read it.
+    Raises the worker's UsageError, and SuiteError for a file that ended the process that read it.
     """
     request = DescribeRequest(
         files=tuple(map(Path, files)),
@@ -53,7 +53,7 @@ def describe(
         answer = workers.ask(request, "describe.log")
     except (Died, TimedOut) as end:
         if len(files) > 1:
-            for file in files:  # which of them it was
+            for file in files:  # find the file that it was
                 describe(workers, [file], overrides)
         raise _reading_error(files, end) from None
     return [
@@ -66,7 +66,7 @@ def _reading_error(files: Sequence[str], end: Died | TimedOut) -> SuiteError:
     """The error for a process that ended while it read suite files."""
     what = f"suite file {files[0]}" if len(files) == 1 else f"suite files {', '.join(files)}"
     if isinstance(end, TimedOut):
-        why = f"{what} was not read: {end}; what takes long belongs into build, which runs when a case is measured"
+        why = f"{what} was not read: {end}; work that takes long belongs into build, which runs when a case is measured"
     else:
         why = f"{what} ended the process that reads it ({end}); it must import without that"
     last = last_line(end.log)
@@ -74,13 +74,13 @@ def _reading_error(files: Sequence[str], end: Died | TimedOut) -> SuiteError:
 
 
 def describe_script(script: Script, axes: Mapping[str, Sequence[AxisValue]]) -> list[SuiteListing]:
-    """The suite that a script is, with the axes of the command line by their names there."""
+    """The script as a suite, with the axes of the command line by their names there."""
     expansion = script.expand({column(name): values for name, values in axes.items()})
     return [SuiteListing(script.suite, script.path, expansion)]
 
 
 def ask_environment(workers: RequestRunner, seed: int) -> Environment:
-    """The machine and software, as a launch finds them. Raises UsageError where the process that asks dies."""
+    """The machine and software, as a launch finds them. Raises UsageError if the process that reads them dies."""
     try:
         found = workers.ask(EnvironmentRequest(workers.conditions, seed), "environment.log")["environment"]
     except (Died, TimedOut) as end:
@@ -90,7 +90,7 @@ def ask_environment(workers: RequestRunner, seed: int) -> Environment:
             f"{settings.allocator} allocator: {end}; try --threads 1, or --allocator system",
             end.log,
         ) from None
-    # Asking may have shown that fork is not sound.
+    # This may have shown that forking is not safe.
     return Environment.from_json({**found, "start_method": workers.conditions.start_method})
 
 
@@ -111,8 +111,7 @@ def probe(
     """Builds one case for each data set and model before anything is measured: the largest batch of each.
 
     Raises UsageError for a name or a size that does not exist, and for an axis that the command requests and a suite
-    does not read; the workers learn which modules to import beforehand. A batch size that is still to be found is 1
-    here.
+    does not read; the workers learn which modules to import beforehand. A batch size that is not found yet is 1 here.
     """
     sources = {plan.files[case.suite] for case in plan.cases}
     idle: dict[str, tuple[str, ...]] = {}
@@ -134,7 +133,7 @@ def probe(
         try:
             answer = workers.ask(request, "probe.log", timeout=plan.schedule.timeout)
         except (Died, TimedOut):
-            continue  # the launches will show it, each for its own case
+            continue  # the launches will report it, each for its own case
         report = from_json(ProbeReport, answer["report"])
         workers.learn(report.modules)
         sources |= set(map(str, report.sources))

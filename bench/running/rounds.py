@@ -1,9 +1,9 @@
 """The order of launches: rounds until the stop rule, or the time budget, ends them.
 
-A round is one launch of every case that still wants one, in random order, forked from a fork server of its own:
-launches of one case never share an address layout. The stop rule decides which cases want more. The order of a round
-follows from the seed and its number, and its cases from the records of the rounds before, so that an interrupted run
-resumes as if it had not been interrupted.
+A round is one launch of every case that still needs one, in random order, from a new fork server: launches of one case
+never share an address layout. The stop rule decides which cases need more. The order of a round follows from the seed
+and its number, and its cases from the records of the rounds before, so that an interrupted run resumes as if it had not
+been interrupted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .fork_server import RequestRunner
 from .launching import Watch, launch
 from .plan import Job, Plan, Record
 
-_FINISH = 5.0  # seconds of a budget, at most, that are kept for tables and pictures
+_FINISH = 5.0  # seconds of a budget, at most, reserved for tables and pictures
 
 
 class StoppingRule(Protocol):
@@ -39,7 +39,7 @@ def run(
     clock: Callable[[], float] = time.monotonic,
     began: float | None = None,
 ) -> Iterator[Record]:
-    """Every launch of the plan, as it comes back; ends early with the time budget.
+    """Yields every launch of the plan as it ends; stops early at the time budget.
 
     `done` are the records of an earlier part of the run: those launches are not repeated. The budget runs from `began`
     on `clock`, by default from now.
@@ -53,7 +53,7 @@ def run(
         wanted = [(case, TIMED) for case in plan.cases if rule.wants(case)]
         order = random.Random(f"{plan.schedule.seed}/{number}")
         order.shuffle(wanted)
-        if number == 1:  # after the timed ones, which the budget is for
+        if number == 1:  # after the timed ones, which have priority in the budget
             wanted += order.sample(plan.untimed_launches, len(plan.untimed_launches))
         if not wanted:
             return
@@ -80,12 +80,12 @@ def run(
 
 
 def _failed(record: Record, number: int) -> set[str]:
-    """The case of a failure in the first round, which gets no untimed launches."""
+    """The case of a failure in the first round; it gets no untimed launches."""
     return {record.case.id} if number == 1 and isinstance(record, Failure) else set()
 
 
 class Budget:
-    """Whether another launch as long as the longest so far fits, with the end of the run after it."""
+    """Whether there is time for another launch as long as the longest so far, and for the end of the run."""
 
     def __init__(self, seconds: float | None, clock: Callable[[], float], began: float | None = None) -> None:
         self._clock = clock
@@ -102,6 +102,6 @@ class Budget:
         return self._launch_began + self._longest < self._ends
 
     def spent(self) -> None:
-        """The launch that was allowed has ended."""
+        """Records the end of the launch that was allowed."""
         if self._ends is not None:
             self._longest = max(self._longest, self._clock() - self._launch_began)

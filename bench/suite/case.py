@@ -1,7 +1,6 @@
 """What is measured: a `Case` (one combination of axis values) under a `Schedule` and `Conditions`.
 
-All three are frozen, checked on creation, and go through JSON both ways, as they cross the border between the parent
-and the worker.
+All three are frozen, checked on creation, and go through JSON both ways, since parent and worker exchange them.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ AxisValue: TypeAlias = str | int | float | bool | None
 
 MODES = ("train", "eval", "no_grad", "inference_mode")
 
-MAX = "max"  # as a batch size: the largest that fits, which is searched for before the case is measured
+MAX = "max"  # as a batch size: the largest that fits, found by a search before the case is measured
 
 # The axes that every suite has without declaring them, with the tutorial's defaults.
 DEFAULTS: Mapping[str, AxisValue] = MappingProxyType(
@@ -38,10 +37,10 @@ DEFAULTS: Mapping[str, AxisValue] = MappingProxyType(
     }
 )
 
-# What identifies a row of the summary, and its number: no axis has one of these names.
+# The columns that identify a row of the summary, and its value: no axis may have one of these names.
 RESERVED = ("suite", "case", "metric", "unit", "value")
 
-# Axes that only training reads: under an evaluation mode these axes collapse.
+# Axes that only training reads: under an evaluation mode, cases that differ only in them collapse into one.
 TRAINING_AXES = frozenset(
     "optimizer implementation momentum nesterov weight_decay learning_rate scheduler accumulation_steps "
     "clip_grad_norm validate_every target_loss".split()
@@ -53,7 +52,7 @@ FRAMEWORK_AXES = frozenset("device mode epochs validate_every target_loss".split
 
 
 def unused_axes(mode: AxisValue) -> frozenset[str]:
-    """The axes that the mode does not use: cases that differ in them alone are the same."""
+    """The axes that the mode does not use: cases that differ only in them are the same."""
     return frozenset() if mode == "train" else TRAINING_AXES
 
 
@@ -81,7 +80,7 @@ class Case:
         return isinstance(other, Case) and self.id == other.id
 
     def __getitem__(self, name: str) -> Any:
-        """The value of an axis, declared or standard; KeyError names the axes there are."""
+        """The value of an axis, declared or default; the KeyError names the existing axes."""
         if name in self.axes:
             return self.axes[name]
         if name in DEFAULTS:
@@ -89,7 +88,7 @@ class Case:
         raise KeyError(f"axis {name!r}; this case has {', '.join([*self.axes, *DEFAULTS])}")
 
     def get(self, name: str, default: AxisValue = None) -> Any:
-        """The value of an axis, or `default` where neither the suite nor the standard has it."""
+        """The value of an axis, or `default` if the axis is neither declared nor a standard one."""
         return self.axes.get(name, DEFAULTS.get(name, default))
 
     @property
@@ -102,7 +101,7 @@ class Case:
 
     @property
     def batch_size(self) -> int:
-        """Raises UsageError where it is still to be found; a case that is built has a number."""
+        """Raises UsageError if it is not found yet; a case that is built has a number."""
         if self.seeks_largest:
             raise UsageError(
                 f"batch_size is {MAX!r} in {self.id}, a number only once bench run has found it; until then read "
@@ -112,7 +111,7 @@ class Case:
 
     @property
     def seeks_largest(self) -> bool:
-        """Whether the batch size is the largest that fits, and still to be found."""
+        """Whether the batch size is the largest that fits, which is not found yet."""
         return bool(self["batch_size"] == MAX)
 
     def sized(self, batch_size: int | str) -> Case:
@@ -125,7 +124,7 @@ class Case:
 
     @property
     def learning_rate(self) -> float:
-        """Raises UsageError for "default", which is the optimizer's to know."""
+        """Raises UsageError for "default", which only the optimizer knows."""
         value = self["learning_rate"]
         if value == "default":
             raise UsageError(f"suite {self.suite!r} needs a learning_rate that is a number, not 'default'")
@@ -181,20 +180,20 @@ class Case:
 
 
 def spell(value: AxisValue) -> str:
-    """An axis value as it is written in ids, flags and tables."""
+    """An axis value as text in ids, flags and tables."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
         short = f"{value:g}"
-        return short if float(short) == value else repr(value)  # two values never share a name
+        return short if float(short) == value else repr(value)  # different values have different texts
     return value if isinstance(value, str) else str(value)
 
 
 def plain_value(value: Any) -> Any:
-    """The plain value of an enumeration's member, a numpy number or a subclass of str, as JSON makes it on the way to a
-    launch. Other types stay as they are, to be refused.
+    """The plain value of an enumeration's member, a numpy number or a subclass of str, since JSON turns these into
+    plain values. Other types are returned unchanged, and refused later.
     """
     if isinstance(value, str):
         return str.__str__(value)
@@ -203,11 +202,11 @@ def plain_value(value: Any) -> Any:
     return float.__float__(value) if isinstance(value, float) else value
 
 
-_LIMIT = 1 << 1024  # from here on no float is as large, and Python does not spell what is much larger
+_LIMIT = 1 << 1024  # no float is as large, and Python does not convert much larger numbers to text
 
 
 def check_value(axis: str, value: object) -> None:
-    """Raises UsageError where no case can have this value on this axis."""
+    """Raises UsageError if no case can have this value on this axis."""
     if value is not None and not isinstance(value, str | int | float | bool):
         raise UsageError(
             f"axis {axis!r}: {value!r} is a {type(value).__name__}; use text, a number, true, false or None"
@@ -225,7 +224,7 @@ def check_value(axis: str, value: object) -> None:
     if axis == "batch_size" and value != MAX:
         _whole(axis, value, least=1, why=f"or {MAX!r}, the largest that fits")
     if axis == "epochs":
-        _whole(axis, value, least=2, why="the first epoch is warm-up and is not counted")
+        _whole(axis, value, least=2, why="the first epoch is warm-up and is not used")
     if axis == "validate_every" and value != "epoch":
         _whole(axis, value, least=1, otherwise="'epoch' or ")
     if (
@@ -252,12 +251,12 @@ def _whole(axis: str, value: object, least: int, why: str = "", otherwise: str =
 
 @dataclass(frozen=True)
 class Schedule(JsonRecord):
-    """How often and how long.
+    """How often and how long cases are launched.
 
-    A case has at least `launches` timed launches (0: none, what is exact alone), and goes on, up to `max_launches`
-    (None: exactly `launches`), until the 95 % intervals of its gated metrics are within `tolerance` of their values (a
-    share: 0.02 for 2 %). At most `repeats` launches of a case are repeated because they were contaminated.
-    `time_budget`, of the run, and `timeout`, of a launch, are seconds. Raises UsageError for impossible numbers.
+    A case has at least `launches` timed launches (0: none, only exact counts), and more, up to `max_launches` (None:
+    exactly `launches`), until the 95 % intervals of its gated metrics are within `tolerance` of their values (a share:
+    0.02 for 2 %). At most `repeats` launches of a case are repeated because they were contaminated. `time_budget`, of
+    the run, and `timeout`, of a launch, are seconds. Raises UsageError for impossible numbers.
     """
 
     launches: int = 6  # min to max of six covers the median with 96.9 %
@@ -283,7 +282,7 @@ class Schedule(JsonRecord):
             raise UsageError(f"time-budget must be above 0 seconds, not {self.time_budget:g}")
         if not self.timeout > 0:
             raise UsageError(f"timeout must be above 0 seconds, not {self.timeout:g}")
-        if not 0 <= self.seed < 2**32:  # what numpy takes
+        if not 0 <= self.seed < 2**32:  # the range that numpy accepts
             raise UsageError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}")
 
     @property
@@ -292,20 +291,20 @@ class Schedule(JsonRecord):
         return self.launches if self.max_launches is None else self.max_launches
 
 
-MOST_PAIRS = 56  # of launches of a case that two sides are compared by
+MOST_PAIRS = 56  # the default maximum of pairs of launches of a case in an A/B
 
-COUNT_THREADS = 2  # of every counts launch, so that they are comparable
-# For a script, whose memory is not counted: on a busy processor two threads wait for each other in every small
-# operator, which turns seconds into minutes.
+COUNT_THREADS = 2  # of every counts launch, so that counts are comparable
+# Scripts use one thread, since their memory is not counted: on a busy processor two threads wait for each other in
+# every small operator, so that minutes pass instead of seconds.
 SCRIPT_COUNT_THREADS = 1
 
 
 @dataclass(frozen=True)
 class UntimedLaunches(JsonRecord):
-    """The untimed launches of each case, one of a kind.
+    """The untimed launches of each case, one of each kind.
 
-    `stacks` is a second profile, with Python's stacks; `graph` keeps the graph of autograd. `profile_steps` of a stage
-    are profiled; a trace above `trace_cap` bytes is not kept. Raises UsageError for impossible numbers.
+    `stacks` is a second profile, with Python's stacks; `graph` records the autograd graph. `profile_steps` steps of
+    each stage are profiled; a trace above `trace_cap` bytes is not kept. Raises UsageError for impossible numbers.
     """
 
     counts: bool = False
@@ -360,7 +359,7 @@ _AXIS_PREFIX = "axis."
 
 
 def axis_column(axis: str, others: Container[str]) -> str:
-    """The column of an axis in a table that has these other columns: `axis.step` where one is called `step`."""
+    """The column of an axis in a table with these other columns: `axis.step` if one of them is `step`."""
     return f"{_AXIS_PREFIX}{axis}" if axis in others else axis
 
 

@@ -1,7 +1,7 @@
 """A suite is a named matrix: axes times values, expanded into cases.
 
-Expansion drops cases, each with the reason: an axis that a mode does not use collapses,
-a repeated combination is one case, and a value that this machine cannot have is excluded.
+Expansion drops combinations, each with the reason: those that differ only in an axis that their mode does not use
+collapse into one case, repeated ones are one case, and impossible ones on this machine are excluded.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Suite:
 
     `build(case)` makes the `bench.training.Task` of a case; it runs in the worker only, so torch is imported inside it.
     `axes` maps a name to its values (`"device": "available"` stands for every device of the machine). `choices` names
-    the values that an axis may have at all, so that a misspelt one is found before anything is built. `exclude(case)`
-    gives the reason why a combination makes no sense, or None. `columns` names the metrics that the suite's table
-    shows, in place of those of every suite. Raises SuiteError for a declaration that cannot be expanded.
+    the possible values of an axis, so that a misspelt one is found before anything is built. `exclude(case)` returns
+    the reason why a combination is impossible, or None. `columns` names the metrics in the suite's table, instead of
+    the default ones. Raises SuiteError for a declaration that cannot be expanded.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Suite:
         for name in ("axes", "choices"):
             if not isinstance(getattr(self, name), Mapping):
                 raise SuiteError(f"suite {self.name!r}: {name} maps the name of an axis to its values")
-        # Read once: a generator is exhausted then, and a list may change.
+        # Read only once: a generator is then exhausted, and a list may change.
         axes = {axis: _read(values) for axis, values in self.axes.items()}
         object.__setattr__(self, "axes", MappingProxyType(axes))
         object.__setattr__(self, "columns", _read(self.columns))
@@ -87,7 +87,7 @@ class Suite:
             raise UsageError(f"unknown {axis} {value!r}; there are {', '.join(map(spell, known))}")
 
     def needs_devices(self, overrides: Mapping[str, Sequence[AxisValue]]) -> bool:
-        """True where expanding needs to know which devices the machine has."""
+        """True if expanding needs to know the devices of the machine."""
         devices = overrides.get("device", self.axes.get("device", AVAILABLE))
         return isinstance(devices, str) or any(value != "cpu" for value in devices)
 
@@ -99,11 +99,11 @@ class Suite:
     ) -> Expansion:
         """All cases of the matrix, in the order of its axes; the last axis varies fastest.
 
-        `devices` are those of this machine; `overrides` replaces the values of an axis; `absent` says why a device is
-        not among them. Raises UsageError for an override of an axis that the suite does not have, for a value that no
-        case can have, and for a device that this machine does not have.
+        `devices` are those of this machine; `overrides` replaces the values of an axis; `absent` returns why a device
+        is not among them. Raises UsageError for an override of an axis that the suite does not have, for a value that
+        no case can have, and for a device that this machine does not have.
         """
-        # `device` is an axis of every suite, since a launch is always somewhere.
+        # `device` is an axis of every suite, since every launch has a device.
         declared = {"device": AVAILABLE, **self.axes}
         matrix = {
             axis: list(devices) if isinstance(values, str) else list(values)
@@ -151,7 +151,7 @@ class Suite:
     def _check_asked(
         self, axis: str, value: AxisValue, expansion: Expansion, refused: Mapping[str, Case]
     ) -> None:
-        """Raises UsageError where a flag asks for a value by name, and every case with it is excluded."""
+        """Raises UsageError if a flag names a value, and every case with it is excluded."""
         if any(case.used.get(axis, ...) == value for case in expansion.cases):
             return
         reasons = {
@@ -179,7 +179,7 @@ class Suite:
                 f"for {case.id}",
                 detail_of(problem),
             ) from None
-        if reason is None or reason is False:  # as `case.batch_size > 512 and "too large"` has it
+        if reason is None or reason is False:  # as the result of `case.batch_size > 512 and "too large"`
             return None
         if not isinstance(reason, str):
             raise SuiteError(
@@ -190,10 +190,10 @@ class Suite:
 
 @dataclass
 class Expansion:
-    """The cases of a matrix, and what was dropped with the reason."""
+    """The cases of a matrix, and the dropped combinations with the reasons."""
 
     cases: list[Case] = field(default_factory=list)
-    # (mode, the axes that it does not use) -> how many combinations are the same case; no axes: duplicates
+    # (mode, the axes that it does not use) -> number of combinations that are the same case; no axes: duplicates
     collapsed: dict[tuple[str, tuple[str, ...]], int] = field(default_factory=dict)
     excluded: list[tuple[str, str]] = field(default_factory=list)
 
@@ -214,7 +214,7 @@ class Expansion:
 
 
 def _read(values: Any) -> Any:
-    """An iterable as a tuple of plain values; anything else, also text, as it is."""
+    """An iterable as a tuple of plain values; anything else, also text, unchanged."""
     if isinstance(values, str) or not isinstance(values, Iterable):
         return values
     return tuple(map(plain_value, values))
@@ -232,20 +232,23 @@ def _why_not(device: str, devices: Sequence[str], absent: Callable[[str], str] |
 
 
 def parse_axis(text: str) -> tuple[str, list[AxisValue]]:
-    """`name=v1,v2` as a flag gives it; a value that reads as a number is one. Raises UsageError."""
+    """Parses `name=v1,v2` of a flag; a value that looks like a number is one. Raises UsageError."""
     name, equals, values = text.partition("=")
     if not equals or not name.strip() or not all(value.strip() for value in values.split(",")):
         raise UsageError(f"--axis {text!r}: write it as name=value or name=value,value")
     return name.strip(), [parse_value(value.strip()) for value in values.split(",")]
 
 
-VARIABLE, ARGUMENT = "env:", "arg:"  # before the name of a script's axis: of the environment; as it is given
+VARIABLE, ARGUMENT = (
+    "env:",
+    "arg:",
+)  # prefixes of a script's axis: an environment variable; an argument as written
 _IN_A_COLUMN = str.maketrans("-.", "__")
 
 
 def column(name: str) -> str:
-    """The name of an axis in tables and suites, however it is spelled: `batch_size` for `batch-size`, `b` for `arg:-b`,
-    `WORKERS` for `env:WORKERS`.
+    """The name of an axis in tables and suites: `batch_size` for `batch-size`, `b` for `arg:-b`, `WORKERS` for
+    `env:WORKERS`.
     """
     return name.removeprefix(VARIABLE).removeprefix(ARGUMENT).lstrip("-").translate(_IN_A_COLUMN)
 

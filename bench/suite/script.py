@@ -1,4 +1,4 @@
-"""A training script as a suite: how its command line makes the cases."""
+"""A training script as a suite, whose cases are command lines."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ from ..system.json_data import JsonRecord
 from .case import AxisValue, Case, spell
 from .matrix import ARGUMENT, AVAILABLE, VARIABLE, Expansion, Suite, column
 
-# A process reads these once, before a script that runs in it can be given them.
+# A process reads these once, before a script in it can get them.
 _EARLY = ("OMP_", "KMP_", "GOMP_", "MKL_", "MALLOC_", "GLIBC_TUNABLES", "LD_", "PYTHON")
 # torchrun sets these for each process: how many there are, and which it is.
 RANKS = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
-ONE_PROCESS = (
-    "what is measured trains in one process; several, as torchrun starts for DDP and FSDP, are not supported"
-)
+ONE_PROCESS = "only training in one process is supported, not several as torchrun starts for DDP and FSDP"
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -29,7 +27,7 @@ _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 class Script(JsonRecord):
     """A script, the `arguments` of every launch, and the axes that are added to them.
 
-    `module` is its name where it was given as `python -m` takes it. With `in_place` launches may overwrite files.
+    `module` is its name if it was given as for `python -m`. With `in_place`, launches may overwrite files.
 
     `names` has the name of each axis on the command line, by its column in the tables: `batch-size` is given as
     `--batch-size=64`, `arg:-b` as `-b=64`, `env:WORKERS` as a variable of the environment.
@@ -46,12 +44,12 @@ class Script(JsonRecord):
 
     @property
     def suite(self) -> str:
-        """The name of its suite: the file's stem, in letters that such a name may have."""
+        """The name of its suite: the file name without ending, in characters that such a name may have."""
         name = self.module.rpartition(".")[2] or Path(self.path).stem
         return _NOT_IN_A_NAME.sub("-", name).strip("-_.") or "script"
 
     def expand(self, axes: Mapping[str, Sequence[AxisValue]]) -> Expansion:
-        """The cases of these axes, by their names in the tables. Raises UsageError for an impossible value."""
+        """The cases of these axes, which have their names in tables. Raises UsageError for an impossible value."""
         devices = [str(device) for device in axes.get("device", ["cpu"])]
         if AVAILABLE in devices:
             raise UsageError("a script is given its device by name, such as --axis device=cpu,cuda")
@@ -63,13 +61,13 @@ class Script(JsonRecord):
         return [*self.arguments, *(f"{argument(name)}={value}" for name, value in given.items())]
 
     def variables(self, case: Case) -> dict[str, str]:
-        """The variables of the environment of a case."""
+        """The environment variables of a case."""
         return {
             name.removeprefix(VARIABLE): value for name, value in self._given(case, variables=True).items()
         }
 
     def with_axes(self, axes: Iterable[str], flag: str = "set:") -> Script:
-        """The script with further axes, as `flag` names them; those that it has keep their names.
+        """The script with further axes from `flag`; existing ones keep their names.
 
         Raises UsageError as `named` does.
         """
@@ -82,11 +80,11 @@ class Script(JsonRecord):
 
 
 def script(path: Path, arguments: Sequence[str], axes: Sequence[str], in_place: bool = False) -> Script:
-    """The script of a command line, `axes` as --axis names them. Raises UsageError for a missing one."""
+    """The script of a command line, with `axes` from --axis. Raises UsageError if it does not exist."""
     module = ""
     if _is_module(path):
         module, path = str(path), _file_of(str(path))
-    if not os.path.isfile(path):  # where Path raises of text that is too long to be a path
+    if not os.path.isfile(path):  # Path raises for a text that is too long for a path
         what = "is a folder" if os.path.isdir(path) else "does not exist"
         raise SuiteError(f"script {path} {what}; name a Python file: --script train.py")
     if path.suffix != ".py":
@@ -95,14 +93,14 @@ def script(path: Path, arguments: Sequence[str], axes: Sequence[str], in_place: 
 
 
 def _is_module(path: Path) -> bool:
-    """Whether this is a name as `python -m` takes it: pkg.train."""
+    """Whether this is a module name as for `python -m`: pkg.train."""
     parts = str(path).split(".")
     is_dotted = len(parts) > 1 and all(map(str.isidentifier, parts))
     return is_dotted and parts[-1] != "py" and not os.path.exists(path)
 
 
 def _file_of(module: str) -> Path:
-    """The file of a module, from this folder on. Raises SuiteError where there is none."""
+    """The file of a module below this folder. Raises SuiteError if it does not exist."""
     place = Path(*module.split("."))
     for file in (place.with_suffix(".py"), place / "__main__.py"):
         if os.path.isfile(file):
@@ -114,7 +112,7 @@ def _file_of(module: str) -> Path:
 
 
 def named(axes: Sequence[str], flag: str = "--axis ") -> dict[str, str]:
-    """Column -> name of each axis, as `flag` gave it. Raises UsageError where two would be one, and for variables
+    """Column -> name of each axis from `flag`. Raises UsageError if two axes have the same column, and for variables
     that the script would get too late.
     """
     names: dict[str, str] = {}
@@ -132,14 +130,14 @@ def named(axes: Sequence[str], flag: str = "--axis ") -> dict[str, str]:
         axis = column(name)
         if axis in names:
             raise UsageError(
-                f"{flag}{names[axis]} and {flag}{name} would be one column, {axis}; give one of them"
+                f"{flag}{names[axis]} and {flag}{name} would have the same column, {axis}; give only one of them"
             )
         names[axis] = name
     return names
 
 
 def check_alone(environ: Mapping[str, str]) -> None:
-    """Raises UsageError in the environment of one of several processes, which would wait for the others.
+    """Raises UsageError if this is one of several processes that train together: it would wait for the others.
 
     A single process may have such variables.
     """

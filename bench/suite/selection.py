@@ -1,4 +1,4 @@
-"""The `-k` language: which cases a command takes.
+"""The `-k` language, which selects cases.
 
     expression = term { "or" term } ;  term = factor { "and" factor } ;
     factor = "not" factor | "(" expression ")" | word
@@ -20,7 +20,7 @@ from .matrix import column, parse_value
 
 
 class Selectable(Protocol):
-    """A case, or a case of a table."""
+    """A case of a suite or of a table."""
 
     @property
     def id(self) -> str: ...
@@ -33,7 +33,7 @@ _TOKEN = re.compile(r"\s*(?:([()])|([^\s()]+))")
 
 
 def parse(expression: str) -> Predicate:
-    """The expression as a predicate over cases. Raises UsageError with the error in it."""
+    """The expression as a predicate over cases. Raises UsageError for an invalid expression."""
     tokens = [match.group(1) or match.group(2) for match in _TOKEN.finditer(expression)]
     if not tokens:
         raise UsageError("-k '': the expression is empty; give words joined by and, or, not")

@@ -1,1 +1,1 @@
-"""What every layer may use: git, paths, logs, signals, and JSON in and out."""
+"""Modules that every layer may use: git, paths, logs, signals, JSON."""

@@ -1,4 +1,4 @@
-"""Git as Epochbench calls it: in a folder's own repository, without the user's hooks, asking nobody anything."""
+"""Calls git in the repository of a folder, without the user's hooks and without prompts."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 from ..errors import UsageError
 
-# What git sets for its hooks (`git rev-parse --local-env-vars`, less what configures it): the repository is that of the
-# folder, whoever started us.
+# Variables that git sets for its hooks (`git rev-parse --local-env-vars`, without configuration). They are removed, so
+# that the repository is that of the folder.
 _OF_HOOKS = frozenset(
     "GIT_DIR GIT_WORK_TREE GIT_IMPLICIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX GIT_OBJECT_DIRECTORY GIT_COMMON_DIR "
     "GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_QUARANTINE_PATH GIT_SHALLOW_FILE GIT_GRAFT_FILE GIT_REPLACE_REF_BASE "
     "GIT_NO_REPLACE_OBJECTS GIT_INTERNAL_SUPER_PREFIX".split()
 )
-# A hook is the user's, for what the user does: one that fails must not stop a checkout that is ours.
+# Hooks are for the user's actions: a hook that fails must not stop a checkout by Epochbench.
 _WITHOUT_HOOKS = ("-c", f"core.hooksPath={os.devnull}")
 _DUBIOUS = "dubious ownership"
 _NO_TREE = "must be run in a work tree"
@@ -26,14 +26,14 @@ class Untrusted(UsageError):
 
 
 def environment() -> dict[str, str]:
-    """The environment of a command that works in a tree, whoever started us."""
+    """The environment of a command in a tree, without git's variables for hooks."""
     return {name: value for name, value in os.environ.items() if name not in _OF_HOOKS}
 
 
 def run_git(place: Path, *arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs a git command in a folder, whatever its exit code. Raises UsageError without git, and after `timeout`.
+    """Runs a git command in a folder; any exit code is returned. Raises UsageError without git, and after `timeout`.
 
-    Its messages are in English. It asks for no password and writes no index that it only wanted to refresh.
+    Messages are in English, git never asks for a password, and the index is not refreshed on disk.
     """
     variables = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
     try:
@@ -59,7 +59,7 @@ def run_git(place: Path, *arguments: str, timeout: float | None = None) -> subpr
 def git(place: Path, *arguments: str, timeout: float | None = None) -> str:
     """The output of a git command, without the last line feed.
 
-    Raises UsageError with git's own message, or with the remedy where that is known.
+    Raises UsageError with git's message, or with the remedy if known.
     """
     done = run_git(place, *arguments, timeout=timeout)
     if done.returncode:
@@ -91,7 +91,7 @@ def _refused(place: Path, command: str, done: subprocess.CompletedProcess[str]) 
 
 
 def distrust(place: Path) -> str:
-    """Why git refuses to read the repository of a folder; empty where it does not, or there is no repository."""
+    """Why git refuses to read the repository of a folder; empty if it can, or if there is no repository."""
     try:
         git(place, "rev-parse", "--git-dir", timeout=20)
     except Untrusted as problem:

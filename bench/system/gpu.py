@@ -1,7 +1,7 @@
-"""NVIDIA's management library (NVML), the one place that calls it: driver, cards, their readings and settings.
+"""The only module that calls NVIDIA's management library (NVML): driver, cards, their readings and settings.
 
-What a query answers depends on card, driver and permissions: a refused one gives None and leaves the others
-alone. Without the library, a driver or a card there are no cards. Nothing is raised.
+The answer to a query depends on card, driver and permissions: a refused query gives None and does not affect others.
+Without the library, a driver or a card there are no cards. Nothing is raised.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Why a card runs slower than it could: bits of NVML's clock event reasons, whose numbers are part of its
-# interface while their names have changed. Idle cards and requested clocks are left out.
+# Why a card runs slower than it could: bits of NVML's clock event reasons. Their numbers are stable, their names have
+# changed. Idle cards and requested clocks are not included.
 _THROTTLE_REASONS = {
-    0x04: "power_cap",  # software holds the power limit
+    0x04: "power_cap",  # software enforces the power limit
     0x08: "hardware_slowdown",  # the two below, or an external alarm: clocks at half or less
-    0x20: "thermal",  # software keeps the temperature
-    0x40: "thermal",  # the hardware does
-    0x80: "power_brake",  # the power supply asked for it
+    0x20: "thermal",  # software limits the temperature
+    0x40: "thermal",  # hardware limits the temperature
+    0x80: "power_brake",  # requested by the power supply
 }
 
 _SM, _GPU_SENSOR = 1, 0  # NVML_CLOCK_SM, NVML_TEMPERATURE_GPU
@@ -28,13 +28,13 @@ _SLOWDOWN = 1  # NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
 
 @dataclass(frozen=True)
 class GpuReading:
-    """What one card does at one moment; None for what NVML does not say.
+    """The readings of one card at one moment; None for what NVML does not report.
 
-    `memory` is the bytes in use by anyone, the driver's own share included. `utilization` is the share of the
-    last sixth of a second (on some cards: second) in which a kernel ran. `power` is in watts, which newer cards
-    average over the last second; `temperature` in degrees Celsius; `clock` and `max_clock` are those of the
-    multiprocessors in hertz; `energy` is the joules since the driver was loaded. `processes` are the pids of
-    those that compute on the card: in a container, an older driver gives their numbers outside of it.
+    `memory` is the bytes in use by all processes and the driver. `utilization` is the share of the last sixth of a
+    second (on some cards: second) in which a kernel ran. `power` is in watts, on newer cards the average of the last
+    second; `temperature` in degrees Celsius; `clock` and `max_clock` are those of the multiprocessors in hertz;
+    `energy` is the joules since the driver was loaded. `processes` are the pids that compute on the card; in a
+    container, older drivers give their numbers outside of it.
     """
 
     memory: int | None = None
@@ -50,11 +50,11 @@ class GpuReading:
 
 @dataclass(frozen=True)
 class GpuState:
-    """What one card is, how it is set and who uses it; None for what NVML does not say.
+    """The identity, settings and users of one card; None for what NVML does not report.
 
-    `index` is the number that CUDA gives it, `persistence` whether its driver stays loaded while nobody uses it.
-    Temperatures are in degrees Celsius: at `slowdown_temperature` the hardware slows the card down. Power limits
-    are in watts: the one in force, and the card's default.
+    `index` is the number that CUDA gives it, `persistence` whether its driver stays loaded while the card is unused.
+    Temperatures are in degrees Celsius: at `slowdown_temperature` the hardware slows the card down. Power limits are in
+    watts: the one in force, and the card's default.
     """
 
     index: int
@@ -82,15 +82,15 @@ class Gpu:
         return _query(self._nvml, query, self._handle, *arguments)
 
     def read(self) -> GpuReading:
-        """What the card does now."""
-        energy = self._query("nvmlDeviceGetTotalEnergyConsumption")  # first: it grows while we ask
+        """The current readings of the card."""
+        energy = self._query("nvmlDeviceGetTotalEnergyConsumption")  # first, since it grows meanwhile
         memory = self._query("nvmlDeviceGetMemoryInfo")
         utilization = self._query("nvmlDeviceGetUtilizationRates")
         temperature = self._query("nvmlDeviceGetTemperature", _GPU_SENSOR)
         if temperature is None:  # deprecated by CUDA 13 in favour of this one, which older drivers lack
             temperature = self._query("nvmlDeviceGetTemperatureV", _GPU_SENSOR)
         reasons = self._query("nvmlDeviceGetCurrentClocksEventReasons")
-        if reasons is None:  # so called until driver 535
+        if reasons is None:  # the name until driver 535
             reasons = self._query("nvmlDeviceGetCurrentClocksThrottleReasons")
         if reasons is not None:
             reasons = frozenset(name for bit, name in _THROTTLE_REASONS.items() if reasons & bit)
@@ -108,7 +108,7 @@ class Gpu:
         )
 
     def state(self) -> GpuState:
-        """How the card is set, and what would disturb a launch on it."""
+        """The settings of the card, and what could contaminate a launch on it."""
         mode = self._query("nvmlDeviceGetPersistenceMode")
         now = self.read()
         return GpuState(
@@ -138,9 +138,9 @@ def power_limit(uuid: str, nvml: Any = None) -> float | None:
 
 
 def open_gpus(indices: Iterable[int], nvml: Any = None, environ: Mapping[str, str] = os.environ) -> list[Gpu]:
-    """The cards that CUDA gives these numbers under these variables, as far as NVML can identify them.
+    """The cards with these CUDA numbers under these variables, if NVML can identify them.
 
-    `nvml` is the module to call; by default pynvml, imported only when a card is wanted.
+    `nvml` is the module to call; by default pynvml, imported only if a card is requested.
     """
     wanted = list(indices)
     nvml = _initialised(nvml) if wanted else None
@@ -165,12 +165,11 @@ def _initialised(nvml: Any) -> Any:
 
 
 def _cuda_order(nvml: Any, environ: Mapping[str, str]) -> list[Any]:
-    """The cards in CUDA's order, None in the place of one that cannot be identified.
+    """The cards in CUDA's order, None for one that cannot be identified.
 
-    CUDA orders by PCI bus where CUDA_DEVICE_ORDER says so; else it begins with the fastest card, which only CUDA
-    knows, unless all are of one model. CUDA_VISIBLE_DEVICES picks from that order by number, or any card by its
-    UUID; the first entry that matches no card ends the list. A MIG instance has no readings of its own, and counts
-    as such an entry.
+    CUDA orders by PCI bus if CUDA_DEVICE_ORDER requests it; else it begins with the fastest card, which is known only
+    to CUDA, unless all are of one model. CUDA_VISIBLE_DEVICES selects from that order by number, or any card by its
+    UUID; the first entry that matches no card ends the list. A MIG instance has no readings, and is such an entry.
     """
     handles = [
         _query(nvml, "nvmlDeviceGetHandleByIndex", index) for index in range(nvml.nvmlDeviceGetCount())
@@ -188,7 +187,7 @@ def _cuda_order(nvml: Any, environ: Mapping[str, str]) -> list[Any]:
         named = [card for card, uuid in zip(cards, uuids, strict=True) if uuid.startswith(entry)]
         if entry.isdecimal() and int(entry) < len(ordered):
             chosen.append(ordered[int(entry)])
-        elif entry.startswith("GPU-") and len(named) == 1:  # the beginning of a UUID is enough for CUDA
+        elif entry.startswith("GPU-") and len(named) == 1:  # CUDA accepts the beginning of a UUID
             chosen.append(named[0])
         else:
             break
@@ -196,13 +195,13 @@ def _cuda_order(nvml: Any, environ: Mapping[str, str]) -> list[Any]:
 
 
 def _bus(nvml: Any, card: Any) -> tuple[int, ...]:
-    """Where on the PCI bus a card is; cards without an answer keep their order."""
+    """The place of a card on the PCI bus; cards without an answer keep their order."""
     place = _query(nvml, "nvmlDeviceGetPciInfo", card)
     return () if place is None else (place.domain, place.bus, place.device)
 
 
 def _query(nvml: Any, query: str, *arguments: Any) -> Any:
-    """The answer to one query; None where it is refused, or unknown to an older library (or to none)."""
+    """The answer to one query; None if it is refused, or unknown to the library."""
     try:
         return getattr(nvml, query)(*arguments)
     except Exception:  # an NVMLError for each reason: unsupported, no permission, fallen off the bus
@@ -210,12 +209,12 @@ def _query(nvml: Any, query: str, *arguments: Any) -> Any:
 
 
 def _scaled(value: Any, unit: float = 1.0) -> float | None:
-    """An answer in SI units, given its own `unit` in them."""
+    """An answer in SI units; `unit` is its unit in SI."""
     return None if value is None else float(value) * unit
 
 
 def _text(answer: Any) -> str | None:
-    """An answer as text: older versions of the package give bytes."""
+    """An answer as text; older versions of the package return bytes."""
     if answer is None:
         return None
     return answer.decode(errors="replace") if isinstance(answer, bytes) else str(answer)

@@ -1,6 +1,6 @@
-"""JSON, in and out: frozen records to plain data and back, numbers that JSON lacks, and files written whole.
+"""Reads and writes JSON: frozen records from and to plain data, numbers that JSON lacks, atomic writes of files.
 
-What is read is checked: every field of a record is known and of its type.
+Data that is read is checked: every field of a record must be known and of its type.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Record = TypeVar("Record")
 
 _LIMIT = 2**63  # whole numbers below it fit into a column of numbers
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_DEEPEST = 8  # levels of a value of any type: it is read with more levels than it is written with
+_DEEPEST = 8  # levels of a value of any type: it has more levels in memory than when written
 
 
 class JsonRecord:
@@ -38,11 +38,11 @@ class JsonRecord:
 
 
 class _WrongTypeError(ValueError):
-    """A value is not of the type of its field, whose name only the record knows."""
+    """A value is not of the type of its field; the record adds the name of the field."""
 
 
 def to_json(value: Any) -> Any:
-    """A record, or whatever holds records, as data that JSON has."""
+    """A record, or a container of records, as JSON data."""
     if isinstance(value, JsonRecord):
         return value.to_json()
     if dataclasses.is_dataclass(value):
@@ -59,7 +59,7 @@ def _fields_to_json(record: Any) -> dict[str, Any]:
 
 
 def from_json(cls: type[Record], data: Any) -> Record:
-    """The record of this class. Raises ValueError or TypeError where a field is unknown, missing or of another type."""
+    """The record of this class. Raises ValueError or TypeError if a field is unknown, missing or of another type."""
     if not isinstance(data, Mapping):
         raise ValueError(f"{type(data).__name__} in place of a {cls.__name__}")
     readers, fields = _field_readers(typing.cast("Any", cls)), {}
@@ -79,7 +79,7 @@ def _field_readers(cls: Any) -> dict[str, Callable[[Any], Any]]:
 
 
 def _reader(kind: Any) -> Callable[[Any], Any]:
-    """What makes a value of this type of one from JSON."""
+    """A function that makes a value of this type from JSON data."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is types.UnionType:  # with None, or of records that were already read
         some = _reader(arguments[0])
@@ -144,7 +144,7 @@ _SCALARS: Mapping[Any, Callable[[Any], Any]] = {
 
 
 def is_text(value: str) -> bool:
-    """False of text with lone surrogates, which can be neither printed nor written to a file."""
+    """False for text with lone surrogates, which can be neither printed nor written to a file."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -169,7 +169,7 @@ def json_line(value: Any) -> str:
 
 
 def json_text(value: Any) -> str:
-    """Lines to be read by people as well."""
+    """Indented JSON, readable by people as well."""
     return json.dumps(value, default=_plain, indent=2)
 
 
@@ -198,7 +198,7 @@ def quoted(text: str) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """A JSON file, whole or not at all, and on the disk. Raises OSError."""
+    """Writes a JSON file completely or not at all, and to the disk. Raises OSError."""
     new = path.with_name(f".{path.name}.new")
     try:
         with new.open("w") as file:
@@ -207,6 +207,6 @@ def write_json(path: Path, value: Any) -> None:
             os.fsync(file.fileno())
         new.replace(path)
     except OSError:
-        with contextlib.suppress(OSError):  # it was never made
+        with contextlib.suppress(OSError):  # it was not created
             new.unlink()
         raise

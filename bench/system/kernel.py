@@ -10,7 +10,7 @@ OWN = Path("/proc/self/cgroup")
 
 
 def read_file(path: str | Path) -> str:
-    """The text of a file; empty where it does not exist or may not be read."""
+    """The text of a file; empty if it does not exist or may not be read."""
     try:
         return Path(path).read_text(errors="replace").strip()
     except OSError:
@@ -30,12 +30,12 @@ def expand_ranges(text: str) -> list[int]:
 def control_groups(controller: str, mount: Path = MOUNT, own: Path = OWN) -> list[Path]:
     """The folders of the control groups around this process, version 1 or 2, the innermost first.
 
-    In a container /proc may name groups of the host that are not mounted: then only the mount is left.
+    In a container, /proc may name groups of the host that are not mounted: then only the mounted root is used.
     """
     groups: list[Path] = []
     for line in read_file(own).splitlines():
         _, _, group = line.partition(":")
-        controllers, _, path = group.partition(":")  # version 2 names none
+        controllers, _, path = group.partition(":")  # version 2 names no controllers
         parts = [part for part in path.split("/") if part]
         if ".." in parts or (controllers and controller not in controllers.split(",")):
             continue

@@ -1,7 +1,7 @@
-"""Stopping on request: SIGINT and SIGTERM take effect where the parent waits, and nowhere else.
+"""Stopping on request: SIGINT and SIGTERM take effect only where the parent waits.
 
-The result of a launch is on the disk before a signal is heeded, so that Ctrl-C loses nothing. A second signal takes
-effect anywhere but during clean-up.
+The result of a launch is on the disk before a signal takes effect, so that Ctrl-C loses nothing. A second signal takes
+effect anywhere except during clean-up.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _State:
-    """Signals belong to the process, and so does this."""
+    """The state of the signals of this process."""
 
     requested: int = 0
     waiting: bool = False
@@ -32,20 +32,20 @@ def _request(number: int, _: FrameType | None) -> None:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """While this lasts, a signal raises Interrupted at the next `interruptible` wait."""
+    """A context in which a signal raises Interrupted at the next `interruptible` wait."""
     before = {number: signal.signal(number, _request) for number in SIGNALS}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if _request not in before.values():  # the outermost: later commands were not asked to stop
+        if _request not in before.values():  # the outermost context: later commands are not stopped
             _State.requested = 0
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Around a wait that may be left without loss. Raises Interrupted, at once if a signal came before."""
+    """A context for a wait that may be interrupted. Raises Interrupted, at once if a signal came before."""
     before, _State.waiting = _State.waiting, True
     try:
         if _State.requested:
@@ -57,7 +57,7 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def clearing_away() -> Iterator[None]:
-    """Around clean-up of a few seconds: a signal is heeded after it."""
+    """A context for clean-up of a few seconds: a signal takes effect after it."""
     before, _State.clearing = _State.clearing, True
     try:
         yield

@@ -1,9 +1,9 @@
-"""Data sets, models, losses, optimizers and schedulers by name, and `build`, which makes a Task of the names in a case.
+"""Data sets, models, losses, optimizers and schedulers by name, and `build`, which makes a Task from a case.
 
     suite = Suite(name="vision", build=tasks.build, choices=tasks.CHOICES, exclude=tasks.exclude, axes={...})
 
 Each kind of ingredient is a module with its names in one table. Importing this package does not import torch: a suite
-is declared without it, and built in the worker only.
+is declared without torch, and built only in the worker.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 INGREDIENTS = (datasets, loaders, losses, optimizers, schedulers, precision)
 
-# The values that the axes of a suite with this `build` may have. Models are left out: every classification model of
-# torchvision is one, and only torchvision knows them all.
+# The possible values of the axes of a suite with this `build`. Models are not listed: every classification model of
+# torchvision is possible, and only torchvision knows them all.
 CHOICES: Mapping[str, Collection[AxisValue]] = {
     axis: values for module in INGREDIENTS for axis, values in module.CHOICES.items()
 }
 
 
 def exclude(case: Case) -> str | None:
-    """Why this combination is not possible, in torch's words if it has any; None if it is.
+    """Why this combination is not possible, with torch's message if there is one; None if it is possible.
 
     It is called when suites are listed, so torch is imported only where the answer needs it.
     """

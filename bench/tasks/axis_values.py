@@ -1,6 +1,6 @@
-"""The values that an axis may have, where these are not a plain list, and what the installed torch has and refuses.
+"""Possible values of an axis that are not a plain list, and what the installed torch offers and refuses.
 
-A collection iterates over a description of itself, which an error message lists.
+Iterating over a collection gives a description of it, for error messages.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 from ..errors import UsageError
 from ..suite.case import AxisValue
 
-SWITCH = (None, True, False)  # of an option that is on, off, or left to torch
+SWITCH = (None, True, False)  # of an option that is on, off, or torch's default
 
 
 class Numbers(Collection[AxisValue]):
-    """None, which leaves it to torch, and every number from `least` on, whole ones only if `whole`.
+    """None, for torch's default, and every number from `least` on, only integers if `whole`.
 
     `above` excludes `least` itself; `below` is the first number that is too large.
     """
@@ -48,7 +48,7 @@ class Numbers(Collection[AxisValue]):
 
 
 class Names(Collection[AxisValue]):
-    """These names, and any dotted one: a class of another package."""
+    """These names, and any dotted name of a class in another package."""
 
     def __init__(self, names: Collection[AxisValue]) -> None:
         self._names = tuple(names)
@@ -64,7 +64,7 @@ class Names(Collection[AxisValue]):
 
 
 def is_dotted(name: str) -> bool:
-    """Whether a name is that of a class in some package: `package.module.Class`."""
+    """Whether a name is that of a class in a package: `package.module.Class`."""
     parts = name.split(".")
     return len(parts) > 1 and all(part.isidentifier() for part in parts)
 
@@ -73,7 +73,7 @@ def is_dotted(name: str) -> bool:
 def exported_names(module: str) -> tuple[str, ...]:
     """The names in `__all__` of a module of torch, such as "optim", in its order.
 
-    They are read from its source: importing torch takes two seconds. Raises UsageError without torch, or where
+    They are read from its source, since importing torch takes two seconds. Raises UsageError without torch, or if
     `__all__` is not a list of literals.
     """
     torch = importlib.util.find_spec("torch")  # finds the package without importing it
@@ -84,7 +84,7 @@ def exported_names(module: str) -> tuple[str, ...]:
     for node in ast.parse(source.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return tuple(ast.literal_eval(node.value))
-    raise UsageError(f"this version of torch does not say what torch.{module} exports; use another one")
+    raise UsageError(f"this version of torch does not list what torch.{module} exports; use another one")
 
 
 def error_of(attempt: Callable[[], object]) -> str | None:

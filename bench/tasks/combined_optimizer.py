@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 
 class CombinedOptimizer(Optimizer):
-    """Steps each of its `parts`, and shares their parameter groups and state: a scheduler reaches all of them."""
+    """Steps each of its `parts`, and shares their parameter groups and state: a scheduler changes all of them."""
 
     def __init__(self, *parts: Optimizer) -> None:
         groups = [group for part in parts for group in part.param_groups]

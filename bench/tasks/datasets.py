@@ -18,7 +18,7 @@ from ..suite.case import AxisValue, Case
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
-SPLIT_SEED = 0  # the same split in every run, whatever the seed of the schedule
+SPLIT_SEED = 0  # the same split in every run, independent of the seed of the schedule
 SHARES = (0.6, 0.2, 0.2)  # train, validate, test
 
 TEXT_CONTEXT = 64  # characters that the model sees
@@ -38,7 +38,7 @@ CHOICES: Mapping[str, Collection[AxisValue]] = {"dataset": tuple(DATASETS)}
 
 @dataclass(frozen=True)
 class Data:
-    """Three parts of one data set.
+    """The three parts of one data set.
 
     `shape` is that of one input, without the batch: (channels, height, width) of an image, (length,) of a text.
     `classes` is how many values a target may have.
@@ -68,7 +68,7 @@ def digits() -> Data:
 
 
 def text() -> Data:
-    """Real English: the manual pages that Python carries, as sequences of characters.
+    """Real English: the help texts in Python's `pydoc_data`, as sequences of characters.
 
     The target of each character is the one that follows it.
     """
@@ -110,7 +110,7 @@ def downloadable(name: str, dataset: str, shape: tuple[int, ...]) -> Data:
         test = make(root, train=False, transform=ToTensor(), download=download)
     except (OSError, RuntimeError) as problem:
         if download:
-            # The cause is in the last line; before it torchvision names the file and the mirrors that it tried.
+            # The last line has the cause; before it torchvision names the file and the mirrors that it tried.
             reason = (str(problem).strip().splitlines() or [type(problem).__name__])[-1]
             raise UsageError(
                 f"dataset {name!r} could not be downloaded into {root}: {reason}; check the network, or put "

@@ -1,8 +1,8 @@
 """Loaders of batches, by the axes of a case.
 
 `workers`, `pin_memory`, `prefetch_factor` and `persistent_workers` are options of torch's DataLoader; None leaves each
-to torch. With `placement` there is no DataLoader in the loop: all items are read once, into tensors in host memory or
-on the device, and batches are taken from these by indexing.
+to torch. With `placement` there is no DataLoader in the loop: all items are read once into tensors, in host memory or
+on the device, and batches are made by indexing these.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WORKER_OPTIONS = ("prefetch_factor", "persistent_workers")
 
 
 def refusal(case: Case) -> str | None:
-    """Why a case cannot have these loaders, in torch's words if it has any; None if it can."""
+    """Why a case cannot have these loaders, with torch's message if there is one; None if it can."""
     placement, on_cpu = case.get("placement"), case.device == "cpu"
     if case.get("pin_memory") and on_cpu:
         return f"pin_memory is for copies to an accelerator; device {case.device} has none"
@@ -42,7 +42,7 @@ def refusal(case: Case) -> str | None:
     options = {option: case.get(option) for option in WORKER_OPTIONS if case.get(option) is not None}
     if not options or case.get("workers"):
         return None
-    from torch.utils.data import DataLoader, Dataset  # only where listing needs torch's own words
+    from torch.utils.data import DataLoader, Dataset  # only if torch's message is needed
 
     try:
         DataLoader(Dataset[Any](), **options)
@@ -91,9 +91,9 @@ def _loader(part: Dataset[Any], shuffle: bool, case: Case) -> Loader:
 class Batches:
     """The batches of a data set of tensors; the last one may be smaller.
 
-    Each is a copy, as from a DataLoader: changing it in place does not change the data. The order of an epoch is a
-    tensor on the same device, so that no step copies anything to it. `pinned` batches are in page-locked memory, which
-    a device reads while the host goes on; indexing page-locked tensors would not give such memory.
+    Each batch is a copy, as from a DataLoader: changing it in place does not change the data. The order of an epoch is
+    a tensor on the same device, so that no step copies anything to it. `pinned` batches are in page-locked memory, from
+    which a device reads asynchronously; indexing page-locked tensors would not give such memory.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Batches:
 def tensors_of(part: Any, device: str = "cpu") -> TensorDataset:
     """All items of a part, read once, as tensors on a device.
 
-    Each is copied to its place at once: a list of all items beside the tensors would double the peak of memory.
+    Each is copied to its place at once: a list of all items in addition would double the peak of memory.
     """
     import torch  # in the worker only
     from torch.utils.data import TensorDataset, default_collate

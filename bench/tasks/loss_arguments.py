@@ -2,7 +2,7 @@
 
 Outputs are of shape (rows, classes) or (rows, classes, length), targets of shape (rows) or (rows, length); the
 arguments have the shapes that torch.nn documents. No value is read, so that nothing waits for the device; new tensors
-are on the device of the outputs, and floats have the type of what they are compared with.
+are on the device of the outputs, and floats have the type of the outputs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class AdaptedLoss(nn.Module):
 
 
 def filled(scores: Tensor, classes: Tensor, other: float) -> Tensor:
-    """One at the right class and `other` elsewhere, in shape and type of the scores."""
+    """1 at the right class and `other` elsewhere, with the shape and type of the scores."""
     return torch.full_like(scores, other, requires_grad=False).scatter_(1, classes.unsqueeze(1), 1.0)
 
 
@@ -40,7 +40,7 @@ def flat(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def one_hot(outputs: Tensor, targets: Tensor) -> Arguments:
-    """Regression on one at the right class and zero elsewhere."""
+    """Regression on 1 at the right class and 0 elsewhere."""
     return outputs, filled(outputs, targets, 0.0)
 
 
@@ -53,7 +53,7 @@ def plus_minus_one(outputs: Tensor, targets: Tensor) -> Arguments:
 
 
 def probabilities(outputs: Tensor, targets: Tensor) -> Arguments:
-    """Each class separately: the sigmoid of its output, against one or zero."""
+    """Each class separately: the sigmoid of its output, against 1 or 0."""
     return one_hot(outputs.sigmoid(), targets)
 
 
@@ -78,7 +78,7 @@ def rows(outputs: Tensor, targets: Tensor) -> Arguments:
 
 
 def class_lists(outputs: Tensor, targets: Tensor) -> Arguments:
-    """Lists of one class, ended by -1."""
+    """Lists of one class, terminated by -1."""
     scores, classes = rows(outputs, targets)
     lists = torch.full_like(scores, -1, dtype=torch.long, requires_grad=False)
     lists[:, 0] = classes
@@ -86,7 +86,7 @@ def class_lists(outputs: Tensor, targets: Tensor) -> Arguments:
 
 
 def alignments(outputs: Tensor, targets: Tensor) -> Arguments:
-    """The first half of each target, which always fits, even with a blank between two equal characters.
+    """The first half of each target, which is always short enough, even with a blank between two equal characters.
 
     Output 0 is the blank, and class c is output c + 1. Lengths are plain numbers, since torch would read tensors on a
     device. At least in single precision: torch has no ctc for half types.

@@ -1,7 +1,7 @@
-"""Losses (cost functions) of torch.nn by name, and the metric that goes with them.
+"""Losses (cost functions) of torch.nn by name, and their metric.
 
 Data sets give the index of the right class as the target; `loss_arguments.py` turns it into what each loss needs. A new
-loss is an entry of LOSSES, and a function there only if its arguments have a form of their own.
+loss is an entry of LOSSES, and a function there only if its arguments need another form.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ CHOICES: Mapping[str, Collection[AxisValue]] = {
 
 
 def refusal(case: Case) -> str | None:
-    """Why a case cannot have its loss; None if it can. Under autocast the loss is tried out on the case's device."""
+    """Why a case cannot have its loss; None if it can. Under autocast the loss is tried on the case's device."""
     reason, precision = conflict(case), case.get("precision")
     if reason is not None or precision not in AUTOCAST or case.loss not in LOSSES:
         return reason
@@ -73,7 +73,7 @@ def conflict(case: Case) -> str | None:
 @cache
 def autocast_error(name: str, precision: str, device: str, sequences: bool) -> str | None:
     """What torch raises when the loss runs under autocast; None if it runs."""
-    import torch  # only where the answer needs it
+    import torch  # only if needed
 
     place, number_format = torch.device(device), getattr(torch, AUTOCAST[precision])
     length = (4,) if sequences else ()

@@ -1,6 +1,6 @@
-"""Models by name: small ones of our own, and every classification model of torchvision.
+"""Models by name: small ones defined here, and every classification model of torchvision.
 
-A new one is an entry of MODELS; of one with an embedding `optimizers.EMBEDDED` has the name as well.
+A new model is an entry of MODELS; the name of one with an embedding is also in `optimizers.EMBEDDED`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 
-# 235,000 parameters: about 1 ms a step of 64 digits on two cores.
+# 235,000 parameters: about 1 ms per step of 64 digits on two cores.
 MLP_WIDTHS = (448, 448)
 CNN_CHANNELS = (32, 64)
 # 70,000 weights in an embedding, whose gradients may be sparse, and 5,000 in matrices and biases.
@@ -85,7 +85,7 @@ class EmbeddingMLP(nn.Module):
 class Transformer(nn.Module):
     """A small causal transformer over characters.
 
-    From codes of shape (batch, length) to scores of shape (batch, characters, length): the classes are dimension 1,
+    It maps codes of shape (batch, length) to scores of shape (batch, characters, length): the classes are dimension 1,
     as cross-entropy expects.
     """
 
@@ -127,7 +127,7 @@ def reduced_vit(shape: tuple[int, ...], classes: int) -> nn.Module:
 
 
 def from_torchvision(name: str, shape: tuple[int, ...], classes: int) -> nn.Module:
-    """A classification model of torchvision by its own name."""
+    """A classification model of torchvision by name."""
     import torchvision
 
     known = torchvision.models.list_models(module=torchvision.models)
@@ -147,8 +147,8 @@ def from_torchvision(name: str, shape: tuple[int, ...], classes: int) -> nn.Modu
 
 
 def check_images(name: str, shape: tuple[int, ...]) -> None:
-    """Raises UsageError where images do not fit: torchvision's models take three channels, its vision transformers
-    whole patches.
+    """Raises UsageError if images do not fit: torchvision's models need three channels, its vision transformers whole
+    patches.
     """
     channels, height, _ = shape
     if channels != 3:

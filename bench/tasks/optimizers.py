@@ -1,8 +1,8 @@
-"""Optimizers by name: every one of the installed torch.optim, and those of other packages by dotted name.
+"""Optimizers by name: all of the installed torch.optim, and those of other packages by dotted name.
 
-A new one needs nothing here, or an entry of _PRESETS for other defaults than torch's. One that takes only some of a
-model's parameters (Muon: matrices; SparseAdam: those with sparse gradients) is an entry of _PARTIAL: a companion steps
-the rest.
+A new optimizer needs no change here, except for an entry of _PRESETS if its defaults should differ from torch's. One
+that handles only some of a model's parameters (Muon: matrices; SparseAdam: those with sparse gradients) is an entry of
+_PARTIAL: a companion steps the other parameters.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-# Names are those of torch.optim in small letters, and these two, which people mean by momentum.
+# Names are those of torch.optim in lower case, and these two for SGD with momentum.
 _MOMENTUM: Mapping[str, Mapping[str, Any]] = {
     "sgd-momentum": {"momentum": 0.9},
     "sgd-nesterov": {"momentum": 0.9, "nesterov": True},
@@ -60,12 +60,12 @@ CHOICES: Mapping[str, Collection[AxisValue]] = {
     "clip_grad_norm": Numbers(0, whole=False, above=True),
 }
 
-# Models with embeddings, which alone can have sparse gradients.
+# Models with embeddings: only these can have sparse gradients.
 EMBEDDED = ("transformer", "embedding-mlp")
 
 
 def refusal(case: Case) -> str | None:
-    """Why this optimizer cannot train this case, in torch's words if it has any; None if it can."""
+    """Why this optimizer cannot train this case, with torch's message if there is one; None if it can."""
     name, implementation = case.optimizer, case.get("implementation")
     if case.mode != "train":
         return None
@@ -90,10 +90,10 @@ def _closure_refusal(case: Case) -> str | None:
 
 
 def _asks_for_closure(name: str) -> bool:
-    """Whether an optimizer needs a closure; for those of torch the answer needs no import of torch."""
+    """Whether an optimizer needs a closure; torch is not imported for its own optimizers."""
     if name in OPTIMIZERS:
         return OPTIMIZERS[name] == "LBFGS"
-    from ..training import needs_closure  # only where the answer needs torch
+    from ..training import needs_closure  # only if torch is needed
 
     return needs_closure(class_of(name))
 
@@ -105,8 +105,8 @@ def _keywords(case: Case) -> dict[str, Any]:
 
 
 def class_of(name: str) -> type[Optimizer]:
-    """The class of this name. Raises UsageError where there is none."""
-    from torch import optim  # only where the answer needs torch
+    """The class of this name. Raises UsageError if there is none."""
+    from torch import optim  # only if torch is needed
 
     if name in OPTIMIZERS:
         torch_class: type[Optimizer] = getattr(optim, OPTIMIZERS[name])
@@ -171,7 +171,7 @@ def build(case: Case, model: nn.Module) -> Optimizer:
     """The optimizer of a case for this model, with torch's defaults where the case gives no value.
 
     Makes the gradients of embeddings sparse for SparseAdam. Raises UsageError for an unknown name, and
-    NotImplementedError where the model has no parameters for this optimizer.
+    NotImplementedError if the model has no parameters for this optimizer.
     """
     kind, keywords = class_of(case.optimizer), _keywords(case)
     if case["learning_rate"] != "default":
@@ -195,7 +195,7 @@ def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
 
 
 def sparse_weights(model: nn.Module) -> list[nn.Parameter]:
-    """The weights of the embeddings of a model, whose gradients it makes sparse."""
+    """The weights of the embeddings of a model; makes their gradients sparse."""
     sparse = set()
     for module in embeddings(model):
         module.sparse = True
@@ -205,7 +205,9 @@ def sparse_weights(model: nn.Module) -> list[nn.Parameter]:
 
 @dataclass(frozen=True)
 class _Partial:
-    """Which parameters an optimizer takes, in words too, and the optimizer that torch advises for the others."""
+    """The parameters that an optimizer handles, with a description, and the optimizer that torch recommends for the
+    others.
+    """
 
     parameters: Callable[[nn.Module], list[nn.Parameter]]
     description: str
@@ -221,7 +223,7 @@ _PARTIAL: Mapping[str, _Partial] = {
 def _with_companion(
     kind: type[Optimizer], partial: _Partial, model: nn.Module, keywords: Mapping[str, Any]
 ) -> Optimizer:
-    """The optimizer on its parameters, and its companion on the rest, with the same learning rate if one is given."""
+    """The optimizer for its parameters, and its companion for the others, with the same given learning rate."""
     own = partial.parameters(model)
     if not own:
         raise NotImplementedError(f"{kind.__name__} is for {partial.description}; this model has none")

@@ -1,7 +1,7 @@
 """Number formats, memory layout and compilation of a model, by name.
 
-None leaves each to torch's defaults. "bf16" keeps weights and computes in bfloat16; "-autocast" keeps weights in
-float32 and lets torch choose the format of each operator, with a GradScaler for float16.
+None means torch's default. "bf16" keeps weights and computes in bfloat16; "-autocast" keeps weights in float32 and lets
+torch choose the format of each operator, with a GradScaler for float16.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def refusal(case: Case) -> str | None:
 
 
 def _has_tf32(device: str) -> bool:
-    import torch  # only where the answer needs torch
+    import torch  # only if torch is needed
 
     # An MI300 calls its own version 9.4, which is no compute capability.
     is_nvidia = device.startswith("cuda") and torch.version.hip is None
@@ -62,7 +62,7 @@ def prepare(case: Case, model: nn.Module) -> None:
 
     precision, mode = case.get("precision"), case.get("compile")
     if precision in ("fp32", "tf32"):
-        # By default convolutions use TF32 and matrix products do not: both are set.
+        # By default, convolutions use TF32 and matrix products do not, so both are set.
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
         torch.backends.cudnn.allow_tf32 = precision == "tf32"
     if precision == "bf16":
@@ -100,7 +100,7 @@ def step(case: Case) -> Step:
 
 
 def scaler(case: Case) -> GradScaler | None:
-    """The scaler that float16 needs, in which small gradients would become zero."""
+    """The scaler for float16, in which small gradients would become zero."""
     if case.get("precision") != "fp16-autocast":
         return None
     from torch.amp import GradScaler

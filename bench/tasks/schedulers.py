@@ -1,8 +1,8 @@
-"""Learning-rate schedulers by name: every one of the installed torch.optim.lr_scheduler.
+"""Learning-rate schedulers by name: all of the installed torch.optim.lr_scheduler.
 
-Names are those of the classes in kebab case, without their "LR". Arguments that torch leaves to the user come from the
-length of the training, so that the whole schedule takes place. A new scheduler of torch is there by its name; it needs
-an entry of _ARGUMENTS only if it has arguments without a default.
+Names are those of the classes in kebab case, without "LR". Arguments without a default in torch are derived from the
+length of the training, so that the whole schedule takes place. A new scheduler of torch is available by its name; it
+needs an entry of _ARGUMENTS only if it has arguments without a default.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ PER_STEP = ("CyclicLR", "OneCycleLR")
 
 @dataclass(frozen=True)
 class Length:
-    """How long the training is: in optimizer steps, and in validations, after which most schedulers step."""
+    """The length of the training: in optimizer steps, and in validations, after which most schedulers step."""
 
     steps: int
     validations: int
 
 
 def length(case: Case, batches: int, accumulation_steps: int) -> Length:
-    """The length of a case with so many batches an epoch."""
+    """The length of a case with this number of batches per epoch."""
     every = case.validate_every
     return Length(
         steps=case.epochs * math.ceil(batches / accumulation_steps),
@@ -71,7 +71,7 @@ def refusal(case: Case) -> str | None:
 @cache
 def _required(kind: str) -> tuple[str, ...]:
     """The arguments without a default of a scheduler that is not in _ARGUMENTS."""
-    from torch.optim import lr_scheduler  # only where the answer needs torch
+    from torch.optim import lr_scheduler  # only if torch is needed
 
     parameters = inspect.signature(getattr(lr_scheduler, kind)).parameters.values()
     return tuple(p.name for p in parameters if p.default is p.empty and p.name != "optimizer")
@@ -101,7 +101,7 @@ def _rates(optimizer: Optimizer) -> list[float]:
 
 
 def _has_momentum(optimizer: Optimizer) -> bool:
-    """Whether all groups have a momentum that a schedule can move against the learning rate."""
+    """Whether all groups have a momentum that a schedule can cycle inversely to the learning rate."""
     return all("momentum" in group or "betas" in group for group in optimizer.param_groups) and (
         "momentum" in optimizer.defaults or "betas" in optimizer.defaults
     )

@@ -1,4 +1,4 @@
-"""What `bench run` measures of this project. It runs as it is; put your own code in at 1, 2 and 3."""
+"""What `bench run` measures of this project. It runs unchanged; put in your own code at 1, 2 and 3."""
 
 from epochbench import Suite
 

@@ -1,1 +1,1 @@
-"""Thresholds that a project states in a file: how much each metric may change, and what follows if it does."""
+"""Thresholds in a project's file: how much each metric may change, and what happens beyond that."""

@@ -1,8 +1,8 @@
 """The thresholds of a project: a TOML file with the tolerated change of each metric, read into rules.
 
-`[default]` applies to every row, each `[[rule]]` to the rows that its patterns match; later rules win. A file with an
-error is refused: a misspelt word must not let every change through. So is a rule that no row of a comparison matches: a
-gate that checks nothing must not pass.
+`[default]` applies to every row, each `[[rule]]` to the rows that its patterns match; later rules override earlier
+ones. A file with an error is refused, since a misspelt word could let every change pass. So is a rule that matches no
+row of a comparison, since it checks nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .suggestions import alternatives, closest, meant, short, some
 
 SELECTORS = ("metric", "suite", "case", "device")
 
-# What a table can say of its rows, and what that changes of a policy.
+# The keys of a table, and the fields of a policy that they set.
 SAYS: Mapping[str, tuple[str, ...]] = {
     "threshold": ("relative", "absolute"),
     "policy": ("regression",),
@@ -41,7 +41,7 @@ _NUMBER = re.compile(
 )  # with a unit behind it
 _EXAMPLES = {"s": "2ms", "B": "10MiB", "1": "3"}
 
-# How a unit is written: what one of it is in the unit of a metric.
+# Units in the file: the value of one of them in the unit of a metric.
 _UNITS: Mapping[str, tuple[float, str]] = {
     "s": (1, "s"),
     "ms": (1e-3, "s"),
@@ -78,9 +78,9 @@ def read_thresholds(path: Path) -> list[ThresholdRule]:
 
 
 def _document(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file, as they stand there."""
+    """The tables of a TOML file."""
     try:
-        # A pipe would be waited for without end.
+        # Reading a pipe would wait forever.
         if not stat.S_ISREG(path.stat().st_mode):
             raise UsageError(f"{path} is not a file; name the TOML file with the thresholds")
         with path.open("rb") as file:
@@ -103,7 +103,7 @@ def _document(path: Path) -> dict[str, Any]:
 
 
 def _tables(path: Path, document: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The default and the rules, where they have the brackets that they need."""
+    """The default and the rules, if they are written with the right brackets."""
     default, rules = document.get("default", {}), document.get("rule", [])
     if not isinstance(default, dict):
         raise UsageError(f"{path}: default is {_kind(default)}; write it as the one table [default]")
@@ -126,7 +126,7 @@ class _Table:
         return UsageError(f"{self.path}: {self.place}: {key} = {_shown(self.table[key])} {why}; {remedy}")
 
     def rule(self, selectors: Sequence[str]) -> ThresholdRule:
-        """The table as a rule; `selectors` are those that it must choose its rows by, none for the default."""
+        """The table as a rule; `selectors` are the keys of which it needs at least one, empty for the default."""
         self._check_keys(selectors)
         patterns = {key: self._pattern(key) for key in selectors if key in self.table}
         if selectors and not patterns:
@@ -135,7 +135,7 @@ class _Table:
         changes = self._changes(patterns.get("metric", ""))
         if not changes:
             raise UsageError(
-                f"{self.path}: {self.place} says nothing of its rows; add threshold, policy, improvement or better"
+                f"{self.path}: {self.place} has no effect; add threshold, policy, improvement or better"
             )
         return ThresholdRule(self.place, **patterns, changes=changes)
 
@@ -157,7 +157,7 @@ class _Table:
         return "/".join(map(_as_in_an_id, pattern.split("/"))) if key == "case" else pattern
 
     def _changes(self, pattern: str) -> dict[str, float | str]:
-        """What the rule changes of a policy, by the names that a policy has for it."""
+        """The fields of a policy that the rule changes."""
         changes: dict[str, float | str] = {}
         if "threshold" in self.table:
             changes |= self._threshold(pattern)
@@ -171,7 +171,7 @@ class _Table:
         return changes
 
     def _better(self, pattern: str) -> str:
-        """The direction of metrics of the user's own: those that have one are not turned over."""
+        """The direction of user-defined metrics; a metric with a direction cannot get another one."""
         better: str = self.table["better"]
         if better not in _BETTER:
             raise self.wrong("better", "is not a direction", f"write {alternatives(_BETTER)}")
@@ -179,7 +179,7 @@ class _Table:
         if known:
             raise self.wrong(
                 "better",
-                f"cannot be said of {known[0].name}, of which {known[0].better} is better",
+                f"cannot be set for {known[0].name}, of which {known[0].better} is better",
                 "name a metric of your own",
             )
         return better
@@ -194,13 +194,13 @@ class _Table:
         if unit == "%":
             return {"relative": number / 100}
         if not number and not unit:
-            return {"relative": 0.0}  # nothing of anything
+            return {"relative": 0.0}  # zero in any unit
         step, of = self._unit(unit)
         self._check_unit(pattern, of, whole=number.is_integer())
         return {"absolute": number * step}
 
     def _share(self, written: float) -> float:
-        """A number with a point is a share; from 1 on it may as well be meant as percent."""
+        """A number with a decimal point is a share; from 1 on it might be meant as a percentage."""
         self._check_number(written)
         if written >= 1:
             percent = f"{written * 100:g}%"
@@ -210,7 +210,7 @@ class _Table:
         return written
 
     def _quantity(self, written: object) -> tuple[float, str]:
-        """The number of the threshold and the unit behind it; a whole number without quotes has none."""
+        """The number of the threshold and its unit; a number without quotes has no unit."""
         if isinstance(written, int) and not isinstance(written, bool):
             try:
                 return float(written), ""
@@ -229,7 +229,7 @@ class _Table:
             raise self.wrong("threshold", what, "write a number from 0 on: the largest tolerated change")
 
     def _unit(self, unit: str) -> tuple[float, str]:
-        """What one of the unit is, and in which unit of a metric."""
+        """The factor of a unit, and the unit of metrics that it is for."""
         if not unit:
             return 1, "1"
         unit = unit.removesuffix(PER_STEP)  # a count of a step may be written with or without it
@@ -240,7 +240,7 @@ class _Table:
         return _UNITS[unit]
 
     def _check_unit(self, pattern: str, unit: str, whole: bool) -> None:
-        """An absolute threshold is of one unit, and so must be all metrics that it is for."""
+        """An absolute threshold has one unit, so all metrics that it applies to must have that unit."""
         metrics = _matched(pattern)
         units = list(dict.fromkeys(row.unit.removesuffix(PER_STEP) for row in metrics))
         if len(units) > 1:
@@ -259,18 +259,18 @@ class _Table:
 
 
 def _matched(pattern: str) -> list[Metric]:
-    """The metrics that a pattern is for; one that matches none of ours is for metrics of the user's own tasks."""
+    """The metrics that a pattern matches; one that matches no known metric is for user-defined metrics."""
     if pattern in FOREIGN_METRICS:
         return [FOREIGN_METRICS[pattern]]
     found = [row for name, row in METRICS.items() if fnmatch.fnmatchcase(name, pattern or "*")]
     if pattern.startswith(QUALITY):
-        # As a rule means it: see `ThresholdRule.names`.
+        # As rules match: see `ThresholdRule.names`.
         found = [row for row in found if ThresholdRule("", pattern).names(row)]
     return found or [metric(pattern)]
 
 
 def _refuse_contradictions(path: Path, rules: Sequence[ThresholdRule]) -> None:
-    """Of two rules for the same rows the later would win, and nobody could tell from the earlier one."""
+    """Refuses two rules for the same rows that differ: the later would override the earlier one unnoticed."""
     said: dict[tuple[tuple[str, str], ...], list[ThresholdRule]] = {}
     for rule in rules:
         alike = said.setdefault(tuple(selectors(rule).items()), [])
@@ -290,7 +290,7 @@ def _saying(rule: ThresholdRule, key: str) -> dict[str, float | str]:
 
 
 def _as_in_an_id(part: str) -> str:
-    """A part of a pattern for ids of cases, its axis called as it is there: `batch_size=64` for `batch-size=64`."""
+    """A part of a pattern for ids, with the axis as in ids: `batch_size=64` for `batch-size=64`."""
     axis, equals, value = part.partition("=")
     return f"{column(axis)}={value}" if equals and "[" not in axis else part
 
@@ -312,13 +312,13 @@ def _unknown(what: str, word: str, known: Iterable[str]) -> UsageError:
 
 
 def _kind(value: object) -> str:
-    """What a value of TOML is, in words."""
+    """The type of a TOML value, in words."""
     names = {dict: "a table", list: "an array", str: "a text", bool: "true or false"}
     return names.get(type(value), "a number" if isinstance(value, int | float) else "a date or time")
 
 
 def _shown(value: object) -> str:
-    """A value as the file has it; one that has parts, or that Python would not write, by what it is."""
+    """A value as in the file; the type of tables, arrays and very large numbers."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -328,18 +328,18 @@ def _shown(value: object) -> str:
     return f"({_kind(value)})"
 
 
-_Row = tuple[str, str, str, str]  # its metric, suite, case and device
+_Row = tuple[str, str, str, str]  # metric, suite, case and device
 
 
 def check_used(rules: Sequence[ThresholdRule], rows: Iterable[_Row], path: Path) -> None:
-    """Raises UsageError for a rule that holds for no row, (metric, suite, case, device), of a comparison."""
+    """Raises UsageError for a rule that matches no row (metric, suite, case, device) of a comparison."""
     there = list(dict.fromkeys(rows))
     for rule in rules:
         if _is_of_quality(rule):
             continue
         if selectors(rule) and not any(rule.holds(*row) for row in there):
             raise UsageError(
-                f"{path}: {rule.place} holds for nothing in this comparison: {_missed(rule, there)}"
+                f"{path}: {rule.place} matches nothing in this comparison: {_missed(rule, there)}"
             )
 
 
@@ -354,9 +354,9 @@ def _is_of_quality(rule: ThresholdRule) -> bool:
 
 
 def _missed(rule: ThresholdRule, rows: Sequence[_Row]) -> str:
-    """Which pattern matches nothing, and what there is for it to match."""
+    """The pattern that matches nothing, and existing names."""
     patterns = selectors(rule)
-    # One that matches nothing whatever the others say is at fault by itself; else the one that leaves no row.
+    # A pattern that matches nothing by itself is named first; else the pattern that leaves no row.
     alone = [key for key in patterns if not _matching(rows, key, patterns[key])]
     key, left = (alone[0], rows) if alone else _last_left(rows, patterns)
     named = list(dict.fromkeys(row[SELECTORS.index(key)] for row in left))
@@ -368,7 +368,7 @@ def _missed(rule: ThresholdRule, rows: Sequence[_Row]) -> str:
 
 
 def _last_left(rows: Sequence[_Row], patterns: Mapping[str, str]) -> tuple[str, Sequence[_Row]]:
-    """The first pattern that matches none of the rows that those before it leave, and these rows."""
+    """The first pattern that matches none of the rows left by the patterns before it, and these rows."""
     (key, pattern), *others = patterns.items()
     matching = _matching(rows, key, pattern)
     return _last_left(matching, dict(others)) if matching else (key, rows)

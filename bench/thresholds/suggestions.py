@@ -1,4 +1,4 @@
-"""How a message names what there is, and guesses what a misspelt word was meant to be."""
+"""Lists existing names in messages, and suggests corrections of misspelt words."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def alternatives(words: Sequence[str]) -> str:
 
 
 def some(names: Sequence[str], most: int = 3) -> str:
-    """A few names, and how many there are beside them."""
+    """A few names, and the number of the others."""
     shown = ", ".join(short(name or "(none)") for name in names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def short(text: str, most: int = 60) -> str:
-    """Text on one line that a terminal can show, cut where it is long."""
+    """Printable text on one line, shortened if long."""
     line = "".join(
         letter if letter.isprintable() else repr(letter)[1:-1] for letter in " ".join(text.split())
     )
@@ -38,6 +38,6 @@ def short(text: str, most: int = 60) -> str:
 
 
 def closest(word: str, known: Sequence[str]) -> list[str]:
-    """The known ones, those first that look like the word."""
+    """The known names, similar ones first."""
     near = difflib.get_close_matches(word, known[:1000], cutoff=_ALIKE)
     return list(dict.fromkeys([*near, *known]))

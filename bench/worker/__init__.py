@@ -1,1 +1,1 @@
-"""The child process: the only wing that touches a device or runs user code."""
+"""The worker process: the only package that touches a device or runs user code."""

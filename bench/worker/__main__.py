@@ -1,13 +1,13 @@
 """The fork server: imports third-party modules once, and forks a child per request.
 
-It reads requests and writes answers as JSON lines on descriptors of its own; standard output and error
-belong to the user's code. Each request runs in a forked child that leads its own process group; the
-child answers by a message, and the fork server reports when it has ended. Before every fork it makes sure
-that it is a single thread and has touched no device, since neither survives a fork. A fork server that has
-imported nothing gives spawned launches: the child then imports for itself.
+It reads requests and writes answers as JSON lines on descriptors of its own; standard output and error belong to the
+user's code. Each request runs in a forked child that leads its own process group; the child answers by a message, and
+the fork server reports when it has ended. Before every fork it checks that it has a single thread and has touched no
+device, since neither survives a fork. A fork server that has imported nothing serves spawned launches: the child then
+imports everything itself.
 
-When the parent ends, however it ends, the kernel tells the fork server, which ends its child and all processes that
-this started, and removes the scratch folder; when the fork server itself is killed, the kernel kills the child.
+When the parent ends for any reason, the kernel signals the fork server, which ends its child with all processes that
+the child started, and removes the scratch folder. When the fork server itself is killed, the kernel kills the child.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ class ForkServerProcess:
 
     def __init__(self, requests: int, answers: int, scratch: str) -> None:
         for descriptor in (requests, answers):
-            os.set_inheritable(descriptor, False)  # no program that the user's code starts may hold it
+            os.set_inheritable(descriptor, False)  # no program started by the user's code may inherit it
         self._requests = os.fdopen(requests, "r", encoding="utf-8")
         self._answers = answers
         self._scratch = scratch
         self._child: int | None = None
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """One line up. It begins with a line feed as well: a killed child may have left half a line."""
+        """Sends one line to the parent. It also begins with a line feed: a killed child may have left half a line."""
         data = f"\n{json_line(message)}\n".encode()
         while data:
             data = data[os.write(self._answers, data) :]
 
     def serve(self) -> None:
         """Answers requests until the parent closes the pipe."""
-        no_folder = ""  # why the scratch folder, which only this user may enter, cannot be made
+        no_folder = ""  # why the scratch folder, which only this user may enter, cannot be created
         try:
             os.mkdir(self._scratch, 0o700)
         except OSError as problem:
@@ -79,7 +79,7 @@ class ForkServerProcess:
                 self.fork(envelope)
 
     def stop(self, *_: object) -> None:
-        """Ends this process and all that it runs; also the handler of the signal that the parent has ended."""
+        """Ends this process and all that it runs; also the handler of the signal sent when the parent has ended."""
         if self._child is not None:
             kill_group(self._child)
         reap_descendants()
@@ -101,7 +101,7 @@ class ForkServerProcess:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             signal_when_parent_dies(signal.SIGKILL)
             if os.getppid() != server:
-                os._exit(1)  # it died before the kernel was told
+                os._exit(1)  # the parent died before this took effect
             lead_group(0)
             be_killed_first()
             children.run(envelope, launched_at, self._scratch, self.send)
@@ -127,7 +127,7 @@ class ForkServerProcess:
 
 
 def unsafe_to_fork() -> str:
-    """The reason why this process must not fork, or nothing."""
+    """Why this process must not fork; empty if it may."""
     if (threads := thread_count()) > 1:
         return f"the fork server has {threads} threads"
     torch = sys.modules.get("torch")
@@ -146,7 +146,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, server.stop)
     signal_when_parent_dies(signal.SIGTERM)
     adopt_orphans()
-    with suppress(BrokenPipeError):  # the parent ended, and the signal that says so has not arrived yet
+    with suppress(BrokenPipeError):  # the parent ended, and its signal has not arrived yet
         server.serve()
     server.stop()
 

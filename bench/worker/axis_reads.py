@@ -20,7 +20,7 @@ Build = Callable[[Case], Any]
 
 
 class _Noting(dict[str, AxisValue]):
-    """The axes of a case, which notes each one that is read; iterating over them reads all."""
+    """The axes of a case; records each one that is read. Iterating over them reads all."""
 
     def __init__(self, axes: Mapping[str, AxisValue], note: Callable[[Collection[str]], None]) -> None:
         super().__init__(axes)
@@ -40,7 +40,7 @@ class _Noting(dict[str, AxisValue]):
 
 
 def _whole(name: str) -> Callable[..., Any]:
-    """A method of a mapping that goes through all of it."""
+    """A method of a mapping that iterates over all of it."""
 
     def method(self: _Noting, *given: Any) -> Any:
         self._note(tuple(dict.keys(self)))
@@ -62,7 +62,7 @@ class Reads:
     def __init__(self, case: Case) -> None:
         self._case = case
         self._places = {name: place for place, name in enumerate(case.axes)}
-        self._marks = mmap.mmap(-1, max(1, len(self._places)))  # shared with what is forked
+        self._marks = mmap.mmap(-1, max(1, len(self._places)))  # shared with forked processes
         self._given: Callable[[], object] = lambda: None
 
     def case(self) -> Case:
@@ -91,12 +91,12 @@ class Reads:
 
     @property
     def never_read(self) -> tuple[str, ...]:
-        """Those of them that will not be read later either, since the user's code has not kept the case.
+        """The unread axes that will not be read later either, since the user's code has not kept the case.
 
         A closure, a model or a data set that holds the case may read an axis at any time.
         """
         if self.unread and self._given() is not None:
-            gc.collect()  # it may lie in a circle of what is over
+            gc.collect()  # the case may be part of a reference cycle
         return self.unread if self._given() is None else ()
 
 
@@ -131,8 +131,8 @@ class BuildProbe:
     ) -> None:
         """Raises UsageError for requested axes that no case of the suite reads.
 
-        Beside those that are `built`, all `cases` are built that differ in another axis, since an axis may be read
-        under one of its values only. Nothing is refused where a build fails or they take too long.
+        All `cases` are built that differ from the `built` ones in another axis, since an axis may be read only under
+        one value of another. Nothing is refused if a build fails or all builds take too long.
         """
         left = self._left(asked, cases)
         if not left:
@@ -146,7 +146,7 @@ class BuildProbe:
                 return
             try:
                 self.build(case)
-            except BaseException:  # whatever user code raises: the launch of the case will tell it
+            except BaseException:  # whatever user code raises: the launch of the case will report it
                 return
             if not (left := self._left(left, cases)):
                 return
@@ -179,7 +179,7 @@ def follows_batch_size(build: Build, case: Case, task: Task) -> bool:
         if not isinstance(made, Task) or made.accumulation_steps != task.accumulation_steps:
             return True
         first, second = shapes(loader_of(task, case)), shapes(loader_of(made, case))
-    except BaseException:  # whatever user code raises: the launches will tell
+    except BaseException:  # whatever user code raises: the launches will report it
         return True
     return not first or first != second
 
@@ -194,7 +194,7 @@ def _first_dimensions_are(size: int, task: Task, case: Case) -> bool:
 
 
 def loader_of(task: Task, case: Case) -> Any:
-    """The loader that the case is about."""
+    """The loader of the case's main stage."""
     return task.train_loader if case.mode == "train" else task.test_loader
 
 

@@ -1,4 +1,4 @@
-"""One request, answered in the child that was forked for it: standard streams, scratch folder, code, answer."""
+"""Answers one request in the child that was forked for it: standard streams, scratch folder, code, answer."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ def run(envelope: Envelope, launched_at: int, scratch: str, send: Send) -> None:
     send({"id": envelope.id, **message})
     flush_output()
     if script is not None:
-        atexit._run_exitfuncs()  # which a forked process does not run by itself
+        atexit._run_exitfuncs()  # a forked process does not run them by itself
 
 
 def answer(envelope: Envelope, context: LaunchContext) -> dict[str, Any]:
-    """The answer, with the user's code from the tree that the envelope names, if it names one."""
+    """The answer, with the user's code from the tree that the envelope names, if any."""
     if envelope.tree is None:
         return _answer(envelope.request, context)
     from . import tree
@@ -107,7 +107,7 @@ def _answer(request: Request, context: LaunchContext) -> dict[str, Any]:
 def isolated_folders(envelope: Envelope, place: str) -> isolation.Folders:
     """Isolates the folders of a script for this launch, as far as this system allows it.
 
-    The kernel requires that this process is still a single thread.
+    The kernel requires that this process still has a single thread.
     """
     request, tree = envelope.request, envelope.tree
     assert isinstance(request, LaunchRequest | ProbeRequest)
@@ -125,14 +125,14 @@ def isolated_folders(envelope: Envelope, place: str) -> isolation.Folders:
         written = isolation.isolate(folders, [*shared, *isolation.caches()], f"{place}.own")
     except OSError as problem:
         why = problem.strerror or str(problem)
-    signal_when_parent_dies(signal.SIGKILL)  # a change of credentials may have ended that
+    signal_when_parent_dies(signal.SIGKILL)  # a change of credentials may have cleared it
     return isolation.Folders(folders, shared, written, why)
 
 
 def error_message(problem: BaseException) -> dict[str, Any]:
-    """An exception as a message: the user's mistake where their code raised it, else a fault of our own.
+    """An exception as a message: a UsageError if the user's code raised it, else a HarnessFault.
 
-    Only the user's code raises anything but an Exception, such as KeyboardInterrupt: Ctrl-C does not reach this
+    Anything but an Exception, such as KeyboardInterrupt, comes from the user's code: Ctrl-C does not reach this
     process.
     """
     text, place = one_line(problem), where(problem)
@@ -167,9 +167,9 @@ def redirect(log: Path) -> None:
 
 
 def give_terminal() -> None:
-    """Standard input of a script becomes a terminal of 80 columns, so that the script can ask for its size.
+    """Standard input of a script becomes a terminal of 80 columns, so that the script can query its size.
 
-    Reading gives an end of file at once, as from /dev/null, which it stays where there are no terminals. It sends no
+    Reading gives an end of file at once, as from /dev/null, which is used where there are no terminals. It sends no
     keys and no signals.
     """
     try:
@@ -189,7 +189,7 @@ def give_terminal() -> None:
 def use_scratch(place: str) -> None:
     """Temporary files of this process and its children go to this folder.
 
-    The files that torch.compile builds stay at their usual place, for the next launch to find.
+    The files that torch.compile builds stay at their usual place, where the next launch finds them.
     """
     try:
         user = getpass.getuser()

@@ -1,4 +1,4 @@
-"""What a launch knows of the process that it runs in."""
+"""Facts about the process that a launch runs in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a requested device does not exist here, from what torch reports about itself and the machine."""
+"""Why a requested device does not exist here, as far as torch and the machine show it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 
 import torch
 
-KINDS = ("cpu", "cuda", "mps", "xpu")  # those that a user can have from torch alone
+KINDS = ("cpu", "cuda", "mps", "xpu")  # those that torch supports without other packages
 
-# What people call a device, and what torch does.
+# What people call a device, and torch's name for it.
 _CALLED = {
     **dict.fromkeys(("gpu", "nvidia", "nvgpu", "rocm", "amd", "hip"), "cuda"),
     **dict.fromkeys(("metal", "apple"), "mps"),
     **dict.fromkeys(("intel", "sycl"), "xpu"),
     "tpu": "xla",
 }
-# What hides cards from a process: of NVIDIA's and AMD's runtime, and of Intel's.
+# The variables that hide cards from a process: of NVIDIA's and AMD's runtime, and of Intel's.
 _HIDES = {
     "cuda": ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
     "xpu": ("ZE_AFFINITY_MASK", "ONEAPI_DEVICE_SELECTOR"),
@@ -28,10 +28,10 @@ _INSTALL = "https://pytorch.org/get-started/locally"
 
 @dataclass(frozen=True)
 class DeviceFacts:
-    """What decides which devices there are.
+    """The facts that decide which devices exist.
 
-    `built_for` has by kind what the installed torch was built for, such as "CUDA 13.0" for cuda; `invalid` is what
-    torch says of the name itself, empty where it is one of its names; `variables` is the environment.
+    `built_for` has, by kind, what the installed torch was built for, such as "CUDA 13.0" for cuda; `invalid` is torch's
+    error for the name itself, empty for a valid name; `variables` is the environment.
     """
 
     version: str
@@ -61,7 +61,7 @@ def facts(device: str, devices: Sequence[str]) -> DeviceFacts:
 
 
 def absence(devices: Sequence[str]) -> Callable[[str], str]:
-    """A function that says why a device does not exist here, as `Suite.expand` needs it."""
+    """A function that returns why a device does not exist here, as `Suite.expand` needs it."""
     return lambda device: why_absent(device, facts(device, devices))
 
 
@@ -92,20 +92,20 @@ def why_absent(device: str, facts: DeviceFacts) -> str:
     if hidden := _hidden(kind, facts, "hides them"):
         return f"{built} sees no card{hidden}"
     tool = {"cuda": "rocm-smi" if "ROCm" in facts.built_for[kind] else "nvidia-smi", "xpu": "xpu-smi"}[kind]
-    return f"{built} sees no card; `{tool}` says whether card and driver are there"
+    return f"{built} sees no card; `{tool}` shows whether card and driver are there"
 
 
 def _no_name(device: str, kind: str) -> str:
-    """Of a name that torch cannot read."""
+    """Why torch cannot parse this name of a device."""
     name = kind.strip().lower()
     if name in _CALLED:
         right = _CALLED[name]
         if right not in KINDS:
             return f"torch calls it {right}, and has it with the package torch_{right} only"
-        return f"{kind} is no device name of torch, which calls it {right}; write {device.replace(kind, right, 1)}"
+        return f"{kind} is not a device name of torch, which calls it {right}; write {device.replace(kind, right, 1)}"
     if name in KINDS:
         return f"write {name} or, to tell several apart, {name}:0, {name}:1" if name != "cpu" else "write cpu"
-    return f"{kind or 'nothing'} is no device name of torch; there are {', '.join(KINDS)}"
+    return f"{kind or 'nothing'} is not a device name of torch; there are {', '.join(KINDS)}"
 
 
 def _hidden(kind: str, facts: DeviceFacts, does: str) -> str:

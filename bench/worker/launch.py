@@ -63,8 +63,8 @@ def apply_conditions(conditions: Conditions, seed: int) -> dict[str, Any]:
 def prefer_fork() -> str:
     """Makes loaders fork their workers on every Python version, so that their cost does not depend on it.
 
-    Changes the default only: asking for the method, or setting one, would fix it, and the user's own
-    `set_start_method` would then raise.
+    Only changes the default: getting or setting the method would fix it, and the user's own `set_start_method` would
+    then raise.
     """
     context: Any = multiprocessing.context  # its default is not public
     if sys.platform == "linux":
@@ -100,10 +100,10 @@ def launch(request: LaunchRequest, context: LaunchContext) -> dict[str, Any]:
         os.environ["EPOCHBENCH_DATA"] = request.conditions.data_root
         measure = suite_launches.measure if request.script is None else script_launches.measure
         measurement, loop = measure(request, context, {**place, "conditions": conditions})
-        if request.kind != SEARCHED:  # which is about memory, not about the loss
+        if request.kind != SEARCHED:  # a search is about memory, not about the loss
             check_finite(measurement.stages)
         return {"measurement": as_json(measurement), "loop": loop}
-    except BaseException as problem:  # KeyboardInterrupt too: here it is the user's code that raises it
+    except BaseException as problem:  # KeyboardInterrupt too: only the user's code raises it here
         log = "" if request.script is None else log_end(context.log)
         return {"failure": failure(problem, place, str(request.suite_file), log).to_json()}
 
@@ -132,7 +132,7 @@ def check_finite(stages: Iterable[StageRecord]) -> None:
 
 
 def failure(problem: BaseException, place: Mapping[str, Any], suite_file: str, log: str = "") -> Failure:
-    """What a launch reports when its own code raised; `log` is the end of its log."""
+    """What a launch reports if its code raised; `log` is the end of its log."""
     detail = detail_of(problem)
     return Failure(
         **place,

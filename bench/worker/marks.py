@@ -1,6 +1,6 @@
-"""Marks in a profile, which tie its events to the loop: how they are recorded, and how they are found again.
+"""Marks in a profile, which relate its events to the loop: recording them, and finding them again.
 
-Each mark ends a stretch that belongs to one phase.
+Each mark ends a section of the loop that belongs to one phase.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NAME = "epochbench mark "  # followed by its number
 
 @dataclass(frozen=True)
 class Mark:
-    """The end of a stretch of the loop. `step` is counted from 0 in its stage; `stage` is empty outside the loop."""
+    """The end of a section of the loop. `step` is counted from 0 in its stage; `stage` is empty outside the loop."""
 
     stage: str
     step: int
@@ -29,7 +29,7 @@ class Mark:
 
     @property
     def is_counted(self) -> bool:
-        """Whether the stretch counts: not in the first train step, which allocates what stays."""
+        """Whether the section is counted: not in the first train step, which allocates memory that stays."""
         return bool(self.stage) and (self.stage != "train" or self.step > 0)
 
 
@@ -47,9 +47,9 @@ class RecordedMark:
 
 
 class Marks(Observer):
-    """Puts a mark into the profile that is being recorded, at each lap of the loop; `marks` holds them all.
+    """Puts a mark into the running profile at each lap of the loop; `marks` holds them all.
 
-    Where the optimizer steps on several batches together, those up to its first step are all step 0.
+    If gradients of several batches are accumulated, all batches up to the first optimizer step are step 0.
     """
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class Marks(Observer):
 
 
 def number_of(event: str) -> int | None:
-    """The number of the mark that an event of this name is; None for any other event."""
+    """The number of a mark, from the name of its event; None for any other event."""
     number = event.removeprefix(NAME)
     return int(number) if number != event and number.isdecimal() else None
 
@@ -109,7 +109,7 @@ def marks_in_profile(events: Iterable[FunctionEvent], marks: Sequence[Mark]) -> 
 
 
 def activities_for(device: torch.device) -> tuple[list[ProfilerActivity], tuple[str, ...]]:
-    """The activities that the profiler watches for this device, and the limits where it cannot."""
+    """The activities that the profiler records for this device, and the limits if it cannot."""
     watched = [ProfilerActivity.CPU]
     if device.type == "cpu":
         return watched, ()

@@ -1,4 +1,4 @@
-"""What a checkup launches again and again: a short case of real training, on every device there is."""
+"""The suite that `bench doctor` launches repeatedly: a short case of real training on every device."""
 
 from epochbench.tasks import build
 

@@ -1,4 +1,4 @@
-"""What a worker process does to itself and its children through the kernel: groups, signals, memory kills."""
+"""Controls a worker process and its children through the kernel: groups, signals, out-of-memory kills."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def _prctl(option: int, value: int) -> None:
 
 
 def signal_when_parent_dies(number: int) -> None:
-    """The kernel sends this process a signal when its parent ends, however that ends."""
+    """Makes the kernel send this process a signal when its parent ends for any reason."""
     _prctl(_PR_SET_PDEATHSIG, number)
 
 
 def adopt_orphans() -> None:
-    """Descendants whose parents end become children of this process."""
+    """Makes descendants whose parents end children of this process."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def be_killed_first() -> None:
-    """When memory runs out, the kernel kills this process, not the fork server that reports it."""
+    """Makes the kernel kill this process when memory runs out, not the fork server, which reports it."""
     with suppress(OSError):  # no such file here
-        Path("/proc/self/oom_score_adj").write_text("1000")  # proc_pid_oom_score_adj(5): the most likely
+        Path("/proc/self/oom_score_adj").write_text("1000")  # proc_pid_oom_score_adj(5): killed first
 
 
 def out_of_memory_kills() -> int:
@@ -41,7 +41,7 @@ def out_of_memory_kills() -> int:
     for line in read_file("/proc/vmstat").splitlines():
         if line.startswith("oom_kill "):
             return int(line.split()[1])
-    return 0  # not Linux: such a kill then reads as a crash by SIGKILL
+    return 0  # not Linux: such a kill is then reported as a crash by SIGKILL
 
 
 # What the driver of a device opens when a process first uses it, torch's API or not. NVML, which only asks, opens other

@@ -33,7 +33,7 @@ SEARCH_STEPS = 3  # of each stage, in a launch that tries a batch size
 def measure(
     request: LaunchRequest, context: LaunchContext, place: Mapping[str, Any]
 ) -> tuple[Measurement, tuple[float, float] | None]:
-    """The launch, and when its loop ran on `time.monotonic` if that is timed."""
+    """The launch, and for a timed one when its loop ran on `time.monotonic`."""
     device = torch.device(request.case.device)
     if device.type != "cpu":
         torch.accelerator.set_device_index(device.index or 0)
@@ -112,7 +112,7 @@ def meter_of(task: Task, case: Case, timer: Timer, warmed_up: Callable[[], None]
 
 
 def samples_checked(task: Task, stages: Iterable[StageRecord]) -> dict[str, bool]:
-    """Whether each stage had as many samples as its loader says; nothing where the task or no loader says it."""
+    """Whether each stage had as many samples as its loader; empty if the task or no loader gives the number."""
     if task.samples is not None:
         return {}
     found = [agrees(getattr(task, f"{record.stage}_loader"), record.samples) for record in stages]
@@ -162,10 +162,10 @@ def tried(
     suite: Suite,
     device: torch.device,
 ) -> Measurement:
-    """A few steps over full batches: whether the batch size fits, what it takes and how fast it is.
+    """A few steps over full batches: whether the batch size fits, how much memory it takes and how fast it is.
 
-    On the CPU the memory limit of the request is for what tables call the memory of a launch: one that takes more does
-    not fit, and an allocation far above it fails, before the kernel kills something. Raises AboveMemoryLimit.
+    On the CPU the memory limit of the request applies to the memory of a launch as tables show it: a launch that takes
+    more does not fit, and an allocation far above it fails, before the kernel kills a process. Raises AboveMemoryLimit.
     """
     case = request.case
     memory_limit = request.memory_limit if device.type == "cpu" else None
@@ -201,7 +201,7 @@ def tried(
 def samples_of(task: Task, trains: bool) -> int | None:
     """The most samples that a batch can have: all of the training data, or of the smaller evaluated data.
 
-    None where one of them has no length.
+    None if one of them has no length.
     """
     to_train = suites.length_of(task.train_loader)
     if trains or to_train is None:

@@ -1,4 +1,4 @@
-"""Reading suite files: user code, so always in a child process."""
+"""Reads suite files: they are user code, so this always runs in a child process."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from ..user_errors import detail_of, one_line
 
 
 def load(path: Path) -> list[Suite]:
-    """The suites of a file, in the order of its names. Raises SuiteError for a file without any.
+    """The suites of a file, in the order of its variables. Raises SuiteError for a file without any.
 
-    The folder of the file and the working directory are importable while it loads and afterwards, as they
-    are for a script; what reads a command line finds the file alone on it.
+    The folder of the file and the working directory are importable while it loads and afterwards, as for a script;
+    `sys.argv` holds only the file.
     """
     prefer(path.parent)
     alias.install()
@@ -46,7 +46,7 @@ def load(path: Path) -> list[Suite]:
             f"suite file {path} does not import: {one_line(problem)} (--debug shows the traceback)",
             detail_of(problem),
         ) from None
-    # By its type: some objects raise where isinstance asks for their class.
+    # By type(), since some objects raise in isinstance.
     suites = {id(value): value for value in vars(module).values() if issubclass(type(value), Suite)}
     if not suites:
         raise SuiteError(
@@ -65,7 +65,7 @@ def prefer(folder: Path) -> None:
     Folders of two suites may have helpers of the same name: those of other folders are removed from `sys.modules`.
     """
     if is_in(str(folder), [HARNESS]):
-        return  # our own suite, whose neighbours would shadow modules such as `profile`
+        return  # Epochbench's own suite: modules next to it would shadow others, such as `profile`
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     if sys.path[0] != str(folder):
@@ -73,7 +73,7 @@ def prefer(folder: Path) -> None:
     _folders.add(folder)
     others = _folders - {folder}
     if not others:
-        return  # as in every launch, whose start this is a part of
+        return  # the same as in every launch, which begins with this
     for name in list(sys.modules):
         file = file_of(name)
         if file and _folder_of(name, Path(file)) in others:
@@ -83,13 +83,13 @@ def prefer(folder: Path) -> None:
 
 
 def _folder_of(module: str, file: Path) -> Path:
-    """Where the import of a module began: above its packages."""
+    """The folder from which a module was imported: above its packages."""
     depth = module.count(".") + (file.name == "__init__.py")
     return next(itertools.islice(file.parents, depth, None), file)
 
 
 def module_name(path: Path) -> str:
-    """The module name of a suite file, which no module that the file is named after has."""
+    """The module name of a suite file; different from any module with the name of the file."""
     return f"bench_suite_{path.stem}"
 
 
@@ -102,14 +102,14 @@ def refuse_mistaken_name(path: Path | str, problem: BaseException) -> None:
 def describe(paths: Sequence[str], overrides: Mapping[str, Sequence[AxisValue]]) -> list[dict[str, Any]]:
     """The suites of these files, expanded for this machine, as JSON.
 
-    Imports torch only where an axis needs to know the devices. An override must fit at least one suite.
+    Imports torch only if an axis needs to know the devices. An override must fit at least one suite.
     """
     loaded = [(path, suite) for path in paths for suite in load(Path(path))]
     check_names(loaded)
     devices: list[str] = ["cpu"]
     absent: Callable[[str], str] | None = None
     if any(suite.needs_devices(overrides) for _, suite in loaded):
-        from .devices import absence  # torch: only where it must be
+        from .devices import absence  # imports torch, so only if needed
         from .environment import available_devices
 
         devices = available_devices()
@@ -150,12 +150,13 @@ def find(path: str, name: str) -> Suite:
 def probe(request: ProbeRequest) -> ProbeReport:
     """Builds the cases of one suite once, before anything is measured.
 
-    `idle` in the report are the axes that change nothing although they are read: a batch size that no batch follows.
+    `idle` in the report are the axes that change nothing although they are read: a batch size that the batches do not
+    have.
 
     Raises UsageError for what the user can fix (an unknown name, a batch larger than the data, an axis that the command
     requests and no case of the suite reads). Any other error is left to the launches, where it costs only its own case.
     """
-    # Torch: where a suite is built, and not where it is described.
+    # Imports torch: needed to build a suite, but not to describe it.
     from ..training import Task
     from .axis_reads import BuildProbe, follows_batch_size
 
@@ -177,7 +178,7 @@ def probe(request: ProbeRequest) -> ProbeReport:
             check_sizes(case, task)
             if "batch_size" in builds.read & case.axes.keys() and not idle:
                 idle = () if follows_batch_size(suite.build, case, task) else ("batch_size",)
-        del task  # it may hold the case
+        del task  # it may keep the case alive
     builds.refuse_unread(request.requested_axes, request.cases, request.all_cases)
     if idle and "batch_size" in request.requested_axes:
         raise UsageError(
@@ -214,23 +215,23 @@ def length_of(loader: Any) -> int | None:
 
     try:
         return size_of(getattr(loader, "dataset", None))
-    except Exception:  # of a loader of the user's own
+    except Exception:  # from a user-defined loader
         return None
 
 
 def log_traceback() -> None:
-    """Writes the exception that is being handled to the log, unless user code has closed that."""
+    """Writes the exception that is being handled to the log, unless user code has closed it."""
     with suppress(Exception):
         traceback.print_exc()
 
 
 def own_files(names: Iterable[str]) -> list[str]:
-    """The files of those modules that are neither the interpreter's, installed packages, nor Epochbench's."""
+    """The files of those modules that are user code: not of the interpreter, installed packages or Epochbench."""
     return sorted(file for file in map(file_of, names) if is_own(file))
 
 
 def third_party(names: Iterable[str]) -> list[str]:
-    """Those modules that are installed packages, which a fork server may import beforehand.
+    """The modules among these that belong to installed packages, which a fork server may import beforehand.
 
     They stay in the order in which their imports began: in another order, modules that import each other may find
     each other half initialised (inductor then lacks what it registers while it is imported).
@@ -241,7 +242,7 @@ def third_party(names: Iterable[str]) -> list[str]:
 
 
 def file_of(name: str) -> str:
-    """The file of a module that was imported; empty where it has none, or does not say."""
+    """The file of an imported module; empty if it has none, or does not tell."""
     try:
         file = getattr(sys.modules.get(name), "__file__", None)
     except Exception:  # a module may be any object

@@ -1,4 +1,4 @@
-"""Answers a request with the user's code of one tree, and checks afterwards where its modules were loaded from."""
+"""Answers a request with the user's code in one tree, and checks afterwards where its modules were loaded from."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def enter(tree: CodeTree) -> None:
     """Enters a tree: the working directory, and the entries of the search path that lie in the user's own tree."""
     os.chdir(os.path.join(tree.root, tree.place))
     sys.path[:] = [_moved(entry, tree) for entry in sys.path]
-    if "PYTHONPATH" in os.environ:  # of programs that the user's code starts
+    if "PYTHONPATH" in os.environ:  # for programs that the user's code starts
         entries = os.environ["PYTHONPATH"].split(os.pathsep)
         os.environ["PYTHONPATH"] = os.pathsep.join(_moved(entry, tree) for entry in entries)
 

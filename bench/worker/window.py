@@ -1,4 +1,4 @@
-"""The loop over a few batches only, which untimed launches run."""
+"""The loop over only a few batches, for untimed launches."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ..training import Task
 
 
 class Window:
-    """The first `steps` full batches of a loader, from its beginning again where it has fewer.
+    """The first `steps` full batches of a loader; it is iterated over again if it has fewer.
 
-    A batch is full that has as many samples as the first one; `size` gives their number. The window ends early once
-    `has_enough` says so.
+    A batch is full if it has as many samples as the first one; `size` returns this number. The window ends early once
+    `has_enough` returns True.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class Window:
                 if not left or self._has_enough():
                     return
             if left == before:
-                return  # an empty loader: the loop says so
+                return  # an empty loader: the loop raises an error
 
     def __getattr__(self, name: str) -> Any:
         if name == "_loader":
-            raise AttributeError(name)  # it is being copied, and has none yet
+            raise AttributeError(name)  # it is being copied, and has no attributes yet
         return getattr(self._loader, name)
 
 
@@ -59,7 +59,7 @@ def window(task: Task, loader: Iterable[Any], steps: int) -> Window:
 
 
 def windowed(task: Task, train: int, validate: int | None = None, test: int | None = None) -> Task:
-    """The task with so many steps a stage; None leaves a stage whole.
+    """The task with a limited number of steps per stage; None leaves a stage whole.
 
     A one-cycle schedule is made longer, since it raises when it is stepped beyond its end.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from projects import CASE, OTHER, SUITE, TIMES, bench, git, left, make_project, measured, own_git, plant
+from projects import CASE, OTHER, SUITE, TIMES, bench, git, left, make_project, measured, own_git
 from stand_in import standing_in, timed_as
 
 
@@ -28,7 +28,7 @@ def place(tmp_path_factory, by_what_is_planted):
 
 @pytest.fixture
 def clean(place):
-    """Whatever a test plants without a commit is taken back."""
+    """Changes that a test made without a commit are undone."""
     yield place
     git(place, "checkout", "-q", ".")
 
@@ -36,7 +36,7 @@ def clean(place):
 @pytest.fixture(scope="module")
 def slow(place):
     """Uncommitted work that is slower by far, and has a case more: without a side named at all."""
-    plant(place, "slow", "8, 16")
+    write_change(place, "slow", "8, 16")
     before = {path.name: path.read_bytes() for path in place.glob("*.py")}
     done = measured(place, "loop.py", "--pairs", "14")
     done.tree = ({path.name: path.read_bytes() for path in place.glob("*.py")} == before, left(place))
@@ -142,7 +142,7 @@ class TestWhatNeverPasses:
 
     def test_a_model_that_no_longer_learns_without_a_word(self, clean):
         """It is as fast as before, and does as much. Nobody asked for what it has learnt; a rule makes that gate."""
-        plant(clean, "wild")
+        write_change(clean, "wild")
         two = ("ref=plain", "loop.py", "--pairs", "2", "--allow-inconclusive")
         done = measured(clean, *two)
         row = done.rows()["quality.train_loss"]
@@ -165,12 +165,12 @@ class TestWhatNeverPasses:
 
 class TestOtherSides:
     def test_a_variable_is_set_for_its_side_alone(self, place):
-        done = measured(place, "env:PLANT=half", "loop.py")
+        done = measured(place, "env:CHANGE=half", "loop.py")
         assert done.code == 3  # the base did half of the work
         assert done.rows()["work.train.samples"]["reason"].startswith(
             "train: samples 24 to 48, batches 3 to 6"
         )
-        assert done.page["base"].startswith("env:PLANT=half")
+        assert done.page["base"].startswith("env:CHANGE=half")
         assert len(done.journal("base")) == len(done.journal("candidate")) == 3  # counts and two pairs
 
     def test_a_value_of_an_axis_is_held_against_that_of_the_suite(self, place):

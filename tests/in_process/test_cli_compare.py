@@ -16,7 +16,7 @@ from bench import cli
 from bench.cli.options import FORMATS
 
 SUITE = '''
-"""A tiny loop, into which the variable PLANT puts what a change may do to it."""
+"""A tiny loop, into which the variable CHANGE puts what a change may do to it."""
 
 import os
 
@@ -29,22 +29,22 @@ def build(case):
 
     from bench.training import Task, forward_and_loss
 
-    plant = os.environ.get("PLANT", "")
-    if plant == "crash":
+    change = os.environ.get("CHANGE", "")
+    if change == "crash":
         raise ValueError("it no longer builds")
     torch.manual_seed(0)
     width = case.get("width")
     layers = [nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 2)]
-    if plant == "operator":
+    if change == "operator":
         layers.insert(1, nn.Tanh())
     model = nn.Sequential(*layers)
-    optimizer = torch.optim.Adam(model.parameters(), amsgrad=plant == "state")
-    if plant == "zeros":
+    optimizer = torch.optim.Adam(model.parameters(), amsgrad=change == "state")
+    if change == "zeros":
         clear = optimizer.zero_grad
         optimizer.zero_grad = lambda set_to_none=True: clear(set_to_none=False)
 
     def step(task, inputs, targets, lap):
-        if plant == "graph":
+        if change == "graph":
             with torch.enable_grad():
                 return forward_and_loss(task, inputs, targets, lap)
         return forward_and_loss(task, inputs, targets, lap)
@@ -53,7 +53,7 @@ def build(case):
         generator = torch.Generator().manual_seed(1)
         return [
             (torch.randn(8, 4, generator=generator), torch.randint(0, 2, (8,), generator=generator))
-            for _ in range(number // 2 if plant == "half" else number)
+            for _ in range(number // 2 if change == "half" else number)
         ]
 
     return Task(
@@ -68,12 +68,12 @@ def build(case):
 
 
 suite = Suite(
-    name="plants",
+    name="changes",
     build=build,
     axes={"device": ["cpu"], "batch_size": [8], "epochs": [2], "width": [8, 16], "mode": ["train"]},
 )
 '''
-CASE = "plants/device=cpu/batch_size=8/epochs=2/width=8/mode=train"
+CASE = "changes/device=cpu/batch_size=8/epochs=2/width=8/mode=train"
 OTHER = CASE.replace("width=8", "width=16")
 COUNTS = ("--metric", "count.*", "--metric", "work.*")  # what no busy machine can change
 FAST = ("--launches", "2", "--repeats", "0", "--no-profile", "--quiet")
@@ -101,20 +101,20 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def planted(place):
-    """Gives the name of a run of the first case into which something was planted; each is made once."""
+def changed(place):
+    """Gives the name of a run of the first case into which something was changed; each is made once."""
     made = {}
 
-    def plant(what):
+    def change(what):
         if what not in made:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setenv("PLANT", what)
+                patch.setenv("CHANGE", what)
                 made[what] = f"results/{what or 'again'}"
                 code = run(place, "--launches", "1", "-k", "width=8", "--out", made[what])
                 assert code == (5 if what == "crash" else 0)
         return made[what]
 
-    return plant
+    return change
 
 
 @pytest.fixture(autouse=True)
@@ -169,7 +169,7 @@ def table(name, *lines):
 
 class TestWhatIsCaught:
     @pytest.mark.parametrize(
-        ("plant", "metrics"),
+        ("change", "metrics"),
         [
             ("operator", ["count.ops", "count.autograd_nodes", "count.saved_bytes", "count.allocations"]),
             ("graph", ["count.validate.autograd_nodes", "count.test.saved_bytes"]),
@@ -178,9 +178,9 @@ class TestWhatIsCaught:
         ],
     )
     def test_a_change_fails_and_is_named_with_its_metric_and_its_case(
-        self, planted, gate, rows, plant, metrics
+        self, changed, gate, rows, change, metrics
     ):
-        code, found = rows("results/base", planted(plant), "-k", "width=8")
+        code, found = rows("results/base", changed(change), "-k", "width=8")
         assert code == 1
         for name in metrics:
             assert (found[name]["verdict"], found[name]["action"], found[name]["case"]) == (
@@ -188,13 +188,13 @@ class TestWhatIsCaught:
                 "fail",
                 CASE,
             )
-        _, out, _ = gate("results/base", planted(plant), "-k", "width=8")
+        _, out, _ = gate("results/base", changed(change), "-k", "width=8")
         assert out.startswith("Failed: ")
         assert "width=8" in out
         assert all(name in out for name in metrics)
 
-    def test_half_the_data_is_no_gain(self, planted, rows):
-        code, found = rows("results/base", planted("half"), "-k", "width=8")
+    def test_half_the_data_is_no_gain(self, changed, rows):
+        code, found = rows("results/base", changed("half"), "-k", "width=8")
         assert code == 3
         assert "improved" not in {row["verdict"] for row in found.values()}
         work, time = found["work.train.samples"], found["epoch.time"]
@@ -202,12 +202,12 @@ class TestWhatIsCaught:
         assert work["reason"].startswith("train: samples 48 to 24, batches 6 to 3, optimizer steps 6 to 3")
         assert (time["verdict"], time["folded"], time["gates"]) == ("different_work", True, False)
 
-    def test_nor_is_it_the_other_way_round(self, planted, rows):
-        code, found = rows(planted("half"), "results/base", "-k", "width=8")
+    def test_nor_is_it_the_other_way_round(self, changed, rows):
+        code, found = rows(changed("half"), "results/base", "-k", "width=8")
         assert (code, found["work.train.samples"]["verdict"]) == (3, "different_work")
 
-    def test_nothing_excuses_it_but_the_rule_that_it_names(self, planted, rows, gate, tmp_path):
-        sides = ("results/base", planted("half"), "-k", "width=8", "--allow-inconclusive")
+    def test_nothing_excuses_it_but_the_rule_that_it_names(self, changed, rows, gate, tmp_path):
+        sides = ("results/base", changed("half"), "-k", "width=8", "--allow-inconclusive")
         code, out, _ = gate(*sides, "--format", "json")
         page = json.loads(out)
         assert (code, page["counts"]["different_work"]) == (3, 1)
@@ -222,37 +222,37 @@ class TestWhatIsCaught:
         assert "epoch.time" not in found
 
     @pytest.mark.parametrize("more", [(), ("--allow-inconclusive",), COUNTS, ("--metric", "epoch.time")])
-    def test_a_crash_never_passes(self, planted, rows, more):
-        code, found = rows("results/base", planted("crash"), "-k", "width=8", *more)
+    def test_a_crash_never_passes(self, changed, rows, more):
+        code, found = rows("results/base", changed("crash"), "-k", "width=8", *more)
         assert code == 3
         (row,) = found.values()
         assert (row["verdict"], row["case"], row["gates"]) == ("not_measured", CASE, True)
         assert "ValueError: it no longer builds" in row["reason"]
 
-    def test_a_case_that_has_gone_never_passes(self, planted, gate):
-        code, out, _ = gate("results/base", planted(""), *COUNTS)
+    def test_a_case_that_has_gone_never_passes(self, changed, gate):
+        code, out, _ = gate("results/base", changed(""), *COUNTS)
         assert code == 3
         assert [line for line in out.splitlines() if "width=16" in line] == [f"only in the base: {OTHER}"]
 
-    def test_the_same_code_passes(self, planted, gate):
-        code, out, _ = gate("results/base", planted(""), "-k", "width=8", *COUNTS)
+    def test_the_same_code_passes(self, changed, gate):
+        code, out, _ = gate("results/base", changed(""), "-k", "width=8", *COUNTS)
         assert code == 0
         assert out.startswith("Passed: ")
         assert "rows equivalent" in out
         assert "count.ops" not in out
-        assert "count.ops" in gate("results/base", planted(""), "-k", "width=8", *COUNTS, "--all")[1]
+        assert "count.ops" in gate("results/base", changed(""), "-k", "width=8", *COUNTS, "--all")[1]
 
     def test_a_run_is_not_worse_than_itself_whatever_else_the_machine_does(self, rows):
         code, found = rows("results/base", "results/base")
         assert code == 0
         assert {row["verdict"] for row in found.values()} <= {"equivalent", "inconclusive"}
 
-    def test_a_baseline_is_as_good_as_its_run(self, planted, rows, capfd):
+    def test_a_baseline_is_as_good_as_its_run(self, changed, rows, capfd):
         assert cli.exit_code(["baseline", "save", "main", "results/base"]) == 0
         assert cli.exit_code(["baseline", "list"]) == 0
         assert capfd.readouterr().out == "kept: results/baselines/main\nmain\n"
-        assert rows("main", planted("operator"), "-k", "width=8")[0] == 1
-        assert rows("main", planted(""), "-k", "width=8", *COUNTS)[0] == 0
+        assert rows("main", changed("operator"), "-k", "width=8")[0] == 1
+        assert rows("main", changed(""), "-k", "width=8", *COUNTS)[0] == 0
 
 
 class TestThresholds:
@@ -261,25 +261,25 @@ class TestThresholds:
         yield
         Path("thresholds.toml").unlink(missing_ok=True)
 
-    def test_the_file_in_the_working_directory_holds(self, planted, rows):
-        sides = ("results/base", planted("operator"), "-k", "width=8", *COUNTS)
+    def test_the_file_in_the_working_directory_holds(self, changed, rows):
+        sides = ("results/base", changed("operator"), "-k", "width=8", *COUNTS)
         assert rows(*sides)[0] == 1
         Path("thresholds.toml").write_text('[default]\npolicy = "warn"\n')
         code, found = rows(*sides)
         assert (code, found["count.ops"]["action"]) == (0, "warn")
 
-    def test_a_file_that_is_named_stands_in_its_place(self, planted, rows):
+    def test_a_file_that_is_named_stands_in_its_place(self, changed, rows):
         Path("thresholds.toml").write_text('[default]\npolicy = "warn"\n')
         Path("mine.toml").write_text('[[rule]]\nmetric = "count.ops"\nthreshold = "1000"\n')
         code, found = rows(
-            "results/base", planted("operator"), "-k", "width=8", *COUNTS, "--thresholds", "mine.toml"
+            "results/base", changed("operator"), "-k", "width=8", *COUNTS, "--thresholds", "mine.toml"
         )
         assert (code, found["count.ops"]["verdict"]) == (1, "equivalent")
         assert found["count.autograd_nodes"]["action"] == "fail"
 
-    def test_a_crash_is_seen_though_times_are_ignored(self, planted, rows):
+    def test_a_crash_is_seen_though_times_are_ignored(self, changed, rows):
         Path("thresholds.toml").write_text('[[rule]]\nmetric = "epoch.time"\npolicy = "ignore"\n')
-        code, found = rows("results/base", planted("crash"), "-k", "width=8")
+        code, found = rows("results/base", changed("crash"), "-k", "width=8")
         assert (code, [row["gates"] for row in found.values()]) == (3, [True])
 
     @pytest.mark.parametrize(
@@ -299,8 +299,8 @@ class TestThresholds:
 
 class TestSurfaces:
     @pytest.fixture
-    def sides(self, planted):
-        return "results/base", planted("operator"), "-k", "width=8", *COUNTS
+    def sides(self, changed):
+        return "results/base", changed("operator"), "-k", "width=8", *COUNTS
 
     def test_csv_has_a_line_for_each_row(self, gate, sides):
         code, out, err = gate(*sides, "--format", "csv")
@@ -517,7 +517,7 @@ class TestBadInput:
             (("results/base", "results/base", "--thresholds", "no.toml"), "no.toml cannot be read"),
             (("main-of-old", "results/base"), "there is no run 'main-of-old'"),
             (("results/base", "missing.csv"), "missing.csv cannot be read"),
-            (("results/base", "plants.py"), "plants.py is not a table that can be read"),
+            (("results/base", "changes.py"), "changes.py is not a table that can be read"),
         ],
     )
     def test_it_is_said_in_one_line(self, gate, arguments, said):

@@ -94,7 +94,7 @@ class TestSelftest:
         arguments = (
             "--decisions",
             "1",
-            "--plants",
+            "--slowdowns",
             "0",
             "--out",
             str(place),
@@ -116,6 +116,7 @@ class TestSelftest:
         done = bench(history, "ab", "worktree", "worktree", "suites", "--pairs", "2", "--threads", "1", "-q")
         assert "the gate on this machine" in done.out
 
-    def test_nothing_to_decide_is_refused(self, history):
-        done = bench(history, "selftest", "--decisions", "0", "--plants", "0")
+    @pytest.mark.parametrize("option", ["--slowdowns", "--plants"], ids=["new", "older-name"])
+    def test_nothing_to_decide_is_refused(self, history, option):
+        done = bench(history, "selftest", "--decisions", "0", option, "0")
         assert (done.code, len(done.err.splitlines())) == (2, 1)

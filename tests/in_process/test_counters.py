@@ -333,7 +333,7 @@ def test_the_shipped_tasks_are_known_as_a_whole(dataset, model, mode):
     assert {one.stage for one in found.operators if one.flops} == set(found.steps)
 
 
-class TestPlantedChanges:
+class TestInjectedChanges:
     """Each is a change of the user's code that the named counts tell."""
 
     def test_an_operator_more_in_the_forward_pass(self):

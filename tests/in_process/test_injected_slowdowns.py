@@ -102,7 +102,7 @@ class TestALayer:
             task.model(torch.zeros(2, 3))
 
 
-def test_an_unknown_plant_is_refused():
+def test_an_unknown_slowdown_is_refused():
     with pytest.raises(ValueError, match="tree"):
         injected_slowdowns.add(small_task(), Slowdown("tree"))
 

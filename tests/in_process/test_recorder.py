@@ -349,14 +349,14 @@ class TestWhatIsAmbiguous:
     ADD = r'with epochbench\.stage\("validate"\):$'
 
     def test_a_pass_without_a_backward(self, own, recorder):
-        with pytest.raises(ScriptError, match=rf"recorder\.py:\d+ made no backward pass.*{self.ADD}"):
+        with pytest.raises(ScriptError, match=rf"recorder\.py:\d+ had no backward pass.*{self.ADD}"):
             own.validate(bench.watch(own.validate_loader))
 
     def test_the_same_where_its_loop_was_left(self, own, recorder):
         for batch in bench.watch(own.validate_loader):
             own.look(*batch)
             break
-        with pytest.raises(ScriptError, match="made no backward pass"):
+        with pytest.raises(ScriptError, match="had no backward pass"):
             recorder.finish()
 
     def test_loaders_of_two_lines(self, own, recorder):
@@ -369,7 +369,7 @@ class TestWhatIsAmbiguous:
         own.train(bench.watch(loader))
         remedy = re.escape('epochbench.watch(loader, "train")')
         with pytest.raises(
-            ScriptError, match=rf"one loader is watched, at .*recorder\.py:\d+ and at .*{remedy}"
+            ScriptError, match=rf"the same loader is watched at .*recorder\.py:\d+ and at .*{remedy}"
         ):
             own.train(bench.watch(loader))
 

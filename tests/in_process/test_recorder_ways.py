@@ -509,7 +509,7 @@ class TestThreads:
             threading.Event().wait()
 
         for _ in listening(recorder):
-            with pytest.raises(ScriptError, match=r"thread of its own.*--no-profile"):
+            with pytest.raises(ScriptError, match=r"in another thread.*--no-profile"):
                 script()
         assert len(problems) == 1
 

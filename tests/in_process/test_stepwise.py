@@ -187,7 +187,7 @@ def test_a_loader_that_can_be_read_only_once_is_said():
     with stepwise.prepared(suite(make), case(), warms_up=False) as step:
         step()
         step()
-        with pytest.raises(UsageError, match="a loader ended for good"):
+        with pytest.raises(UsageError, match="a loader gave no batch in its second pass"):
             step()
 
 

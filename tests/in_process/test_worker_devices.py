@@ -31,7 +31,7 @@ def hiding(machine, **variables):
         (
             "cuda",
             CUDA,
-            "torch 2.9.0+cu130 was built for CUDA 13.0, but sees no card; `nvidia-smi` says whether",
+            "torch 2.9.0+cu130 was built for CUDA 13.0, but sees no card; `nvidia-smi` shows whether",
         ),
         ("cuda", ROCM, "was built for ROCm 6.4, but sees no card; `rocm-smi` says"),
         ("cuda", hiding(CUDA, CUDA_VISIBLE_DEVICES=""), "sees no card: CUDA_VISIBLE_DEVICES='' hides them"),
@@ -65,14 +65,14 @@ def test_what_is_said_of_a_machine(device, machine, said):
 @pytest.mark.parametrize(
     ("device", "said"),
     [
-        ("gpu", "gpu is no device name of torch, which calls it cuda; write cuda"),
+        ("gpu", "gpu is not a device name of torch, which calls it cuda; write cuda"),
         ("gpu:1", "write cuda:1"),
-        ("GPU", "GPU is no device name of torch, which calls it cuda; write cuda"),
+        ("GPU", "GPU is not a device name of torch, which calls it cuda; write cuda"),
         ("metal", "which calls it mps; write mps"),
         ("tpu:9", "torch calls it xla, and has it with the package torch_xla only"),
         ("CUDA:0", "write cuda or, to tell several apart, cuda:0, cuda:1"),
         ("cuda:x", "write cuda or, to tell several apart, cuda:0, cuda:1"),
-        ("abacus", "abacus is no device name of torch; there are cpu, cuda, mps, xpu"),
+        ("abacus", "abacus is not a device name of torch; there are cpu, cuda, mps, xpu"),
     ],
 )
 def test_what_is_no_name_of_torch(device, said):
@@ -110,7 +110,7 @@ class TestSuites:
         return Suite(name="mine", build=print, axes={"device": devices, "epochs": [2]})
 
     def test_a_flag_is_refused_with_the_reason(self):
-        said = r"^this machine has no device 'gpu', it has cpu: gpu is no device name of torch, which calls it cuda"
+        said = r"^this machine has no device 'gpu', it has cpu: gpu is not a device name of torch, which calls it cuda"
         with pytest.raises(UsageError, match=said):
             self.suite(["cpu"]).expand(["cpu"], {"device": ["gpu"]}, absence(["cpu"]))
 

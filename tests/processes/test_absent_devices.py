@@ -14,4 +14,4 @@ def test_the_command_says_why_it_is_absent_in_one_line(tmp_path, monkeypatch, ca
     )
     assert cli.exit_code(["list", "own.py", "--axis", "device=gpu"]) == 2
     (line,) = capfd.readouterr().err.splitlines()
-    assert re.search(r"no device 'gpu', it has .*: gpu is no device name of torch", line)
+    assert re.search(r"no device 'gpu', it has .*: gpu is not a device name of torch", line)

@@ -131,7 +131,7 @@ class TestARow:
     def test_one_that_is_not_decided_says_what_it_could_have_seen(self):
         said = row_text(self.rows(0.2, 14)["epoch.time"])
         assert said.startswith("epoch.time inconclusive, ")
-        assert ", sees from " in said
+        assert ", detectable from " in said
 
     def test_one_that_is_decided_does_not(self):
         assert row_text(self.rows(1e-5)["epoch.time"]) == "epoch.time equivalent, 1.000 (1.000 to 1.000)"

@@ -1,4 +1,4 @@
-"""The gate measured: what is planted for which step, and what decisions come to."""
+"""The gate measured: which slowdown is injected into which step, and what decisions come to."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def decision(arm=NULL, epoch="equivalent", step="equivalent", ratios=None, **cha
     )
 
 
-class TestWhatIsPlanted:
+class TestInjectedSlowdowns:
     def test_identical_code_gets_nothing(self):
         assert NULL.slowdown(NOMINAL) is None
 
@@ -42,15 +42,15 @@ class TestWhatIsPlanted:
         assert FIVE.slowdown(NOMINAL) == Slowdown("wait", "train", 1, pytest.approx(0.0005))
 
     def test_every_tenth_step_gets_the_share_of_ten(self):
-        plant = Arm("tenth", 0.05, every=10).slowdown(NOMINAL)
-        assert (plant.every, plant.seconds) == (10, pytest.approx(0.005))
+        slowdown = Arm("tenth", 0.05, every=10).slowdown(NOMINAL)
+        assert (slowdown.every, slowdown.seconds) == (10, pytest.approx(0.005))
 
     def test_validation_gets_a_share_of_the_epoch_spread_over_its_batches(self):
-        plant = Arm("validation", 0.05, stage="validate").slowdown(NOMINAL)
-        assert (plant.stage, plant.seconds) == ("validate", pytest.approx(0.005))
+        slowdown = Arm("validation", 0.05, stage="validate").slowdown(NOMINAL)
+        assert (slowdown.stage, slowdown.seconds) == ("validate", pytest.approx(0.005))
 
     @pytest.mark.parametrize(("arm", "metric"), [(NULL, "train.step_time"), (THREE, "train.step_time")])
-    def test_a_plant_in_every_step_shows_in_the_step(self, arm, metric):
+    def test_a_slowdown_of_every_step_shows_in_the_step(self, arm, metric):
         assert arm.metric == metric
 
     def test_the_others_show_in_the_epoch_where_the_median_step_hides_them(self):
@@ -65,7 +65,7 @@ class TestTheOrder:
             half = sum(arm is kind for arm in made[: len(made) // 2])
             assert abs(half - count / 2) <= 1
 
-    def test_without_plants_only_identical_code_is_compared(self):
+    def test_without_slowdowns_only_identical_code_is_compared(self):
         assert arms(3, 0) == [NULL] * 3
 
 
@@ -75,11 +75,11 @@ class TestScores:
         assert (score.decisions, score.found) == (3, 1)
         assert score.verdicts == {"equivalent": 1, "improved": 1, "inconclusive": 1}
 
-    def test_a_plant_is_found_where_either_time_regressed(self):
+    def test_a_slowdown_is_found_where_either_time_regressed(self):
         (score,) = error_rates([decision(THREE, epoch="regressed"), decision(THREE, step="improved")])
         assert score.found == 1
 
-    def test_the_bias_is_against_what_was_planted(self):
+    def test_the_bias_is_against_the_injected_slowdown(self):
         (score,) = error_rates([decision(FIVE, ratios={"train.step_time": 1.05 * 1.01})])
         assert score.bias == pytest.approx(0.01)
 

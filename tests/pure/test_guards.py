@@ -92,7 +92,7 @@ def test_shares_are_of_the_time_that_was_watched():
 @pytest.mark.parametrize(("processors", "threads"), [(1, 2), (2, 2), (4, 4), (100, 100)])
 def test_waits_of_all_threads_are_a_mean_over_the_processors(processors, threads):
     bearable, too_much = around(bounds.WAITING_MEAN * WALL * threads)
-    of = {"processors": float(processors), "waiting_longest": bounds.WAITING * WALL * LESS}
+    of = {"processors": float(processors), "waiting_longest": bounds.WAITING * WALL}
     assert contamination(launch(waiting=bearable, **of)) == ()
     assert contamination(launch(waiting=too_much, **of)) == ("waited",)
 

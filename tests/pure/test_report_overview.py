@@ -84,13 +84,13 @@ class TestValues:
         assert cells(text, "95 %")[:2] == ["interval", "±2.5 %"]
 
     def test_without_an_interval_there_is_no_column_of_them(self):
-        assert "reveals" not in shown(*launches(TRAIN, number=5))
+        assert "detectable" not in shown(*launches(TRAIN, number=5))
         assert "95 %\n" not in shown(*launches(TRAIN, number=5)).replace(" ", "")
         assert "interval" not in shown(*launches(TRAIN, number=5)).split("few launches:")[0]
 
     def test_what_change_a_row_would_reveal_stands_beside(self):
         text = shown(*launches(TRAIN), *launches(LARGE, number=5))
-        assert cells(text, "reveals") == ["from", "5.1 %", ""], "about twice the half interval"
+        assert cells(text, "detectable") == ["from", "5.1 %", ""], "about twice the half interval"
 
     def test_how_many_launches_were_disturbed_is_said_where_any_was(self):
         assert "contaminated" not in shown(*launches(TRAIN, guards=guards()))

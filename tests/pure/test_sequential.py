@@ -181,7 +181,7 @@ class TestEffect:
 
 
 class TestSlot:
-    """Planted: the launch that runs first of a pair is slower by 2 %."""
+    """Simulated: the launch that runs first of a pair is slower by 2 %."""
 
     def logs(self, number, leads, ratio=1.0, seed=0):
         chance = random.Random(seed)

@@ -13,7 +13,7 @@ _EPOCH = "epoch."
 
 @dataclass(frozen=True)
 class PhaseChange:
-    """A phase of a stage, and the seconds that it takes more: by the epoch, else by the step."""
+    """A phase of a stage, and how many seconds more it takes: per epoch, else per step."""
 
     stage: str
     phase: str
@@ -24,9 +24,8 @@ class PhaseChange:
 def moved_phase(base: CaseSide, candidate: CaseSide, metric: str) -> PhaseChange | None:
     """The phase whose time changed most in the direction of the whole; None where no phase did.
 
-    Of a metric of one stage, the phases of that stage, by the step; of the epoch, those of all stages, by the epoch.
-    Phases are measured by the step, and stages have different numbers of steps: without that number a stage has no
-    times by the epoch.
+    For a metric of one stage, the phases of that stage are compared per step; for `epoch.time`, the phases of all
+    stages per epoch. Phases are measured per step, so a stage whose number of steps is unknown has no times per epoch.
     """
     by_epoch = metric.startswith(_EPOCH)
     changes = [
@@ -42,7 +41,7 @@ def moved_phase(base: CaseSide, candidate: CaseSide, metric: str) -> PhaseChange
 
 
 def _changes(base: CaseSide, candidate: CaseSide, stage: str, by_epoch: bool) -> Iterator[PhaseChange]:
-    """The changes of all phases of a stage, which add up to that of the stage: a missing phase took no time."""
+    """The changes of all phases of a stage, which add up to the change of the stage: a missing phase took no time."""
     before, after = _phases(base, stage), _phases(candidate, stage)
     if not before or not after:
         return
@@ -58,7 +57,7 @@ def _changes(base: CaseSide, candidate: CaseSide, stage: str, by_epoch: bool) ->
 
 
 def _phases(side: CaseSide, stage: str) -> dict[str, float]:
-    """The seconds of each phase of a stage, by the step."""
+    """The seconds of each phase of a stage, per step."""
     prefix = f"{stage}.phase."
     return {
         name.removeprefix(prefix): seen.value

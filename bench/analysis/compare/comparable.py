@@ -1,8 +1,8 @@
 """Which metrics of a case are compared, and why the others are not.
 
-Where the sides did different work, one row of the case says so, and the rows of the metrics that it spoils are folded
-behind that. Where the difference is intended (an axis that the sides differ in, or a threshold that ignores it), the
-case is compared by the sample instead: throughput, FLOPs a sample, and whatever does not depend on the batches.
+If the sides did different work, one row of the case reports it, and the rows of the affected metrics are folded under
+that row. If the difference is intended (the sides differ in an axis, or a threshold ignores it), the case is compared
+per sample instead: throughput, FLOPs per sample, and whatever does not depend on the batches.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from .work import Work, WorkDifference
 
 @dataclass(frozen=True)
 class ComparisonOptions:
-    """What is compared, and how: `metrics` are names or patterns (none: those that gate), `rules` the thresholds.
+    """What is compared, and how: `metrics` are names or patterns (none: the metrics that gate), `rules` the thresholds.
 
-    `standards` are the tolerated changes by the class of a metric. `across` compares machines that are not alike;
-    `deviation_of` gives the deviation between runs of a case.
+    `standards` are the tolerated changes by the class of a metric. `across` compares different machines; `deviation_of`
+    gives the deviation between runs of a case.
     """
 
     metrics: Sequence[str] = ()
@@ -50,7 +50,7 @@ class MetricPair:
 
     @property
     def unjudged(self) -> Row:
-        """The row with all but what its verdict brings."""
+        """The row without the fields that its verdict sets."""
         return _row(self.case, self.base, self.metric, self.policy, self.before.value, self.after.value)
 
     @property
@@ -60,7 +60,7 @@ class MetricPair:
 
 @dataclass(frozen=True)
 class BySample:
-    """A case whose sides differ in their work on purpose: the differences, and the metrics that are not compared."""
+    """A case whose sides intentionally do different work: the differences, and the metrics that are not compared."""
 
     case: str
     differences: Sequence[WorkDifference]
@@ -69,7 +69,7 @@ class BySample:
 
 @dataclass(frozen=True)
 class CaseComparison:
-    """One case, in the order of the baseline: pairs that are to be judged, and rows without a judgement."""
+    """One case, in the order of the baseline: pairs to be judged, and rows that need no judgement."""
 
     entries: Sequence[Row | MetricPair]
     by_sample: BySample | None = None
@@ -82,7 +82,7 @@ class CaseComparison:
 def plan_case(
     case: str, base: CaseSide, candidate: CaseSide, options: ComparisonOptions, intended: bool = False
 ) -> CaseComparison:
-    """What is compared of a case that both sides measured. `intended`: they differ in an axis."""
+    """What is compared of a case that both sides measured. `intended`: the sides differ in an axis."""
     work = Work(base.observed, candidate.observed)
     unintended = tuple(
         one
@@ -100,7 +100,7 @@ def plan_case(
         entries.append(_different_work_row(case, base, candidate, options, unintended))
     for name in names:
         if name in differing:
-            continue  # the row of the case says it
+            continue  # reported by the row of the case
         if older := base.withheld.get(name) or candidate.withheld.get(name):
             entries.append(unmeasured_row(case, base, name, options, Reason(Cause.ADDED_UP, older)))
         elif work.spoils(name, stages):
@@ -116,7 +116,7 @@ def plan_case(
 
 
 def _is_of_one_side(name: str, work: Work) -> bool:
-    """Whether a metric is of a stage that one side alone has."""
+    """Whether a metric belongs to a stage that only one side has."""
     return name not in work.after and any(
         f".{stage}" in f".{name}" and work.differs(stage) for stage in STAGES
     )
@@ -163,7 +163,7 @@ def is_compared(name: str, case: str, side: CaseSide, options: ComparisonOptions
 def is_requested(name: str, options: ComparisonOptions) -> bool:
     """Whether the command names a metric, or no metric at all.
 
-    Quality that it does not name is shown only where it fell: nobody who asks for a time should miss that.
+    Quality that it does not name is shown only where it fell: this must not be missed when only times are requested.
     """
     return not options.metrics or matches(name, options.metrics)
 
@@ -171,7 +171,7 @@ def is_requested(name: str, options: ComparisonOptions) -> bool:
 def of_interest(
     names: Iterable[str], case: str, side: CaseSide, options: ComparisonOptions
 ) -> tuple[list[str], list[str]]:
-    """Of these metrics the requested ones that are compared, and those of them that gate."""
+    """The requested ones among these metrics that are compared, and those of them that gate."""
     wanted = [
         name for name in names if is_compared(name, case, side, options) and is_requested(name, options)
     ]
@@ -183,13 +183,13 @@ def matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 def are_exact(patterns: Sequence[str], known: Collection[str]) -> bool:
-    """Whether these patterns mean exact metrics alone, out of those that are known."""
+    """Whether these patterns match only exact metrics, among the known ones."""
     meant = [name for name in known if matches(name, patterns)]
     return bool(meant) and all(metric_of(name).kind in EXACT for name in meant)
 
 
 def is_shown(row: Row, options: ComparisonOptions) -> bool:
-    """Whether a row is shown: a requested metric, different work that spoils one, quality that fell or moved."""
+    """Whether a row is shown: a requested metric, different work that affects one, quality that fell or moved."""
     speaks = bool(row.work) and not row.folded
     return speaks or row.verdict in ("regressed", "moved") or is_requested(row.metric.name, options)
 
@@ -216,7 +216,7 @@ def unmeasured_row(
     reason: Reason,
     candidate: CaseSide | None = None,
 ) -> Row:
-    """The row of a metric for which a side has no number that could be compared."""
+    """The row of a metric for which a side has no comparable number."""
     row = _unjudged(case, base, name, options, candidate)
     requested = bool(options.metrics) and is_requested(name, options)
     return dataclasses.replace(row, gates=row.gates or requested, reason=reason)
@@ -229,7 +229,7 @@ def _different_work_row(
     options: ComparisonOptions,
     work: Sequence[WorkDifference],
 ) -> Row:
-    """The row that says of a case that its sides did different work. It gates unless the thresholds say otherwise."""
+    """The row that reports different work of the sides of a case. It gates unless the thresholds say otherwise."""
     return dataclasses.replace(
         _unjudged(case, base, work[0].metric, options, candidate),
         verdict="different_work",
@@ -240,7 +240,7 @@ def _different_work_row(
 
 
 def _spoilt(row: Row, work: Sequence[WorkDifference]) -> Row:
-    """The row of a metric that different work spoils, folded behind the row that says so."""
+    """The row of a metric that different work makes incomparable, folded under the row that reports the work."""
     return dataclasses.replace(
         row, verdict="different_work", gates=False, work=tuple(work), folded=True, caveats=()
     )
@@ -261,6 +261,6 @@ def _unjudged(
 def _row(
     case: str, side: CaseSide, metric: Metric, policy: Policy, before: float | None, after: float | None
 ) -> Row:
-    """How every row begins."""
+    """The fields that every row has."""
     gates = is_gated(metric, policy)
     return Row(side.suite, case, metric, before, after, verdict="not_measured", policy=policy, gates=gates)

@@ -20,7 +20,7 @@ _MINOR = ("torch", "cuda", "python")  # compared as far as their minor version
 
 @dataclass(frozen=True)
 class EnvironmentDifference:
-    """A field of Environment, or `device_kinds`, in which two differ, with both values."""
+    """A field of Environment, or `device_kinds`, that is different in two environments, with both values."""
 
     field: str
     first: Any
@@ -48,12 +48,12 @@ def differences_for_counts(first: Environment, second: Environment) -> list[Envi
 
 
 def same_for_counts(first: Environment, second: Environment) -> bool:
-    """Whether exact counts compare."""
+    """Whether exact counts are comparable."""
     return not differences_for_counts(first, second)
 
 
 def same_for_machine_counts(first: Environment, second: Environment) -> bool:
-    """Whether counts that depend on the machine compare too: counted launches all have the same threads.
+    """Whether counts that depend on the machine are comparable too; counts launches always have the same threads.
 
     Which kernels a library launches on a device, and with which workspace, depends on the model of the card and on the
     version of cuDNN.

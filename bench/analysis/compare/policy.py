@@ -11,7 +11,7 @@ from ...measurement import QUALITY, Metric
 
 ACTIONS = ("fail", "warn", "ignore")
 
-# The threshold of times that are measured side by side, which find smaller changes than runs of different times.
+# The threshold of times measured side by side, which show smaller changes than runs at different times.
 SIDE_BY_SIDE = 0.01
 
 # The tolerated change as a share, by the class of a metric.
@@ -24,8 +24,8 @@ THRESHOLDS: Mapping[str, float] = {
     "shown": 0.05,
 }
 
-# The tolerated change of an accuracy, and of all quality of which more is better: in its unit up to 1, above as a
-# share. The same work with sums in another order stays within it (docs/methodology.md).
+# The tolerated change of an accuracy, and of all quality of which more is better: in its unit for values up to 1, as a
+# share above. The same work summed in another order stays within it (docs/methodology.md).
 SHARE = 0.02
 
 
@@ -33,10 +33,10 @@ SHARE = 0.02
 class Policy:
     """How one row is judged.
 
-    `relative` is the tolerated change as a share, but never less than `least` in the metric's unit; `absolute` the
-    same in that unit, in its place where it is given. `regression` and `improvement` are ACTIONS.
-    `named` is True where a threshold names the metric, so that it gates whatever its default; `better` is the direction
-    that a rule gives a metric which has none of its own.
+    `relative` is the tolerated change as a share, but never less than `least` in the metric's unit; `absolute`, if
+    given, replaces it by a change in that unit. `regression` and `improvement` are ACTIONS. `named` is True where a
+    threshold names the metric, so that it gates whatever its default; `better` is the direction that a rule gives a
+    metric which has none of its own.
     """
 
     relative: float
@@ -60,9 +60,9 @@ class Policy:
 
 @dataclass(frozen=True)
 class ThresholdRule:
-    """One table of thresholds: what it holds for, by patterns, and what it changes.
+    """One table of thresholds: the patterns of the rows that it applies to, and what it changes.
 
-    Patterns are those of file names (`train.*`); an empty one holds for all. `place` says where it stands, for
+    Patterns are those of file names (`train.*`); an empty one matches everything. `place` is its place in the file, for
     messages.
     """
 
@@ -74,14 +74,14 @@ class ThresholdRule:
     changes: Mapping[str, float | str] = field(default_factory=dict)
 
     def holds(self, metric: str, suite: str, case: str, device: str) -> bool:
-        """Whether the rule is about this row."""
+        """Whether the rule applies to this row."""
         patterns = ((self.metric, metric), (self.suite, suite), (self.case, case), (self.device, device))
         return all(not pattern or fnmatch.fnmatchcase(text, pattern) for pattern, text in patterns)
 
     def names(self, metric: Metric) -> bool:
         """Whether the rule chooses this metric, and not only all of them.
 
-        "quality.*" is about quality: the time to a loss is a time, and needs its own name.
+        "quality.*" does not match `quality.time_to_loss`, which is a time and must be named itself.
         """
         if metric.name.startswith(QUALITY) and metric.kind != "quality":
             return self.metric == metric.name
@@ -97,10 +97,11 @@ def policy(
     standards: Mapping[str, float] = THRESHOLDS,
     requested: bool = False,
 ) -> Policy:
-    """The policy of a row: the standard of its class, changed by each rule that holds, the later the stronger.
+    """The policy of a row: the standard of its class, changed by each rule that applies; later rules override earlier
+    ones.
 
-    A metric that is `requested` by its name gates. A fall of quality warns where neither that nor a rule's `metric`
-    names it, whatever the default says of every row.
+    A metric that is `requested` by its name gates. A fall of quality that is named neither there nor by a rule's
+    `metric` only warns, whatever the default is.
     """
     share = standards[metric.kind]
     more_is_better = metric.kind == "quality" and metric.better == "more"

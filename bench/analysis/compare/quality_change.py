@@ -1,11 +1,10 @@
 """Whether the quality of a model differs between two sides by more than between launches of one side.
 
-Every launch of a session has the same seed, so launches of a case mostly end alike to the last digit. Then any
-difference between the sides is the change's own, and the tolerance alone says whether it matters: sums that are taken
-in another order move a loss a little. Where launches of a side differ among themselves, they are held against those of
-the other by the exact rank-sum test (Wilcoxon 1945; Mann and Whitney 1947), and a change of the medians beyond the
-tolerance is reported if that test confirms it. Over all rows of quality of a comparison errors are controlled by Holm's
-procedure (1979).
+Every launch of a session has the same seed, so launches of a case mostly end with the same values to the last digit.
+Then any difference between the sides is due to the change, and only the tolerance decides whether it matters: sums in
+another order move a loss a little. If launches of a side differ from each other, the sides are compared by the exact
+rank-sum test (Wilcoxon 1945; Mann and Whitney 1947), and a change of the medians beyond the tolerance is reported if
+the test confirms it. Errors are controlled over all quality rows of a comparison by Holm's procedure (1979).
 """
 
 from __future__ import annotations
@@ -23,18 +22,20 @@ from .verdict import EQUIVALENCE
 
 Key = TypeVar("Key", bound=Hashable)
 
-# False alarms over all rows of quality of a comparison, beside those of times. Where launches end alike there are none.
+# False alarms over all quality rows of a comparison, in addition to those of times. There are none if launches end
+# alike.
 FAMILY = 0.01
 
-_FEWEST = 2  # launches of a side that tell whether they end alike
+_FEWEST = 2  # launches of a side, to know whether they end alike
 
 
 @dataclass(frozen=True)
 class QualityChange:
-    """The change of one metric of quality: `change` is candidate less base, of the medians.
+    """The change of one metric of quality: `change` is the difference of the medians, candidate minus base.
 
-    `spread` is the largest difference between launches of one side, None where launches are not known. `p` is that of
-    no change, two-sided; `p_beyond` that of a change beyond the tolerance, the larger of the two one-sided.
+    `spread` is the largest difference between launches of one side, None if the launches are not known. `p` is the
+    two-sided p-value of no change; `p_beyond` that of a change beyond the tolerance, the larger of the two one-sided
+    ones.
     """
 
     change: float
@@ -46,9 +47,9 @@ class QualityChange:
 
 
 def repeats(side: CaseSide) -> bool:
-    """Whether launches of a case end alike: each loss and metric the same in all of them, two at the least.
+    """Whether launches of a case, at least two, end alike: with the same value of each loss and metric.
 
-    A share of few samples may be the same by chance: something finer must be among them.
+    An accuracy over few samples may be equal by chance: at least one value must be finer than that.
     """
     seen = {name: one for name, one in side.observed.items() if metric(name).kind == "quality"}
     fine = any(metric(name).better != "more" for name in seen)
@@ -70,10 +71,10 @@ def quality_change(
     alike: bool,
     shares: Sequence[tuple[int, float]] | None = None,
 ) -> QualityChange | None:
-    """The change of a metric between two sides; None where their launches are too few to tell.
+    """The change of a metric between two sides; None if they have too few launches.
 
-    `alike` is True where launches of both sides end alike. `shares` are the looks that launches in pairs have come to,
-    each with its share of the error; without it all launches are looked at once.
+    `alike` is True if the launches of both sides end alike. `shares` are the looks that the pairs have reached, each
+    with its share of the error; without it all launches are tested at once.
     """
     change = candidate.value - base.value
     if not math.isfinite(change):
@@ -104,13 +105,13 @@ def _in_order(seen: Observed) -> list[float]:
 
 
 def _by_errors(base: Observed, candidate: Observed, tolerance: float, better: str) -> QualityChange | None:
-    """By the standard errors of medians whose launches are not there, as of a baseline."""
+    """The change from the standard errors of the medians, where launches are not known, as those of a baseline."""
     if base.error is None or candidate.error is None or min(base.value, candidate.value) <= 0:
         return None
     error = math.hypot(base.error * base.value, candidate.error * candidate.value)
     change = candidate.value - base.value
     if not error:
-        return None  # one value, and nothing else of the case tells whether that is chance
+        return None  # one value: nothing tells whether the difference is chance
     above = NormalDist(change, error)
     p = 2 * min(above.cdf(0.0), 1 - above.cdf(0.0))
     beyond = max(above.cdf(-tolerance), 1 - above.cdf(tolerance))
@@ -118,7 +119,7 @@ def _by_errors(base: Observed, candidate: Observed, tolerance: float, better: st
 
 
 def quality_verdicts(changes: Mapping[Key, QualityChange | None]) -> dict[Key, str]:
-    """The verdict of each, by Holm over all of them: the smallest p is held against the whole error."""
+    """The verdict of each, by Holm's procedure over all of them: the smallest p is compared with the whole error."""
     verdicts = dict.fromkeys(changes, "inconclusive")
     known = sorted(
         ((key, one) for key, one in changes.items() if one is not None), key=lambda item: item[1].p

@@ -1,4 +1,4 @@
-"""The rows of two sides measured at different times, or of the values of an axis; how two values become a row."""
+"""The rows of a comparison of two sides measured at different times, or of the values of an axis."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ from .verdict import (
 Key = tuple[str, str]  # case and metric
 QualityVerdicts = Mapping[Key, tuple[QualityChange | None, str]]
 
-_ENOUGH = 6  # launches of a side: of fewer that differ among themselves no rank sum is rare enough
+_ENOUGH = 6  # launches of a side: with fewer that differ, no rank sum is rare enough
 
 
 @dataclass
 class Compared:
-    """All rows, the cases that one side alone has, and those whose sides differ in their work on purpose."""
+    """All rows, the cases that only one side has, and those whose sides intentionally do different work."""
 
     rows: list[Row]
     only_base: list[str] = field(default_factory=list)
@@ -88,7 +88,7 @@ def _plan(
     reason = Reason(Cause.NO_CASE)
     if candidate is not None and candidate.failure:
         reason = Reason(Cause.CANDIDATE_FAILED, candidate.failure)
-    # One row says it, and one that gates: the first metric may be one that is to be ignored.
+    # One row reports it, and it must gate: the first metric may have the policy "ignore".
     names, gating = of_interest(base.observed, case, base, options)
     return CaseComparison(
         [unmeasured_row(case, base, name, options, reason) for name in (gating or names)[:1]]
@@ -96,12 +96,12 @@ def _plan(
 
 
 def is_timed(metric: Metric) -> bool:
-    """Whether a metric is judged by the interval of its ratio: a time, memory, and what is computed from them."""
+    """Whether a metric is judged by the interval of its ratio: a time, memory, or a value computed from them."""
     return metric.kind not in (*EXACT, "quality")
 
 
 def drifts(metric: Metric) -> bool:
-    """Whether a metric changes with the state of the machine from run to run: a time, or what is computed from one.
+    """Whether a metric changes from run to run with the state of the machine: a time, or a value computed from one.
 
     Quality and shares vary between the launches of a run as much as between runs.
     """
@@ -109,7 +109,7 @@ def drifts(metric: Metric) -> bool:
 
 
 class _Judge:
-    """Judges pairs, given where the two sides were measured."""
+    """Judges pairs, given the environments of the two sides."""
 
     def __init__(
         self, base: Side, candidate: Side, options: ComparisonOptions, family: int, quality: QualityVerdicts
@@ -165,7 +165,7 @@ class _Judge:
         return dataclasses.replace(row, gates=row.gates and not caveats, caveats=(*row.caveats, *caveats))
 
     def _unlike(self, rounds: bool, metric: Metric) -> tuple[str, ...]:
-        """Why an exact count cannot be compared; empty where it can. `rounds`: it depends on how sums are rounded."""
+        """Why an exact count cannot be compared; empty if it can. `rounds`: it depends on how sums are rounded."""
         if not self._same_software:
             return ("other_software",)
         comparable = self._same_rounding if rounds else self._same_machine or metric.kind != "machine"
@@ -175,16 +175,15 @@ class _Judge:
 def follows_rounding(side: CaseSide) -> bool:
     """Whether the work of a case depends on how its sums are rounded, as that of a line search does.
 
-    Another processor, or another library on it, then counts otherwise.
+    Another processor or library then gives other counts.
     """
     return "work.train.closure_evaluations" in side.observed
 
 
 def exact_row(pair: MetricPair, caveats: tuple[str, ...] = ()) -> Row:
-    """The row of an exact count, which gates where there is no caveat against it.
+    """The row of an exact count, which gates unless a caveat is against it.
 
-    Of the caveats of the case those of this count alone matter, such as flops_lower_bound of count.flops: what makes
-    times doubtful is no reason to doubt it.
+    Only caveats about this count matter, such as flops_lower_bound for count.flops: caveats about times do not.
     """
     before, after = pair.before.value, pair.after.value
     name = pair.metric.name
@@ -203,7 +202,7 @@ def exact_row(pair: MetricPair, caveats: tuple[str, ...] = ()) -> Row:
 def timed_row(pair: MetricPair, change: Change, verdict: str, family: int) -> Row:
     """The row of a time or of memory.
 
-    Between runs of different times these are seldom decided: that alone is no reason to stop a build.
+    Between runs at different times these are seldom decided: an undecided one does not fail a build by itself.
     """
     low, high = change.interval(SHOWN) or (None, None)
     return dataclasses.replace(
@@ -220,7 +219,7 @@ def timed_row(pair: MetricPair, change: Change, verdict: str, family: int) -> Ro
 
 
 def judge_quality(pairs: Iterable[MetricPair]) -> QualityVerdicts:
-    """By case and metric of quality, its change between two sides and the verdict on it."""
+    """The change of each metric of quality between two sides, and the verdict on it, by case and metric."""
     changes = {
         (pair.case, pair.metric.name): quality_change(
             pair.before,
@@ -237,10 +236,10 @@ def judge_quality(pairs: Iterable[MetricPair]) -> QualityVerdicts:
 
 
 def quality_row(pair: MetricPair, change: QualityChange | None, verdict: str) -> Row:
-    """The row of a metric of quality. What makes times doubtful is no reason to doubt it."""
+    """The row of a metric of quality. Caveats about times do not matter here."""
     before, after = pair.before.value, pair.after.value
     launches = min(len(seen.launches) for seen in (pair.before, pair.after))
-    # A side that trained on more data is not better for it; a fall is reported whatever it comes from.
+    # Quality that rose because a side trained on more data is no improvement; a fall is reported whatever its cause.
     spoilt = verdict == "improved" and any(one.stage == "train" for one in pair.work)
     row = pair.unjudged
     return dataclasses.replace(
@@ -256,7 +255,7 @@ def quality_row(pair: MetricPair, change: QualityChange | None, verdict: str) ->
 
 
 def by_axis(side: Side, axis: str, options: ComparisonOptions) -> Compared:
-    """Compares the cases of a run that differ in this axis alone, each with the first: launches of a round are pairs.
+    """Compares the cases of a run that differ only in this axis, each with the first: launches of one round are pairs.
 
     No row gates. Raises KeyError where no case has the axis.
     """
@@ -288,7 +287,7 @@ def by_axis(side: Side, axis: str, options: ComparisonOptions) -> Compared:
 
 
 def _alike(side: Side, axis: str) -> list[list[str]]:
-    """The measured cases that have the axis, in groups that differ in nothing else."""
+    """The measured cases that have the axis, in groups of cases that differ only in it."""
     groups: dict[tuple[object, ...], list[str]] = {}
     for case, axes in side.axes.items():
         if axis in axes and case in side.cases and side.cases[case].observed:

@@ -1,15 +1,15 @@
-"""The paired test behind `bench ab`: what pairs of launches say, at each of a few looks, whatever their noise is.
+"""The paired test behind `bench ab`: a sequential test that is exact under any noise.
 
-Two launches of a pair run one behind the other, one of each side, and chance says which of them leads. Of the same
-code, what the first takes more than the second has then nothing to do with which side it was. So the pairs in which the
-base led are held against those in which the candidate did by the rank-sum test (Wilcoxon 1945; Mann and Whitney
-1947), which is exact there: of bursts, of two speeds, of drift too. What running first costs, the slot effect, is in
-both and drops out. The effect is the Hodges-Lehmann estimate (1963), the median of all means of two pairs with
-opposite leads, with the interval that belongs to the test; an outlier moves it little.
+The two launches of a pair, one of each side, run one after the other in random order; the first one leads. For
+identical code, the difference between first and second launch does not depend on which side led. So the pairs in which
+the base led are compared with those in which the candidate led, by the rank-sum test (Wilcoxon 1945; Mann and Whitney
+1947). The test is exact here, also under bursts of noise, two speeds or drift. What running first costs, the slot
+effect, is in both groups and cancels. The effect is the Hodges-Lehmann estimate (1963): the median of all means of two
+pairs with opposite leads, with the interval that belongs to the test. An outlier moves it little.
 
-The pairs are looked at when there are 14, 20, 28, 40, 56, ... of them, each look with its own share of the error, and
-these add up to all of it (Bonferroni): a verdict may be taken at any of them, whenever the pairs end.
-Over the family of all gated rows regressed and improved are controlled by Holm's procedure (1979).
+The pairs are tested when there are 14, 20, 28, 40, 56, ... of them. Each of these looks has its own share of the error,
+and the shares add up to the whole error (Bonferroni), so that a verdict is valid at any look. The verdicts regressed
+and improved are controlled over the family of all gated rows by Holm's procedure (1979).
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from .verdict import EQUIVALENCE, FAMILY, SHOWN
 
 Key = TypeVar("Key", bound=Hashable)
 
-# Of the looks, each at the square root of two as many pairs as the one before, beginning with so many, the first have
-# these shares of the error; of what is left each has half. With fewer pairs no rank sum is rare enough.
+# The first look is at this many pairs (with fewer, no rank sum is rare enough); each further look at the square root of
+# two as many as the one before. The first looks have these shares of the error; each later one has half of what
+# remains.
 _FIRST = 14
 _SHARES = (0.2, 0.3, 0.2, 0.15, 0.1)
 
 
 def looks() -> Iterator[tuple[int, float]]:
-    """Pairs and share of each look, without an end; the shares add up to 1, the pairs are even."""
+    """Pairs and share of each look, an endless sequence; the shares add up to 1, the numbers of pairs are even."""
     rest = 1 - math.fsum(_SHARES)
     for number in itertools.count():
         pairs = 2 * round(_FIRST * math.sqrt(2) ** number / 2)
@@ -42,9 +43,9 @@ def looks() -> Iterator[tuple[int, float]]:
 
 
 def looks_at(pairs: int, ended: bool = False) -> list[tuple[int, float]]:
-    """The looks that this many pairs have come to.
+    """The looks that this many pairs have reached.
 
-    Where they `ended` between two looks, whatever their values, the share of the next look is spent on them.
+    If measuring `ended` between two looks, regardless of the values, these pairs use the share of the next look.
     """
     found: list[tuple[int, float]] = []
     for number, share in looks():
@@ -68,7 +69,7 @@ class Pairs:
     leads: Sequence[bool]
 
     def first(self, number: int) -> Opposite:
-        """What the first so many pairs say of the effect."""
+        """The effect in the first `number` pairs."""
         both = list(zip(self.logs[:number], self.leads[:number], strict=True))
         led, followed = [log for log, leads in both if leads], [log for log, leads in both if not leads]
         effects = sorted((one + other) / 2 for one in led for other in followed)
@@ -78,10 +79,10 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Opposite:
-    """All means of two pairs with opposite leads, sorted: what running first costs falls out of each.
+    """All means of two pairs with opposite leads, sorted: the cost of running first cancels in each.
 
-    `led` and `followed` are how many pairs the base led and followed in; `slot` is what the launch that runs first
-    takes more, on the logarithm.
+    `led` and `followed` are the numbers of pairs in which the base ran first and second; `slot` is how much longer the
+    launch that runs first takes, as a logarithm.
     """
 
     effects: Sequence[float]
@@ -94,19 +95,19 @@ class Opposite:
         chances = rank_sum_cdf(self.led, self.followed)
         below = bisect.bisect_left(self.effects, shift)
         not_above = bisect.bisect_right(self.effects, shift)
-        # In halves, since a tie is half of each; half a one counts against a change.
+        # In halves, since a tie counts half for each; a half is rounded against a change.
         low, high = below + not_above, 2 * len(self.effects) - below - not_above
         return chances[math.ceil(low / 2)], chances[math.ceil(high / 2)]
 
     def interval(self, error: float) -> tuple[float, float]:
-        """Of the effect, with at most this error; boundless where the pairs are too few for it."""
+        """The interval of the effect, with at most this error; infinite if there are too few pairs for it."""
         out = bisect.bisect_right(rank_sum_cdf(self.led, self.followed), error / 2)
         return (self.effects[out - 1], self.effects[-out]) if out else (-math.inf, math.inf)
 
 
 @functools.cache
 def rank_sum_cdf(led: int, followed: int) -> Sequence[float]:
-    """P(U <= u) for u = 0, 1, ... of the rank sum of so many against so many, counted in whole numbers.
+    """P(U <= u) for u = 0, 1, ... of the rank sum of two groups of these sizes, computed in whole numbers.
 
     The counts are the coefficients of Gauss's binomial (Mann and Whitney 1947).
     """
@@ -122,11 +123,11 @@ def rank_sum_cdf(led: int, followed: int) -> Sequence[float]:
 
 @dataclass(frozen=True)
 class PairedFinding:
-    """What pairs said at their last look.
+    """The result of the pairs at their last look.
 
-    `ratio` is r; `slot` what the launch that runs first is slower by, as a ratio. `p` is that of no change,
-    two-sided; `p_beyond` that of a change beyond the threshold, the larger of the two one-sided; both are corrected
-    for all looks. `low` and `high` are the interval that is shown (95 %), which holds at all looks together.
+    `ratio` is r; `slot` how much slower the launch that runs first is, as a ratio. `p` is the two-sided p-value of no
+    change; `p_beyond` that of a change beyond the threshold, the larger of the two one-sided ones; both are corrected
+    for all looks. `low` and `high` are the interval that is shown (95 %), valid for all looks together.
     """
 
     pairs: int
@@ -141,18 +142,20 @@ class PairedFinding:
     share: float
 
     def interval(self, error: float) -> tuple[float, float]:
-        """Of r, with at most this error over all looks."""
+        """The interval of r, with at most this error over all looks."""
         low, high = self.seen.interval(error * self.share)
         return math.exp(low), math.exp(high)
 
     def smallest(self, family: int) -> float | None:
-        """The smallest rise, as a share, that would have been called regressed; None where no rise would."""
+        """The minimum detectable effect: the smallest rise, as a share, that would have been called regressed; None if
+        no rise would.
+        """
         _, high = self.interval(FAMILY / max(1, family))
         return None if math.isinf(high) else max(self.threshold, high / self.ratio - 1)
 
 
 def paired_finding(pairs: Pairs, threshold: float, ended: bool = False) -> PairedFinding | None:
-    """What the pairs say of a change beyond the threshold (a share); None before the first look."""
+    """Whether the pairs show a change beyond the threshold (a share); None before the first look."""
     reached = looks_at(len(pairs.logs), ended)
     if not reached:
         return None
@@ -178,10 +181,10 @@ def paired_finding(pairs: Pairs, threshold: float, ended: bool = False) -> Paire
 
 
 def paired_verdicts(findings: Mapping[Key, PairedFinding | None], family: int) -> dict[Key, str]:
-    """The verdict of each row, in a family of so many gated rows; `findings` are those that there are.
+    """The verdict of each row in `findings`; `family` is the number of gated rows.
 
-    regressed and improved by Holm: the smallest p is held against the error over all of the family, the next
-    against that over one row less, until one is too large.
+    regressed and improved follow Holm's procedure: the smallest p is compared with the error divided by the whole
+    family, the next with the error divided by one row less, until one is too large.
     """
     found = dict.fromkeys(findings, "inconclusive")
     known = [(key, one) for key, one in findings.items() if one is not None]

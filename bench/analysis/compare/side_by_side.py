@@ -1,8 +1,8 @@
-"""Verdicts on two sides whose launches are measured in pairs, as the pairs come in.
+"""Verdicts on two sides whose launches are measured in pairs, updated with each pair.
 
-Counts first, which are exact. Of each gated time and memory the pairs are looked at as `sequential.py` says,
-of each quality as `quality_change.py` does; a case in which all of them are decided needs no more pairs. Where the two
-sides did different work, there is no verdict on the metrics that it spoils, and no more pairs for their sake.
+Exact counts are compared first. Each gated time and memory is judged by `sequential.py`, quality by
+`quality_change.py`; a case needs no more pairs once all of them are decided. If the two sides did different work, the
+affected metrics have no verdict and need no more pairs.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from .sequential import PairedFinding, Pairs, looks_at, paired_finding, paired_v
 from .sides import CaseSide, Observed, Side
 from .verdict import EXACT, Cause, Reason, Row
 
-_MOST_FAILURES = 2  # of one case, where something of it was measured before
-_FEWEST = 2  # pairs of a case: with one, nobody knows whether its launches end alike
+_MOST_FAILURES = 2  # of one case of which something was measured before
+_FEWEST = 2  # pairs of a case: one does not show whether its launches end alike
 
 Record = Measurement | Failure
 Key = tuple[str, str]  # case and metric
@@ -44,9 +44,9 @@ Key = tuple[str, str]  # case and metric
 
 @dataclass
 class Matched:
-    """A case that both sides have: `name` in the table, and what each side says of it.
+    """A case that both sides have: its `name` in the table, and the values of each side.
 
-    `intended` is True where they differ in an axis, so that different work is expected.
+    `intended` is True if the sides differ in an axis, so that different work is expected.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Matched:
 
 @dataclass(frozen=True)
 class PairingEffort:
-    """How many pairs the cases have, and the largest slot effect: what running first does to a time, as a ratio."""
+    """How many pairs the cases have, and the largest slot effect: how running first changes a time, as a ratio."""
 
     fewest: int
     most: int
@@ -76,7 +76,7 @@ def add_launch(side: CaseSide, record: Measurement, number: int) -> None:
 
 
 class SideBySide:
-    """All matched cases of an A/B. `most` is the number of pairs of a case at the most."""
+    """All matched cases of an A/B. `most` is the maximum number of pairs of a case."""
 
     def __init__(
         self,
@@ -93,9 +93,9 @@ class SideBySide:
         self._ended = False
 
     def add(self, name: str, number: int, records: tuple[Record, Record], base_led: bool) -> None:
-        """The two launches of a pair, the base's first, of any kind; timed ones are what decides.
+        """The two launches of a pair, the base's first, of any kind; only timed ones decide.
 
-        A phase launch that failed costs no verdict: the phase that changed is then not named.
+        A failed phase launch does not change a verdict: the phase that changed is then not named.
         """
         case = self.cases[name]
         base, candidate = records
@@ -118,7 +118,7 @@ class SideBySide:
             self._judge([case])
 
     def _judge(self, cases: Iterable[Matched]) -> None:
-        """Looks at the pairs of these cases, and at what that means for the whole family."""
+        """Tests the pairs of these cases, and updates the verdicts of the whole family."""
         for case in cases:
             for pair in self._plan(case).pairs:
                 key = case.name, pair.metric.name
@@ -163,7 +163,7 @@ class SideBySide:
 
     @property
     def family(self) -> int:
-        """How many gated rows there are, or will be: a case without a pair counts as the largest of the others."""
+        """How many gated rows there are or will be: for a case without a pair, as many as the largest case has."""
         known = [
             sum(is_timed(pair.metric) for pair in self._gated(case))
             for case in self.cases.values()
@@ -198,13 +198,13 @@ class SideBySide:
         return len(self.cases[name].leads)
 
     def end(self) -> list[Row]:
-        """All rows after the last pair: pairs between two looks are judged too."""
+        """All rows after the last pair: pairs since the last look are judged too."""
         self._ended = True
         self._judge(self.cases.values())
         return [row for case in self.cases.values() for row in self._rows(case)]
 
     def rows_of(self, name: str) -> list[Row]:
-        """The rows of a case as they stand."""
+        """The current rows of a case."""
         return list(self._rows(self.cases[name]))
 
     def _rows(self, case: Matched) -> Iterator[Row]:
@@ -213,7 +213,7 @@ class SideBySide:
         is_no_slower = bool(times) and all(row.verdict in ("equivalent", "improved") for row in times)
         for row in made:
             if is_no_slower and row.metric.kind in EXACT and row.verdict == "regressed" and _by_default(row):
-                # More operators that cost no time are worth a warning, not a failed build.
+                # More operators that cost no time are a reason for a warning, not for a failed build.
                 row = dataclasses.replace(row, policy=dataclasses.replace(row.policy, regression="warn"))
             yield row
 
@@ -226,7 +226,7 @@ class SideBySide:
             return
         requested = self._options.metrics
         if not case.leads and not (requested and all(name.startswith("count.") for name in requested)):
-            # Exact counts alone must not pass.
+            # A comparison without times must not pass by its exact counts.
             missed = [name for name in METRICS if not name.startswith("count.")]
             yield from self._unmeasured(case, missed, Reason(Cause.NO_PAIR))
         for entry in self._plan(case).entries:
@@ -235,7 +235,7 @@ class SideBySide:
                 yield row
 
     def _unmeasured(self, case: Matched, names: Sequence[str], reason: Reason) -> Iterator[Row]:
-        """One row with the reason: of a time that gates, else of another metric that gates, else of any."""
+        """One row with the reason: for a time that gates, else another metric that gates, else any."""
         wanted, gating = of_interest(names, case.name, case.base, self._options)
         timed = [name for name in gating if metric_of(name).kind == "time"]
         for name in (timed or gating or wanted or ["epoch.time"])[:1]:
@@ -264,19 +264,19 @@ class SideBySide:
 
     @property
     def by_sample(self) -> list[BySample]:
-        """The cases whose sides differ in their work on purpose."""
+        """The cases whose sides intentionally do different work."""
         plans = [self._plan(case) for case in self.cases.values() if case.leads]
         return [one.by_sample for one in plans if one.by_sample is not None]
 
     def sides(self, base: str, candidate: str) -> tuple[Side, Side]:
-        """Both sides under these names, as all comparisons have them."""
+        """Both sides under these names, in the form that all comparisons use."""
         first = {name: case.base for name, case in self.cases.items()}
         second = {name: case.candidate for name, case in self.cases.items()}
         return Side(base, "ab", first), Side(candidate, "ab", second)
 
     @property
     def effort(self) -> PairingEffort:
-        """What the measuring itself took."""
+        """How much was measured."""
         pairs = [len(case.leads) for case in self.cases.values()]
         slots = [finding.slot for finding in self._findings.values() if finding is not None]
         slot = max(slots, key=lambda slot: abs(math.log(slot)), default=1.0)

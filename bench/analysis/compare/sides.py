@@ -1,4 +1,4 @@
-"""One side of a comparison, as all of them are compared, wherever they came from."""
+"""One side of a comparison in the common form, wherever it was read from."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 from ...measurement import Environment, Metric
 from ..run.estimate import LEVEL, coverage, interval_rank
 
-PYTEST_BENCHMARK = "pytest-benchmark"  # the kind of a side that its JSON is
+PYTEST_BENCHMARK = "pytest-benchmark"  # the kind of a side read from its JSON
 
-# What other tools measure, each by its unit; a case of theirs has one of them.
+# The metrics of other tools, by unit; each of their cases has one of them.
 FOREIGN_METRICS: Mapping[str, Metric] = {
     "time": Metric("time", "s", "time", "less", True, "what another tool calls its time"),
     "memory": Metric("memory", "B", "memory", "less", True, "what another tool calls its memory"),
@@ -25,7 +25,7 @@ FOREIGN_METRICS: Mapping[str, Metric] = {
 
 @dataclass(frozen=True)
 class Observed:
-    """What one side says of a metric.
+    """The value of a metric on one side.
 
     `launches` has each launch's value by its round, and is empty where only the value is known. `error` is the
     standard error of the logarithm of the value, None where it is not known.
@@ -37,7 +37,7 @@ class Observed:
 
     @classmethod
     def of(cls, launches: Mapping[int, float]) -> Observed:
-        """The median of launches. Raises ValueError for none."""
+        """The median of launches. Raises ValueError if there are none."""
         values = list(launches.values())
         return cls(statistics.median(values), launches, log_error(values))
 

@@ -25,7 +25,7 @@ from .work import WorkDifference
 
 
 class Cause(Enum):
-    """Why a metric of a case has no number that could be compared; the words are in `report/reason_words.py`."""
+    """Why a metric of a case has no comparable number; the texts are in `report/reason_words.py`."""
 
     BASE_FAILED = auto()  # `detail` is what it reported
     CANDIDATE_FAILED = auto()  # the same
@@ -49,34 +49,34 @@ class Reason:
     values: tuple[float, float] | None = None
 
 
-FEWEST_RUNS = 5  # that an estimate is made from
+FEWEST_RUNS = 5  # for an estimate
 
 
 @dataclass(frozen=True)
 class RunDeviation:
-    """How much medians of the same code differ between runs of different times, which no run knows of itself.
+    """How much medians of the same code differ between runs at different times, which one run cannot show.
 
-    It is the standard deviation on the logarithm. `freedom` is the degrees of freedom of its estimate: one less than
-    the runs it comes from, infinite where it is stated.
+    It is the standard deviation of the logarithm. `freedom` is the degrees of freedom of its estimate: the number of
+    runs minus one, infinite for the default.
     """
 
     deviation: float
     freedom: float = math.inf
 
 
-# Where no earlier runs tell: measured on a shared machine with two processors (docs/methodology.md).
+# The defaults where there are no earlier runs: measured on a shared machine with two processors (docs/methodology.md).
 BY_ALLOCATOR = {"pinned": RunDeviation(0.05), "system": RunDeviation(0.15)}
 UNKNOWN = RunDeviation(0.15)
 OF_MEMORY = RunDeviation(0.01)
 
 
 def standard(allocator: str) -> RunDeviation:
-    """The stated deviation of runs under this allocator."""
+    """The default deviation of runs under this allocator."""
     return BY_ALLOCATOR.get(allocator, UNKNOWN)
 
 
 def from_earlier_runs(earlier: Sequence[float], stated: RunDeviation) -> RunDeviation:
-    """The deviation of the logarithms of earlier medians; the stated one where these are fewer than FEWEST_RUNS."""
+    """The deviation of the logarithms of earlier medians; the default if there are fewer than FEWEST_RUNS."""
     if len(earlier) < FEWEST_RUNS:
         return stated
     return RunDeviation(statistics.stdev(earlier), len(earlier) - 1)
@@ -84,8 +84,8 @@ def from_earlier_runs(earlier: Sequence[float], stated: RunDeviation) -> RunDevi
 
 UNDECIDED = frozenset({"different_work", "not_measured", "inconclusive"})
 
-FAMILY = 0.02  # false alarms of regressed and improved together, a comparison
-EQUIVALENCE = 0.05  # of each of the two one-sided tests, a row
+FAMILY = 0.02  # false alarms of regressed and improved together, per comparison
+EQUIVALENCE = 0.05  # of each of the two one-sided tests, per row
 SHOWN = 0.95  # of the interval that is printed
 
 EXACT = ("exact", "machine")
@@ -95,9 +95,9 @@ _LARGEST_LOG = 700.0  # about the largest that exp() takes
 
 @dataclass(frozen=True)
 class Change:
-    """The ratio r with its standard error on the logarithm, and the degrees of freedom of that.
+    """The ratio r with the standard error of its logarithm, and the degrees of freedom of this error.
 
-    Infinite degrees stand for a normal distribution; an `error` of None for one that is not known.
+    Infinite degrees stand for a normal distribution; an `error` of None is unknown.
     """
 
     ratio: float
@@ -105,28 +105,28 @@ class Change:
     freedom: float = math.inf
 
     def interval(self, level: float) -> tuple[float, float] | None:
-        """Two-sided, of the ratio; None where nothing is known of its error."""
+        """The two-sided interval of the ratio; None if its error is unknown."""
         if self.error is None:
             return None
         half = self._half(level)
         return self.ratio * math.exp(-half), self.ratio * math.exp(half)
 
     def rise(self, level: float) -> float | None:
-        """How far the interval reaches to each side, as a share of the ratio; None as for the interval."""
+        """Half the width of the interval as a share of the ratio; None as for the interval."""
         return None if self.error is None else math.expm1(self._half(level))
 
     def _half(self, level: float) -> float:
         assert self.error is not None
-        # Student's t of two rounds has no bounds, but exp() has.
+        # Student's t of two rounds may be too large for exp().
         return min(quantile((1 + level) / 2, self.freedom) * self.error, _LARGEST_LOG)
 
 
 def unpaired(base: Observed, candidate: Observed, better: str, runs: RunDeviation) -> Change:
-    """The change between two runs of different times; what is between runs comes in once for each side.
+    """The change between two runs at different times; the deviation between runs enters once for each side.
 
-    A deviation that was estimated from few runs is itself uncertain, so that the sum is taken to have its degrees of
-    freedom. Satterthwaite's would be more, and alarm three times as often as they may with five runs: most of all
-    where the few happen to lie close together.
+    A deviation estimated from few runs is itself uncertain, so the sum gets its degrees of freedom. Satterthwaite's
+    would be more, and raise three times the allowed false alarms with five runs, mostly where these happen to lie close
+    together.
     """
     ratio = worse(base.value, candidate.value, better)
     drift = 2 * runs.deviation**2
@@ -136,9 +136,9 @@ def unpaired(base: Observed, candidate: Observed, better: str, runs: RunDeviatio
 
 
 def paired(base: Mapping[int, float], candidate: Mapping[int, float], better: str) -> Change | None:
-    """The change over pairs of the same round; None where fewer than two rounds have both.
+    """The change over pairs of the same round; None if fewer than two rounds have both.
 
-    The mean of the logarithms of the ratios with Student's t: what a round does to both cancels.
+    The mean of the logarithms of the ratios with Student's t: effects of a round on both cancel.
     """
     logs = [
         math.log(worse(base[number], candidate[number], better))
@@ -152,7 +152,7 @@ def paired(base: Mapping[int, float], candidate: Mapping[int, float], better: st
 
 
 def worse(base: float, candidate: float, better: str) -> float:
-    """r: above 1 where the candidate is worse; infinite from nothing on."""
+    """r: above 1 if the candidate is worse; infinite if the base is zero."""
     return over(base, candidate) if better == "more" else over(candidate, base)
 
 
@@ -164,23 +164,23 @@ def over(above: float, below: float) -> float:
 
 
 def quantile(probability: float, freedom: float) -> float:
-    """Of Student's t; of the normal distribution for infinitely many degrees of freedom."""
+    """The quantile of Student's t; of the normal distribution for infinitely many degrees of freedom."""
     if math.isinf(freedom):
         return NormalDist().inv_cdf(probability)
-    from scipy.special import stdtrit  # its import takes a quarter of a second: where it is needed
+    from scipy.special import stdtrit  # imported here, since it takes a quarter of a second
 
     return float(stdtrit(freedom, probability))
 
 
 def has_ratio(base: float, candidate: float) -> bool:
-    """Whether a ratio of these says something: not of negative values, nor of what is nothing before."""
+    """Whether the ratio of these is meaningful: not for negative values, nor for a base of zero."""
     return (base > 0 and candidate >= 0) or base == candidate == 0
 
 
 def judge_exact(base: float, candidate: float, policy: Policy) -> str:
-    """The verdict of a count, of which less is better: any change beyond the threshold, by default none, is one.
+    """The verdict of a count, where less is better: any change beyond the threshold counts, which is zero by default.
 
-    A threshold in the metric's unit is held against the difference, which there is from zero on too.
+    A threshold in the metric's unit is compared with the difference, which exists for a base of zero too.
     """
     rise = candidate - base
     if not rise or (policy.absolute is not None and abs(rise) <= policy.absolute):
@@ -209,7 +209,7 @@ def judge(change: Change, threshold: float, family: int) -> str:
 
 
 def smallest_seen(change: Change, threshold: float, family: int) -> float | None:
-    """The smallest rise, as a share, that would have been called regressed here."""
+    """The minimum detectable effect: the smallest rise, as a share, that would have been called regressed here."""
     rise = change.rise(1 - FAMILY / max(1, family))
     return None if rise is None else max(threshold, rise)
 
@@ -218,12 +218,12 @@ def smallest_seen(change: Change, threshold: float, family: int) -> float | None
 class Row:
     """One case x metric of a comparison. Ratios are r: above 1 is worse.
 
-    `low` and `high` are the interval that is shown (95 %). `gates` is False where the row never sets the exit
-    code; `undecided_gates` where only an inconclusive or missing verdict does not. `reason` says why nothing was
-    measured; `smallest` is the smallest rise that could have been seen. `family` is the number of gated rows that
-    false alarms were controlled over, 0 where something else decided. `spread` is the largest difference between
-    launches of one side, in the metric's unit, where that decided. `work` holds the differences of a row of different
-    work; one such row speaks for its case, and the others are `folded`.
+    `low` and `high` are the interval that is shown (95 %). `gates` is False if the row never sets the exit code;
+    `undecided_gates` is False if only an inconclusive or missing verdict does not. `reason` is why nothing was
+    measured; `smallest` is the minimum detectable effect. `family` is the number of gated rows over which false alarms
+    were controlled, 0 if something else decided. `spread` is the largest difference between launches of one side, in
+    the metric's unit, if that decided. `work` holds the differences of a row of different work; one such row stands for
+    its case, and the others are `folded`.
     """
 
     suite: str
@@ -248,9 +248,9 @@ class Row:
 
     @property
     def action(self) -> str:
-        """What the policy says of this verdict: one of ACTIONS; an undecided row has none.
+        """The action of the policy for this verdict, one of ACTIONS; an undecided row has none.
 
-        What moved is not known to have got worse, and never fails.
+        A row that moved is not known to be worse, and never fails.
         """
         if self.verdict == "regressed":
             return self.policy.regression
@@ -268,9 +268,9 @@ def outcome(rows: Sequence[Row], allow_inconclusive: bool = False) -> int:
 
 
 def undecided(rows: Sequence[Row], allow_inconclusive: bool = False) -> list[Row]:
-    """The gated rows that keep a comparison from being decided; of these `allow_inconclusive` excuses noise alone.
+    """The gated rows that leave a comparison undecided; `allow_inconclusive` excuses those that are undecided by noise.
 
-    Where nothing else was decided, a time that could not be decided is all that there is.
+    An undecided time is among them if nothing else was decided.
     """
     gated = [row for row in rows if row.gates]
     decided = any(row.verdict not in UNDECIDED for row in gated)

@@ -1,6 +1,6 @@
-"""The work of the two sides of a case, stage by stage: its differences, and which metrics they leave comparable.
+"""The work of the two sides of a case, stage by stage: its differences, and which metrics stay comparable.
 
-Each stage is judged by itself: where validation differs and training does not, times of training are compared.
+Each stage is judged by itself: if only validation differs, times of training are compared.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cached_property
 from ...measurement import QUALITY, STAGES
 from .sides import Observed
 
-# The counts of the work of a stage, the most telling first.
+# The counts of the work of a stage, the most informative first.
 WHAT = ("samples", "batches", "optimizer_steps", "closure_evaluations")
 
 # These do not depend on the number of samples of a step or an epoch.
@@ -25,7 +25,7 @@ _OF_ALL_STAGES = frozenset({"count.peak_live_bytes"})
 
 @dataclass(frozen=True)
 class WorkDifference:
-    """One count of work that is not the same; None where a side has none of it, such as no such stage."""
+    """One count of work that differs; None on a side that does not have it, such as one without the stage."""
 
     stage: str
     what: str
@@ -39,14 +39,14 @@ class WorkDifference:
 
 @dataclass(frozen=True)
 class Work:
-    """The work of two sides, by what each has observed."""
+    """The work of two sides, from the values that each has observed."""
 
     before: Mapping[str, Observed]
     after: Mapping[str, Observed]
 
     @cached_property
     def differences(self) -> tuple[WorkDifference, ...]:
-        """All differences, stage by stage; empty where a side counted no work, as other tools do not."""
+        """All differences, stage by stage; empty if a side recorded no work, as other tools do not."""
         if not all(any(name.startswith("work.") for name in side) for side in (self.before, self.after)):
             return ()
         found = []
@@ -59,7 +59,7 @@ class Work:
         return tuple(found)
 
     def differs(self, stage: str, *what: str) -> bool:
-        """Whether a stage did other work: in any of these counts, or in any at all."""
+        """Whether the work of a stage differs in any of these counts, by default in any count."""
         return any(one.stage == stage and (not what or one.what in what) for one in self.differences)
 
     def steps_differ(self, stage: str) -> bool:
@@ -76,12 +76,12 @@ class Work:
         if metric in _OF_ALL_STAGES:
             return any(self.steps_differ(stage) or self.differs(stage, "samples") for stage in STAGES)
         stage = metric.split(".")[1]
-        if stage not in STAGES:  # it is of training, or of the last evaluation without it
+        if stage not in STAGES:  # it is about training, or about the last evaluation if there is none
             stage = next(one for one in ("train", *reversed(STAGES)) if _has(self.before, one))
         return self.steps_differ(stage)
 
     def spoils(self, metric: str, stages: Collection[str] = STAGES) -> bool:
-        """Whether the work of these stages, where it differs, keeps a metric from being compared."""
+        """Whether different work of these stages makes a metric incomparable."""
         unlike = {one.stage for one in self.differences} & set(stages)
         if not unlike:
             return False
@@ -100,7 +100,7 @@ class Work:
         return of in ("epoch", "energy")
 
     def needs_samples(self, metric: str) -> bool:
-        """Whether a metric is compared by the sample or not at all, where the work is meant to differ."""
+        """Whether a metric is compared per sample or not at all, if the work differs intentionally."""
         stage = metric.partition(".")[0]
         if metric.startswith("work."):
             return any(one.metric == metric for one in self.differences)
@@ -114,7 +114,7 @@ class Work:
 
     @cached_property
     def by_the_sample(self) -> tuple[str, ...]:
-        """The metrics that take the place of those that are not compared, where the work is meant to differ."""
+        """The metrics that replace those that are not compared, if the work differs intentionally."""
         if not self.differences:
             return ()
         common = [stage for stage in STAGES if all(_has(side, stage) for side in (self.before, self.after))]
@@ -132,9 +132,9 @@ def _has(side: Mapping[str, Observed], stage: str) -> bool:
 
 
 def _step_size(side: Mapping[str, Observed], stage: str) -> tuple[float, float] | None:
-    """The least number of samples that a full step can have, and the number that it must stay below.
+    """The smallest number of samples that a full step can have, and the number that it must be below.
 
-    Of so many samples in so many batches, the last of which may be smaller, or left out.
+    Given the numbers of samples and of batches; the last batch may be smaller, or dropped.
     """
     samples, batches = (_value(side, f"work.{stage}.{what}") for what in ("samples", "batches"))
     if not samples or not batches:

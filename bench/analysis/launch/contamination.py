@@ -1,8 +1,8 @@
-"""Whether something else disturbed a launch so much that its times must not be used, by its guards.
+"""Whether a launch is contaminated, by its guards: something else changed its times so much that they must not be used.
 
-The bounds are stated here, and each has its reason. They are wide enough that a quiet machine stays
-below them in nearly every launch (`benchmarks/contamination.py` measures how often it does not), and
-narrow enough that what exceeds them moves a median by more than a tolerance of 2 %.
+The bounds are here, each with its reason. They are wide enough that a quiet machine stays below them in nearly every
+launch (`benchmarks/contamination.py` measures how often it does not), and narrow enough that what exceeds them moves a
+median by more than a tolerance of 2 %.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ GPU_THROTTLED = 0.05  # of the readings: slowed down by heat or a power brake
 
 _LEAST_STOLEN = 0.02  # seconds: a processor's time comes in ticks of 10 ms, and fewer could be rounding
 _LEAST_OTHERS = 0.03  # seconds: the same, three of them
-_SWAPPED = 16  # pages, by anyone: a few of a process that sleeps are no matter
+_SWAPPED = 16  # pages, by any process: a few pages of a sleeping process do not matter
 
-# These do not spoil a launch, but say something about the setting. Shares as above.
+# A launch beyond these bounds is used, with a caveat about the machine or the settings. Shares as above.
 FAULTS = 0.02
 FAULT_SECONDS = 0.5e-6  # a page that the kernel clears and maps: 0.25 (4 KiB cleared) to 1 us
 OTHERS = 0.10  # of one processor, by other processes
@@ -40,7 +40,7 @@ def contamination(measurement: Measurement) -> tuple[str, ...]:
     guards = _told(measurement)
     wall = guards["wall"]
     if not wall:
-        return ()  # an older record, or another system: nothing is known against it
+        return ()  # an older record, or another system without guards
     found = {
         "waited": _waited(guards, wall),
         "stolen": guards["stolen"] > max(_LEAST_STOLEN, STOLEN * wall * guards["processors"]),
@@ -60,7 +60,7 @@ def _waited(guards: Mapping[str, float], wall: float) -> bool:
 
 
 def setting_caveats(measurement: Measurement) -> tuple[str, ...]:
-    """What the guards say about the setting, by the names of CAVEATS; such a launch is used."""
+    """The caveats that the guards show, by their names in CAVEATS; such a launch is used."""
     guards = _told(measurement)
     wall = guards["wall"]
     if not wall:

@@ -1,4 +1,4 @@
-"""What follows from exact counts: the metrics of a counts launch, and rates once times are known."""
+"""Metrics from exact counts: those of a counts launch, and rates once times are known."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ...measurement import OF_NO_STEP, STAGES, Counts, OperatorCount, Peak
 
-# Families of operators by what their names hold; the first that fits.
+# Families of operators by parts of their names; the first match applies.
 _FAMILIES = (
     ("convolution", re.compile("conv(?!ert)")),
     ("attention", re.compile("attention")),
@@ -17,7 +17,7 @@ _FAMILIES = (
 
 
 def family(operator: str) -> str:
-    """The kind of arithmetic that an operator's FLOPs are; "other" for those that have none."""
+    """The family of an operator's arithmetic; "other" for operators without FLOPs."""
     name = operator.rpartition(".")[2].rpartition("::")[2]
     return next((kind for kind, pattern in _FAMILIES if pattern.search(name)), "other")
 
@@ -25,7 +25,7 @@ def family(operator: str) -> str:
 def count_values(counts: Counts) -> dict[str, float]:
     """The metrics of a counts launch: what a step of the main stage did, and of each other stage under its name.
 
-    Stages are never added up: how many steps of each were counted says nothing of the loop.
+    Stages are never added up: the numbers of counted steps are not those of the loop.
     """
     work, main = step_work(counts), main_stage(counts)
     values: dict[str, float] = {}
@@ -39,7 +39,7 @@ def count_values(counts: Counts) -> dict[str, float]:
     if work is not None:
         values["compute.step_flops"] = work.flops
         if samples := counts.samples.get(main):
-            # Of whole numbers, so that it is exact.
+            # Divided from whole numbers, so that it is exact.
             flops = sum(one.flops for one in counts.operators if one.stage == main)
             values["compute.sample_flops"] = flops / samples
         if work.bytes:
@@ -48,9 +48,10 @@ def count_values(counts: Counts) -> dict[str, float]:
 
 
 def _of_a_step(counts: Counts, stage: str) -> dict[str, float]:
-    """What one step of a stage did; nothing where none was counted.
+    """What one step of a stage did; empty if no step was counted.
 
-    Earlier versions counted whole evaluations, whose last batch may be a smaller one: no step of theirs is known.
+    Earlier versions counted whole evaluations, in which the last batch may be smaller: the counts of one step are
+    unknown.
     """
     steps = counts.steps.get(stage)
     if not steps or (stage != "train" and stage not in counts.per_step):
@@ -79,14 +80,14 @@ class StepWork:
         return sum(self.by_dtype.values())
 
     def seconds(self, peaks: Mapping[str, float]) -> float | None:
-        """The least time that it can take at these peaks, by number format; None where one is not known."""
+        """The least time that it can take at these peaks, by number format; None if a peak is not known."""
         if not self.by_dtype.keys() <= peaks.keys():
             return None
         return sum(flops / peaks[dtype] for dtype, flops in self.by_dtype.items())
 
 
 def main_stage(counts: Counts) -> str:
-    """The stage that the case is about: training, or the last evaluation without it."""
+    """The stage that the case is about: training, or the last evaluation if it does not train."""
     there = {one.stage for one in counts.operators}
     return "train" if "train" in there else next((s for s in reversed(STAGES) if s in there), "")
 

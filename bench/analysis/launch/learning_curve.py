@@ -1,8 +1,8 @@
-"""How far the training of one launch had come, and when: its validations on the clock of training.
+"""The progress of the training in one launch: its validations, by training time.
 
-The clock of training runs in the train and validate stages of all epochs, warm-up included: who waits for
-a loss waits for these. The test stage is left out. A validation inside the train
-stage is not in that stage's wall time; the train stage had then run for its share of the steps' time.
+Training time is the time of the train and validate stages of all epochs, warm-up included, since reaching a loss takes
+these. The test stage is not part of it. A validation inside the train stage is not in that stage's wall time; the train
+stage had then run for its share of the steps' time.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _validated(records: Sequence[StageRecord], every: int | None) -> list[tuple[
 
 
 def _is_usable(number: float) -> bool:
-    """Whether it is finite, and stays so when two are added, as for a median."""
+    """Whether a number is finite, and the sum of two such numbers too, as a median needs it."""
     return math.isfinite(2 * number)
 
 

@@ -12,7 +12,7 @@ from ...measurement import AutogradGraph, OperatorTime, Profile
 class TopRow:
     """An operator over all stages, phases and shapes. Times are seconds; `share` is of the whole profile.
 
-    `stage` and `phase` are those that most of it was in.
+    `stage` and `phase` are those with most of its time.
     """
 
     operator: str
@@ -25,7 +25,7 @@ class TopRow:
 
 @dataclass(frozen=True)
 class OtherOperators:
-    """All operators beyond the first ones, as a sum."""
+    """The sum of all operators after the first ones."""
 
     number: int
     calls: int

@@ -1,8 +1,8 @@
 """The values of one launch, by metric: the unit of all statistics.
 
-Only steps and epochs after warm-up enter times and phases. A step time is the median over full batches;
-`epoch.time` is the median over epochs of their stages' sum (the mean, where a stage comes and goes); throughput is all
-samples over all time.
+Only steps and epochs after warm-up enter times and phases. A step time is the median over full batches; `epoch.time` is
+the median over epochs of the sum of their stages (the mean, if some epochs lack a stage); throughput is all samples
+over all time.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from .warmup import find_warmup
 
 @dataclass(frozen=True)
 class Warmup:
-    """The start of a launch that no time includes.
+    """The warm-up of a launch, which no time includes.
 
-    `epochs` at the beginning have start-up steps in their main stage, the one that the case is about (training, or the
-    first evaluation where there is none); values by the epoch leave them out. The steps of each stage are included
-    from `first[stage]` on, an (epoch, step) from 0. `steady` is False where the main stage never came to a steady
-    level; then only the first epoch is left out.
+    The first `epochs` have start-up steps in their main stage, the one that the case is about (training, or the first
+    evaluation if the case does not train); values per epoch do not use them. Steps of each stage are used from
+    `first[stage]` on, an (epoch, step) counted from 0. `steady` is False if the main stage never became steady; then
+    only the first epoch is not used.
     """
 
     epochs: int
@@ -48,9 +48,9 @@ class Warmup:
 
 @dataclass(frozen=True)
 class Launch:
-    """A launch with what follows from its record. `used` is False where its times must not enter any value.
+    """A launch with what is derived from its record. `used` is False if its times must not enter any value.
 
-    `contamination` names what disturbed it.
+    `contamination` names the signs of contamination.
     """
 
     measurement: Measurement
@@ -67,7 +67,7 @@ class Launch:
 def analysed(measurements: Sequence[Measurement], peaks: Sequence[Peak] = ()) -> list[Launch]:
     """The launches of one case. Which of them are used depends on them all: see `used_launches`.
 
-    `peaks` are those of the machine's devices, as far as they are known.
+    `peaks` are the known peaks of the machine's devices.
     """
     counts = next((m.counts for m in measurements if m.counts is not None), None)
     used = iter(used_launches([bool(contamination(m)) for m in measurements if m.kind == TIMED]))
@@ -85,9 +85,9 @@ def analysed(measurements: Sequence[Measurement], peaks: Sequence[Peak] = ()) ->
 
 
 def used_launches(contaminated: Sequence[bool]) -> list[bool]:
-    """Which launches of a case are used: the clean ones, or all where fewer than half are clean.
+    """Which launches of a case are used: the clean ones, or all if fewer than half are clean.
 
-    Where most launches were contaminated, the clean ones are no fair sample; all are used then, and the row says so.
+    If most launches were contaminated, the clean ones are no fair sample: all are used, and the row has a caveat.
     """
     clean = [not one for one in contaminated]
     return clean if 2 * sum(clean) >= len(clean) else [True] * len(clean)
@@ -96,7 +96,7 @@ def used_launches(contaminated: Sequence[bool]) -> list[bool]:
 def warmup(measurement: Measurement) -> Warmup:
     """Finds the start-up of each stage: the first epoch, and what its series of full steps shows after it.
 
-    The first step of every pass waits for its loader, at any time of the launch: it says nothing of start-up.
+    The first step of every pass waits for its loader, at any time of the launch: it is no sign of start-up.
     """
     by_stage = _by_stage(measurement)
     main = next((stage for stage in STAGES if by_stage[stage]), "train")
@@ -196,10 +196,10 @@ def _times(
 
 
 def _comes_and_goes(by_stage: Mapping[str, list[StageRecord]], counted: Collection[int]) -> bool:
-    """Whether a stage runs in some epochs only, such as a validation in every second one.
+    """Whether a stage runs only in some epochs, such as a validation in every second one.
 
-    A median of epochs would hold all of it, or nothing. One that the last epoch alone has, or alone has not, is a test
-    at the end, or a validation before training.
+    A median over epochs would include all of it or nothing. A stage that only the last epoch has is a test at the end;
+    one that only the last epoch lacks is a validation before training.
     """
     epochs, last = set(counted), max(counted)
     ran = ({record.epoch for record in records} & epochs for records in by_stage.values())
@@ -219,17 +219,17 @@ def _work(by_stage: Mapping[str, list[StageRecord]], checks: Mapping[str, bool])
         steps = sum(record.optimizer_steps for record in last)
         values[f"work.{stage}.optimizer_steps"] = float(steps)
         evaluations = sum(record.closure_evaluations for record in last)
-        # As many as steps are none: Lightning gives every optimizer its step as a closure.
+        # As many evaluations as steps are not reported: Lightning gives every optimizer its step as a closure.
         if evaluations > steps:
             values[f"work.{stage}.closure_evaluations"] = float(evaluations)
     return values
 
 
 def uneven_stages(measurement: Measurement) -> list[str]:
-    """The stages with other batches or samples in one epoch than in another, or other optimizer steps after warm-up.
+    """The stages whose epochs differ in batches or samples, or after warm-up in optimizer steps.
 
     Each is judged by itself, over the epochs in which it ran: a script may validate in every second one, or by folds.
-    In the first epoch a GradScaler leaves out steps until it has found its scale.
+    In the first epoch a GradScaler skips steps until it has found its scale.
     """
     epochs: dict[str, dict[int, list[StageRecord]]] = defaultdict(lambda: defaultdict(list))
     for record in measurement.stages:
@@ -246,7 +246,7 @@ def uneven_stages(measurement: Measurement) -> list[str]:
 
 
 def _energy(measurement: Measurement) -> dict[str, float]:
-    """The device's energy over the whole loop, by the samples of all its stages. Joules a sample."""
+    """The device's energy over the whole loop divided by the samples of all its stages: joules per sample."""
     if not all(measurement.checks.get(samples_known(stage), True) for stage in STAGES):
         return {}
     samples = sum(sum(record.samples) for record in measurement.stages)
@@ -282,7 +282,7 @@ def _shares(phases: Mapping[str, float]) -> dict[str, float]:
 
 
 def _quality(measurement: Measurement, by_stage: Mapping[str, list[StageRecord]]) -> dict[str, float]:
-    """Losses and metrics of the last epoch; where the case has a target, the time to it if it was reached."""
+    """Losses and metrics of the last epoch; if the case has a target that was reached, also the time to it."""
     values = {}
     for stage, records in by_stage.items():
         if not records:

@@ -1,13 +1,13 @@
 """How many steps at the beginning of a launch are start-up, from their times alone.
 
-The level is the mean of the second half, trimmed by a tenth at each end (Huber and Ronchetti, Robust Statistics,
-2nd ed., section 3.3), so that a start-up may take up to half of the series. Single slow steps (page faults,
-interrupts, the first of an epoch) are no start-up: what a Hampel identifier finds (Davies and Gather, JASA 88
-(1993) 782) has no weight. The first half is held against three shapes of every length, slower or faster than
-the level: a plateau, and a linear and an exponential decay. Each has a posterior probability, and the answer is
-the posterior median of the end, which has the least expected absolute error (Hoeting et al., Statistical
-Science 14 (1999) 382). A plateau ends with its last step, a decay where its expected excess falls to two
-standard deviations of the noise, at least 3 %. Huge first steps are taken as they come.
+The level is the mean of the second half, trimmed by a tenth at each end (Huber and Ronchetti, Robust Statistics, 2nd
+ed., section 3.3), so that a start-up may take up to half of the series. Single slow steps (page faults, interrupts, the
+first of an epoch) are no start-up: what a Hampel identifier finds (Davies and Gather, JASA 88 (1993) 782) has no
+weight. The first half is compared with three shapes of every length, slower or faster than the level: a plateau, and a
+linear and an exponential decay. Each has a posterior probability, and the answer is the posterior median of the end,
+which has the least expected absolute error (Hoeting et al., Statistical Science 14 (1999) 382). A plateau ends with its
+last step, a decay where its expected excess falls to two standard deviations of the noise, at least 3 %. Huge first
+steps are always start-up.
 
 A launch never gets steady where its start-up fills the first half, or where a trend remains after twice the start-up
 and still in the second half: by the test of Mann (Econometrica 13 (1945) 245) and Kendall (Rank Correlation Methods,
@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
-FEW = 10  # steps; fewer tell nothing
+FEW = 10  # steps; fewer show nothing
 WINDOW = 5  # neighbours on each side in the running median
 LEAST = 0.03  # of the level: an excess that matters
 HUGE = 10.0  # levels
@@ -34,11 +34,11 @@ BLOCKS = 60
 def find_warmup(steps: Sequence[float]) -> int | None:
     """The number of steps before the launch is steady: 0 for no start-up, None if it never is.
 
-    `steps` are the seconds of consecutive steps of equal work. Two cases give 0 because nothing can be known:
-    fewer than ten steps, which are no more than a start-up might be, and steps a tenth of which a coarse clock
-    takes for zero. What lies within 3 % or within the noise of a single step is let pass. A slow step behind
-    fast ones counts only within the first tenth, if it takes ten levels and more than all that follow.
-    A level that changes in the last sixth of the steps is not always noticed.
+    `steps` are the seconds of consecutive steps of equal work. Two cases give 0 because nothing can be known: fewer
+    than ten steps, which are no more than a start-up might be, and steps a tenth of which a coarse clock takes for
+    zero. Deviations within 3 % or within the noise of a single step are ignored. A slow step after fast ones counts
+    only within the first tenth, if it takes ten times the level and longer than all later steps. A level that changes
+    in the last sixth of the steps is not always noticed.
     """
     if len(steps) < FEW or sorted(steps)[len(steps) // 10] <= 0:
         return 0
@@ -70,7 +70,7 @@ def find_warmup(steps: Sequence[float]) -> int | None:
 
 
 def _slow_start(times: Sequence[float], bound: float) -> int:
-    """The end of the slow steps at the beginning, no more than two others before each."""
+    """The end of the slow steps at the beginning, each with at most two other steps before it."""
     end = 0
     for i, time in enumerate(times):
         if i > end + 2:

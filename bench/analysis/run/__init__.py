@@ -1,1 +1,1 @@
-"""What all launches of a case say together: the estimate, the stop rule, time to quality, the largest batch."""
+"""The analysis of all launches of a case: the estimate, the stop rule, time to quality, the largest batch."""

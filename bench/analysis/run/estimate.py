@@ -1,10 +1,10 @@
 """A value with its interval, from the values of independent launches.
 
-The estimate is the median over launches. Its interval is the distribution-free one between two order
-statistics: the number of launches below the true median is binomial(n, 1/2), so that the interval from
-the k-th smallest to the k-th largest value holds the median with probability 1 - 2 P(B < k)
-(David and Nagaraja, Order Statistics, 3rd ed., section 7.1). Nothing is assumed of the distribution but
-that launches are independent. Six launches are the fewest that reach 95 %: min to max holds 96.9 %.
+The estimate is the median over launches. Its interval is the distribution-free one between two order statistics: the
+number of launches below the true median is binomial(n, 1/2), so that the interval from the k-th smallest to the k-th
+largest value holds the median with probability 1 - 2 P(B < k) (David and Nagaraja, Order Statistics, 3rd ed., section
+7.1). The only assumption is that launches are independent. Six launches are the fewest that reach 95 %: min to max
+holds 96.9 %.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _Z_INTERVAL, _Z_POWER = 1.960, 0.842
 
 @dataclass(frozen=True)
 class Estimate:
-    """The median over `launches` values; `low` and `high` are None where too few give no interval."""
+    """The median over `launches` values; `low` and `high` are None if there are too few for an interval."""
 
     value: float
     low: float | None
@@ -31,7 +31,7 @@ class Estimate:
 
     @property
     def half_width(self) -> float | None:
-        """Half the interval as a share of the value, None where there is no interval or no value."""
+        """Half the interval as a share of the value; None without an interval, or for a value of 0."""
         if self.low is None or self.high is None:
             return None
         if self.low == self.high:
@@ -74,9 +74,9 @@ def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
 
 
 def interval_rank(launches: int, level: float = LEVEL) -> int | None:
-    """The largest k for which [k-th smallest, k-th largest] covers the median with at least `level`.
+    """The largest k for which [k-th smallest, k-th largest] contains the median with a probability of at least `level`.
 
-    None where even min to max does not.
+    None if even min to max does not.
     """
     k, below = 0, 0.5**launches  # P(B <= k), B binomial(launches, 1/2)
     while 1 - 2 * below >= level:

@@ -1,8 +1,8 @@
-"""The largest batch that fits: which size to try next, when the search is over, and what its tries say.
+"""The largest batch that fits: which size to try next, when the search is over, and its result.
 
-Up from START by doubling while it fits; then the gap between the largest size that fits and the smallest that
-does not is halved until it is a size or SHARE of the larger one. Where the first size does not fit, down by
-halving. The next size follows from the tries so far, in whatever order they come: a search that was cut off goes on.
+Up from START by doubling while it fits; then the gap between the largest size that fits and the smallest that does not
+is halved until it is a size or SHARE of the larger one. If the first size does not fit, sizes are halved. The next size
+depends only on the tries so far, in any order, so that an interrupted search can continue.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from ...measurement import SEARCHED, Failure, Measurement, StageRecord
 from ...suite.case import MAX, Case
 
 START = 16
-MOST = 2**20  # where the data have no length
-SHARE = 1 / 32  # of the smallest size that does not fit: a gap that is left
+MOST = 2**20  # if the data have no length
+SHARE = 1 / 32  # of the smallest size that does not fit: the gap at which the search ends
 
 # Why a search ended where it did.
 NOTHING, FAILED, DATA = "nothing fits", "failed", "data"
@@ -27,9 +27,9 @@ VALIDATE_EVERY, LOADER, ENOUGH = "validate_every", "loader", "enough"
 class Try:
     """One size, as its launch reported it.
 
-    `samples` is the largest batch that there was, `data` how many samples the loop has to go through (None where that
-    is not known). `throughput` is samples a second, of the fastest step of the stage that matters; `memory` is bytes.
-    `failure` and `message` say why the size does not fit, and are empty where it does.
+    `samples` is the largest batch that occurred, `data` the number of samples of the loop's data (None if unknown).
+    `throughput` is samples per second in the fastest step of the main stage; `memory` is bytes. `failure` and `message`
+    are why the size does not fit, empty if it does.
     """
 
     size: int
@@ -47,19 +47,19 @@ class Try:
 
 @dataclass(frozen=True)
 class Search:
-    """The search for the largest batch of a case, whose batch size is MAX, as far as it has come."""
+    """The search for the largest batch of a case whose batch size is MAX, so far."""
 
     case: Case
     tries: Sequence[Try] = ()
 
     @property
     def fitting(self) -> list[Try]:
-        """The sizes that fit and that a case may have, in order."""
+        """The possible sizes that fit, in order."""
         return [one for one in self._within if one.fits]
 
     @property
     def failing(self) -> list[Try]:
-        """The sizes that do not fit, in order, of those that a case may have."""
+        """The possible sizes that do not fit, in order."""
         return [one for one in self._within if not one.fits]
 
     @property
@@ -69,12 +69,12 @@ class Search:
 
     @property
     def data(self) -> int | None:
-        """How many samples the loop has to go through, as far as it is known: no batch is larger."""
+        """How many samples the data have, if known: no batch is larger."""
         return min((one.data for one in self.tries if one.data), default=None)
 
     @property
     def cap(self) -> int:
-        """The largest size that makes sense: all of the data, or as much as leaves the steps of `validate_every`."""
+        """The largest useful size: all of the data, or the size at which an epoch still has `validate_every` steps."""
         limits = [MOST, *self._most_given]
         if self.data is not None:
             limits.append(self.data // self._every)
@@ -86,7 +86,7 @@ class Search:
 
     @property
     def _most_given(self) -> list[int]:
-        """The batches of a loader that gave fewer samples than requested, though it knows their number."""
+        """The largest batches that the loader gave where it was asked for more, if it gave all for another size."""
         fitting = [one for one in self.tries if one.fits]
         if not any(one.samples >= one.size for one in fitting):
             return []
@@ -94,7 +94,7 @@ class Search:
 
     @property
     def next(self) -> int | None:
-        """The size to try next; None where the search is over."""
+        """The size to try next; None if the search is over."""
         cap = self.cap
         largest = max((one.size for one in self.fitting), default=0)
         smallest = min((one.size for one in self.failing), default=None)
@@ -108,12 +108,12 @@ class Search:
 
     @property
     def batch_size(self) -> int:
-        """The largest size that fits; 1 where none does, since then that is what is reported of."""
+        """The largest size that fits; 1 if none does, so that the case is launched and its failure reported."""
         return max((one.size for one in self.fitting), default=1)
 
     @property
     def why(self) -> str:
-        """Why the search ended where it did."""
+        """Why the search ended at this size."""
         if not self.fitting:
             return NOTHING
         if self.failing:
@@ -126,13 +126,13 @@ class Search:
 
     @property
     def fastest(self) -> int | None:
-        """The size with the most samples a second, as far as a few steps tell; the smaller of equal ones."""
+        """The size with the most samples per second in a few steps; the smaller of equal ones."""
         known = [(one.throughput, -one.size) for one in self.fitting if one.throughput is not None]
         return -max(known)[1] if known else None
 
 
 def searches(records: Iterable[Measurement | Failure]) -> list[Search]:
-    """The searches that these records are of, in the order of their first tries; other records are left out."""
+    """The searches in these records, in the order of their first tries; other records are ignored."""
     found: dict[Case, dict[int, Try]] = {}
     for record in records:
         if record.kind == SEARCHED:
@@ -142,7 +142,7 @@ def searches(records: Iterable[Measurement | Failure]) -> list[Search]:
 
 
 def attempt(record: Measurement | Failure) -> Try:
-    """What one launch of a search says."""
+    """The result of one launch of a search."""
     size = record.case.batch_size
     if isinstance(record, Failure):
         return Try(size, failure=record.failure, message=record.message)
@@ -160,11 +160,11 @@ def attempt(record: Measurement | Failure) -> Try:
 
 
 def _throughput(stages: Sequence[StageRecord]) -> float | None:
-    """That of the fastest step: the median of a few steps is not robust against a slow one."""
+    """Samples per second of the fastest step: the median of a few steps is not robust against a slow one."""
     steps = (pair for one in stages for pair in zip(one.samples, one.steps, strict=True))
     return max((samples / seconds for samples, seconds in steps if seconds > 0), default=None)
 
 
 def resolved(cases: Iterable[Case], sizes: Mapping[str, Any]) -> list[Case]:
-    """The cases with the size that was found by the id of each, where one was; cases that fall together are one."""
+    """The cases with the size that was found, by id, if any; cases that become equal are one."""
     return list(dict.fromkeys(case.sized(sizes[case.id]) if case.id in sizes else case for case in cases))

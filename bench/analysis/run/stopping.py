@@ -1,11 +1,11 @@
 """When a case has been launched often enough: the stop rule.
 
-A case is settled once the 95 % interval of each of its gated metrics is within the tolerance of its
-value. Looking after every round and stopping at the first narrow interval makes intervals a little less
-honest than those of a fixed number of launches; order-statistic intervals are conservative by about as
-much, so that of 6 to 20 launches the intervals it ends with still hold the median in 93 % or more. Launches
-of two speeds, half of them each, are the worst: 89 %, since the first six may all have the same speed
-(`tests/pure/test_stopping.py` simulates both, `benchmarks/honesty.py` measures real launches).
+A case is settled once the 95 % interval of each of its gated metrics is within the tolerance of its value. Stopping at
+the first narrow interval makes the intervals cover the median a little less often than those of a fixed number of
+launches. Order-statistic intervals are conservative by about as much, so that the final intervals of 6 to 20 launches
+still contain the median in 93 % or more. The worst case is launches of two speeds, half of each: 89 %, since the first
+six may all have the same speed (`tests/pure/test_stopping.py` simulates both, `benchmarks/interval_coverage.py`
+measures real launches).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def tolerance_of(metric: str, tolerance: float) -> float | None:
 
 
 def width(launches: Sequence[Mapping[str, float]], tolerance: float) -> float:
-    """The widest half interval of these launches' values over what is allowed; infinite without an interval."""
+    """The widest half interval of these launches' values over the tolerance; infinite without an interval."""
     widths = []
     for metric in dict.fromkeys(name for values in launches for name in values):
         allowed = tolerance_of(metric, tolerance)
@@ -45,7 +45,7 @@ def width(launches: Sequence[Mapping[str, float]], tolerance: float) -> float:
 
 @dataclass
 class _Progress:
-    """What the launches of one case have come to."""
+    """The state of one case after its launches so far."""
 
     values: list[dict[str, float]] = field(default_factory=list)
     contaminated: list[bool] = field(default_factory=list)
@@ -58,12 +58,12 @@ class _Progress:
 
 
 class StopRule:
-    """Which cases still need launches: it gets every record, and is consulted at the start of every round."""
+    """Decides which cases still need launches: it gets every record, and is called at the start of every round."""
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
         self._cases: dict[str, _Progress] = {}
-        self._remaining: dict[str, int] = {}  # consulted many times between two records of a case
+        self._remaining: dict[str, int] = {}  # read many times between two records of a case
 
     def add(self, record: Measurement | Failure) -> None:
         case = self._cases.setdefault(record.case.id, _Progress())
@@ -79,12 +79,12 @@ class StopRule:
     def wants(self, case: Case) -> bool:
         """Whether the case needs another launch.
 
-        It does not after a failure with nothing measured, nor after a second failure.
+        It does not after a failure if nothing was measured, nor after a second failure.
         """
         return self.remaining(case) > 0
 
     def remaining(self, case: Case) -> int:
-        """How many launches the case is expected to need still; 0 where it needs none.
+        """How many more launches the case is expected to need; 0 if it needs none.
 
         The width of an interval falls with the square root of the number of launches.
         """
@@ -99,10 +99,10 @@ class StopRule:
             return 0
         made, contaminated = len(done.values), sum(done.contaminated)
         clean = made - contaminated
-        left = most - clean  # what contaminated launches take is given back, up to `repeats`
+        left = most - clean  # contaminated launches are repeated, up to `repeats`
         left -= max(0, contaminated - self._schedule.repeats)
         if clean < least:
-            # Contaminated all the time: repeating has not helped, and will not.
+            # Most launches were contaminated: repeating does not help.
             return min(left, least - clean, max(0, least + self._schedule.repeats - made))
         width = self.width(case)
         if width <= 1:  # settled
@@ -111,5 +111,5 @@ class StopRule:
         return max(0, min(left, math.ceil(wanted - clean)))
 
     def width(self, case: Case) -> float:
-        """The widest half interval of the case over what is allowed; infinite without an interval."""
+        """The widest half interval of the case over the tolerance; infinite without an interval."""
         return width(self._cases.get(case.id, _Progress()).used, self._schedule.tolerance)

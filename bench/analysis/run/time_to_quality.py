@@ -1,7 +1,7 @@
 """Time to quality: which configuration is good soonest, not which only runs fast.
 
-Configurations are compared where their losses can be: the same suite, data set and loss function. All
-numbers are medians over the used launches, the clock is that of training (`learning_curve.py`).
+Configurations are compared if their losses are comparable: the same suite, data set and loss function. All numbers are
+medians over the used launches, by training time (`learning_curve.py`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from statistics import median
 from ...suite.case import AxisValue, Case
 from ..launch.learning_curve import ACCURACY, LearningCurve, target_loss
 
-# A loss is nearly the best where it exceeds that by at most this share.
+# A loss is nearly the best if it exceeds the best by at most this share.
 NEARLY = 0.05
 
-# Where the target of a group comes from: the command; the axis of its cases; half of them reach it.
+# The source of a group's target: the command; the axis of its cases; the loss that half of them reach.
 ASKED, AXIS, HALF = "asked", "axis", "half"
 
 _TARGET_DIGITS = 3
@@ -48,7 +48,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class QualityRow:
-    """One configuration of a group. Times are seconds of training, but for `epoch_time`, the metric.
+    """One configuration of a group. Times are seconds of training, except `epoch_time`, the metric.
 
     `loss`, `accuracy` and `seconds` are those after the group's number of epochs; `loss_in_time` and
     `accuracy_in_time` those of the last validation and test within the group's time, None where there was
@@ -71,7 +71,7 @@ class QualityRow:
 
     @property
     def reaches(self) -> bool:
-        """Whether most launches came to the target: a few lucky ones win no race."""
+        """Whether most launches reached the target: a few lucky ones are not enough."""
         return 2 * self.reached > self.launches
 
 
@@ -95,7 +95,7 @@ class Group:
 
     @property
     def fastest(self) -> QualityRow | None:
-        """The configuration with the least time an epoch; None where no epoch was timed."""
+        """The configuration with the least time per epoch; None if no epoch was timed."""
         timed = [(row.epoch_time, place) for place, row in enumerate(self.rows) if row.epoch_time is not None]
         return self.rows[min(timed)[1]] if timed else None
 
@@ -106,18 +106,18 @@ class Group:
 
     @property
     def first(self) -> QualityRow | None:
-        """The configuration that reaches the target first; None where none does."""
+        """The configuration that reaches the target first; None if no configuration does."""
         return self.rows[0] if self.rows[0].reaches else None
 
     @property
     def is_fast_but_worse(self) -> bool:
-        """Whether the fastest an epoch has not nearly the best loss after the same number of epochs."""
+        """Whether the fastest epoch has a clearly worse loss than the best, after the same number of epochs."""
         least = self.best.loss
         return self.fastest is not None and self.fastest.loss - least > NEARLY * abs(least)
 
 
 def groups(trained: Iterable[Trained], target: float | None = None) -> list[Group]:
-    """The groups of these cases, in their order; a given target holds for all of them."""
+    """The groups of these cases, in their order; a given target applies to all of them."""
     found: dict[tuple[str, AxisValue, AxisValue, AxisValue], list[Trained]] = {}
     for one in trained:
         found.setdefault(one.shared, []).append(one)
@@ -139,7 +139,9 @@ def _place(row: QualityRow) -> tuple[float, float]:
 
 
 def _target(members: Sequence[Trained], given: float | None) -> tuple[float, str]:
-    """The target and where it comes from. The last resort is rounded up, so that what is said is what is held to."""
+    """The target and its source. The loss that half of the cases reach is rounded up, so that the printed target is the
+    one used.
+    """
     if given is not None:
         return given, ASKED
     targets = {target_loss(one.case) for one in members}

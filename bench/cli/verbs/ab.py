@@ -54,7 +54,7 @@ def main(options: AbOptions) -> int:
 
 
 def compared(options: AbOptions) -> tuple[ComparisonPage, int]:
-    """Measures both sides and prints the page; and the exit code of a signal that ended it early, else 0."""
+    """Measures both sides and prints the page. Returns the exit code of a signal that ended it early, else 0."""
     options.check_format()
     if options.pairs < 1:
         raise UsageError(f"pairs must be at least 1, not {options.pairs}")
@@ -71,14 +71,14 @@ def compared(options: AbOptions) -> tuple[ComparisonPage, int]:
     page = page_of_session(session, judge, options.allow_inconclusive)
     keep(session, page)
     print_page(page, options)
-    # Last, since only launches show which metrics exist, and what was measured is kept in any case.
+    # Checked last, since only launches show which metrics exist; what was measured is kept in any case.
     if all(map(judge.pairs, judge.cases)):
         check_patterns(judge.sides(*(side.label for side in session.sides))[0], asked, file)
     return page, stop
 
 
 def request_of(options: AbOptions) -> tuple[list[Version], AbRequest]:
-    """The versions that are named, and what is measured of each. Raises UsageError."""
+    """The named versions, and what is measured of each. Raises UsageError."""
     versions, suites = sides_and_suites(options.arguments or [])
     axes, script = options.axes_and_script(options.axis, suites)
     return versions, AbRequest(

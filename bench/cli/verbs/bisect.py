@@ -36,7 +36,7 @@ from ..screen import print_line
 
 class BisectOptions(SuitePairsOptions, VersionOptions):
     good: str = argument(metavar="GOOD", help="A commit that was fast enough.")
-    bad: str = argument(metavar="BAD", help="A later one that is not.")
+    bad: str = argument(metavar="BAD", help="A later commit that is not.")
 
 
 def main(options: BisectOptions) -> int:
@@ -47,25 +47,25 @@ def main(options: BisectOptions) -> int:
 
 
 def takes_one_launch(metrics: Sequence[str]) -> bool:
-    """Whether one launch a commit decides. Raises UsageError for metrics that cannot be bisected."""
+    """Whether one launch per commit is enough. Raises UsageError for metrics that cannot be bisected."""
     for pattern in metrics:
         names = bisection.named(pattern)
         if names and not any(METRICS[name].better for name in names):
             raise UsageError(
-                f"--metric {pattern}: neither more nor less of it is worse, so that no commit is the bad one; name a "
+                f"--metric {pattern}: it is not known whether more or less is worse, so no commit is bad; name a "
                 f"metric with a direction, such as epoch.time or 'count.*'"
             )
     exact = [comparable.are_exact([pattern], METRICS) for pattern in metrics]
     if any(exact) and not all(exact):
         raise UsageError(
-            f"--metric {metrics[exact.index(True)]} is exact and takes one launch a commit, --metric "
-            f"{metrics[exact.index(False)]} takes pairs of them; bisect one after the other"
+            f"--metric {metrics[exact.index(True)]} is exact and needs one launch per commit, --metric "
+            f"{metrics[exact.index(False)]} needs pairs of them; bisect one after the other"
         )
     return bool(exact) and all(exact)
 
 
 def by_pairs(history: History, options: BisectOptions, request: AbRequest) -> int:
-    """The bisection of times, which only pairs of launches decide."""
+    """The bisection of times, which needs pairs of launches."""
     good, bad, metrics = options.good, options.bad, options.metric or []
     asked = asked_of_pairs(metrics, ())
     page = compared(good, bad, request, asked, options)
@@ -105,7 +105,7 @@ def print_not_slower(page: ComparisonPage, good: str, bad: str, metrics: Sequenc
 
 
 def by_value(history: History, options: BisectOptions, request: AbRequest) -> int:
-    """The bisection of exact metrics, which one launch a commit decides."""
+    """The bisection of exact metrics, which needs one launch per commit."""
     good, bad, metrics = options.good, options.bad, options.metric or []
     ends = {commit: values_of(commit, request, metrics) for commit in (good, bad)}
     for commit, values in ends.items():
@@ -122,7 +122,7 @@ def by_value(history: History, options: BisectOptions, request: AbRequest) -> in
     def value_of(commit: str) -> tuple[float | None, str]:
         found = values_of(commit, request, [rise.metric], rise.case)
         value = found.values.get((rise.case, rise.metric))
-        why = found.failed.get(rise.case, "the case is not there")
+        why = found.failed.get(rise.case, "the case does not exist")
         return value, why if value is None else f"{rise.metric} {value_text(rise.metric, value)}"
 
     def judge(commit: str) -> tuple[str, str]:
@@ -140,7 +140,7 @@ def by_value(history: History, options: BisectOptions, request: AbRequest) -> in
 
 
 def searched(history: History, judge: Callable[[str], tuple[str, str]]) -> Culprit:
-    """The result of git's bisection; `judge` gives for a commit git's answer, and why."""
+    """The result of git's bisection; `judge` gives the answer to git for a commit, and the reason."""
     while history.culprit is None:
         commit, subject, left = history.commit, history.subject(history.commit), len(history.suspects())
         answer, why = judge(commit)
@@ -158,7 +158,7 @@ def print_skipped(found: Culprit) -> int:
 
 @contextlib.contextmanager
 def session_of(base: str, candidate: str, request: AbRequest) -> Iterator[Session]:
-    """Two commits, ready to be measured. What is measured is not kept: a bisection answers one question."""
+    """Two commits, ready to be measured. The measurements are not kept."""
     versions = Version(f"ref={base}", ref=base), Version(f"ref={candidate}", ref=candidate)
     with (
         tempfile.TemporaryDirectory(prefix="epochbench-bisect-") as folder,
@@ -193,7 +193,7 @@ def values_of(commit: str, request: AbRequest, metrics: Sequence[str], case: str
 
 
 def check_values(commit: str, values: Values, metrics: Sequence[str]) -> None:
-    """Raises UsageError where an end of the search has none of the metrics."""
+    """Raises UsageError if an end of the search has none of the metrics."""
     if values.values:
         return
     for case, why in values.failed.items():
@@ -202,13 +202,13 @@ def check_values(commit: str, values: Values, metrics: Sequence[str]) -> None:
 
 
 def row_of(page: ComparisonPage, like: Row) -> Row | None:
-    """The row of the same case and metric; None where the two sides do not have it."""
+    """The row of the same case and metric; None if the two sides do not have it."""
     same = (row for row in page.rows if (row.case, row.metric.name) == (like.case, like.metric.name))
     return next(same, None)
 
 
 def case_text(row: Row | None) -> str:
-    return "the case is not there" if row is None else f"{row.case}: {row_text(row)}"
+    return "the case does not exist" if row is None else f"{row.case}: {row_text(row)}"
 
 
 def value_text(metric: str, value: float) -> str:

@@ -33,18 +33,20 @@ class CompareOptions(MetricOptions, KeywordOptions, VerdictOptions):
     base: str = argument(
         metavar="BASE",
         help="What to compare with: a run, a baseline, a summary.csv or .parquet, or JSON of pytest-benchmark or "
-        "pyperf; or alone, the folder that bench ab kept.",
+        "pyperf. Without CANDIDATE also the folder of a stored bench ab session.",
     )
     candidate: str | None = argument(
         None,
         metavar="CAND",
-        help="What is new, named in the same ways. Left out with --by, and for what bench ab kept.",
+        help="What is new, named in the same ways. Not given with --by, nor for a bench ab session.",
     )
     by: str | None = option(
         None, metavar="AXIS", help="Compare the values of an axis within one run, such as optimizer."
     )
     across: str | None = option(
-        None, metavar="machines", help="Compare runs of different machines or software anyway."
+        None,
+        metavar="machines",
+        help="Compare runs of different machines or software; their times never gate.",
     )
     plot: str | None = option(
         None, metavar="DIR", help="Also draw the changes with their intervals, into this folder."
@@ -53,7 +55,7 @@ class CompareOptions(MetricOptions, KeywordOptions, VerdictOptions):
 
 @dataclass(eq=False)
 class NotComparable(Exception):
-    """Two sides, and in what they differ."""
+    """Two sides, and the differences of their environments."""
 
     first: Side
     second: Side
@@ -79,7 +81,7 @@ def main(options: CompareOptions) -> int:
 
 
 def check(options: CompareOptions) -> None:
-    """Raises UsageError for options that do not go together, whatever the sides are."""
+    """Raises UsageError for options that conflict, independent of the sides."""
     options.check_format()
     if options.across not in (None, "machines"):
         raise UsageError(f"--across {options.across!r} is unknown; there is --across machines")
@@ -88,23 +90,21 @@ def check(options: CompareOptions) -> None:
     one_side = options.candidate is None and options.by is None
     if one_side and session_of(options.base) is None:
         raise UsageError(
-            f"name two sides to compare, or one and --by AXIS; {options.base} is nothing that bench ab has kept"
+            f"name two sides to compare, or one and --by AXIS; {options.base} is not a session of bench ab"
         )
     if one_side and options.across is not None:
         raise UsageError(
-            "--across has no meaning for what bench ab has kept: both sides are of one machine; leave it out"
+            "--across has no meaning for a session of bench ab: both sides are from one machine; omit it"
         )
     for flag, given in (("--across", options.across), ("--allow-inconclusive", options.allow_inconclusive)):
         if options.by is not None and given:
-            raise UsageError(
-                f"{flag} has no meaning with --by, which answers and fails no build; leave it out"
-            )
+            raise UsageError(f"{flag} has no meaning with --by, which never fails a build; omit it")
     if options.plot == "":
         raise UsageError("--plot names no folder; name one, such as plots")
 
 
 def session_of(text: str) -> Path | None:
-    """The folder of what `bench ab` has kept that a user names; None for anything else."""
+    """The folder of a `bench ab` session that a user names; None for anything else."""
     if is_foreign(text) or is_table(text):
         return None
     try:
@@ -115,7 +115,7 @@ def session_of(text: str) -> Path | None:
 
 
 def page_of(options: CompareOptions) -> ComparisonPage:
-    """The page of what the options name. Raises NotComparable."""
+    """The page of the comparison that the options name. Raises NotComparable."""
     metrics, keyword, permissive = options.metric or [], options.keyword, options.allow_inconclusive
     if options.candidate is None and options.by is None and (session := session_of(options.base)) is not None:
         return page_of_stored_session(session, metrics, keyword, options.thresholds, permissive)
@@ -135,14 +135,14 @@ def page_of(options: CompareOptions) -> ComparisonPage:
 
 @dataclass(frozen=True)
 class _SideCase:
-    """A case of a side, as -k looks at it."""
+    """A case of a side, in the form that -k needs."""
 
     id: str
     used: Mapping[str, Any]
 
 
 def select_side(side: Side, keyword: str | None, may_be_empty: bool = False) -> Side:
-    """The side with the cases that -k takes. Raises UsageError where it takes none."""
+    """The side with the cases that -k selects. Raises UsageError if it selects none."""
     if keyword is None:
         return side
     takes = parse(keyword)
@@ -158,11 +158,11 @@ def select_side(side: Side, keyword: str | None, may_be_empty: bool = False) -> 
 
 
 def check_common(first: Side, second: Side) -> None:
-    """Raises UsageError where the sides have no case in common."""
+    """Raises UsageError if the sides have no case in common."""
     if first.cases.keys() & second.cases.keys():
         return
     there = [
-        f"{len(side.cases)}, such as {next(iter(side.cases))}" if side.cases else "none that -k takes"
+        f"{len(side.cases)}, such as {next(iter(side.cases))}" if side.cases else "none that -k selects"
         for side in (first, second)
     ]
     raise UsageError(
@@ -172,7 +172,7 @@ def check_common(first: Side, second: Side) -> None:
 
 
 def differences_that_matter(first: Side, second: Side, metrics: Sequence[str]) -> list[EnvironmentDifference]:
-    """Those of the machines and software that change these metrics, as far as both sides are known."""
+    """The differences of machine and software that change these metrics, if both environments are known."""
     if first.environment is None or second.environment is None:
         return []
     observed = {name for case in first.cases.values() for name in case.observed}
@@ -181,7 +181,7 @@ def differences_that_matter(first: Side, second: Side, metrics: Sequence[str]) -
 
 
 def refuse(sides: NotComparable, options: CompareOptions) -> int:
-    """Prints in what the sides differ, with the remedy."""
+    """Prints the differences of the sides, with the remedy."""
     first, second = sides.first, sides.second
     what = f"{first.name} and {second.name} are not comparable:"
     facts = [environment_said(one) for one in sides.different]

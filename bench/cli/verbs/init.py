@@ -22,7 +22,7 @@ GITIGNORE = ".gitignore"
 
 _TARGET = re.compile(r"^(?:[^\s:#=]+[ \t]+)*bench(?:[ \t]+[^\s:#=]+)*[ \t]*:{1,2}(?![:=])", re.MULTILINE)
 _INCLUDED = re.compile(r"^[ ]*[-s]?include\b.*\bbench\.mk\b", re.MULTILINE)
-# An address that others reach, without a character that a shell would interpret.
+# A public address, without a character that a shell would interpret.
 _REACHED = re.compile(r"(?:\w+\+)?(?:https|ssh)://[\w.:/@%~-]+")
 _NO_MODEL = ("from package.module import Model", "model = Model()")
 
@@ -54,17 +54,17 @@ def main(options: InitOptions) -> int:
     for hint in hints(project, make):
         print(plain(hint))
     if suite in written and model is not None:
-        print(plain(f"your model: {model.module}.{model.name} goes into {suite}, where it says 1"))
+        print(plain(f"your model: put {model.module}.{model.name} into {suite}, at the place marked 1"))
     elsewhere = "" if project.folder.resolve() == Path.cwd().resolve() else f", in {project.folder}"
     named = "" if suites == "suites" else f" {suites}"
     print(plain(f"next{elsewhere}:"))
-    print(f"  bench run{named}    measures a small model, or what you put in its place")
-    print(f"  bench ab{named}     once that is committed: what you changed since, side by side with it")
+    print(f"  bench run{named}    measures a small model, or the one that you put there")
+    print(f"  bench ab{named}     after a commit: measures your later changes side by side with it")
     return 0
 
 
 def write_files(project: Project, suite: str, make: str, words: Mapping[str, str]) -> Iterator[str]:
-    """Writes the files that the project does not have yet, and gives their names."""
+    """Writes the files that the project does not have yet, and returns their names."""
     templates = {
         suite: "suite.py",
         "thresholds.toml": "thresholds.toml",
@@ -79,11 +79,11 @@ def write_files(project: Project, suite: str, make: str, words: Mapping[str, str
             print(plain(f"wrote {path}"))
             yield path
         else:
-            print(plain(f"{path} exists already: left as it is"))
+            print(plain(f"{path} exists already: unchanged"))
 
 
 def write_new(place: Path, text: str) -> bool:
-    """Writes a file; False where one of this name exists. Raises UsageError where it cannot be written."""
+    """Writes a file; False if it exists. Raises UsageError if it cannot be written."""
     if os.path.lexists(place):
         return False
     created = False
@@ -94,7 +94,7 @@ def write_new(place: Path, text: str) -> bool:
             file.write(text)
     except OSError as problem:
         if created:
-            place.unlink(missing_ok=True)  # half of it would be left as it is the next time
+            place.unlink(missing_ok=True)  # an incomplete file would not be overwritten the next time
         raise UsageError(f"{place} cannot be written: {_why(place, problem)}") from None
     return True
 
@@ -108,7 +108,7 @@ def _why(place: Path, problem: OSError) -> str:
 
 
 def filled(template: str, words: Mapping[str, str]) -> str:
-    """A template with words in place of their names between two @."""
+    """A template with values in place of the names between two @."""
     text = (TEMPLATES / template).read_text(encoding="utf-8")
     for name, word in words.items():
         text = text.replace(f"@{name}@", word)
@@ -122,14 +122,15 @@ def model_comment(model: OwnModel | None) -> str:
 
 
 def measured_suites(project: Project, suite: str) -> str:
-    """The suites that the commands name: all, or the new one alone where the folder has files that are not suites."""
+    """The suites that the commands name: all, or only the new one if the folder has files that are not suites."""
     others = {file.name for file in (project.folder / "suites").glob("[!_]*.py")} - {Path(suite).name}
     all_suites = all("Suite(" in project.text(f"suites/{name}") for name in others)
     return "suites" if all_suites else suite
 
 
 def own_requirement() -> str:
-    """Epochbench for pip: from where it was installed here, if others reach that too, else a version of an index.
+    """The requirement of Epochbench for pip: where it was installed from, if that is public, else a version on an
+    index.
 
     Source: https://packaging.python.org/en/latest/specifications/direct-url/
     """
@@ -144,7 +145,7 @@ def own_requirement() -> str:
         url = f"{vcs['vcs']}+{url}@{vcs['commit_id']}"
     if _REACHED.fullmatch(url):
         return f"epochbench @ {url}"
-    return f"epochbench>={__version__.partition('+')[0]}"  # pip orders no local versions
+    return f"epochbench>={__version__.partition('+')[0]}"  # pip does not order local versions
 
 
 def make_file(project: Project) -> str:
@@ -154,12 +155,12 @@ def make_file(project: Project) -> str:
 
 
 def hints(project: Project, make: str) -> Iterator[str]:
-    """What the user has to change in files of the project."""
+    """The changes that the user has to make in files of the project."""
     if make == "bench.mk" and not _INCLUDED.search(project.text(project.makefile)):
         yield f"for make bench, add a line at the end of {project.makefile}: include bench.mk"
     if project.packages_are_searched:
         yield (
-            "setuptools looks for the packages of this project, and would take suites for one: name them in "
+            "setuptools discovers the packages of this project, and would include suites: list them in "
             'pyproject.toml: [tool.setuptools] packages = ["..."]'
         )
     top, here = project.repository, project.folder.resolve()

@@ -1,4 +1,4 @@
-"""`bench list` shows what there is to measure."""
+"""`bench list` shows the cases of suites."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def main(options: ListOptions) -> int:
 
 
 def left_out(listing: SuiteListing) -> Iterator[str]:
-    """Why combinations of a suite are not cases."""
+    """Prints why combinations of a suite are not cases."""
     for (mode, axes), count in listing.expansion.collapsed.items():
         why = f"{', '.join(axes)} is not used under mode={mode}" if axes else "the same case again"
         yield f"# {listing.name}: {counted(count, 'combination')} collapsed: {why}"

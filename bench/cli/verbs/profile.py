@@ -1,4 +1,4 @@
-"""`bench profile` looks inside a few steps."""
+"""`bench profile` profiles a few steps."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class ProfileOptions(MeasureOptions):
     profile_steps: int = option(5, metavar="N", help="Profile this many steps of each stage.")
     top: int = option(MOST_OPERATORS, metavar="N", help="Show this many operators of each case.")
     no_stacks: bool = option(False, "--no-stacks", help="No flame graph; this saves a launch of each case.")
-    graph: bool = option(False, "--graph", help="Also draw the graph that autograd keeps of a step.")
-    trace_cap: float = option(50.0, metavar="MB", help="Keep no trace that is larger than this.")
+    graph: bool = option(False, "--graph", help="Also draw the autograd graph of a step.")
+    trace_cap: float = option(50.0, metavar="MB", help="Do not keep a trace that is larger than this.")
 
 
 def main(options: ProfileOptions) -> int:

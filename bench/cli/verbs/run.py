@@ -49,12 +49,12 @@ def main(options: RunOptions) -> int:
 def new_request(options: RunOptions) -> RunRequest:
     untimed = UntimedLaunches(counts=not options.no_counts, profile=not options.no_profile)
     if options.launches == 0 and not untimed.counts and not untimed.profile:
-        raise UsageError("--launches 0 --no-counts --no-profile leaves nothing to measure; leave one out")
+        raise UsageError("--launches 0 --no-counts --no-profile leaves nothing to measure; omit one of them")
     return RunRequest.of(options, options.schedule, untimed)
 
 
 def resumed_request(options: RunOptions, before: Earlier) -> RunRequest:
-    """That of the earlier part; a time budget is for this part of the run alone."""
+    """The plan of the earlier part, with the time budget of this part of the run."""
     check_options(options, before)
     for note in before.notes:
         print_remark(note)
@@ -73,7 +73,9 @@ def print_results(measuring: Measuring, tables: Tables, cases: int) -> None:
             f"{counted(len(printed), 'failure')}, shown above on standard error: {place}/failures.csv, {place}/logs/"
         )
     if measuring.untimed_seconds:
-        print(f"counts and profiles took {measuring.untimed_seconds / cases:.2f} s a case, besides timing")
+        print(
+            f"counts and profiles took {measuring.untimed_seconds / cases:.2f} s per case, in addition to timing"
+        )
     print_places(measuring.folder, tables)
     if measuring.stop:
         print(
@@ -83,7 +85,7 @@ def print_results(measuring: Measuring, tables: Tables, cases: int) -> None:
 
 
 def without_failures(tables: Tables, printed: Collection[tuple[str, str, str]]) -> Tables:
-    """The tables without the failures, by case, failure and message, that are printed already."""
+    """The tables without the failures that were printed already (the same case, failure and message)."""
     rows = tables.failures
     if rows.empty:
         return tables
@@ -106,12 +108,12 @@ def outcome(plan: Plan, tables: Tables) -> int:
     return 0
 
 
-# Seconds that are assumed for a launch of a case that was never measured here, and for the start of a round.
+# Seconds assumed for a launch of a case that was never measured here, and for the start of a round.
 _UNKNOWN_LAUNCH, _FORK_SERVER = 1.0, 3.0
 
 
 def print_plan(plan: Plan, as_json: bool) -> int:
-    """The dry run: cases, launches, minutes as far as earlier runs tell."""
+    """The dry run: cases, launches, and minutes, estimated from earlier runs."""
     known = launch_seconds()
     round_seconds = sum(known.get(case.id, _UNKNOWN_LAUNCH) for case in plan.cases) + _FORK_SERVER
     expected = round_seconds * plan.schedule.launches
@@ -137,6 +139,6 @@ def print_plan(plan: Plan, as_json: bool) -> int:
     print(
         f"{counted(len(plan.cases), 'case')}, {counted(plan.launches, 'launch', 'launches')}{more}, "
         f"about {expected / 60:.1f} minutes ({measured_before} of them measured here before; "
-        f"others are taken as {_UNKNOWN_LAUNCH:g} s)"
+        f"others are assumed to take {_UNKNOWN_LAUNCH:g} s)"
     )
     return 0

@@ -1,4 +1,4 @@
-"""`bench selftest` measures the gate itself."""
+"""`bench selftest` measures the error rates of `bench ab`."""
 
 from __future__ import annotations
 
@@ -24,14 +24,22 @@ class SelftestOptions(SuitePairsOptions, BudgetOptions, OutputOptions, JsonOptio
     decisions: int = option(
         24, metavar="N", help="Compare identical code this many times: every change found is a false alarm."
     )
-    plants: int = option(
-        10, metavar="N", help="Compare this many times with steps made 3 % slower, and as many with 5 %."
+    slowdowns: int = option(
+        10,
+        metavar="N",
+        help="Compare this many times with steps made 3 % slower, and as many times with 5 %.",
     )
+    plants: int | None = option(None, hidden=True)  # the older name of `slowdowns`, for one more version
+
+    @property
+    def slowdowns_of_a_size(self) -> int:
+        return self.slowdowns if self.plants is None else self.plants
 
 
 def main(options: SelftestOptions) -> int:
-    if options.decisions < 0 or options.plants < 0 or options.decisions + options.plants < 1:
-        raise UsageError("there is nothing to decide; give --decisions or --plants a number above 0")
+    numbers = options.decisions, options.slowdowns_of_a_size
+    if min(numbers) < 0 or not any(numbers):
+        raise UsageError("there is nothing to decide; give --decisions or --slowdowns a number above 0")
     request, sides = options.request, (Version(NOW), Version(NOW))
     with stoppable(), lock(options), open_session(sides, request, options.out, "selftest") as session:
         print_distrust()
@@ -46,8 +54,8 @@ def main(options: SelftestOptions) -> int:
 
 
 def decided(session: Session, options: SelftestOptions) -> tuple[list[Decision], int]:
-    """All decisions, each written and printed when it is made; and the exit code of a signal, else 0."""
-    wanted = arms(options.decisions, options.plants)
+    """All decisions, each written and printed when it is made, and the exit code of a signal, else 0."""
+    wanted = arms(options.decisions, options.slowdowns_of_a_size)
     ends = None if options.time_budget is None else options.began + options.time_budget
     made: list[Decision] = []
     try:

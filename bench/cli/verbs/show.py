@@ -28,7 +28,7 @@ class ShowOptions(JsonOptions):
     run: str = argument(
         "latest",
         metavar="RUN",
-        help="A run, or what bench ab kept: its folder, the beginning of its name, latest, or latest~1 for the one "
+        help="A run, or a session of bench ab: its folder, the beginning of its name, latest, or latest~1 for the one "
         "before; or a summary.csv or summary.parquet alone.",
     )
     metric: list[str] | None = option(
@@ -51,7 +51,7 @@ def main(options: ShowOptions) -> int:
     if options.quality:
         return show_quality(options)
     if options.target_loss is not None:
-        raise UsageError("--target-loss is what --quality compares by; give --quality too")
+        raise UsageError("--target-loss is used by --quality; give --quality too")
     run = options.run
     if (decisions := decisions_of(run)) is not None:
         print_error_rates(decisions, options.as_json)
@@ -65,7 +65,7 @@ def main(options: ShowOptions) -> int:
     else:
         print_identity(run)
         print_tables(made, options.metric)
-        if not options.metric and made.steps.empty and not made.ops.empty:  # as bench profile makes them
+        if not options.metric and made.steps.empty and not made.ops.empty:  # as from bench profile
             print_pages(profiles(made, MOST_OPERATORS))
     if options.debug and len(made.failures):
         print_tracebacks(run)
@@ -73,15 +73,15 @@ def main(options: ShowOptions) -> int:
 
 
 def print_tracebacks(run: str) -> None:
-    """On standard error each failure of a run with its traceback, which the journal alone holds."""
+    """Prints each failure of a run with its traceback, which only the journal has, on standard error."""
     printer = FailurePrinter(debug=True)
     for text in dict.fromkeys(map(printer.text, read_journal(folders.find(run).journal).failures)):
-        if "\n" in text:  # without a traceback it is in the table already
+        if "\n" in text:  # without a traceback, the table has all of it
             print(text, file=sys.stderr)
 
 
 def decisions_of(run: str) -> list[Decision] | None:
-    """The decisions of a self-test, where its folder is named; None for anything else."""
+    """The decisions of a self-test, if its folder is named; None for anything else."""
     path = Path(run) if os.path.isdir(run) else folders.RESULTS / run
     if not os.path.isfile(path / folders.SELFTEST):
         return None
@@ -94,7 +94,7 @@ def decisions_of(run: str) -> list[Decision] | None:
 
 
 def print_identity(run: str) -> None:
-    """Names what is shown where a reader may mistake it: what `latest` is, and what was not timed."""
+    """Prints what is shown if that may be unclear: what `latest` is, and that a run was not timed."""
     if is_table(run):
         return
     folder = folders.find(run, sessions=True)
@@ -111,12 +111,14 @@ def _kind(folder: folders.RunFolder, name: str) -> str:
         base, candidate = (
             folders.RunFolder(folder.path / side).plan().get("side", side) for side in folders.SIDES
         )
-        return f", kept by bench ab: base {base}, candidate {candidate}; its verdicts: bench compare {name}"
+        return (
+            f", a session of bench ab: base {base}, candidate {candidate}; its verdicts: bench compare {name}"
+        )
     plan = folder.plan()
     schedule, untimed = plan.get("schedule"), plan.get("apart")
     if isinstance(schedule, Mapping) and schedule.get("launches") == 0:
         profiled = isinstance(untimed, Mapping) and bool(untimed.get("profile"))
-        return f", {'a profile' if profiled else 'counts alone'}: no launch in it was timed"
+        return f", {'a profile' if profiled else 'counts only'}: no launch in it was timed"
     return ""
 
 
@@ -124,15 +126,15 @@ def show_quality(options: ShowOptions) -> int:
     """Prints how soon each trained case of a run reached which quality."""
     run, target = options.run, options.target_loss
     if options.metric:
-        raise UsageError("--quality has columns of its own; leave out --metric, or --quality")
+        raise UsageError("--quality has its own columns; omit --metric, or --quality")
     if target is not None and not math.isfinite(target):
         raise UsageError(f"--target-loss must be a finite number, not {target}")
     made = tables.read(run_folder(run, "show --quality").path)
     compared = groups(made.trained.values(), target)
     if not compared:
-        if "mode" not in made.summary.columns:  # of a script; a suite's cases have one
+        if "mode" not in made.summary.columns:  # cases of a script have no mode, those of a suite do
             raise ResultsError(
-                f"{run} is of a script, whose validation loss is not known, and --quality compares by that; the "
+                f"{run} measured a script, whose validation loss is not known, and --quality needs it; the "
                 f"loss of its training: bench show {run} --metric quality.train_loss"
             )
         raise ResultsError(

@@ -1,7 +1,7 @@
-"""What on this machine will disturb a measurement, with remedies. It reads, and changes nothing.
+"""Sources of noise on this machine, with remedies. It only reads, and changes nothing.
 
-A check is a small function of the `Scene`, which holds all that it may look at: the kernel's files below a root, and
-the facts of psutil, the C library, the environment and the GPUs. Without /proc only the checks in EVERYWHERE run.
+A check is a small function of the `Scene`, which holds all that it may read: the kernel's files below a root, and facts
+from psutil, the C library, the environment and the GPUs. Without /proc only the checks in EVERYWHERE run.
 """
 
 from __future__ import annotations
@@ -83,13 +83,13 @@ def examine(
             findings += _run(name, check, scene)
     if not scene.is_linux:
         findings.append(
-            Finding("kernel", "unknown", "no /proc and /sys here: checks that need them were left out")
+            Finding("kernel", "unknown", "no /proc and /sys here: checks that need them were skipped")
         )
     return findings
 
 
 def _run(name: str, check: Check, scene: Scene) -> list[Finding]:
-    """The findings of a check, under its name; one that fails does not end the command."""
+    """The findings of a check, under its name; an error in a check does not end the command."""
     try:
         result = check(scene)
     except Exception as problem:
@@ -100,11 +100,11 @@ def _run(name: str, check: Check, scene: Scene) -> list[Finding]:
 
 @dataclass(frozen=True)
 class Noise:
-    """How much launches of one case differ on a device.
+    """How much launches of one case differ from each other on a device.
 
     `variation` is the coefficient of variation between launches; `pair_low` and `pair_high` are the ends of the 95 %
-    interval of the ratio A/A of `pairs` pairs; `mde` is the minimum detectable effect of six launches a side.
-    Variation and effect are shares: 0.05 is 5 %. `contaminated` is how many launches something else disturbed.
+    interval of the ratio A/A of `pairs` pairs; `mde` is the minimum detectable effect of six launches a side. Variation
+    and effect are shares: 0.05 is 5 %. `contaminated` is the number of contaminated launches.
     """
 
     device: str

@@ -1,4 +1,4 @@
-"""GPUs: who else uses them, and whether they may run as fast as they can."""
+"""GPUs: other users, and whether they can run at full speed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def gpus(scene: Scene) -> list[Finding]:
     return [
         dataclasses.replace(finding, name=f"GPU {card.index}")
         for card in scene.cards
-        for finding in _disturbing(card) or [ok(_described(card))]
+        for finding in _noise_sources(card) or [ok(_described(card))]
     ]
 
 
-def _disturbing(card: GpuState) -> list[Finding]:
+def _noise_sources(card: GpuState) -> list[Finding]:
     findings: list[Finding] = []
     if card.persistence is False:
         state = "persistence off: the driver is initialised again for each launch"

@@ -1,4 +1,4 @@
-"""How fast the processors are, whether that is steady, and the clock that it is measured with."""
+"""The speed of the processors, whether it is constant, and the clock that measures it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FAST_CLOCKS = (
 def governor(scene: Scene) -> Finding:
     """Documentation/admin-guide/pm/cpufreq.rst, intel_pstate.rst and amd-pstate.rst.
 
-    Powersave is the lowest clock, but in the active mode of the last two it follows the load.
+    Powersave means the lowest clock, but in the active mode of the last two drivers it follows the load.
     """
     names = (scene.read(f"{CPU}/cpu{cpu}/cpufreq/scaling_governor") for cpu in scene.online)
     used = Counter(name for name in names if name)
@@ -92,7 +92,7 @@ def _chips(scene: Scene) -> list[tuple[float, float, str]]:
 
 
 def _degrees(scene: Scene, now: str, limit: str, sensor: str) -> list[tuple[float, float, str]]:
-    """Both in degrees, where files hold thousandths. Empty if one is missing or the limit is not in use."""
+    """Temperature and limit in degrees, from files in thousandths; empty if one is missing or not in use."""
     here, most = scene.number(now), scene.number(limit)
     return [] if here is None or most is None or not most > 0 else [(here / 1000, most / 1000, sensor)]
 

@@ -1,4 +1,4 @@
-"""Who else wants the processors: other processes, and other machines on the same host."""
+"""Other users of the processors: processes, and virtual machines on the same host."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from .scene import Finding, Scene, notice, ok, unknown, warning
 
 _BUSY = 0.5  # load: one process that runs half of the time
 _WAITING = 5.0  # percent of the last ten seconds in which some process waited for a processor
-_YOUNGEST = 200  # processes to look at: more would take too long
+_YOUNGEST = 200  # processes to examine: more would take too long
 _STOLEN = 0.01
 
 
 def busy(scene: Scene) -> Finding:
     """proc(5) for the load average, Documentation/accounting/psi.rst for pressure.
 
-    Both cover the whole machine, and what was run just before. It is a warning if the load leaves fewer
-    processors than threads, or if processes had to wait.
+    Both cover the whole machine, and the last minute. It is a warning if the load leaves fewer processors than threads,
+    or if processes had to wait.
     """
     average, waited = scene.facts.load, _pressure(scene.read("proc/pressure/cpu"))
     if average is None and waited is None:
-        return unknown("the system does not say")
+        return unknown("not reported by this system")
     processors = len(scene.online)
     parts = [f"{average:.2f} on {counted(processors, 'processor')}"] if average is not None else []
     parts += [f"processes waited {waited:.1f} % of the last 10 s"] if waited is not None else []
@@ -76,10 +76,10 @@ def virtual(scene: Scene) -> Finding:
     flags = _flags(scene.root / "proc/cpuinfo")
     if "hypervisor" in flags or scene.read("sys/hypervisor/type"):
         return notice(
-            "yes: other guests of the host are invisible, and their load comes and goes",
+            "yes: other guests of the host are invisible, and their load varies",
             "Compare only interleaved launches, never two runs made at different times.",
         )
-    return ok("no") if flags else unknown("this processor does not say")
+    return ok("no") if flags else unknown("not reported by this processor")
 
 
 def _flags(cpuinfo: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""How much memory there is, how it is laid out, and which allocator is used."""
+"""Free memory, its layout, and the allocator."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def free(scene: Scene) -> Finding:
     """proc(5), MemAvailable of meminfo, as psutil reads it."""
     whole, available = scene.facts.memory, scene.facts.available
     if not whole or available is None:
-        return unknown("the system does not say")
+        return unknown("not reported by this system")
     found = f"{_bytes(available)} of {_bytes(whole)}"
     if available < _LOW * whole:
         return warning(found, "End the processes that fill the memory.")
@@ -54,7 +54,7 @@ def swap(scene: Scene) -> Finding:
     """proc(5), swaps and meminfo, as psutil reads them."""
     whole, used = scene.facts.swap, scene.facts.swapped
     if whole is None or used is None:
-        return unknown("the system does not say")
+        return unknown("not reported by this system")
     if used:
         emptied = ", then empty it: `sudo swapoff -a && sudo swapon -a`" if scene.is_linux else "."
         return warning(
@@ -66,9 +66,9 @@ def swap(scene: Scene) -> Finding:
 def huge_pages(scene: Scene) -> Finding:
     """Documentation/admin-guide/mm/transhuge.rst.
 
-    With `always`, which blocks get huge pages depends on how fragmented memory is at the moment, and khugepaged
-    merges pages while the loop runs: launches differ. But they are also faster, so that the setting is right where
-    the model will run with it: a notice. With `madvise` no block of torch or the C library has them unless requested.
+    With `always`, the blocks that get huge pages depend on how fragmented memory is, and khugepaged merges pages while
+    the loop runs, so launches differ. But they are also faster, so the setting is right if the model will run with it:
+    a notice. With `madvise` no block of torch or the C library has them unless requested.
     """
     file = "sys/kernel/mm/transparent_hugepage/enabled"
     chosen = next((word.strip("[]") for word in scene.read(file).split() if word.startswith("[")), "")
@@ -102,7 +102,7 @@ def layout(scene: Scene) -> Finding:
 
 
 def allocator(scene: Scene) -> list[Finding]:
-    """mallopt(3) for the variables, ld.so(8) for preloads: pinning undoes neither."""
+    """mallopt(3) for the variables, ld.so(8) for preloads; pinning overrides neither."""
     environ = scene.environ
     preloads = [(name, environ.get(name, ""), _unset(name)) for name in _PRELOADS]
     preloads.append(("the system", scene.read("etc/ld.so.preload"), "Remove it from /etc/ld.so.preload."))

@@ -1,4 +1,4 @@
-"""Which processors launches run on, and how much processor time they are given."""
+"""The processors of launches, and their quota of processor time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def siblings(scene: Scene) -> Finding:
 def isolated(scene: Scene) -> Finding:
     """Documentation/admin-guide/kernel-parameters.txt: isolcpus takes processors out of load balancing.
 
-    Threads are not spread over isolated processors: all stay where they started.
+    Threads are not distributed over isolated processors: all stay where they started.
     """
     text = scene.read(f"{CPU}/isolated")
     if not text:

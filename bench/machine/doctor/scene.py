@@ -1,4 +1,4 @@
-"""What checks look at (the kernel's files below a root, facts of every system, settings, cards) and what they find."""
+"""What checks read (the kernel's files below a root, facts of the system, settings, cards), and their findings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOUNT, _OWN = "sys/fs/cgroup", "proc/self/cgroup"
 
 @dataclass(frozen=True)
 class SystemFacts:
-    """Facts from psutil and the C library on every system; None where they are not known. Sizes are bytes.
+    """Facts from psutil and the C library on every system; None if unknown. Sizes are bytes.
 
     `load` is the average over the last minute, `plugged` whether a machine with a battery is plugged in,
     and `mallopt` whether the C library has the settings that pin its allocator.
@@ -44,7 +44,9 @@ def current_facts() -> SystemFacts:
     def known(ask: Callable[[], Any]) -> Any:
         try:
             return ask()
-        except Exception:  # psutil raises whatever the system does, and lacks some functions on some systems
+        except (
+            Exception
+        ):  # psutil raises various errors of the system, and lacks some functions on some systems
             return None
 
     memory, swap, battery = (
@@ -64,7 +66,7 @@ def current_facts() -> SystemFacts:
 
 @dataclass(frozen=True)
 class Scene:
-    """All that a check may look at. Paths are relative to `root`, which is / on the real machine."""
+    """All that a check may read. Paths are relative to `root`, which is / on the real machine."""
 
     conditions: Conditions
     root: Path
@@ -124,9 +126,9 @@ class Scene:
 class Finding:
     """The result of one check: `found` describes the state of the machine, `remedy` what to do about it.
 
-    `state` is "ok" (no disturbance, or one that is handled), "notice" (may disturb, or results hold for this setting
-    only), "warning" (disturbs) or "unknown" (this system does not say). The remedy is empty for ok and unknown; a
-    command in it stands between backticks, ready to run.
+    `state` is "ok" (no noise, or it is handled), "notice" (possible noise, or results that hold only for this setting),
+    "warning" (a source of noise) or "unknown" (not reported by this system). The remedy is empty for ok and unknown;
+    commands in it are between backticks, ready to run.
     """
 
     name: str
@@ -150,5 +152,5 @@ def warning(found: str, remedy: str) -> Finding:
     return Finding("", "warning", found, remedy)
 
 
-def unknown(found: str = "the kernel does not say") -> Finding:
+def unknown(found: str = "not reported by the kernel") -> Finding:
     return Finding("", "unknown", found)

@@ -12,14 +12,14 @@ from .scene import Finding, Scene, notice, ok, warning
 class _Setting:
     """Variables with one effect, and what to do instead of setting them.
 
-    `disturbs` says whether a value, in lower case, disturbs a launch with so many threads.
+    `matters` returns whether a value, in lower case, affects launches with this number of threads.
     """
 
     names: tuple[str, ...]
     finding: Callable[[str, str], Finding]
     effect: str
     instead: str
-    disturbs: Callable[[str, int], bool] = lambda *_: True
+    matters: Callable[[str, int], bool] = lambda *_: True
 
 
 _AS_MODEL = "Unless the model will run like this"
@@ -91,20 +91,20 @@ _TORCH = (
 def openmp(scene: Scene) -> list[Finding]:
     """The OpenMP specification, chapter Environment Variables; the manuals of libgomp and of Intel's OpenMP.
 
-    A launch is restricted to one processor a core once its libraries are loaded; threads that OpenMP binds go
-    where the process was allowed before. With OMP_PROC_BIND=false only Intel's own variables bind.
+    A launch is restricted to one processor per core once its libraries are loaded; threads that OpenMP binds go where
+    the process was allowed to run before. With OMP_PROC_BIND=false only Intel's own variables bind.
     """
     bound = scene.environ.get("OMP_PROC_BIND", "").strip().lower() != "false"
-    return _disturbing(scene, _OPENMP, () if bound else ("OMP_PLACES", "GOMP_CPU_AFFINITY"))
+    return _findings_about(scene, _OPENMP, () if bound else ("OMP_PLACES", "GOMP_CPU_AFFINITY"))
 
 
 def torch(scene: Scene) -> list[Finding]:
     """The notes of PyTorch: CUDA semantics, and CUDA environment variables."""
-    return _disturbing(scene, _TORCH)
+    return _findings_about(scene, _TORCH)
 
 
-def _disturbing(scene: Scene, settings: Iterable[_Setting], void: Iterable[str] = ()) -> list[Finding]:
-    """A finding for each variable that disturbs, `void` ones ignored."""
+def _findings_about(scene: Scene, settings: Iterable[_Setting], void: Iterable[str] = ()) -> list[Finding]:
+    """A finding for each variable that matters; `void` ones are ignored."""
     values = {name: value.strip().lower() for name, value in scene.environ.items() if name not in void}
     findings = [
         setting.finding(
@@ -112,6 +112,6 @@ def _disturbing(scene: Scene, settings: Iterable[_Setting], void: Iterable[str] 
         )
         for setting in settings
         for name in setting.names
-        if values.get(name) and setting.disturbs(values[name], scene.conditions.threads)
+        if values.get(name) and setting.matters(values[name], scene.conditions.threads)
     ]
-    return findings or [ok("none that disturbs")]
+    return findings or [ok("none that affects launches")]

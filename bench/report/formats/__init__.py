@@ -1,7 +1,7 @@
-"""A comparison in the formats of programs and of CI servers: a module a format.
+"""A comparison in the formats of programs and of CI servers: one module per format.
 
-Names of cases, refs and messages are texts of users: each format has its own way to keep them from being read as
-more than text. A new value of `--format` is a module with a function `render`, and its name in FORMATS.
+Names of cases, refs and messages are texts of users: each format escapes them in its own way. A new value of `--format`
+is a module with a function `render`, and its name in FORMATS.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ _COLUMNS = (
 
 
 def render(page: ComparisonPage) -> str:
-    """A line a row, with the columns of the JSON; what is not known is empty.
+    """One line per row, with the columns of the JSON; unknown values are empty.
 
     The verdict comes first, so that no line begins with a text of a user.
     """
@@ -31,7 +31,7 @@ def render(page: ComparisonPage) -> str:
 
 
 def _cell(value: Any) -> str:
-    """One line, which a spreadsheet does not take for a formula, nor the log of a step for a command."""
+    """One line, which neither a spreadsheet interprets as a formula nor GitHub as a command."""
     if not isinstance(value, str):
         return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     text = one_line(value).replace("##[", "# #[")

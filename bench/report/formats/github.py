@@ -20,14 +20,14 @@ from ..safe_text import one_line
 from ..text_fitting import shortened
 from ..units import percent
 
-MOST_ANNOTATIONS = 10  # of one kind in a step; GitHub drops the others without a word
+MOST_ANNOTATIONS = 10  # of one kind in a step; GitHub drops further ones silently
 
 
 def workflow_commands(page: ComparisonPage) -> Iterator[str]:
     """Annotations of a run: errors for rows that fail it, warnings for those that warn or are undecided.
 
-    Undecided rows that set no exit code are one notice, and so is unchanged quality. Each kind begins with what
-    matters most.
+    Undecided rows that set no exit code are one notice, and so is unchanged quality. Each kind begins with the most
+    important.
     """
     rows = [row for row in ordered(page.rows) if not row.folded]
     undecided_rows = {id(row) for row in undecided(page.rows, page.allow_inconclusive)}
@@ -50,7 +50,7 @@ def workflow_commands(page: ComparisonPage) -> Iterator[str]:
         cases = len({row.case for row in same})
         whose = same[0].case if cases == 1 else f"{cases} cases"
         yield annotation(
-            "notice", "quality as before", f"{whose}: {shortened(quality_values(same), LONGEST_SENTENCE)}"
+            "notice", "quality unchanged", f"{whose}: {shortened(quality_values(same), LONGEST_SENTENCE)}"
         )
     if harmless:
         yield annotation("notice", "not decided", _not_decided(harmless))
@@ -63,13 +63,13 @@ def _not_decided(rows: Sequence[Row]) -> str:
     limit = (
         ""
         if smallest is None
-        else f"; in each of them a rise from {percent(smallest)} on would have been seen"
+        else f"; in each of them a rise from {percent(smallest)} on would have been detected"
     )
     return f"{tally(rows)}, which sets no exit code ({names}){limit}"
 
 
 def _annotated(page: ComparisonPage, level: str, rows: Sequence[Row]) -> Iterator[str]:
-    """At most MOST_ANNOTATIONS; where there are more rows, the last one counts those that are not shown."""
+    """At most MOST_ANNOTATIONS; if there are more rows, the last annotation counts those that are not shown."""
     shown = rows if len(rows) <= MOST_ANNOTATIONS else rows[: MOST_ANNOTATIONS - 1]
     for row in shown:
         rule = remedy([row], LONGEST_RULE) if row.work else []
@@ -83,7 +83,7 @@ def _annotated(page: ComparisonPage, level: str, rows: Sequence[Row]) -> Iterato
 
 
 def annotation(level: str, title: str, message: str, place: tuple[str, int] | None = None) -> str:
-    """One command on one line, which no text can end; `place` is a file of the repository and a line in it."""
+    """One command on one line, which no text can terminate; `place` is a file of the repository and a line in it."""
     title = shortened(one_line(title), LONGEST_NAME)
     where = "" if place is None else f"file={_escaped(place[0], ':', ',')},line={place[1]},"
     return f"::{level} {where}title={_escaped(title, ':', ',')}::{_escaped(message)}"

@@ -16,10 +16,10 @@ _FORBIDDEN = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def render(page: ComparisonPage) -> str:
-    """JUnit XML as the xunit plugin of Jenkins takes it: a suite of tests for each suite, a test for each row.
+    """JUnit XML as the xunit plugin of Jenkins accepts it: a test suite for each suite, a test for each row.
 
-    A test may hold no properties there, and a file that has some is refused whole: numbers are lines of its output.
-    An undecided row is an error where it decides the exit code, else it is skipped.
+    The plugin refuses files with properties of a test: numbers are lines of its output instead. An undecided row is an
+    error if it decides the exit code, else it is skipped.
     """
     by_suite: dict[str, list[Row]] = {}
     for row in page.rows:
@@ -33,7 +33,7 @@ def render(page: ComparisonPage) -> str:
 
 
 def error(kind: str, message: str) -> str:
-    """The report where nothing was compared: one test that ended in an error, in place of an older report."""
+    """The report if nothing was compared: one test with an error, which replaces an older report."""
     root = ET.Element("testsuites", name="Epochbench")
     suite = ET.SubElement(root, "testsuite", name="bench", tests="1", failures="0", errors="1", skipped="0")
     test = ET.SubElement(suite, "testcase", classname="bench", name="comparison")
@@ -68,7 +68,7 @@ def _test(page: ComparisonPage, row: Row) -> ET.Element:
         element.append(ET.Element(tag, type=row.verdict, message=_xml(sentence(page, row))))
     lines = [f"{name}={'' if value is None else value}" for name, value in numbers(row).items()]
     if row.work and not row.folded:
-        lines += [work_differences(row.work), *remedy([row])]  # the rule is of several lines
+        lines += [work_differences(row.work), *remedy([row])]  # the rule has several lines
     ET.SubElement(element, "system-out").text = _xml_lines(lines)
     return element
 

@@ -34,14 +34,14 @@ from ..safe_text import one_line
 from ..text_fitting import shortened
 
 MOST_CHARACTERS = 60_000  # of a comment; GitHub refuses more than 65,536
-_CLOSING = 1_000  # characters reserved for the end of a page: its tags, and how much is left out
+_CLOSING = 1_000  # characters reserved for the end of a page: its tags, and the number of omitted rows
 
 _URGENT = ("case", "metric", "base", "candidate", "change", "verdict", "phase")
-_REST = ("case", "metric", "base", "candidate", "change", "verdict", "sees from", "caveats")
+_REST = ("case", "metric", "base", "candidate", "change", "verdict", "detectable from", "caveats")
 
 
 def render(page: ComparisonPage) -> str:
-    """The verdict, the rows that fail or warn, and the rest folded; at most MOST_CHARACTERS."""
+    """The verdict, the rows that fail or warn, and the others folded; at most MOST_CHARACTERS."""
     rows = page.visible_rows
     urgent = [row for row in rows if _is_urgent(page, row)]
     rest = [row for row in rows if not _is_urgent(page, row)]
@@ -100,10 +100,10 @@ class _LimitedLines:
             else:
                 self.add(row)
         if omitted:
-            self.close("", f"{omitted:,} more {name} are left out here; the JSON has them all.")
+            self.close("", f"{omitted:,} more {name} are not shown here; the JSON has them all.")
 
     def close(self, *lines: str) -> None:
-        """Lines that are added always, in the space reserved by _CLOSING."""
+        """Adds lines always, in the space reserved by _CLOSING."""
         self._lines += lines
 
     @property
@@ -130,13 +130,13 @@ def _facts(page: ComparisonPage, row: Row, names: dict[tuple[str, str], str]) ->
         "change": _sentence(change(row)),
         "verdict": _sentence(verdict_words(row, page.is_gate)),
         "phase": _sentence(page.phase(row)),
-        "sees from": _sentence(minimum_detectable(row)),
+        "detectable from": _sentence(minimum_detectable(row)),
         "caveats": _sentence(", ".join(map(word, row.caveats))),
     }
 
 
 def _code(text: str) -> str:
-    """A name as code, in which nobody is mentioned and nothing is linked.
+    """A name as code, in which GitHub creates no mentions or links.
 
     Tags instead of backticks, since no backslash keeps a pipe after a backslash from ending a cell.
     """
@@ -144,7 +144,7 @@ def _code(text: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    """A sentence, in which a zero-width space breaks what would mention someone or link an issue."""
+    """A sentence, in which a zero-width space prevents mentions and links to issues."""
     shown = _entities(shortened(one_line(text), LONGEST_SENTENCE))
     return shown.replace("&#64;", "&#64;&#8203;").replace("&#35;", "&#35;&#8203;")
 
@@ -163,5 +163,5 @@ def _entities(text: str) -> str:
 
 
 def error(message: str) -> str:
-    """The page where nothing was compared."""
+    """The page if nothing was compared."""
     return f"**Not compared**: {_sentence(message)}\n"

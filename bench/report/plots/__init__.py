@@ -1,8 +1,8 @@
-"""Pictures of a run, as SVG and PNG: layout only, every number comes from the tables.
+"""Pictures of a run, as SVG and PNG; every number comes from the tables.
 
 The tables become `pages`, one for each suite and device. A page becomes pictures, each of which has a module; they
-share `sheet` and `style`. Suites have axes of their own, so that no picture relies
-on one: those that vary are in its labels, and a picture without data is left out.
+share `sheet` and `style`. Suites have different axes, so no picture relies on a certain one: axes that vary are in its
+labels, and a picture without data is not drawn.
 
 matplotlib is imported by the first call: a command that ends with a usage error needs none of it.
 """
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def draw(tables: Tables, folder: Path) -> list[Path]:
     """Every picture that the tables have data for, as SVG and PNG in `folder`; returns their paths.
 
-    Where there are several suites or devices, each has pictures of its own, named after both. Raises
-    ResultsError where the files cannot be written.
+    If there are several suites or devices, each has its own pictures, named after both. Raises ResultsError if the
+    files cannot be written.
     """
     from . import drawing
 

@@ -26,15 +26,15 @@ _Place: TypeAlias = tuple[float, int]
 MOST_NODES = 150  # a larger graph would be illegible
 
 _LAYER = 0.46  # inches between two layers
-_BULGE = 1.5  # inches that an arrow past other boxes is bent by
-_PAD = 0.14  # inches beside the text of a box
+_BULGE = 1.5  # inches by which an arrow past other boxes is bent
+_PAD = 0.14  # inches on each side of the text of a box
 _MOST_COLUMNS = 11
 _KEEPS, _LEAF, _PLAIN = COLOURS[0], COLOURS[2], COLOURS[5]
 _COLOURS = {"keeps tensors": _KEEPS, "keeps nothing": _PLAIN, "a parameter's gradient": _LEAF}
 
 
 def draw_case(page: PlotPage, case: PlotCase) -> Figure | None:
-    """None where the case has no graph, or one that is too large."""
+    """None if the case has no graph, or one that is too large."""
     graph = case.graph
     if graph is None or not 0 < len(graph.nodes) <= MOST_NODES or (places := _places(graph)) is None:
         return None
@@ -48,7 +48,7 @@ def draw_case(page: PlotPage, case: PlotCase) -> Figure | None:
     notes = [
         f"{one_line(case.id)}.",
         f"{counted(len(graph.nodes), 'node keeps', 'nodes keep')} {saved} for the backward pass; "
-        "what several keep is in each of them.",
+        "tensors that several keep are in each of them.",
         "The loss is at the top; arrows go the way of the backward pass.",
     ]
     figure = blank_sheet(page, title, height, keys, notes)
@@ -68,7 +68,7 @@ def draw_case(page: PlotPage, case: PlotCase) -> Figure | None:
 
 
 def _width(place: _Place, places: Sequence[_Place], edges: tuple[float, float]) -> float:
-    """Inches for the text of a box, between those beside it or the edges of the sheet."""
+    """Inches for the text of a box, limited by neighbouring boxes or the edges of the sheet."""
     x, layer = place
     beside = [abs(x - other) for other, layer_of_other in places if layer_of_other == layer and other != x]
     columns = min(*beside, 2 * (x - edges[0]), 2 * (edges[1] - x), math.inf)
@@ -78,7 +78,7 @@ def _width(place: _Place, places: Sequence[_Place], edges: tuple[float, float]) 
 
 def _box(axes: Axes, node: GraphNode, place: _Place, width: float) -> Text:
     colour = _LEAF if node.name.endswith("AccumulateGrad") else _KEEPS if node.saved else _PLAIN
-    # AddmmBackward0 is Addmm to a reader.
+    # AddmmBackward0 is shown as Addmm.
     name = one_line(node.name).rpartition("::")[2].removesuffix("0").removesuffix("Backward")
     keeps = f"\n{quantity(node.saved, 'B')}" if node.saved else ""
     return axes.text(
@@ -114,7 +114,7 @@ def _arrow(axes: Axes, start: _Place, end: _Place, first: Text, second: Text) ->
 
 
 def _places(graph: AutogradGraph) -> list[_Place] | None:
-    """A column and a layer for each node: below all that call it, and near to them; None for a damaged record.
+    """A column and a layer for each node: below all nodes that call it, and near them; None for a damaged record.
 
     networkx finds the layers; its own multipartite layout would centre each, and lose the straight line of the longest
     path.
@@ -141,7 +141,7 @@ def _places(graph: AutogradGraph) -> list[_Place] | None:
 
 
 def _spread(layer: Sequence[int], wanted: Mapping[int, float]) -> dict[int, float]:
-    """Columns of one layer, at least one from each other; of nodes with one wanted column, the last in its middle."""
+    """Columns of the nodes of one layer, at least 1 apart; nodes that want the same column are placed around it."""
     groups: dict[float, list[int]] = {}
     for node in layer:
         groups.setdefault(wanted[node], []).append(node)

@@ -1,4 +1,4 @@
-"""The search for the largest batch: throughput and memory of every size that was tried, and the sizes that failed."""
+"""The search for the largest batch: throughput and memory of every tried size, and the sizes that failed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def draw(page: PlotPage) -> Figure | None:
         *about_memory([page.memory]),
     ]
     title, x_label = "The largest batch that fits", "batch size [samples]"
-    # The ends and the powers of two: the last sizes of a search lie close to each other.
+    # Ticks at the ends and the powers of two: the last sizes of a search are close to each other.
     ticks = [size for size in sizes if size in (sizes[0], sizes[-1]) or size.bit_count() == 1]
     figure, grid = panel_grid(page, title, len(rows), 2, keys, notes, x_label, _LOW_PANEL)
     for panels, workload in zip(grid, shown, strict=True):
@@ -58,7 +58,7 @@ def draw(page: PlotPage) -> Figure | None:
 
 
 def _looks(page: PlotPage, panel_axes: Collection[str]) -> dict[str, Look]:
-    """The look of each line, as in the other pictures where these have it."""
+    """The style of each line, the same as in the other pictures."""
     known = page.looks(panel_axes)
     lines = dict.fromkeys(one.label(panel_axes) for one in page.searches)
     new = (Look.number(number) for number in range(len(known), len(known) + len(lines)))
@@ -79,7 +79,7 @@ def _names(by_line: Mapping[str, Search]) -> dict[str, str]:
 
 
 def _marks(searches: Sequence[Search]) -> dict[str, Artist]:
-    """The legend of the marks beside the lines."""
+    """The legend of the marks."""
     marks: dict[str, Artist] = {}
     if any(map(_has_ended, searches)):
         marks["the largest that fits"] = Line2D([], [], linestyle="", **_RING, color=INK)
@@ -103,7 +103,7 @@ def _draw(
         axes.plot(sizes, values, **look.curve, linewidth=1.4)
         if points and _has_ended(search) and sizes[-1] == search.batch_size:
             axes.plot(sizes[-1:], values[-1:], linestyle="", **_RING, color=look.colour, clip_on=False)
-        # Sizes that did not fit have no value: their marks stand at the foot, at one height for each line.
+        # Sizes that did not fit have no value: their marks are at the bottom, at one height for each line.
         failed = [tried.size for tried in search.failing]
         heights = [0.035 + min(0.05, 0.3 / len(curves)) * number] * len(failed)
         at = axes.get_xaxis_transform()

@@ -1,4 +1,4 @@
-"""Throughput and memory against batch size: lines, or bars where the batch size does not vary."""
+"""Throughput and memory against batch size: lines, or bars if the batch size does not vary."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_LINES = 8  # in one panel
 
 
 def throughput(page: PlotPage) -> Figure | None:
-    """Samples a second against batch size: of the train stage in training, else of the test stage."""
+    """Samples per second against batch size: of the train stage in training, else of the test stage."""
     metrics = {TRAIN: "train.throughput", EVALUATION: "test.throughput"}
     heads = {TRAIN: f"{TRAIN} (train stage)", EVALUATION: f"{EVALUATION} (test stage)"}
     return _against_batch_size(page, "Throughput", metrics, heads)
@@ -59,7 +59,7 @@ def _as_lines(
     """A line for each combination of the other axes, a column of panels for each kind."""
     cases = [case for of_kind in kinds.values() for case in of_kind]
     crowded = any(_crowded(of_kind, metrics[kind]) for kind, of_kind in kinds.items())
-    panel_axes = page.workload_axes if crowded else []  # these axes get panels of their own
+    panel_axes = page.workload_axes if crowded else []  # these axes get their own panels
     workloads = list(dict.fromkeys(case.panel(panel_axes) for case in cases))
     looks = page.looks(panel_axes)
     drawn = {case.line(panel_axes) for case in cases}
@@ -67,7 +67,7 @@ def _as_lines(
     head, x_label = f"{title} against batch size", "batch size [samples]"
     sharey = "row" if len(set(metrics.values())) == 1 else False
     figure, grid = panel_grid(page, head, len(workloads), len(kinds), keys, notes, x_label, sharey=sharey)
-    for row, workload in zip(grid, workloads, strict=False):  # as many as are shown
+    for row, workload in zip(grid, workloads, strict=False):  # only as many as are shown
         in_row = [case for case in cases if case.panel(panel_axes) == workload]
         values = [case.values[metrics[case.kind]].value for case in in_row]
         factor, unit = scale(values, metric(metrics[TRAIN]).unit)
@@ -88,7 +88,7 @@ def _as_lines(
 
 
 def _crowded(cases: Sequence[PlotCase], name: str) -> bool:
-    """Whether one panel is not enough for the lines of these cases."""
+    """Whether the lines of these cases need more than one panel."""
     tops: dict[str, float] = {}
     for case in cases:
         line = case.line(())

@@ -1,4 +1,4 @@
-"""Where the loader is the bottleneck: the share of a train step that waits for data, against its workers."""
+"""The share of a train step that waits for data, against the number of loader workers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .style import TITLE, Look, fit
 
 _OPTIONS = ("pin_memory", "prefetch_factor", "persistent_workers")
 _LOADER = ("workers", "placement", *_OPTIONS)  # the axes of a loader: the others have panels
-_ONE_LOADER = "DataLoader"  # where none of these axes varies
+_ONE_LOADER = "DataLoader"  # if none of these axes varies
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class _Point:
 
 
 def draw(page: PlotPage) -> Figure | None:
-    """A row of panels for each workload: on the left the share of a step that waits, on the right the throughput."""
+    """A row of panels for each workload: the share of a step that waits on the left, the throughput on the right."""
     cases = [case for case in page.cases if "data" in case.phases and "train.throughput" in case.values]
     varying = {
         axis for case in cases for axis, part in case.parts.items() if part != cases[0].parts.get(axis)
@@ -78,7 +78,7 @@ def draw(page: PlotPage) -> Figure | None:
 
 def _point(case: PlotCase, workers: int, varying: set[str]) -> _Point:
     placement = _value(case, "placement")
-    # A placement has no workers, and so none of their options.
+    # A placement has no workers, and so no worker options.
     options = [axis for axis in _OPTIONS if axis in varying and (not placement or _value(case, axis))]
     parts = [case.parts[axis] for axis in ["placement", *options] if axis != "placement" or placement]
     return _Point(
@@ -86,20 +86,20 @@ def _point(case: PlotCase, workers: int, varying: set[str]) -> _Point:
         tick=placement or (str(workers) if "workers" in case.parts else _ONE_LOADER),
         placement=placement,
         workers=workers,
-        # Where the phases were taken in a launch of their own, the share has no interval.
+        # If phases were measured in a separate launch, the share has no interval.
         waits=case.values.get("train.data_share", Value(case.phases["data"][1], math.nan, math.nan)),
         throughput=case.values["train.throughput"],
     )
 
 
 def _value(case: PlotCase, axis: str) -> str:
-    """The value of an axis as it is written; empty for none, and where the axis does not vary."""
+    """The value of an axis as text; empty for None, and if the axis does not vary."""
     value = case.parts.get(axis, "").partition("=")[2]
     return "" if value == "none" else value
 
 
 def _looks(points: Sequence[_Point]) -> dict[str, Look]:
-    """The look of each line, placements last: they are limits for the others."""
+    """The style of each line, placements last: they are limits for the others."""
     looks: dict[str, Look] = {}
     for point in sorted(points, key=lambda point: bool(point.placement)):
         look = looks.setdefault(point.line, Look.number(len(looks)))
@@ -116,7 +116,7 @@ def _draw_lines(
     ticks: Sequence[str],
     looks: Mapping[str, Look],
 ) -> None:
-    """A line for each loader; that of a placement, which is one point, goes through the whole panel."""
+    """A line for each loader; the line of a placement, which is one point, crosses the whole panel."""
     axes.update_datalim([(0, 0)])  # the scale includes zero, with a margin above the rest
     lines: dict[str, list[tuple[_Point, Value]]] = {}
     for point, value in zip(points, values, strict=True):

@@ -1,4 +1,4 @@
-"""Which pictures there are, and how they are drawn and saved."""
+"""The list of pictures; draws and saves them."""
 
 from __future__ import annotations
 

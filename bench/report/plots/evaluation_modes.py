@@ -18,7 +18,7 @@ _BAR = 0.17  # inches high
 
 def draw(page: PlotPage) -> Figure | None:
     cases = [case for case in page.cases if case.kind == EVALUATION]
-    # The bytes of tensors where they were counted: they are exact, and what no_grad saves.
+    # The bytes of tensors if they were counted: they are exact, and no_grad saves them.
     counted = "count.peak_live_bytes"
     memory = counted if all(counted in case.values for case in cases) else page.memory
     wanted = {"test.throughput": "throughput of the test stage", memory: "peak memory"}

@@ -1,4 +1,4 @@
-"""A forest plot of a comparison: the ratio of each row with its interval, beside the line of no change."""
+"""A forest plot of a comparison: the ratio of each row with its interval, and the line of no change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .pages import PlotPage, part
 from .sheet import MOST_ROWS, blank_sheet, clipped, label_rows, left_out
 from .style import COLOURS, FAINT, INK, QUIET, SMALL, Look, fit, inches, write_at_edge
 
-# A marker and a colour for each verdict; that of regressed points to the worse side.
+# A marker and a colour for each verdict; the marker of regressed points to the worse side.
 _LOOKS: Mapping[str, Look] = {
     "regressed": Look(COLOURS[1], marker=">", dash=""),
     "moved": Look(COLOURS[3], marker="d", dash=""),
@@ -34,17 +34,17 @@ _OTHER = Look(INK, marker="s", dash="")
 # Inches.
 _ROW = 0.24
 _AXIS = 0.75  # the numbers and the label of the axis
-_TITLE = 8.2  # the most that the title takes, measured as if it were not bold
-_LABEL = 4.8  # the most that the label of a row takes
-_WORDS = 2.6  # the most that the words to the right take
+_TITLE = 8.2  # the maximum width of the title, measured as if it were not bold
+_LABEL = 4.8  # the maximum width of the label of a row
+_WORDS = 2.6  # the maximum width of the words to the right
 _MOST_UNLIKE = 2  # cases whose different work is listed
-# Percent from no change. The edge lies between these two, and what is beyond it is drawn there: a row that doubled
-# must not flatten the others.
+# Percent from no change. The edge of the axis is between these two, and values beyond it are drawn at the edge: a row
+# that doubled must not flatten the others.
 _NEAREST, _FARTHEST = 2.0, 50.0
 
 
 def draw(rows: Sequence[Row], title: str) -> Figure | None:
-    """None where no row has a ratio."""
+    """None if no row has a ratio."""
     found = [row for row in ordered(rows) if row.ratio is not None and not math.isnan(row.ratio)]
     shown = found[:MOST_ROWS]
     if not shown:
@@ -124,13 +124,13 @@ def _ends(row: Row) -> tuple[float, float, float]:
 
 
 def _band(row: Row) -> float:
-    """The threshold of the row as a share; zero for what may not change at all."""
+    """The threshold of the row as a share; zero if no change is tolerated."""
     threshold = row.policy.relative if row.base is None else row.policy.threshold(row.base)
     return threshold if math.isfinite(threshold) and threshold > 0 else 0.0
 
 
 def _edge(shown: Sequence[Row]) -> float:
-    """Percent from no change: a little beyond the farthest end of all rows, within bounds."""
+    """The edge in percent from no change: a little beyond the farthest end of all rows, within bounds."""
     ends = [abs(end) for row in shown for end in _ends(row) if math.isfinite(end)]
     bands = [_percent(1 + _band(row)) for row in shown]
     return min(_FARTHEST, max(_NEAREST, 1.08 * max([*ends, *bands])))

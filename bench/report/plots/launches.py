@@ -21,8 +21,8 @@ _METRICS = {TRAIN: "train.step_time", EVALUATION: "epoch.time"}
 _HEADS = {TRAIN: "step time, training", EVALUATION: "epoch time, evaluation modes"}
 
 _MOST_ROUNDS = 16  # in a legend
-# Percent from the estimate. The edge lies between these two and beyond all launches in the estimate, which the others
-# must not flatten; a launch beyond it is drawn there, with its figure.
+# Percent from the estimate. The edge of the axis is between these two and beyond all used launches, which the others
+# must not flatten; a launch beyond it is drawn at the edge, with its value.
 _NEAREST, _FARTHEST = 5.0, 40.0
 
 
@@ -39,13 +39,17 @@ def draw(page: PlotPage) -> Figure | None:
     keys = {f"round {number}": looks[number].line() for number in shown}
     about = about_intervals([case.values[_METRICS[case.kind]] for case in cases], sign="Grey")
     notes = [about, *_about_hollow(dots), "To the right: the estimate, and half its interval if any."]
-    figure, drawn = row_panels(page, "Every launch beside its estimate", panels, keys, notes, one_scale=True)
+    figure, drawn = row_panels(
+        page, "Every launch and the estimate of its case", panels, keys, notes, one_scale=True
+    )
     for axes, of_kind in drawn:
         for row, case in enumerate(of_kind):
             _draw_row(axes, row, case, looks, edge)
     low, high = axes.get_xlim()
     left, right = (1.2 if far >= edge else 1 for far in (-low, high))  # space for the figures there
-    low, high = axes.set_xlim(min(low, -1) * left, max(high, 1) * right)  # a calm case looks calm
+    low, high = axes.set_xlim(
+        min(low, -1) * left, max(high, 1) * right
+    )  # so that small differences look small
     axes.set_xticks([tick for tick in axes.get_xticks() if max(low, -edge) <= tick <= min(high, edge)])
     axes.set_xlabel("difference from the estimate of the case [%]")
     return figure
@@ -62,7 +66,7 @@ def _about_hollow(dots: Iterable[Dot]) -> list[str]:
 
 
 def _round_look(place: int, rounds: int) -> Look:
-    """A colour for each round; many rounds are shaded from the first to the last."""
+    """A colour for each round; many rounds get shades from the first to the last."""
     look = replace(Look.number(place), dash="")
     if rounds <= len(COLOURS):
         return look
@@ -70,7 +74,7 @@ def _round_look(place: int, rounds: int) -> Look:
 
 
 def _edge(cases: Iterable[PlotCase]) -> float:
-    """Percent from the estimate: 1.5 times that of the farthest launch in it, within bounds."""
+    """The edge in percent from the estimate: 1.5 times the farthest used launch, within bounds."""
     far = [
         abs(percent)
         for case in cases
@@ -82,7 +86,7 @@ def _edge(cases: Iterable[PlotCase]) -> float:
 
 
 def _draw_row(axes: Axes, row: int, case: PlotCase, looks: Mapping[int, Look], edge: float) -> None:
-    """Within a row the rounds stand one below the other, in their order."""
+    """Within a row, rounds are drawn one below the other in their order."""
     name = _METRICS[case.kind]
     value, launches = case.values[name], case.launches.get(name, ())
     low, high, *percents = _percent_from(

@@ -66,7 +66,7 @@ def _chosen(group: Group, rows: Sequence[QualityRow], panels: int) -> list[Quali
 
 
 def _head(group: Group) -> str:
-    """What all losses of a panel have in common."""
+    """The description of the loss that is common to a panel."""
     smoothing = f", label smoothing {spell(group.label_smoothing)}" if group.label_smoothing else ""
     return f"{spell(group.dataset)}, {spell(group.loss)}{smoothing}"
 
@@ -87,7 +87,7 @@ def _draw_panel(axes: Axes, group: Group, rows: Sequence[QualityRow], looks: Map
     if _wants_log([loss for row in rows for _, loss in row.curve] + [group.target]):
         axes.set_yscale("log")
         _plain_ticks(axes.yaxis)
-    if _wants_log([row.curve[-1][0] for row in rows]):  # a short curve would be flat against the edge
+    if _wants_log([row.curve[-1][0] for row in rows]):  # a short curve would be hidden at the edge
         axes.set_xscale("log")
         _plain_ticks(axes.xaxis)
     else:
@@ -101,7 +101,7 @@ def _wants_log(values: Collection[float]) -> bool:
 
 
 def _plain_ticks(axis: Axis) -> None:
-    """Ticks of a logarithmic scale as plain numbers: 1, 2, 5, 10, or powers of ten alone where there are many."""
+    """Ticks of a logarithmic scale as plain numbers: 1, 2, 5, 10, or only powers of ten if there are many."""
     low, high = axis.get_view_interval()
     few = math.log10(high) - math.log10(low) < _MOST_DECADES
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))

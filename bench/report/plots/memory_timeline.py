@@ -15,7 +15,7 @@ from .pages import PlotCase, PlotPage
 from .sheet import WIDTH, blank_sheet
 from .style import INK, QUIET, SMALL, Look, fit, inches
 
-# From below: what lasts, then what comes and goes.
+# From the bottom: permanent categories, then temporary ones.
 _LOOKS = {
     "parameters": Look("#0072B2"),
     "optimizer state": Look("#009E73", "////"),
@@ -71,7 +71,7 @@ def draw_case(page: PlotPage, case: PlotCase) -> Figure | None:
 
 
 def _categories(timeline: MemoryTimeline) -> dict[str, Sequence[int]]:
-    """The bytes of each category that has any, from below; those without a look as one."""
+    """The bytes of each category that has any, from the bottom; categories without a style are combined."""
     categories: dict[str, Sequence[int]] = {name: timeline.bytes.get(name, ()) for name in _LOOKS}
     unknown = [values for name, values in timeline.bytes.items() if name == "other" or name not in _LOOKS]
     categories["other"] = [sum(values) for values in zip(*unknown, strict=True)]

@@ -29,9 +29,9 @@ def draw(page: PlotPage) -> Figure | None:
     counts = _COUNTS if all(_OPERATORS in case.values for case in shown) else ()
     notes = [
         *left_out(len(shown), len(cases), "cases"),
-        "Beside a share: what the optimizer takes of a mean step. Dots lie on logarithmic scales.",
+        "Next to a share: the time of the optimizer in a mean step. Dots are on logarithmic scales.",
     ]
-    figure = blank_sheet(page, "What the optimizers take", _ROW * len(shown) + 0.5, {}, notes)
+    figure = blank_sheet(page, "The cost of the optimizers", _ROW * len(shown) + 0.5, {}, notes)
     widths = [1.5, *(1.0 for _ in counts)]
     grid = figure.subplots(1, len(widths), sharey=True, squeeze=False, width_ratios=widths)[0]
     for axes in grid:
@@ -63,7 +63,7 @@ def _dots(axes: Axes, values: Sequence[float], unit: str) -> None:
     axes.set_xscale("log")
     axes.set_xlim(low, high * (high / low) ** 0.5)  # space for the words
     axes.set_xticks([], minor=True)
-    axes.tick_params(axis="x", labelbottom=False, length=0)  # each dot says its value
+    axes.tick_params(axis="x", labelbottom=False, length=0)  # each dot has its value as text
     for row, value in enumerate(values):
         if value > 0:
             axes.plot(value, row, marker="o", color=COLOURS[0])

@@ -1,4 +1,4 @@
-"""From the tables to pages: one for each suite and device, with its cases as pictures take them, and their labels."""
+"""Builds pages from tables: one per suite and device, with its cases in the form that pictures need, and labels."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from .style import Look, fit
 
 TRAIN, EVALUATION = "training", "evaluation modes"  # the kinds of case: each has panels of its own
 
-_MOST_TIMES = 5  # how many times smaller a value may be on one scale
-_SELF_EVIDENT = ("dataset", "model", "optimizer", "mode")  # whose values need no name beside them
+_MOST_TIMES = 5  # how many times smaller a value may be to share a scale
+_SELF_EVIDENT = ("dataset", "model", "optimizer", "mode")  # their values need no name
 
 
 @dataclass(frozen=True)
 class Value:
-    """A value of the summary; without an interval its ends are NaN, which is not drawn."""
+    """A value of the summary; without an interval, its ends are NaN, which is not drawn."""
 
     value: float
     low: float
@@ -41,7 +41,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Dot:
-    """A metric's value in one launch. The estimate uses contaminated launches only where most are."""
+    """A metric's value in one launch. The estimate uses contaminated launches only if most are contaminated."""
 
     round: int
     value: float
@@ -51,7 +51,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class _Labelled:
-    """What has a label: `parts` has the values, by axis, in which those of a page differ."""
+    """An item with a label: `parts` has its values, by axis, of the axes that vary on the page."""
 
     parts: Mapping[str, str]
 
@@ -64,10 +64,10 @@ class _Labelled:
 
 @dataclass(frozen=True)
 class PlotCase(_Labelled):
-    """A case as the pictures take it."""
+    """A case in the form that pictures need."""
 
     mode: str
-    batch_size: int  # zero where it is no axis
+    batch_size: int  # zero if it is not an axis
     values: Mapping[str, Value]
     phases: Mapping[str, tuple[float, float]]  # of a train step: seconds, share
     launches: Mapping[str, Sequence[Dot]]  # by metric
@@ -85,7 +85,7 @@ class PlotCase(_Labelled):
         return sum(seconds for seconds, _ in self.phases.values())
 
     def line(self, panel_axes: Collection[str]) -> str:
-        """The line that the case is a point of, where these axes have panels of their own."""
+        """The line of which the case is a point, if these axes have their own panels."""
         return self.label({"batch_size", *panel_axes}) or self.mode
 
 
@@ -107,7 +107,7 @@ class PlotPage:
     searches: Sequence[PlotSearch] = ()
 
     def having(self, metrics: Mapping[str, str]) -> dict[str, list[PlotCase]]:
-        """By kind, the cases that have the metric of their kind; kinds without cases are left out."""
+        """By kind, the cases that have the metric of their kind; kinds without cases are absent."""
         kinds = {
             kind: [case for case in self.cases if case.kind == kind and name in case.values]
             for kind, name in metrics.items()
@@ -125,20 +125,20 @@ class PlotPage:
         return "memory.peak_allocated" if on_device else "memory.peak_rss"
 
     def looks(self, panel_axes: Collection[str]) -> dict[str, Look]:
-        """The look of each line, the same in every picture of these lines."""
+        """The style of each line, the same in every picture of these lines."""
         ordered = sorted(self.cases, key=lambda case: case.kind != TRAIN)
         names = dict.fromkeys(case.line(panel_axes) for case in ordered)
         return {name: Look.number(number) for number, name in enumerate(names)}
 
 
 def workload_axes(parts: Iterable[Mapping[str, str]]) -> list[str]:
-    """Of the axes that vary, those that change what is measured, not how: each value may have its own panel."""
+    """The varying axes that change what is measured, not how: each value may have its own panel."""
     axes = dict.fromkeys(axis for of_case in parts for axis in of_case)
     return [axis for axis in axes if axis not in {"batch_size", "mode", *TRAINING_AXES}]
 
 
 def uneven(sizes: Collection[float]) -> bool:
-    """Whether the smallest is too small to be seen beside the largest."""
+    """Whether the smallest value would be invisible on the scale of the largest."""
     return max(sizes) > _MOST_TIMES * min(sizes)
 
 
@@ -197,13 +197,13 @@ def _by_page(frame: pd.DataFrame) -> dict[tuple[str, str], list[dict[str, Any]]]
 
 
 def _counts(tables: Tables, case: str, name: str) -> Any:
-    """What the counts of a case hold beside numbers; None where it has none."""
+    """A part of the counts of a case that is not a number; None if it has none."""
     untimed = tables.untimed.get(case)
     return None if untimed is None or untimed.counts is None else getattr(untimed.counts, name)
 
 
 def _slug(text: str) -> str:
-    """Part of a file name, without capitals, which some file systems ignore."""
+    """Part of a file name, in lower case, since some file systems ignore case."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80]
 
 
@@ -235,13 +235,13 @@ def _absent(value: Any) -> bool:
 
 
 def _axis_text(row: Mapping[str, Any], axis: str) -> str:
-    """The value of an axis as it is written; the default where a suite does not declare it."""
+    """The value of an axis as text; the default if the suite does not declare it."""
     value = row.get(axis)
     return spell(DEFAULTS.get(axis) if _absent(value) else value)
 
 
 def varying_parts(rows: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[dict[str, str]]:
-    """Of each case, by axis, the optimizer or mode, then the values of axes that vary, the batch size last."""
+    """For each case, by axis: the optimizer or mode, then the values of axes that vary, the batch size last."""
     texts = _used_values(rows, axes)
     values: dict[str, set[str]] = {}
     for text_of in texts:
@@ -262,7 +262,7 @@ def varying_parts(rows: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> lis
 
 
 def _used_values(rows: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[dict[str, str]]:
-    """By axis, the value that each case uses. An axis without any value belongs to another suite."""
+    """By axis, the value that each case uses. An axis without values belongs to another suite."""
     present = [axis for axis in axes if not all(_absent(row[axis]) for row in rows)]
     return [
         {
@@ -275,14 +275,14 @@ def _used_values(rows: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list
 
 
 def part(axis: str, value: str) -> str:
-    """The value of an axis, with as much of its name as it needs."""
+    """The value of an axis, with its name if needed."""
     if axis == "batch_size":
         return f"batch {value}"
     return value if axis in _SELF_EVIDENT and value else f"{axis_of(axis)}={value}"
 
 
 def _caveats(rows: Sequence[Mapping[str, Any]], failed: int) -> list[str]:
-    """Notes on all cases of a page; few launches are noted where they matter."""
+    """Notes on all cases of a page; "few launches" is noted in the pictures that it affects."""
     names = dict.fromkeys(name for row in rows for name in str(row["caveats"] or "").split(";"))
     words = [name.replace("_", " ") for name in names if name not in ("", "few_launches")]
     notes = [f"Caveats of some cases: {', '.join(words)}."] if words else []
@@ -311,7 +311,7 @@ def _machine(environment: Environment, device: str) -> str:
 
 
 def _date(started: Any) -> str:
-    """The start of the run to the minute; empty where the plan does not have it."""
+    """The start of the run to the minute; empty if the plan does not have it."""
     try:
         when = datetime.fromisoformat(started)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""The phases of a train step: a bar a case, a segment a phase."""
+"""The phases of a train step: a bar for each case, a segment for each phase."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .style import Look, write_after, write_inside
 
 _LEGIBLE = 0.06  # of the width of an axis: '12 %' does not fit into a narrower segment
 
-# There are more phases than safe colours: those that rarely take long are hatched.
+# There are more phases than distinguishable colours: those that rarely take long are hatched.
 _LOOKS = {
     "data": Look("#E69F00"),
     "transfer": Look("#F0E442", "////"),
@@ -36,7 +36,7 @@ def draw(page: PlotPage) -> Figure | None:
     phases = [phase for phase in PHASES if any(phase in case.phases for case in cases)]
     if not phases:
         return None
-    # On one scale the phases of a small model could not be seen beside those of a large one.
+    # On one scale, the phases of a small model would be invisible next to those of a large one.
     panel_axes = page.workload_axes if uneven([case.step for case in cases]) else []
     panels: dict[str, list[PlotCase]] = {}
     for case in cases:

@@ -1,4 +1,4 @@
-"""The sheet of a picture: title and legend above, panels and rows, notes at the foot, and its files.
+"""The sheet of a picture: title and legend above, panels and rows, notes at the bottom, and its files.
 
 matplotlib's objects are used without pyplot, whose import takes longer and which keeps figures in global state.
 """
@@ -28,9 +28,9 @@ WIDTH = 10.0
 _LINE = 0.19  # of text
 _SMALL_LINE = 0.15
 _ROW = 0.28
-_LABEL = 3.7  # the most that the label of a row takes
+_LABEL = 3.7  # the maximum width of the label of a row
 
-MOST_ROWS = 100  # a picture notes how many it leaves out
+MOST_ROWS = 100  # a picture notes how many are not shown
 MOST_PANELS = 16
 
 
@@ -40,7 +40,7 @@ def blank_sheet(
     """An empty sheet: title and keys above a body of this height, notes below it."""
     width = WIDTH - 0.3
     names = [fit(name, width - 1) for name in keys]
-    long = any(isinstance(key, Line2D) for key in keys.values())  # dashes need length to be seen
+    long = any(isinstance(key, Line2D) for key in keys.values())  # dashes need length to be visible
     columns = _columns(names, width, 0.68 if long else 0.42)
     lines = _lines([*notes, *page.caveats], width)
     head = 0.6 + (_LINE * math.ceil(len(keys) / columns) + 0.08 if keys else 0)
@@ -56,7 +56,7 @@ def blank_sheet(
     if keys:
         figure.legend(
             list(keys.values()),
-            # A name that begins with an underscore would be left out.
+            # matplotlib would ignore a name that begins with an underscore.
             [f" {name}" if name.startswith("_") else name for name in names],
             loc="upper left",
             bbox_to_anchor=(left, 1 - 0.56 / total),
@@ -70,7 +70,7 @@ def blank_sheet(
 
 
 def _columns(names: Sequence[str], width: float, beside: float) -> int:
-    """The most columns of a legend that fit; matplotlib makes the first ones longer."""
+    """The maximum number of legend columns that fit; matplotlib makes the first ones longer."""
     widths = [inches(name) + beside for name in names]
     for deep in range(1, len(names)):
         columns = math.ceil(len(names) / deep)
@@ -82,7 +82,7 @@ def _columns(names: Sequence[str], width: float, beside: float) -> int:
 
 
 def _lines(notes: Sequence[str], width: float) -> list[str]:
-    """The notes on one line, or on a line each where that is too long."""
+    """The notes on one line, or one per line if that is too long."""
     line = " ".join(notes)
     if inches(line, SMALL) <= width:
         return [line] if line else []
@@ -114,7 +114,7 @@ def panel_grid(
     low: float = 2.3,
     **options: Any,
 ) -> tuple[Figure, Any]:
-    """A sheet with at most MOST_PANELS rows of panels, each `low`, or higher where there is one."""
+    """A sheet with at most MOST_PANELS rows of panels, each `low`, or higher if there is only one."""
     shown = min(rows, MOST_PANELS)
     height = 3.2 if shown == 1 else low * shown
     figure = blank_sheet(page, title, height, keys, [*left_out(shown, rows, "panels"), *notes])
@@ -146,9 +146,9 @@ def row_panels(
     panel_axes: Collection[str] = (),
     one_scale: bool = False,
 ) -> tuple[Figure, list[tuple[Axes, Sequence[PlotCase]]]]:
-    """A panel for each head in `found`, one above the other, with a row for each case.
+    """Panels stacked vertically, one for each head in `found`, with a row for each case.
 
-    The values of `panel_axes` stand in the heads of the panels. With `one_scale`, panels share it and its label.
+    The values of `panel_axes` are in the heads of the panels. With `one_scale`, panels share a scale and its label.
     """
     heads = list(found)[:MOST_PANELS]
     panels = [found[head][: MOST_ROWS // len(heads)] for head in heads]
@@ -164,7 +164,7 @@ def row_panels(
 
 
 def label_rows(axes: Axes, labels: Sequence[str], most: float = _LABEL) -> None:
-    """The first row is on top, as in a table. A label is at most so many inches wide."""
+    """The first row is on top, as in a table. A label is at most `width` inches wide."""
     axes.set_yticks(range(len(labels)), [fit(label, most) for label in labels])
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
@@ -192,5 +192,5 @@ def _error_bars(values: Sequence[Value], factor: float) -> list[list[float]]:
 
 
 def clipped(percent: float, edge: float) -> float:
-    """The value, or the edge that it lies beyond."""
+    """The value, limited to the edges."""
     return percent if math.isnan(percent) else max(-edge, min(edge, percent))

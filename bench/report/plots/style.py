@@ -1,4 +1,4 @@
-"""How all pictures look: colours, markers, dashes and hatches; how wide text is, how it is cut and set."""
+"""The style of all pictures: colours, markers, dashes and hatches; width, shortening and placement of text."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ INK, QUIET, FAINT = "#222222", "#666666", "#E2E2E2"
 
 # Okabe and Ito's colours, safe for colour-blind readers, without their yellow, which is too pale for a line.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = "os^DvPX*"  # one more than there are colours, so that the pairs repeat after 56 only
+_MARKERS = "os^DvPX*"  # one more than there are colours, so that pairs repeat only after 56
 _Dash: TypeAlias = Literal["-", "--", "-.", ":", ""]
 _DASHES: tuple[_Dash, ...] = ("-", "--", "-.", ":")
 _HATCHES = ("", "////", "----", "xxxx")
 
 SETTINGS: dict[Any, Any] = {
     "font.size": TEXT,
-    "text.parse_math": False,  # a '$' in the value of an axis is a '$'
+    "text.parse_math": False,  # a '$' in the value of an axis is no formula
     "axes.titlesize": TITLE,
     "axes.titlelocation": "left",
     "axes.spines.top": False,
@@ -49,7 +49,7 @@ SETTINGS: dict[Any, Any] = {
     "savefig.dpi": 150,
 }
 
-_DARK = ("#0072B2", "#555555", "#000000")  # on which text is white
+_DARK = ("#0072B2", "#555555", "#000000")  # text on these is white
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,11 @@ class Look:
 
 @contextmanager
 def own_settings() -> Iterator[None]:
-    """The SETTINGS alone, whatever the user's matplotlibrc says, and only while we draw."""
+    """A context with exactly these SETTINGS, independent of the user's matplotlibrc."""
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
-        # A letter that the font lacks is a box in the PNG; the SVG has the text.
+        # A character that the font lacks is a box in the PNG; the SVG has the text.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         yield
 
@@ -104,7 +104,7 @@ def inches(line: str, size: float = TEXT) -> float:
 
 
 def fit(text: str, width: float, size: float = TEXT) -> str:
-    """One printable line of at most so many inches; the middle is cut, since names differ at their ends."""
+    """One printable line of at most this width in inches; the middle is cut, since names differ at their ends."""
     text = text if len(text) < 1000 else f"{text[:500]}{text[-500:]}"  # measuring is slow
     line = "".join(letter if letter.isprintable() else " " for letter in text)
     line = " ".join(line.split())
@@ -121,14 +121,14 @@ def signed_percent(percent: float, decimals: int = 0) -> str:
 
 
 def write_inside(axes: Axes, x: float, y: float, words: str, look: Look) -> None:
-    """In the middle of a bar, over its hatch."""
+    """Writes a text in the middle of a bar, over its hatch."""
     behind = {"facecolor": look.colour, "linewidth": 0, "pad": 0.8} if look.hatch else None
     colour = "white" if look.colour in _DARK else "black"
     axes.text(x, y, words, ha="center", va="center_baseline", size=SMALL, color=colour, bbox=behind)
 
 
 def write_after(axes: Axes, x: float, y: float, words: str, left: bool = False) -> None:
-    """Beside the end of a mark."""
+    """Writes a text next to the end of a mark."""
     axes.annotate(
         words,
         (x, y),
@@ -142,6 +142,6 @@ def write_after(axes: Axes, x: float, y: float, words: str, left: bool = False) 
 
 
 def write_at_edge(axes: Axes, y: float, words: str) -> None:
-    """To the right of the axes, at this height."""
+    """Writes a text to the right of the axes, at this height."""
     at = axes.get_yaxis_transform()
     axes.text(1.01, y, words, transform=at, va="center", size=SMALL, color=QUIET)

@@ -1,4 +1,4 @@
-"""What is known of this machine: the findings of `bench doctor`, its noise, and the error rates of the gate."""
+"""The state of this machine: the findings of `bench doctor`, its noise, and the error rates of the gate."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ def _remedies(findings: Sequence[Finding]) -> Iterator[RenderableType]:
 
 @dataclass(frozen=True)
 class Command:
-    """A command on lines of its own, to be copied as it is: a line that is continued ends in a backslash.
+    """A command on separate lines, ready to copy: a continued line ends in a backslash.
 
-    Nothing stands behind the backslash, not even blanks, since the shell would not continue the line.
+    Nothing follows the backslash, not even blanks, since the shell would not continue the line.
     """
 
     text: str
@@ -113,7 +113,7 @@ def _noise(noise: Sequence[Noise]) -> RenderableType:
         "device",
     )
     words = Words(
-        "Launches of one and the same case: the ratio between two sides should be 1. A change smaller than "
+        "Launches of the same case: the ratio between two sides should be 1. A change smaller than "
         "the minimum detectable effect (MDE) of six launches a side is lost in the noise.",
         "dim",
     )
@@ -134,17 +134,17 @@ def _ratio(value: float) -> str:
 
 
 def error_rate_table(rows: Sequence[ErrorRate]) -> Grid:
-    """A row a kind of decision: how often a change was found, and the error of its size."""
+    """One row per kind of decision: how often a change was found, and the error of its estimated size."""
     return Grid(
         [
-            Column("what was planted", [row.arm for row in rows], folds=TEXT),
+            Column("injected slowdown", [row.arm for row in rows], folds=TEXT),
             _numbers("called", ESSENTIAL, (str(row.found) for row in rows)),
-            _numbers("of", ESSENTIAL, (str(row.decisions) for row in rows), "of so many decisions"),
+            _numbers("of", ESSENTIAL, (str(row.decisions) for row in rows), "decisions"),
             _numbers("share", 1, (f"{row.found / row.decisions:.0%}" for row in rows)),
             _numbers("95 % interval", 2, (f"{row.low:.0%} to {row.high:.0%}" for row in rows)),
             _numbers("estimate off by", 3, (_off(row.bias) for row in rows)),
             _numbers("pairs", 4, (f"{row.pairs:.0f}" for row in rows)),
-            _numbers("s a decision", 5, (f"{row.seconds:.1f}" for row in rows), "seconds a decision"),
+            _numbers("s per decision", 5, (f"{row.seconds:.1f}" for row in rows), "seconds per decision"),
         ]
     )
 

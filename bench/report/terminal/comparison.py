@@ -61,7 +61,7 @@ def _table(page: ComparisonPage, everything: bool) -> Iterator[RenderableType]:
 def _rows(
     rows: Sequence[Row], names: Mapping[tuple[str, str], str], gate: bool, head: Sequence[RenderableType]
 ) -> Grid:
-    """The rows as a table; where it is narrow, the values are left out before the change."""
+    """The rows as a table; on a narrow terminal, the values are dropped before the change."""
     styles = [_STYLES.get(row.verdict, "") for row in rows]
     changes = [change(row).partition(" (") for row in rows]
 
@@ -79,7 +79,7 @@ def _rows(
                 "95 % interval", (interval.removesuffix(")") for *_, interval in changes), 1, styles=styles
             ),
             column("verdict", (verdict_words(row, gate) for row in rows), styles=styles),
-            column("sees from", map(minimum_detectable, rows), 5, right=True),
+            column("detectable from", map(minimum_detectable, rows), 5, right=True),
             column("caveats", (LIST.join(map(word, row.caveats)) for row in rows), 4, folds=LIST),
         ],
         head,
@@ -88,7 +88,7 @@ def _rows(
 
 
 def _below(page: ComparisonPage, rows: Sequence[Row], everything: bool) -> Iterator[str]:
-    """The remarks below the table, a line each."""
+    """The remarks below the table, one line each."""
     yield from work_remarks(rows)
     if rule := remedy(page.rows):
         yield f"{REMEDY}:"

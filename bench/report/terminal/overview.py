@@ -1,4 +1,4 @@
-"""The tables of a run: a table a suite. What does not vary stands once above a table, units in its head."""
+"""The tables of a run, one per suite. Values that do not vary are above the table, units in its head."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..units import counts, digits, exactly, interval, percent, scale
 if TYPE_CHECKING:
     from ...results.tables import Tables
 
-# The columns of a suite that declares none. A column without any value is left out.
+# The default columns of a suite. A column without any value is not shown.
 _OVERVIEW = (
     "train.step_time",
     "train.throughput",
@@ -35,7 +35,7 @@ _OVERVIEW = (
     "memory.peak_rss",
     "quality.test_accuracy",
 )
-# The columns where none of these was measured, as with --launches 0.
+# The columns if none of these was measured, as with --launches 0.
 _EXACT = ("count.ops", "count.flops", "count.saved_bytes", "count.peak_live_bytes")
 
 _OTHER = 4  # the priority of all other metrics: a suite's own column, a task's own metric
@@ -65,18 +65,18 @@ _METRICS = {
     "compile.time": ("compile", 3),
     "compile.cache_misses": ("cache misses", 7),
 }
-# The priorities of other columns. Caveats stay longest: they say which of the numbers to doubt.
+# The priorities of other columns. Caveats stay longest: they name the numbers to doubt.
 _CAVEATS, _INTERVAL, _LAUNCHES, _DETECTABLE, _CONTAMINATED = 1, 5, 8, 9, 10
 
-_MOST_WITH_INTERVAL = 4  # metrics side by side: with more, intervals would displace values
+_MOST_WITH_INTERVAL = 4  # metrics in one table: with more, intervals would displace values
 _WITH_INTERVAL = ("train.step_time", "epoch.time")
-_DETECTABLE_METRIC = "epoch.time"  # every case has it, whatever its mode
+_DETECTABLE_METRIC = "epoch.time"  # every case has it, in any mode
 
 
 def overview(tables: Tables) -> Iterator[RenderableType]:
-    """A table a suite with its own columns, or the default ones; then searches for the largest batch, then failures.
+    """One table per suite with its own or the default columns; then searches for the largest batch, then failures.
 
-    The quality of untrained models is left out.
+    The quality of untrained models is not shown.
     """
     cases = map(_without_untrained_quality, cases_of(tables.summary).values())
     for suite, of_suite in _by_suite(case for case in cases if case.metrics):
@@ -116,16 +116,16 @@ def _wanted_metrics(tables: Tables, suite: str) -> Sequence[str]:
 
 
 def _folding(name: str) -> str:
-    """The name of a metric as a head that folds at its dots."""
+    """The name of a metric as a head that can fold at its dots."""
     return name.replace(".", "\n")
 
 
 def metrics(tables: Tables) -> Iterator[RenderableType]:
-    """A table a suite with the selected metrics, each with its interval."""
+    """One table per suite with the selected metrics, each with its interval."""
     for suite, cases in _by_suite(cases_of(tables.summary).values()):
         page = _SuiteTable(tables, suite, cases)
         names = list(dict.fromkeys(name for case in cases for name in case.metrics))
-        for place, name in enumerate(names):  # the first stays longest
+        for place, name in enumerate(names):  # the first is dropped last
             with_interval = len(names) <= _MOST_WITH_INTERVAL
             page.add_metric(name, _folding(name), min(place, _LAUNCHES), with_interval, full_name=name)
         page.add_launches()
@@ -133,7 +133,7 @@ def metrics(tables: Tables) -> Iterator[RenderableType]:
 
 
 class _SuiteTable:
-    """The table of one suite, a row a case."""
+    """The table of one suite, one row per case."""
 
     def __init__(self, tables: Tables, suite: str, cases: Sequence[CaseSummary]) -> None:
         self._cases = cases
@@ -149,7 +149,7 @@ class _SuiteTable:
     def add_metric(
         self, name: str, head: str, priority: int, with_interval: bool, full_name: str = ""
     ) -> None:
-        """A column of values in one unit, and one of half intervals as shares of them. The first is always shown."""
+        """A column of values in one unit, and one of half intervals as shares. The first is always shown."""
         rows = [case.metrics.get(name, MISSING) for case in self._cases]
         present = [row for row in rows if not math.isnan(row.value)]
         if not present:
@@ -170,13 +170,13 @@ class _SuiteTable:
             self._columns.append(Column("95 % interval", half, _INTERVAL, right=True, name=of))
 
     def add_minimum_detectable(self) -> None:
-        """The minimum detectable effect of an epoch's time, for two rows like this one."""
+        """The minimum detectable effect of the epoch time, between two rows like this one."""
         changes = [case.metrics.get(_DETECTABLE_METRIC, MISSING).smallest_change for case in self._cases]
         smallest = ["" if math.isnan(change) else percent(change) for change in changes]
-        self._columns.append(Column("reveals from", smallest, _DETECTABLE, right=True))
+        self._columns.append(Column("detectable from", smallest, _DETECTABLE, right=True))
 
     def add_launches(self) -> None:
-        """How many launches a row summarises, and how many were contaminated; its caveats by name."""
+        """How many launches are in a row, and how many were contaminated; its caveats by name."""
         launches = [
             str(max((row.launches or 0 for row in case.metrics.values()), default=0) or "")
             for case in self._cases
@@ -200,7 +200,7 @@ class _SuiteTable:
 
 
 def caveat_settings(tables: Tables) -> RunSettings:
-    """The settings of the run that caveats depend on, as far as it records them."""
+    """The settings of the run on which caveats depend, if it records them."""
     known: dict[str, Any] = {}
     if tables.environment is not None:
         machine = tables.environment
@@ -218,7 +218,7 @@ def caveat_settings(tables: Tables) -> RunSettings:
 
 
 def run_description(tables: Tables) -> str:
-    """Name, machine, threads, allocator, torch and date of a run, as far as they are known."""
+    """Name, machine, threads, allocator, torch and date of a run, if known."""
     machine = tables.environment
     facts = [str(tables.plan.get("name") or "")]
     if machine is not None:
@@ -229,7 +229,7 @@ def run_description(tables: Tables) -> str:
 
 
 def device_name(machine: Environment) -> str:
-    """The accelerators where there are any, else the processor."""
+    """The accelerators if there are any, else the processor."""
     names = dict.fromkeys(device.name for device in machine.devices)
     return " + ".join([machine.cpu, *names])
 
@@ -246,7 +246,7 @@ def _axes(cases: Sequence[CaseSummary], axes: Sequence[str]) -> tuple[str, list[
 
 
 def spelled(axes: Mapping[str, Any], axis: str) -> str:
-    """The value of an axis as it is written; empty where the case has none."""
+    """The value of an axis as text; empty if the case has none."""
     return spell(axes[axis]) if axis in axes else ""
 
 

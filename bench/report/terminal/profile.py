@@ -1,4 +1,4 @@
-"""Profiles on the terminal: the operators that take the time, what profiling cost, what autograd keeps."""
+"""Profiles on the terminal: the operators with the most time, the cost of profiling, what autograd keeps."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _table(head: str, operators: list[TopRow], others: OtherOperators | None) ->
             Column("self time", [quantity(row.self_time, "s") for row in rows], right=True),
             Column("share", [percent(row.share) for row in rows], 1, right=True),
             Column("calls", [f"{row.calls:,}" for row in rows], 3, right=True),
-            Column(head, names, shrinks=True),  # kernels have names of 300 letters
+            Column(head, names, shrinks=True),  # names of kernels may have 300 characters
             Column("mostly in", places, 2, shrinks=True, styles=["dim"] * len(rows)),
         ],
         elsewhere="ops.parquet",

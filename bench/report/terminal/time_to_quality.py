@@ -1,6 +1,6 @@
 """Time to quality on the terminal: a table for each group of configurations whose losses can be compared.
 
-Sentences below a table name the fastest, if its loss is worse, and the first at the target.
+Sentences below a table name the fastest configuration, if its loss is worse, and the first one at the target.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 CLOCK = "Training is the train and validate stages, warm-up included, without the test stage."
 
 _SOURCES = {
-    ASKED: "as asked",
+    ASKED: "as requested",
     AXIS: "the axis target_loss",
     HALF: "which half of the configurations reach; --target-loss X sets another",
 }
-_SELF_EVIDENT = ("dataset", "model", "optimizer", "device")  # whose values need no name beside them
+_SELF_EVIDENT = ("dataset", "model", "optimizer", "device")  # their values need no name
 
 
 def pages(tables: Tables, groups: Sequence[Group]) -> Iterator[RenderableType]:
-    """A table a group with its sentences, then the cases without a result."""
+    """One table per group with its sentences, then the cases without a result."""
     for group in groups:
         varying = _varying_axes([row.case for row in group.rows])
         notes = (Words(line, "yellow") for line in sentences(group, varying))
@@ -123,13 +123,13 @@ def _number(value: float | None) -> str:
 
 
 def sentences(group: Group, varying: Sequence[str]) -> list[str]:
-    """The conclusions from the table: whether the fastest is as good, and which is first at the target."""
+    """Conclusions from the table: whether the fastest configuration is as good, and which is first at the target."""
     lines = []
     if group.fastest is not None and group.is_fast_but_worse:
         fastest, best = group.fastest, group.best
         times = f"{_number(fastest.loss / best.loss)} times the best" if best.loss > 0 else "not the best"
         lines.append(
-            f"fastest an epoch: {_name(fastest.case, varying)} ({quantity(fastest.epoch_time, 's')}), but its "
+            f"fastest per epoch: {_name(fastest.case, varying)} ({quantity(fastest.epoch_time, 's')}), but its "
             f"validation loss after {counted(group.epochs, 'epoch')} is {_number(fastest.loss)}, {times} "
             f"({_number(best.loss)}: {_name(best.case, varying)})"
         )
@@ -151,7 +151,7 @@ def sentences(group: Group, varying: Sequence[str]) -> list[str]:
 
 
 def _missing(tables: Tables) -> Iterator[str]:
-    """A line for each trained case of which all launches failed."""
+    """A line for each trained case whose launches all failed."""
     failures: dict[str, str] = {}
     for row in tables.failures.to_dict("records"):
         if row.get("mode") in (None, "train") or row["mode"] != row["mode"]:

@@ -1,4 +1,4 @@
-"""What torch.compile did in this process, from torch's own records; nothing where it was not used."""
+"""What torch.compile did in this process, from torch's own records; empty if it was not used."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _MICRO = 1e-6
 
 
 def _told() -> Any:
-    """Torch's own book-keeping, once something was compiled."""
+    """Torch's own records, once something was compiled."""
     dynamo = sys.modules.get("torch._dynamo.utils")
     return dynamo if dynamo is not None and dynamo.counters["stats"]["unique_graphs"] else None
 
 
 def counts() -> dict[str, int]:
-    """Graphs that were made, places where it fell back to Python, and graphs that were made again."""
+    """Graphs that were compiled, places where it fell back to Python, and graphs that were compiled again."""
     dynamo = _told()
     if dynamo is None:
         return {}
@@ -36,9 +36,9 @@ def seconds() -> float:
 
 
 def costs(at_warmup: float) -> dict[str, float]:
-    """Seconds of compiling (`time`), those of them after warm-up (`time_counted`), and what its cache held.
+    """Seconds of compiling (`time`), the part after warm-up (`time_counted`), and cache hits and misses.
 
-    `at_warmup` is what `seconds` gave when warm-up ended. Without any miss the cache of inductor was warm.
+    `at_warmup` is the result of `seconds` when warm-up ended. Without any miss the cache of inductor was warm.
     """
     dynamo = _told()
     if dynamo is None:

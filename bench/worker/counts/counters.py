@@ -1,9 +1,9 @@
-"""Exact counts of one launch: what it does, not how long it takes.
+"""Exact counts of one launch.
 
-The loop runs twice over a window of batches. First under the memory profiler, from before the task is built:
-what is made in the first step (the optimizer's state) is there, and from the second on every step
-allocates the same. Then under a dispatch mode that sees every operator. Both look at a few steps of each stage, and
-what adds up is told by the step: stages have unlike numbers of them.
+The loop runs twice over a window of batches. The first pass is under the memory profiler, from before the task is
+built, so that allocations of the first step (the optimizer's state) are seen; from the second step on, each step
+allocates the same. The second pass is under a dispatch mode that sees every operator. Both count a few steps of each
+stage and give sums per step, since stages have different numbers of steps.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ class _Kind:
 class Operators(TorchDispatchMode):
     """Counts every operator that is dispatched, by the phase that the loop is in.
 
-    An operator that is only a name for others (`linear` under inference_mode) counts as those; the
-    profiler's own do not count. While this looks, torch.compile lets a model run as it was written: the
-    operators are those of the code, not those of the compiled graphs.
+    An operator that only calls others (`linear` under inference_mode) counts as those; operators of the profiler do not
+    count. Under this mode torch.compile runs a model uncompiled: the operators are those of the code, not those of the
+    compiled graphs.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.unknown: set[str] = set()
-        self.dispatched = 0  # in all, those of a pause too
-        self.is_paused = False  # what is dispatched meanwhile does not count
-        self._kinds: dict[Any, _Kind] = {}  # looking them up at each call would be a third of the cost
+        self.dispatched = 0  # in all, including pauses
+        self.is_paused = False  # operators dispatched meanwhile are not counted
+        self._kinds: dict[Any, _Kind] = {}  # looking them up at each call would take a third of the cost
         self._pending: dict[tuple[str, str], list[int]] = {}
         self._found: dict[tuple[str, str, str, str], list[int]] = {}
 
@@ -85,7 +85,7 @@ class Operators(TorchDispatchMode):
                 made = func.decompose(*args, **named)
             if made is not NotImplemented:
                 return made
-            kind.may_be_others = False  # which an operator is or is not, whatever it is given
+            kind.may_be_others = False  # this does not depend on the arguments
         out = func(*args, **named)
         flops = 0
         try:
@@ -93,7 +93,7 @@ class Operators(TorchDispatchMode):
                 flops = int(kind.formula(*args, **named, out_val=out))
             elif kind.computes:
                 self.unknown.add(kind.name)
-        # Torch's formulas do not take all that its operators do, and a count must not fail a launch.
+        # Torch's formulas do not accept all arguments of its operators, and a count must not fail a launch.
         except Exception:
             self.unknown.add(kind.name)
         tensors = list(tensors_in(args))
@@ -108,7 +108,7 @@ class Operators(TorchDispatchMode):
         return out
 
     def assign(self, stage: str, phase: str) -> None:
-        """What was dispatched since the last call belongs to this phase."""
+        """Assigns the operators dispatched since the last call to this phase."""
         for (operator, dtype), counted in self._pending.items():
             total = self._found.setdefault((stage, phase, operator, dtype), [0, 0, 0])
             for place, value in enumerate(counted):
@@ -120,7 +120,7 @@ class Operators(TorchDispatchMode):
 
 
 class Counter(Observer):
-    """Plugs the counts of operators, of autograd's nodes and of what it saves into the loop."""
+    """The observer that counts operators, autograd nodes and what autograd saves."""
 
     def __init__(self, task: Task | None, operators: Operators) -> None:
         self.steps: dict[str, int] = {}  # by stage, as all of these
@@ -129,7 +129,7 @@ class Counter(Observer):
         self.saved_bytes: dict[str, int] = {}
         self.misses_saved = False
         self._operators = operators
-        # In this step. Unlike an address, which is used again, a weak reference stands for one storage only.
+        # In this step. Addresses are reused, so a storage is identified by a weak reference.
         self._saved: set[StorageWeakRef] = set()
         self._evaluated = False  # in this step, by an optimizer's closure
         self._lasting: set[int] = set()
@@ -142,11 +142,11 @@ class Counter(Observer):
         self._lasting |= {storage(t) for t in tensors_in([*model.parameters(), *model.buffers()])}
 
     def save(self, tensor: Tensor) -> Tensor:
-        """The hook of autograd for what it keeps: each storage once a step, parameters not at all."""
+        """Autograd's hook for saved tensors: counts each storage once per step, and no parameters."""
         for part in tensors_in(tensor):
             try:
                 begins = storage(part)
-            except RuntimeError:  # what torch.func.jvp sees through has no memory of its own
+            except RuntimeError:  # a tensor traced by torch.func.jvp has no memory of its own
                 self.misses_saved = True
                 continue
             memory = part.untyped_storage()
@@ -190,7 +190,7 @@ class Counter(Observer):
 
 
 def count(build: Callable[[], Task], case: Case, keeps_graph: bool = False) -> Counts:
-    """Builds the task and counts it. Raises what the user's code raises."""
+    """Builds the task and counts it. Raises whatever the user's code raises."""
     memory = MemoryTrace(torch.device(case.device))
     graphs: list[AutogradGraph] = []
     with memory:
@@ -200,7 +200,9 @@ def count(build: Callable[[], Task], case: Case, keeps_graph: bool = False) -> C
         window = windowed(
             task, task.accumulation_steps + train_steps(task), EVALUATION_STEPS, EVALUATION_STEPS
         )
-        if keeps_graph:  # now: to the second pass a look at what a node keeps would be an operator
+        if (
+            keeps_graph
+        ):  # now: during the second pass, reading what a node keeps would be counted as an operator
             window = telling(window, graphs)
         fit(window, 1, case.mode, observer=memory)
     measured = memory.found()
@@ -229,7 +231,7 @@ def count(build: Callable[[], Task], case: Case, keeps_graph: bool = False) -> C
 def by_step(
     by_stage: Mapping[str, Mapping[str, int]], steps: Mapping[str, int]
 ) -> dict[str, dict[str, float]]:
-    """The counts of one step by stage, from the sums over all counted steps."""
+    """The counts of one step, by stage, from the sums over all counted steps."""
     return {
         stage: {name: _share(total, steps[stage]) for name, total in totals.items()}
         for stage, totals in by_stage.items()
@@ -251,7 +253,7 @@ def joined(*parts: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, flo
 
 
 def train_steps(task: Task) -> int:
-    """How many train steps are counted: whole groups of accumulated batches, each with its step of the optimizer."""
+    """How many train steps are counted: whole groups of accumulated batches, each with its optimizer step."""
     return -(-TRAIN_STEPS // task.accumulation_steps) * task.accumulation_steps
 
 
@@ -262,7 +264,7 @@ def gathered(
     optimizers: Sequence[Optimizer],
     graphs: Sequence[AutogradGraph],
 ) -> Counts:
-    """All that was counted, with the first graph that was drawn."""
+    """All counts, with the first graph that was recorded."""
     seen = {"autograd_nodes": counter.nodes}
     if not counter.misses_saved:
         seen["saved_bytes"] = counter.saved_bytes
@@ -284,20 +286,22 @@ def gathered(
 
 
 def with_one_worker(task: Task) -> None:
-    """Leaves loaders one worker of several: which of these comes early, and is unpacked early, is luck."""
+    """Reduces several loader workers to one: the order in which several deliver varies, and with it what is counted."""
     for loader in (task.train_loader, task.validate_loader, task.test_loader):
         if isinstance(loader, DataLoader):
             loader.num_workers = min(loader.num_workers, 1)
 
 
 def telling(task: Task, graphs: list[AutogradGraph]) -> Task:
-    """The task with a step that notes the graph of the first loss that has one."""
+    """The task with a step that records the graph of the first loss that has one."""
     plain = task.step
 
     @functools.wraps(plain)
     def step(task: Task, inputs: Any, targets: Any, lap: Lap) -> tuple[Any, Tensor]:
         made = plain(task, inputs, targets, lap)
-        loss = made[1] if isinstance(made, tuple | list) and len(made) == 2 else None  # else the loop says so
+        loss = (
+            made[1] if isinstance(made, tuple | list) and len(made) == 2 else None
+        )  # else the loop raises an error
         if not graphs and isinstance(loss, Tensor) and loss.grad_fn is not None:
             graphs.append(drawn(loss.grad_fn))
         return made
@@ -345,10 +349,10 @@ def _dtype(tensor: Tensor) -> str:
 
 @contextmanager
 def saving(counter: Counter) -> Iterator[None]:
-    """Within, tells the counter of each tensor that autograd saves.
+    """A context in which the counter gets each tensor that autograd saves.
 
-    Functions such as torch.func.grad refuse to run under hooks for saved tensors: while one of them runs the hooks are
-    off, and what it saves is not counted.
+    Functions such as torch.func.grad refuse to run under hooks for saved tensors: the hooks are off while one of them
+    runs, and what it saves is not counted.
     """
     plain: Callable[[str], Any] = graph.disable_saved_tensors_hooks
     hooks = graph.saved_tensors_hooks(counter.save, lambda tensor: tensor)

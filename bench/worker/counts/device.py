@@ -1,7 +1,7 @@
 """The host's calls to a CUDA device: kernel launches, waits and copies, counted in a Chrome trace.
 
-The host's calls tell when: one that lies in a counted stretch of the loop counts. A copy's direction and
-bytes are in its record on the device, which carries the number of the call.
+A call is counted if the host made it in a counted section of the loop. A copy's direction and bytes are in its record
+on the device, which has the number of the call.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _DIRECTIONS = {"HtoD": "host_to_device", "DtoH": "device_to_host", "DtoD": "devi
 
 
 def device_counts(events: Iterable[Mapping[str, Any]], marks: Sequence[Mark]) -> dict[str, dict[str, int]]:
-    """By stage the sums over its counted stretches, by the names of METRICS behind "count.".
+    """By stage, the sums over its counted sections; keys are the names of METRICS without "count.".
 
     Empty where the trace has no call to CUDA at all: the profiler could not record them (CUPTI is missing or not
     permitted), or they have other names (ROCm). Building a task on a device makes some.
@@ -41,7 +41,7 @@ def device_counts(events: Iterable[Mapping[str, Any]], marks: Sequence[Mark]) ->
         stage: {"kernel_launches": 0, "synchronizations": 0, "copies": 0, "copied_bytes": 0}
         for _, _, stage in stretches
     }
-    calls: dict[Any, str] = {}  # in which stage
+    calls: dict[Any, str] = {}  # the stage of each call
     for event in events:
         if event.get("cat") not in _CALLS:
             continue
@@ -50,7 +50,7 @@ def device_counts(events: Iterable[Mapping[str, Any]], marks: Sequence[Mark]) ->
             continue
         stage = stretches[place][2]
         calls[event.get("args", {}).get("correlation")] = stage
-        # A later version of a call has its number behind the name: cudaLaunchKernelExC_v11060.
+        # The name of a later version of a call ends in its number: cudaLaunchKernelExC_v11060.
         name = str(event.get("name")).partition("_v")[0]
         found[stage]["kernel_launches"] += name in _LAUNCHES
         found[stage]["synchronizations"] += name in _WAITS
@@ -70,7 +70,7 @@ def device_counts(events: Iterable[Mapping[str, Any]], marks: Sequence[Mark]) ->
 def counted_stretches(
     events: Iterable[Mapping[str, Any]], marks: Sequence[Mark]
 ) -> list[tuple[float, float, str]]:
-    """Where in the trace the counted stretches of the loop begin and end, in its own unit of time, and their stage."""
+    """Begin, end (in the trace's unit of time) and stage of the counted sections of the loop."""
     return [
         (before.end, after.end, after.mark.stage)
         for before, after in pairwise(marks_in_trace(events, marks))

@@ -1,8 +1,8 @@
 """FLOPs of one dispatched operator, by the formulas of torch.utils.flop_counter and those that it lacks.
 
 The convention is torch's and that of papers: a multiplication with its addition is two operations, and only
-contractions count (matrix products, convolutions, attention, recurrent layers), attention in full where
-it is causal. Pointwise operators, reductions, normalisations and interpolations count nothing.
+contractions count (matrix products, convolutions, attention, recurrent layers); causal attention counts in full.
+Pointwise operators, reductions, normalisations and interpolations have no FLOPs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _numbers(tensors: Iterable[Tensor]) -> int:
 
 
 def _self_attention(sequence: Tensor, width: int) -> int:
-    """Scores and their product with the values, for each pair of places: sequences may differ in length."""
+    """Scores and their product with the values, for each pair of positions: sequences may differ in length."""
     lengths = (
         sequence._nested_tensor_size()[:, 0].tolist()
         if sequence.is_nested
@@ -56,7 +56,7 @@ def _encoder_layer(sequence: Tensor, width: int, _heads: int, *rest: Any, **_: A
 def _multi_head_attention(
     query: Tensor, _key: Tensor, _value: Tensor, width: int, _heads: int, *rest: Any, **_: Any
 ) -> int:
-    """The one operator that evaluates nn.MultiheadAttention: of a sequence with itself, it takes no other."""
+    """The one operator that evaluates nn.MultiheadAttention, always self-attention."""
     matrices = _numbers([rest[0], rest[2]])
     return 2 * (query.numel() // width) * matrices + _self_attention(query, width)
 
@@ -75,7 +75,7 @@ def _recurrent(rows: int, weights: Sequence[Tensor]) -> int:
 
 
 def _onednn_rnn(sequence: Tensor, *rest: Any, **_: Any) -> int:
-    # The two behind the matrices are biases; a layer without them passes the matrices once more.
+    # The two after the matrices are biases; a layer without biases passes the matrices once more.
     return _recurrent(sequence.numel() // sequence.shape[-1], rest[:2])
 
 
@@ -110,14 +110,15 @@ _OWN: dict[str, Formula] = {
     "_cudnn_rnn_backward": _cudnn_rnn_backward,
 }
 
-# Names of aten's that tell of a contraction. What else aten has is pointwise, a reduction, a copy or a view.
+# Parts of aten names that mean a contraction. All other aten operators are pointwise, reductions, copies or views.
 _CONTRACTION = re.compile(
     r"(mm|mv|gemm|matmul|conv|convolution|conv\w*[123]d|rnn|lstm|gru|attention|cdist|pdist|euclidean_dist|"
     r"solve|cholesky|svd|eig|qr|geqrf|inverse|tensordot|linear|trilinear)(_|\d|$)|"
     r"(^|_)(fft|linalg|conv|lstm|gru|rnn|linear)_"
 )
 
-# Names that sound like one and are none: interpolations, norms, checks, new layouts, gates that come after the product.
+# Names that look like a contraction but are not: interpolations, norms, checks, layout changes, gates after the
+# product.
 _NONE = re.compile(
     r"^_?upsample|vector_norm|powsum|linalg_cross|linalg_diagonal|linalg_vander|check_errors|fftfreq|fftshift|"
     r"slice_inverse|resolve_|_convert_|flatten_weight|reorder|pack$|_thnn_"
@@ -125,13 +126,13 @@ _NONE = re.compile(
 
 
 def formula(operator: Any) -> Formula | None:
-    """What gives an operator's FLOPs of (*arguments, out_val=result, **named); None where nothing is known."""
+    """The function that gives an operator's FLOPs from (*arguments, out_val=result, **named); None if unknown."""
     packet = operator._overloadpacket
     if packet in flop_counter.flop_registry:
         return flop_counter.flop_registry[packet]  # type: ignore[no-any-return]
     if operator.namespace != "aten":
         return None
-    name = packet.__name__.removesuffix("_")  # in place, it computes the same
+    name = packet.__name__.removesuffix("_")  # the in-place variant computes the same
     return _OWN.get(name) or flop_counter.flop_registry.get(getattr(aten, name, None))
 
 

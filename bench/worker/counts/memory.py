@@ -1,7 +1,7 @@
 """The memory of tensors, allocation by allocation, as the profiler reports it.
 
-What an allocation was for follows from the phase it was made in and from where parameters, gradients and the
-optimizer's state lie when a phase ends. Marks in the profile tie its events to the loop.
+The category of an allocation follows from its phase and from the addresses of parameters, gradients and the optimizer's
+state when the phase ends. Marks in the profile relate its events to the loop.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ CATEGORIES = (PARAMETERS, GRADIENTS, STATE, ACTIVATIONS, BATCH, BEFORE, TEMPORAR
 
 _MADE_IN = {"data": BATCH, "transfer": BATCH, "forward": ACTIVATIONS, "loss": ACTIVATIONS}
 
-_MOST_POINTS = 2000  # of a timeline: more than a picture shows
+_MOST_POINTS = 2000  # of a timeline: more than a picture can show
 
 
 @dataclass
 class _Block:
-    """One allocation. What it was for shows when its phase ends."""
+    """One allocation. Its category is known when its phase ends."""
 
     size: int
     category: str = TEMPORARY
@@ -43,7 +43,7 @@ class _Block:
 
 @dataclass(frozen=True)
 class _Change:
-    """A block was allocated, or freed (a negative `bytes`), in the stretch that `mark` ends."""
+    """A block was allocated, or freed (a negative `bytes`), in the section that `mark` ends."""
 
     nanoseconds: int
     bytes: int
@@ -53,7 +53,9 @@ class _Change:
 
 @dataclass(frozen=True)
 class MemoryFound:
-    """By the names of METRICS behind "count.": by stage the sums over its counted steps, and `totals` of no step."""
+    """By the names of METRICS without "count.": sums over the counted steps by stage, and `totals` that belong to no
+    step.
+    """
 
     by_stage: Mapping[str, Mapping[str, int]]
     totals: Mapping[str, int]
@@ -61,12 +63,12 @@ class MemoryFound:
 
 
 class MemoryTrace(Marks):
-    """Records from entering to leaving it; `watch` is given the task once it is built."""
+    """Records from entering to leaving; `watch` gets the task once it is built."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
         self._device = device
-        self._where: list[Mapping[int, str]] = []  # at each mark, what lies at which address
+        self._where: list[Mapping[int, str]] = []  # at each mark, the category by address
         self._task: Task | None = None
         self._steps: dict[str, int] = {}  # by stage
         watched, _ = activities_for(device)
@@ -91,7 +93,7 @@ class MemoryTrace(Marks):
         super().mark(stage, step, phase)
 
     def _known(self, phase: str) -> dict[int, str]:
-        """Categories by address; looked up only after phases that may have changed them."""
+        """Categories by address; updated only after phases that may have changed them."""
         if self._task is None or phase not in ("", "backward", "optimizer"):
             return {}
         parameters, buffers = list(self._task.model.parameters()), list(self._task.model.buffers())
@@ -129,7 +131,7 @@ class MemoryTrace(Marks):
         return MemoryFound(by_stage, {"peak_live_bytes": peak}, self._timeline(changes, times))
 
     def _changes(self) -> tuple[list[_Change], list[int]]:
-        """All changes in the order of time with what each block was for, and the time of each mark."""
+        """All changes in the order of time with the category of each block, and the time of each mark."""
         live: dict[int, _Block] = {}
         fresh: list[_Block] = []
         changes: list[_Change] = []
@@ -148,7 +150,7 @@ class MemoryTrace(Marks):
                 block = live[address] = _Block(size)
                 fresh.append(block)
                 changes.append(_Change(nanoseconds, size, block, len(times)))
-            elif address in live:  # else it was there before all this began
+            elif address in live:  # else it was allocated before recording began
                 block = live.pop(address)
                 changes.append(_Change(nanoseconds, -block.size, block, len(times)))
         return changes, times
@@ -176,7 +178,7 @@ class MemoryTrace(Marks):
         return events
 
     def _timeline(self, changes: Iterable[_Change], times: Sequence[int]) -> MemoryTimeline | None:
-        """Of the last whole step of the first stage."""
+        """The timeline of the last whole step of the first stage."""
         stage = next((mark.stage for mark in self.marks if mark.stage), "")
         last = max(
             (mark.step for mark in self.marks if mark.stage == stage and mark.phase == "other"), default=-1
@@ -205,7 +207,7 @@ class MemoryTrace(Marks):
 
 
 def thinned(points: Sequence[tuple[int, dict[str, int]]]) -> Sequence[tuple[int, dict[str, int]]]:
-    """At most _MOST_POINTS of them: of neighbours the one with the most bytes, so that peaks stay."""
+    """At most _MOST_POINTS points: of neighbouring points the one with the most bytes, so that peaks stay."""
     together = -(-len(points) // _MOST_POINTS)
     if together <= 1:
         return points
@@ -216,8 +218,8 @@ def thinned(points: Sequence[tuple[int, dict[str, int]]]) -> Sequence[tuple[int,
 def tensors_in(value: Any) -> Iterable[Tensor]:
     """The tensors in nested tuples, lists and mappings that have memory: of a sparse one its indices and values.
 
-    Other layouts (compressed, oneDNN's) do not tell where their memory lies, and are left out; a lazy
-    module's parameters have none yet.
+    Other layouts (compressed, oneDNN's) do not expose the address of their memory, and are ignored; parameters of a
+    lazy module have none yet.
     """
     if isinstance(value, Tensor):
         if is_lazy(value):
@@ -235,7 +237,7 @@ def tensors_in(value: Any) -> Iterable[Tensor]:
 
 
 def storage(tensor: Tensor) -> int:
-    """Where a tensor's memory begins: the same for all views of it."""
+    """The address of a tensor's memory: the same for all its views."""
     return tensor.untyped_storage().data_ptr()
 
 

@@ -1,6 +1,6 @@
-"""The same loop under torch.profiler: where the time of a few steps goes, and a trace to look at.
+"""The same loop under torch.profiler: where the time of a few steps goes, and a trace.
 
-The first stage runs a few steps without the profiler, then one with it that does not count, then the profiled steps;
+The first stage runs a few steps without the profiler, then one with it that is discarded, then the profiled steps;
 later stages are profiled from their first step. Marks divide the profile into phases.
 """
 
@@ -40,11 +40,11 @@ Row = tuple[str, str, str, str, str]  # stage, phase, operator, kind, shapes
 class ProfiledLoop(Marks):
     """Marks the loop, advances the profiler, and times the plain and the profiled steps.
 
-    Stages may nest: an instant belongs to the innermost stage, and steps of an inner stage before the profiled ones do
-    not count.
+    Stages may nest: an instant belongs to the innermost stage, and steps of an inner stage before the profiled ones are
+    not counted.
     """
 
-    is_of_one_thread = True  # the one that the profiler was started in
+    is_of_one_thread = True  # the thread in which the profiler was started
 
     def __init__(
         self,
@@ -62,13 +62,13 @@ class ProfiledLoop(Marks):
         self._most = steps
         self._synchronize = synchronize
         self._clock = clock
-        self._booked = clock()  # until then, time has been assigned to stages
+        self._booked = clock()  # time up to here has been assigned to stages
         self._done = 0  # steps before those that are profiled
         self._first = ""
 
     @property
     def before(self) -> int:
-        """The steps left before the profiled ones."""
+        """The number of steps that remain before the profiled ones."""
         return max(0, BEFORE - self._done)
 
     def begin(self, stage: str) -> None:
@@ -186,8 +186,8 @@ def without_garbage_collector() -> Iterator[None]:
 def operators(events: Sequence[FunctionEvent], marks: Sequence[Mark]) -> tuple[OperatorTime, ...]:
     """A row for each operator, kernel and group of shapes in each phase, and one for the remainder of a phase.
 
-    The host's self times of a phase add up to its time: an operator that runs over several phases is counted where it
-    begins, and its time is split among them.
+    The host self times of a phase add up to its time: an operator that spans several phases is counted in the first,
+    and its time is split among them.
     """
     host = [event for event in events if event.device_type == DeviceType.CPU]
     recorded = marks_in_profile(host, marks)
@@ -239,26 +239,26 @@ def operators(events: Sequence[FunctionEvent], marks: Sequence[Mark]) -> tuple[O
 
 
 def is_overhead(event: FunctionEvent) -> bool:
-    """Whether this is the profiler's own work, which lies within an operator's time, on a separate track."""
+    """Whether this is the profiler's own work, which overlaps an operator's time, on a separate track."""
     return getattr(event, "activity_type", None) == "overhead"
 
 
 def kernels_of(event: FunctionEvent) -> list[Any]:
-    """The kernels that the event itself launched; the range of an annotation on the device is not one."""
+    """The kernels that the event itself launched; the device range of an annotation is not a kernel."""
     return [one for one in event.kernels if not (event.is_user_annotation and one.name == event.name)]
 
 
 def device_time(event: FunctionEvent) -> float:
-    """Microseconds of the kernels of an event and of all that it called."""
+    """Microseconds of the kernels of an event and of all its calls."""
     own = sum(kernel.duration for kernel in kernels_of(event))
     return float(own + sum(device_time(child) for child in event.cpu_children))
 
 
 def own_time(event: FunctionEvent, ends: Sequence[float]) -> dict[int, float]:
-    """Microseconds in which the event itself ran, not its calls, by the index of the mark that ends the stretch.
+    """Microseconds in which the event itself ran, not its calls, by the index of the mark that ends the section.
 
-    The index where it begins is always present. Marks inside of it are among its calls, so that no stretch between two
-    calls crosses one.
+    The index where it begins is always present. Marks inside of it are among its calls, so that the time between two
+    calls contains no mark.
     """
     began = bisect_left(ends, event.time_range.start)
     if began == len(ends) or event.time_range.end <= ends[began]:
@@ -279,7 +279,7 @@ def _operator_time(row: Row, calls: float, *values: float) -> OperatorTime:
 
 
 def shapes_of(event: FunctionEvent) -> str:
-    """The shapes of an operator's inputs, such as '64x784 784x448'; scalars are left out."""
+    """The shapes of an operator's inputs, such as '64x784 784x448'; scalars are omitted."""
     shapes: Iterable[Any] = event.input_shapes or ()
     return " ".join("x".join(map(str, shape)) for shape in shapes if isinstance(shape, list) and shape)
 
@@ -287,9 +287,9 @@ def shapes_of(event: FunctionEvent) -> str:
 def device_shares(events: Iterable[FunctionEvent]) -> dict[str, float]:
     """Seconds of kernels and copies, and shares of the time from the first to the last of them.
 
-    `kernel_time`, `copy_time`, `span` are seconds; `idle_share` of the span neither ran; `launch_gap` is the mean
-    idle time before a kernel, seconds; `copy_overlap` is the share of the copies' time in which a kernel
-    ran too. Empty where the device did nothing that was seen.
+    `kernel_time`, `copy_time`, `span` are seconds; `idle_share` of the span neither ran; `launch_gap` is the mean idle
+    time before a kernel, seconds; `copy_overlap` is the share of the copies' time in which a kernel ran too. Empty if
+    no work of the device was recorded.
     """
     kernels: list[Interval] = []
     copies: list[Interval] = []
@@ -322,7 +322,7 @@ def shares(kernels: Sequence[Interval], copies: Sequence[Interval], unit: float 
 
 
 def union(intervals: Iterable[Interval]) -> list[Interval]:
-    """The stretches that at least one interval covers, in order."""
+    """The union of the intervals, in order."""
     found: list[Interval] = []
     for start, end in sorted(intervals):
         if found and start <= found[-1][1]:
@@ -333,7 +333,7 @@ def union(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def intersection(first: Sequence[Interval], second: Sequence[Interval]) -> list[Interval]:
-    """The stretches that both cover; each is in order and without overlaps of its own."""
+    """The intersection of two lists of intervals, each in order and without overlaps."""
     found, i, j = [], 0, 0
     while i < len(first) and j < len(second):
         start, end = max(first[i][0], second[j][0]), min(first[i][1], second[j][1])

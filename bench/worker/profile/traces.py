@@ -1,7 +1,7 @@
 """Files of a profile: a Chrome trace with stages and phases as ranges, and stacks for a flame graph.
 
-A trace is kept compressed and below a cap, without the host's name. Where it cannot be kept, because it is too large or
-the disk is full, the launch goes on and reports why.
+A trace is stored compressed and below a cap, without the host's name. If it cannot be stored, because it is too large
+or the disk is full, the launch continues and reports why.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..marks import Mark, marks_in_trace, number_of
 
 # Frames of Epochbench, which lie between frames of the user's code.
 _UNSHOWN = ("bench/", HARNESS + os.sep)
-# Frames of the profiler and of the code that records marks: neither they nor what they call is the user's.
+# Frames of the profiler and of the code that records marks: they and their calls are not user code.
 _SILENT = re.compile(
     r"torch/autograd/profiler\.py|torch/profiler/|(.*/)?bench/worker/(marks|profile/profiler)\.py\(\d+\): "
     r"(?!(profiled|profile_of|fitted)$)"
@@ -35,9 +35,9 @@ _STACKED = ("python_function", "cpu_op", "user_annotation")
 
 
 def save(profiler: Any, marks: Sequence[Mark], options: ProfileOptions) -> dict[str, str]:
-    """Writes the trace, or the stacks if requested; the field of the Profile that says where, in the run folder.
+    """Writes the trace, or the stacks if requested; returns the field of the Profile with its path in the run folder.
 
-    A file that cannot be kept is never an error: then that field is `omitted`, which says why.
+    A file that cannot be stored is never an error: the field is then `omitted`, with the reason.
     """
     try:
         with tempfile.TemporaryDirectory() as scratch:
@@ -58,7 +58,7 @@ def save(profiler: Any, marks: Sequence[Mark], options: ProfileOptions) -> dict[
         return {"omitted": str(problem)}
     except OSError as problem:
         return {"omitted": f"it cannot be written: {problem.strerror or problem}"}
-    except ValueError as problem:  # cut off where the temporary folder is full
+    except ValueError as problem:  # truncated, since the temporary folder is full
         return {"omitted": f"what the profiler wrote cannot be read: {problem}"}
 
 
@@ -81,7 +81,7 @@ def write(path: Path, data: bytes, cap: int) -> None:
 
 
 def cleaned(trace: dict[str, Any], marks: Sequence[Mark]) -> dict[str, Any]:
-    """The trace without marks and the host's name, with a range for each stage and phase in the marks' place."""
+    """The trace without the host's name, with a range for each stage and phase instead of the marks."""
     events = [event for event in trace.get("traceEvents", []) if number_of(str(event.get("name"))) is None]
     about = {name: value for name, value in trace.items() if name not in _DROPPED}
     host = os.uname().nodename
@@ -95,7 +95,7 @@ def cleaned(trace: dict[str, Any], marks: Sequence[Mark]) -> dict[str, Any]:
 
 
 def nameless(value: Any, host: str) -> Any:
-    """The same with "(host)" in place of the host's name where that is a word: for a host "vm", vmap stays."""
+    """The value with "(host)" instead of the host's name as a whole word: for a host "vm", vmap stays."""
     if isinstance(value, str):
         return (
             re.sub(rf"(?<!\w){re.escape(host)}(?!\w)", "(host)", value) if host and host in value else value
@@ -137,7 +137,7 @@ def ranges(trace: dict[str, Any], marks: Sequence[Mark]) -> Iterator[dict[str, A
 def folded(trace: dict[str, Any], marks: Sequence[Mark]) -> dict[tuple[str, ...], int]:
     """Microseconds of each stack, outermost frame first: stage, phase, then Python's frames and operators.
 
-    Epochbench's own frames are left out, and so are the profiler's, with all that they call.
+    Frames of Epochbench are removed, and so are those of the profiler with all their calls.
     """
     phases = [event for event in ranges(trace, marks) if _PHASE in event["name"]]
     threads = {(event["pid"], event["tid"]) for event in phases}
@@ -151,7 +151,7 @@ def folded(trace: dict[str, Any], marks: Sequence[Mark]) -> dict[tuple[str, ...]
         key=lambda frame: (frame.start, -frame.end),
     )
     found: dict[tuple[str, ...], float] = {}
-    carried: list[_Frame] = []  # that began in an earlier phase of the stage and continue
+    carried: list[_Frame] = []  # began in an earlier phase of the stage and continue
     place, stage = 0, ""
     for phase in sorted(phases, key=lambda event: event["ts"]):
         start, end = phase["ts"], phase["ts"] + phase["dur"]
@@ -174,7 +174,7 @@ def folded(trace: dict[str, Any], marks: Sequence[Mark]) -> dict[tuple[str, ...]
 
 @dataclass(frozen=True)
 class _Frame:
-    """A stretch of microseconds. An empty name hides it and what it calls."""
+    """A call, in microseconds. An empty name hides it and its calls."""
 
     start: float
     end: float

@@ -1,4 +1,4 @@
-"""What ends a script that is measured."""
+"""Exceptions that end a script that is measured."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ class ScriptError(BenchError):
 
 
 class Enough(BaseException):
-    """Ends a script of which all that was wanted has been seen; no `except Exception` of its own stops it."""
+    """Ends a script once everything needed was measured; the script's own `except Exception` does not catch it."""

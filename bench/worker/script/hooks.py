@@ -1,8 +1,8 @@
-"""Follows a loop that is not ours by its calls to torch: of modules, backward passes, steps of optimizers.
+"""Follows the loop of a script by its calls to torch: modules, backward passes, optimizer steps.
 
-Functions of torch are wrapped for as long as the hooks are entered. Calls of modules are seen at `Module.__call__`
-and not by torch's own global hooks: these take each module within a model off its fast path, and torch.compile
-recompiles when they come or go. The wrapper costs a module within another a tenth of a microsecond.
+Functions of torch are wrapped while the hooks are entered. `Module.__call__` is wrapped instead of using torch's global
+hooks: these take each submodule off its fast path, and torch.compile recompiles when they are added or removed. The
+wrapper costs a tenth of a microsecond per call of a submodule.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from .threads import ScriptThreads
 
 
 class Hooks:
-    """Between entering and leaving, tells `listener` what happens in the thread of the loop, and ignores other threads.
+    """While entered, reports to `listener` what happens in the thread of the loop, and ignores other threads.
 
-    `loader_made` is told of each DataLoader that is made. An error that ends the script is raised unless `excuses` says
-    otherwise.
+    `loader_made` is called for each DataLoader that is created. An error that ends the script is raised unless
+    `excuses` returns True for it.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Hooks:
         self._wrapped = ExitStack()
         self._is_inside = False  # of a module
         self._is_stepping = False
-        self._optimizers: set[type] = set()  # classes whose `step` is wrapped
+        self._optimizers: set[type] = set()  # classes with a wrapped `step`
 
     def __enter__(self) -> Hooks:
         listener = self._listener
@@ -72,7 +72,7 @@ class Hooks:
         # The profiler looks for the module under the name `self`.
         @functools.wraps(plain)
         def told(self: nn.Module, *arguments: Any, **named: Any) -> Any:
-            # While torch.compile traces a model it must find nothing here that breaks its graph.
+            # While torch.compile traces a model, nothing here may break its graph.
             if is_compiling() or hooks._is_inside or not hooks._threads.is_in_loop():
                 return plain(self, *arguments, **named)
             hooks._listener.forward_began(self, (*arguments, *named.values()))
@@ -86,7 +86,7 @@ class Hooks:
         self._put(nn.Module, "__call__", plain, told)
 
     def _wrap_backward(self, name: str, loss_in: Callable[..., Any]) -> None:
-        """Tells of each backward pass; of one in another thread than the loop's first as `backward_elsewhere`."""
+        """Reports each backward pass; one outside the loop's thread is first reported as `backward_elsewhere`."""
         plain, listener = getattr(torch.autograd, name), self._listener
         is_compiling = torch.compiler.is_compiling
 
@@ -109,7 +109,7 @@ class Hooks:
         self._put(torch.autograd, name, plain, told)
 
     def _wrap_loaders(self) -> None:
-        """Tells of each DataLoader that is made."""
+        """Reports each DataLoader that is created."""
         plain, loader_made = DataLoader.__init__, self._loader_made
 
         @functools.wraps(plain)
@@ -135,15 +135,15 @@ class Hooks:
         self._put(owner, name, plain, told)
 
     def _wrap_optimizers(self) -> None:
-        """Tells of each outermost call of a `step`, from its first instant to its last, also where it raises.
+        """Reports the begin and end of each outermost call of a `step`, also if it raises.
 
-        Torch's own hooks leave out what a `step` does around them, which is a third of that of a small SGD; they
-        tell of optimizers that were there before.
+        Torch's own hooks miss what a `step` does around them, which is a third of a small SGD step; they are only used
+        for optimizers created before.
         """
         hooks, plain = self, Optimizer._patch_step_function
         listener, is_outermost_step = self._listener, self._is_outermost_step
 
-        # Each optimizer calls it when it is made, copied or unpickled: before a scheduler takes hold of its `step`.
+        # Each optimizer calls it when it is created, copied or unpickled: before a scheduler wraps its `step`.
         @functools.wraps(plain)
         def told(self: Optimizer) -> None:
             plain(self)
@@ -188,7 +188,7 @@ class Hooks:
         self._put(kind, "step", plain, told)
 
     def _telling(self, argument: Any) -> Any:
-        """An argument of a `step`, which tells of its calls if it is the closure."""
+        """An argument of a `step`; calls of it are reported if it is the closure."""
         if not callable(argument) or isinstance(argument, nn.Module):
             return argument
 
@@ -217,7 +217,7 @@ class Hooks:
 
 
 def listed(arguments: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of `torch.autograd.grad`, with a list of inputs where they can be gone through only once."""
+    """The arguments of `torch.autograd.grad`, with a list in place of an iterator of inputs."""
     if len(arguments) > 1 and isinstance(arguments[1], Iterator):
         arguments = (arguments[0], list(arguments[1]), *arguments[2:])
     if isinstance(named.get("inputs"), Iterator):
@@ -226,9 +226,9 @@ def listed(arguments: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[tuple[
 
 
 def graded(outputs: Any, inputs: Any, *others: Any, **named: Any) -> Any:
-    """The loss of a call of `torch.autograd.grad`; None where its gradients are not those of parameters.
+    """The loss of a call of `torch.autograd.grad`; None if it gives no gradients of parameters.
 
-    None also where they are differentiated further, as for a gradient penalty or a differential equation.
+    None also if the gradients are differentiated further, as for a gradient penalty or a differential equation.
     """
     creates_graph = named.get("create_graph", others[2] if len(others) > 2 else False)
     if isinstance(inputs, Mapping):

@@ -1,8 +1,8 @@
 """Isolates the folders of a script: in each launch, files written there go to a scratch folder, deleted with it.
 
 The launch enters a mount namespace, where an overlay lies over each of its folders (Documentation/filesystems/
-overlayfs.rst). The kernel does it, so that it holds for whatever writes: Python, torch's C++, a program that the script
-starts. Paths stay the same. So every launch begins from the same files, and no file of the user's is overwritten.
+overlayfs.rst). The kernel does this, so it applies to every writer: Python, torch's C++, a program that the script
+starts. Paths stay the same. So every launch begins with the same files, and no file of the user is overwritten.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _DETACH = 2
 class Folders:
     """The folders of a script in one launch.
 
-    What is written to them is found in the folders `written`. Where isolation failed, `why` says the reason, and
-    nothing may be written to them. `shared` are places inside of them that are not isolated.
+    Files written to them are found in the folders `written`. If isolation failed, `why` is the reason, and nothing may
+    be written to them. `shared` are paths inside of them that are not isolated.
     """
 
     folders: Sequence[str] = ()
@@ -36,7 +36,7 @@ class Folders:
     why: str = ""
 
     def new_files(self) -> list[str]:
-        """The files written so far, relative to their folder, without Python's own of modules."""
+        """The files written so far, relative to their folder, without Python's cached bytecode."""
         return sorted(
             str(path)
             for place in self.written
@@ -58,7 +58,9 @@ def folders_of(here: str, file: str) -> list[str]:
 
 
 def _top(folder: str) -> str:
-    """The top of the repository around a folder, else the folder; never a home folder, and never on another disk."""
+    """The top of the repository that contains a folder, else the folder; never a home folder, and never on another
+    disk.
+    """
     device = os.stat(folder).st_dev
     for above in [Path(folder), *Path(folder).parents]:
         if above in (Path.home(), Path(above.anchor)) or os.stat(above).st_dev != device:
@@ -69,7 +71,7 @@ def _top(folder: str) -> str:
 
 
 def caches() -> list[str]:
-    """Where programs keep downloads and builds for later programs."""
+    """Folders in which programs cache downloads and builds."""
     named = [
         os.environ.get(name)
         for name in ("XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "TORCHINDUCTOR_CACHE_DIR")
@@ -78,7 +80,7 @@ def caches() -> list[str]:
 
 
 def isolate(folders: Sequence[str], shared: Iterable[str], scratch: str) -> list[str]:
-    """Lays an overlay over each of the folders for this process and all that it starts.
+    """Mounts an overlay over each of the folders, for this process and all that it starts.
 
     Paths that are `shared`, and other disks mounted inside, stay as they are. Returns for each folder the place in
     `scratch`, a new folder, where files written to it can be found. Raises OSError where this system does not allow it.
@@ -105,7 +107,7 @@ def isolate(folders: Sequence[str], shared: Iterable[str], scratch: str) -> list
         for path in sorted(kept):
             if os.path.exists(path):
                 _mount(os.path.join(below, os.path.relpath(path, folder)), path, "", _BIND | _RECURSIVE)
-        # The user's own files must have no second path, which something that clears temporary files could follow.
+        # The user's files must have no second path, through which a cleaner of temporary files could delete them.
         if ctypes.CDLL(None, use_errno=True).umount2(below.encode(), _DETACH) != 0:
             raise _error(below)
         written.append(upper)
@@ -114,12 +116,14 @@ def isolate(folders: Sequence[str], shared: Iterable[str], scratch: str) -> list
 
 
 def _enter_namespaces() -> str:
-    """Gives this process mounts of its own; the further options that an overlay takes then."""
+    """Gives this process its own mounts; returns the additional options that an overlay needs then."""
     user, group = os.getuid(), os.getgid()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_NEW_MOUNTS) == 0:
         return ""
-    if libc.unshare(_NEW_USER | _NEW_MOUNTS) != 0:  # user_namespaces(7): who may mount in one of his own
+    if (
+        libc.unshare(_NEW_USER | _NEW_MOUNTS) != 0
+    ):  # user_namespaces(7): a user may mount in their own namespace
         raise _error("a mount namespace")
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
@@ -140,7 +144,7 @@ def _error(what: str) -> OSError:
 
 
 def _mount_points() -> list[str]:
-    """Where file systems are mounted, from proc_pid_mountinfo(5), which writes a space of a path in octal."""
+    """The mount points from proc_pid_mountinfo(5), which writes spaces of a path in octal."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     return [line.split()[4].encode().decode("unicode_escape") for line in lines]
 
@@ -148,5 +152,5 @@ def _mount_points() -> list[str]:
 def clear(scratch: str) -> None:
     """Makes the overlays in a launch's scratch folder removable: the kernel creates a folder without rights there."""
     for work in Path(scratch).glob("work-*/work"):
-        with suppress(OSError):  # it stays in the folder of temporary files
+        with suppress(OSError):  # it then stays among the temporary files
             work.chmod(0o700)

@@ -41,13 +41,13 @@ from .passes import TRAIN
 from .recorder import Recorder
 from .run import run
 
-# Operators of a training step above which one step is counted and not two: at some 15 microseconds for each that
-# is counted, a second. How many there are follows from the code, and not from how fast this machine is.
+# The number of operators in a training step above which only one step is counted, not two: counting takes about 15
+# microseconds per operator, here a second. The number depends on the code, not on the speed of the machine.
 MANY_OPERATORS = 50_000
 
 
 class CheckedModels:
-    """Gives the meter for each pass the models that the script called before it and still holds."""
+    """For each pass, gives the meter the models that the script has called before and still holds."""
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
@@ -73,7 +73,7 @@ class CheckedModels:
     def around(self) -> Iterator[None]:
         kept = [model for reference in self._called if (model := reference()) is not None]
         known = {id(one) for model in kept for one in model.parameters()}
-        rest = nn.Module()  # parameters that are trained although no module with them was called
+        rest = nn.Module()  # trained parameters of no module that was called
         for number, one in enumerate(self._parameters()):
             if id(one) not in known and isinstance(one, nn.Parameter):
                 rest.register_parameter(str(number), one)
@@ -89,7 +89,7 @@ class CheckedModels:
 def measure(
     request: LaunchRequest, context: LaunchContext, place: Mapping[str, Any]
 ) -> tuple[Measurement, tuple[float, float] | None]:
-    """The launch of a script, which builds its own model on the device of its choice, and when its loop ran."""
+    """The launch of a script, which builds its model on a device of its choice, and when its loop ran."""
     script = request.script
     assert script is not None
     if request.kind in (TIMED, PHASED):
@@ -111,10 +111,10 @@ def timed(
     script: Script, request: LaunchRequest, context: LaunchContext, place: Mapping[str, Any]
 ) -> tuple[Measurement, tuple[float, float]]:
     """The whole script with a meter attached, and when its loop ran on `time.monotonic`."""
-    memory = MemoryMeter(torch.device("cpu"))  # a device is the script's to touch first
+    memory = MemoryMeter(torch.device("cpu"))  # the script must be the first to touch a device
     memory.start()
     began, began_monotonic = time.perf_counter_ns(), time.monotonic()
-    device = torch.device("cpu")  # until a model shows where it is
+    device = torch.device("cpu")  # until a model shows its device
     steady = AfterWarmup()
 
     @contextmanager
@@ -136,7 +136,7 @@ def timed(
     if max((record.epoch for record in meter.stages), default=0) < WARMUP_EPOCHS:
         raise ScriptError(
             "each watched loader was passed over once, and the first pass is warm-up and does not count; let the "
-            "script run two epochs or more, such as: -- --epochs 2; or, if it counts steps alone, say how many make an "
+            "script run two epochs or more, such as: -- --epochs 2; or, if it only counts steps, give the steps of an "
             "epoch: epochbench.watch(loader, steps_per_epoch=100)"
         )
     seen = steady.end()
@@ -161,7 +161,7 @@ def timed(
 def profiled(
     script: Script, request: LaunchRequest, context: LaunchContext, options: ProfileOptions
 ) -> Profile:
-    """The script under the profiler: the first stage is longer by the steps before those that are profiled."""
+    """The script under the profiler: the first stage is longer by the steps before the profiled ones."""
     device = device_of(request.case)
 
     def follow(loop: profiler.ProfiledLoop) -> None:
@@ -172,7 +172,7 @@ def profiled(
 
 
 def device_of(case: Case) -> torch.device:
-    """The device that a case names; the CPU where torch knows none of this name."""
+    """The device that a case names; the CPU if torch does not know the name."""
     try:
         return torch.device(case.device)
     except RuntimeError:
@@ -186,9 +186,9 @@ def chosen_conditions(device: torch.device) -> dict[str, str]:
 
 
 class ScriptCounter(Counter):
-    """Counts a loop whose model shows when it is first called, from the second training step on.
+    """Counts the loop of a script from the second training step on: its model is known only after its first call.
 
-    `has_enough` says that the training steps so far are those to count, which one is where each is many operators.
+    `has_enough` is True once enough training steps are counted: one step if it has very many operators.
     """
 
     def __init__(self, operators: Operators) -> None:
@@ -221,17 +221,17 @@ class ScriptCounter(Counter):
         self._pause()
 
     def note(self, check: str, holds: bool) -> None:
-        """Without a known number of samples, a stage has no counts by the sample."""
+        """Without a known number of samples, a stage has no counts per sample."""
         if not holds:
             self.samples.update((stage, 0) for stage in STAGES if check == samples_known(stage))
 
     def _pause(self) -> None:
-        """The first training step is passed over at full speed; evaluations inside of it count."""
+        """The first training step runs uncounted; evaluations inside of it are counted."""
         self._operators.is_paused = self._is_first and self._open[-1:] == [TRAIN]
 
 
 def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
-    """The counts of what `run` does with a recorder. Raises what the script raises."""
+    """The counts of what `run` does with a recorder. Raises whatever the script raises."""
     operators = Operators()
     counter = ScriptCounter(operators)
     graphs: list[AutogradGraph] = []
@@ -240,7 +240,7 @@ def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
     optimizers: dict[int, Optimizer] = {}
 
     def found(model: nn.Module) -> None:
-        models.append(model)  # kept, to be looked at when the script has ended
+        models.append(model)  # kept, to read its parameters when the script has ended
         counter.know(model)
 
     def stepping(optimizer: Optimizer) -> None:
@@ -248,7 +248,9 @@ def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
 
     def draw(loss: Tensor) -> None:
         if keeps_graph and not graphs and loss.grad_fn is not None:
-            graphs.append(drawn(loss.grad_fn))  # in the step that does not count: to look is an operator
+            graphs.append(
+                drawn(loss.grad_fn)
+            )  # in the step that is not counted: reading the graph runs operators
 
     @contextmanager
     def looking() -> Iterator[None]:
@@ -268,7 +270,7 @@ def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
     run(recorder)
     counts = gathered(operators, counter, nn.ModuleList(models), list(optimizers.values()), graphs)
     if TRAIN in counts.steps and not counter.nodes.get(TRAIN):
-        # Gradients were asked for of no loss that has a graph to look at.
+        # No loss with a readable graph was differentiated.
         known = {name: value for name, value in counts.per_step[TRAIN].items() if name != "autograd_nodes"}
         counts = dataclasses.replace(counts, per_step={**counts.per_step, TRAIN: known})
     return counts

@@ -1,7 +1,7 @@
 """The mean loss of a pass of a script, where the scale of its losses is known.
 
 A script that accumulates gradients over several backward passes often divides each loss by their number. Such a loss is
-multiplied by it again where that is certain; otherwise the pass has no loss.
+multiplied by that number again if it is known for certain; otherwise the pass has no loss.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# What torch calls the nodes of operators that change a number's type or shape and not its value.
+# Torch's names for the nodes of operators that change the type or shape of a number, but not its value.
 _SAME = ("ToCopy", "View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Alias", "Clone", "Expand")
-# Of those that a loss ends with where nobody has divided it.
+# The names of the last node of a loss that was not divided.
 _WHOLE = ("Loss", "Mean", "Sum", "BinaryCrossEntropy", "KlDiv", "LogSigmoid")
-_DEEP = 8  # nodes that are looked through
+_DEEP = 8  # the most nodes that are followed
 
 
 @dataclass
 class Losses:
-    """Losses of steps as they come, weighted by their samples and gathered on the device.
+    """The losses of steps, weighted by their samples and summed on the device.
 
-    A copy of each would lie in the midst of what the next step allocates, and a compiled model may write its
-    next loss to the same place.
+    They are not stored one by one: copies would change where the next step allocates memory, and a compiled model may
+    write its next loss to the same place.
     """
 
     total: Tensor | None = None
     weight: int = 0
-    divisors: set[float | None] = field(default_factory=set)  # by which they are; None where not known
+    divisors: set[float | None] = field(default_factory=set)  # the divisors of the losses; None if not known
     group: int = 0  # backward passes since the optimizer stepped
-    groups: set[int] = field(default_factory=set)  # how many came before each of its steps
+    groups: set[int] = field(default_factory=set)  # how many there were before each of its steps
 
     def add(self, loss: Tensor, samples: int) -> None:
         """The loss of a step."""
@@ -42,7 +42,7 @@ class Losses:
         if value.dim():
             value = value.reshape(())
         if self.total is None:
-            # A sum of many in bfloat16, which may be the script's default, soon takes no more of them.
+            # A sum of many in bfloat16, which may be the script's default type, soon stops growing.
             wide = torch.promote_types(value.dtype, torch.float32)
             self.total = torch.zeros((), dtype=wide, device=value.device)
         if value.device != self.total.device:
@@ -51,23 +51,23 @@ class Losses:
         self.weight += samples
 
     def stepped(self) -> None:
-        """The optimizer has stepped on what was gathered."""
+        """The optimizer has stepped on the accumulated gradients."""
         if self.group:
             self.groups.add(self.group)
         self.group = 0
 
     @property
     def factor(self) -> float | None:
-        """The factor that makes them the losses of their batches; None where it is not known."""
+        """The factor that turns them into the losses of their batches; None if it is not known."""
         if self.divisors <= {1.0} or self.groups == {1}:
             return 1.0
-        if not self.groups:  # nothing tells which gradients were gathered
+        if not self.groups:  # which gradients were accumulated is not known
             return 1.0 if self.divisors <= {1.0, None} else None
         gathered = float(max(self.groups))  # the last group may be shorter
         return gathered if self.divisors == {gathered} else None
 
     def mean(self) -> float | None:
-        """The mean loss over the samples; None where there is none, or where its scale is not known."""
+        """The mean loss over the samples; None if there is none, or its scale is not known."""
         factor = self.factor
         if self.total is None or factor is None:
             return None
@@ -75,7 +75,7 @@ class Losses:
 
 
 def divisor_of(loss: Tensor) -> float | None:
-    """The number that a loss was divided by at the end; 1.0 for none, None where it is not known."""
+    """The number that a loss was divided by at the end; 1.0 if it was not divided, None if it is not known."""
     node: Any = loss.grad_fn
     for _ in range(_DEEP):
         if node is None:
@@ -97,7 +97,7 @@ def divisor_of(loss: Tensor) -> float | None:
 
 @functools.cache
 def _ends_with(name: str) -> str:
-    """How a loss ends whose last autograd node has this name: whole, divided, multiplied, same or unknown."""
+    """What the last autograd node of a loss, by its name, did: whole, divided, multiplied, same or unknown."""
     for start, meaning in (("Div", "divided"), ("Mul", "multiplied"), *((one, "same") for one in _SAME)):
         if name.startswith(start):
             return meaning

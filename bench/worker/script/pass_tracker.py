@@ -1,4 +1,4 @@
-"""Follows the passes over watched loaders: where each begins and ends, its steps, and the stage that it is of."""
+"""Follows the passes over watched loaders: where each begins and ends, its steps, and its stage."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WATCH_OUTSIDE = (
 
 @dataclass
 class NamedStage:
-    """A stage that the script has entered by name, inside of `depth` passes, and what has been found in it."""
+    """A stage that the script has entered by name, inside of `depth` passes, and what happened in it."""
 
     stage: str
     site: str
@@ -40,7 +40,7 @@ class NamedStage:
 class PassTracker:
     """The passes that are open, the innermost last. `around` is entered for each outermost one.
 
-    Passes belong to the epoch of the training that they are inside of, or that came before them.
+    A pass belongs to the epoch of the training pass that it is inside of, or else of the last one before it.
     """
 
     def __init__(
@@ -51,9 +51,11 @@ class PassTracker:
         around: Callable[[], AbstractContextManager[Any]],
     ) -> None:
         self.observer = observer
-        self.lap: Callable[[str], None] = observer.lap  # ten times a step: without a function in between
+        self.lap: Callable[[str], None] = (
+            observer.lap
+        )  # called ten times per step, so without a function in between
         self.open: list[Pass] = []
-        self.begun: dict[str, int] = {}  # how many passes, by stage
+        self.begun: dict[str, int] = {}  # the number of passes, by stage
         self.problem: ScriptError | None = None  # to be raised at the next occasion
         self.began = self.ended = 0.0  # the first pass and the last one, on time.monotonic
         self.is_over = False
@@ -70,7 +72,7 @@ class PassTracker:
         self._suspect: Pass | None = None  # the last pass, if its batches may have been fetched several ahead
         self._epoch = -1
         self._site = ""  # of the passes that no named stage surrounds
-        self._loaders: list[weakref.ref[Any]] = []  # of these passes, each once
+        self._loaders: list[weakref.ref[Any]] = []  # the loaders of these passes, each once
 
     # Named stages.
 
@@ -89,7 +91,7 @@ class PassTracker:
             try:
                 self._begin_step(stage)
             except BaseException:
-                self._stages.pop()  # a stage that could not be entered is not left
+                self._stages.pop()  # a stage that was not entered is not left
                 raise
 
     def leave(self) -> None:
@@ -119,17 +121,17 @@ class PassTracker:
         return self._limits.done.get(self._cut_short, 0) > 1 and self.problem is None
 
     def close(self) -> None:
-        """Ignores all that comes from now on."""
+        """Ignores all further calls."""
         self.is_over = True
         if self._entered_in not in (0, threading.get_ident()):
-            self._entered.pop_all()  # what was entered in a thread cannot be left from another
+            self._entered.pop_all()  # it can only be left in the thread that entered it
         self._entered.close()
         self.open.clear()
 
     # A pass.
 
     def batches(self, loader: Iterable[Any], watching: Watching, known_by: Any) -> Iterator[Any]:
-        """The batches of a loader, while the observer is told; `known_by` is the object that was watched."""
+        """The batches of a loader, reported to the observer; `known_by` is the object that was watched."""
         try:
             try:
                 yield from self._batches(loader, watching, known_by)
@@ -159,7 +161,7 @@ class PassTracker:
                     continue
                 if current.ended:
                     raise ScriptError(
-                        f"the pass over the loader watched at {site} goes on after another began; two loaders in one "
+                        f"the pass over the loader watched at {site} continues after another began; two loaders in one "
                         f"loop are watched together: epochbench.watch(zip(a, b))"
                     )
                 current.receive(samples)
@@ -175,7 +177,7 @@ class PassTracker:
                         before, current = current, self._begin(site, stage, known_by, current.length)
                         current.continue_from(before)
         except GeneratorExit:
-            # The loop was left: a step in which nothing was done does not count.
+            # The loop was left: a step in which nothing was done is not counted.
             if not self.is_over and not current.ended:
                 self._leave_above(self.open.index(current))
             raise
@@ -250,7 +252,7 @@ class PassTracker:
             raise Enough
         steps = self._limits.begin(stage)
         if stage == TRAIN and TRAIN not in self.begun and self._rewinding is not None:
-            self._rewinding.forget()  # a look at the validation before there is anything to validate
+            self._rewinding.forget()  # a validation before any training
         if self.open and self.open[-1].worked:
             self._rewind(self.open[-1])
         if not self.open:
@@ -270,9 +272,9 @@ class PassTracker:
         return current
 
     def _leave_abandoned(self, site: str, stage: str) -> None:
-        """Ends open passes whose loop was left although something still holds them, since another pass begins.
+        """Ends open passes if their loop was left but something still holds them, since another pass begins.
 
-        Nobody trains inside of an evaluation; and what a stage does beside its watched loader is a step of its own.
+        Training never runs inside of an evaluation; and work of a stage outside its watched loader is a separate step.
         """
         for number, other in enumerate(self.open):
             if (
@@ -294,7 +296,7 @@ class PassTracker:
             )
         if getattr(self.observer, "is_of_one_thread", False) and not self._threads.is_in_main():
             raise ScriptError(
-                f"the loop over what is watched at {site} runs in a thread of its own, where the profiler does not see "
+                f"the loop over the loader watched at {site} runs in another thread, where the profiler does not see "
                 f"it: run it in the thread of the script, or measure without a profile, with --no-profile"
             )
 
@@ -303,13 +305,13 @@ class PassTracker:
         seen = [reference() for reference in self._loaders]
         if seen and seen[-1] is loader and self._site != site:
             raise ScriptError(
-                f"one loader is watched, at {self._site} and at {site}; watch it once, above both, or say at each what "
-                f'it is of: epochbench.watch(loader, "train")'
+                f"the same loader is watched at {self._site} and at {site}; watch it once, above both, or name the "
+                f'stage at each: epochbench.watch(loader, "train")'
             )
         again = any(other is loader for other in seen) and seen[-1] is not loader
         if again or (self._site and self._site != site):
             raise ScriptError(
-                f"two loaders are watched, at {self._site} and at {site}, and nothing says which stage each is of; "
+                f"two loaders are watched, at {self._site} and at {site}, and the stage of each is not known; "
                 f"put around the loop that does not train: {_STAGE_LINE}"
             )
 
@@ -327,14 +329,14 @@ class PassTracker:
             if current.worked or current.is_idle:
                 self._count(current)
             while current.waiting and current.is_ahead and not current.is_behind:
-                self._count(current)  # several were fetched at once, and have all been worked on
+                self._count(current)  # several were fetched at once, and all were used
             if current.steps and not current.is_remnant:
                 self._end(current)
             else:
-                self._drop(current)  # a look at the first batch, say
+                self._drop(current)  # such as reading only the first batch
 
     def _rewind(self, current: Pass) -> None:
-        """Leaves out what its loop did after the last batch, if it did not request another."""
+        """Discards the time after the last batch if the loop did not request another."""
         if current.is_last and self._rewinding is not None:
             self._rewinding.rewind()
 
@@ -357,8 +359,8 @@ class PassTracker:
             self._loaders.append(current.loader)
         if not current.backwards and self.problem is None:
             self.problem = ScriptError(
-                f"the pass over the loader watched at {current.site} made no backward pass, so that it is not known "
-                f"what it is; put around its loop: {_STAGE_LINE}"
+                f"the pass over the loader watched at {current.site} had no backward pass, so that its stage is not "
+                f"known; put around its loop: {_STAGE_LINE}"
             )
 
     def _drop(self, current: Pass) -> None:
@@ -389,21 +391,21 @@ class PassTracker:
 
     @property
     def expects_work(self) -> bool:
-        """Whether `worked` has anything to do."""
+        """Whether `worked` needs to be called."""
         return bool(self._stages or self._suspect)
 
     def worked(self, trains: bool) -> None:
-        """The script does something: in a named stage that has no watched loader, that begins its one step.
+        """The script does some work; in a named stage without a watched loader, this begins its only step.
 
-        Raises ScriptError where it is done with batches of a pass that has ended.
+        Raises ScriptError if the work is on batches of a pass that has ended.
         """
         late = self._suspect
         if late is not None and not self.open and not self.is_over:
             if trains != (late.stage == TRAIN):
                 return
             self.problem = ScriptError(
-                f"the batches of the loader watched at {late.site} are fetched several ahead, so that it is not seen "
-                f"which step works on which; {_WATCH_OUTSIDE}"
+                f"the batches of the loader watched at {late.site} are fetched several ahead, so that it is not known "
+                f"which step uses which batch; {_WATCH_OUTSIDE}"
             )
             raise self.problem
         if not self._stages:
@@ -414,7 +416,7 @@ class PassTracker:
             self._begin_step(stage)
 
     def trained_elsewhere(self) -> None:
-        """Another thread trains than the one that goes through the loader: raises ScriptError if that only fetches."""
+        """Another thread trains than the one that iterates over the loader. Raises ScriptError if that only fetches."""
         current = self.open[0] if self.open else None
         if current is None or current.has_forward or current.backwards or self.is_over:
             return
@@ -423,18 +425,18 @@ class PassTracker:
         raise self.problem
 
     def _only_fetches(self, current: Pass) -> bool:
-        """Whether nothing was done in the thread that goes through a loader, which is not the script's own."""
+        """Whether the thread that iterates over a loader, not the main thread, has done no work."""
         is_elsewhere = self._threads.loop != self._threads.main
         return is_elsewhere and not (current.has_forward or current.backwards or current.is_block)
 
     def _fetched_elsewhere(self, current: Pass) -> ScriptError:
         return ScriptError(
-            f"the loader watched at {current.site} is gone through in a thread that only fetches its batches; "
+            f"the loader watched at {current.site} is iterated over in a thread that only fetches its batches; "
             f"{_WATCH_OUTSIDE}"
         )
 
     def _choose_lap(self) -> None:
-        """Laps go straight to the observer, unless the innermost pass may have ended with each of them."""
+        """Laps go directly to the observer, unless each of them may have ended the innermost pass."""
         marks = self.open[-1].is_last and self._rewinding is not None
         self.lap = self._lap_and_mark if marks else self.observer.lap
 

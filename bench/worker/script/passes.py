@@ -1,4 +1,4 @@
-"""What a pass over a watched loader is, how many steps of each stage are taken, and who is told of them."""
+"""A pass over a watched loader, the limits of steps per stage, and the observers of passes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TRAIN = "train"
 
 
 class StageObserver(Protocol):
-    """An Observer whose stages may be without a loss."""
+    """An Observer that accepts stages without a loss."""
 
     def epoch(self, number: int) -> None: ...
     def begin(self, stage: str) -> None: ...
@@ -29,7 +29,7 @@ class StageObserver(Protocol):
 
 @runtime_checkable
 class RewindingObserver(Protocol):
-    """An Observer that can remove from a stage what turns out not to belong to it, as the Meter does."""
+    """An Observer that can remove time from a stage that does not belong to it, as the Meter can."""
 
     def mark(self) -> None: ...
     def rewind(self) -> None: ...
@@ -53,10 +53,10 @@ class Pass:
     is_named: bool
     epoch: int
     length: int | None = None  # batches of its loader, where that is known
-    window: int | None = None  # the most batches that are taken
-    cut: int | None = None  # steps after which it ends, and another begins
+    window: int | None = None  # the maximum number of batches
+    cut: int | None = None  # the number of steps after which it ends and another begins
     given: int = 0
-    is_last: bool = False  # all were given: its loop need not request more
+    is_last: bool = False  # all batches were given: its loop need not request more
     steps: int = 0
     backwards: int = 0
     calls: int = 0  # to the module that is called first in each step
@@ -65,7 +65,7 @@ class Pass:
     is_block: bool = False  # of a stage that has no watched loader: one step
     has_forward: bool = False  # a module with parameters was called
     ended: bool = False
-    idle: int = 0  # first batches after which the next was requested before anything was done
+    idle: int = 0  # how often the next batch was requested before any work on the first
     is_ahead: bool = False  # its batches are fetched one step before they are used
     is_known: bool = True  # the numbers of samples of its steps
     waiting: deque[Samples] = field(default_factory=deque)  # of the given batches, from the current step's on
@@ -87,18 +87,18 @@ class Pass:
 
     @property
     def is_behind(self) -> bool:
-        """Whether its loop has yet to work on a batch that was given."""
+        """Whether a batch was given on which its loop has not worked yet."""
         done = self.backwards or self.calls
         return done % self.given != 0 if self.is_ahead else self.is_idle
 
     @property
     def is_idle(self) -> bool:
-        """Whether the first step is the only one so far, and nothing was done in it."""
+        """Whether the first step is the only one so far, without any work in it."""
         return self.idle > 0 and not self.steps and not self.worked
 
     @property
     def may_be_far_behind(self) -> bool:
-        """Whether its loop may have yet to work on several batches, though the loader has no more."""
+        """Whether its loop may still work on several batches although the loader has no more."""
         return self.idle > 1 and (self.backwards or self.calls) % self.given != 0
 
     def receive(self, samples: Samples) -> None:
@@ -110,7 +110,7 @@ class Pass:
             self.renew()
 
     def continue_from(self, before: Pass) -> None:
-        """Makes it the next epoch of a loop that counts steps: it takes over the batches that were fetched ahead."""
+        """Continues as the next epoch of a loop that counts steps, with the batches that were fetched ahead."""
         self.cut, self.given, self.is_ahead = before.cut, before.given, before.is_ahead
         self.waiting = before.waiting
         if self.waiting:
@@ -125,7 +125,7 @@ class Pass:
         self.worked = self.waits = False
 
     def count(self) -> int:
-        """Ends the current step and returns its samples, 1 where the number is not known."""
+        """Ends the current step and returns its samples, 1 if the number is not known."""
         samples = self.samples
         self.steps += 1
         self.is_known = self.is_known and samples > 0 and self.is_sure
@@ -137,7 +137,7 @@ class Pass:
         return samples or 1
 
     def feed(self, module: nn.Module, inputs: Iterable[Any]) -> None:
-        """A module is called with these inputs; where the batch does not tell its samples, they do."""
+        """A module is called with these inputs; they give the samples if the batch does not."""
         if self.fed is None:
             self.fed = module
         if self.fed is not module:
@@ -154,7 +154,7 @@ class Pass:
 
 
 def reference_to(loader: Any) -> weakref.ref[Any] | None:
-    """A weak reference to a loader; None for a list, say, which cannot have one."""
+    """A weak reference to a loader; None for objects that cannot have one, such as a list."""
     try:
         return weakref.ref(loader)
     except TypeError:
@@ -162,7 +162,7 @@ def reference_to(loader: Any) -> weakref.ref[Any] | None:
 
 
 def parameter_of(module: nn.Module) -> Tensor | None:
-    """The first parameter of a module; None where it has none, or its own `parameters` gives none."""
+    """The first parameter of a module; None if it has none."""
     try:
         return next((one for one in module.parameters() if isinstance(one, Tensor)), None)
     except TypeError:  # torch raises it for a module that cannot be hashed, such as a dataclass
@@ -172,7 +172,7 @@ def parameter_of(module: nn.Module) -> Tensor | None:
 class StepLimits:
     """The most steps of a pass, which `limit` gives by its stage; None for no limit.
 
-    A pass ends before that once `has_enough` says so of its stage.
+    A pass ends earlier once `has_enough` is True for its stage.
     """
 
     def __init__(self, limit: Callable[[str], int] | None, has_enough: Callable[[str], bool]) -> None:
@@ -203,7 +203,9 @@ class StepLimits:
         self.done[stage] = self.done.get(stage, 0) + 1
 
     def are_met(self, stage: str, begun: Collection[str]) -> bool:
-        """Whether another pass of a stage that has `begun` adds nothing: it, and training, have all their steps."""
+        """Whether another pass of a stage that has `begun` adds nothing: the stage and the training have all their
+        steps.
+        """
         if self._limit is None or stage not in begun:
             return False
         seen = {stage, TRAIN} & set(begun)

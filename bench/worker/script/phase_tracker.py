@@ -1,4 +1,4 @@
-"""Turns what torch's hooks report into the phases of the innermost pass, and its losses and samples."""
+"""Turns the reports of the hooks into phases, losses and samples of the innermost pass."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .passes import TRAIN, Pass, parameter_of
 
 @dataclass
 class CalledModule:
-    """The phase that the calls of a module are, and how it is called in training."""
+    """The phase to which calls of a module belong, and how it is called in training."""
 
     module: weakref.ref[nn.Module]
     phase: str  # empty for modules without a phase, such as a transform of data
@@ -43,7 +43,7 @@ class CalledModule:
 
 
 class CalledModules:
-    """The modules that were called from outside of any other; `found` is told once of each that has parameters."""
+    """The modules that were called from outside of any other; `found` is called once for each that has parameters."""
 
     def __init__(self, found: Callable[[nn.Module], None]) -> None:
         self.device: torch.device | None = (
@@ -69,8 +69,8 @@ class CalledModules:
 
 
 class PhaseTracker:
-    """`stepping` is told of an optimizer before each of its steps, `graded` of the loss of a step before its backward
-    pass. Losses are kept where `keeps_losses`.
+    """`stepping` is called with an optimizer before each of its steps, `graded` with the loss of a step before its
+    backward pass. Losses are kept if `keeps_losses`.
     """
 
     def __init__(
@@ -87,15 +87,15 @@ class PhaseTracker:
         self._graded = graded
         self._keeps_losses = keeps_losses
         self._open = passes.open
-        self._called = ""  # the phase of the module call that is under way
-        self._backwards = 0  # under way, one within the other
+        self._called = ""  # the phase of the running module call
+        self._backwards = 0  # running, one within the other
         self._optimizing = False
 
     def forward_began(self, module: nn.Module, inputs: Iterable[Any]) -> None:
         self._called = ""
         passes = self._passes
         if self._backwards or not (self._open or passes.expects_work):
-            return  # what is recomputed for the backward pass is part of it
+            return  # a recomputation during the backward pass is part of it
         called = self._modules.get(module)
         if called.phase and passes.expects_work:
             passes.worked(trains=False)
@@ -182,7 +182,7 @@ class PhaseTracker:
             self._optimizing = True
 
     def closure_began(self) -> None:
-        """An optimizer evaluates the batch: the samples of a further evaluation have been counted."""
+        """An optimizer evaluates the batch; samples of further evaluations are not counted again."""
         if self._open:
             self._open[-1].has_fed = self._open[-1].samples > 0
 

@@ -1,7 +1,7 @@
-"""Makes the stages, steps and phases of a loop that is not ours, from its watched loaders and torch's hooks.
+"""Finds stages, steps and phases of a script's loop, from its watched loaders and hooks in torch.
 
-It tells an Observer what `training.fit` would tell: a pass over a watched loader is a stage of an epoch, the time
-from batch to batch a step.
+It calls an Observer as `training.fit` does: a pass over a watched loader is a stage of an epoch, the time from batch to
+batch is a step.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _WORKER = str(Path(__file__).parents[1])
 
 
 class Stage:
-    """What `epochbench.stage` gives under a recorder; it may be entered again, as what it gives elsewhere."""
+    """The result of `epochbench.stage` under a recorder. It may be entered repeatedly, as without a recorder."""
 
     def __init__(self, passes: PassTracker, name: str, site: str) -> None:
         self._passes, self._name, self._site = passes, name, site
@@ -47,12 +47,12 @@ class Stage:
 
 
 class Recorder:
-    """Listens to a script and tells `observer` of it. It keeps none of the script's own objects alive.
+    """Follows a script and reports to `observer`. It keeps no object of the script alive.
 
-    `window` gives the most steps of a pass by its stage; once a stage and the training have theirs, another pass of it
-    raises Enough. A pass ends before its limit once `has_enough` says so of its stage. `around` is entered for each
-    outermost pass; `found` is told once of each module with parameters that is called from outside of any other;
-    `stepping`, `graded` and `keeps_losses` are those of a `PhaseTracker`.
+    `window` gives the maximum number of steps of a pass by its stage; once the stage and the training have all their
+    steps, another pass of the stage raises Enough. A pass ends before its limit once `has_enough` is True for its
+    stage. `around` is entered for each outermost pass; `found` is called once for each module with parameters that is
+    called from outside of any other; `stepping`, `graded` and `keeps_losses` are those of a `PhaseTracker`.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Recorder:
         return Stage(self._passes, name, self._caller())
 
     def _caller(self) -> str:
-        """The line that called bench.watch or bench.stage."""
+        """The line that called `watch` or `stage`."""
         caller = sys._getframe(3)
         return f"{caller.f_code.co_filename}:{caller.f_lineno}"
 
@@ -128,10 +128,10 @@ class Recorder:
         return self._passes.batches(loader, watching, known_by)
 
     def length(self, whole: int, stage: str | None) -> int:
-        """How many batches the next pass over a loader of this stage has, which would give `whole`.
+        """How many batches the next pass over a loader of this stage gives, of its `whole` number.
 
-        A Trainer counts them, and gets the number of the window. A script that plans with them, as for how often it
-        prints, gets no fewer than there are.
+        A Trainer that counts them gets the limit of the window. A script that uses the number, such as to decide how
+        often it prints, gets the whole number.
         """
         steps = self._limits.next(stage or self._passes.named_stage or TRAIN)
         if steps is None:
@@ -139,7 +139,7 @@ class Recorder:
         return max(whole, steps) if is_own_code() else steps
 
     def loader_made(self, loader: DataLoader[Any]) -> None:
-        """A DataLoader was made: one that was made from a watched loader is watched as well."""
+        """A DataLoader was created: it is watched if it was created from a watched one."""
         if is_watched(loader):
             return
         by_library = not is_own_code(loader)
@@ -157,9 +157,9 @@ class Recorder:
         self._passes.finish()
 
     def excuses(self, error: BaseException) -> bool:
-        """Whether the script failed because its loader was cut short, as where it counts its batches itself.
+        """Whether the script failed because its loader was cut short, as a script that counts its batches may.
 
-        Steps of the stage have been seen by then, beside the first; the log has the error.
+        At least a second step of the stage was seen by then; the log has the error.
         """
         if (
             not isinstance(error, Exception)
@@ -176,7 +176,9 @@ class Recorder:
 
 
 def is_own_code(made: Any = None) -> bool:
-    """Whether the script itself asks, and not a library that it uses; what is `made` does so where it is made."""
+    """Whether the caller is the script itself, not a library that it uses; for a loader that is `made`, where it is
+    created.
+    """
     frame = sys._getframe(1)
     while frame is not None and (
         is_in(frame.f_code.co_filename, [_WORKER])

@@ -33,7 +33,7 @@ from .errors import Enough, ScriptError
 from .recorder import Recorder
 from .writes import Stopped, Writes, audited
 
-# What executors are told at the end of the interpreter, and what they remember of it.
+# The functions that executors call at the end of the interpreter, and their flags.
 _EXECUTORS = {"concurrent.futures.thread": "_shutdown", "concurrent.futures.process": "_global_shutdown"}
 
 
@@ -47,7 +47,7 @@ class Left(BaseException):
 
 class Process:
     """The process of a launch while a script runs. `children` are the functions of processes that the script started,
-    without the workers of loaders.
+    except loader workers.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Process:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Within, `os._exit` raises Left, and another program in place of this one raises Stopped.
+        """A context in which `os._exit` raises Left, and replacing this program by another one raises Stopped.
 
         Either would end the launch without a report.
         """
@@ -72,7 +72,7 @@ class Process:
         def told_start(self: Any) -> None:
             target = getattr(self, "_target", None)
             if target is spawned_by_torch:
-                target = self._args[0]  # what it was asked to run
+                target = self._args[0]  # the function that it runs
             if target is not loader_worker._worker_loop and os.getpid() == process._own:
                 process.children.append(getattr(target, "__qualname__", type(self).__name__))
             start(self)
@@ -89,15 +89,15 @@ class Process:
     def _stop(self, details: tuple[Any, ...]) -> None:
         if os.getpid() == self._own:
             raise Stopped(
-                f"the script starts {Path(os.fsdecode(details[0])).name} in its own place (os.exec), where nothing "
-                f"sees what it does; set beforehand what it starts anew for, such as a variable: NAME=VALUE bench run"
+                f"the script replaces itself by {Path(os.fsdecode(details[0])).name} (os.exec), which cannot be "
+                f"measured; set beforehand what it restarts for, such as a variable: NAME=VALUE bench run"
             )
 
     def wait(self) -> None:
-        """Waits for the threads of the script that are not daemons, as Python does at its end."""
+        """Waits for the non-daemon threads of the script, as Python does at its end."""
         for name, is_shut in _EXECUTORS.items():
             if (executors := sys.modules.get(name)) is not None:
-                executors.__dict__["_python_exit"]()  # they let their idle threads go
+                executors.__dict__["_python_exit"]()  # they end their idle threads
                 setattr(executors, is_shut, False)
         while left := [one for one in threading.enumerate() if one not in self._before and not one.daemon]:
             left[0].join()
@@ -108,19 +108,19 @@ _NAMES_BENCH = re.compile(r"\b(epoch)?bench\b")
 _LOOP = "for inputs, targets in epochbench.watch(train_loader):"
 UNWATCHED = f"a pass over a watched loader; import epochbench in it, and write its loop as: {_LOOP}"
 NOT_REACHED = (
-    f"a pass over a watched loader: it never came to its loop, as where it goes on from a checkpoint that has all "
+    f"a pass over a watched loader: it did not reach its loop, as when it resumes from a checkpoint that has all "
     f"epochs, or the loop is not written as: {_LOOP}"
 )
 
 
 class Unusable(ScriptError):
-    """A ScriptError that every launch would meet, so that it is raised before anything is measured."""
+    """A ScriptError that would occur in every launch, so that it is raised before anything is measured."""
 
 
 def run(script: Script, case: Case, recorder: Recorder, context: LaunchContext) -> None:
     """Runs the script with the arguments of the case, to its end or until the recorder has enough.
 
-    Raises ScriptError where it ends with an exit code or cannot be measured, and whatever the script raises.
+    Raises ScriptError if it ends with an exit code or cannot be measured, and whatever the script raises.
     """
     before, folders = set(sys.modules), context.folders
     enter(script, case)
@@ -145,7 +145,7 @@ def run(script: Script, case: Case, recorder: Recorder, context: LaunchContext) 
     if process.children and not recorder.passes:
         raise ScriptError(
             f"the script ended without a pass over a watched loader in its own process; it started others "
-            f"({', '.join(dict.fromkeys(process.children))}), and what these train is not seen: {ONE_PROCESS}"
+            f"({', '.join(dict.fromkeys(process.children))}), whose training is not measured: {ONE_PROCESS}"
         )
     if not recorder.passes:
         if names_bench(script, before):
@@ -169,7 +169,7 @@ def exit_code(script: Script, process: Process) -> Any:
     except SystemExit as end:
         code = end.code
     except Left as left:
-        return left.code  # and its threads are not waited for
+        return left.code  # its threads are not waited for
     except ImportError as problem:
         if "attempted relative import" not in str(problem) or problem.__traceback__ is None:
             raise
@@ -184,7 +184,7 @@ def exit_code(script: Script, process: Process) -> Any:
 def enter(script: Script, case: Case) -> None:
     """Sets the arguments, variables and search path as Python does for a script.
 
-    Its output is buffered by lines, as on a terminal: a script that hangs is killed, and its log must be complete.
+    Its output is line-buffered, as on a terminal: a script that hangs is killed, and its log must be complete.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -207,13 +207,13 @@ def ending(code: Any, log: str = "") -> str:
 
 
 def names_bench(script: Script, before: Container[str]) -> bool:
-    """Whether the script, or a module of the user's own that it has imported since `before`, has the name in it."""
+    """Whether the text of the script, or of a user's module that it has imported since `before`, contains the name."""
     own = own_files(name for name in list(sys.modules) if name not in before)
     return any(_NAMES_BENCH.search(source_of(file)) for file in {script.path, *own})
 
 
 def source_of(file: str) -> str:
-    """The text of a file; "bench" where it cannot be read, since the name may be in it."""
+    """The text of a file; "bench" if it cannot be read, since the name may be in it."""
     try:
         return Path(file).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -226,18 +226,20 @@ def log_end(log: str) -> str:
     return end_of(log)
 
 
-_STEPS_UNWATCHED = 3  # of training, after which a script that does not name bench will watch none
+_STEPS_UNWATCHED = (
+    3  # of training, after which a script that does not contain "bench" will not watch a loader
+)
 
 
 class Unwatched(BaseException):
-    """Ends a script that trains where nothing is watched."""
+    """Ends a script that trains although nothing is watched."""
 
 
 def probe(script: Script, case: Case, context: LaunchContext) -> ProbeReport:
     """Runs the script over one batch of each stage.
 
-    Raises UsageError where it watches nothing (at once where it trains and none of its code names bench), and where it
-    writes to places that it must not. Any other error is left to the launches, which report it.
+    Raises UsageError if it watches nothing (at once if it trains and its code does not contain "bench"), and if it
+    writes to forbidden places. Any other error is left to the launches, which report it.
     """
     before = set(sys.modules)
     recorder = Recorder(Observer(), window=lambda _: 1, keeps_losses=False)
@@ -246,7 +248,7 @@ def probe(script: Script, case: Case, context: LaunchContext) -> ProbeReport:
             run(script, case, recorder, context)
     except Unusable as problem:
         raise UsageError(f"{script.path}: {problem}") from None
-    except BaseException as problem:  # KeyboardInterrupt too: here it is the script that raises it
+    except BaseException as problem:  # KeyboardInterrupt too: only the script raises it here
         refuse_mistaken_name(script.path, problem)
         log_traceback()
     new = [name for name in sys.modules if name not in before]
@@ -259,7 +261,7 @@ def probe(script: Script, case: Case, context: LaunchContext) -> ProbeReport:
 
 @contextmanager
 def without_unwatched_training(script: Script, recorder: Recorder, before: Container[str]) -> Iterator[None]:
-    """Raises Unusable where the script takes a few steps of training and nothing of its own code names bench."""
+    """Raises Unusable if the script trains for a few steps and its code does not contain "bench"."""
     steps = 0
 
     def step(*_: object) -> None:

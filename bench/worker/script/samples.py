@@ -1,7 +1,7 @@
 """How many samples a step of a script has: from the script, its loader, or the batch itself.
 
-A sample is a row of the data. Where no source has the number, or two disagree, it is a guess: a stage with a guess has
-no throughput.
+A sample is a row of the data. If no source has the number, or two disagree, it is a guess; a stage with a guess has no
+throughput.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from ...batches import samples_in, samples_of_pass, sizes_of
 from ...errors import BenchError
 from .loss_values import is_traced
 
-_LOOKED_AT = 2  # batches of a pass that are held against what their loader draws
-_DEEP = 4  # levels of a batch that are looked into
+_LOOKED_AT = 2  # batches of a pass that are compared with what their loader draws
+_DEEP = 4  # levels of a batch that are searched
 
 Said = int | Callable[[Any], Any] | None
 
 
 class SamplesError(BenchError):
-    """What `epochbench.watch(loader, samples=...)` gives is not a number of samples."""
+    """The argument `samples` of `epochbench.watch` did not give a number of samples."""
 
 
 class Samples(NamedTuple):
-    """The samples of a batch, 0 where nothing shows them. `is_known` is False for a guess."""
+    """The samples of a batch, 0 if unknown. `is_known` is False for a guess."""
 
     number: int
     is_known: bool
@@ -61,7 +61,7 @@ class Counted:
 
 
 def said_of(said: int | Callable[[Any], Any], batch: Any) -> Samples:
-    """The samples of this batch by `watch(loader, samples=...)`. Raises SamplesError for all but a whole number."""
+    """The samples of this batch from `watch(loader, samples=...)`. Raises SamplesError unless it is a whole number."""
     number = said(batch) if callable(said) else said
     try:
         whole = int(number)
@@ -75,7 +75,7 @@ def said_of(said: int | Callable[[Any], Any], batch: Any) -> Samples:
 
 
 def loader_behind(loader: Any) -> Any:
-    """The DataLoader that a progress bar shows, or the loader itself."""
+    """The DataLoader that a progress bar wraps, or the loader itself."""
     inner = getattr(loader, "iterable", None)
     return inner if isinstance(inner, DataLoader) else loader
 
@@ -85,14 +85,16 @@ def checked(batch: Any, drawn: int) -> Samples:
     found = samples_in(batch)
     is_list = isinstance(batch, list | tuple) and len(batch) == drawn
     if found in (None, drawn) or is_list or any(drawn in shape for shape in shapes_in(batch)):
-        return Samples(drawn, True)  # they need not come first, as in text whose first dimension is time
+        return Samples(
+            drawn, True
+        )  # they need not be the first dimension, as in text whose first dimension is time
     return Samples(found, False)
 
 
 def read(batch: Any, sizes: tuple[int, ...] = ()) -> Samples:
-    """The rows that all parts of a batch agree on; a guess where they do not, or have more than a loader's `sizes`.
+    """The rows on which all parts of a batch agree; a guess if they disagree, or have more than a loader's `sizes`.
 
-    The length of a list of pairs is not their number of rows where none of its arrays has that many.
+    The length of a list of pairs is not the number of rows if none of its arrays has that many.
     """
     found = samples_in(batch, sizes)
     rows = [shape[0] for shape in shapes_in(batch) if shape]
@@ -125,9 +127,9 @@ def _may_be_time(batch: Any) -> bool:
 
 
 def rows_given(inputs: Iterable[Any]) -> Samples:
-    """The rows of the first tensor that a module is called with; a guess where they may be something else.
+    """The rows of the first tensor that a module is called with; a guess if they may be something else.
 
-    Of text and sequences the first dimension may be time, of a single state of an environment its features.
+    The first dimension may be time in text and sequences, and the features in a single state of an environment.
     """
     first = next((one for one in inputs if isinstance(one, Tensor) and one.dim()), None)
     if first is None:

@@ -1,7 +1,7 @@
-"""The threads of a script: the main one, the one that its loop runs in, and how an error ends both.
+"""The threads of a script: the main one and the one of its loop; an error ends both.
 
-An error that a watched loader raises in another thread of the script ends that thread alone: the loop would wait until
-the time limit for a batch that never comes.
+An error that a watched loader raises in another thread of the script would end only that thread: the loop would wait
+for a batch until the time limit.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import threading
 from types import FrameType, TracebackType
 
-# Not used by anybody else: real-time signals have no meaning of their own, and macOS has none.
+# A signal without another use: real-time signals have no predefined meaning; macOS does not have them.
 _SIGNAL = signal.SIGRTMAX - 3 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
 
 
@@ -28,7 +28,7 @@ class ScriptThreads:
 
     def __enter__(self) -> ScriptThreads:
         self.main = threading.get_ident()
-        if threading.current_thread() is threading.main_thread():  # no other may handle signals
+        if threading.current_thread() is threading.main_thread():  # only the main thread may handle signals
             self._before = signal.signal(_SIGNAL, self._raise)
             self._is_on = True
         return self
@@ -37,7 +37,7 @@ class ScriptThreads:
         self.close()
 
     def close(self) -> None:
-        """Ignores errors from now on."""
+        """Ignores all further errors."""
         with self._lock:  # a signal that comes later would end the process
             if self._is_on:
                 self._is_on = False
@@ -50,7 +50,7 @@ class ScriptThreads:
         return threading.get_ident() == self.loop
 
     def interrupt(self, error: BaseException) -> None:
-        """Raises the error in the main thread as well, if this is another: a copy, since both threads go on raising."""
+        """Raises a copy of the error in the main thread as well, unless this is the main thread."""
         if self.is_in_main():
             return
         raised = copy.copy(error).with_traceback(_with_callers(error.__traceback__))
@@ -66,7 +66,7 @@ class ScriptThreads:
 
 
 def _with_callers(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback that an error will have when it has left all frames of this thread."""
+    """The traceback that an error will have after leaving all frames of this thread."""
     frame = trace.tb_frame.f_back if trace is not None else sys._getframe(2)
     while frame is not None:
         trace = TracebackType(trace, frame, frame.f_lasti, frame.f_lineno)

@@ -1,8 +1,7 @@
 """A loader whose passes are followed, and that otherwise behaves like the original.
 
-A watched DataLoader is an instance of a subclass of the loader's class and shares all its attributes, so that what a
-library reads from it, sets on it or recreates from it is the loader's. Any other loader gets a stand-in that passes
-everything on to it.
+A watched DataLoader is an instance of a subclass of the loader's class and shares all attributes with it, so that
+libraries can read, set and recreate them as usual. Any other loader gets a stand-in that delegates everything to it.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from .samples import Said
 
 
 class LoaderListener(Protocol):
-    """Gives the batches of a watched loader and their number."""
+    """Provides the batches of a watched loader and their number."""
 
     def batches(self, loader: Iterable[Any], watching: Watching, known_by: Any) -> Iterator[Any]: ...
     def length(self, whole: int, stage: str | None) -> int: ...
@@ -27,7 +26,7 @@ class LoaderListener(Protocol):
 
 @dataclass(frozen=True)
 class Watching:
-    """How a loader is watched: by whom, at which line, and with which arguments of `bench.watch`."""
+    """How a loader is watched: by which recorder, at which line, with which arguments of `watch`."""
 
     by: LoaderListener
     site: str
@@ -37,19 +36,19 @@ class Watching:
 
 
 def watched(loader: Any, watching: Watching) -> Any:
-    """The loader, watched so."""
+    """The loader, watched with these arguments."""
     if issubclass(type(loader), DataLoader) and not _has_slots(type(loader)):
         return _sharing(loader, loader_class(type(loader), watching, weakref.ref(loader)))
     return stand_in_class(type(loader))(loader, watching)  # type: ignore[arg-type] # classes can be hashed
 
 
 def is_watched(loader: Any) -> bool:
-    """Whether this is a watched one."""
+    """Whether this is a watched loader."""
     return issubclass(type(loader), StandIn) or "_watching" in vars(type(loader))
 
 
 def original(loader: Any) -> Any:
-    """The loader behind a watched one; the loader itself where that is gone, or where it is not watched."""
+    """The original of a watched loader; the loader itself if the original is gone, or if it is not watched."""
     if issubclass(type(loader), StandIn):
         return object.__getattribute__(loader, "_watched_loader")
     before = type(loader)._watched_loader() if is_watched(loader) else None
@@ -57,7 +56,7 @@ def original(loader: Any) -> Any:
 
 
 def unwatched(loader: Any) -> Any:
-    """A watched loader as it would be unwatched."""
+    """A watched loader without the watching."""
     before = original(loader)
     if issubclass(type(loader), StandIn) or (before is not loader and vars(before) is vars(loader)):
         return before
@@ -70,7 +69,7 @@ def unwatched(loader: Any) -> Any:
 def loader_class(
     kind: type[DataLoader[Any]], watching: Watching, of: Callable[[], Any] = lambda: None
 ) -> type[DataLoader[Any]]:
-    """The class below `kind` of loaders that are watched so: one that is recreated from its type is watched as well."""
+    """The subclass of `kind` for watched loaders: one that is recreated from its type is watched as well."""
 
     def __iter__(self: Any) -> Iterator[Any]:
         return watching.by.batches(_sharing(self, kind), watching, original(self))
@@ -82,7 +81,7 @@ def loader_class(
         return _with(type(self), dict(vars(self)))
 
     def __reduce__(self: Any) -> Any:
-        return _with, (kind, vars(self))  # in another process it is not watched
+        return _with, (kind, vars(self))  # not watched in another process
 
     told: tuple[Callable[..., Any], ...] = (__iter__, __len__, __copy__, __reduce__)
     known = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
@@ -91,7 +90,7 @@ def loader_class(
 
 
 def _sharing(loader: Any, kind: type) -> Any:
-    """An instance of a class that has the attributes of a loader: whatever is set on one, both have."""
+    """An instance of a class that shares its attributes with a loader."""
     return _with(kind, vars(loader))
 
 
@@ -106,14 +105,14 @@ def _has_slots(kind: type) -> bool:
 
 
 def watch_also(made: DataLoader[Any], loader: DataLoader[Any]) -> None:
-    """Watches a loader that was made from the parts of a watched one, as accelerate does, like that."""
+    """Watches a loader that was created from parts of a watched one, as accelerate does, in the same way."""
     object.__setattr__(made, "__class__", loader_class(type(made), type(loader)._watching))  # type: ignore[attr-defined]
 
 
 def is_made_from(made: DataLoader[Any], loader: DataLoader[Any], by_library: bool) -> bool:
     """Whether a loader draws its batches from the same sampler as another.
 
-    A stream has no sampler: then its data set decides, where a library has made the loader.
+    A stream has no sampler: then its data set decides, if a library created the loader.
     """
     if isinstance(made.dataset, IterableDataset):
         return by_library and made.dataset is loader.dataset
@@ -125,7 +124,7 @@ def is_made_from(made: DataLoader[Any], loader: DataLoader[Any], by_library: boo
 
 
 class StandIn:
-    """Stands for a loader that is not a DataLoader."""
+    """A stand-in for a loader that is not a DataLoader."""
 
     __slots__ = ("__weakref__", "_pass", "_watched_loader", "_watching")
 
@@ -133,7 +132,7 @@ class StandIn:
         keep = functools.partial(object.__setattr__, self)
         keep("_watched_loader", loader)
         keep("_watching", watching)
-        if isinstance(loader, Iterator):  # it goes on where it was, whoever asks it for a batch
+        if isinstance(loader, Iterator):  # an iterator continues where it was
             keep("_pass", watching.by.batches(loader, watching, loader))
 
     def __iter__(self) -> Iterator[Any]:
@@ -142,11 +141,11 @@ class StandIn:
         return batches
 
     def __bool__(self) -> bool:
-        return bool(self._watched_loader)  # which may have no length
+        return bool(self._watched_loader)  # the loader may have no length
 
     def __getattr__(self, name: str) -> Any:
         if name in StandIn.__slots__:
-            raise AttributeError(name)  # it is being copied, and has none yet
+            raise AttributeError(name)  # it is being copied, and has no attributes yet
         return getattr(self._watched_loader, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -166,7 +165,7 @@ class StandIn:
         return self._watched_loader.__class__  # type: ignore[no-any-return]
 
 
-# What a class has for its instances to be made, kept and found, and what is answered above.
+# Attributes that belong to the stand-in class itself, and those defined above.
 _NOT_PASSED_ON = {
     *vars(StandIn),
     *"""__new__ __init__ __init_subclass__ __subclasshook__ __class_getitem__ __getattribute__ __getattr__ __del__
@@ -177,7 +176,7 @@ _NOT_PASSED_ON = {
 
 @functools.cache
 def stand_in_class(kind: type) -> type[StandIn]:
-    """The class of what stands for loaders of `kind`: it has the operators that these have, and no other."""
+    """The stand-in class for loaders of `kind`, with the operators that these have and no others."""
     members: dict[str, Any] = {"__slots__": (), "__doc__": kind.__doc__}
     for base in reversed(kind.__mro__[:-1]):
         for name, value in vars(base).items():
@@ -195,7 +194,7 @@ def stand_in_class(kind: type) -> type[StandIn]:
 
 
 def _passing(name: str) -> Callable[..., Any]:
-    """An operator that is the loader's; where that gives itself, as `with` does, it is still watched."""
+    """An operator of the loader; if it returns the loader, as `with` does, the result is still watched."""
 
     def passed(self: Any, *arguments: Any, **named: Any) -> Any:
         loader = self._watched_loader

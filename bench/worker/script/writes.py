@@ -1,4 +1,4 @@
-"""Stops a script before it writes where other launches, or its user, would find it.
+"""Stops a script before it writes files that other launches, or the user, would find.
 
 Each launch of a script must begin from the same files. It may write to its folders if they are isolated
 (`isolation.py`), and to temporary files and caches, but nowhere else.
@@ -25,10 +25,11 @@ Handler = Callable[[tuple[Any, ...]], None]
 
 @contextmanager
 def audited(handlers: Mapping[str, Handler]) -> Iterator[None]:
-    """Within, calls the handler of each event (library/audit_events) that has one; what it raises stops the event.
+    """A context in which the handler of each audit event (library/audit_events) is called; what it raises prevents the
+    event.
 
-    A hook cannot be removed, and is called for every event of the process, hundreds in a step: it must be quick, and
-    afterwards it does nothing.
+    An audit hook cannot be removed, and is called for every event of the process, hundreds per step: it must be quick,
+    and does nothing after the context.
     """
     at_work = dict(handlers)
     find = at_work.get
@@ -47,11 +48,11 @@ def audited(handlers: Mapping[str, Handler]) -> Iterator[None]:
 _WRITES = os.O_WRONLY | os.O_RDWR
 _SYSTEM = ("/dev", "/proc", "/sys", "/run")
 _TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")
-_MOST_FILES = 20_000  # of a folder that is looked through: a data set of images is not written to
+_MOST_FILES = 20_000  # of a folder that is searched: larger ones hold a data set, which is not written to
 
 
 class Stopped(BaseException):
-    """Ends a script before it does what it must not; no `except Exception` of its own catches it."""
+    """Ends a script before a forbidden action; the script's own `except Exception` does not catch it."""
 
 
 REMEDY = (
@@ -63,21 +64,21 @@ REMEDY = (
 class Writes:
     """Stops the script at its first write outside of its `folders`; `problem` is the message.
 
-    Where these are not isolated, `why` says the reason, and only writes to `shared` places, such as the results, are
-    allowed in them.
+    If these are not isolated, `why` is the reason, and only writes to `shared` places, such as the results, are allowed
+    in them.
     """
 
     def __init__(self, folders: Sequence[str], shared: Sequence[str] = (), why: str = "") -> None:
         self.problem = ""
         self._folders, self._why = folders, why
         self._free = [*shared, *caches(), *_SYSTEM, os.path.realpath(tempfile.gettempdir())]
-        self._checking = threading.local()  # resolving a path raises audit events, too
+        self._checking = threading.local()  # resolving a path causes audit events too
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Within, checks writes: Python's own, and those of `torch.save`, which are C++.
+        """A context that checks writes by Python and, in C++, by `torch.save`.
 
-        Where the folders are not isolated, raises Stopped at the end for files that other programs have written there.
+        If the folders are not isolated, raises Stopped at the end for files that other programs have written there.
         """
         plain = torch.serialization._open_zipfile_writer
 
@@ -151,7 +152,7 @@ class Writes:
         return f"the script writes {path}, {where}; {REMEDY}"
 
     def _listing(self) -> set[tuple[str, tuple[int, int, int]]]:
-        """The files of folders that are not isolated; empty where there are very many."""
+        """The files of folders that are not isolated; empty if there are very many."""
         found: set[tuple[str, tuple[int, int, int]]] = set()
         for folder in self._folders if self._why else ():
             for place, below, files in os.walk(folder):

@@ -1,1 +1,1 @@
-"""Timed launches: clocks, phases, memory peaks, and what disturbed them."""
+"""Timed launches: clocks, phases, memory peaks, and signs of contamination."""

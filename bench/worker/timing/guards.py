@@ -1,7 +1,7 @@
-"""What disturbed a launch: counters of the kernel and of Python, from the end of warm-up to the end of the loop.
+"""Guards of a launch: counters of the kernel and of Python, from the end of warm-up to the end of the loop.
 
-The numbers go into the Measurement, and `analysis/` judges them. A number that this machine does not provide is
-left out. One reading takes about a millisecond, outside every clock.
+The numbers go into the Measurement, and `analysis/` judges them. A number that this machine does not provide is absent.
+One reading takes about a millisecond, outside of all measured times.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TICK = 1 / (os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100)  # of 
 
 
 class Guards:
-    """Counts between `start`, at the end of warm-up, and `stop` what could have disturbed the loop.
+    """Measures between `start`, at the end of warm-up, and `stop` what could have contaminated the launch.
 
     The numbers, by name; times are seconds:
     `wall` of the window; `cpu` that the launch and its children used; `waiting`, the time that its threads were ready
@@ -43,7 +43,7 @@ class Guards:
         self._cpus = usable_cpus()
 
     def start(self) -> None:
-        """Begins the window; begins again where it was begun before."""
+        """Begins the window; a second call begins it again."""
         self._resolution = resolution(self._clock)
         self._pauses: list[float] = []
         self._pause_began = 0.0
@@ -122,7 +122,7 @@ def resolution(clock: Callable[[], float]) -> float:
 
 
 def usage(root: Path) -> dict[str, float]:
-    """What this process has used, and its children: those that run, such as loader workers, and those waited for."""
+    """Processor seconds of this process and its children: running ones, such as loader workers, and ended ones."""
     import resource  # not on Windows
 
     own = resource.getrusage(resource.RUSAGE_SELF)
@@ -143,7 +143,7 @@ def _children(root: Path) -> list[str]:
 def _times(root: Path, pid: str) -> float:
     """Processor seconds of a running child, from its 14th and 15th field (proc_pid_stat(5))."""
     for text in _texts([root / "proc" / pid / "stat"]):
-        fields = text.rpartition(")")[2].split()  # the name before may hold anything
+        fields = text.rpartition(")")[2].split()  # the name before it may contain anything
         return (int(fields[11]) + int(fields[12])) * _TICK
     return 0.0
 
@@ -169,7 +169,7 @@ def processor_time(root: Path, cpus: Iterable[int]) -> dict[str, float]:
 
 
 def swapping(root: Path) -> dict[str, float]:
-    """Pages swapped in and out since boot, by anyone."""
+    """Pages swapped in and out since boot, by all processes."""
     found = [
         int(line.split()[1])
         for line in "".join(_texts([root / "proc/vmstat"])).splitlines()
@@ -203,7 +203,7 @@ def frequency(root: Path, cpus: Iterable[int]) -> dict[str, float]:
 
 
 def _texts(paths: Iterable[Path]) -> list[str]:
-    """What these files hold, as far as they are there: threads and children come and go."""
+    """The contents of those files that exist: threads and children come and go."""
     found = []
     for path in paths:
         with suppress(OSError):

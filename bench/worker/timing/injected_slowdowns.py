@@ -1,7 +1,7 @@
 """Slowdowns of known size, injected into a task to see whether the gate finds them.
 
-A slowdown is work that is really done: a busy wait of so many seconds as the batches of a stage are taken from its
-loader (on CUDA also a kernel that keeps the device as long), or one more layer behind the model, trained with it.
+A slowdown is real work: a busy wait when a batch of a stage is taken from its loader (on CUDA also a kernel that keeps
+the device busy), or one more layer after the model, trained with it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _AGREE = 0.01  # two readings of a settled clock differ by less
 def add(task: Task, slowdown: Slowdown) -> None:
     """Injects the slowdown.
 
-    Raises ValueError for an unknown kind and a stage without a loader, TypeError for a layer behind a model whose
-    output is not a tensor.
+    Raises ValueError for an unknown kind and a stage without a loader, TypeError for a layer after a model whose output
+    is not a tensor.
     """
     if slowdown.kind == "layer":
         add_layer(task)
@@ -61,10 +61,10 @@ class Slowed:
 
 
 def waiter(device: torch.device, seconds: float) -> Callable[[], None]:
-    """A function that keeps host and CUDA device busy for so long, both at once.
+    """A function that keeps host and CUDA device busy for this long, both at once.
 
-    A kernel alone would hide in the gaps of a device that waits for the host, and the host's wait alone behind a device
-    that has work in its queue.
+    If a device waits for the host, a kernel alone would fill an idle gap and cost nothing; if it has work in its queue,
+    a wait of the host alone would cost nothing.
     """
     if device.type != "cuda":
         return lambda: busy(seconds)
@@ -96,7 +96,7 @@ def busy(seconds: float, clock: Callable[[], float] = time.perf_counter) -> None
 
 
 def _cycles_a_second(device: torch.device) -> float:
-    """How fast the clock of a CUDA device's kernels runs."""
+    """Clock cycles per second in kernels of a CUDA device."""
     with torch.cuda.device(device):
         began, ended = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         began.record()
@@ -107,7 +107,7 @@ def _cycles_a_second(device: torch.device) -> float:
 
 
 def add_layer(task: Task) -> None:
-    """One more layer behind the model, with a shortcut, and in the optimizer: as a commit would add it."""
+    """Adds one more layer after the model, with a shortcut, and to the optimizer, as a commit might."""
     layer: torch.nn.Module | None = None
 
     def behind(_model: torch.nn.Module, _inputs: Any, outputs: Any) -> Any:

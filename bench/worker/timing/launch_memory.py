@@ -1,4 +1,4 @@
-"""The memory of a launch: the host's allocator pinned, a limit for this process, and the peaks that it takes."""
+"""The memory of a launch: pinning the host's allocator, a limit for this process, and the measured peaks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SETTINGS = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, RESE
 
 
 def pin() -> bool:
-    """Keeps freed memory in the process from now on; True where every setting took.
+    """Keeps freed memory in the process from now on. Returns True if every setting took effect.
 
     musl and macOS have no such settings.
     """
@@ -28,7 +28,7 @@ def pin() -> bool:
     return mallopt is not None and all(mallopt(name, value) == 1 for name, value in _SETTINGS)
 
 
-# What a thread maps and does not touch: its stack and its malloc arena.
+# What a thread maps but does not touch: its stack and its malloc arena.
 _OF_A_THREAD = (8 + 64) * 2**20
 
 
@@ -42,12 +42,12 @@ class AboveMemoryLimit(MemoryError):
 
 @contextmanager
 def limited(memory_limit: int | None, threads: int = 1) -> Iterator[None]:
-    """Within, the process may take so many bytes more than it holds now; None sets no limit.
+    """A context in which the process may take at most this many more bytes than now; None sets no limit.
 
     The kernel counts private writable memory, touched or not (RLIMIT_DATA of setrlimit(2), mmap included since Linux
     4.7); other systems count less or nothing, and get no limit. The kernel's limit is higher by what the allocator and
-    the threads map and never touch, so it stops only what goes far above `memory_limit`; `check` compares what was
-    taken in the end. The limit is lifted at the end, so that there is memory to report a failure with.
+    the threads map and never touch, so it only stops allocations far above `memory_limit`; `check` compares the memory
+    that was actually taken. The limit is removed at the end, so that there is memory to report a failure.
     """
     if memory_limit is None or sys.platform != "linux":
         yield
@@ -65,7 +65,7 @@ def limited(memory_limit: int | None, threads: int = 1) -> Iterator[None]:
 
 
 def check(memory_limit: int | None, taken: int) -> None:
-    """Raises AboveMemoryLimit where more bytes were taken than the limit, if there is one."""
+    """Raises AboveMemoryLimit if more bytes were taken than a limit allows."""
     if memory_limit is not None and taken > memory_limit:
         raise AboveMemoryLimit(
             f"it took {taken / 2**20:,.0f} MiB, where it may take {memory_limit / 2**20:,.0f} MiB"
@@ -73,7 +73,7 @@ def check(memory_limit: int | None, taken: int) -> None:
 
 
 class MemoryMeter:
-    """Peaks from `start` on: of the resident set above its level then, and of the device's memory. Bytes."""
+    """Peaks from `start` on, in bytes: of the rise of the resident set, and of the device's memory."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -105,8 +105,8 @@ def device_peaks(device: torch.device) -> dict[str, int]:
 
 
 def reset_high_water_mark() -> None:
-    """Sets the kernel's high-water mark of this process to its present resident set, where it can."""
-    with suppress(OSError):  # no such file, or not allowed: then the mark includes what came before
+    """Resets the kernel's high-water mark of this process to its current resident set, if possible."""
+    with suppress(OSError):  # no such file, or not allowed: then the mark includes earlier peaks
         Path("/proc/self/clear_refs").write_text("5")  # proc_pid_clear_refs(5): 5 resets VmHWM
 
 

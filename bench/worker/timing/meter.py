@@ -1,7 +1,7 @@
-"""The meter of a timed launch, which plugs into the loop's Observer socket: stages, steps, phases and work checks.
+"""The meter of a timed launch, an Observer of the loop: stages, steps, phases and work checks.
 
-It synchronises the device at the edges of a stage, suspends the outer stage while an inner one runs, and checks the
-work outside their clocks.
+It synchronises the device at the begin and end of a stage, suspends the outer stage while an inner one runs, and checks
+the work outside of measured times.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from .timers import NANO, Clock, Timer
 
 @dataclass
 class _Stage:
-    """A stage that is under way; `wall` grows by each stretch between its suspensions."""
+    """A running stage; `wall` grows by the time between its suspensions."""
 
     name: str
-    first: int  # of the records of stages inside of it
+    first: int  # index of the first record of a stage inside of it
     wall: int = 0
     steps: list[float] = field(default_factory=list)
-    unfinished: float = 0.0  # of the step that an inner stage has interrupted
+    unfinished: float = 0.0  # seconds of the step that an inner stage has interrupted
     samples: list[int] = field(default_factory=list)
     phases: dict[str, float] = field(default_factory=dict)
     optimizer_steps: int = 0
@@ -41,15 +41,15 @@ class _Stage:
 
 
 class Meter(Observer):
-    """Times and checks the loop that it observes; `stages` holds what it has seen.
+    """Times and checks the loop that it observes; `stages` holds the records.
 
-    Checks take place outside the clocks of the stages: trained parameters must move in training, neither weights nor
-    batch-norm statistics may in evaluation, and no autograd graph may exist where `records_graph` is False. Of nested
-    optimizer steps the outermost counts: some optimizers wrap another, or call the step of their class. `clock` drives
-    the wall times, `timer` the steps and phases. `warmed_up` is called once, after the epochs of warm-up.
+    Checks are outside of measured times: trained parameters must move in training, neither weights nor batch-norm
+    statistics may change in evaluation, and no autograd graph may exist if `records_graph` is False. Only the outermost
+    of nested optimizer steps is counted: some optimizers wrap another, or call the step of their class. `clock`
+    measures the wall times, `timer` the steps and phases. `warmed_up` is called once, after the epochs of warm-up.
 
-    For a script `model` may be set later, and is checked in stages that begin with it; without an optimizer the steps
-    of all are counted; without `records_graph` graphs are not checked.
+    For a script, `model` may be set later, and is checked in stages that begin after that; without an optimizer, the
+    steps of all optimizers are counted; without `records_graph`, graphs are not checked.
     """
 
     def __init__(
@@ -71,20 +71,20 @@ class Meter(Observer):
         self._warmed_up = warmed_up
         self._epoch = 0
         self._open: list[_Stage] = []
-        self._is_rewound = False  # the stretch ended before it was left
+        self._is_rewound = False  # the measured time ended before the stage did
         self.time_by(timer, synchronize)
-        self._stepping = 0  # steps of optimizers that are under way, one within the other
+        self._stepping = 0  # running optimizer steps, one within the other
         if isinstance(optimizer, Optimizer):
             before, after = optimizer.register_step_pre_hook, optimizer.register_step_post_hook
-        else:  # not known, or only like one: then it is those that it wraps
+        else:  # unknown, or only similar to an optimizer: then those that it wraps are observed
             before, after = register_optimizer_step_pre_hook, register_optimizer_step_post_hook
         self._hooks = before(self._optimizer_began), after(self._optimizer_ended)
 
     def time_by(self, timer: Timer, synchronize: Callable[[], None]) -> None:
-        """Sets what times the stages that begin from now on."""
+        """Sets the timer of the stages that begin from now on."""
         self._timer = timer
         self._synchronize = synchronize
-        # The bound methods are looked up once: the loop calls them nine times a step.
+        # The bound methods are looked up once: the loop calls them nine times per step.
         self.lap = timer.lap  # type: ignore[method-assign]
         self._timer_step = timer.step
 
@@ -98,11 +98,11 @@ class Meter(Observer):
 
     def _optimizer_ended(self, *_: Any) -> None:
         self._stepping -= 1
-        if self._open and not self._stepping:  # a script may step where nothing is watched
+        if self._open and not self._stepping:  # a script may step an optimizer outside of watched loops
             self._open[-1].optimizer_steps += 1
 
     def close(self) -> None:
-        """Takes the meter's hooks off the optimizer."""
+        """Removes the meter's hooks from the optimizer."""
         for hook in self._hooks:
             hook.remove()
 
@@ -125,7 +125,7 @@ class Meter(Observer):
         stage = self._open[-1]
         stage.samples.append(samples)
         stage.graphs += loss is not None and loss.requires_grad
-        self._stepping = 0  # also after an optimizer step that raised and a script that went on
+        self._stepping = 0  # also after an optimizer step that raised in a script that continued
         self._timer_step()
 
     def mark(self) -> None:
@@ -133,12 +133,12 @@ class Meter(Observer):
         self._timer.mark()
 
     def rewind(self) -> None:
-        """Ends the stage at its last mark, or where it was resumed since."""
+        """Ends the stage at its last mark, or at the last resumption after it."""
         self._timer.rewind()
         self._is_rewound = True
 
     def forget(self) -> None:
-        """Deletes the stages that have ended: they were not of the loop."""
+        """Deletes the stages that have ended: they did not belong to the loop."""
         self.stages.clear()
 
     def drop(self) -> None:
@@ -198,7 +198,7 @@ class Meter(Observer):
 
     def _check(self, stage: _Stage) -> None:
         if stage.model is None or stage.model is not self.model:
-            return  # the model was not known, or another one, when the stage began
+            return  # the model was unknown or another one when the stage began
         weights = fingerprint(self._checked_tensors(stage.name, stage.model))
         moved = weights != stage.weights
         if stage.name == "train":
@@ -215,7 +215,7 @@ class Meter(Observer):
         return trained(model, self._optimizer) if stage == "train" else state_of(model)
 
     def note(self, check: str, holds: bool) -> None:
-        """Adds the outcome of a check: it holds if it holds everywhere."""
+        """Adds the outcome of a check, which passes only if all its outcomes do."""
         self.checks[check] = self.checks.get(check, True) and holds
 
 
@@ -252,7 +252,7 @@ def fingerprint(tensors: Iterable[Tensor]) -> tuple[float, ...]:
     with torch.no_grad():
         for tensor in tensors:
             if is_lazy(tensor):
-                continue  # it has no values before the first forward pass
+                continue  # a lazy parameter has no values before the first forward pass
             if tensor.is_floating_point() or tensor.is_complex():
                 # A norm in bfloat16 has 8 bits, too few to see a small step.
                 wide = torch.float32 if tensor.dtype in (torch.float16, torch.bfloat16) else None

@@ -13,9 +13,9 @@ from .timers import device_synchronizer
 _TERA = 1e12
 _SIZE = {"cpu": 1024}  # rows and columns of the measured product
 _ON_DEVICE = 8192
-_TIMES = 8  # the best of so many: what else runs can only make it slower
+_TIMES = 8  # repetitions, of which the best counts: other processes can only make it slower
 
-# By what the device's name holds, the first that fits; dense (no structured sparsity), in TFLOP/s: float32 without
+# By a part of the device's name, the first match applies; dense (no structured sparsity), in TFLOP/s: float32 without
 # tensor cores, TF32, bfloat16 and float16 with accumulation in float32.
 _HOPPER = {"float32": 67, "tf32": 494.7, "bfloat16": 989.4, "float16": 989.4}
 _HOPPER_NVL = {"float32": 60, "tf32": 417.5, "bfloat16": 835.5, "float16": 835.5}
@@ -39,8 +39,8 @@ _STATED: tuple[tuple[str, Mapping[str, float], str], ...] = (
 def peaks(devices: Sequence[str]) -> Iterator[Peak]:
     """The peaks of these devices by number format: stated ones, and float32 measured where none is stated.
 
-    Where float32 products may run as TF32, their peak is that of TF32. A device on which it cannot be measured,
-    for want of memory say, has none.
+    Where float32 products may run as TF32, their peak is that of TF32. A device on which it cannot be measured, such as
+    for lack of memory, has no peak.
     """
     for name in devices:
         device = torch.device(name)
@@ -63,7 +63,7 @@ def peaks(devices: Sequence[str]) -> Iterator[Peak]:
 
 
 def stated_for(name: str) -> tuple[Mapping[str, float], str]:
-    """The row of the table for a device of this name; nothing for an unknown card, or a part of one (MIG)."""
+    """The row of the table for a device of this name; empty for an unknown card, or a part of one (MIG)."""
     words = name.replace("-", " ")
     if _holds(words, "MIG"):
         return {}, ""
@@ -71,14 +71,14 @@ def stated_for(name: str) -> tuple[Mapping[str, float], str]:
 
 
 def _holds(name: str, words: str) -> bool:
-    """Whether these words stand in the name as whole words: an L4 is no L40S."""
+    """Whether the name contains these whole words: "L4" does not match an L40S."""
     return f" {words} " in f" {name} "
 
 
 def measured(device: torch.device, size: int, clock: Callable[[], float] = time.perf_counter) -> float:
     """FLOP/s of the fastest of a few float32 matrix products."""
     synchronize = device_synchronizer(device)
-    generator = torch.Generator(device)  # its own: whoever asks may have seeded torch's
+    generator = torch.Generator(device)  # its own, since the caller may have seeded torch's
     left, right = (torch.rand(size, size, device=device, generator=generator) for _ in range(2))
     best = float("inf")
     for _ in range(_TIMES):

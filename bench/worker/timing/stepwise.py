@@ -1,4 +1,4 @@
-"""One case, step by step: the loop of `bench.training`, paused after each step, for a timer outside.
+"""One case, step by step: the loop of `training.py`, paused after each step, for an external timer.
 
 The process is shared with other code: global settings of torch that building a case changes are restored at the end.
 """
@@ -29,11 +29,11 @@ from . import launch_memory
 from .timers import device_synchronizer
 
 _SEED = 0  # that of `bench run`
-_ENDLESS = 2**62  # steps: a loader begins again whenever it ends
+_ENDLESS = 2**62  # steps: loaders are restarted when they end
 
 
 class _Last(Observer):
-    """What the step before was."""
+    """What the previous step was."""
 
     samples = 0
     loss: Tensor | None = None
@@ -43,10 +43,10 @@ class _Last(Observer):
 
 
 class Stepper:
-    """Each call is one step over a full batch, the next of the loader, and ends when the device is done with it.
+    """Each call runs one step over the next full batch of the loader, and returns when the device has finished.
 
-    A step of training under the mode `train`, else one of the test stage (of the validation where there is no test),
-    with autograd as the mode has it.
+    It is a training step under the mode `train`, else a step of the test stage (of validation if there is no test),
+    with autograd as in the mode.
     """
 
     def __init__(self, task: Task, case: Case, pinned: bool, reads: Reads) -> None:
@@ -76,7 +76,9 @@ class Stepper:
         try:
             next(self._steps)
         except StopIteration:
-            raise UsageError("a loader ended for good; give one that can be gone through again") from None
+            raise UsageError(
+                "a loader gave no batch in its second pass; give one that can be reused"
+            ) from None
         self._synchronize()
 
     @property
@@ -86,17 +88,17 @@ class Stepper:
 
     @property
     def unread(self) -> tuple[str, ...]:
-        """The axes of the case that nothing has read so far, and that therefore change nothing."""
+        """The axes of the case that were not read so far, and therefore change nothing."""
         return self._reads.unread
 
     def check_finite(self) -> None:
-        """Raises Diverged where the last loss is not a finite number."""
+        """Raises Diverged if the last loss is not a finite number."""
         loss = math.nan if self._last.loss is None else float(self._last.loss)
         if not math.isfinite(loss):
             raise Diverged(f"after its last step the loss is {loss}; try a smaller learning_rate")
 
     def close(self) -> None:
-        """Leaves the loop where it is; autograd is again as it was before the first step."""
+        """Ends the loop; autograd is reset to its state before the first step."""
         self._steps.close()
 
 
@@ -104,8 +106,8 @@ class Stepper:
 def prepared(suite: Suite, case: Case, pins: bool = False, warms_up: bool = True) -> Iterator[Stepper]:
     """The case, built on its device and, if it `warms_up`, after a first epoch of the whole loop.
 
-    If it `pins` the allocator of the host, which may not take, that stays so for the life of the process.
-    Raises UsageError for a batch larger than the data, as `bench run` does.
+    If it `pins` the allocator of the host, which may have no effect, that lasts as long as the process. Raises
+    UsageError for a batch larger than the data, as `bench run` does.
     """
     device = torch.device(case.device)
     current: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
@@ -131,10 +133,9 @@ def prepared(suite: Suite, case: Case, pins: bool = False, warms_up: bool = True
 
 @contextlib.contextmanager
 def _restored() -> Iterator[None]:
-    """Afterwards number formats and threads are as they were, and nothing compiled is left.
+    """A context after which number formats and threads are as before, and compiled graphs are dropped.
 
-    Torch makes no more than a few graphs of the same code, so that cases would fall back to Python one after
-    the other.
+    Torch compiles only a few graphs of the same code: without this, later cases would fall back to Python.
     """
     cudnn = torch.backends.cudnn
     before = [(name, getattr(cudnn, name)) for name in ("allow_tf32", "benchmark", "deterministic")]

@@ -1,8 +1,8 @@
-"""Timekeepers of one stretch of a stage, on the host's clock or on the device's.
+"""Timers of a stage, between its suspensions, on the host's clock or on the device's.
 
-All three have one shape. `HostTimer` reads the host clock at each lap: every instant belongs to exactly one phase.
-`EventTimer` records a device event at the boundaries of steps and nothing else, so that the host never waits inside a
-stage. `EventPhaseTimer` records one at every lap, in a launch of its own.
+All three have the same interface. `HostTimer` reads the host clock at each lap: every instant belongs to exactly one
+phase. `EventTimer` only records a device event at the boundaries of steps, so that the host never waits inside a stage.
+`EventPhaseTimer` records one at every lap, in a launch of its own.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Clock = Callable[[], int]  # nanoseconds, monotonic
 
 
 class Timer(Protocol):
-    """Times one stretch of one stage, from `start` to `stop`; steps and phases are seconds.
+    """Times a stage from `start` to `stop`; steps and phases are seconds.
 
-    `rewind` stops the clock at the last `mark`, which follows a lap: what comes after it until `stop` takes no time.
+    `rewind` stops the clock at the last `mark`, which follows a lap: the time after it until `stop` is not counted.
     `unfinished` is the time of the step that was interrupted by `stop`.
     """
 
@@ -37,7 +37,7 @@ class Timer(Protocol):
 
 
 class HostTimer:
-    """Laps and steps on the host clock: for the CPU, where work is done when a call returns."""
+    """Laps and steps on the host clock: for the CPU, whose work is done when a call returns."""
 
     name = "host"
 
@@ -124,7 +124,7 @@ class EventTimer:
 class EventPhaseTimer(EventTimer):
     """Phases on the device's own clock: the time between events recorded at every lap.
 
-    A phase in which the device waits for the host (a late batch) is as long as the device waited.
+    A phase in which the device waits for the host (for a late batch) includes that wait.
     """
 
     name = "device events at every lap"
@@ -164,7 +164,7 @@ def device_synchronizer(device: torch.device) -> Callable[[], None]:
 
 
 def device_timer(device: torch.device, phases: bool) -> Timer:
-    """The timekeeper of a device: the host clock on the CPU, events elsewhere."""
+    """The timer of a device: the host clock on the CPU, events elsewhere."""
     if device.type == "cpu":
         return HostTimer()
 

@@ -1,11 +1,11 @@
 """The coverage of the intervals: real launches, divided into runs that end by the stop rule of every run.
 
-    python -m benchmarks.honesty [ROUNDS [TOLERANCE]]
+    python -m benchmarks.interval_coverage [ROUNDS [TOLERANCE]]
 
 Launches of four cases, one of each case from every fork server (ROUNDS: 300). They are divided in two ways: at random
 into 100 pseudo-runs, and in their order into as many runs as they make (at most 40). The figure is how many intervals
-hold the grand median. The difference of the two is the machine's drift between runs, which the interval of one run
-cannot know. About 20 minutes.
+contain the grand median. The difference between the two is the machine's drift between runs, which the interval of one
+run cannot include. About 20 minutes.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def stopped(launches: Sequence[Measurement], schedule: Schedule) -> Sequence[Mea
 
 
 def in_a_row(launches: Sequence[Measurement], schedule: Schedule) -> Iterator[Sequence[Measurement]]:
-    """One run after the other, each ended by the stop rule; drops launches at the end that make no whole run."""
+    """One run after the other, each ended by the stop rule; launches at the end that make no whole run are dropped."""
     rest = list(launches)
     for _ in range(RUNS_IN_A_ROW):
         made = stopped(rest, schedule)
@@ -96,7 +96,7 @@ def in_a_row(launches: Sequence[Measurement], schedule: Schedule) -> Iterator[Se
 def shares(
     hands: Sequence[Sequence[Measurement]], all_launches: Sequence[Measurement], schedule: Schedule
 ) -> dict[str, tuple[int, int, float]]:
-    """For each metric: how many intervals hold the grand median, of how many, and the launches of a run."""
+    """For each metric: how many intervals contain the grand median, of how many, and the launches per run."""
     grand: dict[str, list[float]] = {}
     for one in analysed(all_launches):
         for metric, value in one.values.items():

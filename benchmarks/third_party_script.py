@@ -1,7 +1,7 @@
 """A third-party script, measured with two added lines; then a change of it compared with the original.
 
     pip install spikingjelly==2.0.0
-    python -m benchmarks.stranger [PAIRS]
+    python -m benchmarks.third_party_script [PAIRS]
 
 The script is `lif_fc_mnist.py` of SpikingJelly, a spiking network that learns handwritten digits. In place of MNIST it
 gets scikit-learn's digits in the same file format, so that nothing is downloaded. The change is one line: training

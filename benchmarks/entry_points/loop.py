@@ -13,15 +13,15 @@ from epochbench.training import Task
 
 from epochbench import Case, Suite
 
-BATCHES, EPOCHS, DOORS = 24, 12, 3
-PLACE = "DOORS_PLACE"  # the variable with the folder in which the processes take turns
+BATCHES, EPOCHS, WAYS = 24, 12, 3
+PLACE = "ENTRY_POINTS_PLACE"  # the variable with the folder in which the processes take turns
 
 
 class Turns:
-    """Batches of several processes, of which one at a time passes over its own.
+    """Batches of several processes that take turns to pass over theirs.
 
-    All begin together, so that whatever the machine does, it does to each of them. Without a round there is nobody to
-    wait for. The waiting is part of the first step of a pass, which no median sees.
+    All begin together, so that changes of the machine affect all of them. Without a round there is nothing to wait for.
+    The waiting is part of the first step of a pass, which does not affect the median.
     """
 
     def __init__(self, batches: list[Any]) -> None:
@@ -36,7 +36,7 @@ class Turns:
         if not self._arrived:
             self._arrived = True
             (place / f"arrived-{os.getpid()}").touch()
-            while len(list(place.glob("arrived-*"))) < DOORS:
+            while len(list(place.glob("arrived-*"))) < WAYS:
                 time.sleep(0.01)
         with (place / "turn").open("w") as turn:
             fcntl.flock(turn, fcntl.LOCK_EX)

@@ -1,6 +1,6 @@
 """Whether the three ways to measure agree: the same step with `bench run`, `epochbench.watch` and pytest-benchmark.
 
-    python -m benchmarks.doors [ROUNDS] [MODEL]...
+    python -m benchmarks.entry_points [ROUNDS] [MODEL]...
 
 In each round (30) and for each model, each way starts a process, with the pinned allocator, the same threads and wait
 policy. The processes take turns of 24 steps, so that the machine's drift affects all of them. The figure is the ratio
@@ -30,7 +30,7 @@ from bench.running.preparation import describe, describe_script, probe
 from bench.suite.case import Case, Conditions, Schedule
 from bench.suite.script import script as read_script
 from benchmarks import workload
-from benchmarks.doors.loop import BATCHES, EPOCHS, PLACE
+from benchmarks.entry_points.loop import BATCHES, EPOCHS, PLACE
 
 HERE = Path(__file__).parent
 SUITE, SCRIPT = HERE / "loop.py", HERE / "train.py"
@@ -104,8 +104,8 @@ def main() -> None:
                     WATCH: pool.submit(of_launch, scripts, script, at, number),
                     PYTEST: pool.submit(of_pytest, suites.conditions, suite.cases[at], place),
                 }
-                for door, future in measured.items():
-                    found[door, model].append(future.result())
+                for way, future in measured.items():
+                    found[way, model].append(future.result())
                 for file in [place / "round", *place.glob("arrived-*")]:
                     file.unlink()
             print(f"round {number}/{rounds}", file=sys.stderr)
@@ -113,11 +113,11 @@ def main() -> None:
     for model in models:
         base = found[RUN, model]
         print(f"{model}: {RUN} {statistics.median(base) * 1e3:.3f} ms")
-        for door in (WATCH, PYTEST):
-            ratios = [value / own for value, own in zip(found[door, model], base, strict=True)]
+        for way in (WATCH, PYTEST):
+            ratios = [value / own for value, own in zip(found[way, model], base, strict=True)]
             median = estimate(ratios)
             print(
-                f"  {door:12} / {RUN}  {median.value:.4f} ({median.low:.4f} to {median.high:.4f}), "
+                f"  {way:12} / {RUN}  {median.value:.4f} ({median.low:.4f} to {median.high:.4f}), "
                 f"sd of a round {statistics.stdev(ratios):.3f}"
             )
 
