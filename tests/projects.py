@@ -118,7 +118,7 @@ def make_project(top: Path) -> Path:
     (place / "loop.py").write_text(SUITE)
     (top / ".gitignore").write_text("results/\nbuilt\n__pycache__/\nuntracked.py\n")
     for what, widths in (("crash", "8"), ("half", "8"), ("wide", "16"), ("plain", "8")):
-        plant(place, "" if what in ("plain", "wide") else what, widths)
+        write_change(place, "" if what in ("plain", "wide") else what, widths)
         git(top, "add", "-A")
         git(top, "commit", "-qm", what)
         git(top, "tag", what)
@@ -132,7 +132,7 @@ def make_history(place: Path) -> Path:
     (place / "suites" / "loop.py").write_text(SUITE)
     (place / ".gitignore").write_text("results/\n__pycache__/\n")
     for number in range(1, 6):
-        plant(place, "slow" if number >= 3 else "")
+        write_change(place, "slow" if number >= 3 else "")
         (place / "note").write_text(str(number))
         git(place, "add", "-A")
         git(place, "commit", "-qm", f"commit {number}")
