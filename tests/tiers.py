@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,10 @@ import pytest
 
 HERE = Path(__file__).parent
 TIERS = ("pure", "in_process", "processes")
+
+# Launches in worker processes that all of `make test` may make: one of each verb, and what is told of a process. What
+# a launch measures, and what is decided by it, is told with `stand_in.py`.
+MOST_LAUNCHES = 30
 
 FORKS = ("os.fork", "os.forkpty", "os.posix_spawn")
 
@@ -39,6 +44,32 @@ def long_only(*cases: tuple[Any, ...]) -> list[Any]:
     if not LONG:
         return []
     return [pytest.param(*case, marks=pytest.mark.long) for case in cases]
+
+
+launches: list[
+    str
+] = []  # the tests that made them, in this process and in those of pytest-xdist that have ended
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fails a session of the quick tests that made more launches."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["launches"] = launches
+    elif len(launches) > MOST_LAUNCHES and not LONG:
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A process of pytest-xdist has ended, and tells its launches."""
+    launches.extend(getattr(node, "workeroutput", {}).get("launches", ()))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if launches and not LONG:
+        terminalreporter.write_line(f"{len(launches)} launches, of at most {MOST_LAUNCHES} (tests/tiers.py)")
+        for test, number in Counter(launches).items() if len(launches) > MOST_LAUNCHES else ():
+            terminalreporter.write_line(f"  {number} {test}")
 
 
 _within = ""  # the tier of the test that runs, or of the file that is read

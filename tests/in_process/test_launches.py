@@ -262,4 +262,5 @@ def test_a_launch_reports_what_was_compiled_and_what_an_optimizer_asked_for(work
     assert isinstance(record, Measurement), record
     assert record.compiled["time"] > record.compiled["time_counted"] == 0.0
     train = [stage for stage in record.stages if stage.stage == "train"]
+    assert len(train) == 2
     assert all(stage.closure_evaluations > stage.optimizer_steps == 5 for stage in train)

@@ -111,7 +111,9 @@ class TestPlacement:
         assert sorted(torch.cat([inputs for inputs, _ in batches]).tolist()) == list(range(10))
 
     def test_targets_stay_with_their_inputs(self):
-        for inputs, targets in loaders.Batches(TEN, 4, shuffle=True):
+        given = list(loaders.Batches(TEN, 4, shuffle=True))
+        assert len(given) == 3
+        for inputs, targets in given:
             assert torch.equal(inputs, targets.float())
 
     @pytest.mark.parametrize(("placement", "where"), [("memory", "cpu"), ("device", "meta")])

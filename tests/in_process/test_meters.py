@@ -149,6 +149,7 @@ def test_the_phases_of_a_stage_add_up_to_its_wall_time_though_looking_costs_time
     clock = FakeClock(tick=50_000)
     costs = {phase: 0.001 * number for number, phase in enumerate(PHASES, start=1)}
     meter = measured(slow_task(clock, **costs), clock, epochs=2, validate_every=validate_every)
+    assert {record.stage for record in meter.stages} == set(STAGES)
     for record in meter.stages:
         assert set(record.phases) <= set(PHASES)
         assert sum(record.phases.values()) == pytest.approx(record.wall, rel=1e-3)
@@ -644,7 +645,9 @@ def test_plain_timing_takes_no_phases_on_a_device(device, clock):
 
 
 def test_phases_on_a_device_are_where_its_work_was_and_add_up(device, clock):
-    for record in on_device(EventPhaseTimer, device, clock, epochs=1).stages:
+    stages = on_device(EventPhaseTimer, device, clock, epochs=1).stages
+    assert [record.stage for record in stages] == list(STAGES)
+    for record in stages:
         assert {phase for phase, seconds in record.phases.items() if seconds} == {"forward"}
         assert sum(record.phases.values()) == pytest.approx(record.wall, rel=1e-3)
 

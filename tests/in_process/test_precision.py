@@ -90,7 +90,7 @@ def test_channels_last_holds_for_weights_inputs_and_what_comes_of_them():
     inputs, targets = next(iter(made.train_loader))
     made.step(made, inputs, targets, lambda _: None)
     assert made.model[0].weight.is_contiguous(memory_format=torch.channels_last)
-    assert all(value.is_contiguous(memory_format=torch.channels_last) for value in seen)
+    assert [value.is_contiguous(memory_format=torch.channels_last) for value in seen] == [True, True]
 
 
 def test_changing_the_inputs_belongs_to_their_transfer():

@@ -198,6 +198,7 @@ class TestTheBooks:
         assert max(map(abs, off.values())) < 0.02, off
 
     def test_no_time_is_negative(self, any_mode):
+        assert any_mode.operators
         for row in any_mode.operators:
             assert min(row.host_self, row.host_total, row.device_self, row.device_total) >= 0, row
 
@@ -365,8 +366,12 @@ class TestWhatTheLoopDoes:
         watched, plain = small_task(), small_task()
         profile_of(watched, tmp_path)
         fit(windowed(plain, BEFORE + STEPS, STEPS, STEPS), 1)
-        for one, other in zip(watched.model.parameters(), plain.model.parameters(), strict=True):
+        begun = small_task().model.parameters()
+        for one, other, before in zip(
+            watched.model.parameters(), plain.model.parameters(), begun, strict=True
+        ):
             assert torch.equal(one, other)
+            assert not torch.equal(one, before)
 
     def test_its_losses_are_the_same_under_the_profiler(self):
         plain = fit(windowed(small_task(), 13, 5, 5), 1)

@@ -447,6 +447,7 @@ class TestFetchedAhead:
                 if number not in skipped:
                     own.step(*batch)
         recorder.finish()
+        assert len(meter.stages) == 2
         for record in meter.stages:
             assert record.optimizer_steps == 3 - len(skipped)
             assert record.wall == sum(record.steps) == record.optimizer_steps * 62.0

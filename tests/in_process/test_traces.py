@@ -395,6 +395,7 @@ class TestStacks:
         assert [path.name for path in folder.iterdir()] == ["launch-7.stacks.txt"]
 
     def test_each_line_has_a_stack_and_its_microseconds(self, lines):
+        assert lines
         for line in lines:
             assert re.fullmatch(r"(train|validate|test);[a-z_]+(;[^;]+)* [1-9]\d*", line), line
 

@@ -566,6 +566,7 @@ def test_metrics_are_given_outputs_as_the_model_gave_them_off_the_graph(pack, mo
     expected = fit(small_task(metrics={"accuracy": accuracy}), epochs=1, mode=mode)
     assert fit(task, epochs=1, mode=mode) == expected
     assert [type(outputs) for outputs in given] == [type(kept[-1])] * len(given)
+    assert given
     assert not any(scores(outputs).requires_grad for outputs in given)
     assert scores(kept[-1]).requires_grad is (mode == "eval")
 

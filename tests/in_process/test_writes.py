@@ -112,6 +112,7 @@ class TestWithFoldersOfItsOwn:
             (tmp_path / "tmp" / "x").write_text("x")
             Path(os.devnull).write_text("x")
             os.close(os.open("/dev/null", os.O_RDWR))
+        assert (tmp_path / "tmp" / "x").read_text() == "x"
 
     def test_afterwards_nobody_listens(self, folder, tmp_path):
         with Writes([str(folder)]).watched():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,9 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tiers import LONG
+from tiers import LONG, launches
 from warm import Warm
 
+from bench.measurement.messages import Envelope, LaunchRequest
 from bench.running import fork_server
 from bench.suite.case import Conditions
 
@@ -25,6 +27,21 @@ def warm() -> Iterator[list[Warm]]:
     yield made
     for one in made:
         one.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def counted() -> Iterator[None]:
+    """Notes who makes a launch. Verbs run in this process; those that run in one of their own are not seen."""
+    send = fork_server.ForkServer._send
+
+    def noting(self: Any, envelope: Envelope) -> None:
+        if isinstance(envelope.request, LaunchRequest):
+            launches.append(os.environ["PYTEST_CURRENT_TEST"].partition("[")[0].partition(" ")[0])
+        send(self, envelope)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fork_server.ForkServer, "_send", noting)
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from stand_in import standing_in
 from tiers import takes_long
 
 from bench import cli
@@ -40,8 +41,14 @@ class Done:
 
 
 def bench(place, *arguments) -> Done:
+    """Runs a command in a folder; what asks a worker asks this process."""
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.chdir(place), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with (
+        standing_in(),
+        contextlib.chdir(place),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
         code = cli.exit_code(list(arguments))
     return Done(code, out.getvalue(), err.getvalue())
 

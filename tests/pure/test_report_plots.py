@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import re
 import xml.etree.ElementTree as ET
@@ -12,7 +11,7 @@ import matplotlib
 import pytest
 from fakes import DISTURBED, timeline
 from matplotlib.image import imread
-from tiers import takes_long
+from pictures import texts_of
 
 from bench.errors import ResultsError
 from bench.measurement import METRICS, PHASES, Counts, Device, Environment, Failure, Measurement, StageRecord
@@ -104,12 +103,9 @@ def figure_of(picture, tables: Tables):
 
 
 def said(picture, tables: Tables) -> list[str]:
-    """The texts in one picture, drawn as SVG alone and wherever they fall, since a picture takes its time."""
-    figure, file = figure_of(picture, tables), io.StringIO()
-    figure.set_layout_engine("none")
+    """The texts in one picture."""
     with style.own_settings():
-        figure.savefig(file, format="svg")
-    return texts_in(ET.fromstring(file.getvalue()))
+        return texts_of(figure_of(picture, tables))
 
 
 def drawn(picture, tables: Tables, folder: Path) -> list[str]:
@@ -128,6 +124,23 @@ def draw_pages(monkeypatch, tmp_path):
         return draw(tables, tmp_path)
 
     return draw_some
+
+
+@pytest.fixture
+def figures(monkeypatch, tmp_path):
+    """Some of the pictures of each page by the name of their files, not rendered."""
+
+    def of(tables: Tables, *pictures: str) -> dict[str, list[str]]:
+        found = []
+        monkeypatch.setattr(drawing, "PICTURES", {name: PICTURES[name] for name in pictures})
+        monkeypatch.setattr(
+            drawing, "save", lambda figure, _, name: found.append((name, texts_of(figure))) or []
+        )
+        draw(tables, tmp_path)
+        assert len(dict(found)) == len(found), "one would overwrite another"
+        return dict(found)
+
+    return of
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -248,7 +261,6 @@ class TestAWholeMatrix:
         assert there.count("1.07 ms  ±4.7 %") == 12  # 1.02 to 1.12 ms around 1.07 ms
         assert "difference from the estimate of the case [%]" in there
 
-    @takes_long("draws all pictures again")
     def test_the_same_tables_give_the_same_file(self, tmp_path):
         tables = run(matrix(batch_size=[8, 16]))
         for folder in (tmp_path / "a", tmp_path / "b"):
@@ -258,23 +270,21 @@ class TestAWholeMatrix:
 
 
 class TestAxes:
-    @takes_long("draws all pictures again")
-    def test_each_suite_and_device_has_pictures_of_its_own(self, draw_pages, tmp_path):
+    def test_each_suite_and_device_has_pictures_of_its_own(self, figures):
         vision = matrix("vision", device=["cpu", "cuda:0"], batch_size=[32])
-        paths = draw_pages(run([*vision, *matrix("language.v2", batch_size=[32])]), "memory", "phases")
+        made = figures(run([*vision, *matrix("language.v2", batch_size=[32])]), "memory", "phases")
         found = ("vision-cpu", "vision-cuda-0", "language-v2-cpu")
-        assert names(paths) == {f"{name}-{page}" for name in ("memory", "phases") for page in found}
-        on_device = texts(tmp_path, "memory-vision-cuda-0")
+        assert made.keys() == {f"{name}-{page}" for name in ("memory", "phases") for page in found}
+        on_device = made["memory-vision-cuda-0"]
         assert "vision · cuda:0 · Made-Up GPU, Made-Up CPU, 4 threads · torch 2.9.0" in on_device
         assert "peak memory [MiB]" in on_device
         assert METRICS["memory.peak_allocated"].meaning in " ".join(on_device)
-        assert METRICS["memory.peak_rss"].meaning in " ".join(texts(tmp_path, "memory-vision-cpu"))
+        assert METRICS["memory.peak_rss"].meaning in " ".join(made["memory-vision-cpu"])
 
-    @takes_long("draws all pictures again")
-    def test_two_suites_of_like_names_do_not_overwrite_each_other(self, draw_pages):
-        assert len(set(draw_pages(run([*matrix("a.b"), *matrix("A-b")]), "memory"))) == 4
+    def test_two_suites_of_like_names_do_not_overwrite_each_other(self, figures):
+        made = figures(run([*matrix("a.b"), *matrix("A-b")]), "memory")
+        assert len({name.lower() for name in made}) == 2
 
-    @takes_long("draws all pictures again")
     def test_an_axis_of_ones_own_makes_further_lines(self):
         tables = run(matrix(width=[128, 512], bias=[True, False], batch_size=[32, 64]))
         there = said(batch_sizes.throughput, tables)
@@ -300,7 +310,6 @@ class TestAxes:
         assert {f"{model}: training (train stage)" for model in ("mlp", "cnn", "vit")} <= set(there)
         assert there.count("sgd") == there.count("adam") == there.count("lion") == 1
 
-    @takes_long("draws all pictures again")
     def test_a_slow_model_does_not_flatten_a_fast_one(self):
         cases = matrix(model=["mlp", "vit"], batch_size=[32, 64])
         tables = run(cases, step=lambda case, number: {"mlp": 1e-3, "vit": 1.0}[case["model"]])
@@ -320,7 +329,6 @@ class TestAxes:
         assert there == SHOWN - {"evaluation_modes", "optimizers", "quality"}
         assert "train" in texts(tmp_path, "throughput")
 
-    @takes_long("draws all pictures again")
     def test_evaluation_alone_has_no_phases_of_training(self):
         tables = run(matrix(batch_size=[32, 64], mode=["no_grad", "inference_mode"]))
         there = {name for name, picture in PICTURES.items() if figure_of(picture, tables)}

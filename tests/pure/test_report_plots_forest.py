@@ -8,8 +8,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 from matplotlib.image import imread
+from pictures import texts_of
 from test_report_comparison import CASE, HOSTILE, OTHER, count, gone, page, row
-from tiers import takes_long
 
 from bench.analysis.compare.policy import Policy
 from bench.analysis.compare.work import WorkDifference
@@ -25,9 +25,15 @@ def coarse(monkeypatch):
     monkeypatch.setitem(style.SETTINGS, "savefig.dpi", 50)
 
 
+def said(*rows) -> list[str]:
+    """The texts of the picture of some rows."""
+    with style.own_settings():
+        return texts_of(forest.draw(rows, "Compared"))
+
+
 @pytest.fixture
-def said(tmp_path):
-    """The texts of the picture of some rows, of which nothing is cut."""
+def drawn(tmp_path):
+    """The texts of the picture of some rows, rendered, of which nothing is cut."""
 
     def draw(*rows, title="Compared") -> list[str]:
         with style.own_settings():
@@ -54,8 +60,8 @@ def looks(axes) -> list[str]:
     ]
 
 
-def test_a_row_says_its_case_its_metric_its_change_and_its_verdict(said):
-    there = said(
+def test_a_row_says_its_case_its_metric_its_change_and_its_verdict(drawn):
+    there = drawn(
         row("regressed"),
         row("regressed", "train.throughput", case=OTHER, policy=Policy(0.01, regression="warn")),
         count(100, 112, case=OTHER, verdict="improved", ratio=1.12),
@@ -70,19 +76,19 @@ def test_a_row_says_its_case_its_metric_its_change_and_its_verdict(said):
     assert any("Every case: s, device=cpu." in text for text in there)
 
 
-def test_what_does_not_gate_is_said_beside_what_does(said):
+def test_what_does_not_gate_is_said_beside_what_does():
     shown = row("regressed", "epoch.time", gates=False)
     assert "+3.1 % (+1.0 to +5.2 %), regressed (not gated)" in said(row(), shown)
     assert "+3.1 % (+1.0 to +5.2 %), regressed" in said(shown)
 
 
-def test_a_single_case_is_named_below_the_picture(said):
+def test_a_single_case_is_named_below_the_picture():
     there = said(row("regressed"))
     assert "train.step_time" in there
     assert any(", ".join(CASE.split("/")) in text for text in there)
 
 
-def test_of_suites_that_are_mixed_a_row_keeps_what_tells_it_apart(said):
+def test_of_suites_that_are_mixed_a_row_keeps_what_tells_it_apart():
     models, ways = ("resnet18", "mobilenet_v3_small"), ("train", "inference_mode")
     many = [f"models/device=cpu/model={model}/batch_size=16/mode={way}" for model in models for way in ways]
     names = ("train.step_time", "memory.peak_allocated")
@@ -93,7 +99,7 @@ def test_of_suites_that_are_mixed_a_row_keeps_what_tells_it_apart(said):
     assert any("Every case of models: batch_size=16." in text for text in there)
 
 
-def test_of_a_long_label_the_metric_is_kept(said):
+def test_of_a_long_label_the_metric_is_kept():
     there = said(row(case="s/own=" + "long" * 99), row(case="s/own=short"))
     assert any(
         text.startswith("own=long") and text.endswith("…longlonglong: train.step_time")
@@ -101,7 +107,7 @@ def test_of_a_long_label_the_metric_is_kept(said):
     )
 
 
-def test_the_legend_has_the_verdicts_that_there_are_and_the_band(said):
+def test_the_legend_has_the_verdicts_that_there_are_and_the_band():
     there = said(row(), row("inconclusive"))
     assert [text for text in there if text in ("inconclusive", "equivalent", "within the threshold")] == [
         "inconclusive",
@@ -111,7 +117,7 @@ def test_the_legend_has_the_verdicts_that_there_are_and_the_band(said):
     assert "regressed" not in there
 
 
-def test_without_a_threshold_there_is_no_band(said):
+def test_without_a_threshold_there_is_no_band():
     assert "within the threshold" not in said(count(7, 8, ratio=8 / 7, policy=Policy(0.0)))
 
 
@@ -120,7 +126,7 @@ def test_without_any_ratio_there_is_no_picture(rows):
     assert forest.draw(rows, "Compared") is None
 
 
-def test_rows_without_a_ratio_are_counted_below(said):
+def test_rows_without_a_ratio_are_counted_below():
     assert any("Not drawn, without a ratio: 2 rows." in text for text in said(row(), gone(), gone()))
     assert any("Not drawn, without a ratio: 1 row." in text for text in said(row(), gone()))
     assert not any("Not drawn" in text for text in said(row()))
@@ -160,7 +166,7 @@ def test_what_lies_beyond_the_edge_is_an_open_arrow_at_it():
     assert sorted(looks(axes)) == sorted(["(>)", "(<)", "(<)", "(>)", "D", "o"])
 
 
-def test_open_arrows_are_explained_where_there_are_any(said):
+def test_open_arrows_are_explained_where_there_are_any():
     assert any("Open arrows" in text for text in said(row("regressed", ratio=math.inf)))
     assert not any("Open arrows" in text for text in said(row()))
 
@@ -176,8 +182,7 @@ def test_a_count_has_no_line_of_an_interval():
     assert len(lines) == 1, "the line of no change"
 
 
-@takes_long("draws a tall picture")
-def test_no_more_than_a_hundred_rows_are_drawn_and_the_worst_are_among_them(said):
+def test_no_more_than_a_hundred_rows_are_drawn_and_the_worst_are_among_them():
     rows = [row(case=f"s/number={number}") for number in range(140)]
     there = said(*rows, row("regressed", case="s/number=last"))
     assert sum(bool(re.match("number=.*: train.step_time$", text)) for text in there) == 100
@@ -185,17 +190,17 @@ def test_no_more_than_a_hundred_rows_are_drawn_and_the_worst_are_among_them(said
     assert any("The first 100 of 141 rows; the tables have them all." in text for text in there)
 
 
-def test_a_verdict_that_is_not_known_is_drawn_all_the_same(said):
+def test_a_verdict_that_is_not_known_is_drawn_all_the_same():
     assert "+3.1 % (+1.0 to +5.2 %), excused" in said(row("excused"))
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_no_text_of_a_user_breaks_it(said, text):
-    there = said(row("regressed", case=text, suite=text), row(name=text), title=text)
+def test_no_text_of_a_user_breaks_it(drawn, text):
+    there = drawn(row("regressed", case=text, suite=text), row(name=text), title=text)
     assert all(letter.isprintable() for line in there for letter in line)
 
 
-def test_different_work_is_said_though_it_cannot_be_drawn(said):
+def test_different_work_is_said_though_it_cannot_be_drawn():
     work = (WorkDifference("train", "samples", 1437, 1408),)
     facts = {"ratio": None, "low": None, "high": None, "work": work}
     unlike = [

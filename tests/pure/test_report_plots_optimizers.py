@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 from fakes import counts, measurement, operator_count, stages
+from pictures import texts_of
 from test_report_plots import assert_nothing_is_cut, names, texts
-from tiers import takes_long
 
 from bench.measurement import COUNTED
 from bench.report.plots import draw, optimizers
@@ -43,17 +42,13 @@ def test_it_says_the_share_the_operators_and_the_state_of_each(tmp_path):
     assert_nothing_is_cut(tmp_path)
 
 
-@takes_long("draws all pictures again")
-def test_without_counts_there_are_the_shares_alone(tmp_path):
-    draw(build(records(counted=False)), tmp_path)
-    there = texts(tmp_path, "optimizers")
+def test_without_counts_there_are_the_shares_alone():
+    (page,) = pages_of(build(records(counted=False)))
+    there = texts_of(optimizers.draw(page))
     assert "share of a step" in there
     assert "optimizer state" not in there
 
 
-@pytest.mark.parametrize("axes", [["adam"], []])
-@takes_long("draws all pictures again")
-def test_one_optimizer_makes_no_comparison(tmp_path, axes):
-    tables = build(records(axes))
-    assert "optimizers" not in names(draw(tables, tmp_path))
-    assert [optimizers.draw(page) for page in pages_of(tables)] == [None] * len(axes)
+def test_one_optimizer_makes_no_comparison():
+    (page,) = pages_of(build(records(["adam"])))
+    assert optimizers.draw(page) is None

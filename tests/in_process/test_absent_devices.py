@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from bench import cli
 
 
+@pytest.mark.usefixtures("no_worker")
 def test_the_command_says_why_it_is_absent_in_one_line(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.py").write_text(
