@@ -29,7 +29,7 @@ def between_runs_of(first: Side, second: Side, root: Path = RESULTS) -> Callable
     """
     if first.environment is None or second.environment is None:
         return lambda _: UNKNOWN
-    from .table_files import read_summary  # pandas: not needed to say how long a launch takes
+    from .table_files import read_summary  # pandas: not needed for the time of a launch
 
     stated = standard(first.environment.allocator)
     compared = {os.path.realpath(side.folder) for side in (first, second) if side.folder}

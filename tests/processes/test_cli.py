@@ -19,7 +19,7 @@ from bench.measurement import COUNTED, PROFILED, TIMED
 ROOT = Path(__file__).parents[2]
 SUITES = ROOT / "tests" / "suites"
 ONCE = ("--launches", "1", "--repeats", "0")  # whatever else this machine is doing
-SMALL, DEEDS = str(SUITES / "small.py"), str(SUITES / "deeds.py")
+SMALL, BEHAVIOURS = str(SUITES / "small.py"), str(SUITES / "behaviours.py")
 
 
 @pytest.fixture
@@ -111,20 +111,20 @@ class TestRun:
         torn.mkdir()
         (torn / "journal.jsonl").write_bytes((folder / "journal.jsonl").read_bytes()[:-100])
         assert cli.exit_code(["show", str(torn)]) == 0
-        assert "line 12 is torn" in capfd.readouterr().err
+        assert "line 12 is incomplete" in capfd.readouterr().err
         assert bench.read(torn).summary["case"].nunique() == 4
 
 
 class TestFailures:
     def test_a_case_that_raises_costs_itself_alone(self, here, capfd):
-        code = cli.exit_code(["run", DEEDS, "--axis", "deed=raises,nothing", *ONCE, "--out", "out"])
+        code = cli.exit_code(["run", BEHAVIOURS, "--axis", "behaviour=raises,nothing", *ONCE, "--out", "out"])
         assert code == 5
         tables = bench.read("out")
-        assert set(tables.summary["deed"]) == {"nothing"}
+        assert set(tables.summary["behaviour"]) == {"nothing"}
         assert list(tables.failures["failure"]) == ["error"]
         printed = capfd.readouterr()
         assert printed.err.count("ValueError: the user's own") == 1
-        assert f"({DEEDS}:" in printed.err
+        assert f"({BEHAVIOURS}:" in printed.err
         assert "ValueError" not in printed.out
         assert "1 failure, shown above on standard error: out/failures.csv, out/logs/" in printed.out
         cli.exit_code(["show", "out"])  # which has told nothing yet

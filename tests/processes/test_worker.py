@@ -25,7 +25,7 @@ from bench.system.paths import HARNESS, file_name
 from bench.worker.suites import own_files, third_party
 
 SUITES = Path(__file__).parents[1] / "suites"
-SMALL, DEEDS, BATCHES = (str(SUITES / f"{name}.py") for name in ("small", "deeds", "batches"))
+SMALL, BEHAVIOURS, BATCHES = (str(SUITES / f"{name}.py") for name in ("small", "behaviours", "batches"))
 
 
 def plan_of(workers: Workers, file: str, overrides=None, **schedule) -> Plan:
@@ -45,19 +45,21 @@ def workers(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def deeds(workers, tmp_path_factory):
-    """One launch of each deed, by its name, and the pids of the processes that one of them left."""
-    pids = tmp_path_factory.mktemp("deeds") / "pids"
-    os.environ["DEEDS_PIDS"] = str(pids)
+def behaviours(workers, tmp_path_factory):
+    """One launch of each behaviour, by its name, and the pids of the processes that one of them left."""
+    pids = tmp_path_factory.mktemp("behaviours") / "pids"
+    os.environ["BEHAVIOURS_PIDS"] = str(pids)
     try:
-        some = {} if LONG else {"deed": ["nothing", "leaves_processes", "raises", "segfaults", "prints"]}
-        plan = plan_of(workers, DEEDS, some, launches=1, timeout=120.0)
-        hanging = plan_of(workers, DEEDS, {"deed": ["hangs"]}, launches=1, timeout=2.0)
-        patient = [case for case in plan.cases if case["deed"] != "hangs"]
+        some = {} if LONG else {"behaviour": ["nothing", "leaves_processes", "raises", "segfaults", "prints"]}
+        plan = plan_of(workers, BEHAVIOURS, some, launches=1, timeout=120.0)
+        hanging = plan_of(workers, BEHAVIOURS, {"behaviour": ["hangs"]}, launches=1, timeout=2.0)
+        patient = [case for case in plan.cases if case["behaviour"] != "hangs"]
         records = [*run(workers, Plan(patient, plan.files, plan.schedule)), *run(workers, hanging)]
     finally:
-        del os.environ["DEEDS_PIDS"]
-    return {record.case["deed"]: record for record in records}, [int(pid) for pid in pids.read_text().split()]
+        del os.environ["BEHAVIOURS_PIDS"]
+    return {record.case["behaviour"]: record for record in records}, [
+        int(pid) for pid in pids.read_text().split()
+    ]
 
 
 class TestForkedLaunches:
@@ -120,14 +122,14 @@ class TestSpawnedLaunches:
 
     def test_a_crash_is_a_failure_there_too(self, tmp_path):
         with Workers(conditions(start_method="spawn"), tmp_path) as workers:
-            plan = plan_of(workers, DEEDS, {"deed": ["segfaults"]}, launches=1, timeout=120.0)
+            plan = plan_of(workers, BEHAVIOURS, {"behaviour": ["segfaults"]}, launches=1, timeout=120.0)
             (crash,) = run(workers, plan)
         assert (crash.failure, crash.message) == ("crash", "killed by SIGSEGV")
 
     def test_no_process_outlives_its_launch_either(self, tmp_path, monkeypatch):
-        monkeypatch.setenv("DEEDS_PIDS", str(tmp_path / "pids"))
+        monkeypatch.setenv("BEHAVIOURS_PIDS", str(tmp_path / "pids"))
         with Workers(conditions(start_method="spawn"), tmp_path) as workers:
-            plan = plan_of(workers, DEEDS, {"deed": ["leaves_processes"]}, launches=1)
+            plan = plan_of(workers, BEHAVIOURS, {"behaviour": ["leaves_processes"]}, launches=1)
             (record,) = run(workers, plan)
         assert isinstance(record, Measurement), record
         pids = (tmp_path / "pids").read_text().split()
@@ -135,22 +137,22 @@ class TestSpawnedLaunches:
         assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
-class TestDeeds:
+class TestBehaviours:
     @pytest.mark.parametrize(
-        "deed",
+        "behaviour",
         [
             *("nothing", "prints", "leaves_processes"),
             *long_only(("closes_stdin",), ("closes_stdout",), ("changes_directory",), ("changes_locale",)),
             *long_only(("forks",), ("leaves_files",), ("loader_workers",)),
         ],
     )
-    def test_what_is_only_careless_still_measures(self, deeds, deed):
-        record = deeds[0][deed]
+    def test_what_is_only_careless_still_measures(self, behaviours, behaviour):
+        record = behaviours[0][behaviour]
         assert isinstance(record, Measurement), record
         assert len(record.stages) == 6
 
     @pytest.mark.parametrize(
-        ("deed", "failure", "words"),
+        ("behaviour", "failure", "words"),
         [
             ("raises", "error", "ValueError: the user's own"),
             ("segfaults", "crash", "killed by SIGSEGV"),
@@ -168,25 +170,25 @@ class TestDeeds:
             ),
         ],
     )
-    def test_what_fails_is_a_failure_that_says_why(self, deeds, deed, failure, words):
-        record = deeds[0][deed]
+    def test_what_fails_is_a_failure_that_says_why(self, behaviours, behaviour, failure, words):
+        record = behaviours[0][behaviour]
         assert isinstance(record, Failure), record
         assert record.failure == failure
         assert words in record.message
 
-    def test_an_error_names_the_users_own_line(self, deeds):
-        where, _, line = deeds[0]["raises"].where.rpartition(":")
-        assert where == DEEDS
-        assert "the user's own" in Path(DEEDS).read_text().splitlines()[int(line) - 1]
+    def test_an_error_names_the_users_own_line(self, behaviours):
+        where, _, line = behaviours[0]["raises"].where.rpartition(":")
+        assert where == BEHAVIOURS
+        assert "the user's own" in Path(BEHAVIOURS).read_text().splitlines()[int(line) - 1]
 
-    def test_no_process_outlives_its_launch(self, deeds):
-        pids = deeds[1]
+    def test_no_process_outlives_its_launch(self, behaviours):
+        pids = behaviours[1]
         assert len(pids) == (3 if LONG else 2)
         assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
-    def test_what_user_code_prints_goes_to_the_log_of_its_launch(self, deeds, workers):
-        assert deeds  # the launches that wrote it
-        case = Case("deeds", {"device": "cpu", "epochs": 2, "deed": "prints"})
+    def test_what_user_code_prints_goes_to_the_log_of_its_launch(self, behaviours, workers):
+        assert behaviours  # the launches that wrote it
+        case = Case("behaviours", {"device": "cpu", "epochs": 2, "behaviour": "prints"})
         (log,) = workers.logs.glob(f"{file_name(case.id)}.*.log")
         assert log.read_text().count("y") >= 3_000_000
 

@@ -97,12 +97,12 @@ def records(workers, sources, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def deeds(workers, sources):
-    """A launch of each deed, by its name."""
+def behaviours(workers, sources):
+    """A launch of each behaviour, by its name."""
     names = ["raises", "forgets", *(["exits", "diverges", "stays"] if LONG else [])]
-    found = {record.case["deed"]: record for record in run(workers, plan_of(axes={"deed": names}))}
+    found = {record.case["behaviour"]: record for record in run(workers, plan_of(axes={"behaviour": names}))}
     if LONG:
-        found["hangs"] = once(workers, plan_of(axes={"deed": ["hangs"]}, timeout=5.0))
+        found["hangs"] = once(workers, plan_of(axes={"behaviour": ["hangs"]}, timeout=5.0))
     return found
 
 
@@ -183,7 +183,7 @@ class TestLaunches:
 
 class TestFailures:
     @pytest.mark.parametrize(
-        ("deed", "failure", "words"),
+        ("behaviour", "failure", "words"),
         [
             ("raises", "error", "ValueError: the user's own mistake"),
             ("forgets", "error", 'does not train: with epochbench.stage("validate"):'),
@@ -199,21 +199,21 @@ class TestFailures:
             ),
         ],
     )
-    def test_it_says_why(self, deeds, deed, failure, words):
-        record = deeds[deed]
+    def test_it_says_why(self, behaviours, behaviour, failure, words):
+        record = behaviours[behaviour]
         assert isinstance(record, Failure), record
         assert record.failure == failure
         assert words in record.message
 
-    def test_it_names_the_users_own_line_and_keeps_the_end_of_the_log(self, deeds):
-        where, _, line = deeds["raises"].where.rpartition(":")
+    def test_it_names_the_users_own_line_and_keeps_the_end_of_the_log(self, behaviours):
+        where, _, line = behaviours["raises"].where.rpartition(":")
         assert where == str(WATCHED)
         assert "the user's own" in WATCHED.read_text().splitlines()[int(line) - 1]
-        assert deeds["raises"].detail.endswith("deed='raises')")
+        assert behaviours["raises"].detail.endswith("behaviour='raises')")
 
     @takes_long("waits for a time limit")
-    def test_one_that_was_killed_has_the_end_of_its_log_too(self, deeds):
-        where, _, end = deeds["hangs"].detail.partition("\n\nThe end of its log:\n")
+    def test_one_that_was_killed_has_the_end_of_its_log_too(self, behaviours):
+        where, _, end = behaviours["hangs"].detail.partition("\n\nThe end of its log:\n")
         assert where.startswith("logs/watched-")
         assert end.splitlines()[-1].startswith("begins ")
 
@@ -340,7 +340,7 @@ class TestWhatPlainPythonAllows:
         )
         record, _ = runs(text)
         assert "it started others (train)" in record.message
-        assert "what is measured trains in one process" in record.message
+        assert "only training in one process" in record.message
 
     def test_it_may_be_the_only_process_of_a_group(self, runs):
         record, _ = runs("os.environ['WORLD_SIZE'] = '1'; train()")
@@ -580,7 +580,7 @@ def test_a_run_of_a_script_says_what_it_writes_and_advises_nothing_that_scripts_
     assert "the script writes log.txt: each launch begins with the folder as it is now" in said
     assert exit_code(["show", "run", "--quality"]) == 2
     said = capfd.readouterr().err
-    assert "run is of a script, whose validation loss is not known" in said
+    assert "run measured a script, whose validation loss is not known" in said
     assert "--axis" not in said
 
 

@@ -268,7 +268,7 @@ class TestWorkThatIsMeantToDiffer:
         assert TIME not in said
         assert outcome(found.rows) == 1
         (one,) = found.by_sample
-        assert (one.case, one.left_out) == (CASE, [TIME, "work.train.samples", "work.train.batches"])
+        assert (one.case, one.not_compared) == (CASE, [TIME, "work.train.samples", "work.train.batches"])
 
     def test_steps_of_another_size_are_not_compared_and_an_epoch_of_as_many_samples_is(self):
         larger = {**WORK, "work__train__batches": 5}
@@ -276,7 +276,7 @@ class TestWorkThatIsMeantToDiffer:
         found = compare(side(**timed, **WORK), side(**timed, **larger), self.MEANT)
         said = {row.metric.name: (row.verdict, row.gates) for row in found.rows}
         assert said[TIME] == said["compute.sample_flops"] == ("equivalent", True)
-        assert {"train.step_time", "count.flops"} <= set(found.by_sample[0].left_out)
+        assert {"train.step_time", "count.flops"} <= set(found.by_sample[0].not_compared)
 
     def test_a_rule_that_warns_sets_no_exit_code(self):
         asked = told(rules=[rule({"regression": "warn"}, metric="work.*")])
@@ -545,7 +545,7 @@ class TestStrangeValues:
         asked = told(metrics=["train.data_share"])
         row = only(side(train__data_share=before), side(train__data_share=after), asked)
         assert (row.verdict, row.ratio, row.gates) == ("not_measured", None, True)
-        assert reason_said(row.reason) == f"no ratio can be made of {before:g} and {after:g}"
+        assert reason_said(row.reason) == f"{before:g} and {after:g} have no ratio"
 
     @pytest.mark.parametrize(("after", "verdict"), [(0.0, "equivalent"), (1.0, "regressed")])
     def test_a_count_may_well_have_been_zero(self, after, verdict):
@@ -675,5 +675,5 @@ class TestWhatIsWithheld:
         found = rows(base, candidate)[CASE, "count.saved_bytes"]
         assert found.base == (5 if whose == "candidate" else None)
         assert (found.verdict, found.ratio, found.gates) == ("not_measured", None, True)
-        assert "is of an earlier version" in reason_said(found.reason)
+        assert "is from an earlier version" in reason_said(found.reason)
         assert outcome(list(rows(base, candidate).values()), allow_inconclusive=True) == 3

@@ -273,7 +273,7 @@ class TestPyperf:
         assert case.value == pytest.approx(4.4982137067014114e-09)
 
     def test_the_value_is_the_median_of_the_processes(self):
-        # One process was disturbed: 395 ns, where the others took 233 and 240.
+        # One process was contaminated: 395 ns, where the others took 233 and 240.
         case = read_foreign(SUITE).cases["sorted"]
         assert max(case.values) == pytest.approx(3.945732829357951e-07)
         assert case.value == pytest.approx(2.40451009177652e-07)

@@ -29,7 +29,7 @@ class ShowOptions(JsonOptions):
         "latest",
         metavar="RUN",
         help="A run, or a session of bench ab: its folder, the beginning of its name, latest, or latest~1 for the one "
-        "before; or a summary.csv or summary.parquet alone.",
+        "before; or a single summary.csv or summary.parquet.",
     )
     metric: list[str] | None = option(
         None, metavar="NAME", help="Show these metrics, such as epoch.time or 'train.phase.*'; repeatable."

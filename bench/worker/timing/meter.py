@@ -218,7 +218,7 @@ class Meter(Observer):
 
 
 def trained(model: nn.Module, optimizer: Optimizer | None) -> list[Tensor]:
-    """The parameters that require a gradient: of the model, and others of the optimizer (those of a loss, say)."""
+    """The parameters that require a gradient: of the model, and others of the optimizer (such as those of a loss)."""
     own = list(model.parameters())
     known = {id(parameter) for parameter in own}
     groups = getattr(optimizer, "param_groups", ())
@@ -239,7 +239,7 @@ def state_of(model: nn.Module) -> list[Tensor]:
 def fingerprint(tensors: Iterable[Tensor]) -> tuple[float, ...]:
     """The norms and sums of tensors: if they are equal before and after, nothing has changed.
 
-    A norm alone misses weights that stay on a sphere. Both are gathered on the device and read at once, without
+    A norm would miss weights that move on a sphere. Both are gathered on the device and read at once, without
     allocating anything as large as a float32 weight.
     """
     numbers: list[Tensor] = []
