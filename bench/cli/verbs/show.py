@@ -37,13 +37,13 @@ class ShowOptions(JsonOptions):
     quality: bool = option(
         False,
         "--quality",
-        help="Show loss and accuracy by training time: which configuration is good soonest.",
+        help="Show loss and accuracy by training time, and which configuration reaches a loss first.",
     )
     target_loss: float | None = option(
         None,
         metavar="X",
-        help="With --quality: the validation loss whose time is compared.",
-        show_default="the axis target_loss, or what half of the configurations reach",
+        help="With --quality: the validation loss to reach; the time until then is compared.",
+        show_default="the axis target_loss, or the loss that half of the configurations reach",
     )
 
 
