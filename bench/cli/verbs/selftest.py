@@ -30,7 +30,7 @@ class SelftestOptions(SuitePairsOptions, BudgetOptions, OutputOptions, JsonOptio
         help="Compare this many times with steps made 3 % slower, and as many times with 5 %.",
     )
     plants: int | None = option(
-        None, hidden=True, help="The older name of --slowdowns, for one more version."
+        None, metavar="N", hidden=True, help="The older name of --slowdowns, for one more version."
     )
 
     @property
