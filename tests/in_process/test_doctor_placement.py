@@ -55,7 +55,7 @@ def test_isolated_processors(tmp_path, isolated, threads, state, found):
     [
         (["0-7"], "ok", "one"),
         (["0-7", ""], "ok", "one"),
-        (["4-7", "0-3"], "ok", "2; launches use node 1 alone"),
+        (["4-7", "0-3"], "ok", "2; launches use only node 1"),
         (["0,8", "1-3"], "notice", "launches use 2 nodes"),
         ([], "unknown", "not reported by the kernel"),
     ],

@@ -576,7 +576,7 @@ class TestDamage:
         (folder / "summary.parquet").unlink()
         code, _, err = gate("results/base", folder)
         assert (code, len(err.splitlines())) == (2, 1)
-        assert "; restore it, or remove it and do without" in err
+        assert "; restore it, or remove it to continue without it" in err
 
 
 def test_sides_without_a_case_in_common_are_said_in_one_line(gate, tmp_path):
@@ -593,7 +593,7 @@ def test_a_baseline_alone_names_what_is_missing(capfd):
 
 @pytest.mark.parametrize(
     ("verb", "said"),
-    [("compare", "[default: (thresholds.toml, where there is one)]"), ("run", "[default: (physical cores)]")],
+    [("compare", "[default: (thresholds.toml, if it exists)]"), ("run", "[default: (physical cores)]")],
 )
 def test_the_help_says_what_is_taken_without_a_flag(capfd, monkeypatch, verb, said):
     monkeypatch.setenv("COLUMNS", "200")

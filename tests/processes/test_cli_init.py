@@ -389,7 +389,7 @@ class TestHints:
         put(mine, "pyproject.toml", pyproject)
         for path in there:
             put(mine, path)
-        assert ("setuptools looks for" in init(mine).out) is said
+        assert ("setuptools discovers" in init(mine).out) is said
 
 
 LINES = "/results/* and !/results/baselines/"
@@ -525,7 +525,7 @@ class TestOwnModel:
         done = init(mine)
         text = (mine / "suites" / "mine.py").read_text()
         assert "    #   from package.nets import TinyNet\n    #   model = TinyNet()\n" in text
-        assert "your model: package.nets.TinyNet goes into suites/mine.py" in done.out
+        assert "your model: put package.nets.TinyNet into suites/mine.py" in done.out
         put(mine, "package/nets.py", NET.format(name="TinyNet", body=f"{PLAIN}\nraise SystemExit(9)"))
         assert bench(mine, "list").code == 0, "the suite does without it"
 
@@ -625,7 +625,7 @@ class TestOwnModel:
             text=True,
         )
         assert (done.returncode, done.stderr) == (0, "")
-        assert "your model: a.Net" in done.stdout
+        assert "your model: put a.Net" in done.stdout
 
 
 class TestBadFolders:

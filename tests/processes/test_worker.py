@@ -452,7 +452,7 @@ def test_where_no_temporary_folder_can_be_made_it_is_said(tmp_path, monkeypatch,
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
     logs = tmp_path if has_logs else None
     no_room = pytest.raises(
-        UsageError, match=r"no temporary folder can be made: No such file .*; make room, or set"
+        UsageError, match=r"no temporary folder can be created: No such file .*; free some space, or set"
     )
     with Workers(conditions(start_method=start_method), logs) as workers, no_room:
         describe(workers, [SMALL], {})

@@ -149,7 +149,7 @@ class TestPytestBenchmark:
             ({"width": [1]}, "is not a case: axis 'width': [1] is a list"),
             (
                 {"width": 64},
-                "extra_info.case is not 'mine/device=cpu/width=64/compile=none', as its axes say",
+                "extra_info.case is not 'mine/device=cpu/width=64/compile=none', as its axes show",
             ),
             ({"device": "\x1b[31m"}, "benchmarks[0].extra_info.case is not 'mine/device=\\x1b"),
             (
@@ -187,8 +187,7 @@ class TestPytestBenchmark:
             (
                 ("benchmarks", 1, "stats", "median"),
                 1.0,
-                "benchmarks[1].stats.median is 1.0, and the median of the rounds beside it is "
-                "7.887699757702648e-06",
+                "benchmarks[1].stats.median is 1.0, but the median of its rounds is 7.887699757702648e-06",
             ),
         ],
     )
