@@ -1,4 +1,4 @@
-"""`bench`, the other name of Epochbench: ours only where nobody else has a package or module of that name.
+"""`bench`, the other name of Epochbench: used only if no other package or module has that name.
 
 What is imported as `bench.x` is the very module `epochbench.x`, never a second copy with classes of its own. Somebody
 else's `bench` comes first, wherever it lies on the search path, since Epochbench has another name. In a folder `bench`
@@ -167,7 +167,7 @@ def _is_there(name: str) -> bool:
 
 
 def _bench_spec() -> ModuleSpec | None:
-    """What `bench` is where nobody else has a package or module of that name."""
+    """The module `bench` if no other package or module has that name."""
     folders = [
         place for spec in _candidates() if not spec.origin for place in spec.submodule_search_locations or ()
     ]

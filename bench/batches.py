@@ -30,7 +30,7 @@ def parts_of(batch: Any) -> tuple[Any, Any] | None:
     """The inputs and the targets of a batch; None where they cannot be identified.
 
     They are the parts of a tuple or list of two. Of named parts, the one in TARGETS is the targets, the others are the
-    inputs, several of them as Keywords. An object that is not a container (a batch of PyTorch Geometric, say) is its
+    inputs, several of them as Keywords. An object that is not a container (such as a batch of PyTorch Geometric) is its
     own inputs, with one of TARGETS as an attribute.
     """
     named = names_in(batch)
@@ -179,7 +179,7 @@ def _suggested_by(part: Any) -> Iterator[set[int]]:
         if part:
             inside = [numbers for element in part for numbers in _suggested_by(element)]
             yield {len(part)} | (set[int].intersection(*inside) if inside else set())
-    elif isinstance(shape := _attribute(part, "shape"), tuple):  # an array of NumPy, say
+    elif isinstance(shape := _attribute(part, "shape"), tuple):  # such as an array of NumPy
         if shape:
             yield {int(shape[0])}
     else:

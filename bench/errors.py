@@ -1,9 +1,11 @@
 """Every error that Epochbench raises on purpose.
 
-BenchError ├── UsageError          the user can fix it: one line that names the thing and the remedy (exit 2) │   ├──
-SuiteError      a suite file that is missing, does not import or declares something impossible │   └── ResultsError    a
-results folder or file that is missing, damaged or not writable ├── Interrupted         a signal ended the command;
-measurements stay (exit 130 or 143) └── HarnessFault        the fault is Epochbench's own, never the user's (exit 70)
+BenchError
+├── UsageError          the user can fix it: one line that names the thing and the remedy (exit 2)
+│   ├── SuiteError      a suite file that is missing, does not import or declares something impossible
+│   └── ResultsError    a results folder or file that is missing, damaged or not writable
+├── Interrupted         a signal ended the command; measurements stay (exit 130 or 143)
+└── HarnessFault        the fault is Epochbench's own, never the user's (exit 70)
 """
 
 from __future__ import annotations

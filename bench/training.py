@@ -189,8 +189,8 @@ def fit(
 ) -> list[Epoch]:
     """The whole loop; in an evaluation mode, only the validation and test passes.
 
-    With `validate_every` the validation takes place inside the train stage, after every so many steps, instead of at
-    the end of the epoch. Raises ValueError where an epoch has fewer steps, and where a needed loader is missing.
+    With `validate_every` the validation takes place inside the train stage, after every `validate_every` steps, instead
+    of at the end of the epoch. Raises ValueError where an epoch has fewer steps, and where a needed loader is missing.
     """
     if mode != "train" and task.validate_loader is None and task.test_loader is None:
         raise ValueError(

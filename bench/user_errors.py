@@ -7,7 +7,7 @@ import traceback
 from .system.paths import is_own
 
 _MOST_CHAINED = 20  # exceptions of one chain, which may be a circle
-_NO_MESSAGE = "<exception str() failed>"  # as Python itself says it
+_NO_MESSAGE = "<exception str() failed>"  # as in Python's own tracebacks
 
 
 def message_of(problem: BaseException) -> str:

@@ -11,8 +11,8 @@ of each kind in the first table, and of rows of each kind in the last two.
 and the ratio at the pair at which the row stops. All are judged at every look, and a case that is decided gets no more
 pairs. A common rule is judged for comparison, *naive*: a mean more than 5 % above, of one launch per side.
 
-A million rows need arrays of rows, so the statistics are implemented here a second time; the first line printed says
-for how many rows they were checked to equal those of `bench/analysis/compare/sequential.py`.
+A million rows need arrays of rows, so the statistics are implemented here a second time; the first line printed is the
+number of rows that were checked to equal those of `bench/analysis/compare/sequential.py`.
 """
 
 from __future__ import annotations
@@ -287,7 +287,7 @@ def said(count: int, number: int) -> str:
 
 def fits(recordings: dict[str, pandas.DataFrame], noises: dict[str, Noise]) -> None:
     print(f"""
-noise of a launch's log time, fitted to recordings, and beside it what it draws (2,000 x 80 launches)
+noise of a launch's log time, fitted to recordings, and of what it draws (2,000 x 80 launches)
   bursts: {math.expm1(BURST):.0%} and more above the side's median
   recording   launches     sd   drawn  autocorrelation      bursts""")
     for name, noise in noises.items():

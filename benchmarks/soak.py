@@ -26,8 +26,8 @@ def main() -> None:
     settings = (
         ("2 threads", "short", 2, False),
         ("2 threads, 2 loader workers", "with_workers", 2, False),
-        ("2 threads beside a busy process", "short", 2, True),
-        ("1 thread beside a busy process", "short", 1, True),
+        ("2 threads with a busy process", "short", 2, True),
+        ("1 thread with a busy process", "short", 1, True),
     )
     bad = 0
     for name, suite, threads, beside in settings:

@@ -2,7 +2,7 @@
 
 In `formats` a format that the machine lacks is excluded with the reason. `compiled` runs the same loop with and without
 compilation; the time of compiling is a metric, and falls into the warm-up epoch. The first run compiles, later ones use
-torch's cache: the table says which.
+torch's cache, as the table shows.
 """
 
 from epochbench import Suite, tasks

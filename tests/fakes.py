@@ -49,7 +49,7 @@ class FakeClock:
 
 
 class FakeDevice:
-    """A device with a queue of its own, on the host's clock; `log` tells what it was asked, in order."""
+    """A device with a queue of its own, on the host's clock; `log` tells what it was requested, in order."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
@@ -141,7 +141,7 @@ def stages(epochs: int = 2, **changes: Any) -> tuple[StageRecord, ...]:
 
 
 def guards(**changes: float) -> dict[str, float]:
-    """What is counted in a launch of ten seconds on two processors and a card that nothing disturbs."""
+    """What is counted in a launch of ten seconds on two processors and a card without contamination."""
     standard = {
         "wall": 10.0,
         "cpu": 19.0,
@@ -170,7 +170,7 @@ def guards(**changes: float) -> dict[str, float]:
     return standard | changes
 
 
-DISTURBED = guards(waiting=9.0)  # its threads had no processor for most of the time
+CONTAMINATED = guards(waiting=9.0)  # its threads had no processor for most of the time
 
 
 def measurement(**changes: Any) -> Measurement:

@@ -85,7 +85,7 @@ class Warm:
 
 
 def become(request: dict[str, Any], descriptors: list[int]) -> None:
-    """Makes of this process, a fork, the one that was asked for."""
+    """Makes of this process, a fork, the one that was requested for."""
     *pipes, log = descriptors
     os.setsid()
     os.chdir(request["folder"])

@@ -28,7 +28,7 @@ CAVEATS = (
     "gpu_power_capped",
     "axis_not_read",  # the suite does not use the axis: its values measure the same thing under different names
     "spawned",  # forking was not safe, or not requested
-    "other_device",  # a script's model lay on another device than its case says
+    "other_device",  # a script's model was on another device than in its case
     "allocator_unpinned",  # pinning was requested and had no effect
     "compiled_late",  # torch.compile worked after warm-up
     "compile_cache_mixed",  # cold in some launches, warm in others
@@ -63,7 +63,7 @@ _CHECKS = {
 
 @dataclass(frozen=True)
 class Caveat:
-    """One reason, by its name in CAVEATS; `count` is the number of launches that it holds for."""
+    """One reason, by its name in CAVEATS; `count` is the number of launches with this caveat."""
 
     name: str
     count: int

@@ -46,8 +46,8 @@ class ScriptOptions(Options):
     script: Path | None = option(
         None,
         metavar="FILE",
-        help="Measure a training script instead of suites, or a module named as for python -m (see epochbench.watch); "
-        "its own arguments follow --.",
+        help="Measure a training script instead of suites: a file, or a module as for python -m (see "
+        "epochbench.watch). Its own arguments follow --.",
     )
     in_place: bool = option(
         False,
@@ -86,7 +86,7 @@ class RepetitionOptions(Options):
     launches: int | None = option(
         None,
         metavar="N",
-        help="Launch each case this many times, each in a fresh process; with --max-launches at least this many.",
+        help="Launch each case this many times (with --max-launches: at least), each in a fresh process.",
         show_default="6, the fewest for a 95 % interval, or more",
     )
     max_launches: int | None = option(
@@ -174,7 +174,7 @@ class VerdictOptions(Options):
     thresholds: Path | None = option(
         None,
         metavar="FILE",
-        help="The file with the changes that fail a build.",
+        help="The file with the thresholds that fail a build.",
         show_default="thresholds.toml, if it exists",
     )
     allow_inconclusive: bool = option(
@@ -210,7 +210,7 @@ class LaunchOptions(WaitOptions):
     start_method: str | None = None
 
     timeout: float = option(
-        "10m", metavar="TIME", help="The longest that one launch may take: 90s, 5m, 1h.", parser=seconds
+        "10m", metavar="TIME", help="Time limit of one launch: 90s, 5m, 1h.", parser=seconds
     )
     seed: int = option(
         0, metavar="N", help="Seed of the order of the launches, and of torch in each of them."
@@ -221,7 +221,7 @@ class LaunchOptions(WaitOptions):
     allocator: str = option(
         "pinned",
         metavar="|".join(ALLOCATORS),
-        help="pinned: every launch allocates memory alike, so times vary less; system: as without bench.",
+        help="pinned: every launch allocates memory alike, so times vary less; system: the default of the system.",
     )
     data: Path = option(Path("data"), metavar="DIR", help="The folder of downloaded data sets.")
     quiet: bool = option(False, "--quiet", "-q", help="Print only failures.")

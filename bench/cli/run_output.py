@@ -52,7 +52,7 @@ def print_places(folder: RunFolder, tables: Tables) -> None:
 
 
 def run_folder(run: str, verb: str) -> RunFolder:
-    """The folder of a run. Raises ResultsError for a table alone, which holds no launches."""
+    """The folder of a run. Raises ResultsError for a single table, which holds no launches."""
     if is_table(run):
         raise ResultsError(f"{run} is a file; bench {verb} needs all of a run: name its folder")
     return find(run, sessions=True)

@@ -164,9 +164,9 @@ def _lock(file: int, kind: int, first: int, length: int) -> None:
 def _open_shared(path: Path) -> int:
     """Opens a file that every user of the machine may open, independent of its creator.
 
-    An existing file is never opened with O_CREAT: Linux forbids that for another user's file in a folder such as
-    /tmp (Documentation/admin-guide/sysctl/fs.rst, protected_regular). Nor is it ever removed: a process that has
-    it open would lock a file that nobody else finds.
+    An existing file is never opened with O_CREAT: Linux forbids that for another user's file in a folder such as /tmp
+    (Documentation/admin-guide/sysctl/fs.rst, protected_regular). Nor is it ever removed: a process that has it open
+    would lock a file that no other process finds.
     """
     flags = os.O_RDWR | os.O_NOFOLLOW  # a link in /tmp may be a trap
     try:

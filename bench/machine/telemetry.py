@@ -1,6 +1,6 @@
 """Memory, processors and cards that a launch uses while it runs, read by the parent.
 
-A `LaunchTelemetry` collects the readings of one launch and says when the next is due; `Telemetry` is the thread that
+A `LaunchTelemetry` collects the readings of one launch and returns when the next is due; `Telemetry` is the thread that
 takes them. After each reading the thread sleeps long enough that readings cost at most half a percent of one processor.
 """
 

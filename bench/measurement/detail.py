@@ -69,7 +69,7 @@ class MemoryTimeline(JsonRecord):
             if any(before > after for before, after in pairwise(moments)):
                 raise ValueError("a timeline goes back in time")
         if self.seconds and self.ends and self.seconds[-1] > self.ends[-1]:
-            raise ValueError("a timeline goes on after its last phase")
+            raise ValueError("a timeline continues after its last phase")
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ class Metric:
     """The properties of a metric.
 
     `kind` is its class, which decides how it is judged: time, exact, machine (exact on one kind of machine), memory,
-    quality (losses and metrics of the model) or shown. `better` is the direction of improvement; `gated` says whether
-    it gates by default.
+    quality (losses and metrics of the model) or shown. `better` is the direction of improvement; `gated` is whether it
+    gates by default.
     """
 
     name: str

@@ -15,7 +15,7 @@ from .json_document import JsonValue, benchmarks_have
 
 TOOL = "pyperf"
 REWRITE = "write it again with pyperf's option: -o FILE"
-_FORMATS = ("1.0", 6)  # 6 was of 0.9.6; they differ in the warm-ups alone
+_FORMATS = ("1.0", 6)  # 6 was of 0.9.6; they differ only in the warm-ups
 _UNITS = {"second": "s", "byte": "B", "integer": "1"}
 
 

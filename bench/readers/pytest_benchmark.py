@@ -1,4 +1,4 @@
-"""What pytest-benchmark writes: `--benchmark-json` with every round, `--benchmark-save` with their figures alone."""
+"""What pytest-benchmark writes: `--benchmark-json` with every round, `--benchmark-save` only with statistics."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _case(benchmark: JsonValue) -> Case | None:
     except UsageError as problem:
         raise info.wrong(f"is not a case: {problem}") from None
     if info.part("case").text() != case.id:
-        raise info.part("case").wrong(f"is not {case.id!r:.80}, as its axes say")
+        raise info.part("case").wrong(f"is not {case.id!r:.80}, as its axes show")
     return case
 
 
@@ -61,5 +61,5 @@ def _median(stats: JsonValue) -> float:
     if stats.has("data"):
         rounds = statistics.median(item.number() for item in stats.part("data").items())
         if not math.isclose(value, rounds, rel_tol=1e-9):
-            raise median.wrong(f"is {value!r}, and the median of the rounds beside it is {rounds!r}")
+            raise median.wrong(f"is {value!r}, but the median of its rounds is {rounds!r}")
     return value

@@ -38,8 +38,8 @@ def _machine_busy(settings: RunSettings) -> str:
 
 def _quieter(settings: RunSettings) -> str:
     if settings.threads > 1:
-        return "end what else runs here, or leave it a processor with --threads 1"
-    return "end what else runs here; --threads is 1 already"
+        return "end other processes, or leave them a processor with --threads 1"
+    return "end other processes; --threads is 1 already"
 
 
 def _page_faults(settings: RunSettings) -> str:

@@ -108,7 +108,7 @@ class Arrangement:
 
     shown: list[tuple[Column, int]]
     above: list[Column]
-    left_out: list[Column]
+    dropped: list[Column]
 
 
 def arrange(columns: Sequence[Column], width: int) -> Arrangement | None:
@@ -130,8 +130,8 @@ def arrange(columns: Sequence[Column], width: int) -> Arrangement | None:
     widths = _widths([one for one in there if one in shown], width)
     if widths is None:
         return None
-    above, left_out = ([one for one in columns if one in part] for part in (moved, set(there) - set(shown)))
-    return Arrangement(widths, above, left_out)
+    above, dropped = ([one for one in columns if one in part] for part in (moved, set(there) - set(shown)))
+    return Arrangement(widths, above, dropped)
 
 
 def _widths(shown: list[Column], width: int) -> list[tuple[Column, int]] | None:
@@ -185,7 +185,7 @@ class Grid:
         yield from _table(arranged)
         cut = [column for column, width in arranged.shown if column.shrinks and width < column.natural]
         yield from self._note("cut", (column.name for column in cut), "them whole")
-        yield from self._note("not shown", (column.name for column in arranged.left_out), "them")
+        yield from self._note("not shown", (column.name for column in arranged.dropped), "them")
 
     def _blocks(self, columns: Sequence[Column], width: int) -> Iterator[Text | Words]:
         cut = []

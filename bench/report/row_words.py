@@ -195,10 +195,10 @@ def _not_compared(names: Sequence[str]) -> str:
 def per_sample_remarks(cases: Iterable[BySample]) -> Iterator[str]:
     """A line for each case whose sides intentionally do different work."""
     for one in cases:
-        left_out = [name for name in one.left_out if not name.startswith("work.")]
+        others = [name for name in one.not_compared if not name.startswith("work.")]
         yield (
             f"{one.case}: compared per sample, since the work differs intentionally: "
-            f"{work_differences(one.differences)}{_not_compared(left_out)}"
+            f"{work_differences(one.differences)}{_not_compared(others)}"
         )
 
 

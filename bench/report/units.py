@@ -14,7 +14,7 @@ _LARGE = {step: prefix for step, prefix in _SI.items() if step >= 1}
 
 # Every other unit counts things, such as samples/s: there are no milli-samples, and a blank follows the prefix.
 _PREFIXES = {
-    "s": {step: prefix for step, prefix in _SI.items() if step <= 1},  # nobody reads kiloseconds
+    "s": {step: prefix for step, prefix in _SI.items() if step <= 1},  # kiloseconds are unusual
     **dict.fromkeys(("B", "B/step"), _BINARY),
     "%": {1.0: ""},
     **dict.fromkeys(("J", "J/sample", "W", "Hz"), _SI),

@@ -68,7 +68,7 @@ class Journal:
 
 @dataclass
 class Records:
-    """The records of a journal, in the order of the launches; `notes` say what could not be read."""
+    """The records of a journal, in the order of the launches; `notes` name what could not be read."""
 
     measurements: list[Measurement] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)

@@ -34,7 +34,7 @@ def probe_noise(
     announce: Callable[[str], None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Noise]:
-    """The noise of each device, measured for so many seconds each; a device that cannot be measured has none."""
+    """The noise of each device, measured for this many seconds each; a device that cannot be measured has none."""
     (listing,) = describe(workers, [_SUITE], {})
     plan = Plan(listing.expansion.cases, {listing.name: _SUITE}, Schedule(timeout=60.0))
     plan = probe(workers, plan).plan

@@ -162,7 +162,7 @@ class Case:
 
     @property
     def label(self) -> str:
-        """The short name for a progress bar: the values alone."""
+        """The short name for a progress bar: only the values."""
         return " ".join([self.suite, *(spell(value) for value in self.used.values())])
 
     def to_json(self) -> dict[str, Any]:

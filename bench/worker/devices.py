@@ -78,7 +78,7 @@ def why_absent(device: str, facts: DeviceFacts) -> str:
     if kind == "meta":
         return "tensors there hold no data, so that there is nothing to measure"
     if kind not in KINDS:
-        return "torch alone has no such device: it comes with a package of its maker's, which makes it the accelerator"
+        return "torch has no such device by itself: a package of its maker provides it, as the accelerator"
     if kind == "mps" and facts.system != "Darwin":
         return f"mps is the GPU of a Mac, and this is {facts.system}"
     if kind not in facts.built_for:
@@ -104,7 +104,7 @@ def _no_name(device: str, kind: str) -> str:
             return f"torch calls it {right}, and has it with the package torch_{right} only"
         return f"{kind} is not a device name of torch, which calls it {right}; write {device.replace(kind, right, 1)}"
     if name in KINDS:
-        return f"write {name} or, to tell several apart, {name}:0, {name}:1" if name != "cpu" else "write cpu"
+        return f"write {name} or, if there are several, {name}:0, {name}:1" if name != "cpu" else "write cpu"
     return f"{kind or 'nothing'} is not a device name of torch; there are {', '.join(KINDS)}"
 
 

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 SUITES = ROOT / "tests" / "suites"
 TWO = ("-k", "mode=train or mode=no_grad")
 ONCE = ("--launches", "1", "--repeats", "0")  # whatever else this machine is doing
-SMALL, DEEDS = str(SUITES / "small.py"), str(SUITES / "deeds.py")
+SMALL, BEHAVIOURS = str(SUITES / "small.py"), str(SUITES / "behaviours.py")
 
 
 @pytest.fixture
@@ -126,14 +126,14 @@ class TestRun:
 
 class TestFailures:
     def test_a_case_that_raises_costs_itself_alone(self, here, capfd):
-        code = cli.exit_code(["run", DEEDS, "--axis", "deed=raises,nothing", *ONCE, "--out", "out"])
+        code = cli.exit_code(["run", BEHAVIOURS, "--axis", "behaviour=raises,nothing", *ONCE, "--out", "out"])
         assert code == 5
         tables = bench.read("out")
-        assert set(tables.summary["deed"]) == {"nothing"}
+        assert set(tables.summary["behaviour"]) == {"nothing"}
         assert list(tables.failures["failure"]) == ["error"]
         printed = capfd.readouterr()
         assert printed.err.count("ValueError: the user's own") == 1
-        assert f"({DEEDS}:" in printed.err
+        assert f"({BEHAVIOURS}:" in printed.err
         assert "ValueError" not in printed.out
         assert "1 failure, shown above on standard error: out/failures.csv, out/logs/" in printed.out
         cli.exit_code(["show", "out"])  # which has told nothing yet

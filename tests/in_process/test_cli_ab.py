@@ -5,7 +5,19 @@ from __future__ import annotations
 import json
 
 import pytest
-from projects import CASE, OTHER, SUITE, TIMES, bench, git, left, make_project, measured, own_git, write_change
+from projects import (
+    CASE,
+    OTHER,
+    SUITE,
+    TIMES,
+    bench,
+    git,
+    left,
+    make_project,
+    measured,
+    own_git,
+    write_change,
+)
 from stand_in import standing_in, timed_as
 
 

@@ -286,7 +286,7 @@ class TestThresholds:
         ("text", "said"),
         [
             ("[default", "is not TOML"),
-            ('[[rule]]\nmetric = "count.nothing"\npolicy = "warn"\n', "holds for nothing in this comparison"),
+            ('[[rule]]\nmetric = "count.nothing"\npolicy = "warn"\n', "matches nothing in this comparison"),
             ('[default]\npolicy = "shout"\n', "is not a policy"),
         ],
     )
@@ -380,7 +380,7 @@ class TestAnAxis:
         file.write_text('[[rule]]\nmetric = "count.nothing"\npolicy = "warn"\n')
         code, _, err = gate("results/base", "--by", "width", "--thresholds", file)
         assert (code, len(err.splitlines())) == (2, 1)
-        assert "holds for nothing in this comparison" in err
+        assert "matches nothing in this comparison" in err
 
     def test_its_values_are_held_against_the_first_and_fail_no_build(self, gate):
         code, out, _ = gate("results/base", "--by", "arg:--width", "--metric", "count.flops")
@@ -554,12 +554,12 @@ class TestDamage:
     def test_a_torn_line_is_named_in_every_format(self, gate, torn, form):
         _, out, err = gate("results/base", torn, "--format", form)
         said = err if form == "csv" else out
-        assert "is torn" in said
-        assert form != "csv" or "is torn" not in out
+        assert "is incomplete" in said
+        assert form != "csv" or "is incomplete" not in out
 
     def test_so_it_is_in_junit(self, gate, torn, tmp_path):
         gate("results/base", torn, "--junit", tmp_path / "report.xml")
-        assert "is torn" in ET.parse(tmp_path / "report.xml").findtext("./testsuite/system-out")
+        assert "is incomplete" in ET.parse(tmp_path / "report.xml").findtext("./testsuite/system-out")
 
     def test_a_run_that_has_nothing_else_says_so(self, gate):
         folder = Path(elsewhere("torn"))
@@ -567,7 +567,7 @@ class TestDamage:
         (folder / "plan.json").unlink()
         code, _, err = gate("results/base", folder)
         assert (code, len(err.splitlines())) == (2, 1)
-        assert "journal.jsonl: line 1 is torn" in err
+        assert "journal.jsonl: line 1 is incomplete" in err
 
     @pytest.mark.parametrize("name", ["plan.json", "environment.json"])
     @pytest.mark.parametrize("text", ["{", "[]", '{"cases": 3, "cpu": 3}'])
@@ -577,7 +577,7 @@ class TestDamage:
         (folder / "summary.parquet").unlink()
         code, _, err = gate("results/base", folder)
         assert (code, len(err.splitlines())) == (2, 1)
-        assert "; restore it, or remove it and do without" in err
+        assert "; restore it, or remove it to continue without it" in err
 
 
 def test_sides_without_a_case_in_common_are_said_in_one_line(gate, tmp_path):
@@ -594,7 +594,7 @@ def test_a_baseline_alone_names_what_is_missing(capfd):
 
 @pytest.mark.parametrize(
     ("verb", "said"),
-    [("compare", "[default: (thresholds.toml, where there is one)]"), ("run", "[default: (physical cores)]")],
+    [("compare", "[default: (thresholds.toml, if it exists)]"), ("run", "[default: (physical cores)]")],
 )
 def test_the_help_says_what_is_taken_without_a_flag(capfd, monkeypatch, verb, said):
     monkeypatch.setenv("COLUMNS", "200")

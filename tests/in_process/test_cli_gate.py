@@ -60,8 +60,8 @@ class TestBisect:
     @pytest.mark.parametrize(
         ("metrics", "said"),
         [
-            (["compute.step_flops"], "neither more nor less of it is worse"),
-            (["count.ops", "epoch.time"], "count.ops is exact and takes one launch a commit"),
+            (["compute.step_flops"], "it is not known whether more or less is worse"),
+            (["count.ops", "epoch.time"], "count.ops is exact and needs one launch per commit"),
         ],
     )
     def test_metrics_that_cannot_be_bisected_are_refused_before_anything_is_measured(

@@ -21,7 +21,7 @@ from bench.measurement import COUNTED, PROFILED, STACKED, TIMED
 pytestmark = pytest.mark.usefixtures("no_worker")
 
 SUITES = Path(__file__).parents[1] / "suites"
-SMALL, DEEDS = str(SUITES / "small.py"), str(SUITES / "deeds.py")
+SMALL, BEHAVIOURS = str(SUITES / "small.py"), str(SUITES / "behaviours.py")
 QUICK = ("--profile-steps", "2", "-q")
 
 
@@ -124,9 +124,9 @@ class TestProfile:
     def test_a_case_that_fails_ends_with_5_and_costs_no_other(self, tmp_path, capfd):
         arguments = [
             "profile",
-            DEEDS,
+            BEHAVIOURS,
             "--axis",
-            "deed=raises,nothing",
+            "behaviour=raises,nothing",
             "--out",
             str(tmp_path / "run"),
             *QUICK,

@@ -1,4 +1,4 @@
-"""What was asked of a device, counted in traces as Kineto writes them."""
+"""What was requested of a device, counted in traces as Kineto writes them."""
 
 from __future__ import annotations
 

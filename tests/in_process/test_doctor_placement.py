@@ -19,7 +19,7 @@ STAT = "nr_periods 4000\nnr_throttled 120\nthrottled_usec 3200000"
         (1, (0, 1), "notice", "one thread of each core"),
         (1, (), "notice", "not pinned"),
         (0, (0, 1), "ok", "off"),
-        ("", (0, 1), "unknown", "does not say"),
+        ("", (0, 1), "unknown", "not reported by"),
     ],
 )
 def test_smt(tmp_path, active, cpus, state, found):
@@ -55,9 +55,9 @@ def test_isolated_processors(tmp_path, isolated, threads, state, found):
     [
         (["0-7"], "ok", "one"),
         (["0-7", ""], "ok", "one"),
-        (["4-7", "0-3"], "ok", "2; launches use node 1 alone"),
+        (["4-7", "0-3"], "ok", "2; launches use only node 1"),
         (["0,8", "1-3"], "notice", "launches use 2 nodes"),
-        ([], "unknown", "the kernel does not say"),
+        ([], "unknown", "not reported by the kernel"),
     ],
 )
 def test_numa_nodes(tmp_path, lists, state, found):

@@ -31,7 +31,7 @@ ONCE = ("--launches", "1", "--repeats", "0", "--no-profile", "--threads", "1")
 
 def test_all_of_the_data_of_an_evaluation_fit(tmp_path):
     with Workers(conditions(threads=1), tmp_path) as workers:
-        (listing,) = describe(workers, [HUNGRY], {"deed": ["nothing"], "mode": ["no_grad"]})
+        (listing,) = describe(workers, [HUNGRY], {"behaviour": ["nothing"], "mode": ["no_grad"]})
         plan = probe(workers, Plan(listing.expansion.cases, {listing.name: HUNGRY}, Schedule())).plan
         (found,) = searches(search(workers, plan))
     assert [one.size for one in found.tries] == [16, 32, 64, 100]
@@ -51,22 +51,22 @@ def kinds(folder: str) -> list[tuple[str, int]]:
 
 class TestRun:
     def test_a_case_that_was_measured_at_what_was_found_is_not_missing(self, here):
-        axes = ("--axis", "deed=nothing", "--axis", "batch_size=max")
+        axes = ("--axis", "behaviour=nothing", "--axis", "batch_size=max")
         assert cli.exit_code(["run", HUNGRY, *axes, *ONCE, "--no-counts", "--quiet", "--out", "out"]) == 0
         assert kinds("out")[-1] == (TIMED, 100)
 
     def test_cases_are_measured_at_what_was_found_each_once_and_fail_in_the_ordinary_way(self, here, capfd):
-        axes = ("--axis", "deed=raises,never fits,nothing", "--axis", "batch_size=20,max")
+        axes = ("--axis", "behaviour=raises,never fits,nothing", "--axis", "batch_size=20,max")
         assert cli.exit_code(["run", HUNGRY, *axes, *ONCE, "--out", "out"]) == 5
         tables = bench.read("out")
         cases = tables.summary.drop_duplicates("case")
-        assert sorted(zip(cases["deed"], cases["batch_size"], strict=True)) == [
+        assert sorted(zip(cases["behaviour"], cases["batch_size"], strict=True)) == [
             ("nothing", 20),
             ("nothing", 100),
             ("raises", 20),
         ]
         failed = zip(
-            tables.failures["deed"], tables.failures["kind"], tables.failures["batch_size"], strict=True
+            tables.failures["behaviour"], tables.failures["kind"], tables.failures["batch_size"], strict=True
         )
         assert sorted(failed) == [("never fits", TIMED, 1), ("never fits", TIMED, 20)]
         printed = capfd.readouterr()
@@ -156,6 +156,9 @@ def test_bad_input_is_one_line_that_names_the_thing(here, capfd, what):
 
 def test_it_is_listed_as_what_it_is(here, capfd):
     assert cli.exit_code(["list", HUNGRY]) == 0
-    assert "hungry/device=cpu/epochs=2/batch_size=max/deed=takes memory/mode=train" in capfd.readouterr().out
+    assert (
+        "hungry/device=cpu/epochs=2/batch_size=max/behaviour=takes memory/mode=train"
+        in capfd.readouterr().out
+    )
     assert cli.exit_code(["run", HUNGRY, "--dry-run"]) == 0
     assert "batch_size=max is found first" in capfd.readouterr().out

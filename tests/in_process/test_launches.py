@@ -26,7 +26,7 @@ from bench.system.paths import HARNESS
 from bench.worker.suites import own_files, third_party
 
 SUITES = Path(__file__).parents[1] / "suites"
-SMALL, DEEDS, BATCHES = (str(SUITES / f"{name}.py") for name in ("small", "deeds", "batches"))
+SMALL, BEHAVIOURS, BATCHES = (str(SUITES / f"{name}.py") for name in ("small", "behaviours", "batches"))
 
 
 def plan_of(workers: Workers, file: str, overrides=None, **schedule) -> Plan:
@@ -69,22 +69,22 @@ class TestModes:
         assert [stage.loss for stage in launch(workers, other, job).stages] != losses[0]
 
 
-class TestDeeds:
+class TestBehaviours:
     """Of those that need no process."""
 
     @pytest.fixture(scope="class")
     @classmethod
-    def deeds(cls, workers):
-        overrides = {"deed": ["nothing", "raises", "exits", "unsupported", "diverges", "is_no_task"]}
-        plan = plan_of(workers, DEEDS, overrides, launches=1)
-        return {record.case["deed"]: record for record in run(workers, plan)}
+    def behaviours(cls, workers):
+        overrides = {"behaviour": ["nothing", "raises", "exits", "unsupported", "diverges", "is_no_task"]}
+        plan = plan_of(workers, BEHAVIOURS, overrides, launches=1)
+        return {record.case["behaviour"]: record for record in run(workers, plan)}
 
-    def test_one_that_does_nothing_is_measured(self, deeds):
-        assert isinstance(deeds["nothing"], Measurement), deeds["nothing"]
-        assert len(deeds["nothing"].stages) == 6
+    def test_one_that_does_nothing_is_measured(self, behaviours):
+        assert isinstance(behaviours["nothing"], Measurement), behaviours["nothing"]
+        assert len(behaviours["nothing"].stages) == 6
 
     @pytest.mark.parametrize(
-        ("deed", "failure", "words"),
+        ("behaviour", "failure", "words"),
         [
             ("raises", "error", "ValueError: the user's own"),
             ("exits", "error", "SystemExit: 3"),
@@ -93,16 +93,16 @@ class TestDeeds:
             ("is_no_task", "error", "returned a str, not an epochbench.training.Task"),
         ],
     )
-    def test_what_fails_is_a_failure_that_says_why(self, deeds, deed, failure, words):
-        record = deeds[deed]
+    def test_what_fails_is_a_failure_that_says_why(self, behaviours, behaviour, failure, words):
+        record = behaviours[behaviour]
         assert isinstance(record, Failure), record
         assert record.failure == failure
         assert words in record.message
 
-    def test_an_error_names_the_users_own_line(self, deeds):
-        where, _, line = deeds["raises"].where.rpartition(":")
-        assert where == DEEDS
-        assert "the user's own" in Path(DEEDS).read_text().splitlines()[int(line) - 1]
+    def test_an_error_names_the_users_own_line(self, behaviours):
+        where, _, line = behaviours["raises"].where.rpartition(":")
+        assert where == BEHAVIOURS
+        assert "the user's own" in Path(BEHAVIOURS).read_text().splitlines()[int(line) - 1]
 
 
 @pytest.fixture(scope="module")

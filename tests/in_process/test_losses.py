@@ -270,7 +270,7 @@ UNSAFE = "BCELoss are unsafe to autocast.\nMany models use a sigmoid layer right
 
 @pytest.fixture
 def unsafe(monkeypatch):
-    """BCELoss as a GPU has it: it raises under autocast, and says so in several lines. How often it was asked."""
+    """BCELoss as a GPU has it: it raises under autocast, and says so in several lines. How often it was requested."""
     asked = []
 
     def forward(self, outputs, targets):

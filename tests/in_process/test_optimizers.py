@@ -59,7 +59,7 @@ def test_the_exports_of_a_module_are_read_without_importing_torch():
 
 
 def test_a_module_that_lists_nothing_is_an_error():
-    with pytest.raises(UsageError, match=r"does not say what torch\.nn\.common_types exports"):
+    with pytest.raises(UsageError, match=r"does not list what torch\.nn\.common_types exports"):
         exported_names("nn.common_types")
 
 

@@ -96,10 +96,10 @@ def records(workers, sources, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def deeds(workers, sources):
-    """A launch of each deed, by its name."""
+def behaviours(workers, sources):
+    """A launch of each behaviour, by its name."""
     names = ["raises", "forgets", "exits", "diverges", "stays"]
-    return {record.case["deed"]: record for record in run(workers, plan_of(axes={"deed": names}))}
+    return {record.case["behaviour"]: record for record in run(workers, plan_of(axes={"behaviour": names}))}
 
 
 class TestLaunches:
@@ -168,7 +168,7 @@ class TestLaunches:
 
 class TestFailures:
     @pytest.mark.parametrize(
-        ("deed", "failure", "words"),
+        ("behaviour", "failure", "words"),
         [
             ("raises", "error", "ValueError: the user's own mistake"),
             ("forgets", "error", 'does not train: with epochbench.stage("validate"):'),
@@ -177,17 +177,17 @@ class TestFailures:
             ("stays", "error", "let the script run two epochs or more"),
         ],
     )
-    def test_it_says_why(self, deeds, deed, failure, words):
-        record = deeds[deed]
+    def test_it_says_why(self, behaviours, behaviour, failure, words):
+        record = behaviours[behaviour]
         assert isinstance(record, Failure), record
         assert record.failure == failure
         assert words in record.message
 
-    def test_it_names_the_users_own_line_and_keeps_the_end_of_the_log(self, deeds):
-        where, _, line = deeds["raises"].where.rpartition(":")
+    def test_it_names_the_users_own_line_and_keeps_the_end_of_the_log(self, behaviours):
+        where, _, line = behaviours["raises"].where.rpartition(":")
         assert where == str(WATCHED)
         assert "the user's own" in WATCHED.read_text().splitlines()[int(line) - 1]
-        assert deeds["raises"].detail.endswith("deed='raises')")
+        assert behaviours["raises"].detail.endswith("behaviour='raises')")
 
     def test_arguments_that_it_does_not_know_are_told_in_its_own_words(self, workers, sources):
         record = once(workers, plan_of(arguments=["--wat"]))

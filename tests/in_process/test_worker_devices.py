@@ -33,7 +33,7 @@ def hiding(machine, **variables):
             CUDA,
             "torch 2.9.0+cu130 was built for CUDA 13.0, but sees no card; `nvidia-smi` shows whether",
         ),
-        ("cuda", ROCM, "was built for ROCm 6.4, but sees no card; `rocm-smi` says"),
+        ("cuda", ROCM, "was built for ROCm 6.4, but sees no card; `rocm-smi` shows"),
         ("cuda", hiding(CUDA, CUDA_VISIBLE_DEVICES=""), "sees no card: CUDA_VISIBLE_DEVICES='' hides them"),
         (
             "cuda:1",
@@ -51,11 +51,11 @@ def hiding(machine, **variables):
         ("mps", dataclasses.replace(CPU, system="Darwin"), "was built without MPS"),
         ("mps", MAC, "was built for MPS, but this Mac has no GPU that it can use, or macOS is older than 14"),
         ("xpu", CUDA, "was built without XPU; install one that was"),
-        ("xpu:0", INTEL, "was built for XPU 20250101, but sees no card; `xpu-smi` says"),
+        ("xpu:0", INTEL, "was built for XPU 20250101, but sees no card; `xpu-smi` shows"),
         ("xpu", hiding(INTEL, ZE_AFFINITY_MASK="4"), "sees no card: ZE_AFFINITY_MASK='4' hides them"),
         ("cpu:1", CUDA, "all processors together are one device; write cpu"),
         ("meta", CUDA, "tensors there hold no data"),
-        ("hpu", CUDA, "torch alone has no such device"),
+        ("hpu", CUDA, "torch has no such device by itself"),
     ],
 )
 def test_what_is_said_of_a_machine(device, machine, said):
@@ -70,8 +70,8 @@ def test_what_is_said_of_a_machine(device, machine, said):
         ("GPU", "GPU is not a device name of torch, which calls it cuda; write cuda"),
         ("metal", "which calls it mps; write mps"),
         ("tpu:9", "torch calls it xla, and has it with the package torch_xla only"),
-        ("CUDA:0", "write cuda or, to tell several apart, cuda:0, cuda:1"),
-        ("cuda:x", "write cuda or, to tell several apart, cuda:0, cuda:1"),
+        ("CUDA:0", "write cuda or, if there are several, cuda:0, cuda:1"),
+        ("cuda:x", "write cuda or, if there are several, cuda:0, cuda:1"),
         ("abacus", "abacus is not a device name of torch; there are cpu, cuda, mps, xpu"),
     ],
 )

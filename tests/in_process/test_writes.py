@@ -27,7 +27,7 @@ def folder(tmp_path, monkeypatch):
     return made
 
 
-DEEDS = {
+BEHAVIOURS = {
     "open": lambda folder: (folder / "checkpoint.pt").write_text("x"),
     "append": lambda folder: (folder / "checkpoint.pt").open("a").close(),
     "new": lambda folder: (folder / "new.txt").write_text("x"),
@@ -44,13 +44,13 @@ DEEDS = {
 class TestWithoutFoldersOfItsOwn:
     """As where the system has no overlays."""
 
-    @pytest.mark.parametrize("deed", DEEDS)
-    def test_the_first_write_stops_it_before_anything_is_overwritten(self, folder, deed):
+    @pytest.mark.parametrize("behaviour", BEHAVIOURS)
+    def test_the_first_write_stops_it_before_anything_is_overwritten(self, folder, behaviour):
         its = Writes([str(folder)], why="macOS has none")
 
         def script():
             with its.watched(), contextlib.suppress(Exception):  # as scripts do around what they save
-                DEEDS[deed](folder)
+                BEHAVIOURS[behaviour](folder)
 
         with pytest.raises(
             Stopped, match=r"gives a launch no folder of its own \(macOS has none\); .*--in-place"

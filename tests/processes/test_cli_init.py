@@ -317,7 +317,7 @@ class TestWhatIsThere:
         before = files(mine)
         done = init(mine)
         assert files(mine) == before
-        assert done.out.splitlines()[:4] == [f"{path} exists already: left as it is" for path in WRITTEN]
+        assert done.out.splitlines()[:4] == [f"{path} exists already: unchanged" for path in WRITTEN]
 
     def test_nothing_is_overwritten(self, mine):
         own = {path: f"# {path}, my own\r\nbench:\n\ttrue" for path in WRITTEN}
@@ -330,7 +330,7 @@ class TestWhatIsThere:
     def test_one_that_is_missing_is_written_beside_the_others(self, mine):
         put(mine, "thresholds.toml", "[default]\npolicy = 'warn'\n")
         done = init(mine)
-        assert "thresholds.toml exists already: left as it is" in done.out
+        assert "thresholds.toml exists already: unchanged" in done.out
         assert f"wrote {WORKFLOW}" in done.out
         assert (mine / "thresholds.toml").read_text() == "[default]\npolicy = 'warn'\n"
 
@@ -361,7 +361,7 @@ class TestMakefile:
     @pytest.mark.parametrize("target", ["bench:", "bench::", "test bench : all", "bench test:"])
     def test_one_with_the_target_is_enough(self, mine, target):
         put(mine, "Makefile", f"all:\n\ttrue\n{target}\n\ttrue\n")
-        assert "Makefile exists already: left as it is" in init(mine).out
+        assert "Makefile exists already: unchanged" in init(mine).out
         assert not (mine / "bench.mk").exists()
 
     def test_the_one_that_make_reads_is_meant(self, mine):
@@ -396,7 +396,7 @@ class TestHints:
         put(mine, "pyproject.toml", pyproject)
         for path in there:
             put(mine, path)
-        assert ("setuptools looks for" in init(mine).out) is said
+        assert ("setuptools discovers" in init(mine).out) is said
 
 
 LINES = "/results/* and !/results/baselines/"
@@ -532,7 +532,7 @@ class TestOwnModel:
         done = init(mine)
         text = (mine / "suites" / "mine.py").read_text()
         assert "    #   from package.nets import TinyNet\n    #   model = TinyNet()\n" in text
-        assert "your model: package.nets.TinyNet goes into suites/mine.py" in done.out
+        assert "your model: put package.nets.TinyNet into suites/mine.py" in done.out
         put(mine, "package/nets.py", NET.format(name="TinyNet", body=f"{PLAIN}\nraise SystemExit(9)"))
         assert bench(mine, "list").code == 0, "the suite does without it"
 
@@ -632,7 +632,7 @@ class TestOwnModel:
             text=True,
         )
         assert (done.returncode, done.stderr) == (0, "")
-        assert "your model: a.Net" in done.stdout
+        assert "your model: put a.Net" in done.stdout
 
 
 class TestBadFolders:

@@ -32,7 +32,7 @@ from bench.running.preparation import describe
 from bench.running.rounds import run
 
 ROOT = Path(__file__).parents[2]
-SMALL, DEEDS = (str(ROOT / "tests" / "suites" / name) for name in ("small.py", "deeds.py"))
+SMALL, BEHAVIOURS = (str(ROOT / "tests" / "suites" / name) for name in ("small.py", "behaviours.py"))
 MODES = ("--axis", "mode=train,inference_mode")  # the longest and the shortest case of four
 CASES, LAUNCHES = 2, 3
 THRICE = ("--launches", str(LAUNCHES), "--repeats", "0", "--no-profile")
@@ -299,26 +299,26 @@ def group():
     pytest.skip("making a control group with a memory limit is not allowed here")
 
 
-def launched(tmp_path: Path, deed: str, start_method: str = "fork", timeout: float = 60.0):
-    """One launch that does this deed."""
+def launched(tmp_path: Path, behaviour: str, start_method: str = "fork", timeout: float = 60.0):
+    """One launch that does this behaviour."""
     with Workers(conditions(start_method=start_method), tmp_path) as workers:
-        (listing,) = describe(workers, [DEEDS], {"deed": [deed]})
+        (listing,) = describe(workers, [BEHAVIOURS], {"behaviour": [behaviour]})
         (case,) = listing.expansion.cases
         from bench.suite.case import Schedule
 
         schedule = Schedule(launches=1, repeats=0, timeout=timeout)
-        (record,) = run(workers, Plan([case], {listing.name: DEEDS}, schedule), StopRule(schedule))
+        (record,) = run(workers, Plan([case], {listing.name: BEHAVIOURS}, schedule), StopRule(schedule))
     return record
 
 
 class TestLaunch:
     @takes_long("kills, hangs or stops a whole run")
     def test_the_kernel_kills_it_for_want_of_memory(self, tmp_path, group, monkeypatch):
-        monkeypatch.setenv("DEEDS_GROUP", str(group))
+        monkeypatch.setenv("BEHAVIOURS_GROUP", str(group))
         record = launched(tmp_path, "exceeds_its_group")
         assert isinstance(record, Failure)
         assert record.failure == "out_of_memory"
-        assert "the kernel killed a process for want of memory" in record.message
+        assert "the kernel killed a process because memory ran out" in record.message
 
     @pytest.mark.parametrize("start_method", ["fork", *long_only(("spawn",))])
     def test_it_hangs_inside_c_code(self, tmp_path, start_method):
@@ -331,7 +331,7 @@ class TestLaunch:
     def test_it_kills_its_fork_server_and_leaves_a_process_in_a_session_of_its_own(
         self, tmp_path, monkeypatch, start_method
     ):
-        monkeypatch.setenv("DEEDS_PIDS", str(tmp_path / "pids"))
+        monkeypatch.setenv("BEHAVIOURS_PIDS", str(tmp_path / "pids"))
         record = launched(tmp_path, "kills_its_parent_and_leaves_a_process", start_method)
         assert isinstance(record, Failure)
         assert (record.failure, record.message) == ("crash", "killed by SIGKILL")

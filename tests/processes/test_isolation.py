@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 LAUNCH = """
 import json, os, shutil, subprocess, sys
 from bench.worker.script import isolation
-folders, shared, scratch, before, deed = json.loads(sys.argv[1])
+folders, shared, scratch, before, behaviour = json.loads(sys.argv[1])
 os.chdir(folders[0])
 exec(before)
 try:
@@ -28,14 +28,14 @@ try:
 except OSError as problem:
     print(json.dumps({"refused": str(problem)}))
     sys.exit()
-exec(deed)
+exec(behaviour)
 print(json.dumps({"written": written, "here": os.getcwd(), "there": sorted(os.listdir("."))}))
 """
 
 
-def launch(folders, scratch, deed="", shared=(), before=""):
+def launch(folders, scratch, behaviour="", shared=(), before=""):
     arguments = json.dumps(
-        [[str(one) for one in folders], [str(one) for one in shared], str(scratch), before, deed]
+        [[str(one) for one in folders], [str(one) for one in shared], str(scratch), before, behaviour]
     )
     done = subprocess.run(
         [sys.executable, "-c", LAUNCH, arguments], capture_output=True, text=True, cwd=ROOT, check=False
@@ -59,7 +59,7 @@ def folder(tmp_path):
 
 class TestIsolate:
     @pytest.mark.parametrize(
-        ("deed", "there"),
+        ("behaviour", "there"),
         [
             ("open('checkpoint.pt', 'w').write('three steps')", ["checkpoint.pt", "data"]),
             ("os.remove('checkpoint.pt')", ["data"]),
@@ -72,8 +72,8 @@ class TestIsolate:
             ("open(os.path.abspath('data/more'), 'w').close()", ["checkpoint.pt", "data"]),
         ],
     )
-    def test_whatever_writes_there_nothing_of_the_users_changes(self, folder, tmp_path, deed, there):
-        seen = launch([folder], tmp_path / "scratch", deed)
+    def test_whatever_writes_there_nothing_of_the_users_changes(self, folder, tmp_path, behaviour, there):
+        seen = launch([folder], tmp_path / "scratch", behaviour)
         assert seen["there"] == there
         assert seen["here"] == str(folder)
         assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*")) == [

@@ -30,9 +30,9 @@ def workers(tmp_path_factory):
 
 class TestRealLaunches:
     def searched(
-        self, workers, deed: str, limit: int | None = None, mode: str = "train", timeout: float = 60.0
+        self, workers, behaviour: str, limit: int | None = None, mode: str = "train", timeout: float = 60.0
     ):
-        (listing,) = describe(workers, [HUNGRY], {"deed": [deed], "mode": [mode]})
+        (listing,) = describe(workers, [HUNGRY], {"behaviour": [behaviour], "mode": [mode]})
         plan = Plan(listing.expansion.cases, {listing.name: HUNGRY}, Schedule(timeout=timeout))
         plan = probe(workers, plan).plan
         (found,) = searches(search(workers, plan, limit))

@@ -141,7 +141,7 @@ class TestOneAtATime:
     def test_afterwards_the_note_names_nobody(self, path):
         with one_at_a_time("mine", path=path):
             pass
-        assert holder(path) == "it does not say which"
+        assert holder(path) == "unknown which"
 
     def test_what_the_named_file_holds_is_kept(self, path):
         path.write_text("dear diary")
@@ -290,7 +290,7 @@ class TestSets:
         )
         with one_at_a_time("mine", path=path, uses=spans([0])):
             assert holder(path, spans([0])).startswith("mine (")
-        assert holder(path, spans([0])) == "it does not say which"
+        assert holder(path, spans([0])) == "unknown which"
         assert holder(path, spans([7])).startswith("alive (")
 
     def test_another_process_on_other_processors_goes_on(self, path, hold, monkeypatch):
@@ -371,17 +371,17 @@ class TestNote:
     )
     def test_a_damaged_one_says_nothing_and_is_no_problem(self, path, text):
         Path(f"{path}.holder").write_bytes(text.encode(errors="surrogateescape"))
-        assert holder(path) == "it does not say which"
+        assert holder(path) == "unknown which"
         with one_at_a_time("mine", path=path):
             assert holder(path).startswith("mine (")
 
     def test_none_says_nothing(self, path):
-        assert holder(path) == "it does not say which"
+        assert holder(path) == "unknown which"
 
     def test_where_it_cannot_be_written_the_lock_is_held_and_freed_all_the_same(self, path):
         Path(f"{path}.holder").mkdir()
         with one_at_a_time("mine", path=path):
-            assert holder(path) == "it does not say which"
+            assert holder(path) == "unknown which"
             assert not is_free(path)
         assert is_free(path)
 

@@ -1,4 +1,4 @@
-"""What `make` sets up by itself: no more than what was asked for needs."""
+"""What `make` sets up by itself: no more than what was requested for needs."""
 
 from __future__ import annotations
 

@@ -37,9 +37,9 @@ def test_fewer_than_six_pairs_have_no_interval():
     assert math.isnan(noise.pair_high)
 
 
-def test_disturbed_launches_are_counted():
-    disturbed = launch(9.0, wall=1.0, waiting=0.9)
-    assert summary("cpu", [(launch(1.0), disturbed)] * 3).contaminated == 3
+def test_contaminated_launches_are_counted():
+    contaminated = launch(9.0, wall=1.0, waiting=0.9)
+    assert summary("cpu", [(launch(1.0), contaminated)] * 3).contaminated == 3
 
 
 @takes_long("measures for a while")

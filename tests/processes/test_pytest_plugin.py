@@ -48,20 +48,20 @@ from bench import Suite, UsageError
 def build(case):
     import torch
     from bench.training import Task
-    if case["deed"] == "raises":
+    if case["behaviour"] == "raises":
         raise ValueError("mine")
-    if case["deed"] == "misnames":
+    if case["behaviour"] == "misnames":
         raise UsageError("no such thing: \\x1b[31m")
     data = [(torch.zeros(4, 2), torch.zeros(4, dtype=torch.long))]
     model = torch.nn.Linear(2, 2)
-    factor = float("nan") if case["deed"] == "diverges" else 1.0
+    factor = float("nan") if case["behaviour"] == "diverges" else 1.0
     loss = lambda outputs, targets: outputs.sum() * factor
-    torn = (lambda: 1 / 0) if case["deed"] == "ends-badly" else None
+    torn = (lambda: 1 / 0) if case["behaviour"] == "ends-badly" else None
     return Task(model, loss, torch.optim.SGD(model.parameters()), data, data, data, teardown=torn)
 
-deeds = ["raises", "misnames", "diverges", "ends-badly"]
-suite = Suite(name="failing", build=build, axes={"device": ["cpu"], "deed": deeds})
-largest = Suite(name="largest", build=build, axes={"device": ["cpu"], "batch_size": ["max"], "deed": ["none"]})
+behaviours = ["raises", "misnames", "diverges", "ends-badly"]
+suite = Suite(name="failing", build=build, axes={"device": ["cpu"], "behaviour": behaviours})
+largest = Suite(name="largest", build=build, axes={"device": ["cpu"], "batch_size": ["max"], "behaviour": ["none"]})
 """
 # What the processor is takes pytest-benchmark longer than the tests.
 NO_MACHINE = "def pytest_benchmark_generate_machine_info(): return {'node': 'here'}"
@@ -288,7 +288,7 @@ class Measured:
         project.write("suites/zfailing.py", FAILING)
         project.write("pytest.ini", "[pytest]\nbench_allocator = pinned\n")
         project.write("conftest.py", NO_MACHINE)
-        choice = ("-k", "adam or eval or deed", "-rs")
+        choice = ("-k", "adam or eval or behaviour", "-rs")
         grouped = "--benchmark-group-by=group,param:optimizer"
         done = project.pytest("suites", *choice, *QUICK, grouped, "--benchmark-json=out.json")
         self.file, self.printed, self.code = project.place / "out.json", done.stdout, done.returncode

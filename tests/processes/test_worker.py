@@ -22,7 +22,7 @@ from bench.suite.case import Case, Conditions, Schedule
 from bench.system.paths import file_name
 
 SUITES = Path(__file__).parents[1] / "suites"
-SMALL, DEEDS, BATCHES = (str(SUITES / f"{name}.py") for name in ("small", "deeds", "batches"))
+SMALL, BEHAVIOURS, BATCHES = (str(SUITES / f"{name}.py") for name in ("small", "behaviours", "batches"))
 
 
 def plan_of(workers: Workers, file: str, overrides=None, **schedule) -> Plan:
@@ -42,19 +42,21 @@ def workers(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def deeds(workers, tmp_path_factory):
-    """One launch of each deed, by its name, and the pids of the processes that one of them left."""
-    pids = tmp_path_factory.mktemp("deeds") / "pids"
-    os.environ["DEEDS_PIDS"] = str(pids)
+def behaviours(workers, tmp_path_factory):
+    """One launch of each behaviour, by its name, and the pids of the processes that one of them left."""
+    pids = tmp_path_factory.mktemp("behaviours") / "pids"
+    os.environ["BEHAVIOURS_PIDS"] = str(pids)
     try:
-        some = {} if LONG else {"deed": ["leaves_processes", "segfaults", "prints"]}
-        plan = plan_of(workers, DEEDS, some, launches=1, timeout=120.0)
-        hanging = plan_of(workers, DEEDS, {"deed": ["hangs"]}, launches=1, timeout=2.0)
-        patient = [case for case in plan.cases if case["deed"] != "hangs"]
+        some = {} if LONG else {"behaviour": ["leaves_processes", "segfaults", "prints"]}
+        plan = plan_of(workers, BEHAVIOURS, some, launches=1, timeout=120.0)
+        hanging = plan_of(workers, BEHAVIOURS, {"behaviour": ["hangs"]}, launches=1, timeout=2.0)
+        patient = [case for case in plan.cases if case["behaviour"] != "hangs"]
         records = [*run(workers, Plan(patient, plan.files, plan.schedule)), *run(workers, hanging)]
     finally:
-        del os.environ["DEEDS_PIDS"]
-    return {record.case["deed"]: record for record in records}, [int(pid) for pid in pids.read_text().split()]
+        del os.environ["BEHAVIOURS_PIDS"]
+    return {record.case["behaviour"]: record for record in records}, [
+        int(pid) for pid in pids.read_text().split()
+    ]
 
 
 class TestForkedLaunches:
@@ -106,14 +108,14 @@ class TestSpawnedLaunches:
 
     def test_a_crash_is_a_failure_there_too(self, tmp_path):
         with Workers(conditions(start_method="spawn"), tmp_path) as workers:
-            plan = plan_of(workers, DEEDS, {"deed": ["segfaults"]}, launches=1, timeout=120.0)
+            plan = plan_of(workers, BEHAVIOURS, {"behaviour": ["segfaults"]}, launches=1, timeout=120.0)
             (crash,) = run(workers, plan)
         assert (crash.failure, crash.message) == ("crash", "killed by SIGSEGV")
 
     def test_no_process_outlives_its_launch_either(self, tmp_path, monkeypatch):
-        monkeypatch.setenv("DEEDS_PIDS", str(tmp_path / "pids"))
+        monkeypatch.setenv("BEHAVIOURS_PIDS", str(tmp_path / "pids"))
         with Workers(conditions(start_method="spawn"), tmp_path) as workers:
-            plan = plan_of(workers, DEEDS, {"deed": ["leaves_processes"]}, launches=1)
+            plan = plan_of(workers, BEHAVIOURS, {"behaviour": ["leaves_processes"]}, launches=1)
             (record,) = run(workers, plan)
         assert isinstance(record, Measurement), record
         pids = (tmp_path / "pids").read_text().split()
@@ -121,9 +123,9 @@ class TestSpawnedLaunches:
         assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
-class TestDeeds:
+class TestBehaviours:
     @pytest.mark.parametrize(
-        "deed",
+        "behaviour",
         [
             *("prints", "leaves_processes"),
             *long_only(
@@ -136,13 +138,13 @@ class TestDeeds:
             *long_only(("forks",), ("leaves_files",), ("loader_workers",)),
         ],
     )
-    def test_what_is_only_careless_still_measures(self, deeds, deed):
-        record = deeds[0][deed]
+    def test_what_is_only_careless_still_measures(self, behaviours, behaviour):
+        record = behaviours[0][behaviour]
         assert isinstance(record, Measurement), record
         assert len(record.stages) == 6
 
     @pytest.mark.parametrize(
-        ("deed", "failure", "words"),
+        ("behaviour", "failure", "words"),
         [
             ("segfaults", "crash", "killed by SIGSEGV"),
             ("hangs", "timeout", "no result within 2 s"),
@@ -160,20 +162,20 @@ class TestDeeds:
             ),
         ],
     )
-    def test_what_fails_is_a_failure_that_says_why(self, deeds, deed, failure, words):
-        record = deeds[0][deed]
+    def test_what_fails_is_a_failure_that_says_why(self, behaviours, behaviour, failure, words):
+        record = behaviours[0][behaviour]
         assert isinstance(record, Failure), record
         assert record.failure == failure
         assert words in record.message
 
-    def test_no_process_outlives_its_launch(self, deeds):
-        pids = deeds[1]
+    def test_no_process_outlives_its_launch(self, behaviours):
+        pids = behaviours[1]
         assert len(pids) == (3 if LONG else 2)
         assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
-    def test_what_user_code_prints_goes_to_the_log_of_its_launch(self, deeds, workers):
-        assert deeds  # the launches that wrote it
-        case = Case("deeds", {"device": "cpu", "epochs": 2, "deed": "prints"})
+    def test_what_user_code_prints_goes_to_the_log_of_its_launch(self, behaviours, workers):
+        assert behaviours  # the launches that wrote it
+        case = Case("behaviours", {"device": "cpu", "epochs": 2, "behaviour": "prints"})
         (log,) = workers.logs.glob(f"{file_name(case.id)}.*.log")
         assert log.read_text().count("y") >= 3_000_000
 
@@ -292,7 +294,7 @@ def test_where_no_temporary_folder_can_be_made_it_is_said(tmp_path, monkeypatch,
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
     logs = tmp_path if has_logs else None
     no_room = pytest.raises(
-        UsageError, match=r"no temporary folder can be made: No such file .*; make room, or set"
+        UsageError, match=r"no temporary folder can be created: No such file .*; free some space, or set"
     )
     with Workers(conditions(start_method=start_method), logs) as workers, no_room:
         describe(workers, [SMALL], {})

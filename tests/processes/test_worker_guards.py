@@ -1,4 +1,4 @@
-"""What disturbed a launch: each number on a machine that a test plays, and the large ones on this machine."""
+"""What contaminated a launch: each number on a machine that a test plays, and the large ones on this machine."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class TestLaunches:
 class TestFailures:
     @takes_long("waits for a time limit")
     def test_one_that_was_killed_has_the_end_of_its_log_too(self, workers, sources):
-        record = once(workers, plan_of(axes={"deed": ["hangs"]}, timeout=5.0))
+        record = once(workers, plan_of(axes={"behaviour": ["hangs"]}, timeout=5.0))
         assert record.failure == "timeout"
         assert (
             "no result within 5 s, killed; give it longer with --timeout; its log ends: begins"
@@ -221,7 +221,7 @@ class TestWhatPlainPythonAllows:
         )
         record, _ = runs(text)
         assert "it started others (train)" in record.message
-        assert "what is measured trains in one process" in record.message
+        assert "only training in one process" in record.message
 
     def test_it_may_be_the_only_process_of_a_group(self, runs):
         record, _ = runs("os.environ['WORLD_SIZE'] = '1'; train()")
@@ -343,5 +343,5 @@ def test_a_run_of_a_script_says_what_it_writes_and_advises_nothing_that_scripts_
     assert "the script writes log.txt: each launch begins with the folder as it is now" in said
     assert exit_code(["show", "run", "--quality"]) == 2
     said = capfd.readouterr().err
-    assert "run is of a script, whose validation loss is not known" in said
+    assert "run measured a script, whose validation loss is not known" in said
     assert "--axis" not in said

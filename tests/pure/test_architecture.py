@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HOUSE = ROOT / "bench"
+BENCH = ROOT / "bench"
 
-# A room imports from the floors below its own, the ground floor first. `bench` is the front door.
-FLOORS = (
+# A package imports from the layers below its own; the lowest layer comes first. `bench` is the public interface.
+LAYERS = (
     ("errors", "alias", "plurals"),
     ("system",),
     ("user_errors",),
@@ -32,7 +32,7 @@ FLOORS = (
     ("__main__",),
 )
 
-# These stand beside the floors: what runs in the child, and what is measured there.
+# Packages outside of the layers: what runs in the worker, and what is measured there.
 SEES = {
     "batches": (),
     "training": ("batches",),
@@ -50,10 +50,10 @@ SEES = {
         "measurement",
         "results",
         "watch",
-    ),  # the front door opens fast
+    ),  # its import must be fast
     "as_bench": ("alias",),  # what is installed as the package `bench`
     "__main__": ("cli",),
-    # The other door: it runs user code in its own process, through the rooms that do.
+    # The other entry point: it runs user code in its own process, through the packages that do.
     "pytest_plugin": (
         *("bench", "errors", "alias", "plurals", "system", "user_errors", "suite", "worker", "report"),
     ),
@@ -73,7 +73,7 @@ JSON = (
     "bench.worker.profile.traces",  # a trace of torch may have 100 MB, and is plain data already
 )
 
-# What a room never imports.
+# What a package never imports.
 NEVER = {
     "analysis": (
         "pathlib",
@@ -116,26 +116,26 @@ SUITES = ("bench.worker.noise_suite",)  # a suite file, which is found by its pa
 
 
 def name_of(path: Path) -> str:
-    """The dotted name of a file of the house."""
+    """The dotted name of a file of the package."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-FILES = {name_of(path): path for path in sorted(HOUSE.rglob("*.py"))}
+FILES = {name_of(path): path for path in sorted(BENCH.rglob("*.py"))}
 SOURCES = {name: path.read_text(encoding="utf-8") for name, path in FILES.items()}
-ROOMS = {name.split(".")[1] if "." in name else "bench" for name in FILES}
-PLACED = {room for floor in FLOORS for room in floor} | set(SEES)
+PACKAGES = {name.split(".")[1] if "." in name else "bench" for name in FILES}
+PLACED = {package for layer in LAYERS for package in layer} | set(SEES)
 
 
-def room_of(module: str) -> str:
-    """The room of a file by its dotted name: `bench.report.terminal.overview` lies in `report`."""
+def package_of(module: str) -> str:
+    """The package of a file by its dotted name: `bench.report.terminal.overview` is in `report`."""
     return module.split(".")[1] if "." in module else "bench"
 
 
-def room_behind(name: str) -> str:
-    """The room that an imported name comes from: what is no room came through the front door."""
-    room = room_of(name)
-    return room if room in PLACED | ROOMS else "bench"
+def package_behind(name: str) -> str:
+    """The package of an imported name; anything else is a public name, from `bench` itself."""
+    package = package_of(name)
+    return package if package in PLACED | PACKAGES else "bench"
 
 
 @cache
@@ -196,7 +196,7 @@ def parsed(source: str) -> ast.Module:
 
 
 def imports_of_its_own_are_relative(module: str, source: str) -> list[str]:
-    if room_of(module) in BY_NAME or module in SUITES:
+    if package_of(module) in BY_NAME or module in SUITES:
         return []
     return [
         f"{module} imports {name}"
@@ -208,15 +208,15 @@ def imports_of_its_own_are_relative(module: str, source: str) -> list[str]:
 def imports_go_down(module: str, source: str) -> list[str]:
     if module in SUITES:
         return []
-    room = room_of(module)
-    height = {name: number for number, floor in enumerate(FLOORS) for name in floor}
+    package = package_of(module)
+    height = {name: number for number, layer in enumerate(LAYERS) for name in layer}
     faults = []
     for name in imports(source, module):
         if not is_within(name, "bench"):
             continue
-        other = room_behind(name)
-        below = other in SEES[room] if room in SEES else height.get(other, 99) < height.get(room, -1)
-        if other != room and not below:
+        other = package_behind(name)
+        below = other in SEES[package] if package in SEES else height.get(other, 99) < height.get(package, -1)
+        if other != package and not below:
             faults.append(f"{module} imports {name}")
     return faults
 
@@ -226,12 +226,12 @@ def each_module_is_for_those_who_may(module: str, source: str) -> list[str]:
         f"{module} imports {name}, which is for {', '.join(may)} only"
         for name in imports(source, module)
         for package, may in ONLY.items()
-        if is_within(name, package) and room_of(module) not in may
+        if is_within(name, package) and package_of(module) not in may
     ]
 
 
-def what_a_room_never_imports(module: str, source: str) -> list[str]:
-    never = NEVER.get(room_of(module), ())
+def what_a_package_never_imports(module: str, source: str) -> list[str]:
+    never = NEVER.get(package_of(module), ())
     return [
         f"{module} imports {name}"
         for name in imports(source, module)
@@ -260,15 +260,15 @@ def package_in(module: str, packages: Iterable[str]) -> str:
 
 
 def report_computes_no_statistics(module: str, source: str) -> list[str]:
-    if room_of(module) != "report":
+    if package_of(module) != "report":
         return []
     return [f"{module} calls {call}" for call in calls(source) if call.split(".")[-1] in STATISTICS]
 
 
 def only_the_command_line_prints_and_exits(module: str, source: str) -> list[str]:
-    if room_of(module) in PRINTS or module.endswith(".__main__"):
+    if package_of(module) in PRINTS or module.endswith(".__main__"):
         return []
-    may = WORKER_MAY if room_of(module) == "worker" else ()
+    may = WORKER_MAY if package_of(module) == "worker" else ()
     faults = [call for call in calls(source) if call in (*PRINTERS, *ENDINGS) and call not in may]
     for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Name) and node.exc.id == "SystemExit":
@@ -302,7 +302,7 @@ RULES = {
         imports_of_its_own_are_relative,
         imports_go_down,
         each_module_is_for_those_who_may,
-        what_a_room_never_imports,
+        what_a_package_never_imports,
         packages_of_a_layer_keep_their_order,
         report_computes_no_statistics,
         only_the_command_line_prints_and_exits,
@@ -366,14 +366,18 @@ FORBIDDEN = [
     ("each_module_is_for_those_who_may", "bench.report.html", "from bench.cli import main"),
     ("each_module_is_for_those_who_may", "bench", "__import__('torch')"),
     ("each_module_is_for_those_who_may", "bench.pytest_plugin", "def f():\n    import torch"),
-    ("what_a_room_never_imports", "bench.analysis.run.estimate", "from pathlib import Path"),
-    ("what_a_room_never_imports", "bench.analysis", "import os.path"),
-    ("what_a_room_never_imports", "bench.analysis.caveats", "import io, math"),
-    ("what_a_room_never_imports", "bench.analysis.run.estimate", "def f():\n    import pandas as pd"),
-    ("what_a_room_never_imports", "bench.analysis.launch.values", "from bench.results.tables import build"),
-    ("what_a_room_never_imports", "bench.analysis.compare.sequential", "import numpy.typing"),
-    ("what_a_room_never_imports", "bench.report.plots", "import statistics"),
-    ("what_a_room_never_imports", "bench.report.terminal.overview", "from scipy.stats import t"),
+    ("what_a_package_never_imports", "bench.analysis.run.estimate", "from pathlib import Path"),
+    ("what_a_package_never_imports", "bench.analysis", "import os.path"),
+    ("what_a_package_never_imports", "bench.analysis.caveats", "import io, math"),
+    ("what_a_package_never_imports", "bench.analysis.run.estimate", "def f():\n    import pandas as pd"),
+    (
+        "what_a_package_never_imports",
+        "bench.analysis.launch.values",
+        "from bench.results.tables import build",
+    ),
+    ("what_a_package_never_imports", "bench.analysis.compare.sequential", "import numpy.typing"),
+    ("what_a_package_never_imports", "bench.report.plots", "import statistics"),
+    ("what_a_package_never_imports", "bench.report.terminal.overview", "from scipy.stats import t"),
     (
         "packages_of_a_layer_keep_their_order",
         "bench.analysis.launch.values",
@@ -443,12 +447,12 @@ def test_the_branch_that_runs_beside_a_type_checkers_is_seen():
     assert imports(source) == ("pandas",)
 
 
-def test_every_room_has_its_place():
-    assert PLACED >= ROOMS, "give the new room a floor in FLOORS, or say in SEES what it sees"
+def test_every_package_has_its_place():
+    assert PLACED >= PACKAGES, "give the new package a layer in LAYERS, or say in SEES what it sees"
 
 
-def test_no_room_stands_on_two_floors():
-    placed = [room for floor in FLOORS for room in floor]
+def test_no_package_stands_on_two_layers():
+    placed = [package for layer in LAYERS for package in layer]
     assert sorted(set(placed)) == sorted(placed)
 
 
@@ -503,7 +507,7 @@ def badly_named(paths: list[Path]) -> list[Path]:
 
 
 def test_a_helper_lives_beside_its_one_user():
-    folders = (HOUSE, ROOT / "tests", ROOT / "suites", ROOT / "benchmarks")
+    folders = (BENCH, ROOT / "tests", ROOT / "suites", ROOT / "benchmarks")
     assert badly_named([path for folder in folders for path in folder.rglob("*.py")]) == []
 
 

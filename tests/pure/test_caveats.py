@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import pytest
-from fakes import CASE, DISTURBED, counts, failure, guards, measurement, stage, stages, trained
+from fakes import CASE, CONTAMINATED, counts, failure, guards, measurement, stage, stages, trained
 
 from bench.analysis.caveats import CAVEATS, case_caveats
 from bench.analysis.launch import contamination as bounds
@@ -26,7 +26,7 @@ def with_condition(**changes):
 
 
 def guarded(**counted):
-    """Launches of which half were counted so, and none was disturbed."""
+    """Launches of which half were counted so, and none was contaminated."""
     return [*SOUND[:3], *[measurement(guards=guards(**counted))] * 3]
 
 
@@ -83,7 +83,7 @@ ARISES = {
     "few_launches": Story(SOUND[:5], 5),
     "unsettled": Story(taking(0.9, 1.0, 1.0, 1.0, 1.0, 1.1), 6, tolerance=0.02),
     "launches_failed": Story(SOUND, 2, (failure(), failure(failure="timeout"))),
-    "contaminated": Story([*SOUND[:2], *[measurement(guards=DISTURBED)] * 4], 4),
+    "contaminated": Story([*SOUND[:2], *[measurement(guards=CONTAMINATED)] * 4], 4),
     "machine_busy": Story(guarded(others=2 * bounds.OTHERS * WALL), 3),
     "never_settled": Story([*[training(CALM, CALM, CALM, CALM)] * 3, *[GROWING] * 3], 3),
     "long_warmup": Story([*[training(CALM, CALM, CALM)] * 3, *[LONG] * 3], 3),
@@ -202,8 +202,8 @@ class TestUnsettled:
         assert names(holding(900, 1000, 1000, 1000, 1000, 1100), tolerance=0.02) == {"unsettled": 6}
         assert names(holding(0, 0, 0, 0, 0, 4096), tolerance=0.02) == {"unsettled": 6}
 
-    def test_disturbed_launches_that_do_not_count_widen_nothing(self):
-        slow = [measurement(stages=stages(steps=(9.0, 9.0)), guards=DISTURBED)] * 6
+    def test_contaminated_launches_that_do_not_count_widen_nothing(self):
+        slow = [measurement(stages=stages(steps=(9.0, 9.0)), guards=CONTAMINATED)] * 6
         assert names([*SOUND, *slow], tolerance=0.02) == {}
 
 
@@ -225,15 +225,15 @@ class TestGuards:
         assert len(names([*[calm] * 3, odd, odd, odd])) == 1
 
     def test_a_remark_on_a_launch_that_does_not_count_is_none(self):
-        both = measurement(guards={**DISTURBED, "others": 2 * bounds.OTHERS * WALL})
+        both = measurement(guards={**CONTAMINATED, "others": 2 * bounds.OTHERS * WALL})
         assert names([*SOUND, *[both] * 6]) == {}
 
     def test_launches_that_were_left_out_leave_too_few(self):
-        assert names([*SOUND[:5], measurement(guards=DISTURBED)]) == {"few_launches": 5}
+        assert names([*SOUND[:5], measurement(guards=CONTAMINATED)]) == {"few_launches": 5}
 
-    @pytest.mark.parametrize("disturbed", [1, 5, 6])
-    def test_a_case_whose_disturbed_launches_were_left_out_is_sound(self, disturbed):
-        assert names([*SOUND, *[measurement(guards=DISTURBED)] * disturbed]) == {}
+    @pytest.mark.parametrize("contaminated", [1, 5, 6])
+    def test_a_case_whose_contaminated_launches_were_left_out_is_sound(self, contaminated):
+        assert names([*SOUND, *[measurement(guards=CONTAMINATED)] * contaminated]) == {}
 
     def test_records_without_guards_have_no_caveat_of_them(self):
         assert names([measurement()] * 6) == {}
@@ -241,7 +241,7 @@ class TestGuards:
 
 def test_launches_of_another_kind_neither_count_nor_have_caveats():
     phases = measurement(
-        kind=PHASED, conditions={"start_method": "spawn"}, checks={"x": False}, guards=DISTURBED
+        kind=PHASED, conditions={"start_method": "spawn"}, checks={"x": False}, guards=CONTAMINATED
     )
     assert names([*SOUND, phases]) == {}
     assert names([*SOUND[:5], phases]) == {"few_launches": 5}
@@ -256,7 +256,7 @@ def test_caveats_come_in_the_order_of_their_table():
         checks=dict.fromkeys(SOUND[0].checks, False),
         conditions={"start_method": "spawn", "allocator": "unpinned"},
         guards={
-            **DISTURBED,
+            **CONTAMINATED,
             "others": WALL,
             "gc_pauses": WALL,
             "gpu_power_capped": 1.0,

@@ -72,7 +72,7 @@ class TestARowThatCannotBeRead:
             )
         )
         _, out = compared(capsys, base, "new.json")
-        assert "left out of new.json: benchmarks[0] has no 'fullname'" in out
+        assert "skipped in new.json: benchmarks[0] has no 'fullname'" in out
 
     def test_no_more_lines_are_said_than_are_read(self, capsys):
         base = saved("base.json", t__a=0.01, **{f"t__{n}": None for n in range(25)})
@@ -86,7 +86,7 @@ class TestARowThatCannotBeRead:
         Path("base.csv").write_text(head + "s,s/a=1,m,1,2.0\ns,s/a=2,m,1,3.0\n")
         Path("new.csv").write_text(head + "s,s/a=1,m,1,2.0\ns,s/a=2,m,1,fast\n")
         _, out = compared(capsys, "base.csv", "new.csv", "--metric", "m", "--all")
-        assert "left out of new.csv: row 3, column 'value': 'fast' is not a number" in out
+        assert "skipped in new.csv: row 3, column 'value': 'fast' is not a number" in out
         assert "s/a=2" not in verdicts(capsys, "new.csv", "base.csv")
 
     def test_values_of_unlike_units_are_not_held_against_each_other(self, capsys):

@@ -139,7 +139,7 @@ class TestWhatBenchAbKept:
         code, _, err = bench("compare", AB, "--metric", "nothing")
         assert (code, "has no metric 'nothing'" in err) == (2, True)
         code, _, err = bench("compare", AB, "--across", "machines")
-        assert (code, "--across has no meaning for what bench ab has kept" in err) == (2, True)
+        assert (code, "--across has no meaning for a session of bench ab" in err) == (2, True)
 
     def test_a_self_test_of_another_version_says_nothing_of_the_gate(self, bench, place):
         other = place / "results" / "20260105T000000-abc-host-selftest"
@@ -153,7 +153,7 @@ class TestWhatBenchAbKept:
 
     def test_a_run_alone_is_nothing_to_compare(self, bench):
         code, _, err = bench("compare", RUN)
-        assert (code, f"{RUN} is nothing that bench ab has kept" in err) == (2, True)
+        assert (code, f"{RUN} is not a session of bench ab" in err) == (2, True)
 
     def test_its_sides_are_a_column(self, bench):
         _, out, _ = bench("show", AB)
@@ -171,7 +171,7 @@ class TestWhatLatestIs:
     def test_is_named_where_it_is_an_ab(self, bench):
         _, out, _ = bench("show", "latest")
         assert out.splitlines()[0] == (
-            f"latest is {AB}, kept by bench ab: base the base, candidate the candidate; "
+            f"latest is {AB}, a session of bench ab: base the base, candidate the candidate; "
             f"its verdicts: bench compare {AB}"
         )
 

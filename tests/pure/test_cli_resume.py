@@ -106,7 +106,7 @@ def refusal(check, *arguments) -> list[str]:
     said = str(caught.value)
     assert len(said.splitlines()) == 1
     worded = re.fullmatch(
-        r"results/cut-off cannot be resumed, since something has changed: (.+)\. "
+        r"results/cut-off cannot be resumed, since it has changed: (.+)\. "
         r"Undo that, or measure again: bench run",
         said,
     )
@@ -142,7 +142,7 @@ class TestEarlier:
         found = earlier("cut-off")
         assert sorted(record.round for record in found.records) == [1, 2]
         assert len(found.notes) == 1
-        assert "line 3 is torn" in found.notes[0]
+        assert "line 3 is incomplete" in found.notes[0]
 
 
 # What makes of a plan.json one that says nothing, or too little: damaged, or an older version's.

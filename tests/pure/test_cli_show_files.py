@@ -181,7 +181,7 @@ class TestShow:
 
     def test_and_a_torn_line_that_was_all_it_had(self, capsys, run):
         (run / "journal.jsonl").write_text('{"schema"')
-        assert "mine/journal.jsonl: line 1 is torn" in refused(capsys, "show", "mine")
+        assert "mine/journal.jsonl: line 1 is incomplete" in refused(capsys, "show", "mine")
 
     def test_a_metric_that_is_not_there_has_the_closest_as_a_remedy(self, run, capsys):
         line = refused(capsys, "show", "mine", "--metric", "epoch.tim")
@@ -229,4 +229,4 @@ class TestRefused:
         assert cli.exit_code(["show", str(path)]) == 0
         printed = capsys.readouterr()
         assert "inference_mode" in printed.out
-        assert printed.err == f"bench: left out of {path}: row 2, column 'value': 'six' is not a number\n"
+        assert printed.err == f"bench: skipped in {path}: row 2, column 'value': 'six' is not a number\n"

@@ -330,7 +330,7 @@ class TestWorkThatIsMeantToDiffer:
         assert TIME not in said
         assert outcome(found.rows) == 1
         (one,) = found.by_sample
-        assert (one.case, one.left_out) == (CASE, [TIME, "work.train.samples", "work.train.batches"])
+        assert (one.case, one.not_compared) == (CASE, [TIME, "work.train.samples", "work.train.batches"])
         assert [(each.metric, each.after) for each in one.differences] == [
             ("work.train.samples", 50),
             ("work.train.batches", 5),
@@ -367,7 +367,7 @@ class TestWorkThatIsMeantToDiffer:
         found = compare(side(**timed, **WORK), side(**timed, **larger), self.MEANT)
         said = {row.metric.name: (row.verdict, row.gates) for row in found.rows}
         assert said[TIME] == said["compute.sample_flops"] == ("equivalent", True)
-        assert {"train.step_time", "count.flops"} <= set(found.by_sample[0].left_out)
+        assert {"train.step_time", "count.flops"} <= set(found.by_sample[0].not_compared)
 
     def test_a_rule_that_warns_sets_no_exit_code(self):
         asked = told(rules=[rule({"regression": "warn"}, metric="work.*")])
@@ -706,7 +706,7 @@ class TestStrangeValues:
         row = only(side(train__data_share=before), side(train__data_share=after), asked)
         assert (row.verdict, row.ratio, row.gates) == ("not_measured", None, True)
         assert (row.case, row.base, row.candidate) == (CASE, pytest.approx(before, nan_ok=True), after)
-        assert reason_said(row.reason) == f"no ratio can be made of {before:g} and {after:g}"
+        assert reason_said(row.reason) == f"{before:g} and {after:g} have no ratio"
 
     @pytest.mark.parametrize(("after", "verdict"), [(0.0, "equivalent"), (1.0, "regressed")])
     def test_a_count_may_well_have_been_zero(self, after, verdict):

@@ -194,7 +194,7 @@ class TestWhatWouldBreakAPicture:
 
     @pytest.mark.parametrize("after", [(6,), (-1,), (0, 1, 99)])
     def test_a_graph_that_calls_nodes_which_are_not_there(self, after):
-        with pytest.raises(ValueError, match="calls one that is not there"):
+        with pytest.raises(ValueError, match="calls one that does not exist"):
             graph(*graph().nodes[:5], GraphNode("Lost", 0, after))
 
     def test_a_node_that_keeps_less_than_nothing(self):

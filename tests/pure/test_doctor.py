@@ -138,7 +138,7 @@ def test_this_machine_is_examined():
 
 
 def test_words():
-    assert unknown().found == "the kernel does not say"
+    assert unknown().found == "not reported by the kernel"
 
 
 def test_json_holds_all_and_no_number_that_json_has_not():

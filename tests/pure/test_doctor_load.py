@@ -57,7 +57,7 @@ def test_a_busy_machine_names_the_youngest_processes_that_run(tmp_path):
         ("cpu  500 0 300 90000 100 0 50 50 0 0", "notice", "0.05 % of all time since boot, 5.56 % of"),
         ("cpu  500 0 300 3000 100 0 50 50 0 0", "warning", "1.25 % of all time"),
         ("cpu  0 0 0 0 0 0 0 0 0 0", "ok", "0.00 %"),
-        ("", "unknown", "does not say"),
+        ("", "unknown", "not reported by"),
     ],
 )
 def test_stolen_time(tmp_path, line, state, found):

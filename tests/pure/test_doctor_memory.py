@@ -48,7 +48,7 @@ def test_memory_limit(tmp_path, files, state, found):
     [
         (12 * GIB, "ok", "12.0 GiB of 16.0 GiB"),
         (GIB, "warning", "1.0 GiB of 16.0 GiB"),
-        (None, "unknown", "does not say"),
+        (None, "unknown", "not reported by"),
     ],
 )
 def test_free_memory(tmp_path, available, state, found):
@@ -63,7 +63,7 @@ def test_free_memory(tmp_path, available, state, found):
         (0, 0, "ok", "none"),
         (2 * GIB, 0, "ok", "2.0 GiB, none in use"),
         (2 * GIB, 3 * 2**20, "warning", "3.0 MiB of 2.0 GiB in use"),
-        (None, None, "unknown", "does not say"),
+        (None, None, "unknown", "not reported by"),
     ],
 )
 def test_swap(tmp_path, swap, swapped, state, found):
@@ -78,7 +78,7 @@ def test_swap(tmp_path, swap, swapped, state, found):
         ("[always] madvise never", "notice", "always"),
         ("always [madvise] never", "ok", "madvise"),
         ("always madvise [never]", "ok", "never"),
-        ("", "unknown", "does not say"),
+        ("", "unknown", "not reported by"),
     ],
 )
 def test_huge_pages(tmp_path, setting, state, found):
@@ -95,7 +95,7 @@ def test_huge_pages(tmp_path, setting, state, found):
         (2, "00040000", "notice", "the same in all launches (personality)"),
         (1, "00000000", "notice", "the heap is the same in all launches (1)"),
         (0, "00000000", "notice", "the same in all launches (0)"),
-        ("", "", "unknown", "the kernel does not say"),
+        ("", "", "unknown", "not reported by the kernel"),
     ],
 )
 def test_address_layout(tmp_path, setting, personality, state, found):

@@ -8,7 +8,7 @@ from bench.machine.doctor import settings
 
 def test_none_is_all_there_is_to_say(tmp_path):
     finding = one(settings.openmp, tmp_path)
-    assert (finding.state, finding.found) == ("ok", "none that disturbs")
+    assert (finding.state, finding.found) == ("ok", "none that affects launches")
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ class Clock:
 
 
 class Host:
-    """A fork server that writes down what it was asked; `cost` is how long each launch takes on the clock."""
+    """A fork server that writes down what it was requested; `cost` is how long each launch takes on the clock."""
 
     conditions = Conditions(threads=3)
 

@@ -46,7 +46,7 @@ def launch(**counted: float):
     return measurement(guards=guards(**counted), stages=(stage("train", 1, STEPS),))
 
 
-def test_a_launch_that_nothing_disturbs_is_clean_and_has_no_remark():
+def test_a_launch_without_contamination_is_clean_and_has_no_remark():
     assert (contamination(launch()), setting_caveats(launch())) == ((), ())
 
 
@@ -66,7 +66,7 @@ def test_a_number_is_remarked_above_its_bound_and_such_a_launch_counts(remark):
     assert contamination(launch(**{name: too_much})) == ()
 
 
-def test_all_that_disturbed_is_named_in_one_order():
+def test_all_that_contaminated_is_named_in_one_order():
     everything = launch(**{name: too_much for name, _, too_much in (*REASONS.values(), *REMARKS.values())})
     assert contamination(everything) == tuple(REASONS)
     assert setting_caveats(everything) == tuple(REMARKS)

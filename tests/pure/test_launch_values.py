@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from fakes import DISTURBED, guards, measurement, stage, stages
+from fakes import CONTAMINATED, guards, measurement, stage, stages
 
 from bench.analysis.launch import values as launches
 from bench.analysis.launch.values import (
@@ -287,25 +287,25 @@ class TestWhichCount:
         assert used_launches([False, True]) == [True, False]
         assert used_launches([True, False, True, False]) == [False, True, False, True]
 
-    def test_all_count_where_most_are_disturbed(self):
+    def test_all_count_where_most_are_contaminated(self):
         assert used_launches([True, False, True]) == [True, True, True]
         assert used_launches([True]) == [True]
 
     def test_of_none_none_counts(self):
         assert used_launches([]) == []
 
-    def test_launches_know_what_disturbed_them_and_whether_they_count(self):
-        calm, disturbed = measurement(guards=guards()), measurement(guards=DISTURBED)
-        found = analysed([calm, disturbed, calm])
+    def test_launches_know_what_contaminated_them_and_whether_they_count(self):
+        calm, contaminated = measurement(guards=guards()), measurement(guards=CONTAMINATED)
+        found = analysed([calm, contaminated, calm])
         assert [launch.contamination for launch in found] == [(), ("waited",), ()]
         assert [launch.used for launch in found] == [True, False, True]
-        assert [launch.measurement for launch in found] == [calm, disturbed, calm]
+        assert [launch.measurement for launch in found] == [calm, contaminated, calm]
         assert all(launch.values == launch_values(launch.measurement) for launch in found)
-        assert all(launch.used for launch in analysed([calm, disturbed, disturbed]))
+        assert all(launch.used for launch in analysed([calm, contaminated, contaminated]))
 
     def test_a_launch_for_phases_counts_and_has_no_say(self):
-        phased = measurement(kind=PHASED, guards=DISTURBED)
-        found = analysed([phased, measurement(guards=DISTURBED), measurement(), phased, phased])
+        phased = measurement(kind=PHASED, guards=CONTAMINATED)
+        found = analysed([phased, measurement(guards=CONTAMINATED), measurement(), phased, phased])
         assert [launch.used for launch in found] == [True, False, True, True, True]
         assert [bool(launch.contamination) for launch in found] == [False, True, False, False, False]
         assert [launch.timed for launch in found] == [False, True, True, False, False]

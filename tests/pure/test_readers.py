@@ -149,7 +149,7 @@ class TestPytestBenchmark:
             ({"width": [1]}, "is not a case: axis 'width': [1] is a list"),
             (
                 {"width": 64},
-                "extra_info.case is not 'mine/device=cpu/width=64/compile=none', as its axes say",
+                "extra_info.case is not 'mine/device=cpu/width=64/compile=none', as its axes show",
             ),
             ({"device": "\x1b[31m"}, "benchmarks[0].extra_info.case is not 'mine/device=\\x1b"),
             (
@@ -187,8 +187,7 @@ class TestPytestBenchmark:
             (
                 ("benchmarks", 1, "stats", "median"),
                 1.0,
-                "benchmarks[1].stats.median is 1.0, and the median of the rounds beside it is "
-                "7.887699757702648e-06",
+                "benchmarks[1].stats.median is 1.0, but the median of its rounds is 7.887699757702648e-06",
             ),
         ],
     )
@@ -273,7 +272,7 @@ class TestPyperf:
         assert case.value == pytest.approx(4.4982137067014114e-09)
 
     def test_the_value_is_the_median_of_the_processes(self):
-        # One process was disturbed: 395 ns, where the others took 233 and 240.
+        # One process was contaminated: 395 ns, where the others took 233 and 240.
         case = read_foreign(SUITE).cases["sorted"]
         assert max(case.values) == pytest.approx(3.945732829357951e-07)
         assert case.value == pytest.approx(2.40451009177652e-07)

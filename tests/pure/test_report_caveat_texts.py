@@ -41,9 +41,9 @@ def test_page_faults_are_the_allocators_unless_it_is_pinned():
 
 @pytest.mark.parametrize("name", ["machine_busy", "contaminated"])
 def test_beside_others_fewer_threads_help_where_there_are_several(name):
-    assert "leave it a processor with --threads 1" in caveat_text(name, RunSettings(threads=2))
+    assert "leave them a processor with --threads 1" in caveat_text(name, RunSettings(threads=2))
     alone = caveat_text(name, RunSettings(threads=1))
-    assert "end what else runs here" in alone
+    assert "end other processes" in alone
     assert "--threads is 1 already" in alone
 
 

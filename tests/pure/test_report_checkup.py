@@ -17,7 +17,7 @@ LONG = "echo tsc | sudo tee /sys/devices/system/clocksource/clocksource0/current
 FINDINGS = [
     Finding("load", "ok", "0.02 on 4 processors"),
     Finding("clock source", "warning", "hpet: slow", f"Until the next boot: `{LONG}`"),
-    Finding("turbo", "unknown", "the kernel does not say"),
+    Finding("turbo", "unknown", "not reported by the kernel"),
     Finding("swap", "notice", "2.0 GiB, none in use", "While you measure: `sudo swapoff -a`"),
     Finding("swap", "warning", "on a disk", "Plug it out. `first` Then `second`"),
 ]
@@ -48,7 +48,7 @@ def test_a_row_is_name_state_and_what_was_found(width):
     text = shown(FINDINGS, width=width)
     assert row(text, "load") == ["load", "ok", "0.02 on 4 processors"]
     assert row(text, "clock source") == ["clock source", "warning", "hpet: slow"]
-    assert row(text, "turbo") == ["turbo", "unknown", "the kernel does not say"]
+    assert row(text, "turbo") == ["turbo", "unknown", "not reported by the kernel"]
 
 
 def test_rows_keep_the_order_of_the_findings():

@@ -98,7 +98,7 @@ class TestMarkdown:
         made = markdown.render(page(*rows, notes=["note"] * 3_000, base="b" * 9_999, exit_code=1))
         assert MOST_CHARACTERS - 1_500 < len(made) <= MOST_CHARACTERS
         shown = len(set(re.findall(r"\| <code>number=(\d+)</code>", made)))
-        left = re.search(r"([\d,]+) more (?:such )?rows are left out here", made)
+        left = re.search(r"([\d,]+) more (?:such )?rows are not shown here", made)
         assert shown + int(left[1].replace(",", "")) == 3_000
         assert made.count("<details>") == made.count("</details>") == 1
         assert made.endswith("</details>\n")
@@ -163,7 +163,7 @@ class TestAnnotations:
             "+3.1 %25 (+1.0 to +5.2 %25), 1.20 ms to 1.24 ms",
             f"::warning title=train.step_time not measured::{CASE}: train.step_time not measured; timeout: 60 s",
             f"::warning title=train.step_time inconclusive::{CASE}: train.step_time inconclusive; "
-            "+3.1 %25 (+1.0 to +5.2 %25), 1.20 ms to 1.24 ms; a rise from 9.0 %25 would have been seen",
+            "+3.1 %25 (+1.0 to +5.2 %25), 1.20 ms to 1.24 ms; a rise from 9.0 %25 would have been detected",
         ]
 
     def test_the_phase_that_moved_is_said(self):
@@ -197,7 +197,7 @@ class TestAnnotations:
         (line,) = workflow_commands(page(*rows, allow_inconclusive=True))
         assert line == (
             "::notice title=not decided::3 inconclusive, which sets no exit code (epoch.time, train.step_time); "
-            "in each of them a rise from 3.4 %25 on would have been seen"
+            "in each of them a rise from 3.4 %25 on would have been detected"
         )
 
     def test_what_was_not_measured_is_a_warning_whatever_is_allowed(self):
@@ -363,11 +363,11 @@ class TestJUnit:
         assert found == {"base": "main", "candidate": "work", "paired": "false"}
 
     def test_remarks_are_the_output_of_the_last_suite(self):
-        made = junit.render(page(row(), row(suite="t"), notes=["line 3 is torn", "a\x00b"]))
+        made = junit.render(page(row(), row(suite="t"), notes=["line 3 is incomplete", "a\x00b"]))
         assert cases_in(made)
         assert [suite.findtext("system-out") for suite in ET.fromstring(made)] == [
             None,
-            "line 3 is torn\na\\x00b",
+            "line 3 is incomplete\na\\x00b",
         ]
 
     @numbered

@@ -64,10 +64,10 @@ def test_a_table_fits_and_splits_nothing_and_accounts_for_every_column(grid, wid
     assert all(cell_len(line) <= width for line in lines)
     text = "\n".join(lines)
     in_one_line = " ".join(text.split())
-    left_out = re.search(r"not shown at this width: (.*); --json or", in_one_line)
+    dropped = re.search(r"not shown at this width: (.*); --json or", in_one_line)
     above = re.search(r"every case: (.*?)(?=\n\n)", text, re.DOTALL)
     for one in grid.columns:
-        if left_out and one.name in left_out[1]:
+        if dropped and one.name in dropped[1]:
             assert one.priority > ESSENTIAL
             assert not any(cell in text for cell in one.cells)
         elif above and " ".join(one.name.split()) in " ".join(above[1].split()):
@@ -104,8 +104,8 @@ class TestWhatGives:
 
     def named(self, width: int) -> tuple[list[str], list[str], list[str]]:
         found = arrange(self.ALL, width)
-        shown, above, left_out = [one for one, _ in found.shown], found.above, found.left_out
-        return tuple([one.name for one in part] for part in (shown, above, left_out))
+        shown, above, dropped = [one for one, _ in found.shown], found.above, found.dropped
+        return tuple([one.name for one in part] for part in (shown, above, dropped))
 
     def test_where_all_fits_nothing_moves(self):
         assert self.named(100) == (["optimizer", "step", "memory", "launches", "caveats"], [], [])
@@ -132,7 +132,7 @@ class TestWhatGives:
     def test_what_still_fits_is_shown_though_a_wider_column_that_matters_more_does_not(self):
         wide = column("x" * 30, "y" * 30, head="wide", priority=1)
         found = arrange((self.CASE, wide, self.MEMORY), 30)
-        assert ([one.name for one, _ in found.shown], found.left_out) == (["optimizer", "memory"], [wide])
+        assert ([one.name for one, _ in found.shown], found.dropped) == (["optimizer", "memory"], [wide])
 
     def test_names_that_differ_do_so_still_when_they_are_cut(self):
         names = [f"{'a' * 20}{number}{'b' * 39}" for number in (1, 2)]

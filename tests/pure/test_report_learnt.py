@@ -88,7 +88,7 @@ class TestWithoutAFall:
         assert verdict_line(self.SAME) == "Passed: 3 equivalent"
 
     def test_the_terminal_says_what_it_is(self):
-        assert "quality as before: test_accuracy 0.953, test_loss 0.312 to 0.310" in told(
+        assert "quality unchanged: test_accuracy 0.953, test_loss 0.312 to 0.310" in told(
             self.SAME, width=200
         )
 
@@ -100,13 +100,13 @@ class TestWithoutAFall:
     def test_actions_are_told_in_one_notice(self):
         (line,) = workflow_commands(self.SAME)
         assert (
-            line == f"::notice title=quality as before::{CASE}: test_accuracy 0.953, test_loss 0.312 to 0.310"
+            line == f"::notice title=quality unchanged::{CASE}: test_accuracy 0.953, test_loss 0.312 to 0.310"
         )
 
     def test_of_many_cases_a_few_have_a_line(self):
         rows = [learnt(case=f"s/a={number}") for number in range(20)]
         assert len(unchanged_quality(rows)) == 12
-        assert unchanged_quality(rows)[-1] == "quality as before in 9 more cases"
+        assert unchanged_quality(rows)[-1] == "quality unchanged in 9 more cases"
         assert len(unchanged_quality(rows[:12])) == 12
 
     def test_what_rose_stands_open(self):

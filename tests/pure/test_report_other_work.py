@@ -115,7 +115,7 @@ class TestTheRule:
     def test_of_many_cases_some_are_left_out_and_it_says_how_to_mean_all(self):
         lines = remedy([row(), *(unlike(case=f"s/a={number}") for number in range(9))])
         assert lines.count("[[rule]]") == 5
-        assert lines[-1] == "# and 4 cases more; a rule without a case is of all of them"
+        assert lines[-1] == "# and 4 more cases; a rule without a case applies to all of them"
 
     @pytest.mark.parametrize(
         ("work", "metric"),
@@ -140,7 +140,7 @@ class TestTheRule:
         asked = dataclasses.replace(spoilt("train.step_time"), folded=False, gates=True)
         assert remedy([asked]) == []
         assert work_remarks([asked]) == [
-            f"{CASE}: train.step_time is not compared, for the work differs: {work_differences(LESS)}"
+            f"{CASE}: train.step_time is not compared, since the work differs: {work_differences(LESS)}"
         ]
 
 
@@ -160,6 +160,6 @@ class TestWords:
         (line,) = per_sample_remarks([one])
         assert line.endswith("samples 1,437 to 1,408, batches 23 to 22; not compared: train.step_time")
         assert made.remarks == json.loads(json_format.render(made))["notes"] == [line, "more"]
-        assert "compared by the sample" in " ".join(told(made, width=120).split())
-        assert "compared by the sample" in markdown.render(made)
+        assert "compared per sample" in " ".join(told(made, width=120).split())
+        assert "compared per sample" in markdown.render(made)
         assert line in junit.render(made)

@@ -7,7 +7,7 @@ import math
 import re
 
 import pytest
-from fakes import DISTURBED, counts, environment, failure, guards, measurement, stage, stages
+from fakes import CONTAMINATED, counts, environment, failure, guards, measurement, stage, stages
 from rich.console import Console
 
 from bench.analysis.run.largest_batch import Search, Try
@@ -92,10 +92,10 @@ class TestValues:
         text = shown(*launches(TRAIN), *launches(LARGE, number=5))
         assert cells(text, "detectable") == ["from", "5.1 %", ""], "about twice the half interval"
 
-    def test_how_many_launches_were_disturbed_is_said_where_any_was(self):
+    def test_how_many_launches_were_contaminated_is_said_where_any_was(self):
         assert "contaminated" not in shown(*launches(TRAIN, guards=guards()))
-        disturbed = measurement(case=TRAIN, round=7, guards=DISTURBED)
-        text = shown(*launches(TRAIN), disturbed, disturbed, *launches(LARGE))
+        contaminated = measurement(case=TRAIN, round=7, guards=CONTAMINATED)
+        text = shown(*launches(TRAIN), contaminated, contaminated, *launches(LARGE))
         assert cells(text, "contaminated") == ["2", ""]
         assert cells(text, "launches") == ["6", "6"], "they do not count"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import matplotlib
 import pytest
-from fakes import DISTURBED, timeline
+from fakes import CONTAMINATED, timeline
 from matplotlib.image import imread
 from pictures import texts_of
 
@@ -89,7 +89,7 @@ def run(
     for case in cases:
         held = memory[case.mode] if isinstance(memory, dict) else memory
         for number in range(1, launches + 1):
-            guards = DISTURBED if number in contaminated else None
+            guards = CONTAMINATED if number in contaminated else None
             records.add(launch(case, number, step(case, number), held, guards))
         records.add(counted(case))
     return build(records, plan, ENVIRONMENT)
@@ -207,9 +207,9 @@ class TestAWholeMatrix:
             "phases": "Phases of a train step",
             "evaluation_modes": "Evaluation modes side by side",
             "memory": "Peak memory against batch size",
-            "launches": "Every launch beside its estimate",
+            "launches": "Every launch and the estimate of its case",
             "memory_timeline": "Memory over a step: sgd, batch 32",
-            "optimizers": "What the optimizers take",
+            "optimizers": "The cost of the optimizers",
             "quality": "Validation loss against time of training",
         }
         there = texts(vision[0], picture)
@@ -430,7 +430,7 @@ class TestDisturbedLaunches:
         records = Records()
         for number, case in itertools.product(range(1, 8), (calm, busy)):
             contaminated = number > 6 if case == calm else number > 3
-            records.add(launch(case, number, 1e-3, MIB, DISTURBED if contaminated else None))
+            records.add(launch(case, number, 1e-3, MIB, CONTAMINATED if contaminated else None))
         there = " ".join(said(launches.draw, build(records)))
         assert "Hollow: contaminated, not in the estimate unless most are." in there
 
@@ -479,7 +479,7 @@ class TestWhatMayBeTooMuch:
         tables = run(matrix(), step=lambda case, number: 1e-2 if number == 3 else 1e-3)
         assert "+900 %" in said(launches.draw, tables)
 
-    def test_a_disturbed_launch_that_does_not_count_does_not_flatten_those_that_do(self):
+    def test_a_contaminated_launch_that_does_not_count_does_not_flatten_those_that_do(self):
         tables = run(
             matrix(), launches=7, step=lambda case, number: 1.3e-3 if number == 7 else 1e-3, contaminated={7}
         )

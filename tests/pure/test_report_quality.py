@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fakes import DISTURBED, environment, failure, guards, measurement, stage, trained
+from fakes import CONTAMINATED, environment, failure, guards, measurement, stage, trained
 from rich.console import Console
 
 from bench import cli
@@ -75,7 +75,7 @@ class TestTheTable:
 
     def test_a_target_of_ones_own(self):
         text = shown(*LAUNCHES, target=1.0)
-        assert "target: a validation loss of 1.00, as asked" in text
+        assert "target: a validation loss of 1.00, as requested" in text
         assert [row[-1] for row in table_in(text)] == ["10.0", "100", "never, best 2.25"]
 
     def test_the_target_of_the_axis(self):
@@ -102,9 +102,9 @@ class TestTheTable:
         assert text.count("time to quality") == 2
         assert "loss=nll" in text
 
-    def test_disturbed_launches_do_not_count(self):
+    def test_contaminated_launches_do_not_count(self):
         calm = [trained(ADAM, 2.0, 1.0, round=n, guards=guards()) for n in (1, 2)]
-        text = shown(*calm, trained(ADAM, 2.0, 1.0, seconds=9.0, round=3, guards=DISTURBED))
+        text = shown(*calm, trained(ADAM, 2.0, 1.0, seconds=9.0, round=3, guards=CONTAMINATED))
         assert "medians over 2 launches a case" in text
 
     @pytest.mark.parametrize("width", [100, 160])
@@ -125,7 +125,7 @@ class TestTheSentences:
     def test_fast_but_worse_is_said(self):
         text = " ".join(shown(*LAUNCHES).split())
         assert (
-            "fastest an epoch: sgd (9.00 ms), but its validation loss after 2 epochs is 2.25, "
+            "fastest per epoch: sgd (9.00 ms), but its validation loss after 2 epochs is 2.25, "
             "12.5 times the best (0.180: adam)" in text
         )
         assert "first at a loss of 0.250: adam, after 20.0 ms of training" in text
@@ -195,7 +195,7 @@ def test_json_has_the_same_as_plain_numbers():
 
 def test_the_table_of_epochs_has_each_validation_and_test_by_time_of_training():
     calm = [trained(ADAM, 2.0, 1.0, round=n, guards=guards()) for n in (1, 2)]
-    found = tables_of(*calm, trained(ADAM, 3.0, 2.0, round=3, guards=DISTURBED)).epochs
+    found = tables_of(*calm, trained(ADAM, 3.0, 2.0, round=3, guards=CONTAMINATED)).epochs
     assert list(found.columns)[-6:] == ["round", "counted", "epoch", "seconds", "metric", "value"]
     assert found[found["round"] == 1].iloc[:, -4:].values.tolist() == [
         [1, 1.25, "quality.validate_loss", 2.0],
@@ -258,7 +258,7 @@ class TestTheVerb:
 
     def test_metrics_are_refused(self, keep, capsys):
         keep(*LAUNCHES)
-        assert "leave out --metric" in self.refused(capsys, "mine", "--quality", "--metric", "epoch.time")
+        assert "omit --metric" in self.refused(capsys, "mine", "--quality", "--metric", "epoch.time")
 
     def test_a_run_that_did_not_train_is_refused(self, keep, capsys):
         keep(trained(Case("s", {**SGD.axes, "mode": "eval"}), 2.0, 1.0))

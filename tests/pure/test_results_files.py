@@ -88,8 +88,8 @@ def refused(path) -> str:
 
 
 def left_out(path) -> list[str]:
-    """What the notes say of the rows that are left out of this file."""
-    begin = f"left out of {path}: "
+    """What the notes say of the rows that are skipped in this file."""
+    begin = f"skipped in {path}: "
     notes = read_summary(path).notes
     assert all(note.startswith(begin) and len(note.splitlines()) == 1 for note in notes)
     return [note.removeprefix(begin) for note in notes]
@@ -478,7 +478,7 @@ class TestARowThatCannotBeRead:
     def test_where_no_row_can_be_read_the_first_says_why(self, place):
         place.write_text(HEAD + "s,s/a=2,m,s,fast,6,\ns,s/a=3,m,s,slow,6,\n")
         assert refused(place) == (
-            "row 2, column 'value': 'fast' is not a number; so it is with 1 other row; correct it there"
+            "row 2, column 'value': 'fast' is not a number; likewise 1 other row; correct it there"
         )
 
     def test_the_kept_rows_have_their_own_axes(self, place):

@@ -187,7 +187,7 @@ class TestRead:
             whole, torn = written[:end].count(b"\n"), not written[:end].endswith(b"\n") and end > 0
             read = read_journal(path)
             assert len(read.measurements) + len(read.failures) == whole, f"cut at byte {end}"
-            why = "torn: the run was cut off while writing it; it is left out"
+            why = "incomplete, and ignored: the run was interrupted while writing it"
             assert read.notes == [f"{path}: line {whole + 1} is {why}"] * torn, f"cut at byte {end}"
 
     @pytest.mark.parametrize(
@@ -229,13 +229,13 @@ class TestRead:
         read = damaged(path, line)
         assert read.measurements == [RECORDS[0], RECORDS[2]]
         assert read.failures == []
-        assert read.notes == [f"{path}: line 2 is damaged; it is left out"]
+        assert read.notes == [f"{path}: line 2 is damaged, and ignored"]
 
     def test_every_damaged_line_has_its_note(self, path):
         path.write_bytes(b"x\n" + line_of(RECORDS[0]) + b"\ny\nz")
         notes = read_journal(path).notes
         assert [note.split(": ")[1].split(" is ")[0] for note in notes] == ["line 1", "line 3", "line 4"]
-        assert ["torn" in note for note in notes] == [False, False, True]
+        assert ["incomplete" in note for note in notes] == [False, False, True]
 
     @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
     def test_a_number_that_is_none_is_read_as_it_was_reported(self, path, number):

@@ -148,7 +148,7 @@ class TestARun:
         assert len(side.cases[FAST.id].observed["epoch.time"].launches) == 7
         assert len(side.cases[SLOW.id].observed["epoch.time"].launches) == 6
         (note,) = side.notes
-        assert "torn" in note
+        assert "incomplete" in note
 
     def test_a_case_that_failed_has_nothing_but_the_reason(self, made):
         made(*[record for record in RECORDS if record.case == FAST], failure(case=SLOW))
@@ -229,7 +229,7 @@ class TestATable:
         assert set(found.observed) == {"count.parameter_bytes"}
         assert found.withheld == {metric: "old.csv"}
         said = reason_said(Reason(Cause.ADDED_UP, "old.csv"))
-        assert said.startswith("old.csv is of an earlier version, which added counts up over")
+        assert said.startswith("old.csv is from an earlier version, which added counts up over")
         assert "bench baseline save" in said
 
     def test_a_case_of_which_the_device_is_not_told_ran_on_the_usual_one(self, here):

@@ -11,7 +11,7 @@ from statistics import fmean, median
 
 import pandas as pd
 import pytest
-from fakes import DISTURBED, environment, failure, fill, guards, measurement, stage, stages
+from fakes import CONTAMINATED, environment, failure, fill, guards, measurement, stage, stages
 
 from bench.analysis.run.estimate import estimate
 from bench.errors import ResultsError
@@ -156,24 +156,24 @@ class TestSummary:
         assert (step["value"], epoch["value"]) == (1.0, 30.0)
         assert step["caveats"] == "", "half of its epochs are counted"
 
-    def test_disturbed_launches_are_counted_and_do_not_count(self):
+    def test_contaminated_launches_are_counted_and_do_not_count(self):
         calm = [launch(round=n, step=0.5, guards=guards()) for n in range(6)]
-        slow = [launch(round=n, step=9.0, guards=DISTURBED) for n in (6, 7)]
+        slow = [launch(round=n, step=9.0, guards=CONTAMINATED) for n in (6, 7)]
         found = row(tables_of(*calm, *slow).summary, TRAIN, "train.step_time")
         assert (found["value"], found["ci_high"]) == (0.5, 0.5)
         assert (found["launches"], found["contaminated"], found["steps"]) == (6, 2, 12)
         assert found["caveats"] == ""
 
-    def test_where_most_are_disturbed_all_count_and_the_row_says_so(self):
+    def test_where_most_are_contaminated_all_count_and_the_row_says_so(self):
         calm = [launch(round=n, step=0.5, guards=guards()) for n in range(3)]
-        slow = [launch(round=n, step=9.0, guards=DISTURBED) for n in range(3, 7)]
+        slow = [launch(round=n, step=9.0, guards=CONTAMINATED) for n in range(3, 7)]
         found = row(tables_of(*calm, *slow).summary, TRAIN, "train.step_time")
         assert (found["value"], found["launches"], found["contaminated"]) == (9.0, 7, 4)
         assert found["caveats"] == "contaminated"
 
     def test_phases_are_those_of_the_launches_that_count(self):
         calm = [launch(round=n, step=0.5, guards=guards()) for n in range(6)]
-        made = tables_of(*calm, launch(round=6, step=9.0, guards=DISTURBED)).phases
+        made = tables_of(*calm, launch(round=6, step=9.0, guards=CONTAMINATED)).phases
         assert set(made["launches"]) == {6}
         assert made[made["stage"] == "train"]["seconds_per_step"].sum() == pytest.approx(3.5 / 9)
 
@@ -329,8 +329,8 @@ class TestSteps:
             for step, samples, full, seconds in ((1, 4, True, 0.75), (2, 4, True, 0.75), (3, 1, False, 0.25))
         ]
 
-    def test_steps_of_disturbed_launches_are_marked(self):
-        steps = tables_of(launch(), launch(TRAIN, 2, guards=DISTURBED)).steps
+    def test_steps_of_contaminated_launches_are_marked(self):
+        steps = tables_of(launch(), launch(TRAIN, 2, guards=CONTAMINATED)).steps
         assert steps.groupby("round")["contaminated"].unique().map(list).to_dict() == {1: [False], 2: [True]}
 
     def test_steps_that_were_still_starting_up_are_marked(self):
@@ -399,9 +399,11 @@ class TestLaunches:
         one = tables.launches[tables.launches["metric"] == "train.step_time"]
         assert one[["kind", "round"]].values.tolist() == [["timed", number] for number in range(1, 8)]
 
-    def test_each_launch_says_what_disturbed_it(self):
-        both = {**DISTURBED, "gpu_others": 1.0}
-        made = tables_of(launch(), launch(TRAIN, 2, guards=DISTURBED), launch(TRAIN, 3, guards=both)).launches
+    def test_each_launch_says_what_contaminated_it(self):
+        both = {**CONTAMINATED, "gpu_others": 1.0}
+        made = tables_of(
+            launch(), launch(TRAIN, 2, guards=CONTAMINATED), launch(TRAIN, 3, guards=both)
+        ).launches
         found = made.groupby("round")["contaminated"].unique().map(list).to_dict()
         assert found == {1: [""], 2: ["waited"], 3: ["waited;gpu_shared"]}
 
@@ -547,7 +549,7 @@ class TestRead:
         made = read(str(run.path))
         assert row(made.summary, TRAIN, "train.step_time")["launches"] == 1
         (note,) = made.notes
-        assert "line 3 is torn" in note
+        assert "line 3 is incomplete" in note
 
     def test_a_journal_alone_is_enough(self, run):
         (run.path / "plan.json").unlink()

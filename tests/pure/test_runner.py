@@ -222,11 +222,11 @@ class TestFailures:
             (Died(-11), "crash", "killed by SIGSEGV"),
             (Died(3), "crash", "ended with exit code 3 and no result"),
             (Died(-9), "crash", "killed by SIGKILL"),
-            (Died(-9, starved=True), "out_of_memory", "the kernel killed a process for want of memory"),
+            (Died(-9, starved=True), "out_of_memory", "the kernel killed a process because memory ran out"),
             (Died(-11, starved=True), "crash", "killed by SIGSEGV"),
             (Died(-40), "crash", "killed by signal 40"),
             (TimedOut("too long"), "timeout", "no result within 7 s, killed; give it longer with --timeout"),
-            ("starves", "out_of_memory", "a loader worker was killed; the kernel killed a process for want"),
+            ("starves", "out_of_memory", "a loader worker was killed; the kernel killed a process because"),
         ],
     )
     def test_each_end_is_told_apart(self, end, failure, words):

@@ -119,12 +119,18 @@ class TestBadInput:
             (["mine.py", "--script", "train.py"], "--script train.py and suites (mine.py)"),
             (["--", "--epochs", "2"], "name it: --script train.py -- ARGUMENTS"),
             (["--script", "train.py", "--axis", "lr=1", "--axis", "lr=2"], "--axis lr is given twice"),
-            (["--script", "train.py", "--axis", "b-s=1", "--axis", "b_s=2"], "would be one column, b_s"),
-            (["--script", "train.py", "--axis", "env:X=1", "--axis", "X=2"], "would be one column, X"),
+            (
+                ["--script", "train.py", "--axis", "b-s=1", "--axis", "b_s=2"],
+                "would have the same column, b_s",
+            ),
+            (["--script", "train.py", "--axis", "env:X=1", "--axis", "X=2"], "would have the same column, X"),
             (["--script", "train.py", "--axis", "env:OMP_NUM_THREADS=1"], "--threads sets it"),
             (["--script", "train.py", "--axis", "env:MALLOC_ARENA_MAX=1"], "before bench: MALLOC_ARENA_MAX="),
-            (["--script", "train.py", "--axis", "arg:-b=1", "--axis", "b=2"], "would be one column, b"),
-            (["--script", "train.py", "--axis", "env:WORLD_SIZE=1,2"], "trains in one process"),
+            (
+                ["--script", "train.py", "--axis", "arg:-b=1", "--axis", "b=2"],
+                "would have the same column, b",
+            ),
+            (["--script", "train.py", "--axis", "env:WORLD_SIZE=1,2"], "only training in one process"),
             (["--script", "pkg.train"], "script pkg.train is neither pkg/train.py nor pkg/train/__main__.py"),
             (["--in-place"], "--in-place is for scripts; name one: --script train.py"),
         ],
@@ -169,7 +175,7 @@ class TestBadInput:
             monkeypatch.setenv(name, value)
         assert exit_code(arguments) == 2
         said = capfd.readouterr().err
-        assert said.startswith(f"bench: {told}: what is measured trains in one process")
+        assert said.startswith(f"bench: {told}: only training in one process")
         assert "without torchrun" in said
         assert len(said.splitlines()) == 1
 

@@ -8,7 +8,7 @@ import random
 from statistics import NormalDist
 
 import pytest
-from fakes import CASE, DISTURBED, failure, measurement, stage
+from fakes import CASE, CONTAMINATED, failure, measurement, stage
 
 from bench.analysis.run import stopping
 from bench.analysis.run.estimate import estimate
@@ -19,12 +19,12 @@ from bench.suite.case import Case, Schedule
 OTHER = Case("other", {"device": "cpu"})
 
 
-def launch(seconds=1.0, disturbed=False, memory=None, **changes):
+def launch(seconds=1.0, contaminated=False, memory=None, **changes):
     """A launch whose only counted step takes so many seconds, and so its epoch."""
     standard = {
         "stages": (stage("train", 1, (seconds,)),),
         "memory": {} if memory is None else {"peak_rss": memory},
-        "guards": DISTURBED if disturbed else {},
+        "guards": CONTAMINATED if contaminated else {},
     }
     return measurement(**{**standard, **changes})
 
@@ -147,20 +147,20 @@ class TestMemory:
 
 class TestDisturbedLaunches:
     def run(self, pattern, launches=6, repeats=6, most=None):
-        """How many launches are made where those of this pattern, over and over, are disturbed."""
+        """How many launches are made where those of this pattern, over and over, are contaminated."""
         schedule = Schedule(launches=launches, max_launches=most, repeats=repeats)
-        records = (launch(disturbed=one) for one in itertools.cycle(pattern))
+        records = (launch(contaminated=one) for one in itertools.cycle(pattern))
         return made(schedule, itertools.islice(records, 100))
 
-    @pytest.mark.parametrize("disturbed", range(7))
-    def test_each_is_made_again(self, disturbed):
-        records = [*[launch(disturbed=True)] * disturbed, *[launch()] * 50]
+    @pytest.mark.parametrize("contaminated", range(7))
+    def test_each_is_made_again(self, contaminated):
+        records = [*[launch(contaminated=True)] * contaminated, *[launch()] * 50]
         found = made(Schedule(launches=6, repeats=6), records)
-        assert len(found) == 6 + disturbed
+        assert len(found) == 6 + contaminated
 
-    @pytest.mark.parametrize("disturbed", [3, 4, 9])
-    def test_but_no_more_often_than_asked(self, disturbed):
-        records = [*[launch(disturbed=True)] * disturbed, *[launch()] * 50]
+    @pytest.mark.parametrize("contaminated", [3, 4, 9])
+    def test_but_no_more_often_than_asked(self, contaminated):
+        records = [*[launch(contaminated=True)] * contaminated, *[launch()] * 50]
         assert len(made(Schedule(launches=6, repeats=3), records)) == 9
 
     def test_not_at_all_where_that_is_what_was_asked(self):
@@ -168,29 +168,29 @@ class TestDisturbedLaunches:
 
     @pytest.mark.parametrize(("launches", "repeats"), [(6, 6), (6, 2), (1, 3), (10, 0)])
     @pytest.mark.parametrize("most", [None, 20])
-    def test_a_case_that_is_always_disturbed_ends(self, launches, repeats, most):
+    def test_a_case_that_is_always_contaminated_ends(self, launches, repeats, most):
         assert len(self.run([True], launches, repeats, most)) == launches + repeats
 
     def test_they_widen_nothing_while_most_are_clean(self):
         schedule = Schedule(launches=6, max_launches=20, tolerance=0.02)
-        slow = launch(3.0, disturbed=True)
+        slow = launch(3.0, contaminated=True)
         rule = told(StopRule(schedule), *[launch()] * 6, *[slow] * 6)
         assert settled(rule)
         rule.add(slow)
-        assert not settled(rule), "most are disturbed: all count"
+        assert not settled(rule), "most are contaminated: all count"
 
     def test_a_wild_case_has_its_most_in_clean_launches(self):
         records = (
-            launch(value, disturbed=n % 5 == 0) for n, value in enumerate(itertools.islice(wild(), 100))
+            launch(value, contaminated=n % 5 == 0) for n, value in enumerate(itertools.islice(wild(), 100))
         )
         found = made(Schedule(launches=6, max_launches=20, repeats=6), records)
         assert sum(not record.guards for record in found) == 20
         assert len(found) == 25
 
     @pytest.mark.parametrize("repeats", [3, 6])
-    def test_a_wild_case_that_is_often_disturbed_ends_with_what_it_was_given(self, repeats):
+    def test_a_wild_case_that_is_often_contaminated_ends_with_what_it_was_given(self, repeats):
         values = itertools.islice(wild(), 100)
-        records = (launch(value, disturbed=number % 3 == 0) for number, value in enumerate(values))
+        records = (launch(value, contaminated=number % 3 == 0) for number, value in enumerate(values))
         schedule = Schedule(launches=6, max_launches=20, repeats=repeats)
         assert len(made(schedule, records)) == 20 + repeats
 
@@ -199,7 +199,7 @@ class TestDisturbedLaunches:
         expected = [6, 6, 6, 5, 4, 3, 2, 1, 0]
         for number, remaining in enumerate(expected):
             assert rule.remaining(CASE) == remaining
-            rule.add(launch(disturbed=number < 3))
+            rule.add(launch(contaminated=number < 3))
 
 
 class TestFailures:
@@ -298,7 +298,7 @@ def share_that_holds(draw, median, variations=VARIATIONS):
     return sum(held) / len(held)
 
 
-class TestHonesty:
+class TestIntervalCoverage:
     @pytest.mark.parametrize(
         ("draw", "median"),
         [(normal, lambda _: 1.0), (long_tail, lambda _: 1.0), (two_speeds, median_of_two_speeds)],

@@ -311,7 +311,7 @@ class TestWhatCannotBeMeant:
             ),
             (
                 '[[rule]]\nmetric = "a"',
-                "[[rule]] 1 says nothing of its rows; add threshold, policy, improvement or better",
+                "[[rule]] 1 has no effect; add threshold, policy, improvement or better",
             ),
             (
                 '[rule]\nmetric = "a"',
@@ -447,7 +447,7 @@ class TestRulesThatAreUsed:
     def test_a_pattern_that_matches_nothing_is_shown_what_there_is(self, place, key, pattern, there):
         message = self.unused(place, **{key: pattern})
         assert message.startswith(
-            f'[[rule]] 2 holds for nothing in this comparison: {key} = "{pattern}" matches no {key}, '
+            f'[[rule]] 2 matches nothing in this comparison: {key} = "{pattern}" matches no {key}, '
         )
         names = message.split("where there is ")[1].removesuffix("; fix the pattern, or take the rule out")
         assert set(names.split(", ")) == set(there.split(", "))
@@ -470,7 +470,7 @@ class TestRulesThatAreUsed:
 
     def test_patterns_that_match_but_never_together_are_told_so(self, place):
         assert self.unused(place, suite="text", device="cuda*") == (
-            '[[rule]] 2 holds for nothing in this comparison: device = "cuda*" matches no device in the rows '
+            '[[rule]] 2 matches nothing in this comparison: device = "cuda*" matches no device in the rows '
             "that its other patterns leave, where there is cpu; fix the pattern, or take the rule out"
         )
 
@@ -524,14 +524,14 @@ class TestQuality:
     )
     def test_one_that_may_be_misspelt_is_refused(self, place, read, selectors):
         rules = read(f'[[rule]]\n{selectors}\npolicy = "fail"')
-        with pytest.raises(UsageError, match="holds for nothing"):
+        with pytest.raises(UsageError, match="matches nothing"):
             check_used(rules, [("epoch.time", "s", "s/a=1", "cpu")], place)
 
     def test_rules_behind_it_must_be_used(self, place, read):
         rules = read(
             '[[rule]]\nmetric = "quality.*"\npolicy = "fail"\n[[rule]]\nmetric = "train.*"\npolicy = "fail"'
         )
-        with pytest.raises(UsageError, match="holds for nothing"):
+        with pytest.raises(UsageError, match="matches nothing"):
             check_used(rules, [("epoch.time", "s", "s/a=1", "cpu")], place)
 
     def test_its_tolerance_may_be_a_plain_number(self, read):
@@ -551,12 +551,12 @@ class TestQuality:
             ),
             (
                 'metric = "quality.test_loss"\nbetter = "more"',
-                '[[rule]] 1: better = "more" cannot be said of quality.test_loss, of which less is better; '
+                '[[rule]] 1: better = "more" cannot be set for quality.test_loss, of which less is better; '
                 "name a metric of your own",
             ),
             (
                 'metric = "quality.*"\nbetter = "more"',
-                '[[rule]] 1: better = "more" cannot be said of quality.train_loss, of which less is better; '
+                '[[rule]] 1: better = "more" cannot be set for quality.train_loss, of which less is better; '
                 "name a metric of your own",
             ),
         ],

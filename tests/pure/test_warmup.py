@@ -91,7 +91,7 @@ def noisy(chance, levels, variation):
     ]
 
 
-def disturbed(chance, steps):
+def perturbed(chance, steps):
     """Up to 3 % outliers and, in half of the series, a slow first step of each epoch."""
     share, period, start = chance.uniform(0, 0.03), chance.randint(5, 50), chance.uniform(1.1, 3)
     steps = [step * log_uniform(chance, 1.5, 10) if chance.random() < share else step for step in steps]
@@ -103,7 +103,7 @@ def disturbed(chance, steps):
 def series(chance, shape, low=0.01, high=0.08):
     length, variation = chance.randint(60, 400), chance.uniform(low, high)
     levels, end = shape(chance, length, variation)
-    return disturbed(chance, noisy(chance, levels, variation)), end
+    return perturbed(chance, noisy(chance, levels, variation)), end
 
 
 def trended(chance):
@@ -116,7 +116,7 @@ def trended(chance):
         course = [(1 - math.exp(-x / constant)) / (1 - math.exp(-1 / constant)) for x in course]
     if chance.random() < 0.5:
         course = [1 - x for x in course]
-    return disturbed(chance, noisy(chance, [1 + change * x for x in course], variation))
+    return perturbed(chance, noisy(chance, [1 + change * x for x in course], variation))
 
 
 def share(found):
@@ -175,7 +175,7 @@ class TestSimulatedSeries:
         for sign in [1, -1] * 100:
             length = chance.randint(60, 400)
             levels = [1 + sign * 0.02 * i / length for i in range(length)]
-            found.append(find_warmup(disturbed(chance, noisy(chance, levels, chance.uniform(0.01, 0.05)))))
+            found.append(find_warmup(perturbed(chance, noisy(chance, levels, chance.uniform(0.01, 0.05)))))
         assert share(end is None for end in found) <= 0.03
 
     def test_the_unit_of_time_makes_no_difference(self):
@@ -268,7 +268,7 @@ def test_a_compilation_and_a_falling_clock_rate_are_one_start_up():
 def test_a_start_up_is_found_in_thousands_of_steps():
     levels = [1.25] * 300 + [1.0] * 4700
     chance = random.Random(9)
-    assert near(find_warmup(disturbed(chance, noisy(chance, levels, 0.05))), 300)
+    assert near(find_warmup(perturbed(chance, noisy(chance, levels, 0.05))), 300)
 
 
 def test_a_single_slow_step_behind_the_first_is_an_outlier():

@@ -1,4 +1,4 @@
-"""A suite for which large batches do not fit: the axis `deed` says what becomes of those above 20 samples."""
+"""A suite for which large batches do not fit: the axis `behaviour` says what becomes of those above 20 samples."""
 
 import time
 
@@ -14,20 +14,20 @@ MIB = 2**18  # numbers of four bytes
 
 
 class Hungry(nn.Module):
-    def __init__(self, deed):
+    def __init__(self, behaviour):
         super().__init__()
-        self.deed = deed
+        self.behaviour = behaviour
         self.kept = None
         self.layer = nn.Linear(FEATURES, 2)
 
     def forward(self, inputs):
-        if self.deed == "takes memory" and self.kept is None:
+        if self.behaviour == "takes memory" and self.kept is None:
             self.kept = torch.zeros(len(inputs), 16 * MIB)
-        if len(inputs) > ENOUGH and self.deed == "raises":
+        if len(inputs) > ENOUGH and self.behaviour == "raises":
             raise ValueError("too many of them")
-        if len(inputs) > ENOUGH and self.deed == "hangs":
+        if len(inputs) > ENOUGH and self.behaviour == "hangs":
             time.sleep(3600)
-        if self.deed == "never fits":
+        if self.behaviour == "never fits":
             torch.empty(2**50)
         return self.layer(inputs)
 
@@ -35,7 +35,7 @@ class Hungry(nn.Module):
 def build(case):
     data = TensorDataset(torch.randn(SAMPLES, FEATURES), torch.randint(2, (SAMPLES,)))
     loader = DataLoader(data, case.batch_size)
-    model = Hungry(case["deed"])
+    model = Hungry(case["behaviour"])
     return Task(
         model=model,
         loss=nn.CrossEntropyLoss(),
@@ -53,7 +53,7 @@ suite = Suite(
         "device": ["cpu"],
         "epochs": [2],
         "batch_size": ["max"],
-        "deed": ["takes memory"],
+        "behaviour": ["takes memory"],
         "mode": ["train"],
     },
 )

@@ -11,7 +11,7 @@ import bench
 parser = argparse.ArgumentParser()
 parser.add_argument("--epochs", type=int, default=2)
 parser.add_argument("--lr", type=float, default=0.1)
-parser.add_argument("--deed", default="nothing")
+parser.add_argument("--behaviour", default="nothing")
 options = parser.parse_args()
 
 
@@ -26,31 +26,31 @@ criterion = nn.CrossEntropyLoss()
 optimizer = torch.optim.SGD(model.parameters(), lr=options.lr)
 print("begins", options)
 
-for _ in range(1 if options.deed == "stays" else options.epochs):
+for _ in range(1 if options.behaviour == "stays" else options.epochs):
     model.train()
     for inputs, targets in bench.watch(train_loader):
         optimizer.zero_grad()
         loss = criterion(model(inputs), targets)
         loss.backward()
         optimizer.step()
-        if options.deed == "raises":
+        if options.behaviour == "raises":
             raise ValueError("the user's own mistake")
-        if options.deed == "exits":
+        if options.behaviour == "exits":
             print("no more", file=sys.stderr)
             sys.exit(3)
-        if options.deed == "hangs":
+        if options.behaviour == "hangs":
             import time
 
             time.sleep(3600)
     model.eval()
     with torch.no_grad():
-        if options.deed == "forgets":
+        if options.behaviour == "forgets":
             for inputs, targets in bench.watch(validate_loader):
                 criterion(model(inputs), targets)
         with bench.stage("validate"):
             for inputs, targets in bench.watch(validate_loader):
                 criterion(model(inputs), targets)
-    if options.deed == "diverges":
+    if options.behaviour == "diverges":
         with torch.no_grad():
             model[0].weight.fill_(float("nan"))
 

@@ -64,7 +64,7 @@ class BySample:
 
     case: str
     differences: Sequence[WorkDifference]
-    left_out: Sequence[str]
+    not_compared: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -92,27 +92,27 @@ def plan_case(
     meant = [one for one in work.differences if one not in unintended]
     stages, differing = {one.stage for one in unintended}, {one.metric for one in unintended}
     entries: list[Row | MetricPair] = []
-    left_out = []
+    not_compared = []
     names = [name for name in {**base.observed, **base.withheld} if is_compared(name, case, base, options)]
     instead = work.by_the_sample if meant and not options.metrics else ()
     names += [name for name in instead if name in base.observed and name not in names]
-    if any(name in differing or work.spoils(name, stages) for name in names if is_requested(name, options)):
+    if any(name in differing or work.affects(name, stages) for name in names if is_requested(name, options)):
         entries.append(_different_work_row(case, base, candidate, options, unintended))
     for name in names:
         if name in differing:
             continue  # reported by the row of the case
         if older := base.withheld.get(name) or candidate.withheld.get(name):
             entries.append(unmeasured_row(case, base, name, options, Reason(Cause.ADDED_UP, older)))
-        elif work.spoils(name, stages):
-            entries.append(_spoilt(_unjudged(case, base, name, options, candidate), unintended))
+        elif work.affects(name, stages):
+            entries.append(_incomparable(_unjudged(case, base, name, options, candidate), unintended))
         elif not meant or not (work.needs_samples(name) or _is_of_one_side(name, work)):
             entries.append(_compared(case, base, candidate, name, options, name in instead, unintended))
         elif name in options.metrics:
-            row = _spoilt(_unjudged(case, base, name, options, candidate), meant)
+            row = _incomparable(_unjudged(case, base, name, options, candidate), meant)
             entries.append(dataclasses.replace(row, gates=True, folded=False))
         else:
-            left_out.append(name)
-    return CaseComparison(entries, BySample(case, meant, left_out) if meant else None)
+            not_compared.append(name)
+    return CaseComparison(entries, BySample(case, meant, not_compared) if meant else None)
 
 
 def _is_of_one_side(name: str, work: Work) -> bool:
@@ -229,7 +229,7 @@ def _different_work_row(
     options: ComparisonOptions,
     work: Sequence[WorkDifference],
 ) -> Row:
-    """The row that reports different work of the sides of a case. It gates unless the thresholds say otherwise."""
+    """The row that reports different work of the sides of a case. It gates unless thresholds prevent it."""
     return dataclasses.replace(
         _unjudged(case, base, work[0].metric, options, candidate),
         verdict="different_work",
@@ -239,7 +239,7 @@ def _different_work_row(
     )
 
 
-def _spoilt(row: Row, work: Sequence[WorkDifference]) -> Row:
+def _incomparable(row: Row, work: Sequence[WorkDifference]) -> Row:
     """The row of a metric that different work makes incomparable, folded under the row that reports the work."""
     return dataclasses.replace(
         row, verdict="different_work", gates=False, work=tuple(work), folded=True, caveats=()

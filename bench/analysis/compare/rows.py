@@ -240,15 +240,15 @@ def quality_row(pair: MetricPair, change: QualityChange | None, verdict: str) ->
     before, after = pair.before.value, pair.after.value
     launches = min(len(seen.launches) for seen in (pair.before, pair.after))
     # Quality that rose because a side trained on more data is no improvement; a fall is reported whatever its cause.
-    spoilt = verdict == "improved" and any(one.stage == "train" for one in pair.work)
+    is_worthless = verdict == "improved" and any(one.stage == "train" for one in pair.work)
     row = pair.unjudged
     return dataclasses.replace(
         row,
         ratio=worse(before, after, pair.metric.better) if has_ratio(before, after) else None,
-        verdict="different_work" if spoilt else verdict,
-        gates=row.gates and not spoilt,
-        work=pair.work if spoilt else (),
-        folded=spoilt,
+        verdict="different_work" if is_worthless else verdict,
+        gates=row.gates and not is_worthless,
+        work=pair.work if is_worthless else (),
+        folded=is_worthless,
         spread=None if change is None else change.spread,
         caveats=("few_launches",) if verdict == "inconclusive" and 0 < launches < _ENOUGH else (),
     )

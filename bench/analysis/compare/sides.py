@@ -44,9 +44,9 @@ class Observed:
 
 @dataclass
 class CaseSide:
-    """What one side says of a case: `observed` by metric; `failure` says why there is nothing, if that is known.
+    """The values of a case on one side: `observed` by metric; `failure` is why there are none, if known.
 
-    `withheld` has by metric the side whose value cannot be compared, since an earlier version added it up over steps.
+    `withheld` has, by metric, the side whose value cannot be compared, since an earlier version added it up over steps.
     """
 
     suite: str
@@ -61,8 +61,8 @@ class CaseSide:
 class Side:
     """A side by what the user called it; `kind` is run, baseline, table or the name of another tool.
 
-    Without an `environment` nobody knows where its numbers come from. `folder` is that of a run, `axes` the values
-    of each case, `notes` what could not be read.
+    Without an `environment`, the machine of its numbers is unknown. `folder` is that of a run, `axes` the values of
+    each case, `notes` what could not be read.
     """
 
     name: str
@@ -102,7 +102,7 @@ def _posix(name: str) -> str:
 
 
 def log_error(values: Sequence[float]) -> float | None:
-    """The standard error of the logarithm of the median of these launches; None where they cannot tell.
+    """The standard error of the logarithm of the median of these launches; None if there are too few.
 
     From the order-statistic interval, whose level is that of the ranks. Of normal logarithms that is on average 5 %
     (20 launches and more) to 30 % (6 to 8) too much. It makes up for what so few launches tell of their spread:

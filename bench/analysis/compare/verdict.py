@@ -193,7 +193,7 @@ def judge_exact(base: float, candidate: float, policy: Policy) -> str:
 
 
 def judge(change: Change, threshold: float, family: int) -> str:
-    """The verdict of a time or of memory, in a family of so many gated rows."""
+    """The verdict of a time or of memory, in a family with this number of gated rows."""
     strict = change.interval(1 - FAMILY / max(1, family))
     if strict is None:
         return "inconclusive"

@@ -80,7 +80,7 @@ class Work:
             stage = next(one for one in ("train", *reversed(STAGES)) if _has(self.before, one))
         return self.steps_differ(stage)
 
-    def spoils(self, metric: str, stages: Collection[str] = STAGES) -> bool:
+    def affects(self, metric: str, stages: Collection[str] = STAGES) -> bool:
         """Whether different work of these stages makes a metric incomparable."""
         unlike = {one.stage for one in self.differences} & set(stages)
         if not unlike:

@@ -15,7 +15,7 @@ from itertools import groupby
 from ...measurement import Measurement, StageRecord
 from ...suite.case import Case
 
-ACCURACY = "accuracy"  # the metric of the test stage that is shown beside a loss
+ACCURACY = "accuracy"  # the metric of the test stage that is shown with a loss
 
 
 @dataclass(frozen=True)

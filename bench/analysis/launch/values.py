@@ -132,8 +132,8 @@ def _by_stage(measurement: Measurement) -> dict[str, list[StageRecord]]:
 def launch_values(measurement: Measurement, start: Warmup | None = None) -> dict[str, float]:
     """Every metric that this launch gives a value for; `start` is its warm-up, if it is known already.
 
-    A timed launch gives all but the phases that it did not take; a phase launch gives its phases and their shares
-    alone, since its marks cost time; a counts launch its counts.
+    A timed launch gives all but the phases that it did not measure; a phases launch gives only phases and their shares,
+    since its marks cost time; a counts launch its counts.
     """
     start = start or warmup(measurement)
     by_stage = _by_stage(measurement)

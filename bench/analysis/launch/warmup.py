@@ -1,4 +1,4 @@
-"""How many steps at the beginning of a launch are start-up, from their times alone.
+"""How many steps at the beginning of a launch are start-up, only from their times.
 
 The level is the mean of the second half, trimmed by a tenth at each end (Huber and Ronchetti, Robust Statistics, 2nd
 ed., section 3.3), so that a start-up may take up to half of the series. Single slow steps (page faults, interrupts, the

@@ -51,7 +51,7 @@ class Estimate:
 
 
 def smallest_change(variation: float, launches: int) -> float:
-    """The same for two medians of so many launches each, from the coefficient of variation of one launch.
+    """The same for two medians of `launches` launches each, from the coefficient of variation of one launch.
 
     The standard error of a median is sqrt(pi/2) sigma / sqrt(n) for normal values (David and Nagaraja,
     section 8.5), here as a share of the value.

@@ -79,8 +79,8 @@ class QualityRow:
 class Group:
     """Configurations whose losses can be compared, the first at the target first.
 
-    `epochs` is the smallest number of epochs of its launches, `seconds` the time of the fastest
-    configuration for these; `target_from` says where the target comes from.
+    `epochs` is the smallest number of epochs of its launches, `seconds` the time of the fastest configuration for
+    these; `target_from` is the source of the target.
     """
 
     suite: str
@@ -177,7 +177,7 @@ def _row(one: Trained, epochs: int, seconds: float, target: float) -> QualityRow
 
 
 def _after(one: Trained, epochs: int) -> tuple[float, float, float | None]:
-    """Seconds of training, validation loss and test accuracy after so many epochs."""
+    """Seconds of training, validation loss and test accuracy after this number of epochs."""
     ends = [launch.ends[epochs - 1] for launch in one.launches]
     known = [end.metrics[ACCURACY] for end in ends if math.isfinite(end.metrics.get(ACCURACY, math.nan))]
     return (

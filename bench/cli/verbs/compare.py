@@ -32,13 +32,13 @@ from ..screen import print_remark
 class CompareOptions(MetricOptions, KeywordOptions, VerdictOptions):
     base: str = argument(
         metavar="BASE",
-        help="What to compare with: a run, a baseline, a summary.csv or .parquet, or JSON of pytest-benchmark or "
-        "pyperf. Without CANDIDATE also the folder of a stored bench ab session.",
+        help="The base: a run, a baseline, a summary.csv or .parquet, or JSON of pytest-benchmark or "
+        "pyperf. Without CAND, also the folder of a stored bench ab session.",
     )
     candidate: str | None = argument(
         None,
         metavar="CAND",
-        help="What is new, named in the same ways. Not given with --by, nor for a bench ab session.",
+        help="The candidate, named in the same ways. Not given with --by, nor for a bench ab session.",
     )
     by: str | None = option(
         None, metavar="AXIS", help="Compare the values of an axis within one run, such as optimizer."

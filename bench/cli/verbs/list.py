@@ -29,14 +29,14 @@ def main(options: ListOptions) -> int:
         for case in listing.expansion.cases:
             if case in chosen:
                 print(plain(case.id))
-        for line in left_out(listing):
+        for line in dropped_combinations(listing):
             print(plain(line))
     print(counted(len(chosen), "case"))
     return 0
 
 
-def left_out(listing: SuiteListing) -> Iterator[str]:
-    """Prints why combinations of a suite are not cases."""
+def dropped_combinations(listing: SuiteListing) -> Iterator[str]:
+    """A line for each group of combinations that are not cases, with the reason."""
     for (mode, axes), count in listing.expansion.collapsed.items():
         why = f"{', '.join(axes)} is not used under mode={mode}" if axes else "the same case again"
         yield f"# {listing.name}: {counted(count, 'combination')} collapsed: {why}"

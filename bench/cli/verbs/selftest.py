@@ -29,7 +29,9 @@ class SelftestOptions(SuitePairsOptions, BudgetOptions, OutputOptions, JsonOptio
         metavar="N",
         help="Compare this many times with steps made 3 % slower, and as many times with 5 %.",
     )
-    plants: int | None = option(None, hidden=True)  # the older name of `slowdowns`, for one more version
+    plants: int | None = option(
+        None, metavar="N", hidden=True, help="The older name of --slowdowns, for one more version."
+    )
 
     @property
     def slowdowns_of_a_size(self) -> int:

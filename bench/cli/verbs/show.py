@@ -29,7 +29,7 @@ class ShowOptions(JsonOptions):
         "latest",
         metavar="RUN",
         help="A run, or a session of bench ab: its folder, the beginning of its name, latest, or latest~1 for the one "
-        "before; or a summary.csv or summary.parquet alone.",
+        "before; or a single summary.csv or summary.parquet.",
     )
     metric: list[str] | None = option(
         None, metavar="NAME", help="Show these metrics, such as epoch.time or 'train.phase.*'; repeatable."
@@ -37,13 +37,13 @@ class ShowOptions(JsonOptions):
     quality: bool = option(
         False,
         "--quality",
-        help="Show loss and accuracy by training time: which configuration is good soonest.",
+        help="Show loss and accuracy by training time, and which configuration reaches a loss first.",
     )
     target_loss: float | None = option(
         None,
         metavar="X",
-        help="With --quality: the validation loss whose time is compared.",
-        show_default="the axis target_loss, or what half of the configurations reach",
+        help="With --quality: the validation loss to reach; the time until then is compared.",
+        show_default="the axis target_loss, or the loss that half of the configurations reach",
     )
 
 

@@ -132,5 +132,7 @@ def source(scene: Scene) -> Finding:
     if "tsc" in scene.read(f"{folder}/available_clocksource").split():
         remedy = f"Until the next boot: `echo tsc | sudo tee /{folder}/current_clocksource`"
     else:
-        remedy = "The kernel trusts no faster clock; its log says why: `sudo dmesg | grep -i clocksource`"
+        remedy = (
+            "The kernel trusts no faster clock; its log has the reason: `sudo dmesg | grep -i clocksource`"
+        )
     return warning(f"{name}: reading it takes a system call, about a microsecond", remedy)

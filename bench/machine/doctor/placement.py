@@ -47,14 +47,14 @@ def nodes(scene: Scene) -> Finding:
     }
     ours = {
         name: len(held & set(scene.cpus)) for name, held in cpus.items() if held
-    }  # one may be memory alone
+    }  # a node may have only memory
     used = [name for name, number in ours.items() if number]
     if not used:
         return unknown()
     if len(ours) == 1:
         return ok("one")
     if len(used) == 1:
-        return ok(f"{len(ours)}; launches use node {used[0]} alone")
+        return ok(f"{len(ours)}; launches use only node {used[0]}")
     best = max(used, key=lambda name: ours[name])
     return notice(
         f"launches use {len(used)} nodes: memory is near to some threads and far from others",

@@ -82,7 +82,7 @@ def _is_urgent(page: ComparisonPage, row: Row) -> bool:
 
 
 class _LimitedLines:
-    """Lines of at most so many characters; rows that do not fit are counted."""
+    """Lines of at most `most` characters; rows that do not fit are counted."""
 
     def __init__(self, most: int) -> None:
         self._space = most

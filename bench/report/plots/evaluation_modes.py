@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ...measurement import metric
 from ..units import digits, scale
 from .pages import EVALUATION, PlotPage, Value
-from .sheet import MOST_ROWS, about_intervals, about_memory, bar, blank_sheet, label_rows, left_out
+from .sheet import MOST_ROWS, about_intervals, about_memory, bar, blank_sheet, label_rows, not_shown
 from .style import Look, signed_percent
 
 _BAR = 0.17  # inches high
@@ -32,7 +32,7 @@ def draw(page: PlotPage) -> Figure | None:
     shown = list(groups)[: MOST_ROWS // len(modes)]
     looks = {mode: look for mode, look in page.looks(page.workload_axes).items() if mode in modes}
     notes = [
-        *left_out(len(shown), len(groups), "rows"),
+        *not_shown(len(shown), len(groups), "rows"),
         about_intervals(case.values[name] for case in cases for name in metrics if name in case.values),
         *(["Percentages: difference from eval."] if "eval" in modes else []),
         *about_memory(metrics),

@@ -16,7 +16,7 @@ from ..comparison import VERDICTS, case_names, ordered
 from ..row_words import change, is_work_row, verdict_words, word, work_differences
 from ..safe_text import one_line
 from .pages import PlotPage, part
-from .sheet import MOST_ROWS, blank_sheet, clipped, label_rows, left_out
+from .sheet import MOST_ROWS, blank_sheet, clipped, label_rows, not_shown
 from .style import COLOURS, FAINT, INK, QUIET, SMALL, Look, fit, inches, write_at_edge
 
 # A marker and a colour for each verdict; the marker of regressed points to the worse side.
@@ -75,7 +75,7 @@ def _notes(
     rows: Sequence[Row], found: Sequence[Row], shown: Sequence[Row], same: Mapping[str, str], edge: float
 ) -> list[str]:
     notes = [f"{whose[0].upper()}{one_line(whose[1:])}: {one_line(parts)}." for whose, parts in same.items()]
-    notes += left_out(len(shown), len(found), "rows")
+    notes += not_shown(len(shown), len(found), "rows")
     notes.append("Lines: 95 % interval. To the right: the change of the metric itself.")
     if any(clipped(end, edge) != end for row in shown for end in _ends(row)):
         notes.append("Open arrows: beyond the edge.")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ..units import percent, quantity
 from .pages import TRAIN, PlotCase, PlotPage
-from .sheet import MOST_ROWS, blank_sheet, label_rows, left_out
+from .sheet import MOST_ROWS, blank_sheet, label_rows, not_shown
 from .style import COLOURS, FAINT, Look, write_after
 
 _SHARE, _OPERATORS = "train.optimizer_share", "count.optimizer_ops"
@@ -28,7 +28,7 @@ def draw(page: PlotPage) -> Figure | None:
     shown = cases[-MOST_ROWS:]
     counts = _COUNTS if all(_OPERATORS in case.values for case in shown) else ()
     notes = [
-        *left_out(len(shown), len(cases), "cases"),
+        *not_shown(len(shown), len(cases), "cases"),
         "Next to a share: the time of the optimizer in a mean step. Dots are on logarithmic scales.",
     ]
     figure = blank_sheet(page, "The cost of the optimizers", _ROW * len(shown) + 0.5, {}, notes)

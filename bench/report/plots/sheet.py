@@ -117,14 +117,14 @@ def panel_grid(
     """A sheet with at most MOST_PANELS rows of panels, each `low`, or higher if there is only one."""
     shown = min(rows, MOST_PANELS)
     height = 3.2 if shown == 1 else low * shown
-    figure = blank_sheet(page, title, height, keys, [*left_out(shown, rows, "panels"), *notes])
+    figure = blank_sheet(page, title, height, keys, [*not_shown(shown, rows, "panels"), *notes])
     grid = figure.subplots(shown, columns, squeeze=False, **options)
     for axes in grid[-1]:
         axes.set_xlabel(x_label)
     return figure, grid
 
 
-def left_out(shown: int, total: int, things: str) -> list[str]:
+def not_shown(shown: int, total: int, things: str) -> list[str]:
     return [f"The first {shown} of {total} {things}; the tables have them all."] if shown < total else []
 
 
@@ -153,7 +153,7 @@ def row_panels(
     heads = list(found)[:MOST_PANELS]
     panels = [found[head][: MOST_ROWS // len(heads)] for head in heads]
     rows = [len(cases) for cases in panels]
-    notes = [*left_out(sum(rows), sum(map(len, found.values())), "cases"), *notes]
+    notes = [*not_shown(sum(rows), sum(map(len, found.values())), "cases"), *notes]
     height = _ROW * sum(rows) + (0.3 if one_scale else 0.6) * len(rows) + 0.3
     figure = blank_sheet(page, title, height, keys, notes)
     grid = figure.subplots(len(rows), 1, squeeze=False, sharex=one_scale, height_ratios=rows)[:, 0]

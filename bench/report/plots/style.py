@@ -54,7 +54,7 @@ _DARK = ("#0072B2", "#555555", "#000000")  # text on these is white
 
 @dataclass(frozen=True)
 class Look:
-    """Never colour alone: lines differ in marker and dash too, bars in hatch."""
+    """Styles that do not rely on colour: lines differ in marker and dash too, bars in hatch."""
 
     colour: str
     hatch: str = ""

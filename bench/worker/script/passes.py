@@ -46,7 +46,7 @@ class CheckingObserver(Protocol):
 
 @dataclass
 class Pass:
-    """One pass over a watched loader. `site` is where it is watched; `is_named` says whether its stage was."""
+    """One pass over a watched loader. `site` is where it is watched; `is_named` is whether its stage was named."""
 
     stage: str
     site: str

@@ -220,7 +220,7 @@ class Meter(Observer):
 
 
 def trained(model: nn.Module, optimizer: Optimizer | None) -> list[Tensor]:
-    """The parameters that require a gradient: of the model, and others of the optimizer (those of a loss, say)."""
+    """The parameters that require a gradient: of the model, and others of the optimizer (such as those of a loss)."""
     own = list(model.parameters())
     known = {id(parameter) for parameter in own}
     groups = getattr(optimizer, "param_groups", ())
@@ -241,7 +241,7 @@ def state_of(model: nn.Module) -> list[Tensor]:
 def fingerprint(tensors: Iterable[Tensor]) -> tuple[float, ...]:
     """The norms and sums of tensors: if they are equal before and after, nothing has changed.
 
-    A norm alone misses weights that stay on a sphere. Both are gathered on their device and read at once, without
+    A norm would miss weights that move on a sphere. Both are gathered on their device and read at once, without
     allocating anything as large as a float32 weight, nor anything in float64, which some devices do not have.
     """
     numbers: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}

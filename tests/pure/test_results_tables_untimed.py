@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from fakes import (
     CASE,
-    DISTURBED,
+    CONTAMINATED,
     counts,
     environment,
     measurement,
@@ -137,7 +137,7 @@ APART = {
     "counts": COUNTS,
     "a profile": PROFILE,
     "stacks": STACKS,
-    "disturbed counts": measurement(kind=COUNTED, stages=(), counts=counts(), guards=DISTURBED),
+    "contaminated counts": measurement(kind=COUNTED, stages=(), counts=counts(), guards=CONTAMINATED),
     "a profile of another allocator": measurement(
         kind=PROFILED,
         stages=(),

@@ -1,4 +1,4 @@
-"""A suite that misbehaves: each value of the axis `deed` does one thing that a user's code might do."""
+"""A suite that misbehaves: each value of the axis `behaviour` does one thing that a user's code might do."""
 
 import ctypes
 import locale
@@ -40,68 +40,68 @@ def leave_heavy_process() -> None:
 
 def note(pid: int) -> None:
     """Tells the test of a process that must not be left."""
-    with Path(os.environ["DEEDS_PIDS"]).open("a") as pids:
+    with Path(os.environ["BEHAVIOURS_PIDS"]).open("a") as pids:
         pids.write(f"{pid}\n")
 
 
 class Careful(nn.Module):
-    """Two layers that do what the deed says in their forward pass."""
+    """Two layers that do what the behaviour says in their forward pass."""
 
-    def __init__(self, deed: str) -> None:
+    def __init__(self, behaviour: str) -> None:
         super().__init__()
-        self.deed = deed
+        self.behaviour = behaviour
         self.layers = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 2))
 
     def forward(self, inputs):
-        if self.deed == "raises":
+        if self.behaviour == "raises":
             raise ValueError("the user's own\nmistake")
-        if self.deed == "exits":
+        if self.behaviour == "exits":
             sys.exit(3)
-        if self.deed == "exits_hard":
+        if self.behaviour == "exits_hard":
             os._exit(3)
-        if self.deed == "segfaults":
+        if self.behaviour == "segfaults":
             os.kill(os.getpid(), signal.SIGSEGV)
-        if self.deed == "is_killed":
+        if self.behaviour == "is_killed":
             os.kill(os.getpid(), signal.SIGKILL)
-        if self.deed == "hangs_in_c":
+        if self.behaviour == "hangs_in_c":
             ctypes.PyDLL(None).sleep(3600)  # with the interpreter's lock held: no signal handler runs
-        if self.deed == "exceeds_a_limit":
+        if self.behaviour == "exceeds_a_limit":
             resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))
             self.kept = torch.ones(2**34)
-        if self.deed == "exceeds_its_group":
-            Path(os.environ["DEEDS_GROUP"], "cgroup.procs").write_text(str(os.getpid()))
+        if self.behaviour == "exceeds_its_group":
+            Path(os.environ["BEHAVIOURS_GROUP"], "cgroup.procs").write_text(str(os.getpid()))
             self.kept = [torch.ones(2**24) for _ in range(2**10)]
-        if self.deed == "kills_its_parent_and_leaves_a_process":
+        if self.behaviour == "kills_its_parent_and_leaves_a_process":
             leave_heavy_process()
             os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(3600)
-        if self.deed == "kills_its_parent":
+        if self.behaviour == "kills_its_parent":
             os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(3600)
-        if self.deed == "hangs":
+        if self.behaviour == "hangs":
             time.sleep(3600)
-        if self.deed == "runs_out_of_memory":
+        if self.behaviour == "runs_out_of_memory":
             torch.empty(2**50)
-        if self.deed == "unsupported":
+        if self.behaviour == "unsupported":
             raise NotImplementedError("no such kernel here")
         outputs = self.layers(inputs)
-        return outputs * float("nan") if self.deed == "diverges" else outputs
+        return outputs * float("nan") if self.behaviour == "diverges" else outputs
 
 
 def build(case):
-    deed = case["deed"]
-    if deed == "is_no_task":
+    behaviour = case["behaviour"]
+    if behaviour == "is_no_task":
         return "a task"
-    if deed == "prints":
+    if behaviour == "prints":
         print("y" * 3_000_000, flush=True)
-    if deed == "closes_stdout":
+    if behaviour == "closes_stdout":
         sys.stdout.close()
         os.close(2)
-    if deed == "changes_directory":
+    if behaviour == "changes_directory":
         os.chdir("/")
-    if deed == "closes_stdin":
+    if behaviour == "closes_stdin":
         os.close(0)
-    if deed == "changes_locale":
+    if behaviour == "changes_locale":
         os.environ["LC_ALL"] = "de_DE.UTF-8"
         for name in ("de_DE.UTF-8", "fr_FR.UTF-8", "C.UTF-8", "C"):
             try:
@@ -109,20 +109,20 @@ def build(case):
                 break
             except locale.Error:
                 continue
-    if deed == "forks" and os.fork() == 0:
+    if behaviour == "forks" and os.fork() == 0:
         note(os.getpid())
         time.sleep(3600)
         os._exit(0)
-    if deed == "leaves_files":
+    if behaviour == "leaves_files":
         tempfile.mkdtemp()
         Path(tempfile.gettempdir(), "notes").write_text("not needed any more")
-    if deed == "leaves_processes":
+    if behaviour == "leaves_processes":
         for new_session in (False, True):
             leave_process(new_session)
-    workers = 2 if deed == "loader_workers" else 0
+    workers = 2 if behaviour == "loader_workers" else 0
     data = TensorDataset(torch.randn(64, WIDTH), torch.randint(2, (64,)))
     loader = DataLoader(data, 16, num_workers=workers, persistent_workers=workers > 0)
-    model = Careful(deed)
+    model = Careful(behaviour)
     return Task(
         model=model,
         loss=nn.CrossEntropyLoss(),
@@ -134,12 +134,12 @@ def build(case):
 
 
 suite = Suite(
-    name="deeds",
+    name="behaviours",
     build=build,
     axes={
         "device": ["cpu"],
         "epochs": [2],
-        "deed": [
+        "behaviour": [
             "nothing",
             "raises",
             "exits",
