@@ -17,10 +17,10 @@ from contextlib import contextmanager
 
 from bench.analysis.launch.derived_counts import count_values
 from bench.measurement import COUNTED, Measurement, metric
-from bench.running.fork_server import Workers
 from bench.running.launching import launch
 from bench.running.plan import Job, Plan
 from bench.running.preparation import describe, probe, suite_files
+from bench.running.workers import Workers
 from bench.suite.case import Case, Schedule, UntimedLaunches
 from benchmarks import workload
 

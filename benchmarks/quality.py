@@ -22,8 +22,8 @@ from bench.analysis.compare.verdict import Row
 from bench.analysis.launch.values import launch_values
 from bench.cli.ab_sessions import asked_of_pairs
 from bench.measurement import TIMED, Measurement, metric
-from bench.running.fork_server import Workers
 from bench.running.plan import Job, Plan
+from bench.running.workers import Workers
 from bench.suite.case import Case
 from benchmarks import learning, workload
 

@@ -15,10 +15,10 @@ from bench.analysis.run.estimate import estimate
 from bench.cli.options import conditions
 from bench.machine.telemetry import Telemetry
 from bench.measurement import Measurement
-from bench.running.fork_server import Workers
 from bench.running.launching import launch
 from bench.running.plan import Job, Plan
 from bench.running.preparation import describe, probe
+from bench.running.workers import Workers
 from bench.suite.case import AxisValue, Case, Schedule
 from bench.training import Task
 

@@ -12,8 +12,9 @@ from typing import Any
 from ..errors import UsageError
 from ..measurement.messages import CodeTree, Request
 from ..results.folder import SIDES
-from ..running.fork_server import Interpreter, Workers
+from ..running.fork_server import Interpreter
 from ..running.plan import Plan
+from ..running.workers import Workers
 from ..suite.case import Conditions, Schedule
 from .trees import Repository, Tree, without_git
 from .versions import NOW, Version
@@ -36,7 +37,7 @@ class SideWorkers:
         timeout: float | None = None,
         started: Callable[[int], None] = lambda _: None,
     ) -> dict[str, Any]:
-        """As `fork_server.Workers.ask`."""
+        """As `Workers.ask`."""
         own_timeout = {} if timeout is None else {"timeout": timeout}
         return self.shared.ask(request, str(self.logs / log), started=started, tree=self._tree, **own_timeout)
 

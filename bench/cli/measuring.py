@@ -21,10 +21,10 @@ from ..results import sources, tables
 from ..results.journal import Journal
 from ..results.tables import Tables
 from ..running.batch_size_search import search
-from ..running.fork_server import Workers
 from ..running.plan import Job, Plan, Record
 from ..running.preparation import ask_environment, describe, describe_script, probe
 from ..running.rounds import run
+from ..running.workers import Workers
 from . import run_request
 from .launching import print_distrust, telemetry_of
 from .options import MeasureOptions

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ..suite.case import AxisValue, Case, axis_column, spell
-from .table_grid import INT64_LIMIT
+from .table_grid import INT64_LIMIT, typed
 
 # Columns of numbers, even if no row has a value.
 _NUMBERS = {
@@ -38,19 +38,8 @@ def table_frame(
         data[name] = [row[name] for _, row in rows]
     # Without rows, pandas treats every column as numbers.
     frame = pd.DataFrame(data, columns=list(data), dtype=None if rows else object)
-    whole = {column: "Int64" for column in axis_columns.values() if _is_whole(frame[column])}
+    whole = {column: "Int64" for column in axis_columns.values() if typed(data[column])[1] == "Int64"}
     return frame.astype(whole | {name: kind for name, kind in _NUMBERS.items() if name in columns})
-
-
-def _is_whole(column: pd.Series[Any]) -> bool:
-    values = [value for value in column if not pd.isna(value)]
-    return bool(values) and all(
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and abs(value) < INT64_LIMIT
-        and float(value).is_integer()
-        for value in values
-    )
 
 
 def _cells_of(values: Sequence[AxisValue]) -> Callable[[AxisValue], AxisValue]:

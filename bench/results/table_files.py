@@ -20,7 +20,18 @@ from ..measurement import METRICS, PER_STEP, Metric, metric
 from ..suite.case import RESERVED, axis_column, axis_of, spell
 from ..system.text import on_one_line
 from .journal import Records
-from .table_grid import INT64_LIMIT, REWRITE, Grid, check_size, grid_error, is_empty, read_csv, read_parquet
+from .table_grid import (
+    REWRITE,
+    Grid,
+    Typed,
+    check_size,
+    grid_error,
+    is_empty,
+    read_csv,
+    read_parquet,
+    typed,
+    whole_number,
+)
 from .table_rows import TABLES
 from .tables import Tables, build
 
@@ -31,7 +42,6 @@ SUFFIXES = (".csv", ".parquet")
 NEEDED = RESERVED  # the other columns are newer, or optional
 _COLUMNS = ("suite", "case", *TABLES["summary"].columns)
 _TEXT = ("suite", "case", "metric", "unit", "caveats")
-_Typed = tuple[Sequence[Any], Any]  # the cells of a column, and their dtype; None: as pandas takes them
 _NUMBER = re.compile(
     r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity|nan)", re.ASCII | re.IGNORECASE
 )  # float() takes more: 1_000, and the digits of every script
@@ -96,12 +106,12 @@ def _summary(grid: Grid, types: pd.Series[Any]) -> pd.DataFrame:
     grid = dataclasses.replace(grid, cells=cells, rows=[grid.rows[place] for place in good], faults={})
     ids = {case: _spelled(case) for case in columns["case"]}
     axes = _axes(grid, [ids[case] for case in columns["case"]])
-    typed = axes | {
-        name: _typed(cells) if name in _TEXT else (cells, "float64" if types[name] == "float64" else "Int64")
+    columns_typed = axes | {
+        name: typed(cells) if name in _TEXT else (cells, "float64" if types[name] == "float64" else "Int64")
         for name, cells in columns.items()
     }
     order = ["suite", "case", *axes, *_COLUMNS[2:]]
-    series = {name: pd.Series(cells, dtype=kind) for name, (cells, kind) in typed.items()}
+    series = {name: pd.Series(cells, dtype=kind) for name, (cells, kind) in columns_typed.items()}
     return pd.DataFrame(series, columns=order)
 
 
@@ -162,7 +172,7 @@ def _numbers(grid: Grid, name: str, whole: bool) -> list[float | None]:
         if number is None and not is_empty(cell):
             grid.wrong(place, name, "is not a number")
         if whole and number is not None:
-            number = _whole(number)
+            number = whole_number(number)
             if number is None or number < 0:
                 grid.wrong(place, name, "is not a count")
                 number = None
@@ -170,7 +180,7 @@ def _numbers(grid: Grid, name: str, whole: bool) -> list[float | None]:
     return found
 
 
-def _axes(grid: Grid, ids: Sequence[Mapping[str, str]]) -> dict[str, _Typed]:
+def _axes(grid: Grid, ids: Sequence[Mapping[str, str]]) -> dict[str, Typed]:
     """The columns of the axes that the ids name, and columns at the place of axes that no case uses.
 
     If the file has no axis columns, axes are taken from the ids, so that rows stay distinguishable.
@@ -203,7 +213,7 @@ def _spelled(case: str) -> dict[str, str]:
     return found
 
 
-def _axis(axis: str, raw: Sequence[Any], ids: Sequence[Mapping[str, str]]) -> _Typed:
+def _axis(axis: str, raw: Sequence[Any], ids: Sequence[Mapping[str, str]]) -> Typed:
     """An axis with the original type of its values, which the ids show: the text 1.10 stays a text."""
     cells = [None if is_empty(cell) else cell for cell in raw]
     if axis != "mode":  # which is always text
@@ -212,20 +222,8 @@ def _axis(axis: str, raw: Sequence[Any], ids: Sequence[Mapping[str, str]]) -> _T
                 cell is None or (value is not None and spelled.get(axis) == spell(value))
                 for cell, value, spelled in zip(cells, values, ids, strict=True)
             ):
-                return _typed(values)
-    return _typed([None if cell is None else str(cell) for cell in cells])
-
-
-def _typed(cells: Sequence[Any]) -> _Typed:
-    """Values of one kind as a column has them; None stands for what is missing."""
-    values = [cell for cell in cells if cell is not None]
-    if not values:
-        return cells, object
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        whole = [None if cell is None else _whole(cell) for cell in cells]
-        fits = all(value is not None or cell is None for cell, value in zip(cells, whole, strict=True))
-        return (whole, "Int64") if fits else (cells, "float64")
-    return cells, None
+                return typed(values)
+    return typed([None if cell is None else str(cell) for cell in cells])
 
 
 def _number(cell: Any) -> float | None:
@@ -244,14 +242,9 @@ def _finite(cell: Any) -> float | None:
     number = _number(cell)
     if number is None or not math.isfinite(number):
         return None
-    whole = _whole(number)
+    whole = whole_number(number)
     return number if whole is None and isinstance(number, float) else whole
 
 
 def _truth(cell: Any) -> bool | None:
     return {"true": True, "false": False}.get(str(cell).strip().lower())
-
-
-def _whole(number: float) -> int | None:
-    """The number as an integer if it is one that a column can hold."""
-    return int(number) if abs(number) < INT64_LIMIT and number == int(number) else None

@@ -15,6 +15,7 @@ from ..plurals import counted
 from ..suite.case import RESERVED
 from ..system.text import decoded, on_one_line, undecodable
 
+Typed = tuple[Sequence[Any], Any]  # the cells of a column, and their dtype; None: as pandas takes them
 REWRITE = "write it again from its run with: bench tables RUN"
 INT64_LIMIT = 2**63  # whole numbers below it fit into a column of numbers
 MOST_NOTES = 10  # lines on skipped rows of a file; a broken exporter has a fault in every row
@@ -171,3 +172,20 @@ def capped(path: str | Path, faults: Sequence[str], others: Callable[[int], str]
 
 def grid_error(path: Path, what: str, remedy: str) -> ResultsError:
     return ResultsError(f"{path} {what}; {remedy}")
+
+
+def typed(cells: Sequence[Any]) -> Typed:
+    """Values of one kind as a column has them; None stands for what is missing."""
+    values = [cell for cell in cells if cell is not None]
+    if not values:
+        return cells, object
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        whole = [None if cell is None else whole_number(cell) for cell in cells]
+        fits = all(value is not None or cell is None for cell, value in zip(cells, whole, strict=True))
+        return (whole, "Int64") if fits else (cells, "float64")
+    return cells, None
+
+
+def whole_number(number: float) -> int | None:
+    """The number as an integer if it is one that a column can hold."""
+    return int(number) if abs(number) < INT64_LIMIT and number == int(number) else None

@@ -17,10 +17,10 @@ from ..machine.doctor.memory import LIMITS
 from ..measurement import SEARCHED
 from ..suite.case import Case
 from ..system.kernel import control_groups, read_file
-from .fork_server import RequestRunner
 from .launching import launch
 from .plan import Job, Plan, Record
 from .rounds import Budget
+from .workers import RequestRunner
 
 SHARE = 0.8  # of the free memory, for a launch on the CPU
 

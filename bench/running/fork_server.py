@@ -1,13 +1,8 @@
-"""Fork servers as the parent sees them: starts them, sends requests, and ends processes that do not answer.
-
-A `ForkServer` is one worker process. `Workers` keeps a fork server for forked launches, or starts a process for each
-spawned launch, and changes from fork to spawn if forking is not safe.
-"""
+"""A `ForkServer` is the parent's end of a worker process: it starts one, asks it, and ends it if it does not answer."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import secrets
 import selectors
@@ -20,24 +15,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import psutil
 
 from ..errors import BenchError, HarnessFault, UsageError
 from ..measurement.messages import (
     CodeTree,
-    DescribeRequest,
     Envelope,
     LaunchRequest,
-    PreloadReport,
     PreloadRequest,
     Request,
 )
 from ..suite.case import Conditions
-from ..system.json_data import from_json, json_line, json_object
-from ..system.signals import clearing_away, interruptible
-from ..system.text import end_of, last_line
+from ..system.json_data import json_line, json_object
+from ..system.signals import clearing_away, interruptible, kill_group
+from ..system.text import last_line
 
 # The worker imports the running Epochbench, not another one that the interpreter could find: -P keeps the working
 # directory out of the search path. The user's code may have its own package `bench`.
@@ -47,14 +40,8 @@ _BOOT = (
     "from epochbench.worker.__main__ import main; main()"
 )
 
-# The modules that every fork server imports; further ones are found by the probe of the suites.
-_PRELOAD = (
-    *("torch", "numpy", "psutil"),
-    *("epochbench.worker.launch", "epochbench.worker.suites", "epochbench.tasks.models"),
-)
-
-_SHORT = 120.0  # seconds for an answer that involves no loop; it may include importing torch from a slow disk
-_SOON = 10.0  # seconds for a fork server to end its processes
+SHORT = 120.0  # seconds for an answer that involves no loop: importing torch on a slow disk is part of it
+_SOON = 10.0  # seconds that a fork server has to end what it runs
 
 _MARK = "EPOCHBENCH_FORK_SERVER"  # a variable in the environment of every process of a fork server
 
@@ -174,7 +161,7 @@ class ForkServer:
         """
         self._number += 1
         has_process = not isinstance(request, PreloadRequest)  # its end is reported
-        deadline = time.monotonic() + (_SHORT if modules else timeout)
+        deadline = time.monotonic() + (SHORT if modules else timeout)
         answer: dict[str, Any] | None = None
         ended: dict[str, Any] | None = None
         try:
@@ -257,9 +244,9 @@ class ForkServer:
         if self._child is None:
             self.close()
             return
-        _kill_group(self._child)
+        kill_group(self._child)
         try:
-            while "ended" not in self._receive(time.monotonic() + _SHORT):
+            while "ended" not in self._receive(time.monotonic() + SHORT):
                 continue
             self._child = None
         except (TimeoutError, EOFError):
@@ -288,7 +275,7 @@ class ForkServer:
 
         They have ended when this returns: a process that still frees its memory would contaminate the next launch.
         """
-        _kill_group(self._process.pid)
+        kill_group(self._process.pid)
         deadline = time.monotonic() + _SOON
         while (left := self._descendants()) and time.monotonic() < deadline:
             for process in left:
@@ -353,139 +340,3 @@ def _has_ended(process: psutil.Process) -> bool:
         return bool(process.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
-
-
-def _kill_group(leader: int) -> None:
-    with contextlib.suppress(ProcessLookupError):  # all of it has ended
-        os.killpg(leader, signal.SIGKILL)
-
-
-class RequestRunner(Protocol):
-    """Answers each request in a process of its own, as `Workers` does."""
-
-    @property
-    def conditions(self) -> Conditions: ...
-    def ask(
-        self, request: Request, log: str, timeout: float = ..., started: Callable[[int], None] = ...
-    ) -> dict[str, Any]: ...
-    def learn(self, modules: Sequence[str]) -> None: ...
-    def renew(self) -> None: ...
-
-
-class Workers:
-    """Processes that answer requests, forked from a fork server or spawned one by one.
-
-    A spawned launch imports everything itself: its fork server has imported nothing. `conditions` are those in force:
-    if forking is not safe on this machine, `start_method` changes to spawn and `fallback` is the reason. `modules` are
-    imported beforehand; `logs` is the folder of the logs, None for the fork server's scratch folder, which is
-    temporary.
-    """
-
-    def __init__(
-        self,
-        conditions: Conditions,
-        logs: Path | None = None,
-        modules: Sequence[str] = _PRELOAD,
-        interpreter: Interpreter | None = None,
-    ) -> None:
-        self._interpreter = interpreter or Interpreter()
-        self.conditions = conditions
-        self.logs = logs
-        self.fallback = ""
-        self.modules = list(modules)
-        self._server: ForkServer | None = None
-        self._has_launched = False
-
-    def __enter__(self) -> Workers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        self._server = None
-        self._has_launched = False
-
-    def renew(self) -> None:
-        """Gives the next launch a new fork server, and so a new address layout."""
-        if self._has_launched:
-            self.close()
-
-    def learn(self, modules: Sequence[str]) -> None:
-        """Makes every fork server import these modules too; a running one does so at once."""
-        new = [module for module in modules if module not in self.modules]
-        self.modules += new
-        if self._server is not None and new and self.conditions.start_method == "fork":
-            try:
-                self._preload(self._server, new)
-            except Refused as reason:
-                self._spawn_from_now_on(str(reason))
-
-    def ask(
-        self,
-        request: Request,
-        log: str,
-        timeout: float = _SHORT,
-        started: Callable[[int], None] = lambda _: None,
-        tree: CodeTree | None = None,
-    ) -> dict[str, Any]:
-        """The answer to one request, in a process of its own that writes to this log of the run.
-
-        `started` is called with its process id; `tree` has the user's code. Raises what `ForkServer.ask` raises, except
-        Refused.
-        """
-
-        def asked(server: ForkServer, modules: Sequence[str] | None = None) -> dict[str, Any]:
-            path = ((self.logs or server.scratch) / log).absolute()
-            try:
-                return server.ask(request, timeout, started, path, modules, tree)
-            except (Died, TimedOut) as end:
-                end.log = end_of(path)
-                raise
-
-        if self.conditions.start_method == "fork":
-            try:
-                server = self._ready()
-                self._has_launched |= isinstance(request, LaunchRequest)
-                return asked(server)
-            except Refused as reason:
-                self._spawn_from_now_on(str(reason))
-        if not isinstance(request, PreloadRequest | DescribeRequest):
-            spawned = dataclasses.replace(request.conditions, start_method="spawn")
-            request = dataclasses.replace(request, conditions=spawned)
-        server = ForkServer(self.conditions, self.logs, self._interpreter)
-        try:
-            return asked(server, self.modules)
-        finally:
-            server.close()
-
-    def _ready(self) -> ForkServer:
-        """A fork server that has imported its modules and can fork. Raises Refused if that is not possible."""
-        while self._server is None or self._server.closed:
-            server = self._server = ForkServer(self.conditions, self.logs, self._interpreter)
-            self._preload(server, self.modules)
-        return self._server
-
-    def _preload(self, server: ForkServer, modules: Sequence[str]) -> None:
-        """Imports modules in a fork server; a module that starts threads is from then on imported by the children
-        instead.
-        """
-        answer = server.ask(PreloadRequest(tuple(modules)), _SHORT)
-        report = from_json(PreloadReport, answer["report"])
-        if "torch" in report.failed:
-            program = self._interpreter.program
-            raise UsageError(f"{program} cannot import torch; install torch and torchvision for it")
-        threaded = {module.partition(".")[0] for module in report.started_threads}
-        if not threaded:
-            return
-        self.close()
-        if threaded & {"torch", "numpy", "epochbench"}:
-            raise Refused(f"importing {', '.join(sorted(threaded))} starts threads")
-        self.modules = [module for module in self.modules if module.partition(".")[0] not in threaded]
-
-    def _spawn_from_now_on(self, reason: str) -> None:
-        self.close()
-        self.fallback = reason
-        self.conditions = dataclasses.replace(self.conditions, start_method="spawn")

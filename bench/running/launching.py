@@ -13,8 +13,9 @@ from ..measurement.messages import LaunchRequest, ProfileOptions
 from ..suite.case import COUNT_THREADS, SCRIPT_COUNT_THREADS
 from ..system.paths import file_name
 from ..system.text import last_line
-from .fork_server import STARVED, Died, RequestRunner, TimedOut
+from .fork_server import STARVED, Died, TimedOut
 from .plan import Job, Plan, Record
+from .workers import RequestRunner
 
 
 class Watch(Protocol):

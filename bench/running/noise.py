@@ -17,10 +17,10 @@ from ..analysis.run.estimate import estimate, smallest_change, variation
 from ..machine.doctor import Noise
 from ..measurement import TIMED, Measurement
 from ..suite.case import Case, Schedule
-from .fork_server import Workers
 from .launching import launch
 from .plan import Job, Plan
 from .preparation import describe, probe
+from .workers import Workers
 
 _SUITE = str(Path(__file__).parents[1] / "worker" / "noise_suite.py")
 _PAIRS_A_FORK_SERVER = 2

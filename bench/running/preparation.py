@@ -17,8 +17,9 @@ from ..suite.matrix import Expansion, column
 from ..suite.script import Script
 from ..system.json_data import from_json
 from ..system.text import last_line
-from .fork_server import Died, RequestRunner, TimedOut
+from .fork_server import Died, TimedOut
 from .plan import Plan, SuiteListing
+from .workers import RequestRunner
 
 
 def suite_files(paths: Sequence[Path] | None) -> list[str]:

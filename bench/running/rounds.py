@@ -15,9 +15,9 @@ from typing import Protocol
 
 from ..measurement import TIMED, Failure
 from ..suite.case import Case
-from .fork_server import RequestRunner
 from .launching import Watch, launch
 from .plan import Job, Plan, Record
+from .workers import RequestRunner
 
 _FINISH = 5.0  # seconds of a budget, at most, reserved for tables and pictures
 

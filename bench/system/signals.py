@@ -6,9 +6,10 @@ effect anywhere except during clean-up.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from ..errors import Interrupted
@@ -63,3 +64,9 @@ def clearing_away() -> Iterator[None]:
         yield
     finally:
         _State.clearing = before
+
+
+def kill_group(leader: int) -> None:
+    """Ends a group of processes, as far as there are any left."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)

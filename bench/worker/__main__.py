@@ -25,11 +25,11 @@ from typing import Any
 
 from ..measurement.messages import Envelope, PreloadRequest
 from ..system.json_data import json_line, json_object, to_json
+from ..system.signals import kill_group
 from . import child as children
 from .process_control import (
     adopt_orphans,
     be_killed_first,
-    kill_group,
     lead_group,
     opened_devices,
     out_of_memory_kills,

@@ -64,11 +64,6 @@ def lead_group(process: int) -> None:
         os.setpgid(process, process)
 
 
-def kill_group(leader: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):  # all of it has ended
-        os.killpg(leader, signal.SIGKILL)
-
-
 def reap_descendants() -> None:
     """Ends the processes that a child started outside its group; this process has adopted them."""
     children = Path(f"/proc/self/task/{os.getpid()}/children")

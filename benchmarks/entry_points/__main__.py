@@ -24,9 +24,10 @@ from tempfile import TemporaryDirectory
 from bench.analysis.launch.values import launch_values
 from bench.analysis.run.estimate import estimate
 from bench.measurement import TIMED
-from bench.running.fork_server import Workers, launch_variables
+from bench.running.fork_server import launch_variables
 from bench.running.plan import Job, Plan
 from bench.running.preparation import describe, describe_script, probe
+from bench.running.workers import Workers
 from bench.suite.case import Case, Conditions, Schedule
 from bench.suite.script import script as read_script
 from benchmarks import workload

@@ -9,10 +9,10 @@ import torch
 
 from bench.cli.options import conditions
 from bench.measurement import PHASED, TIMED, Measurement
-from bench.running.fork_server import Workers
 from bench.running.plan import Plan
 from bench.running.preparation import describe
 from bench.running.rounds import run
+from bench.running.workers import Workers
 from bench.suite.case import Schedule
 from bench.worker.timing.timers import HostTimer, device_synchronizer, device_timer
 

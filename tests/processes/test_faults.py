@@ -26,10 +26,10 @@ from bench.analysis.run.stopping import StopRule
 from bench.cli.options import conditions
 from bench.measurement import Failure, Measurement
 from bench.results.journal import Journal, read_journal
-from bench.running.fork_server import Workers
 from bench.running.plan import Plan
 from bench.running.preparation import describe
 from bench.running.rounds import run
+from bench.running.workers import Workers
 
 ROOT = Path(__file__).parents[2]
 SMALL, BEHAVIOURS = (str(ROOT / "tests" / "suites" / name) for name in ("small.py", "behaviours.py"))

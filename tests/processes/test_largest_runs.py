@@ -10,9 +10,9 @@ from tiers import takes_long
 from bench.analysis.run.largest_batch import searches
 from bench.cli.options import conditions
 from bench.running.batch_size_search import search
-from bench.running.fork_server import Workers
 from bench.running.plan import Plan
 from bench.running.preparation import describe, probe
+from bench.running.workers import Workers
 from bench.suite.case import Schedule
 
 SUITES = Path(__file__).parents[1] / "suites"

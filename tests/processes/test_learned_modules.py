@@ -7,8 +7,8 @@ from pathlib import Path
 from test_worker import plan_of
 
 from bench.cli.options import conditions
-from bench.running.fork_server import Workers
 from bench.running.preparation import probe
+from bench.running.workers import Workers
 
 REAL_FORK_SERVERS = True  # the shared one has imported what this is about
 SMALL = str(Path(__file__).parents[1] / "suites" / "small.py")

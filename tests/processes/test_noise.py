@@ -7,8 +7,8 @@ import pytest
 from tiers import takes_long
 
 from bench.cli.options import conditions
-from bench.running.fork_server import Workers
 from bench.running.noise import probe_noise, summary
+from bench.running.workers import Workers
 
 
 def launch(seconds: float, **guards: float):

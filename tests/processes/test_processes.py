@@ -7,8 +7,9 @@ import sys
 import psutil
 import pytest
 
-from bench.machine import telemetry
-from bench.machine.telemetry import LaunchTelemetry, ProcessTree
+from bench.machine import process_tree
+from bench.machine.process_tree import ProcessTree
+from bench.machine.telemetry import LaunchTelemetry
 
 BUSY = """
 import os
@@ -43,9 +44,9 @@ def end(process):
 @pytest.fixture(params=[pytest.param(True, id="listed"), pytest.param(False, id="searched")])
 def way(request, monkeypatch):
     """Both ways in which children are found."""
-    if request.param and not telemetry._LISTS_CHILDREN:
+    if request.param and not process_tree._LISTS_CHILDREN:
         pytest.skip("this system does not list the children of a thread")
-    monkeypatch.setattr(telemetry, "_LISTS_CHILDREN", request.param)
+    monkeypatch.setattr(process_tree, "_LISTS_CHILDREN", request.param)
 
 
 def used(tree, seconds):

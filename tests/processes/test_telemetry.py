@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from bench.machine.telemetry import LONGEST, SHARE, SHORTEST, LaunchTelemetry, Readings, Telemetry, Usage
+from bench.machine.process_tree import Usage
+from bench.machine.telemetry import LONGEST, SHARE, SHORTEST, LaunchTelemetry, Readings, Telemetry
 from bench.system.gpu import GpuReading
 
 

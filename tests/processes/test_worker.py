@@ -14,10 +14,11 @@ from bench.cli.options import conditions
 from bench.errors import UsageError
 from bench.measurement import TIMED, Failure, Measurement
 from bench.running import rounds as runner
-from bench.running.fork_server import Refused, Workers
+from bench.running.fork_server import Refused
 from bench.running.launching import launch
 from bench.running.plan import Job, Plan
 from bench.running.preparation import describe, probe
+from bench.running.workers import Workers
 from bench.suite.case import Case, Conditions, Schedule
 from bench.system.paths import file_name
 

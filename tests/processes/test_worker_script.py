@@ -17,10 +17,10 @@ from bench.cli.options import conditions
 from bench.errors import UsageError
 from bench.measurement import PROFILED, TIMED, Measurement
 from bench.running import rounds as runner
-from bench.running.fork_server import Workers
 from bench.running.launching import launch
 from bench.running.plan import Job, Plan
 from bench.running.preparation import describe_script, probe
+from bench.running.workers import Workers
 from bench.suite.case import Schedule, UntimedLaunches
 from bench.suite.script import script
 from bench.system.paths import file_name

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ...machine.doctor import Noise, as_json, examine
 from ...report.safe_text import plain_json
 from ...report.terminal.checkup import page
-from ...running.fork_server import Workers
 from ...running.noise import probe_noise
+from ...running.workers import Workers
 from ...suite.case import Conditions
 from ...system.gpu import open_gpus
 from ...system.signals import stoppable

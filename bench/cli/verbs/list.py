@@ -7,9 +7,9 @@ from typing import Any
 
 from ...plurals import counted
 from ...report.safe_text import plain, plain_json
-from ...running.fork_server import Workers
 from ...running.plan import SuiteListing
 from ...running.preparation import describe, suite_files
+from ...running.workers import Workers
 from ...suite.case import Case
 from ..options import JsonOptions, SuiteOptions, conditions
 from ..values import select_cases, suite_axes

@@ -11,7 +11,7 @@ from ...report.terminal.profile import profiles
 from ...results import folder as folders
 from ...results import tables as run_tables
 from ...results.tables import Tables
-from ...running.fork_server import Workers
+from ...running.workers import Workers
 from ...suite.case import Schedule, UntimedLaunches
 from ...system.paths import file_name
 from ...system.signals import stoppable

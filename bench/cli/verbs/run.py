@@ -14,8 +14,8 @@ from ...results import folder as folders
 from ...results import tables as run_tables
 from ...results.history import launch_seconds
 from ...results.tables import Tables
-from ...running.fork_server import Workers
 from ...running.plan import Plan
+from ...running.workers import Workers
 from ...suite.case import UntimedLaunches
 from ...system.signals import stoppable
 from ..command import FAILED, UNDECIDED

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ...results.tables import Tables
-    from ..comparison import ComparisonPage
+from ...results.tables import Tables
+from ..comparison import ComparisonPage
 
 
 def draw(tables: Tables, folder: Path) -> list[Path]:

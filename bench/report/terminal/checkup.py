@@ -8,20 +8,17 @@ from dataclasses import dataclass
 from itertools import groupby
 from math import isfinite
 from textwrap import wrap
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
+from ...ab.error_rates import ErrorRate
 from ...machine.doctor import Finding, Noise
 from ...plurals import counted
 from ..layout import ESSENTIAL, Column, Grid, Words
 from ..text_fitting import TEXT
 from ..units import NOTHING, percent, quantity
-
-if TYPE_CHECKING:
-    from ...ab.error_rates import ErrorRate
 
 _INDENT = "    "
 _CONTINUED = " \\"

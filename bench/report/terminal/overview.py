@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -14,15 +14,13 @@ from ...analysis.caveats import CAVEATS
 from ...measurement import Environment
 from ...plurals import counted
 from ...results.case_summaries import MISSING, CaseSummary, cases_of
+from ...results.tables import Tables
 from ...suite.case import DEFAULTS, axis_of, spell
 from ..caveat_texts import RunSettings, caveat_text
 from ..layout import ESSENTIAL, Column, Grid, SafeLines, Words
 from ..reason_words import search_line
 from ..text_fitting import LIST
 from ..units import counts, digits, exactly, interval, percent, scale
-
-if TYPE_CHECKING:
-    from ...results.tables import Tables
 
 # The default columns of a suite. A column without any value is not shown.
 _OVERVIEW = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -12,11 +11,9 @@ from ...analysis.launch.derived_counts import count_values, main_stage
 from ...analysis.launch.profile_summary import GraphRow, OtherOperators, TopRow, graph_rows, top
 from ...measurement import PER_STEP, AutogradGraph, Counts, Profile, metric
 from ...plurals import counted
+from ...results.tables import Tables
 from ..layout import Column, Grid, SafeLines, Words
 from ..units import exactly, percent, quantity
-
-if TYPE_CHECKING:
-    from ...results.tables import Tables
 
 _MOST_GRAPH_ROWS = 12
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Group as Parts
 from rich.console import RenderableType
@@ -15,14 +15,12 @@ from rich.text import Text
 
 from ...analysis.run.time_to_quality import ASKED, AXIS, HALF, Group, QualityRow
 from ...plurals import counted
+from ...results.tables import Tables
 from ...suite.case import Case, columns, spell
 from ..layout import ESSENTIAL, Column, Grid, SafeLines, Words
 from ..text_fitting import LIST
 from ..units import NOTHING, digits, quantity, scale
 from .overview import run_description, spelled
-
-if TYPE_CHECKING:
-    from ...results.tables import Tables
 
 CLOCK = "Training is the train and validate stages, warm-up included, without the test stage."
 
