@@ -32,8 +32,7 @@ class TestPathsOfWindows:
 
     def test_what_stands_behind_the_path_keeps_its_strokes(self):
         assert names(side("t/t.py::a[x/y]"), side("t\\t.py::a[x\\y]")) == ["t\\t.py::a[x\\y]"]
-        assert names(side("t/t.py::a::b[x/y]"), side("t\\t.py::a::b[x/y]")) == ["t/t.py::a::b[x/y]"]
-        assert names(side("t/t.py::a::b[x/y]"), side("t\\t.py::a::b[x\\y]")) == ["t\\t.py::a::b[x\\y]"]
+        assert names(side("t/t.py::a[x/y::z]"), side("t\\t.py::a[x\\y::z]")) == ["t\\t.py::a[x\\y::z]"]
 
     def test_where_the_candidate_has_both_names_each_stands_for_itself(self):
         assert names(side(self.POSIX), side(self.POSIX, self.WINDOWS)) == [self.POSIX, self.WINDOWS]
