@@ -138,7 +138,7 @@ class TestSmallestChange:
 
 
 def test_an_estimate_of_nothing_is_an_error():
-    with pytest.raises(ValueError, match="^an estimate needs at least one launch$"):
+    with pytest.raises(ValueError, match=r"^an estimate needs at least one launch$"):
         estimate([])
 
 
