@@ -56,7 +56,7 @@ class TestFamilies:
             ("aten.sum", "other"),
             ("aten.summary", "other"),
             ("linear.add", "other"),
-            ("linear::add", "other"),
+            ("attention::add", "other"),
             ("", "other"),
         ],
     )
