@@ -56,7 +56,7 @@ class TestFamilies:
             ("aten.sum", "other"),
             ("aten.summary", "other"),
             ("linear.add", "other"),
-            ("linear::add", "other"),
+            ("attention::add", "other"),
             ("", "other"),
         ],
     )
@@ -255,6 +255,7 @@ class TestLaunches:
         timed, counted = analysed(records, [peak(200)])
         assert timed.values["compute.flops_rate"] == 50  # 50 FLOPs in a step of 1 s
         assert timed.values["compute.mfu"] == 0.25
+        assert timed.values["train.step_time"] == 1.0
         assert "compute.step_flops" not in timed.values
         assert counted.values == count_values(counts())
 

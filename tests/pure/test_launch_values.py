@@ -133,8 +133,8 @@ def test_the_shares_of_a_step_are_of_the_phases_of_the_same_launch(kind):
 
 
 def test_waiting_for_data_and_the_optimizer_are_told_as_shares_of_a_step():
-    taken = {"data": 0.5, "optimizer": 0.25, "forward": 1.25}
-    found = values(stage("train", 1, (1.0, 1.0), phases=taken))
+    taken = {"data": 1.0, "optimizer": 0.5, "forward": 2.5}
+    found = values(stage("train", 1, (2.0, 2.0), phases=taken))
     assert (found["train.data_share"], found["train.optimizer_share"]) == (0.25, 0.125)
     assert not [name for name in found if name.endswith("_share") and "forward" in name]
     assert "train.data_share" not in values(stage("validate", 1, phases=taken)), "of no step of training"
@@ -301,13 +301,15 @@ class TestWhichCount:
         assert [launch.used for launch in found] == [True, False, True]
         assert [launch.measurement for launch in found] == [calm, contaminated, calm]
         assert all(launch.values == launch_values(launch.measurement) for launch in found)
+        assert all(launch.warmup == warmup(launch.measurement) for launch in found)
         assert all(launch.used for launch in analysed([calm, contaminated, contaminated]))
 
     def test_a_launch_for_phases_counts_and_has_no_say(self):
         phased = measurement(kind=PHASED, guards=CONTAMINATED)
         found = analysed([phased, measurement(guards=CONTAMINATED), measurement(), phased, phased])
         assert [launch.used for launch in found] == [True, False, True, True, True]
-        assert [bool(launch.contamination) for launch in found] == [False, True, False, False, False]
+        assert [launch.contamination for launch in found] == [(), ("waited",), (), (), ()]
+        assert all(launch.warmup == warmup(launch.measurement) for launch in found)
         assert [launch.timed for launch in found] == [False, True, True, False, False]
         assert [launch.measurement.kind for launch in found].count(TIMED) == 2
 
@@ -342,6 +344,12 @@ def test_the_work_of_an_epoch_holds_its_nested_validations():
 def test_the_work_is_that_of_one_epoch_however_many_there_were():
     work = {n: v for n, v in values(*stages(epochs=2)).items() if n.startswith("work.")}
     assert work == {n: v for n, v in values(*stages(epochs=5)).items() if n.startswith("work.")}
+
+
+def test_training_on_nothing_has_no_time_of_a_step():
+    found = values(stage("train", 1, (), wall=1.0), stage("test", 1))
+    assert "work.train.batches" in found
+    assert not {"train.step_time", "train.step_mean"} & set(found)
 
 
 def test_an_evaluation_launch_says_nothing_of_training():
@@ -381,6 +389,16 @@ def test_quality_is_that_of_the_last_epoch():
 def test_an_epoch_that_did_other_work_is_seen(changes):
     assert uneven_stages(measurement(stages=(stage(epoch=1), stage(epoch=2)))) == []
     assert uneven_stages(measurement(stages=(stage(epoch=1), stage(epoch=2, **changes)))) == ["train"]
+
+
+def test_pieces_of_an_epoch_are_its_work_together():
+    def launch(*pieces):
+        return measurement(stages=tuple(stage(epoch=n, steps=(1.0,) * steps, samples=(4,) * steps)
+                                        for n, steps in pieces))  # fmt: skip
+
+    assert not uneven_stages(launch((1, 2), (1, 1), (2, 1), (2, 2)))
+    assert uneven_stages(launch((1, 2), (1, 1), (2, 1))) == ["train"]
+    assert uneven_stages(launch((1, 1), (2, 2), (2, 1))) == ["train"]
 
 
 def test_steps_that_warm_up_left_out_to_find_a_scale_are_no_other_work():

@@ -154,6 +154,10 @@ class TestAConfiguration:
         assert row.curve == ((2.5, 2.5), (5.0, 1.5))
         assert (row.reached, row.time_to_target) == (3, 5.0), "after 1.25, 5 and 6.25 s"
 
+    def test_its_curve_ends_with_the_launch_of_the_fewest_validations(self):
+        row = row_of(group_of(made(SLOW, (1.0, (2.0, 1.0)), (1.0, (4.0,)))), SLOW)
+        assert row.curve == ((1.25, 3.0),)
+
     def test_launches_that_never_reached_the_target_are_counted(self):
         launches = [(1.0, (2.0, 1.0)), (1.0, (2.0, 1.5)), (1.0, (2.0, 1.5))]
         row = row_of(group_of(made(SLOW, *launches), target=1.0), SLOW)

@@ -118,6 +118,11 @@ class TestUntilItIsNarrow:
         rule = told(StopRule(self.SCHEDULE), *[launch()] * 6)
         assert (rule.wants(CASE), rule.wants(OTHER), rule.remaining(OTHER)) == (False, True, 6)
 
+    def test_of_no_launch_or_no_value_nothing_is_settled(self):
+        rule = StopRule(self.SCHEDULE)
+        assert rule.width(CASE) == math.inf
+        assert told(rule, launch(stages=())).width(CASE) == math.inf
+
     def test_before_there_is_an_interval_nothing_is_settled(self):
         rule = told(StopRule(Schedule(launches=3, max_launches=20)), *[launch()] * 5)
         assert (rule.width(CASE), settled(rule), rule.wants(CASE)) == (math.inf, False, True)

@@ -152,6 +152,7 @@ class TestThresholds:
             ("*.throughput", '"100 samples/s"', 100),
             ("energy.per_sample", '"5mJ/sample"', 0.005),
             ("quality.test_*", '"0.02"', 0.02),
+            ("quality.time_to_loss", '"2s"', 2),
             ("my.own", '"0.5"', 0.5),
             ("train.phase.augment", '"1ms"', 0.001),
         ],
@@ -227,21 +228,23 @@ class TestThresholds:
         )
 
     @pytest.mark.parametrize(
-        ("metric", "written", "why"),
+        ("metric", "written", "why", "example"),
         [
-            ("train.step_time", "10MiB", 'is in B, but "train.step_time" is in s; '),
-            ("train.step_time", "3", 'is a plain number, but "train.step_time" is in s; '),
-            ("count.ops", "2ms", 'is in s, but "count.ops" is a plain number; '),
-            ("energy.*", "3", 'is a plain number, but "energy.*" is in J/sample; '),
-            ("my.own", "1ms", 'is in s, but "my.own" is a plain number; '),
-            ("count.ops", "0.05", 'is not a whole number, but "count.ops" counts; '),
-            ("count.allocations", "0.5", 'is not a whole number, but "count.allocations" counts; '),
-            ("work.*", "1.5", 'is not a whole number, but "work.*" counts; '),
+            ("train.step_time", "10MiB", 'is in B, but "train.step_time" is in s', "2ms"),
+            ("train.step_time", "3", 'is a plain number, but "train.step_time" is in s', "2ms"),
+            ("count.ops", "2ms", 'is in s, but "count.ops" is a plain number', "3"),
+            ("energy.*", "3", 'is a plain number, but "energy.*" is in J/sample', "1J/sample"),
+            ("my.own", "1ms", 'is in s, but "my.own" is a plain number', "3"),
+            ("count.ops", "0.05", 'is not a whole number, but "count.ops" counts', "3"),
+            ("count.allocations", "0.5", 'is not a whole number, but "count.allocations" counts', "3"),
+            ("work.*", "1.5", 'is not a whole number, but "work.*" counts', "3"),
         ],
     )
-    def test_a_quantity_of_another_unit_is_refused(self, refused, metric, written, why):
-        message = refused(rule_of(f'"{written}"', metric))
-        assert message.startswith(f'[[rule]] 1: threshold = "{written}" {why}write a share, such as "5%"')
+    def test_a_quantity_of_another_unit_is_refused(self, refused, metric, written, why, example):
+        assert refused(rule_of(f'"{written}"', metric)) == (
+            f'[[rule]] 1: threshold = "{written}" {why}; '
+            f'write a share, such as "5%" or 0.05, or a quantity, such as "{example}"'
+        )
 
     @pytest.mark.parametrize(
         ("text", "whose"),
@@ -302,6 +305,14 @@ class TestWhatCannotBeMeant:
                 "[[rule]] 1: case = 256 is a number; write a pattern in quotes",
             ),
             (
+                f'[[rule]]\ncase = {10**20 - 1}\npolicy = "warn"',
+                f"[[rule]] 1: case = {10**20 - 1} is a number; write a pattern in quotes",
+            ),
+            (
+                f'[[rule]]\ncase = {10**20}\npolicy = "warn"',
+                "[[rule]] 1: case = (a number) is a number; write a pattern in quotes",
+            ),
+            (
                 '[[rule]]\ncase = " "\npolicy = "warn"',
                 '[[rule]] 1: case = "" matches nothing; write a pattern, such as "*", or leave it out',
             ),
@@ -322,6 +333,7 @@ class TestWhatCannotBeMeant:
                 "rule is an array of other things than tables; "
                 "write each rule under its own [[rule]], in two brackets",
             ),
+            ('rule = "a"', "rule is a text; write each rule under its own [[rule]], in two brackets"),
             ("[[default]]", "default is an array; write it as the one table [default]"),
         ],
     )
@@ -354,7 +366,8 @@ class TestWhatCannotBeMeant:
             refused("# größer\n".encode("latin-1")) == "is not UTF-8 text, from byte 4 on; save it as UTF-8"
         )
 
-    def test_a_file_of_megabytes_is_refused(self, refused):
+    def test_a_file_of_megabytes_is_refused(self, read, refused):
+        assert read(b"#" * 2**20) == []
         assert refused(b"#" * (2**20 + 1)) == "holds more than 1 MiB; name the TOML file with the thresholds"
 
 
@@ -502,6 +515,7 @@ class TestSuggestions:
     def test_a_text_is_cut_where_it_is_long_and_its_control_characters_are_written_out(self):
         assert short("größer") == "größer"
         assert short("a\x1bb") == "a\\x1bb"
+        assert short("C:\\me") == "C:\\me"
         assert short("x" * 60) == "x" * 60
         assert short("x" * 61) == f"{'x' * 60}..."
 
@@ -571,6 +585,7 @@ class TestQuality:
         ("vision/*batch-size=256*", "vision/*batch_size=256*"),
         ("*/arg:-b=2/*", "*/b=2/*"),
         ("*/env:WORKERS=2", "*/WORKERS=2"),
+        ("*/batch-size=a-b=c", "*/batch_size=a-b=c"),
         ("*/loss=cross-entropy/*", "*/loss=cross-entropy/*"),
         ("*[a-c]=1*", "*[a-c]=1*"),
         ("*cross-entropy*", "*cross-entropy*"),

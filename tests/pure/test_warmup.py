@@ -227,6 +227,10 @@ def test_the_trend_is_that_of_scipy_ties_and_all(ticks):
         assert change == pytest.approx(length * theilslopes(values).slope)
 
 
+def test_equal_values_have_no_trend():
+    assert trend([2.0] * 12) == (0.0, 0.0)
+
+
 @pytest.mark.parametrize("change", [0.1, 0.5, -0.1, -0.3])
 @pytest.mark.parametrize("where", [0.5, 0.65, 0.8])
 def test_a_lasting_change_of_the_level_in_the_second_half_never_settles(where, change):

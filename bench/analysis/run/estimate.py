@@ -78,11 +78,12 @@ def interval_rank(launches: int, level: float = LEVEL) -> int | None:
 
     None if even min to max does not.
     """
-    k, below = 0, 0.5**launches  # P(B <= k), B binomial(launches, 1/2)
-    while 1 - 2 * below >= level:
-        k += 1
+    below = 0.0  # P(B <= k), B binomial(launches, 1/2)
+    for k in range(launches):
         below += math.comb(launches, k) / 2**launches
-    return k or None
+        if 1 - 2 * below < level:
+            return k or None
+    return None
 
 
 def coverage(launches: int, rank: int) -> float:

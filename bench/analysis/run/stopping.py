@@ -99,16 +99,14 @@ class StopRule:
             return 0
         made, contaminated = len(done.values), sum(done.contaminated)
         clean = made - contaminated
-        left = most - clean  # contaminated launches are repeated, up to `repeats`
-        left -= max(0, contaminated - self._schedule.repeats)
         if clean < least:
             # Most launches were contaminated: repeating does not help.
-            return min(left, least - clean, max(0, least + self._schedule.repeats - made))
+            return min(least - clean, max(0, least + self._schedule.repeats - made))
+        left = most - clean  # what contaminated launches take is given back, up to `repeats`
+        left -= max(0, contaminated - self._schedule.repeats)
         width = self.width(case)
-        if width <= 1:  # settled
-            return 0
-        wanted = clean * min(width, 100.0) ** 2
-        return max(0, min(left, math.ceil(wanted - clean)))
+        wanted = clean * width * width  # fewer than there are of a settled case
+        return math.ceil(max(0, min(left, wanted - clean)))
 
     def width(self, case: Case) -> float:
         """The widest half interval of the case over the tolerance; infinite without an interval."""
