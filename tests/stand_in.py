@@ -30,6 +30,8 @@ from bench.system.paths import is_own
 from bench.worker import child, suites
 from bench.worker.context import LaunchContext
 
+COARSE = 2**24  # bytes
+
 # What a launch measured, and on which tree, as a test would rather have it: of times that no machine can change.
 Changed = Callable[[LaunchRequest, CodeTree | None, Measurement], Measurement]
 
@@ -52,17 +54,30 @@ def timed_as(seconds: Callable[[LaunchRequest, CodeTree | None], float]) -> Chan
     return changed
 
 
+def in_coarse_steps(peaks: Callable[[Any], dict[str, int]]) -> Callable[[Any], dict[str, int]]:
+    """The memory of a launch rounded up: how much of its heap a process that has run for long can use again varies."""
+
+    def rounded(meter: Any) -> dict[str, int]:
+        found = peaks(meter)
+        return {**found, "peak_rss": (found["peak_rss"] // COARSE + 1) * COARSE}
+
+    return rounded
+
+
 @contextmanager
 def standing_in(changed: Changed | None = None) -> Iterator[None]:
     """Within, every fork server is one of this process; `changed` gives the measurements that launches report."""
     import torch
+
+    from bench.worker.timing import launch_memory
 
     one_thread = partial(torch.set_num_threads, 1)  # two would wait for each other on a busy machine
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "set_num_threads", lambda _: one_thread())
         patch.setattr(fork_server, "ForkServer", partial(InProcess, changed))
         # It would hold for all tests that come after it.
-        patch.setattr("bench.worker.timing.launch_memory.pin", lambda: True)
+        patch.setattr(launch_memory, "pin", lambda: True)
+        patch.setattr(launch_memory.MemoryMeter, "peaks", in_coarse_steps(launch_memory.MemoryMeter.peaks))
         patch.setattr("bench.worker.timing.peaks._TIMES", 1)  # what the machine can do is not what is told
         threads = torch.get_num_threads()
         try:

@@ -1,4 +1,4 @@
-"""What a launch says of the loaders of its task; launches themselves are in test_worker.py."""
+"""What a launch says of the loaders of its task; launches themselves are in test_launches.py."""
 
 from __future__ import annotations
 
