@@ -25,6 +25,7 @@ import pytest
 from bench.measurement import Measurement
 from bench.measurement.messages import CodeTree, Envelope, LaunchRequest, PreloadRequest, Request
 from bench.running import fork_server
+from bench.running import workers as running_workers
 from bench.suite.case import Conditions
 from bench.system.paths import is_own
 from bench.worker import child, suites
@@ -74,7 +75,7 @@ def standing_in(changed: Changed | None = None) -> Iterator[None]:
     one_thread = partial(torch.set_num_threads, 1)  # two would wait for each other on a busy machine
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "set_num_threads", lambda _: one_thread())
-        patch.setattr(fork_server, "ForkServer", partial(InProcess, changed))
+        patch.setattr(running_workers, "ForkServer", partial(InProcess, changed))
         # It would hold for all tests that come after it.
         patch.setattr(launch_memory, "pin", lambda: True)
         patch.setattr(launch_memory.MemoryMeter, "peaks", in_coarse_steps(launch_memory.MemoryMeter.peaks))

@@ -15,9 +15,9 @@ from bench.cli.options import conditions
 from bench.measurement import COUNTED, TIMED
 from bench.results.journal import read_journal
 from bench.running.batch_size_search import search
-from bench.running.fork_server import Workers
 from bench.running.plan import Plan
 from bench.running.preparation import describe, probe
+from bench.running.workers import Workers
 from bench.suite.case import MAX, Case, Schedule
 
 pytestmark = pytest.mark.usefixtures("no_worker")

@@ -17,10 +17,10 @@ from bench.cli.options import conditions
 from bench.errors import UsageError
 from bench.measurement import TIMED, Failure, Measurement
 from bench.running import rounds as runner
-from bench.running.fork_server import Workers
 from bench.running.launching import launch
 from bench.running.plan import Job, Plan
 from bench.running.preparation import describe, probe
+from bench.running.workers import Workers
 from bench.suite.case import Schedule
 from bench.system.paths import HARNESS
 from bench.worker.suites import own_files, third_party

@@ -25,10 +25,10 @@ from bench.measurement.messages import LaunchRequest
 from bench.results.folder import RunFolder
 from bench.results.journal import read_journal
 from bench.running import rounds as runner
-from bench.running.fork_server import Workers
 from bench.running.launching import launch
 from bench.running.plan import Job, Plan
 from bench.running.preparation import describe_script, probe
+from bench.running.workers import Workers
 from bench.suite.case import Case, Conditions, Schedule, UntimedLaunches
 from bench.suite.script import Script, script
 from bench.training import Observer

@@ -356,7 +356,7 @@ class TestWorkThatIsMeantToDiffer:
         asked = told(rules=[rule({"regression": "ignore"}, metric="work.validate.*")])
         more = {"count__validate__ops": 3, "count__graphs": 1}
         found = compare(side(**WORK, **more), side(**TRAINED, **TESTED), asked)
-        assert "count.validate.ops" in found.by_sample[0].left_out
+        assert "count.validate.ops" in found.by_sample[0].not_compared
         said = {row.metric.name: row.verdict for row in found.rows}
         assert said["count.graphs"] == "not_measured"
         assert "count.validate.ops" not in said
@@ -782,7 +782,7 @@ class TestByAxis:
         assert "different_work" not in {row.verdict for row in found.rows}
         (one,) = found.by_sample
         assert one.case == f"{OTHER} against width=1"
-        assert one.left_out == ["train.step_time", "work.train.batches"]
+        assert one.not_compared == ["train.step_time", "work.train.batches"]
         assert self.two(case(**timed, **WORK), case(**timed, **WORK)).by_sample == []
         (row,) = self.two(
             case(**timed, **WORK), case(**timed, **larger), told(metrics=["train.step_time"])
@@ -874,5 +874,5 @@ class TestWhatIsWithheld:
         assert found.base == (5 if whose == "candidate" else None)
         assert (found.verdict, found.ratio, found.gates) == ("not_measured", None, True)
         of = "base" if whose == "both" else whose
-        assert reason_said(found.reason).startswith(f"the {of} is of an earlier version")
+        assert reason_said(found.reason).startswith(f"the {of} is from an earlier version")
         assert outcome(list(rows(base, candidate).values()), allow_inconclusive=True) == 3

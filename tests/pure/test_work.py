@@ -82,12 +82,12 @@ class TestSpoiling:
             *("compute.sample_flops", "compile.time", "energy.per_sample"),
             *("quality.train_loss", "quality.validate_loss", "quality.test_accuracy", "quality.time_to_loss"),
         )
-        assert {name for name in names if between(**stages).spoils(name)} == spoilt
+        assert {name for name in names if between(**stages).affects(name)} == spoilt
 
     def test_stages_whose_difference_is_meant_spoil_nothing(self):
         both = between(train=(5, 320, 5), validate=(1, 64, 0))
-        assert not both.spoils("train.step_time", ("validate",))
-        assert both.spoils("epoch.time", ("validate",))
+        assert not both.affects("train.step_time", ("validate",))
+        assert both.affects("epoch.time", ("validate",))
 
 
 class TestDifferences:

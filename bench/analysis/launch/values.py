@@ -268,13 +268,13 @@ def _phases(by_stage: Mapping[str, list[StageRecord]], start: Warmup) -> dict[st
     return values
 
 
-def _shares(phases: Mapping[str, float]) -> dict[str, float]:
-    """Parts of the train step that have a metric: of the sum of all phases of the same launch.
+def _shares(values: Mapping[str, float]) -> dict[str, float]:
+    """Shares of the mean train step of the same launch that wait for data and that the optimizer takes.
 
-    On a device no launch has both its phases and the time of its steps, and marks at every lap cost time.
+    On a device, no launch has both its phases and the time of its steps: the phases of a step add up to it.
     """
-    taken = {name: seconds for name, seconds in phases.items() if name.startswith("train.phase.")}
-    whole = sum(taken.values())
+    taken = {name: seconds for name, seconds in values.items() if name.startswith("train.phase.")}
+    whole = values.get("train.step_mean") or sum(taken.values())
     shared = [phase for phase in ("data", "optimizer") if f"train.phase.{phase}" in taken]
     return (
         {f"train.{phase}_share": taken[f"train.phase.{phase}"] / whole for phase in shared} if whole else {}
