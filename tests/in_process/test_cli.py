@@ -120,7 +120,7 @@ class TestRun:
         torn.mkdir()
         (torn / "journal.jsonl").write_bytes((folder / "journal.jsonl").read_bytes()[:-100])
         assert cli.exit_code(["show", str(torn)]) == 0
-        assert "line 6 is torn" in capfd.readouterr().err
+        assert "line 6 is incomplete" in capfd.readouterr().err
         assert bench.read(torn).summary["case"].nunique() == 2
 
 

@@ -257,13 +257,13 @@ class TestInThisProcess:
 
     def test_one_that_names_bench_and_never_comes_to_its_loop_is_told_why_that_may_be(self, tmp_path):
         with pytest.raises(
-            ScriptError, match="it never came to its loop, as where it goes on from a checkpoint"
+            ScriptError, match="it did not reach its loop, as when it resumes from a checkpoint"
         ):
             scripts.run(self.script(tmp_path, "import bench"), self.CASE, Recorder(Observer()), NO_LOG)
 
     def test_a_script_that_catches_everything_is_still_told(self, tmp_path):
         text = "import bench\ntry:\n    list(bench.watch([[1]]))\nexcept Exception:\n    pass"
-        with pytest.raises(ScriptError, match="made no backward pass"):
+        with pytest.raises(ScriptError, match="had no backward pass"):
             scripts.run(self.script(tmp_path, text), self.CASE, Recorder(Observer()), NO_LOG)
 
     def test_one_of_which_no_stage_is_left_is_told_to_run_longer(self, tmp_path):

@@ -474,7 +474,7 @@ class TestWhatWasLearnt:
         row = only(side(quality__test_loss=1.0), side(quality__test_loss=math.nan))
         assert (row.verdict, reason_said(row.reason)) == (
             "not_measured",
-            "no difference can be made of 1 and nan",
+            "1 and nan have no difference",
         )
 
     def test_other_sides_of_an_axis_are_shown_and_gate_nothing(self):

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from fakes import guards
 
 import bench
 from bench import cli
@@ -29,18 +30,14 @@ LAUNCH_KINDS = ("TIMED", "PHASED", "COUNTED", "PROFILED", "STACKED", "SEARCHED")
 EXIT_CODES = (0, 1, 2, 3, 4, 5, 70, 130, 143)
 
 
-class Contaminated(dict):
-    """Guards of a launch with every sign of contamination."""
-
-    def get(self, name, default=None):
-        return 1.0 if name in ("wall", "processors") else 1e9
-
+# Guards of a launch with every sign of contamination.
+CONTAMINATED = dict.fromkeys(guards(), 1e9) | {"wall": 1.0, "processors": 1.0}
 
 NAMES = {
     "verdicts": VERDICTS,
     "failures": record.FAILURES,
     "caveats": CAVEATS,
-    "signs of contamination": contamination(SimpleNamespace(guards=Contaminated())),
+    "signs of contamination": contamination(SimpleNamespace(guards=CONTAMINATED)),
     "groups of metrics": sorted({name.split(".")[0] for name in METRICS}),
     "classes of metrics": sorted({metric.kind for metric in METRICS.values()}),
     "policies": ACTIONS,
