@@ -30,7 +30,7 @@ def save(name: str, run: str, root: Path = BASELINES) -> Path:
     if name == "latest" or taken:
         means = f"the run {taken[0]}" if taken else "the last run"
         raise ResultsError(
-            f"{name!r} is already the name of {means}; give the baseline another name, such as main"
+            f"{name!r} already means {means}; give the baseline another name, such as main"
         )
     folder = find(run)
     run_tables = tables.read(folder.path)
