@@ -192,9 +192,8 @@ def error_rates(decisions: Sequence[Decision]) -> list[ErrorRate]:
 
 
 def _error_rate(arm: Arm, decisions: Sequence[Decision]) -> ErrorRate:
-    finds = (
-        ("regressed", "improved") if arm.is_null else ("regressed",)
-    )  # for identical code, each is a false alarm
+    # For identical code, each is a false alarm.
+    finds = ("regressed", "improved") if arm.is_null else ("regressed",)
     found = sum(decision.worst in finds for decision in decisions)
     low, high = binomial_interval(found, len(decisions))
     ratios = [one.ratios[arm.metric] / (1 + arm.share) for one in decisions if arm.metric in one.ratios]

@@ -105,6 +105,5 @@ def interpreter(text: str) -> str:
         raise UsageError(
             f"python={text}: there is no such program; name an interpreter, such as old/bin/python"
         )
-    return os.path.abspath(
-        program
-    )  # not resolved: Python finds a virtual environment by the path of its link
+    # Not resolved: Python finds a virtual environment by the path of its link.
+    return os.path.abspath(program)

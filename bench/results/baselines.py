@@ -29,9 +29,7 @@ def save(name: str, run: str, root: Path = BASELINES) -> Path:
     taken = [one for one in runs(root.parent) if one.startswith(name)]
     if name == "latest" or taken:
         means = f"the run {taken[0]}" if taken else "the last run"
-        raise ResultsError(
-            f"{name!r} already means {means}; give the baseline another name, such as main"
-        )
+        raise ResultsError(f"{name!r} already means {means}; give the baseline another name, such as main")
     folder = find(run)
     run_tables = tables.read(folder.path)
     if run_tables.summary.empty:

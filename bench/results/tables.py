@@ -97,9 +97,8 @@ def build(
     records: Records, plan: Mapping[str, Any] | None = None, environment: Environment | None = None
 ) -> Tables:
     """All tables of these records; the plan gives the order of the cases."""
-    from .frames import (
-        table_frame,  # pandas takes a third of a second to import, of which an error needs nothing
-    )
+    # This imports pandas, which takes a third of a second that an error need not wait for.
+    from .frames import table_frame
 
     plan = plan or {}
     searched = searches([*records.measurements, *records.failures])
@@ -171,9 +170,8 @@ def write(folder: RunFolder, tables: Tables) -> None:
                 save = frame.to_csv if file.endswith(".csv") else frame.to_parquet
                 save(folder.table(file), index=False)
     except OSError as problem:
-        why = (
-            os.strerror(problem.errno) if problem.errno else str(problem)
-        )  # pandas raises some errors without it
+        # pandas raises some errors without a number.
+        why = os.strerror(problem.errno) if problem.errno else str(problem)
         raise ResultsError(
             f"the tables cannot be written to {folder.path}: {why}; the journal is complete, "
             f"free some space and run: bench tables {folder.path}"

@@ -47,9 +47,8 @@ def draw(page: PlotPage) -> Figure | None:
             _draw_row(axes, row, case, looks, edge)
     low, high = axes.get_xlim()
     left, right = (1.2 if far >= edge else 1 for far in (-low, high))  # space for the figures there
-    low, high = axes.set_xlim(
-        min(low, -1) * left, max(high, 1) * right
-    )  # so that small differences look small
+    # So that small differences look small.
+    low, high = axes.set_xlim(min(low, -1) * left, max(high, 1) * right)
     axes.set_xticks([tick for tick in axes.get_xticks() if max(low, -edge) <= tick <= min(high, edge)])
     axes.set_xlabel("difference from the estimate of the case [%]")
     return figure

@@ -299,9 +299,8 @@ def telling(task: Task, graphs: list[AutogradGraph]) -> Task:
     @functools.wraps(plain)
     def step(task: Task, inputs: Any, targets: Any, lap: Lap) -> tuple[Any, Tensor]:
         made = plain(task, inputs, targets, lap)
-        loss = (
-            made[1] if isinstance(made, tuple | list) and len(made) == 2 else None
-        )  # else the loop raises an error
+        # Else the loop raises an error.
+        loss = made[1] if isinstance(made, tuple | list) and len(made) == 2 else None
         if not graphs and isinstance(loss, Tensor) and loss.grad_fn is not None:
             graphs.append(drawn(loss.grad_fn))
         return made

@@ -248,9 +248,8 @@ def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
 
     def draw(loss: Tensor) -> None:
         if keeps_graph and not graphs and loss.grad_fn is not None:
-            graphs.append(
-                drawn(loss.grad_fn)
-            )  # in the step that is not counted: reading the graph runs operators
+            # In the step that is not counted: reading the graph runs operators.
+            graphs.append(drawn(loss.grad_fn))
 
     @contextmanager
     def looking() -> Iterator[None]:

@@ -51,9 +51,8 @@ class PassTracker:
         around: Callable[[], AbstractContextManager[Any]],
     ) -> None:
         self.observer = observer
-        self.lap: Callable[[str], None] = (
-            observer.lap
-        )  # called ten times per step, so without a function in between
+        # Called ten times per step, so without a function in between.
+        self.lap: Callable[[str], None] = observer.lap
         self.open: list[Pass] = []
         self.begun: dict[str, int] = {}  # the number of passes, by stage
         self.problem: ScriptError | None = None  # to be raised at the next occasion

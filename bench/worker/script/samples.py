@@ -85,9 +85,8 @@ def checked(batch: Any, drawn: int) -> Samples:
     found = samples_in(batch)
     is_list = isinstance(batch, list | tuple) and len(batch) == drawn
     if found in (None, drawn) or is_list or any(drawn in shape for shape in shapes_in(batch)):
-        return Samples(
-            drawn, True
-        )  # they need not be the first dimension, as in text whose first dimension is time
+        # They need not be the first dimension, as in text whose first dimension is time.
+        return Samples(drawn, True)
     return Samples(found, False)
 
 
