@@ -132,6 +132,16 @@ def test_the_shares_of_a_step_are_of_the_phases_of_the_same_launch(kind):
     assert found["train.optimizer_share"] == 0.125
 
 
+def test_the_shares_of_a_timed_step_are_of_the_whole_of_it():
+    taken = stages(phases={"data": 0.5, "forward": 0.5}, wall=4.0)
+    assert launch_values(measurement(stages=taken))["train.data_share"] == 0.125
+
+
+def test_phases_that_took_no_time_have_no_shares():
+    found = launch_values(measurement(kind=PHASED, stages=stages(phases={"data": 0.0, "forward": 0.0})))
+    assert not [name for name in found if name.endswith("_share")]
+
+
 def test_waiting_for_data_and_the_optimizer_are_told_as_shares_of_a_step():
     taken = {"data": 1.0, "optimizer": 0.5, "forward": 2.5}
     found = values(stage("train", 1, (2.0, 2.0), phases=taken))
