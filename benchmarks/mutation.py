@@ -30,7 +30,7 @@ TESTS = {
     "analysis/compare/quality_change": "learnt",
     "analysis/compare/rows": "comparing",
     "analysis/compare/sequential": "sequential",
-    "analysis/compare/side_by_side": "side_by_side",
+    "analysis/compare/side_by_side": "side_by_side gate_paired",
     "analysis/compare/sides": "compare sides",
     "analysis/compare/verdict": "compare comparing",
     "analysis/compare/work": "work",

@@ -193,8 +193,9 @@ CARD = [Case("story", {"device": "cuda:0", "width": width}) for width in (1, 2)]
 class TestPhases:
     """On a device a timed launch has no phases: launches of their own follow where a time has changed."""
 
-    def test_pairs_of_them_follow_for_each_case_whose_time_has_changed(self):
-        stage = Stage(CARD, pairs=30, slow=1.5)
+    @pytest.mark.parametrize("slow", [1.5, 0.6], ids=["slower", "faster"])
+    def test_pairs_of_them_follow_for_each_case_whose_time_has_changed(self, slow):
+        stage = Stage(CARD, pairs=30, slow=slow)
         stage.play()
         assert stage.judge.time_changed(CARD[1].id)
         assert not stage.judge.time_changed(CARD[0].id)
