@@ -35,7 +35,7 @@ class TestEnds:
 
     def test_another_program_in_its_place_is_stopped(self):
         with (
-            pytest.raises(Stopped, match=r"replaces itself by python.* .*NAME=VALUE bench run"),
+            pytest.raises(Stopped, match=r"replaces itself with python.* .*NAME=VALUE bench run"),
             Process().watched(),
         ):
             os.execv(sys.executable, [sys.executable, "-c", "pass"])

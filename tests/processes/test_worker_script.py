@@ -212,7 +212,7 @@ class TestWhatPlainPythonAllows:
 
     def test_one_that_starts_anew_is_told_what_to_do(self, runs):
         record, _ = runs("os.execv(sys.executable, [sys.executable, *sys.argv])")
-        assert "starts python" in record.message
+        assert "replaces itself with python" in record.message
         assert "NAME=VALUE bench run" in record.message
 
     def test_one_that_trains_in_other_processes_is_told_so(self, runs):

@@ -89,7 +89,7 @@ class Process:
     def _stop(self, details: tuple[Any, ...]) -> None:
         if os.getpid() == self._own:
             raise Stopped(
-                f"the script replaces itself by {Path(os.fsdecode(details[0])).name} (os.exec), which cannot be "
+                f"the script replaces itself with {Path(os.fsdecode(details[0])).name} (os.exec), which cannot be "
                 f"measured; set beforehand what it restarts for, such as a variable: NAME=VALUE bench run"
             )
 
