@@ -401,7 +401,9 @@ class TestStacks:
 
     def test_an_operator_lies_in_its_phase_below_the_users_module(self, lines):
         forward = [line for line in lines if line.startswith("train;forward;")]
-        assert any(re.fullmatch(r".*nn\.Module: Linear_\d.*;aten::addmm \d+", line) for line in forward), forward
+        assert any(re.fullmatch(r".*nn\.Module: Linear_\d.*;aten::addmm \d+", line) for line in forward), (
+            forward
+        )
         assert any(re.match(r"train;backward;.*aten::mm", line) for line in lines)
 
     @pytest.mark.parametrize(
