@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import platform
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -36,6 +36,7 @@ def available_devices() -> list[str]:
 
 def environment(conditions: Conditions, allocator: str, seed: int) -> Environment:
     """All that is known of the machine and software, under these conditions."""
+    available = available_devices()
     return Environment(
         host=socket.gethostname(),
         system=platform.system(),
@@ -59,10 +60,10 @@ def environment(conditions: Conditions, allocator: str, seed: int) -> Environmen
         cuda=torch.version.cuda if torch.cuda.is_available() else None,
         cudnn=str(torch.backends.cudnn.version()) if torch.cuda.is_available() else None,
         driver=driver_version() if torch.cuda.is_available() else None,
-        devices=tuple(_devices()),
+        devices=tuple(_devices(available)),
         flags=_flags(),
         seed=seed,
-        peaks=tuple(peaks(available_devices())),
+        peaks=tuple(peaks(available)),
     )
 
 
@@ -74,10 +75,10 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def _devices() -> list[Device]:
+def _devices(available: Sequence[str]) -> list[Device]:
     found = []
     # torch.cuda.device_count() asks NVML before CUDA is in use, which counts cards and not their parts (MIG).
-    names = available_devices()[1:]
+    names = available[1:]
     for index in range(len(names) if torch.cuda.is_available() else 0):
         properties = torch.cuda.get_device_properties(index)
         found.append(

@@ -16,25 +16,20 @@ from projects import (
     make_project,
     measured,
     own_git,
+    step_seconds,
     write_change,
 )
 from stand_in import standing_in, timed_as
 
 
-def seconds(request, tree):
-    """What a step takes: nothing but what is planted in the code of its side changes it."""
-    planted = (tree.root / tree.place / "work.py").read_text()
-    return (3.0 if '"slow"' in planted else 1.0) * (1 + (request.round + request.position) % 3 / 1000)
-
-
 @pytest.fixture(scope="module", autouse=True)
-def by_what_is_planted(tmp_path_factory):
-    with own_git(tmp_path_factory.mktemp("temporary")), standing_in(timed_as(seconds)):
+def timed_by_the_code(tmp_path_factory):
+    with own_git(tmp_path_factory.mktemp("temporary")), standing_in(timed_as(step_seconds)):
         yield
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, by_what_is_planted):
+def place(tmp_path_factory, timed_by_the_code):
     return make_project(tmp_path_factory.mktemp("ab"))
 
 

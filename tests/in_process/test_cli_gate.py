@@ -6,26 +6,20 @@ import json
 
 import pytest
 from projects import bench_in as bench
-from projects import git, make_history, own_git
+from projects import git, make_history, own_git, step_seconds
 from stand_in import standing_in, timed_as
 
 QUICK = ("--pairs", "14", "--threads", "1")
 
 
-def seconds(request, tree):
-    """What a step takes: the code of its commit decides, and what a selftest plants."""
-    planted = (tree.root / tree.place / "work.py").read_text()
-    return (3.0 if '"slow"' in planted else 1.0) * (1 + (request.round + request.position) % 3 / 1000)
-
-
 @pytest.fixture(scope="module", autouse=True)
-def by_what_is_planted(tmp_path_factory):
-    with own_git(tmp_path_factory.mktemp("temporary")), standing_in(timed_as(seconds)):
+def timed_by_the_code(tmp_path_factory):
+    with own_git(tmp_path_factory.mktemp("temporary")), standing_in(timed_as(step_seconds)):
         yield
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory, by_what_is_planted):
+def history(tmp_path_factory, timed_by_the_code):
     return make_history(tmp_path_factory.mktemp("history"))
 
 

@@ -5,21 +5,20 @@ What becomes of the process of a launch is in tests/processes/test_worker.py.
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from plans import run
+from plans import suite_plan as plan_of
 
-from bench.analysis.run.stopping import StopRule
 from bench.cli.options import conditions
 from bench.errors import UsageError
 from bench.measurement import TIMED, Failure, Measurement
-from bench.running import rounds as runner
 from bench.running.launching import launch
 from bench.running.plan import Job, Plan
-from bench.running.preparation import describe, probe
+from bench.running.preparation import probe
 from bench.running.workers import Workers
 from bench.suite.case import Schedule
 from bench.system.paths import HARNESS
@@ -27,16 +26,6 @@ from bench.worker.suites import own_files, third_party
 
 SUITES = Path(__file__).parents[1] / "suites"
 SMALL, BEHAVIOURS, BATCHES = (str(SUITES / f"{name}.py") for name in ("small", "behaviours", "batches"))
-
-
-def plan_of(workers: Workers, file: str, overrides=None, **schedule) -> Plan:
-    (listing,) = describe(workers, [file], overrides or {})
-    return Plan(listing.expansion.cases, {listing.name: file}, Schedule(**schedule))
-
-
-def run(workers: Workers, plan: Plan):
-    """Each launch once, whatever else this machine is doing."""
-    return runner.run(workers, plan, StopRule(dataclasses.replace(plan.schedule, repeats=0)))
 
 
 @pytest.fixture(scope="module")

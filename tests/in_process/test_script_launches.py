@@ -13,10 +13,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from plans import WATCHED, once, run
+from plans import script_plan as plan_of
 
 import bench
 from bench.analysis.launch.derived_counts import count_values
-from bench.analysis.run.stopping import StopRule
 from bench.cli import exit_code
 from bench.cli.options import conditions
 from bench.cli.run_request import RunRequest, earlier
@@ -25,10 +26,9 @@ from bench.measurement import COUNTED, PROFILED, STACKED, TIMED, Failure, Measur
 from bench.measurement.messages import LaunchRequest
 from bench.results.folder import RunFolder
 from bench.results.journal import read_journal
-from bench.running import rounds as runner
 from bench.running.launching import launch
-from bench.running.plan import Job, Plan
-from bench.running.preparation import describe_script, probe
+from bench.running.plan import Job
+from bench.running.preparation import probe
 from bench.running.workers import Workers
 from bench.suite.case import Case, Conditions, Schedule, UntimedLaunches
 from bench.suite.script import Script, script
@@ -43,34 +43,9 @@ from bench.worker.script.run import probe as probe_script
 
 SUITES = Path(__file__).parents[1] / "suites"
 
-WATCHED, UNWATCHED = SUITES / "watched.py", SUITES / "unwatched.py"
+UNWATCHED = SUITES / "unwatched.py"
 
 NO_LOG = LaunchContext(0, "")
-
-
-def plan_of(path=WATCHED, arguments=(), axes=None, apart=None, **schedule) -> Plan:
-    axes = axes or {}
-    its = script(path, arguments, list(axes))
-    (listing,) = describe_script(its, axes)
-    schedule = {"launches": 1, "timeout": 60.0, **schedule}
-    return Plan(
-        listing.expansion.cases,
-        {listing.name: listing.file},
-        Schedule(**schedule),
-        apart or UntimedLaunches(),
-        script=its,
-    )
-
-
-def once(workers: Workers, plan: Plan):
-    """One launch of the only case, from the fork server that is there."""
-    (case,) = plan.cases
-    return launch(workers, plan, Job(case, TIMED, 1, 1))
-
-
-def run(workers: Workers, plan: Plan):
-    """Each launch once, whatever else this machine is doing."""
-    return list(runner.run(workers, plan, StopRule(dataclasses.replace(plan.schedule, repeats=0))))
 
 
 @pytest.fixture(scope="module")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
 
 import pytest
+from plans import run
+from plans import suite_plan as plan_of
 from tiers import LONG, long_only, takes_long
 
-from bench.analysis.run.stopping import StopRule
 from bench.cli.options import conditions
 from bench.errors import UsageError
 from bench.measurement import TIMED, Failure, Measurement
-from bench.running import rounds as runner
 from bench.running.fork_server import Refused
 from bench.running.launching import launch
 from bench.running.plan import Job, Plan
@@ -24,16 +23,6 @@ from bench.system.paths import file_name
 
 SUITES = Path(__file__).parents[1] / "suites"
 SMALL, BEHAVIOURS, BATCHES = (str(SUITES / f"{name}.py") for name in ("small", "behaviours", "batches"))
-
-
-def plan_of(workers: Workers, file: str, overrides=None, **schedule) -> Plan:
-    (listing,) = describe(workers, [file], overrides or {})
-    return Plan(listing.expansion.cases, {listing.name: file}, Schedule(**schedule))
-
-
-def run(workers: Workers, plan: Plan):
-    """Each launch once, whatever else this machine is doing."""
-    return runner.run(workers, plan, StopRule(dataclasses.replace(plan.schedule, repeats=0)))
 
 
 @pytest.fixture(scope="module")

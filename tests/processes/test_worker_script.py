@@ -9,53 +9,24 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from plans import once
+from plans import script_plan as plan_of
 from tiers import takes_long
 
-from bench.analysis.run.stopping import StopRule
 from bench.cli import exit_code
 from bench.cli.options import conditions
 from bench.errors import UsageError
 from bench.measurement import PROFILED, TIMED, Measurement
-from bench.running import rounds as runner
 from bench.running.launching import launch
-from bench.running.plan import Job, Plan
-from bench.running.preparation import describe_script, probe
+from bench.running.plan import Job
+from bench.running.preparation import probe
 from bench.running.workers import Workers
-from bench.suite.case import Schedule, UntimedLaunches
-from bench.suite.script import script
 from bench.system.paths import file_name
 from bench.worker.context import LaunchContext
 
 SUITES = Path(__file__).parents[1] / "suites"
 
-WATCHED = SUITES / "watched.py"
-
 NO_LOG = LaunchContext(0, "")
-
-
-def plan_of(path=WATCHED, arguments=(), axes=None, apart=None, **schedule) -> Plan:
-    axes = axes or {}
-    its = script(path, arguments, list(axes))
-    (listing,) = describe_script(its, axes)
-    schedule = {"launches": 1, "timeout": 60.0, **schedule}
-    return Plan(
-        listing.expansion.cases,
-        {listing.name: listing.file},
-        Schedule(**schedule),
-        apart or UntimedLaunches(),
-        script=its,
-    )
-
-
-def once(workers: Workers, plan: Plan):
-    """One launch of the only case, from the fork server that is there."""
-    (case,) = plan.cases
-    return launch(workers, plan, Job(case, TIMED, 1, 1))
-
-
-def run(workers: Workers, plan: Plan):
-    """Each launch once, whatever else this machine is doing."""
-    return list(runner.run(workers, plan, StopRule(dataclasses.replace(plan.schedule, repeats=0))))
 
 
 @pytest.fixture(scope="module")

@@ -99,13 +99,12 @@ class SideBySide:
         """
         case = self.cases[name]
         base, candidate = records
-        if PHASED in (base.kind, candidate.kind) and not all(isinstance(one, Measurement) for one in records):
-            return
-        for side, record in ((case.base, base), (case.candidate, candidate)):
-            if isinstance(record, Failure):
-                side.failure = side.failure or record.summary
         if isinstance(base, Failure) or isinstance(candidate, Failure):
-            case.failures += 1
+            if base.kind != PHASED:
+                case.failures += 1
+                for side, record in ((case.base, base), (case.candidate, candidate)):
+                    if isinstance(record, Failure):
+                        side.failure = side.failure or record.summary
             return
         add_launch(case.base, base, number)
         add_launch(case.candidate, candidate, number)

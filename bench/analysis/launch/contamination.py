@@ -15,9 +15,7 @@ from ...measurement import Measurement
 
 # Shares of the wall time that the guards watched: the loop after its first epoch.
 WAITING = 0.05  # one of its threads had no processor: the others wait for it at the next barrier
-WAITING_MEAN = (
-    0.025  # the mean over as many threads as processors: where they wait in turn, their waits add up
-)
+WAITING_MEAN = 0.025  # as a mean over the processors: where threads wait in turn, their waits add up
 STOLEN = 0.02  # of the processors' time, by the hypervisor
 QUOTA = 0.01  # held back by the control group
 GPU_THROTTLED = 0.05  # of the readings: slowed down by heat or a power brake
