@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import SuiteError, UsageError
-from ..running.plan import SuiteListing
+from ..running.plan import SuiteListing, spread_of
 from ..running.preparation import describe, describe_script, suite_files
 from ..suite.case import MOST_PAIRS, AxisValue, Case, Conditions, Schedule, spell
 from ..suite.matrix import ARGUMENT, VARIABLE, column
@@ -83,8 +83,9 @@ def cases_of_script(side: MeasuredSide, script: Script, request: AbRequest) -> l
 
 
 def _listed(side: MeasuredSide, listings: Sequence[SuiteListing], request: AbRequest) -> list[Case]:
-    """The cases of these suites that -k selects; their files are recorded in the plan of the side."""
-    side.plan = dataclasses.replace(side.plan, files={listing.name: listing.file for listing in listings})
+    """The cases of these suites that -k selects; their files and cards are recorded in the plan of the side."""
+    files = {listing.name: listing.file for listing in listings}
+    side.plan = dataclasses.replace(side.plan, files=files, spread=spread_of(listings))
     cases = [case for listing in listings for case in listing.expansion.cases]
     if request.keyword is not None:
         cases = list(filter(parse(request.keyword), cases))

@@ -17,15 +17,26 @@ from ..analysis.compare.environments import differences_for_counts
 from ..analysis.compare.side_by_side import Matched, SideBySide
 from ..analysis.compare.sides import CaseSide
 from ..errors import UsageError
-from ..measurement import Environment
+from ..machine.placement import Place as CardPlace
+from ..measurement import Device, Environment
 from ..results import ab_session
 from ..results import folder as folders
 from ..results.journal import Journal
+from ..running.lanes import (
+    ONE_CARD,
+    VISIBLE,
+    Spread,
+    card_telemetry,
+    conditions_on,
+    exchanged,
+    spread_over,
+)
 from ..running.launching import Watch
 from ..running.preparation import ask_environment, probe
+from ..running.workers import Workers
 from ..suite.case import Case
 from .cases import AbRequest, Matching, cases_of_script, cases_of_suites, match
-from .pairs import Launched, measure
+from .pairs import Launched, PairLane, measure
 from .sides import Sides, sides_of, trees_of, workers_of
 from .source_lines import Place, below, changed_in, places
 from .trees import build
@@ -36,7 +47,8 @@ from .versions import Version
 class Session:
     """Both sides, ready to be measured, and the folder `place` of their results.
 
-    `environments` are those of the sides, `sources` the files of the user's own code that the candidate has loaded.
+    `environments` are those of the sides, `sources` the files of the user's own code that the candidate has loaded,
+    `spread` the places of launches on equal cards.
     """
 
     place: Path
@@ -45,6 +57,7 @@ class Session:
     environments: tuple[Environment, Environment]
     request: AbRequest
     sources: frozenset[str] = frozenset()
+    spread: Spread = ONE_CARD
 
     @property
     def same_for_counts(self) -> bool:
@@ -94,7 +107,10 @@ class Session:
                 stack.enter_context(contextlib.closing(Journal(folders.RunFolder(self.place / name).journal)))
                 for name in folders.SIDES
             ]
-            for launched in measure(self.sides, self.matching.pairs, judge, watch, announce, began=began):
+            lanes = stack.enter_context(pair_lanes(self.sides, self.spread, self.environments[0].devices))
+            pairs = self.matching.pairs
+            launches = measure(self.sides, pairs, judge, watch, announce, began=began, lanes=lanes)
+            for launched in stack.enter_context(contextlib.closing(launches)):
                 journals[launched.side].append(launched.record)
                 yield launched
 
@@ -127,8 +143,12 @@ def open_session(
         except BaseException:
             folders.discard(top)
             raise
+        spread = _spread(sides, (base, candidate))
+        base, candidate = (
+            dataclasses.replace(one, cards_at_once=spread.cards_at_once) for one in (base, candidate)
+        )
         # The sources are those of the candidate, which was probed last.
-        session = Session(top, sides, matching, (base, candidate), request, probed.sources)
+        session = Session(top, sides, matching, (base, candidate), request, probed.sources, spread)
         for name, side, environment in zip(folders.SIDES, sides, session.environments, strict=True):
             folder = folders.RunFolder(top / name)
             folder.write_json("environment.json", environment.to_json())
@@ -154,6 +174,41 @@ def open_session(
                 counts=session.same_for_counts,
             )
         yield session
+
+
+def _spread(sides: Sides, environments: tuple[Environment, Environment]) -> Spread:
+    """Where pairs run on equal cards: only if both sides see the same cards, which none of them chooses itself."""
+    chosen = any(VISIBLE in side.version.variables for side in sides)
+    if chosen or environments[0].devices != environments[1].devices:
+        return ONE_CARD
+    both = {
+        device: cards
+        for device, cards in sides[0].plan.spread.items()
+        if sides[1].plan.spread.get(device) == cards
+    }
+    threads = max((side.workers.conditions for side in sides), key=lambda conditions: conditions.threads)
+    return spread_over(both, environments[0].devices, threads)
+
+
+@contextlib.contextmanager
+def pair_lanes(sides: Sides, spread: Spread, cards: Sequence[Device]) -> Iterator[dict[str, list[PairLane]]]:
+    """The lanes of each device; on each of them, both sides share workers if they do so here."""
+    with contextlib.ExitStack() as stack:
+
+        def lane(device: str, place: CardPlace) -> PairLane:
+            variables = exchanged(cards, device, place.card)
+            like: dict[int, Workers] = {}
+            for shared in (side.workers.shared for side in sides):
+                if id(shared) not in like:
+                    conditions = conditions_on(place, shared.conditions)
+                    like[id(shared)] = stack.enter_context(shared.like(conditions, variables))
+            first, second = (
+                dataclasses.replace(side, workers=side.workers.on(like[id(side.workers.shared)]))
+                for side in sides
+            )
+            return PairLane((first, second), stack.enter_context(card_telemetry(device, variables)))
+
+        yield {device: [lane(device, place) for place in found] for device, found in spread.places.items()}
 
 
 def _matching(sides: Sides, request: AbRequest) -> Matching:

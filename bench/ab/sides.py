@@ -41,6 +41,13 @@ class SideWorkers:
         own_timeout = {} if timeout is None else {"timeout": timeout}
         return self.shared.ask(request, str(self.logs / log), started=started, tree=self._tree, **own_timeout)
 
+    def interrupt(self) -> None:
+        self.shared.interrupt()
+
+    def on(self, shared: Workers) -> SideWorkers:
+        """The same side with other shared workers."""
+        return SideWorkers(shared, self._tree, self.logs)
+
     def learn(self, modules: Sequence[str]) -> None:
         self.shared.learn(modules)
 

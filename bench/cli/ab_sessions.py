@@ -22,7 +22,7 @@ from ..suite.case import MOST_PAIRS, Schedule
 from ..suite.selection import parse
 from .comparison_output import on_actions
 from .comparison_pages import check_patterns, error_rate_notes, page_of_pairs, threshold_rules
-from .launching import command_line, telemetry_of
+from .launching import command_line, print_cards_in_use, telemetry_of
 from .options import LaunchOptions, PairOptions, SuiteOptions
 from .progress import PairProgress
 from .values import suite_axes
@@ -36,7 +36,7 @@ class SuitePairsOptions(SuiteOptions, PairOptions, LaunchOptions):
         return AbRequest(
             suites=self.suites or [],
             keyword=self.keyword,
-            overrides=suite_axes(self.axis),
+            overrides=suite_axes(self.axes),
             schedule=Schedule(timeout=self.timeout, seed=self.seed),
             conditions=self.conditions,
             pairs=self.pairs,
@@ -53,6 +53,7 @@ def measured(session: Session, asked: ComparisonOptions, options: LaunchOptions)
     """The judge of all pairs, and the exit code of a signal that ended the session early, else 0."""
     judge = session.judge(asked)
     names = list(session.matching.pairs)
+    print_cards_in_use(session.spread)
     progress = PairProgress(judge, names, sys.stderr, options.quiet, debug=options.debug)
     try:
         with telemetry_of(session.cases) as telemetry, contextlib.closing(progress):

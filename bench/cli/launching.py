@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..machine.lock import one_at_a_time
 from ..machine.telemetry import Telemetry
+from ..running.lanes import Spread
 from ..suite.case import Case
 from ..suite.script import check_alone
 from ..system.git import distrust
@@ -37,6 +38,13 @@ def print_distrust() -> None:
     """Prints a line if git does not give the commit of a tree although there is one."""
     if why := distrust(Path.cwd()):
         print_remark(f"the commit is not recorded: {why}")
+
+
+def print_cards_in_use(spread: Spread) -> None:
+    """Prints a line for each card on which no launch is made since others use it."""
+    for card, processes in spread.in_use.items():
+        pids = ", ".join(map(str, sorted(processes)))
+        print_remark(f"no launch runs on {card}: other programs use it (process {pids})")
 
 
 def telemetry_of(cases: Iterable[Case]) -> AbstractContextManager[Telemetry]:

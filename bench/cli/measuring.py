@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,19 +13,20 @@ from .. import __version__
 from ..analysis.run.largest_batch import resolved, searches
 from ..analysis.run.stopping import StopRule
 from ..errors import Interrupted, UsageError
-from ..measurement import SEARCHED, TIMED, Failure
+from ..measurement import SEARCHED, TIMED, Device, Failure, Measurement
 from ..report import plots
 from ..results import folder as folders
 from ..results import sources, tables
 from ..results.journal import Journal
 from ..results.tables import Tables
 from ..running.batch_size_search import search
-from ..running.plan import Job, Plan, Record
+from ..running.lanes import ONE_CARD, Spread, opened, spread_over
+from ..running.plan import Plan, Record, spread_of
 from ..running.preparation import ask_environment, describe, describe_script, probe
 from ..running.rounds import run
 from ..running.workers import Workers
 from . import run_request
-from .launching import print_distrust, telemetry_of
+from .launching import print_cards_in_use, print_distrust, telemetry_of
 from .options import MeasureOptions
 from .progress import run_progress, searching, waiting
 from .run_request import Earlier, RunRequest
@@ -51,7 +51,15 @@ def planned(workers: Workers, request: RunRequest, quiet: bool) -> Plan:
             "--memory-limit is for the search of batch_size=max on the CPU, and no case has that; leave it out, or "
             "give --axis batch_size=max"
         )
-    return Plan(cases, files, request.schedule, request.untimed, columns=columns, script=request.script)
+    return Plan(
+        cases,
+        files,
+        request.schedule,
+        request.untimed,
+        columns=columns,
+        script=request.script,
+        spread=spread_of(listings),
+    )
 
 
 def measured(
@@ -90,7 +98,8 @@ def finish(folder: folders.RunFolder) -> Tables:
 class Measuring:
     """A run while it is measured, and how it ended.
 
-    `before` is the existing part of a resumed run. `stop` is the exit code of a signal that ended it early, else 0;
+    `before` is the existing part of a resumed run; `cards` are those of the machine, `spread` the places of launches on
+    equal ones. `stop` is the exit code of a signal that ended it early, else 0;
     `untimed_seconds` is how long all untimed launches took; `failures` are the printed ones.
     """
 
@@ -100,6 +109,8 @@ class Measuring:
     options: MeasureOptions
     folder: folders.RunFolder
     before: Earlier | None = None
+    cards: Sequence[Device] = ()
+    spread: Spread = ONE_CARD
     stop: int = 0
     untimed_seconds: float = 0.0
     failures: list[Failure] = field(default_factory=list)
@@ -111,6 +122,10 @@ class Measuring:
         if probed.written and not self.options.quiet:
             print_remark(discarded_files(probed.written))
         environment = ask_environment(self.workers, self.plan.schedule.seed)
+        self.cards = environment.devices
+        self.spread = spread_over(self.plan.spread, self.cards, self.workers.conditions)
+        environment = dataclasses.replace(environment, cards_at_once=self.spread.cards_at_once)
+        print_cards_in_use(self.spread)
         if self.before is not None:
             run_request.check_code(code, self.before)
             run_request.check_environment(environment, self.before)
@@ -169,18 +184,27 @@ class Measuring:
         plan, before = dataclasses.replace(self.plan, cases=cases), self._records_before(searched=False)
         rule = StopRule(plan.schedule)
         progress = run_progress(plan, rule, self.options.quiet, len(before), self.options.debug)
-        launched = time.monotonic()
-
-        def begin(job: Job) -> None:
-            nonlocal launched
-            launched = time.monotonic()
-            progress.begin(job)
-
         began = self.options.began
-        with telemetry_of(plan.cases) as telemetry, contextlib.closing(progress):
-            for record in run(self.workers, plan, rule, before, telemetry, announce=begin, began=began):
-                if record.kind != TIMED:
-                    self.untimed_seconds += time.monotonic() - launched
+        with (
+            telemetry_of(plan.cases) as telemetry,
+            opened(self.workers, self.spread, self.cards) as lanes,
+            contextlib.closing(progress),
+            contextlib.closing(
+                run(
+                    self.workers,
+                    plan,
+                    rule,
+                    before,
+                    telemetry,
+                    announce=progress.begin,
+                    began=began,
+                    lanes=lanes,
+                )
+            ) as records,
+        ):
+            for record in records:
+                if record.kind != TIMED and isinstance(record, Measurement):
+                    self.untimed_seconds += sum(record.costs.values())
                 journal.append(record)
                 progress.end(record)
                 if isinstance(record, Failure):

@@ -33,6 +33,19 @@ class CaseOptions(KeywordOptions):
         None, metavar="NAME=V1,V2", help="Values of an axis, instead of the suite's own; repeatable."
     )
 
+    devices: str | None = option(
+        None,
+        metavar="NAMES",
+        help="As --axis device=NAMES, such as cpu,cuda. Launches are spread over equal cards at the same time; "
+        "all makes each card a case of its own, cuda:0 uses only that card.",
+        show_default="the suite's own",
+    )
+
+    @property
+    def axes(self) -> list[str]:
+        """The values of axes, --devices among them."""
+        return [*(self.axis or ()), *([f"device={self.devices}"] if self.devices is not None else ())]
+
 
 class SuiteOptions(CaseOptions):
     suites: list[Path] | None = argument(
@@ -40,7 +53,7 @@ class SuiteOptions(CaseOptions):
     )
 
 
-class ScriptOptions(Options):
+class ScriptOptions(CaseOptions):
     takes_script = True
 
     script: Path | None = option(
@@ -56,11 +69,12 @@ class ScriptOptions(Options):
     )
 
     def axes_and_script(
-        self, axes: Sequence[str] | None, suites: Sequence[Path] | None
+        self, suites: Sequence[Path] | None
     ) -> tuple[dict[str, list[AxisValue]], Script | None]:
-        """The values of --axis, and the script with these axes; None if suites are measured.
+        """The values of axes, and the script with these axes; None if suites are measured.
 
-        Raises UsageError for a script together with suites, and for arguments or --in-place without a script.
+        Raises UsageError for a script together with suites or --devices, and for arguments or --in-place without a
+        script.
         """
         if self.script is None:
             if self.script_arguments is not None:
@@ -69,13 +83,18 @@ class ScriptOptions(Options):
                 )
             if self.in_place:
                 raise UsageError("--in-place is for scripts; name one: --script train.py")
-            return suite_axes(axes), None
+            return suite_axes(self.axes), None
         if suites:
             raise UsageError(
                 f"--script {self.script} and suites ({', '.join(map(str, suites))}) cannot be measured together; "
                 f"arguments of the script follow --"
             )
-        values = script_axes(axes)
+        if self.devices is not None:
+            raise UsageError(
+                f"--devices {self.devices} is for suites, and a script chooses its device itself; omit it, or give the "
+                f"script its own option for it with --axis"
+            )
+        values = script_axes(self.axis)
         return values, script(self.script, self.script_arguments or (), list(values), self.in_place)
 
 

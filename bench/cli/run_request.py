@@ -42,7 +42,7 @@ class RunRequest:
     @classmethod
     def of(cls, options: MeasureOptions, schedule: Schedule, untimed: UntimedLaunches) -> RunRequest:
         """Raises UsageError for options that conflict."""
-        axes, script = options.axes_and_script(options.axis, options.suites)
+        axes, script = options.axes_and_script(options.suites)
         return cls(
             files=suite_files(options.suites) if script is None else [],
             keyword=options.keyword,
@@ -141,11 +141,10 @@ def check_options(options: RunOptions, run: Earlier) -> None:
     Those that are not part of a run (--time-budget, --quiet, ...) may have any value.
     """
     stored = _stored_options(run)
-    typed = {
-        name: _AS_STORED.get(name, lambda value: value)(getattr(options, name))
-        for name in stored
-        if name in options.typed
-    }
+    given = {name: getattr(options, name) for name in options.typed}
+    if "devices" in given:
+        given["axis"] = options.axes
+    typed = {name: _AS_STORED.get(name, lambda value: value)(given[name]) for name in stored if name in given}
     changes = [
         f"{flag(RunOptions, name)}: {_text(stored[name])}, now {_text(value)}"
         for name, value in typed.items()

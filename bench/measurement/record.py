@@ -161,7 +161,11 @@ def _of_launch(data: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Device:
-    """An accelerator: `memory` in bytes, `power_limit` in watts (None where it is not known)."""
+    """An accelerator: `memory` in bytes, `power_limit` in watts (None where it is not known).
+
+    `uuid` identifies the card, `pci` is its place on the bus as the kernel writes it (`0000:1b:00.0`); empty where
+    they are not known.
+    """
 
     name: str
     kind: str
@@ -169,6 +173,13 @@ class Device:
     memory: int | None = None
     capability: str = ""
     power_limit: float | None = None
+    uuid: str = ""
+    pci: str = ""
+
+    @property
+    def device(self) -> str:
+        """Its name for torch, such as `cuda:0`."""
+        return f"{self.kind}:{self.index}"
 
 
 @dataclass(frozen=True)
@@ -183,7 +194,10 @@ class Peak:
 
 @dataclass(frozen=True)
 class Environment(JsonRecord):
-    """The machine and software of a run. `memory` is in bytes, `load` the one-minute average."""
+    """The machine and software of a run. `memory` is in bytes, `load` the one-minute average.
+
+    `cards_at_once` is the number of equal cards on which launches ran at the same time.
+    """
 
     host: str
     system: str
@@ -210,4 +224,5 @@ class Environment(JsonRecord):
     devices: tuple[Device, ...]
     flags: Mapping[str, Any]
     seed: int
+    cards_at_once: int = 1
     peaks: tuple[Peak, ...] = ()

@@ -124,6 +124,7 @@ class ForkServer:
         self._buffer = b""
         self._child: int | None = None
         self._number = 0
+        self._interrupted = 0.0  # when it was first told to end
 
     def _start(self, conditions: Conditions) -> tuple[subprocess.Popen[bytes], int, int]:
         read_requests, requests = os.pipe()
@@ -251,6 +252,19 @@ class ForkServer:
             self._child = None
         except (TimeoutError, EOFError):
             self.close()
+
+    def interrupt(self) -> None:
+        """Ends the process, from any thread and repeatedly; whoever waits for its answer learns of it, and closes this.
+
+        One that does not end when it is asked to is killed.
+        """
+        if self.closed:
+            return
+        self._interrupted = self._interrupted or time.monotonic()
+        if time.monotonic() - self._interrupted > _SOON:
+            kill_group(self._process.pid)
+        else:
+            self._process.terminate()
 
     def close(self) -> None:
         """Ends the process and everything that it runs; safe to call twice."""

@@ -32,7 +32,8 @@ class Plan:
 
     `files`, `columns` (what a table shows) and `idle` (axes that change nothing) are by the name of a suite. The cases
     are of a `script` where there is one; profiles are written to `traces`. `memory_limit` is the bytes that a launch
-    may take when it tries a batch size on the CPU.
+    may take when it tries a batch size on the CPU. `spread` has, by the device of a case, the equal cards over which
+    its launches are spread.
     """
 
     cases: Sequence[Case]
@@ -45,6 +46,7 @@ class Plan:
     idle: Mapping[str, Sequence[str]] = field(default_factory=dict)
     slowdown: Slowdown | None = None
     memory_limit: int | None = None
+    spread: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def launches(self) -> int:
@@ -70,6 +72,20 @@ class Plan:
             "apart": self.untimed.to_json(),
             "columns": {suite: list(names) for suite, names in self.columns.items() if names},
         }
+
+
+def spread_of(listings: Sequence[SuiteListing]) -> dict[str, list[str]]:
+    """The equal cards of each device over which launches are spread: where all suites with cases on it agree."""
+    spread: dict[str, list[str]] = {}
+    for listing in listings:
+        spread |= listing.expansion.spread
+    pinned = {
+        case.device
+        for listing in listings
+        for case in listing.expansion.cases
+        if case.device not in listing.expansion.spread
+    }
+    return {device: cards for device, cards in spread.items() if device not in pinned}
 
 
 @dataclass(frozen=True)

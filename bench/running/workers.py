@@ -6,7 +6,7 @@ They change from fork to spawn where a fork would not be safe.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,6 +41,7 @@ class RequestRunner(Protocol):
     ) -> dict[str, Any]: ...
     def learn(self, modules: Sequence[str]) -> None: ...
     def renew(self) -> None: ...
+    def interrupt(self) -> None: ...
 
 
 class Workers:
@@ -65,7 +66,15 @@ class Workers:
         self.fallback = ""
         self.modules = list(modules)
         self._server: ForkServer | None = None
+        self._asked: ForkServer | None = None  # the one that answers now, or answered last
         self._has_launched = False
+
+    def like(self, conditions: Conditions, variables: Mapping[str, str]) -> Workers:
+        """Further workers with the same modules, logs and interpreter, under these conditions and variables."""
+        interpreter = dataclasses.replace(
+            self._interpreter, variables={**self._interpreter.variables, **variables}
+        )
+        return Workers(conditions, self.logs, self.modules, interpreter)
 
     def __enter__(self) -> Workers:
         return self
@@ -83,6 +92,11 @@ class Workers:
         """Gives the next launch a new fork server, and so a new address layout."""
         if self._has_launched:
             self.close()
+
+    def interrupt(self) -> None:
+        """Ends the processes of the request that another thread waits for, which then raises Died."""
+        if self._asked is not None:
+            self._asked.interrupt()
 
     def learn(self, modules: Sequence[str]) -> None:
         """Makes every fork server import these modules too; a running one does so at once."""
@@ -109,6 +123,7 @@ class Workers:
         """
 
         def asked(server: ForkServer, modules: Sequence[str] | None = None) -> dict[str, Any]:
+            self._asked = server
             path = ((self.logs or server.scratch) / log).absolute()
             try:
                 return server.ask(request, timeout, started, path, modules, tree)

@@ -17,7 +17,8 @@ from ..errors import SuiteError, UsageError
 from ..user_errors import detail_of, one_line, where
 from .case import DEFAULTS, RESERVED, AxisValue, Case, check_value, plain_value, spell, unused_axes
 
-AVAILABLE = "available"
+AVAILABLE = "available"  # every device of the machine, equal cards as one
+ALL = "all"  # every device of the machine, each card by itself
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -27,10 +28,11 @@ class Suite:
     """A named matrix of cases.
 
     `build(case)` makes the `bench.training.Task` of a case; it runs in the worker only, so torch is imported inside it.
-    `axes` maps a name to its values (`"device": "available"` stands for every device of the machine). `choices` names
-    the possible values of an axis, so that a misspelt one is found before anything is built. `exclude(case)` returns
-    the reason why a combination is impossible, or None. `columns` names the metrics in the suite's table, instead of
-    the default ones. Raises SuiteError for a declaration that cannot be expanded.
+    `axes` maps a name to its values (`"device": "available"` stands for every device of the machine, where equal cards
+    are one device; `"all"` for each card by itself). `choices` names the possible values of an axis, so that a misspelt
+    one is found before anything is built. `exclude(case)` returns the reason why a combination is impossible, or None.
+    `columns` names the metrics in the suite's table, instead of the default ones. Raises SuiteError for a declaration
+    that cannot be expanded.
     """
 
     name: str
@@ -68,7 +70,7 @@ class Suite:
         if axis in RESERVED:
             raise SuiteError(f"{where}: every table has a column of this name; call the axis something else")
         if isinstance(values, str):
-            if axis == "device" and values == AVAILABLE:
+            if axis == "device" and values in (AVAILABLE, ALL):
                 return
             raise SuiteError(f"{where}: give a list of values, such as [{values!r}]")
         if not isinstance(values, tuple) or not values:
@@ -96,34 +98,33 @@ class Suite:
         devices: Sequence[str] = ("cpu",),
         overrides: Mapping[str, Sequence[AxisValue]] | None = None,
         absent: Callable[[str], str] | None = None,
+        equal: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> Expansion:
         """All cases of the matrix, in the order of its axes; the last axis varies fastest.
 
-        `devices` are those of this machine; `overrides` replaces the values of an axis; `absent` returns why a device
-        is not among them. Raises UsageError for an override of an axis that the suite does not have, for a value that
-        no case can have, and for a device that this machine does not have.
+        `devices` are those of this machine, `equal` the cards that are like one of them, itself included, by the first
+        of them; `overrides` replaces the values of an axis; `absent` returns why a device is not among `devices`.
+        Raises UsageError for an override of an axis that the suite does not have, for a value that no case can have,
+        and for a device that this machine does not have.
         """
         # `device` is an axis of every suite, since every launch has a device.
         declared = {"device": AVAILABLE, **self.axes}
         matrix = {
-            axis: list(devices) if isinstance(values, str) else list(values)
-            for axis, values in declared.items()
+            axis: [values] if isinstance(values, str) else list(values) for axis, values in declared.items()
         }
         for axis, values in (overrides or {}).items():
             there = dict.fromkeys([*matrix, *DEFAULTS, *self.choices])
             if axis not in there:
                 raise UsageError(f"suite {self.name!r} has no axis {axis!r}; it has {', '.join(there)}")
-            if axis == "device" and list(values) == [AVAILABLE]:
-                matrix[axis] = list(devices)
-                continue
             for value in values:
                 self.check(axis, value)
-                if axis == "device" and _full_name(value, devices) not in devices:
+                if axis == "device" and not set(_named(value, devices, equal)) <= set(devices):
                     raise UsageError(_why_not(str(value), devices, absent))
             matrix[axis] = list(values)
-        matrix["device"] = [_full_name(device, devices) for device in matrix["device"]]
+        requested = matrix["device"]
+        matrix["device"] = [name for device in requested for name in _named(device, devices, equal)]
 
-        expansion = Expansion()
+        expansion = Expansion(spread=_spread(requested, devices, equal))
         excluded: dict[str, str] = {}
         refused: dict[str, Case] = {}
         ids: set[str] = set()
@@ -190,18 +191,23 @@ class Suite:
 
 @dataclass
 class Expansion:
-    """The cases of a matrix, and the dropped combinations with the reasons."""
+    """The cases of a matrix, and the dropped combinations with the reasons.
+
+    `spread` has, by the device of a case, the equal cards over which its launches are spread, itself included.
+    """
 
     cases: list[Case] = field(default_factory=list)
     # (mode, the axes that it does not use) -> number of combinations that are the same case; no axes: duplicates
     collapsed: dict[tuple[str, tuple[str, ...]], int] = field(default_factory=dict)
     excluded: list[tuple[str, str]] = field(default_factory=list)
+    spread: dict[str, list[str]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "cases": [case.to_json() for case in self.cases],
             "collapsed": [[mode, list(axes), count] for (mode, axes), count in self.collapsed.items()],
             "excluded": [list(pair) for pair in self.excluded],
+            "spread": self.spread,
         }
 
     @classmethod
@@ -210,6 +216,7 @@ class Expansion:
             cases=[Case.from_json(case) for case in data["cases"]],
             collapsed={(mode, tuple(axes)): count for mode, axes, count in data["collapsed"]},
             excluded=[(case, reason) for case, reason in data["excluded"]],
+            spread={device: list(cards) for device, cards in data["spread"].items()},
         )
 
 
@@ -220,10 +227,25 @@ def _read(values: Any) -> Any:
     return tuple(map(plain_value, values))
 
 
-def _full_name(device: AxisValue, devices: Sequence[str]) -> AxisValue:
-    """`cuda` means the first of its kind, as it does for torch."""
+def _named(device: AxisValue, devices: Sequence[str], equal: Mapping[str, Sequence[str]]) -> list[Any]:
+    """The devices that a value of the axis stands for: `cuda` is the first of its kind, as it is for torch."""
+    if device == AVAILABLE:
+        others = {card for cards in equal.values() for card in cards[1:]}
+        return [name for name in devices if name not in others]
+    if device == ALL:
+        return list(devices)
     first = f"{device}:0"
-    return first if device not in devices and first in devices else device
+    return [first if device not in devices and first in devices else device]
+
+
+def _spread(
+    requested: Sequence[AxisValue], devices: Sequence[str], equal: Mapping[str, Sequence[str]]
+) -> dict[str, list[str]]:
+    """The equal cards for each device that stands for several: not for one that is requested by its number."""
+    if ALL in requested:
+        return {}
+    kinds = [name for device in requested for name in _named(device, devices, equal) if name != device]
+    return {kind: list(equal[kind]) for kind in kinds if kind in equal and kind not in requested}
 
 
 def _why_not(device: str, devices: Sequence[str], absent: Callable[[str], str] | None) -> str:

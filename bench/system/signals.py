@@ -1,13 +1,14 @@
 """Stopping on request: SIGINT and SIGTERM take effect only where the parent waits.
 
 The result of a launch is on the disk before a signal takes effect, so that Ctrl-C loses nothing. A second signal takes
-effect anywhere except during clean-up.
+effect anywhere except during clean-up. Signals arrive in the main thread: waits of other threads change nothing.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -47,6 +48,9 @@ def stoppable() -> Iterator[None]:
 @contextmanager
 def interruptible() -> Iterator[None]:
     """A context for a wait that may be interrupted. Raises Interrupted, at once if a signal came before."""
+    if not _is_main():
+        yield
+        return
     before, _State.waiting = _State.waiting, True
     try:
         if _State.requested:
@@ -59,11 +63,18 @@ def interruptible() -> Iterator[None]:
 @contextmanager
 def clearing_away() -> Iterator[None]:
     """A context for clean-up of a few seconds: a signal takes effect after it."""
+    if not _is_main():
+        yield
+        return
     before, _State.clearing = _State.clearing, True
     try:
         yield
     finally:
         _State.clearing = before
+
+
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def kill_group(leader: int) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from ..measurement import Device
+
 KINDS = ("cpu", "cuda", "mps", "xpu")  # those that torch supports without other packages
 
 # What people call a device, and torch's name for it.
@@ -24,6 +26,19 @@ _HIDES = {
     "xpu": ("ZE_AFFINITY_MASK", "ONEAPI_DEVICE_SELECTOR"),
 }
 _INSTALL = "https://pytorch.org/get-started/locally"
+
+
+def equal_cards(devices: Sequence[Device]) -> dict[str, list[str]]:
+    """The cards that are of the same model, with the same memory, by the first of them; no card that is the only one.
+
+    Only cards that can be told apart by their UUID, and that their maker's runtime can hide and reorder by it: those of
+    NVIDIA. The parts of a card (MIG) have other names than whole cards.
+    """
+    kinds: dict[tuple[str, str, int | None], list[str]] = {}
+    for card in devices:
+        if card.kind == "cuda" and card.uuid and torch.version.hip is None:
+            kinds.setdefault((card.name, card.capability, card.memory), []).append(card.device)
+    return {cards[0]: cards for cards in kinds.values() if len(cards) > 1}
 
 
 @dataclass(frozen=True)

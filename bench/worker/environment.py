@@ -60,7 +60,7 @@ def environment(conditions: Conditions, allocator: str, seed: int) -> Environmen
         cuda=torch.version.cuda if torch.cuda.is_available() else None,
         cudnn=str(torch.backends.cudnn.version()) if torch.cuda.is_available() else None,
         driver=driver_version() if torch.cuda.is_available() else None,
-        devices=tuple(_devices(available)),
+        devices=tuple(devices(available)),
         flags=_flags(),
         seed=seed,
         peaks=tuple(peaks(available)),
@@ -75,7 +75,8 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def _devices(available: Sequence[str]) -> list[Device]:
+def devices(available: Sequence[str]) -> list[Device]:
+    """The accelerators among these devices of the machine."""
     found = []
     # torch.cuda.device_count() asks NVML before CUDA is in use, which counts cards and not their parts (MIG).
     names = available[1:]
@@ -89,11 +90,19 @@ def _devices(available: Sequence[str]) -> list[Device]:
                 memory=properties.total_memory,
                 capability=f"{properties.major}.{properties.minor}",
                 power_limit=power_limit(f"GPU-{getattr(properties, 'uuid', '')}"),
+                uuid=str(getattr(properties, "uuid", "")),
+                pci=_pci(properties),
             )
         )
     if found:
         return found
     return [Device(one.type, one.type, one.index) for one in map(torch.device, names)]
+
+
+def _pci(properties: Any) -> str:
+    """The place of a card on the bus as the kernel names it; empty where torch does not tell."""
+    place: list[Any] = [getattr(properties, f"pci_{part}_id", None) for part in ("domain", "bus", "device")]
+    return "" if None in place else "{:04x}:{:02x}:{:02x}.0".format(*place)
 
 
 def _flags() -> Mapping[str, Any]:

@@ -106,20 +106,22 @@ def describe(paths: Sequence[str], overrides: Mapping[str, Sequence[AxisValue]])
     """
     loaded = [(path, suite) for path in paths for suite in load(Path(path))]
     check_names(loaded)
-    devices: list[str] = ["cpu"]
+    available: list[str] = ["cpu"]
     absent: Callable[[str], str] | None = None
+    equal: dict[str, list[str]] = {}
     if any(suite.needs_devices(overrides) for _, suite in loaded):
-        from .devices import absence  # imports torch, so only if needed
-        from .environment import available_devices
+        from .devices import absence, equal_cards  # imports torch, so only if needed
+        from .environment import available_devices, devices
 
-        devices = available_devices()
-        absent = absence(devices)
+        available = available_devices()
+        absent = absence(available)
+        equal = equal_cards(devices(available))
     return [
         {
             "name": suite.name,
             "file": path,
             "columns": list(suite.columns),
-            **suite.expand(devices, overrides, absent).to_json(),
+            **suite.expand(available, overrides, absent, equal).to_json(),
         }
         for path, suite in loaded
     ]

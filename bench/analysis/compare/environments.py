@@ -5,6 +5,7 @@ Other fields never keep runs from being compared: host name, kernel, processor c
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,8 @@ from ...measurement import Environment
 
 # Fields of Environment whose difference changes times by itself.
 FOR_TIME = (
-    "cpu cpu_capability cpus threads openmp allocator start_method loader_start_method devices driver torch cuda cudnn "
-    "python flags".split()
+    "cpu cpu_capability cpus threads openmp allocator start_method loader_start_method devices cards_at_once driver "
+    "torch cuda cudnn python flags".split()
 )
 _MINOR = ("torch", "cuda", "python")  # compared as far as their minor version
 
@@ -72,6 +73,8 @@ def _compared(field: str, environment: Environment) -> Any:
     value = getattr(environment, field)
     if field == "cpus":
         return len(value)  # how many, not which
+    if field == "devices":  # the model of each, not which of several
+        return [dataclasses.replace(device, uuid="", pci="") for device in value]
     if field in _MINOR and isinstance(value, str):
         return value.split(".")[:2]
     return value

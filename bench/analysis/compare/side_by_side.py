@@ -8,6 +8,7 @@ affected metrics have no verdict and need no more pairs.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ from .comparable import (
 )
 from .quality_change import QualityChange, quality_change, quality_verdicts, repeats
 from .rows import exact_row, is_timed, quality_row
-from .sequential import PairedFinding, Pairs, looks_at, paired_finding, paired_verdicts
+from .sequential import PairedFinding, Pairs, looks, looks_at, paired_finding, paired_verdicts
 from .sides import CaseSide, Observed, Side
 from .verdict import EXACT, Cause, Reason, Row
 
@@ -112,8 +113,8 @@ class SideBySide:
             return
         case.leads[number] = base_led
         case.contaminated += bool(contamination(base) or contamination(candidate))
-        looks = [number for number, _ in looks_at(len(case.leads))]
-        if len(case.leads) in (_FEWEST, *looks):
+        reached = [number for number, _ in looks_at(len(case.leads))]
+        if len(case.leads) in (_FEWEST, *reached):
             self._judge([case])
 
     def _judge(self, cases: Iterable[Matched]) -> None:
@@ -183,6 +184,14 @@ class SideBySide:
         if len(case.leads) < _FEWEST and (names or not self._options.metrics):
             return True
         return any(self._verdicts.get((name, metric), "inconclusive") == "inconclusive" for metric in names)
+
+    def pairs_to_look(self, name: str) -> int:
+        """How many pairs a case needs until the next look, at which its verdicts may change; 0 if it needs none."""
+        if not self.wants(name):
+            return 0
+        made = self.pairs(name)
+        numbers = itertools.chain((_FEWEST,), (number for number, _ in looks()))
+        return min(next(number for number in numbers if number > made), self._most) - made
 
     def time_changed(self, name: str) -> bool:
         """Whether a gated time of a case is known to have changed."""

@@ -22,7 +22,6 @@ from ..comparison_pages import check_patterns, threshold_rules
 from ..launching import command_line, lock, print_distrust
 from ..options import (
     BudgetOptions,
-    CaseOptions,
     LaunchOptions,
     RunFolderOptions,
     ScriptOptions,
@@ -32,7 +31,7 @@ from ..options import (
 
 
 class AbOptions(
-    CaseOptions, ScriptOptions, VersionOptions, BudgetOptions, LaunchOptions, RunFolderOptions, VerdictOptions
+    ScriptOptions, VersionOptions, BudgetOptions, LaunchOptions, RunFolderOptions, VerdictOptions
 ):
     arguments: list[str] | None = argument(
         None,
@@ -80,7 +79,7 @@ def compared(options: AbOptions) -> tuple[ComparisonPage, int]:
 def request_of(options: AbOptions) -> tuple[list[Version], AbRequest]:
     """The named versions, and what is measured of each. Raises UsageError."""
     versions, suites = sides_and_suites(options.arguments or [])
-    axes, script = options.axes_and_script(options.axis, suites)
+    axes, script = options.axes_and_script(suites)
     return versions, AbRequest(
         suites=suites,
         keyword=options.keyword,

@@ -20,7 +20,7 @@ class ListOptions(SuiteOptions, JsonOptions): ...
 
 def main(options: ListOptions) -> int:
     with Workers(conditions(), modules=[]) as workers:
-        listings = describe(workers, suite_files(options.suites), suite_axes(options.axis))
+        listings = describe(workers, suite_files(options.suites), suite_axes(options.axes))
     chosen = set(select_cases(listings, options.keyword))
     if options.as_json:
         print(plain_json([listing_json(listing, chosen) for listing in listings]))
