@@ -13,6 +13,7 @@ from ..analysis.caveats import case_caveats
 from ..analysis.launch.derived_counts import family
 from ..analysis.launch.learning_curve import learning_curve
 from ..analysis.launch.values import Launch, steps
+from ..analysis.run.card_effects import card_of
 from ..analysis.run.estimate import estimate
 from ..analysis.run.time_to_quality import Trained
 from ..measurement import METRICS, PROFILED, STACKED, STAGES, Counts, Failure, Measurement, Profile, metric
@@ -135,6 +136,7 @@ def launch_rows(of: CaseRecords) -> Rows:
             yield {
                 "kind": launch.measurement.kind,
                 "round": launch.measurement.round,
+                "card": card_of(launch.measurement),
                 "contaminated": ";".join(launch.contamination),
                 "counted": launch.used,
                 "settled": launch.warmup.steady,
@@ -218,7 +220,7 @@ TABLES = {
     "epochs": Table(epoch_rows, ("round", "counted", "epoch", "seconds", "metric", "value"), ("epochs.csv",)),
     "launches": Table(
         launch_rows,
-        ("kind", "round", "contaminated", "counted", "settled", "metric", "value"),
+        ("kind", "round", "card", "contaminated", "counted", "settled", "metric", "value"),
         ("launches.parquet",),
     ),
     "failures": Table(failure_rows, FAILURE_COLUMNS, ("failures.csv",)),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..analysis.caveats import unread
 from ..analysis.launch.values import analysed
+from ..analysis.run.card_effects import CardEffect, deviating_cards
 from ..analysis.run.largest_batch import Search, searches
 from ..analysis.run.time_to_quality import Trained
 from ..errors import ResultsError
@@ -50,7 +51,8 @@ class Tables:
     use is empty. Times are seconds, sizes bytes.
 
     `searches` are those of `batch_search`; `untimed` has timelines, graphs and traces by case; `trained` the learning
-    curves of trained cases; `unread` the axes that no launch has read.
+    curves of trained cases; `unread` the axes that no launch has read; `deviating_cards` the equal cards that are not
+    equally fast.
     """
 
     summary: pd.DataFrame
@@ -66,6 +68,7 @@ class Tables:
     untimed: Mapping[str, UntimedFindings] = field(default_factory=dict)
     trained: Mapping[str, Trained] = field(default_factory=dict)
     unread: Sequence[str] = ()
+    deviating_cards: Sequence[CardEffect] = ()
     environment: Environment | None = None
     plan: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -115,6 +118,7 @@ def build(
         untimed={of.case.id: untimed_findings(of) for of in by_case},
         trained={of.case.id: curves for of in by_case if (curves := trained(of)) is not None},
         unread=sorted({axis for of in by_case for launch in of.launches for axis in unread(launch)}),
+        deviating_cards=deviating_cards([of.launches for of in by_case]),
         environment=environment,
         plan=plan,
         notes=records.notes,

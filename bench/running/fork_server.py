@@ -254,9 +254,9 @@ class ForkServer:
             self.close()
 
     def interrupt(self) -> None:
-        """Ends the process, from any thread and repeatedly; whoever waits for its answer learns of it, and closes this.
+        """Ends the process, from any thread and repeatedly: a thread that waits for its answer gets an error.
 
-        One that does not end when it is asked to is killed.
+        A process that does not end when it is asked to is killed.
         """
         if self.closed:
             return

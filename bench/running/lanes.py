@@ -61,7 +61,8 @@ def opened(workers: Workers, spread: Spread, cards: Sequence[Device]) -> Iterato
 
 def card_telemetry(device: str, variables: Mapping[str, str]) -> contextlib.AbstractContextManager[Telemetry]:
     """Watches launches on this device, as processes with these variables call it."""
-    gpus = open_gpus([int(device.partition(":")[2])], environ={**os.environ, **variables})
+    kind, _, index = device.partition(":")
+    gpus = open_gpus([int(index or 0)] if kind == "cuda" else [], environ={**os.environ, **variables})
     return contextlib.closing(Telemetry(gpus))
 
 
@@ -122,7 +123,7 @@ def at_once(parts: Sequence[Iterator[Item]], interrupt: Callable[[], None] = lam
 
 @dataclass(frozen=True)
 class Spread:
-    """The places of the launches of each device; `in_use` has the processes on cards that are left out for them."""
+    """The places of the launches of each device; `in_use` has the processes on cards that get no launch for them."""
 
     places: Mapping[str, Sequence[Place]]
     in_use: Mapping[str, frozenset[int]]
@@ -140,7 +141,7 @@ def spread_over(
 ) -> Spread:
     """Where to make the launches of each device that stands for several equal `cards` of the environment.
 
-    A card that another program uses is left out. A device without two free cards, or without processors for them, has
+    A card that another program uses gets none. A device without two free cards, or without processors for them, has
     no place: its launches are made one after the other.
     """
     wanted = {name for names in spread.values() for name in names}

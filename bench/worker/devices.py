@@ -31,14 +31,22 @@ _INSTALL = "https://pytorch.org/get-started/locally"
 def equal_cards(devices: Sequence[Device]) -> dict[str, list[str]]:
     """The cards that are of the same model, with the same memory, by the first of them; no card that is the only one.
 
-    Only cards that can be told apart by their UUID, and that their maker's runtime can hide and reorder by it: those of
-    NVIDIA. The parts of a card (MIG) have other names than whole cards.
+    Only NVIDIA's cards, whose runtime can reorder them by their UUID. The parts of a card (MIG) have other names than
+    whole cards.
     """
     kinds: dict[tuple[str, str, int | None], list[str]] = {}
     for card in devices:
         if card.kind == "cuda" and card.uuid and torch.version.hip is None:
             kinds.setdefault((card.name, card.capability, card.memory), []).append(card.device)
     return {cards[0]: cards for cards in kinds.values() if len(cards) > 1}
+
+
+def card_in_use(device: torch.device) -> dict[str, str]:
+    """The condition `card` of a launch: the UUID of the card that it ran on; empty where torch does not tell."""
+    if device.type != "cuda":
+        return {}
+    uuid = str(getattr(torch.cuda.get_device_properties(device), "uuid", ""))
+    return {"card": uuid} if uuid else {}
 
 
 @dataclass(frozen=True)

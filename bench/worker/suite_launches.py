@@ -19,6 +19,7 @@ from . import suites
 from .axis_reads import Reads
 from .context import LaunchContext
 from .counts import counters
+from .devices import card_in_use
 from .profile import profiler
 from .timing import injected_slowdowns
 from .timing.guards import AfterWarmup
@@ -90,11 +91,12 @@ def timed(
     peaks = memory.peaks()
     if task.teardown is not None:
         task.teardown()
+    conditions = {**place["conditions"], **card_in_use(device)}
     unread = [*reads.unread, *(axis for axis in request.idle if axis in case.used)]
     if unread:
-        place = {**place, "conditions": {**place["conditions"], "unread": list(dict.fromkeys(unread))}}
+        conditions["unread"] = list(dict.fromkeys(unread))
     measurement = Measurement(
-        **place,
+        **{**place, "conditions": conditions},
         clock=timer.name,
         stages=tuple(meter.stages),
         memory=peaks,

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from bench.errors import UsageError
+from bench.measurement import Device
 from bench.suite.matrix import Suite
-from bench.worker.devices import KINDS, DeviceFacts, absence, facts, why_absent
+from bench.worker.devices import KINDS, DeviceFacts, absence, equal_cards, facts, why_absent
 
 CPU = DeviceFacts("2.9.0+cpu", "Linux", {}, ["cpu"])
 CUDA = DeviceFacts("2.9.0+cu130", "Linux", {"cuda": "CUDA 13.0"}, ["cpu"])
@@ -119,3 +120,33 @@ class TestSuites:
         ((case, reason),) = made.excluded
         assert (case, len(made.cases)) == ("mine/device=gpu:1/epochs=2", 1)
         assert reason.endswith("which calls it cuda; write cuda:1")
+
+
+def card(index, name="NVIDIA H200", uuid="", **facts):
+    return Device(
+        name, "cuda", index, **{"memory": 2**37, "capability": "9.0", "uuid": uuid or f"{index:08}", **facts}
+    )
+
+
+class TestEqualCards:
+    def test_cards_of_one_model_are_equal(self):
+        cards = [card(0), card(1, name="NVIDIA T4"), card(2), card(3)]
+        assert equal_cards(cards) == {"cuda:0": ["cuda:0", "cuda:2", "cuda:3"]}
+
+    @pytest.mark.parametrize(
+        "other", [{"name": "NVIDIA H200 MIG 1g.18gb"}, {"memory": 2**36}, {"capability": "9.1"}]
+    )
+    def test_what_differs_in_anything_is_not(self, other):
+        assert equal_cards([card(0), card(1, **other)]) == {}
+
+    def test_a_card_alone_has_no_equals(self):
+        assert equal_cards([card(0)]) == {}
+
+    def test_cards_without_a_uuid_cannot_be_reordered(self):
+        assert equal_cards([dataclasses.replace(card(n), uuid="") for n in range(2)]) == {}
+
+    def test_nor_can_those_of_other_makers(self, monkeypatch):
+        xpu = [dataclasses.replace(card(n), kind="xpu") for n in range(2)]
+        assert equal_cards(xpu) == {}
+        monkeypatch.setattr(torch.version, "hip", "6.4")
+        assert equal_cards([card(0), card(1)]) == {}

@@ -48,6 +48,7 @@ OTHER = {
     "devices": (Device("Another card", "cuda", 0),),
     "flags": {"cudnn.benchmark": True},
     "seed": 1,
+    "cards_at_once": 8,
     "peaks": (Peak("cpu", "float32", 1e12, "measured"),),
 }
 
@@ -108,6 +109,12 @@ def test_a_card_at_another_limit_is_another_card(change):
     (card,) = HERE.devices
     there = environment(devices=(dataclasses.replace(card, **change),))
     assert [one.field for one in differences(HERE, there)] == ["devices"]
+
+
+def test_which_of_several_equal_cards_it_is_does_not_matter():
+    (card,) = HERE.devices
+    there = environment(devices=(dataclasses.replace(card, uuid="4711", pci="0000:1b:00.0"),))
+    assert differences(HERE, there) == []
 
 
 def test_all_differences_come_in_one_order():

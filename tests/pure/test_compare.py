@@ -25,11 +25,11 @@ from bench.analysis.compare.verdict import (
     judge_exact,
     outcome,
     paired,
-    quantile,
     smallest_seen,
     undecided,
     unpaired,
 )
+from bench.analysis.run.estimate import quantile
 from bench.measurement import METRICS
 from bench.report.comparison import VERDICTS
 

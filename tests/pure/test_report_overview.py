@@ -188,9 +188,10 @@ class TestHead:
             == "2026-01-02"
         )
 
-    def test_equal_cards_are_named_once(self):
+    def test_equal_cards_are_named_once_with_their_number(self):
         cards = tuple(Device("A card", "cuda", index) for index in range(4))
-        assert device_name(environment(devices=cards)) == "A processor + A card"
+        assert device_name(environment(devices=cards)) == "A processor + 4 x A card"
+        assert device_name(environment(devices=cards[:1])) == "A processor + A card"
         assert device_name(environment(devices=())) == "A processor"
 
 

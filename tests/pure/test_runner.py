@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import fakes
 import pytest
 
@@ -9,6 +11,7 @@ from bench.analysis.run.stopping import StopRule
 from bench.machine.telemetry import Readings
 from bench.measurement import COUNTED, PHASED, PROFILED, STACKED, TIMED, Failure, Measurement
 from bench.running.fork_server import Died, TimedOut
+from bench.running.lanes import Lane
 from bench.running.launching import launch
 from bench.running.plan import Job, Plan
 from bench.running.rounds import run
@@ -33,6 +36,8 @@ class Told:
 
     def renew(self) -> None:
         self.story.append("fork_server")
+
+    def interrupt(self) -> None: ...
 
     def ask(self, request, log, timeout, started):
         case = request.case
@@ -264,3 +269,116 @@ class TestTelemetry:
         record = launch(Told({CASES[0].id: [Died(-9)]}), plan(), Job(CASES[0], TIMED, 1, 1), watcher)
         assert watcher.seen == [4711, None]
         assert record.telemetry == {"rss_peak": 5.0}
+
+
+CARD_CASES = [Case("story", {"device": "cuda:0", "width": width}) for width in (1, 2, 3)]
+
+
+class TestCards:
+    """Rounds at the same time, each on one of several equal cards."""
+
+    def lanes(self, number=3, ends=None):
+        return [Lane(Told(ends)) for _ in range(number)]
+
+    def spread(self, asked, lanes, **options):
+        alone = Told(options.pop("ends", None))
+        records = story_of(alone, asked, lanes={"cuda:0": lanes}, **options)
+        return alone, records
+
+    def test_a_round_is_on_one_card_and_the_next_one_on_another(self):
+        lanes = self.lanes()
+        alone, records = self.spread(plan(CARD_CASES, launches=6), lanes)
+        assert alone.story == []
+        for number, lane in enumerate(lanes, start=1):
+            timed = [line for line in lane.workers.story if line.startswith(TIMED)]
+            assert len(timed) == 6
+            assert {int(line.split()[-1]) for line in timed} == {number, number + 3}
+        assert sum(record.kind == TIMED for record in records) == 18
+
+    def test_each_round_begins_with_a_fork_server_that_is_gone_before_the_next(self):
+        lanes = self.lanes(2)
+        self.spread(plan(CARD_CASES, launches=2), lanes)
+        for lane in lanes:
+            assert lane.workers.story[0] == lane.workers.story[-1] == "fork_server"
+
+    def test_rounds_have_the_order_that_they_have_on_one_card(self):
+        def key(record):
+            return record.round, record.position, record.kind, record.case.id
+
+        _, spread = self.spread(plan(CARD_CASES, launches=6), self.lanes())
+        alone = story_of(Told(), plan(CARD_CASES, launches=6))
+        timed = [sorted(key(one) for one in records if one.kind == TIMED) for records in (spread, alone)]
+        assert timed[0] == timed[1]
+
+    def test_the_cpu_is_measured_while_no_card_is_in_use(self):
+        """In a batch of rounds, its launches come before those on cards begin."""
+        began: list[str] = []
+        lanes = self.lanes()
+        asked = plan([*CARD_CASES, CASES[0]], launches=3)
+        alone, _ = self.spread(asked, lanes, announce=lambda job: began.append(job.case.device))
+        assert began[:3] == ["cpu"] * 3
+        assert set(began[3:]) == {"cuda:0"}
+        assert len([line for line in alone.story if line != "fork_server"]) == 3
+
+    def test_no_more_launches_are_made_than_a_case_needs(self):
+        lanes = self.lanes(8)
+        _, records = self.spread(plan(CARD_CASES, launches=5), lanes)
+        assert sum(record.kind == TIMED for record in records) == 15
+        assert all(len(lane.workers.story) <= 2 for lane in lanes[6:]), (
+            "cards without a round count or profile only"
+        )
+
+    def test_untimed_launches_are_dealt_to_all_cards_once_the_first_round_is_known(self):
+        lanes = self.lanes(3)
+        wanted = UntimedLaunches(counts=True, profile=True)
+        asked = Plan(CARD_CASES, {"story": "story.py"}, Schedule(launches=3), wanted)
+        _, records = self.spread(asked, lanes)
+        untimed = [record for record in records if record.kind != TIMED]
+        assert {record.kind for record in untimed} == {COUNTED, PROFILED, PHASED}
+        assert len(untimed) == 9
+        assert {record.round for record in untimed} == {1}
+        for lane in lanes:
+            assert sum(not line.startswith((TIMED, "fork")) for line in lane.workers.story) == 3
+        assert records[:9] == [record for record in records if record.kind == TIMED]
+
+    def test_a_case_that_failed_in_the_first_round_has_none(self):
+        ends = {CARD_CASES[0].id: ["raises"] * 3}
+        lanes = [Lane(Told({case: list(told) for case, told in ends.items()})) for _ in range(3)]
+        asked = Plan(CARD_CASES, {"story": "story.py"}, Schedule(launches=3), UntimedLaunches(counts=True))
+        _, records = self.spread(asked, lanes)
+        assert {record.case for record in records if record.kind == COUNTED} == set(CARD_CASES[1:])
+
+    @pytest.mark.parametrize("done", range(0, 16, 3))
+    def test_a_run_that_was_cut_off_anywhere_becomes_the_run_that_was_not(self, done):
+        asked = plan([*CARD_CASES, CASES[0]], launches=3)
+        whole = self.spread(asked, self.lanes())[1]
+        after = self.spread(asked, self.lanes(), done=whole[:done])[1]
+
+        def keys(records):
+            return sorted((one.case.id, one.kind, one.round, one.position) for one in records)
+
+        assert keys([*whole[:done], *after]) == keys(whole)
+
+    def test_the_budget_ends_all_cards(self):
+        """On each card a third launch of 4 s would not end in 9 s: the last tenth is for the tables."""
+        passed = (
+            threading.local()
+        )  # each card has its own time, so that it does not matter which thread runs when
+
+        class Slow(Told):
+            def ask(self, *arguments, **named):
+                passed.seconds = getattr(passed, "seconds", 0.0) + 4.0
+                return super().ask(*arguments, **named)
+
+        lanes = [Lane(Slow()) for _ in range(2)]
+        asked = plan(CARD_CASES, launches=6, time_budget=10.0)
+        _, records = self.spread(asked, lanes, clock=lambda: getattr(passed, "seconds", 0.0))
+        assert sorted(record.round for record in records) == [1, 1, 2, 2]
+
+    def test_a_fault_on_one_card_ends_the_run(self):
+        class Faulty(Told):
+            def ask(self, *arguments, **named):
+                raise OSError("no space left")
+
+        with pytest.raises(OSError, match="no space left"):
+            self.spread(plan(CARD_CASES, launches=2), [Lane(Faulty()), Lane(Told())])

@@ -213,6 +213,37 @@ def test_a_device_without_a_number_is_the_first_of_its_kind():
     assert ids(expansion) == ["mine/device=cuda:0"]
 
 
+DEVICES = ["cpu", *(f"cuda:{number}" for number in range(4))]
+EQUAL = {"cuda:0": ["cuda:0", "cuda:1", "cuda:3"]}  # and cuda:2 is another model
+
+
+@pytest.mark.parametrize(
+    ("requested", "devices", "spread"),
+    [
+        ("available", ["cpu", "cuda:0", "cuda:2"], EQUAL),
+        (["available"], ["cpu", "cuda:0", "cuda:2"], EQUAL),
+        (["cpu", "cuda"], ["cpu", "cuda:0"], EQUAL),
+        ("all", DEVICES, {}),
+        (["all"], DEVICES, {}),
+        (["cuda:0"], ["cuda:0"], {}),
+        (["cuda:1", "cuda:0"], ["cuda:1", "cuda:0"], {}),
+        (["cuda", "cuda:0"], ["cuda:0"], {}),
+        (["cuda", "cuda:1"], ["cuda:0", "cuda:1"], EQUAL),
+        (["cuda:2"], ["cuda:2"], {}),
+        (["cpu"], ["cpu"], {}),
+    ],
+)
+@pytest.mark.parametrize("by_flag", [False, True])
+def test_equal_cards_are_one_device_unless_it_is_named_by_its_number(requested, devices, spread, by_flag):
+    if by_flag and isinstance(requested, str):
+        requested = [requested]
+    declared = suite(axes={} if by_flag else {"device": requested})
+    expansion = declared.expand(DEVICES, {"device": requested} if by_flag else {}, equal=EQUAL)
+    assert [case.device for case in expansion.cases] == devices
+    assert expansion.spread == spread
+    assert Expansion.from_json(json.loads(json.dumps(expansion.to_json()))) == expansion
+
+
 @pytest.mark.parametrize(
     ("axes", "overrides", "needed"),
     [

@@ -16,9 +16,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from statistics import NormalDist
 
 from ...measurement import Metric
+from ..run.estimate import quantile
 from .policy import Policy
 from .sides import Observed
 from .work import WorkDifference
@@ -161,15 +161,6 @@ def over(above: float, below: float) -> float:
     if below:
         return above / below
     return 1.0 if not above else math.inf
-
-
-def quantile(probability: float, freedom: float) -> float:
-    """The quantile of Student's t; of the normal distribution for infinitely many degrees of freedom."""
-    if math.isinf(freedom):
-        return NormalDist().inv_cdf(probability)
-    from scipy.special import stdtrit  # imported here, since it takes a quarter of a second
-
-    return float(stdtrit(freedom, probability))
 
 
 def has_ratio(base: float, candidate: float) -> bool:

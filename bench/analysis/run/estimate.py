@@ -13,6 +13,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 LEVEL = 0.95
 
@@ -97,3 +98,12 @@ def variation(values: Sequence[float]) -> float | None:
     if len(values) < 2:
         return None
     return statistics.stdev(values) / statistics.fmean(values)
+
+
+def quantile(probability: float, freedom: float) -> float:
+    """The quantile of Student's t; of the normal distribution for infinitely many degrees of freedom."""
+    if math.isinf(freedom):
+        return NormalDist().inv_cdf(probability)
+    from scipy.special import stdtrit  # imported here, since it takes a quarter of a second
+
+    return float(stdtrit(freedom, probability))

@@ -42,6 +42,11 @@ def dropped_combinations(listing: SuiteListing) -> Iterator[str]:
         yield f"# {listing.name}: {counted(count, 'combination')} collapsed: {why}"
     for case, reason in listing.expansion.excluded:
         yield f"# {case} excluded: {reason}"
+    for device, cards in listing.expansion.spread.items():
+        yield (
+            f"# {listing.name}: device={device} stands for {counted(len(cards), 'equal card')}, {cards[0]} to "
+            f"{cards[-1]}, over which launches are spread; --devices all makes each a case"
+        )
 
 
 def listing_json(listing: SuiteListing, chosen: Collection[Case]) -> dict[str, Any]:
@@ -54,4 +59,5 @@ def listing_json(listing: SuiteListing, chosen: Collection[Case]) -> dict[str, A
             for (mode, axes), count in listing.expansion.collapsed.items()
         ],
         "excluded": [{"id": case, "reason": reason} for case, reason in listing.expansion.excluded],
+        "equal_cards": listing.expansion.spread,
     }

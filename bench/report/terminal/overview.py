@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -72,7 +73,8 @@ _DETECTABLE_METRIC = "epoch.time"  # every case has it, in any mode
 
 
 def overview(tables: Tables) -> Iterator[RenderableType]:
-    """One table per suite with its own or the default columns; then searches for the largest batch, then failures.
+    """One table per suite with its own or the default columns; then deviating cards, searches for the largest batch,
+    and failures.
 
     The quality of untrained models is not shown.
     """
@@ -87,6 +89,8 @@ def overview(tables: Tables) -> Iterator[RenderableType]:
         page.add_minimum_detectable()
         page.add_launches()
         yield SafeLines(page.render())
+    if tables.deviating_cards:
+        yield SafeLines(Group(*(Words(line, "yellow") for line in card_lines(tables)), Text()))
     if tables.searches:
         yield SafeLines(Group(*(Words(search_line(one)) for one in tables.searches), Text()))
     yield from map(SafeLines, _failures(tables))
@@ -215,12 +219,26 @@ def caveat_settings(tables: Tables) -> RunSettings:
     return RunSettings(**fitting)
 
 
+def card_lines(tables: Tables) -> Iterator[str]:
+    """A sentence for each card that is slower or faster than its equals."""
+    cards = tables.environment.devices if tables.environment is not None else ()
+    names = {card.uuid: card.device for card in cards}
+    for effect in tables.deviating_cards:
+        low, high = sorted(abs(bound - 1) for bound in (effect.low, effect.high))
+        yield (
+            f"{names.get(effect.card, effect.card)} is {percent(abs(effect.ratio - 1))} "
+            f"{'slower' if effect.ratio > 1 else 'faster'} than the other cards of its kind ({percent(low)} to "
+            f"{percent(high)}): look for heat, a power limit, or another program on it (bench doctor)"
+        )
+
+
 def run_description(tables: Tables) -> str:
     """Name, machine, threads, allocator, torch and date of a run, if known."""
     machine = tables.environment
     facts = [str(tables.plan.get("name") or "")]
     if machine is not None:
         facts += [device_name(machine), counted(machine.threads, "thread"), f"{machine.allocator} allocator"]
+        facts += [f"{machine.cards_at_once} cards at once"] if machine.cards_at_once > 1 else []
         facts += [f"torch {machine.torch}"]
     facts.append(str(tables.plan.get("started", ""))[:10])
     return ", ".join(fact for fact in facts if fact)
@@ -228,8 +246,10 @@ def run_description(tables: Tables) -> str:
 
 def device_name(machine: Environment) -> str:
     """The accelerators if there are any, else the processor."""
-    names = dict.fromkeys(device.name for device in machine.devices)
-    return " + ".join([machine.cpu, *names])
+    cards = Counter(device.name for device in machine.devices)
+    return " + ".join(
+        [machine.cpu, *(f"{number} x {name}" if number > 1 else name for name, number in cards.items())]
+    )
 
 
 def _axes(cases: Sequence[CaseSummary], axes: Sequence[str]) -> tuple[str, list[str]]:
