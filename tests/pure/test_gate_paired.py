@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import fakes
 import pytest
 
-from bench.ab.pairs import PHASE_PAIRS, RENEW_AFTER, base_first, measure
+from bench.ab.pairs import PHASE_PAIRS, RENEW_AFTER, PairLane, base_first, measure
 from bench.ab.sides import MeasuredSide, SideWorkers
 from bench.ab.trees import Tree
 from bench.ab.versions import Version
@@ -54,6 +55,8 @@ class Host:
 
     def renew(self) -> None:
         self.story.append(("renew", self.name))
+
+    def interrupt(self) -> None: ...
 
     def learn(self, modules) -> None:
         self.learnt += modules
@@ -231,6 +234,76 @@ class TestPhases:
         stage = Stage(CARD, pairs=30, slow=1.5, time_budget=(before + 6.5) / 0.9)
         kinds = [one.record.kind for one in stage.play()]
         assert 0 < kinds.count(PHASED) < 2 * PHASE_PAIRS
+
+
+class TestCards:
+    """Pairs at the same time, each on one of several equal cards."""
+
+    def stage(self, number=3, pairs=14, cases=CARD, **options):
+        """A stage and the hosts of its lanes; each has a story of its own."""
+        stage = Stage(cases, pairs=pairs, **options)
+        hosts, lanes = [], []
+        for _ in range(number):
+            host = Host(Clock(), [], ends=options.get("ends", ()), slow=options.get("slow", 1.0))
+            own = [replace(side, workers=side.workers.on(host)) for side in stage.sides]
+            hosts.append(host)
+            lanes.append(PairLane((own[0], own[1])))
+        stage.play(lanes={"cuda:0": lanes})
+        return stage, hosts
+
+    def timed(self, host):
+        return [line for line in host.story if line[1] == TIMED]
+
+    def test_both_launches_of_a_pair_are_on_one_card_one_behind_the_other(self):
+        stage, hosts = self.stage()
+        assert stage.launches == []
+        for host in hosts:
+            timed = self.timed(host)
+            assert timed
+            for first, second in zip(timed[::2], timed[1::2], strict=True):
+                assert first[2] == second[2]
+                assert {first[0], second[0]} == {"base", "candidate"}
+
+    def test_no_case_has_more_pairs_than_it_may_nor_fewer(self):
+        stage, hosts = self.stage(number=4, pairs=14)
+        assert [stage.judge.pairs(name) for name in stage.cases] == [14, 14]
+        assert sum(len(self.timed(host)) for host in hosts) == 2 * 14 * len(CARD)
+
+    def test_no_pair_is_made_beyond_the_look_that_decides(self):
+        stage, _ = self.stage(number=8, pairs=56, slow=1.5)
+        alone = Stage(CARD, pairs=56, slow=1.5)
+        alone.play()
+        name = CARD[1].id
+        assert stage.judge.pairs(name) == alone.judge.pairs(name) < 56
+
+    def test_the_judge_gets_the_pairs_in_order_whichever_ends_first(self):
+        stage, _ = self.stage(number=5)
+        for name, case in stage.judge.cases.items():
+            assert list(case.leads) == sorted(case.leads)
+            expected = [base_first(0, name, pair) for pair in range(1, 15)]
+            assert list(case.leads.values()) == expected
+
+    def test_counts_and_phases_are_dealt_to_the_cards(self):
+        _, hosts = self.stage(pairs=30, slow=1.5)
+        of_kind = Counter((line[1], number) for number, host in enumerate(hosts) for line in host.story)
+        assert [of_kind[COUNTED, number] for number in range(3)] == [2, 2, 0]
+        assert [of_kind[PHASED, number] for number in range(3)] == [4, 4, 2]
+
+    def test_each_card_has_new_fork_servers_for_every_part_and_keeps_none(self):
+        _, hosts = self.stage()
+        for host in hosts:
+            assert host.story[0] == host.story[-1] == ("renew", "host")
+
+    def test_a_case_on_the_cpu_is_measured_alone(self):
+        stage, hosts = self.stage(cases=[*CARD, CASES[2]], pairs=14)
+        assert {width for _, _, width in stage.launches} == {3}
+        assert all(line[2] != 3 for host in hosts for line in host.story if line[0] != "renew")
+
+    def test_sides_on_different_devices_are_not_spread(self):
+        others = [Case("story", {"device": "cpu", "width": width}) for width in (1, 2)]
+        stage, hosts = self.stage(others=others, pairs=2)
+        assert [host.story for host in hosts] == [[], [], []]
+        assert len(stage.pairs) == 4
 
 
 class TestWhoLeads:
