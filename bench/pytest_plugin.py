@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -132,16 +132,18 @@ class SuiteFile(pytest.Module):
 
 def cases(suite: Suite) -> list[Case]:
     """The cases of a suite on this machine. Raises UsageError, also where its own `exclude` fails."""
-    devices = ["cpu"]
+    available = ["cpu"]
     absent: Callable[[str], str] | None = None
+    equal: Mapping[str, Sequence[str]] = {}
     if suite.needs_devices({}):
-        from .worker.devices import absence  # imports torch
-        from .worker.environment import available_devices
+        from .worker.devices import absence, equal_cards  # imports torch
+        from .worker.environment import available_devices, devices
 
-        devices = available_devices()
-        absent = absence(devices)
+        available = available_devices()
+        absent = absence(available)
+        equal = equal_cards(devices(available))
     try:
-        return suite.expand(devices, absent=absent).cases
+        return suite.expand(available, absent=absent, equal=equal).cases
     except UsageError:
         raise
     except Exception as problem:

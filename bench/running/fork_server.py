@@ -129,18 +129,19 @@ class ForkServer:
     def _start(self, conditions: Conditions) -> tuple[subprocess.Popen[bytes], int, int]:
         read_requests, requests = os.pipe()
         answers, write_answers = os.pipe()
-        process = subprocess.Popen(
-            [
-                *(self._interpreter.program, "-P", "-c", _BOOT),
-                *(str(read_requests), str(write_answers), self.scratch),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            env={**launch_variables(conditions), **self._interpreter.variables, _MARK: str(self.scratch)},
-            pass_fds=(read_requests, write_answers),
-            start_new_session=True,  # Ctrl-C at the terminal is handled by the parent
-        )
+        with _pinned(conditions.cpus):
+            process = subprocess.Popen(
+                [
+                    *(self._interpreter.program, "-P", "-c", _BOOT),
+                    *(str(read_requests), str(write_answers), self.scratch),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                env={**launch_variables(conditions), **self._interpreter.variables, _MARK: str(self.scratch)},
+                pass_fds=(read_requests, write_answers),
+                start_new_session=True,  # Ctrl-C at the terminal is handled by the parent
+            )
         os.close(read_requests)
         os.close(write_answers)
         return process, requests, answers
@@ -308,6 +309,20 @@ class ForkServer:
             except (psutil.Error, OSError):
                 continue  # it has ended, or is another user's
         return found
+
+
+@contextlib.contextmanager
+def _pinned(cpus: Sequence[int]) -> Iterator[None]:
+    """What this thread starts here runs on these processors: importing torch must not contaminate other launches."""
+    if not cpus or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _scratch() -> Path:

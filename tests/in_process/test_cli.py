@@ -15,7 +15,8 @@ from stand_in import standing_in
 import bench
 from bench import cli
 from bench.cli.verbs import list as list_verb
-from bench.measurement import COUNTED, PROFILED, TIMED
+from bench.measurement import COUNTED, PROFILED, TIMED, Device
+from bench.worker import environment
 
 pytestmark = pytest.mark.usefixtures("no_worker")
 
@@ -152,6 +153,25 @@ class TestFailures:
         assert "a fault of Epochbench itself: RuntimeError: a wheel came off" in capfd.readouterr().err
         assert cli.exit_code(["list", SMALL, "--debug"]) == 70
         assert "Traceback" in capfd.readouterr().err
+
+
+def test_a_listing_says_which_cards_are_equal(monkeypatch, capfd):
+    cards = [f"cuda:{number}" for number in range(3)]
+    facts = [Device("NVIDIA H200", "cuda", number, uuid=f"{number}") for number in range(3)]
+    monkeypatch.setattr(environment, "available_devices", lambda: ["cpu", *cards])
+    monkeypatch.setattr(environment, "devices", lambda _: facts)
+    assert cli.exit_code(["list", SMALL, "--devices", "available", "-k", "mode=train"]) == 0
+    listed = capfd.readouterr().out
+    assert "device=cuda:0" in listed
+    assert "device=cuda:1/" not in listed
+    assert (
+        "# small: device=cuda:0 stands for 3 equal cards, cuda:0 to cuda:2, over which launches are spread; "
+        "--devices all makes each a case" in listed
+    )
+    assert cli.exit_code(["list", SMALL, "--devices", "all", "-k", "mode=train", "--json"]) == 0
+    (found,) = json.loads(capfd.readouterr().out)
+    assert [case["axes"]["device"] for case in found["cases"]] == ["cpu", *cards]
+    assert found["equal_cards"] == {}
 
 
 MADE = "from bench import Suite\nsuite = Suite(name={name!r}, build=print, {more})\n"

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -15,7 +16,7 @@ import torch
 from bench.measurement import Environment
 from bench.suite.case import Conditions
 from bench.system.kernel import usable_cpus
-from bench.worker.environment import available_devices, cpu_model, environment
+from bench.worker.environment import available_devices, cpu_model, devices, environment
 
 
 def described(**changes):
@@ -109,6 +110,26 @@ def test_a_gpu_is_described():
         assert device.power_limit is None or 10 < device.power_limit < 2000
     assert available_devices()[1] == "cuda:0"
     assert Environment.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_a_card_is_described_by_what_torch_tells(monkeypatch):
+    properties = SimpleNamespace(
+        name="NVIDIA H200",
+        total_memory=2**37,
+        major=9,
+        minor=0,
+        uuid="0f3e",
+        pci_domain_id=0,
+        pci_bus_id=0x1B,
+        pci_device_id=0,
+    )
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
+    first, second = devices(["cpu", "cuda:0", "cuda:1"])
+    assert (first.device, first.uuid, first.pci) == ("cuda:0", "0f3e", "0000:1b:00.0")
+    assert second == dataclasses.replace(first, index=1)
+    del properties.pci_bus_id  # as with an older torch
+    assert [card.pci for card in devices(["cpu", "cuda:0"])] == [""]
 
 
 FAULTS = """

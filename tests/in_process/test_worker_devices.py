@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch
 from bench.errors import UsageError
 from bench.measurement import Device
 from bench.suite.matrix import Suite
-from bench.worker.devices import KINDS, DeviceFacts, absence, equal_cards, facts, why_absent
+from bench.worker.devices import KINDS, DeviceFacts, absence, card_in_use, equal_cards, facts, why_absent
 
 CPU = DeviceFacts("2.9.0+cpu", "Linux", {}, ["cpu"])
 CUDA = DeviceFacts("2.9.0+cu130", "Linux", {"cuda": "CUDA 13.0"}, ["cpu"])
@@ -150,3 +151,17 @@ class TestEqualCards:
         assert equal_cards(xpu) == {}
         monkeypatch.setattr(torch.version, "hip", "6.4")
         assert equal_cards([card(0), card(1)]) == {}
+
+
+class TestCardInUse:
+    def test_a_launch_tells_the_uuid_of_its_card(self, monkeypatch):
+        uuids = {0: "0f3e", 1: "77aa"}
+        monkeypatch.setattr(
+            torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid=uuids[device.index])
+        )
+        assert card_in_use(torch.device("cuda", 1)) == {"card": "77aa"}
+
+    def test_where_torch_tells_none_there_is_none(self, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace())
+        assert card_in_use(torch.device("cuda", 0)) == {}
+        assert card_in_use(torch.device("cpu")) == {}

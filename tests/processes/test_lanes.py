@@ -66,7 +66,14 @@ def test_two_rounds_run_on_two_halves_from_fork_servers_of_their_own(workers, le
     )
     workers.close()
     with halves(workers) as lanes:
-        records = list(run(workers, plan, StopRule(plan.schedule), lanes=lanes))
+        pinned = []
+
+        def announce(job):
+            servers = [one for one in left_behind() if VISIBLE in one.environ()]
+            pinned.extend(tuple(server.cpu_affinity()) for server in servers)
+
+        records = list(run(workers, plan, StopRule(plan.schedule), lanes=lanes, announce=announce))
+        assert {len(cpus) for cpus in pinned} == {1}
         assert not left_behind(), "a fork server is left for the next rounds, which have their own"
     assert all(isinstance(record, Measurement) for record in records), records
     assert sorted(record.round for record in records) == [1, 1, 2, 2]

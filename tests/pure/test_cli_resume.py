@@ -278,6 +278,15 @@ class TestOptions:
         words, before, now = OTHER_OPTIONS[option]
         assert refusal(check_options, typed(option, *words), run) == [f"{option}: {before}, now {now}"]
 
+    def test_devices_are_the_axis_of_that_name(self, run, folder, plan):
+        axes = ["--axis", "batch_size=4,8", "--axis", "optimizer=sgd,none", "--devices", "all"]
+        (named,) = refusal(check_options, typed(*axes), run)
+        assert named.endswith("now batch_size=4,8, optimizer=sgd,none, device=all")
+        plan["request"]["overrides"]["device"] = ["all"]
+        folder.write_json("plan.json", plan)
+        check_options(typed(*axes), earlier("cut-off"))
+        assert len(refusal(check_options, typed("--devices", "cpu"), earlier("cut-off"))) == 1
+
     def test_a_default_that_is_typed_is_a_value(self, run):
         assert refusal(check_options, typed("--repeats", "6"), run) == ["--repeats: 2, now 6"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from fakes import CONTAMINATED, counts, environment, failure, guards, measurement, stage, stages
@@ -193,6 +194,31 @@ class TestHead:
         assert device_name(environment(devices=cards)) == "A processor + 4 x A card"
         assert device_name(environment(devices=cards[:1])) == "A processor + A card"
         assert device_name(environment(devices=())) == "A processor"
+
+
+class TestCards:
+    UUIDS = tuple(f"uuid-{number}" for number in range(6))
+
+    def text(self, slow: float) -> str:
+        """A run whose fourth round is on a card that takes `slow` times as long."""
+        card = Case("s", {"device": "cuda:0", "batch_size": 64})
+        made = []
+        for number, uuid in enumerate(self.UUIDS, start=1):
+            step = (slow if number == 4 else 1.0) * (1 + number / 1e4)
+            (record,) = launches(card, step, number=1, conditions={"card": uuid})
+            made.append(replace(record, round=number))
+        cards = tuple(Device("A card", "cuda", number, uuid=uuid) for number, uuid in enumerate(self.UUIDS))
+        return shown(*made, environment=environment(devices=cards, cards_at_once=6))
+
+    def test_a_slow_one_is_named_with_its_interval(self):
+        text = " ".join(self.text(1.05).split())
+        assert (
+            "cuda:3 is 5.0 % slower than the other cards of its kind (4.9 % to 5.1 %): look for heat" in text
+        )
+        assert "6 cards at once" in text
+
+    def test_equal_ones_are_not_named(self):
+        assert "other cards of its kind" not in self.text(1.0)
 
 
 class TestCaveats:

@@ -13,9 +13,10 @@ from bench.measurement import COUNTED, PHASED, PROFILED, STACKED, TIMED, Failure
 from bench.running.fork_server import Died, TimedOut
 from bench.running.lanes import Lane
 from bench.running.launching import launch
-from bench.running.plan import Job, Plan
+from bench.running.plan import Job, Plan, SuiteListing, spread_of
 from bench.running.rounds import run
 from bench.suite.case import COUNT_THREADS, SCRIPT_COUNT_THREADS, Case, Conditions, Schedule, UntimedLaunches
+from bench.suite.matrix import Expansion
 from bench.suite.script import Script
 
 CASES = [Case("story", {"device": "cpu", "width": width}) for width in (1, 2, 3, 4)]
@@ -382,3 +383,26 @@ class TestCards:
 
         with pytest.raises(OSError, match="no space left"):
             self.spread(plan(CARD_CASES, launches=2), [Lane(Faulty()), Lane(Told())])
+
+
+class TestSpread:
+    def listing(self, name, devices, spread):
+        cases = [Case(name, {"device": device}) for device in devices]
+        return SuiteListing(name, f"{name}.py", Expansion(cases, spread=spread))
+
+    EQUAL = {"cuda:0": ["cuda:0", "cuda:1"]}
+
+    def test_launches_are_spread_where_all_suites_agree(self):
+        one, other = (
+            self.listing("a", ["cpu", "cuda:0"], self.EQUAL),
+            self.listing("b", ["cuda:0"], self.EQUAL),
+        )
+        assert spread_of([one, other]) == self.EQUAL
+
+    def test_a_suite_that_names_the_card_by_its_number_keeps_it(self):
+        one, other = self.listing("a", ["cuda:0"], self.EQUAL), self.listing("b", ["cuda:0"], {})
+        assert spread_of([one, other]) == {}
+
+    def test_a_suite_without_cases_there_has_no_say(self):
+        one, other = self.listing("a", ["cuda:0"], self.EQUAL), self.listing("b", ["cpu"], {})
+        assert spread_of([other, one]) == self.EQUAL

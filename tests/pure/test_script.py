@@ -132,6 +132,10 @@ class TestBadInput:
             ),
             (["--script", "train.py", "--axis", "env:WORLD_SIZE=1,2"], "only training in one process"),
             (["--script", "pkg.train"], "script pkg.train is neither pkg/train.py nor pkg/train/__main__.py"),
+            (
+                ["--script", "train.py", "--devices", "all"],
+                "--devices all is for suites, and a script chooses",
+            ),
             (["--in-place"], "--in-place is for scripts; name one: --script train.py"),
         ],
     )
