@@ -385,24 +385,25 @@ class TestCards:
             self.spread(plan(CARD_CASES, launches=2), [Lane(Faulty()), Lane(Told())])
 
 
+EQUAL = {"cuda:0": ["cuda:0", "cuda:1"]}
+
+
 class TestSpread:
     def listing(self, name, devices, spread):
         cases = [Case(name, {"device": device}) for device in devices]
         return SuiteListing(name, f"{name}.py", Expansion(cases, spread=spread))
 
-    EQUAL = {"cuda:0": ["cuda:0", "cuda:1"]}
-
     def test_launches_are_spread_where_all_suites_agree(self):
         one, other = (
-            self.listing("a", ["cpu", "cuda:0"], self.EQUAL),
-            self.listing("b", ["cuda:0"], self.EQUAL),
+            self.listing("a", ["cpu", "cuda:0"], EQUAL),
+            self.listing("b", ["cuda:0"], EQUAL),
         )
-        assert spread_of([one, other]) == self.EQUAL
+        assert spread_of([one, other]) == EQUAL
 
     def test_a_suite_that_names_the_card_by_its_number_keeps_it(self):
-        one, other = self.listing("a", ["cuda:0"], self.EQUAL), self.listing("b", ["cuda:0"], {})
+        one, other = self.listing("a", ["cuda:0"], EQUAL), self.listing("b", ["cuda:0"], {})
         assert spread_of([one, other]) == {}
 
     def test_a_suite_without_cases_there_has_no_say(self):
-        one, other = self.listing("a", ["cuda:0"], self.EQUAL), self.listing("b", ["cpu"], {})
-        assert spread_of([other, one]) == self.EQUAL
+        one, other = self.listing("a", ["cuda:0"], EQUAL), self.listing("b", ["cpu"], {})
+        assert spread_of([other, one]) == EQUAL
