@@ -14,6 +14,7 @@ from ..analysis.run.largest_batch import resolved, searches
 from ..analysis.run.stopping import StopRule
 from ..errors import Interrupted, UsageError
 from ..measurement import SEARCHED, TIMED, Device, Failure, Measurement
+from ..plurals import counted
 from ..report import plots
 from ..results import folder as folders
 from ..results import sources, tables
@@ -25,6 +26,7 @@ from ..running.plan import Plan, Record, spread_of
 from ..running.preparation import ask_environment, describe, describe_script, probe
 from ..running.rounds import run
 from ..running.workers import Workers
+from ..suite.loops import BACKWARD, BATCH, OPTIMIZER, Loop
 from . import run_request
 from .launching import print_cards_in_use, print_distrust, telemetry_of
 from .options import MeasureOptions
@@ -34,6 +36,7 @@ from .screen import print_remark
 from .values import select_cases
 
 _MOST_NAMED = 3  # files that one line names
+_ENDS = {OPTIMIZER: "optimizer's", BACKWARD: "backward pass"}
 
 
 def planned(workers: Workers, request: RunRequest, quiet: bool) -> Plan:
@@ -119,6 +122,8 @@ class Measuring:
         """Probes what will be measured, and records it; for a resumed run, checks that it is unchanged."""
         probed = probe(self.workers, self.plan, self.options.download, self.request.overrides)
         self.plan, code = probed.plan, probed.sources
+        if self.plan.script is not None and self.plan.script.loops and not self.options.quiet:
+            print_remark(loops_line(self.plan.script.loops))
         if probed.written and not self.options.quiet:
             print_remark(discarded_files(probed.written))
         environment = ask_environment(self.workers, self.plan.schedule.seed)
@@ -209,6 +214,17 @@ class Measuring:
                 progress.end(record)
                 if isinstance(record, Failure):
                     self.failures.append(record)
+
+
+def loops_line(loops: Sequence[Loop]) -> str:
+    """`train: main.py:41, 63 steps an epoch; test: main.py:58`: the loops found in a script that marks none."""
+    said = []
+    for loop in (loop for loop in loops if loop.stage):
+        ends = "" if loop.ends == BATCH else f", a step ends with the {_ENDS[loop.ends]}"
+        epoch = f", {counted(loop.steps, 'step')} an epoch" if loop.steps else ""
+        cut = " (--steps-per-epoch sets another number)" if loop.is_cut else ""
+        said.append(f"{loop.stage}: {loop.place}{ends}{epoch}{cut}")
+    return "; ".join(dict.fromkeys(said))
 
 
 def discarded_files(files: Sequence[str]) -> str:

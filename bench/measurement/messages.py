@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..suite.case import Case, Conditions
+from ..suite.loops import Loop
 from ..suite.script import Script
 from ..system.json_data import from_json, to_json
 from .record import COUNTED, PHASED, PROFILED, SEARCHED, STACKED, TIMED
@@ -72,13 +73,15 @@ class ProbeReport:
     """The result of building the cases of a suite.
 
     `modules` are the installed modules that were imported, `sources` the files of the user's own code, `idle` the axes
-    that are read and change nothing, `written` the files that a script wrote to its folders.
+    that are read and change nothing, `written` the files that a script wrote to its folders, `loops` those of a script
+    that marks none.
     """
 
     modules: tuple[str, ...] = ()
     sources: tuple[Path, ...] = ()
     idle: tuple[str, ...] = ()
     written: tuple[Path, ...] = ()
+    loops: tuple[Loop, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,7 @@ def probe(
     sources = {plan.files[case.suite] for case in plan.cases}
     idle: dict[str, tuple[str, ...]] = {}
     written: list[str] = []
+    script = plan.script
     for suite in dict.fromkeys(case.suite for case in plan.cases):
         largest: dict[tuple[Any, ...], Case] = {}
         cases = [case.sized(1) if case.seeks_largest else case for case in plan.cases if case.suite == suite]
@@ -140,4 +141,6 @@ def probe(
         sources |= set(map(str, report.sources))
         idle[suite] = report.idle
         written += map(str, report.written)
-    return Probed(dataclasses.replace(plan, idle=idle), frozenset(sources), tuple(written))
+        if plan.script is not None:
+            script = dataclasses.replace(plan.script, loops=report.loops)
+    return Probed(dataclasses.replace(plan, idle=idle, script=script), frozenset(sources), tuple(written))

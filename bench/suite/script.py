@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import SuiteError, UsageError
 from ..system.json_data import JsonRecord
 from .case import AxisValue, Case, spell
+from .loops import Loop
 from .matrix import ARGUMENT, AVAILABLE, VARIABLE, Expansion, Suite, column
 
 # A process reads these once, before a script in it can get them.
@@ -31,6 +32,9 @@ class Script(JsonRecord):
 
     `names` has the name of each axis on the command line, by its column in the tables: `batch-size` is given as
     `--batch-size=64`, `arg:-b` as `-b=64`, `env:WORKERS` as a variable of the environment.
+
+    `loops` are those that its first run showed, if the script marks none. `epoch` is the number of steps of an epoch
+    for loops without one; with `steps` the script ends after so many training steps.
     """
 
     path: str
@@ -38,6 +42,9 @@ class Script(JsonRecord):
     names: Mapping[str, str] = field(default_factory=dict)
     module: str = ""
     in_place: bool = False
+    loops: tuple[Loop, ...] = ()
+    epoch: int | None = None
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "arguments", tuple(self.arguments))

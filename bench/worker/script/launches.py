@@ -6,7 +6,7 @@ import dataclasses
 import multiprocessing
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -28,6 +28,7 @@ from ...measurement import (
 )
 from ...measurement.messages import LaunchRequest, ProfileOptions
 from ...suite.case import Case
+from ...suite.loops import Loop
 from ...suite.script import Script
 from ..context import LaunchContext
 from ..counts.counters import EVALUATION_STEPS, TRAIN_STEPS, Counter, Operators, drawn, gathered, saving
@@ -100,7 +101,9 @@ def measure(
     if request.profile is None:
         assert request.kind == COUNTED
         details = {
-            "counts": count(lambda recorder: run(script, request.case, recorder, context), request.graph)
+            "counts": count(
+                lambda recorder: run(script, request.case, recorder, context), request.graph, script.loops
+            )
         }
     else:
         details = {"profile": profiled(script, request, context, request.profile)}
@@ -130,7 +133,14 @@ def timed(
 
     meter = Meter(None, None, device_timer(device, phases=False), records_graph=None, warmed_up=steady.begin)
     checks = CheckedModels(meter)
-    recorder = Recorder(meter, around=around, found=checks.found, stepping=checks.stepping)
+    recorder = Recorder(
+        meter,
+        around=around,
+        found=checks.found,
+        stepping=checks.stepping,
+        unmarked=script.loops,
+        most=script.steps,
+    )
     with closing(meter):
         run(script, request.case, recorder, context)
     ended = time.monotonic()
@@ -166,7 +176,8 @@ def profiled(
     device = device_of(request.case)
 
     def follow(loop: profiler.ProfiledLoop) -> None:
-        recorder = Recorder(loop, window=lambda _: options.steps + loop.before, keeps_losses=False)
+        steps = options.steps + loop.before
+        recorder = Recorder(loop, window=lambda _: steps, keeps_losses=False, unmarked=script.loops)
         run(script, request.case, recorder, context)
 
     return profiler.profile_of(follow, device, options, device_synchronizer(device))
@@ -232,7 +243,9 @@ class ScriptCounter(Counter):
         self._operators.is_paused = self._is_first and self._open[-1:] == [TRAIN]
 
 
-def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
+def count(
+    run: Callable[[Recorder], None], keeps_graph: bool = False, unmarked: Sequence[Loop] = ()
+) -> Counts:
     """The counts of what `run` does with a recorder. Raises whatever the script raises."""
     operators = Operators()
     counter = ScriptCounter(operators)
@@ -267,6 +280,7 @@ def count(run: Callable[[Recorder], None], keeps_graph: bool = False) -> Counts:
         stepping=stepping,
         graded=draw,
         keeps_losses=False,
+        unmarked=unmarked,
     )
     run(recorder)
     counts = gathered(operators, counter, nn.ModuleList(models), list(optimizers.values()), graphs)

@@ -58,6 +58,7 @@ class PassTracker:
         self.problem: ScriptError | None = None  # to be raised at the next occasion
         self.began = self.ended = 0.0  # the first pass and the last one, on time.monotonic
         self.is_over = False
+        self.unknown = 0  # open passes over loaders that were not there in the first run of the script
         self._threads = threads
         self._limits = limits
         self._rewinding = observer if isinstance(observer, RewindingObserver) else None
@@ -143,6 +144,8 @@ class PassTracker:
     def _batches(self, loader: Iterable[Any], watching: Watching, known_by: Any) -> Iterator[Any]:
         site, stage, steps_per_epoch = watching.site, watching.stage, watching.steps_per_epoch
         current = self._begin(site, stage, known_by, size_of(loader))
+        current.is_stepwise = watching.is_stepwise
+        steps_per_epoch = steps_per_epoch or self._limits.epoch(current.stage, current.length)
         source: Iterable[tuple[Any, Samples]] = Counted(loader, watching.samples)
         if current.window is not None:
             source = Window(
@@ -325,7 +328,7 @@ class PassTracker:
         while len(self.open) > depth:
             current = self.open[-1]
             self._rewind(current)
-            if current.worked or current.is_idle:
+            if (current.worked and not current.is_stepwise) or current.is_idle:
                 self._count(current)
             while current.waiting and current.is_ahead and not current.is_behind:
                 self._count(current)  # several were fetched at once, and all were used
@@ -342,6 +345,7 @@ class PassTracker:
     def _end(self, current: Pass) -> None:
         loss = current.losses.mean()
         self.observer.end(current.stage, loss, {})
+        self._limits.ended(current.stage, current.steps)
         self._close(current)
         if not current.has_forward:
             self.failed("forward_seen")
@@ -391,13 +395,15 @@ class PassTracker:
     @property
     def expects_work(self) -> bool:
         """Whether `worked` needs to be called."""
-        return bool(self._stages or self._suspect)
+        return bool(self._stages or self._suspect or self.unknown)
 
     def worked(self, trains: bool) -> None:
         """The script does some work; in a named stage without a watched loader, this begins its only step.
 
         Raises ScriptError if the work is on batches of a pass that has ended.
         """
+        if self.unknown and not self.open:
+            self.failed("passes_recognised")
         late = self._suspect
         if late is not None and not self.open and not self.is_over:
             if trains != (late.stage == TRAIN):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -10,10 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from ...measurement import WARMUP_EPOCHS
 from .loss_values import Losses
 from .samples import Samples, rows_given
 
 TRAIN = "train"
+_EPOCHS = 4  # into which a training of limited length is cut, after the first
 
 
 class StageObserver(Protocol):
@@ -55,6 +58,8 @@ class Pass:
     length: int | None = None  # batches of its loader, where that is known
     window: int | None = None  # the maximum number of batches
     cut: int | None = None  # the number of steps after which it ends and another begins
+    continues: bool = False  # the one before it, which was cut
+    is_stepwise: bool = False  # there is no loader: its last step is never complete
     given: int = 0
     is_last: bool = False  # all batches were given: its loop need not request more
     steps: int = 0
@@ -83,7 +88,8 @@ class Pass:
     @property
     def is_remnant(self) -> bool:
         """Whether it is the partial epoch at the end of a loop that counts steps."""
-        return self.cut is not None and self.epoch > 0 and self.steps < self.cut
+        is_partial = self.cut is not None and self.steps < self.cut
+        return is_partial and self.epoch > 0 and (self.continues or self.is_stepwise)
 
     @property
     def is_behind(self) -> bool:
@@ -112,6 +118,7 @@ class Pass:
     def continue_from(self, before: Pass) -> None:
         """Continues as the next epoch of a loop that counts steps, with the batches that were fetched ahead."""
         self.cut, self.given, self.is_ahead = before.cut, before.given, before.is_ahead
+        self.continues, self.is_stepwise = True, before.is_stepwise
         self.waiting = before.waiting
         if self.waiting:
             self.renew()
@@ -172,10 +179,18 @@ def parameter_of(module: nn.Module) -> Tensor | None:
 class StepLimits:
     """The most steps of a pass, which `limit` gives by its stage; None for no limit.
 
-    A pass ends earlier once `has_enough` is True for its stage.
+    A pass ends earlier once `has_enough` is True for its stage. `most` is the number of training steps after the first
+    epoch with which the script ends; None for no limit.
     """
 
-    def __init__(self, limit: Callable[[str], int] | None, has_enough: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        limit: Callable[[str], int] | None,
+        has_enough: Callable[[str], bool],
+        most: int | None = None,
+    ) -> None:
+        self._most = most
+        self._trained: list[int] = []  # steps by epoch
         self.done: dict[str, int] = {}  # steps by stage
         self.has_enough = has_enough
         self._limit = limit
@@ -202,10 +217,24 @@ class StepLimits:
         """A step of this stage has ended."""
         self.done[stage] = self.done.get(stage, 0) + 1
 
+    def epoch(self, stage: str, length: int | None) -> int | None:
+        """After how many steps a pass of this length is cut, so that the script ends after `most` of them."""
+        if self._most is None or stage != TRAIN:
+            return None
+        steps = math.ceil(self._most / _EPOCHS)
+        return steps if length is None or length > steps else None
+
+    def ended(self, stage: str, steps: int) -> None:
+        """An epoch of this stage has ended."""
+        if stage == TRAIN:
+            self._trained.append(steps)
+
     def are_met(self, stage: str, begun: Collection[str]) -> bool:
         """Whether another pass of a stage that has `begun` adds nothing: the stage and the training have all their
         steps.
         """
+        if self._most is not None and stage == TRAIN and sum(self._trained[WARMUP_EPOCHS:]) >= self._most:
+            return True
         if self._limit is None or stage not in begun:
             return False
         seen = {stage, TRAIN} & set(begun)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -68,9 +68,17 @@ class CalledModules:
         return called
 
 
+class UnmarkedListener(Protocol):
+    """Learns what the script does outside of marked loops: `Discovery` and `PlannedLoops`."""
+
+    def forward(self, module: nn.Module) -> None: ...
+    def backward(self) -> None: ...
+    def optimizer_stepped(self) -> None: ...
+
+
 class PhaseTracker:
     """`stepping` is called with an optimizer before each of its steps, `graded` with the loss of a step before its
-    backward pass. Losses are kept if `keeps_losses`.
+    backward pass. Losses are kept if `keeps_losses`. `unmarked` gets the same events.
     """
 
     def __init__(
@@ -80,12 +88,14 @@ class PhaseTracker:
         stepping: Callable[[Optimizer], None],
         graded: Callable[[Tensor], None],
         keeps_losses: bool,
+        unmarked: UnmarkedListener | None = None,
     ) -> None:
         self._passes = passes
         self._modules = modules
         self._stepping = stepping
         self._graded = graded
         self._keeps_losses = keeps_losses
+        self._unmarked = unmarked
         self._open = passes.open
         self._called = ""  # the phase of the running module call
         self._backwards = 0  # running, one within the other
@@ -93,6 +103,8 @@ class PhaseTracker:
 
     def forward_began(self, module: nn.Module, inputs: Iterable[Any]) -> None:
         self._called = ""
+        if self._unmarked is not None and not self._backwards:
+            self._unmarked.forward(module)
         passes = self._passes
         if self._backwards or not (self._open or passes.expects_work):
             return  # a recomputation during the backward pass is part of it
@@ -159,8 +171,12 @@ class PhaseTracker:
 
     def backward_ended(self) -> None:
         self._backwards -= 1
-        if not self._backwards and self._open:
+        if self._backwards:
+            return
+        if self._open:
             self._passes.lap("backward")
+        if self._unmarked is not None:
+            self._unmarked.backward()
 
     def backward_elsewhere(self) -> None:
         self._passes.trained_elsewhere()
@@ -188,11 +204,12 @@ class PhaseTracker:
 
     def optimizer_ended(self, is_done: bool) -> None:
         self._optimizing = False
-        if not self._open:
-            return
-        self._passes.lap("optimizer")
-        if is_done:
-            self._open[-1].losses.stepped()
+        if self._open:
+            self._passes.lap("optimizer")
+            if is_done:
+                self._open[-1].losses.stepped()
+        if self._unmarked is not None and is_done:
+            self._unmarked.optimizer_stepped()
 
     def _between(self) -> str:
         return "optimizer" if self._optimizing else "other"

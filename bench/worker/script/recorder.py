@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import traceback
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,27 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from ...measurement import STAGES
+from ...suite.loops import Loop
 from ...system.paths import is_in, is_own
+from .discovery import Discovery
 from .errors import ScriptError
 from .hooks import Hooks
 from .pass_tracker import PassTracker
 from .passes import TRAIN, StageObserver, StepLimits
 from .phase_tracker import CalledModules, PhaseTracker
+from .planned_loops import PlannedLoops
 from .samples import Said
 from .threads import ScriptThreads
-from .watched_loader import Watching, is_made_from, is_watched, unwatched, watch_also, watched
+from .watched_loader import (
+    Watching,
+    is_made_from,
+    is_watched,
+    unwatched,
+    watch_also,
+    watch_in_place,
+    watched,
+    watching_of,
+)
 
 _WORKER = str(Path(__file__).parents[1])
 
@@ -53,6 +65,9 @@ class Recorder:
     steps, another pass of the stage raises Enough. A pass ends before its limit once `has_enough` is True for its
     stage. `around` is entered for each outermost pass; `found` is called once for each module with parameters that is
     called from outside of any other; `stepping`, `graded` and `keeps_losses` are those of a `PhaseTracker`.
+
+    Where the script marks no loop itself, the loops that are `unmarked` are followed, or a `Discovery` finds them.
+    `most` is the number of training steps after the first epoch with which the script ends.
     """
 
     def __init__(
@@ -65,12 +80,21 @@ class Recorder:
         stepping: Callable[[Optimizer], None] = lambda _: None,
         graded: Callable[[Tensor], None] = lambda _: None,
         keeps_losses: bool = True,
+        unmarked: Sequence[Loop] | Discovery = (),
+        most: int | None = None,
     ) -> None:
         self._threads = ScriptThreads()
-        self._limits = StepLimits(window, has_enough)
+        self._limits = StepLimits(window, has_enough, most)
         self._passes = PassTracker(observer, self._threads, self._limits, around)
         self._modules = CalledModules(found)
-        phases = PhaseTracker(self._passes, self._modules, stepping, graded, keeps_losses)
+        self._unmarked = (
+            unmarked if isinstance(unmarked, Discovery) else PlannedLoops(unmarked, self._passes, self)
+        )
+        phases = PhaseTracker(
+            self._passes, self._modules, stepping, graded, keeps_losses, self._unmarked.listener
+        )
+        if self._unmarked.listener is not None:
+            self._threads.loop = self._threads.main  # the hooks report before the first pass
         self.hooks = Hooks(phases, self._threads, self.loader_made, self.excuses)
         self._watched: list[weakref.ref[Any]] = []  # DataLoaders
 
@@ -78,6 +102,11 @@ class Recorder:
     def device(self) -> torch.device | None:
         """The device of the first parameter that was seen; that of an accelerator comes before the CPU's."""
         return self._modules.device
+
+    @property
+    def finds_loops(self) -> bool:
+        """Whether this is to find the loops of the script, which has marked none."""
+        return isinstance(self._unmarked, Discovery) and self._unmarked.is_on
 
     @property
     def passes(self) -> dict[str, int]:
@@ -103,8 +132,9 @@ class Recorder:
                 raise ScriptError(
                     f"epochbench.watch(loader, {name}={number!r}): give a whole number of at least 1{also}"
                 )
+        self._unmarked.is_on = False
         if is_watched(loader):
-            if stage is None and steps_per_epoch is None and samples is None:
+            if stage is None and self._is_marked(loader) and steps_per_epoch is None and samples is None:
                 return loader
             loader = unwatched(loader)
         made = watched(loader, Watching(self, self._caller(), stage, steps_per_epoch, samples))
@@ -115,6 +145,7 @@ class Recorder:
 
     def stage(self, name: str) -> Stage:
         check_stage(name, f"epochbench.stage({name!r})")
+        self._unmarked.is_on = False
         return Stage(self._passes, name, self._caller())
 
     def _caller(self) -> str:
@@ -148,6 +179,13 @@ class Recorder:
             if before is not None and is_made_from(loader, before, by_library):
                 watch_also(loader, before)
                 return
+        if self._unmarked.is_on:
+            watch_in_place(loader, Watching(self._unmarked, ""))
+
+    def _is_marked(self, loader: Any) -> bool:
+        """Whether the script has marked this watched loader itself."""
+        watching = watching_of(loader)
+        return watching is None or watching.by is self
 
     # The end of the script.
 

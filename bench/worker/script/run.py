@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from torch.multiprocessing.spawn import _wrap as spawned_by_torch
-from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data._utils import worker as loader_worker
 
 from ... import alias
 from ...errors import UsageError
 from ...measurement.messages import ProbeReport
 from ...suite.case import Case
+from ...suite.loops import Loop
 from ...suite.script import ONE_PROCESS, Script, check_alone
 from ...system.text import end_of, last_line
 from ...training import Observer
@@ -29,7 +29,9 @@ from ...watch import listen
 from ..context import LaunchContext
 from ..process_control import flush_output
 from ..suites import log_traceback, own_files, refuse_mistaken_name, third_party
+from .discovery import Discovery
 from .errors import Enough, ScriptError
+from .loop_stages import Evidence, decided
 from .recorder import Recorder
 from .writes import Stopped, Writes, audited
 
@@ -106,7 +108,8 @@ class Process:
 _NAMES_BENCH = re.compile(r"\b(epoch)?bench\b")
 
 _LOOP = "for inputs, targets in epochbench.watch(train_loader):"
-UNWATCHED = f"a pass over a watched loader; import epochbench in it, and write its loop as: {_LOOP}"
+TO_MARK = f"import epochbench in it, and write its loop as: {_LOOP}"
+UNWATCHED = f"a pass over a watched loader; {TO_MARK}"
 NOT_REACHED = (
     f"a pass over a watched loader: it did not reach its loop, as when it resumes from a checkpoint that has all "
     f"epochs, or the loop is not written as: {_LOOP}"
@@ -142,6 +145,8 @@ def run(script: Script, case: Case, recorder: Recorder, context: LaunchContext) 
     finally:
         listen(None)
         recorder.close()
+    if recorder.finds_loops:
+        return
     if process.children and not recorder.passes:
         raise ScriptError(
             f"the script ended without a pass over a watched loader in its own process; it started others "
@@ -226,15 +231,6 @@ def log_end(log: str) -> str:
     return end_of(log)
 
 
-_STEPS_UNWATCHED = (
-    3  # of training, after which a script that does not contain "bench" will not watch a loader
-)
-
-
-class Unwatched(BaseException):
-    """Ends a script that trains although nothing is watched."""
-
-
 def probe(script: Script, case: Case, context: LaunchContext) -> ProbeReport:
     """Runs the script over one batch of each stage.
 
@@ -242,38 +238,32 @@ def probe(script: Script, case: Case, context: LaunchContext) -> ProbeReport:
     writes to forbidden places. Any other error is left to the launches, which report it.
     """
     before = set(sys.modules)
-    recorder = Recorder(Observer(), window=lambda _: 1, keeps_losses=False)
+    discovery = Discovery()
+    recorder = Recorder(Observer(), window=lambda _: 1, keeps_losses=False, unmarked=discovery)
+    loops: tuple[Loop, ...] = ()
     try:
-        with without_unwatched_training(script, recorder, before):
-            run(script, case, recorder, context)
+        run(script, case, recorder, context)
+        if discovery.is_on:
+            loops = found_loops(discovery.evidence, script)
     except Unusable as problem:
         raise UsageError(f"{script.path}: {problem}") from None
     except BaseException as problem:  # KeyboardInterrupt too: only the script raises it here
         refuse_mistaken_name(script.path, problem)
         log_traceback()
+        if discovery.is_on and not isinstance(problem, UsageError | SystemExit):
+            loops = tuple(decided(discovery.evidence, script.epoch))
     new = [name for name in sys.modules if name not in before]
     return ProbeReport(
         modules=tuple(third_party(new)),
         sources=tuple(map(Path, sorted({script.path, *own_files(new)}))),
         written=() if context.folders is None else tuple(map(Path, context.folders.new_files())),
+        loops=loops,
     )
 
 
-@contextmanager
-def without_unwatched_training(script: Script, recorder: Recorder, before: Container[str]) -> Iterator[None]:
-    """Raises Unusable if the script trains for a few steps and its code does not contain "bench"."""
-    steps = 0
-
-    def step(*_: object) -> None:
-        nonlocal steps
-        steps += 1
-        if steps == _STEPS_UNWATCHED and not recorder.passes and not names_bench(script, before):
-            raise Unwatched
-
-    hook = register_optimizer_step_post_hook(step)
-    try:
-        yield
-    except Unwatched:
-        raise Unusable(f"the script trains without {UNWATCHED}") from None
-    finally:
-        hook.remove()
+def found_loops(evidence: Evidence, script: Script) -> tuple[Loop, ...]:
+    """The loops that a first run showed. Raises Unusable with the lines to add if it showed none."""
+    loops = decided(evidence, script.epoch)
+    if not loops:
+        raise Unusable(f"nothing in it trains or evaluates in this process; {TO_MARK}")
+    return tuple(loops)

@@ -26,13 +26,17 @@ class LoaderListener(Protocol):
 
 @dataclass(frozen=True)
 class Watching:
-    """How a loader is watched: by which recorder, at which line, with which arguments of `watch`."""
+    """How a loader is watched: by which recorder, at which line, with which arguments of `watch`.
+
+    `is_stepwise` if there is no loader: a batch stands for a step, which the script ends in another way.
+    """
 
     by: LoaderListener
     site: str
     stage: str | None = None
     steps_per_epoch: int | None = None
     samples: Said = None
+    is_stepwise: bool = False
 
 
 def watched(loader: Any, watching: Watching) -> Any:
@@ -45,6 +49,11 @@ def watched(loader: Any, watching: Watching) -> Any:
 def is_watched(loader: Any) -> bool:
     """Whether this is a watched loader."""
     return issubclass(type(loader), StandIn) or "_watching" in vars(type(loader))
+
+
+def watching_of(loader: Any) -> Watching | None:
+    """How a loader is watched; None if it is not."""
+    return getattr(type(loader), "_watching", None) if is_watched(loader) else None
 
 
 def original(loader: Any) -> Any:
@@ -106,7 +115,13 @@ def _has_slots(kind: type) -> bool:
 
 def watch_also(made: DataLoader[Any], loader: DataLoader[Any]) -> None:
     """Watches a loader that was created from parts of a watched one, as accelerate does, in the same way."""
-    object.__setattr__(made, "__class__", loader_class(type(made), type(loader)._watching))  # type: ignore[attr-defined]
+    watch_in_place(made, type(loader)._watching)  # type: ignore[attr-defined]
+
+
+def watch_in_place(loader: DataLoader[Any], watching: Watching) -> None:
+    """Watches this very loader, which its creator already holds."""
+    if not _has_slots(type(loader)):
+        object.__setattr__(loader, "__class__", loader_class(type(loader), watching))
 
 
 def is_made_from(made: DataLoader[Any], loader: DataLoader[Any], by_library: bool) -> bool:
