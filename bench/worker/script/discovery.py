@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from torch import nn
 
 from ...batches import size_of
-from ...system.paths import HARNESS, is_in, is_own
+from .callers import is_own_code, place_of, step_place
 from .errors import Enough
 from .loop_stages import Evidence, PassEvidence, StepEvidence
 from .passes import parameter_of
@@ -24,7 +20,6 @@ from .watched_loader import Watching
 BATCHES = 3  # of each pass: a loop that fetches one or two batches ahead still works on the first
 _PASSES = 3  # that train at one place: by the third, an epoch with all its evaluations has passed
 _STEPS = 24  # of an optimizer outside of any pass
-_GENERIC = frozenset({"self", "loader", "dataloader", "data_loader", "it", "iterator", "_"})
 
 
 @dataclass
@@ -65,7 +60,8 @@ class Discovery:
         return self._first(loader, found)
 
     def length(self, whole: int, stage: str | None) -> int:
-        return whole
+        """What `len` of a loader gives: the cut number to a library that counts batches, the true one to the script."""
+        return whole if not self.is_on or is_own_code() else min(whole, BATCHES)
 
     def _first(self, loader: Iterable[Any], found: PassEvidence) -> Iterator[Any]:
         opened = _OpenPass(found)
@@ -114,55 +110,3 @@ class Discovery:
         found.count += 1
         if found.count >= _STEPS and self.is_on:
             raise Enough
-
-
-def place_of(frame: FrameType | None, loader: Any) -> tuple[str, str, tuple[str, ...]]:
-    """What identifies a pass that begins in this frame: a key, its line in the user's code, and the names around it.
-
-    The key has the line of every frame outside of Epochbench: one function may go over two loaders.
-    """
-    stack, place, names = [], "", []
-    while frame is not None:
-        code = frame.f_code
-        if not _is_harness(code.co_filename):
-            stack.append(f"{code.co_filename}:{frame.f_lineno}")
-            if is_own(code.co_filename):
-                place = place or _short(code.co_filename, frame.f_lineno)
-                names += [
-                    name for name, value in list(frame.f_locals.items()) if _is_named(name, value, loader)
-                ]
-                names.append(code.co_name)
-        frame = frame.f_back
-    return _digest(stack), place or (stack[0] if stack else ""), tuple(names)
-
-
-def step_place(frame: FrameType | None) -> tuple[str, str]:
-    """The same for a step of an optimizer, or a backward pass: the innermost line of the user's own code is its key.
-
-    Torch calls an optimizer through other frames once a scheduler or a scaler has wrapped it.
-    """
-    while frame is not None:
-        name, line = frame.f_code.co_filename, frame.f_lineno
-        if is_own(name):
-            return f"{name}:{line}", _short(name, line)
-        frame = frame.f_back
-    return "", ""
-
-
-def _is_named(name: str, value: Any, loader: Any) -> bool:
-    return value is loader and name not in _GENERIC
-
-
-def _is_harness(file: str) -> bool:
-    return is_in(file, [HARNESS]) or file.startswith("<frozen")
-
-
-def _short(file: str, line: int) -> str:
-    """A line as people write it: relative to the working directory if it is below."""
-    path = Path(file)
-    here = Path(os.getcwd())
-    return f"{path.relative_to(here) if path.is_relative_to(here) else path.name}:{line}"
-
-
-def _digest(stack: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(stack).encode()).hexdigest()[:16]

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ...suite.loops import BACKWARD, BATCH, OPTIMIZER, Loop
-from .discovery import place_of, step_place
+from .callers import place_of, step_place
 from .loop_stages import stage_said
 from .pass_tracker import PassTracker
 from .watched_loader import LoaderListener, Watching
@@ -29,6 +29,8 @@ class PlannedLoops:
         self._loops = {loop.key: loop for loop in loops if loop.ends == BATCH}
         steps = {loop.ends: loop for loop in loops if loop.ends != BATCH}
         self._by_optimizer, self._by_backward = steps.get(OPTIMIZER), steps.get(BACKWARD)
+        # The stage of an evaluation whose names say none.
+        self._free = "test" if any(loop.stage == "validate" for loop in loops) else "validate"
         self._steps: Iterator[Any] | None = None
 
     @property
@@ -51,7 +53,7 @@ class PlannedLoops:
         if loop is None and torch.is_grad_enabled():
             return self._unknown(loader)
         if loop is None:
-            loop = Loop(stage_said(names) or "test", BATCH, key, place)
+            loop = Loop(stage_said(names) or self._free, BATCH, key, place)
         if not loop.stage:
             return iter(loader)
         epoch = loop.steps if loop.is_cut else None

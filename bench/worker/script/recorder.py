@@ -11,7 +11,6 @@ import traceback
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from ...measurement import STAGES
 from ...suite.loops import Loop
-from ...system.paths import is_in, is_own
+from .callers import is_own_code
 from .discovery import Discovery
 from .errors import ScriptError
 from .hooks import Hooks
@@ -41,8 +40,6 @@ from .watched_loader import (
     watched,
     watching_of,
 )
-
-_WORKER = str(Path(__file__).parents[1])
 
 
 class Stage:
@@ -211,19 +208,6 @@ class Recorder:
     def close(self) -> None:
         """Ignores all that comes from now on."""
         self._passes.close()
-
-
-def is_own_code(made: Any = None) -> bool:
-    """Whether the caller is the script itself, not a library that it uses; for a loader that is `made`, where it is
-    created.
-    """
-    frame = sys._getframe(1)
-    while frame is not None and (
-        is_in(frame.f_code.co_filename, [_WORKER])
-        or (made is not None and any(value is made for value in frame.f_locals.values()))
-    ):
-        frame = frame.f_back  # type: ignore[assignment]
-    return frame is None or is_own(frame.f_code.co_filename)
 
 
 def check_stage(name: str, call: str) -> None:
