@@ -139,7 +139,7 @@ def open_session(
                 overrides = {**request.overrides, **side.version.axes}
                 probed = probe(side.workers, plan, request.download, overrides)
                 side.plan = probed.plan
-            base, candidate = (ask_environment(side.workers, request.schedule.seed) for side in sides)
+            base, candidate = (ask_environment(side.workers, side.plan) for side in sides)
         except BaseException:
             folders.discard(top)
             raise

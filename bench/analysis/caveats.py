@@ -42,6 +42,7 @@ CAVEATS = (
     "evaluation_unmarked",  # inside of a script's training steps
     "loss_scale_unknown",  # of a script that gathers gradients: there is no training loss
     "flops_lower_bound",  # operators that compute, without a formula
+    "peak_unknown",  # of the device in a number format of the step: there is no MFU
     "device_not_counted",  # its launches of kernels, copies and waits
     "device_not_profiled",
     "trace_omitted",  # too large, or no space for it
@@ -112,6 +113,7 @@ def _of_launches(timed: Sequence[Launch], used: Sequence[Launch]) -> dict[str, i
         "no_full_batch": sum(
             "train.throughput" in launch.values and "train.step_time" not in launch.values for launch in timed
         ),
+        "peak_unknown": sum(launch.lacks_peak for launch in used),
         "target_not_reached": sum(
             target_loss(launch.measurement.case) is not None and "quality.time_to_loss" not in launch.values
             for launch in used

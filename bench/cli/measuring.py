@@ -121,7 +121,7 @@ class Measuring:
         self.plan, code = probed.plan, probed.sources
         if probed.written and not self.options.quiet:
             print_remark(discarded_files(probed.written))
-        environment = ask_environment(self.workers, self.plan.schedule.seed)
+        environment = ask_environment(self.workers, self.plan)
         self.cards = environment.devices
         self.spread = spread_over(self.plan.spread, self.cards, self.workers.conditions)
         environment = dataclasses.replace(environment, cards_at_once=self.spread.cards_at_once)

@@ -45,10 +45,15 @@ class DescribeRequest:
 
 @dataclass(frozen=True)
 class EnvironmentRequest:
-    """Describe the machine and software under these conditions."""
+    """Describe the machine and software under these conditions.
+
+    Peaks are those of the `devices` that the plan measures; on the CPU float32 is measured, and these `formats`.
+    """
 
     conditions: Conditions
     seed: int
+    devices: tuple[str, ...] = ("cpu",)
+    formats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,8 @@ TEXTS: Mapping[str, str | Callable[[RunSettings], str]] = {
     "device=NAME, which the script gets as --device=NAME",
     "flops_lower_bound": "some of its operators compute but have no FLOP formula: its FLOPs are a lower bound; "
     "register a formula with torch.utils.flop_counter.register_flop_formula",
+    "peak_unknown": "the peak of its device is not known in a number format that its steps use, so there is no MFU: "
+    "see peaks in environment.json; those of data sheets and measured ones are there",
     "device_not_counted": "kernel launches, copies and waits could not be counted: the profiler recorded no call to "
     "CUDA (CUPTI is missing or not permitted, or the device is not NVIDIA's); allow performance counters for this "
     "user, or start the container with --cap-add SYS_ADMIN",

@@ -80,10 +80,19 @@ def describe_script(script: Script, axes: Mapping[str, Sequence[AxisValue]]) -> 
     return [SuiteListing(script.suite, script.path, expansion)]
 
 
-def ask_environment(workers: RequestRunner, seed: int) -> Environment:
-    """The machine and software, as a launch finds them. Raises UsageError if the process that reads them dies."""
+def ask_environment(workers: RequestRunner, plan: Plan) -> Environment:
+    """The machine and software, as a launch finds them, with the peaks of the devices that the plan measures.
+
+    Raises UsageError if the process that reads them dies.
+    """
+    request = EnvironmentRequest(
+        workers.conditions,
+        plan.schedule.seed,
+        devices=tuple(dict.fromkeys(case.device for case in plan.cases)),
+        formats=tuple(dict.fromkeys(format for case in plan.cases for format in formats_of(case))),
+    )
     try:
-        found = workers.ask(EnvironmentRequest(workers.conditions, seed), "environment.log")["environment"]
+        found = workers.ask(request, "environment.log")["environment"]
     except (Died, TimedOut) as end:
         settings = workers.conditions
         raise UsageError(
@@ -93,6 +102,16 @@ def ask_environment(workers: RequestRunner, seed: int) -> Environment:
         ) from None
     # This may have shown that forking is not safe.
     return Environment.from_json({**found, "start_method": workers.conditions.start_method})
+
+
+# The formats that a precision of the shipped build computes in, beside float32.
+_FORMATS = {"bf16": "bfloat16", "bf16-autocast": "bfloat16", "fp16-autocast": "float16"}
+
+
+def formats_of(case: Case) -> list[str]:
+    """The number formats, beside float32, that a case names by its axis `precision`."""
+    named = _FORMATS.get(str(case.get("precision")))
+    return [named] if named else []
 
 
 @dataclass(frozen=True)

@@ -49,11 +49,11 @@ STACKS = measurement(
 AXES = ["suite", "case", "device", "batch_size", "optimizer", "mode"]
 
 
-def tables_of(*records: Measurement, peaks=()) -> Tables:
+def tables_of(*records: Measurement, peaks=None) -> Tables:
     gathered = Records()
     for record in records:
         gathered.add(record)
-    return build(gathered, {}, environment(peaks=tuple(peaks)))
+    return build(gathered, {}, environment(peaks=tuple([PEAK] if peaks is None else peaks)))
 
 
 def rows(tables: Tables, prefix: str = "", case: Case = CASE) -> pd.DataFrame:
