@@ -133,12 +133,15 @@ def open_session(
         sides = sides_of(versions, trees, workers, request.schedule, top)
         try:
             matching = _matching(sides, request)
+            devices: list[Mapping[str, str]] = []
             for number, side in enumerate(sides):
                 cases = dict.fromkeys(pair[number] for pair in matching.pairs.values())
                 plan = dataclasses.replace(side.plan, cases=list(cases))
                 overrides = {**request.overrides, **side.version.axes}
                 probed = probe(side.workers, plan, request.download, overrides)
                 side.plan = probed.plan
+                devices.append(probed.devices)
+            matching = matching.on(devices)
             base, candidate = (ask_environment(side.workers, side.plan) for side in sides)
         except BaseException:
             folders.discard(top)

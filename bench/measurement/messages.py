@@ -77,13 +77,16 @@ class ProbeReport:
     """The result of building the cases of a suite.
 
     `modules` are the installed modules that were imported, `sources` the files of the user's own code, `idle` the axes
-    that are read and change nothing, `written` the files that a script wrote to its folders.
+    that are read and change nothing, `written` the files that a script wrote to its folders, `device` that of its
+    model; with `has_accelerator` it may be another one for another case.
     """
 
     modules: tuple[str, ...] = ()
     sources: tuple[Path, ...] = ()
     idle: tuple[str, ...] = ()
     written: tuple[Path, ...] = ()
+    device: str = ""
+    has_accelerator: bool = False
 
 
 @dataclass(frozen=True)

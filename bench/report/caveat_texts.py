@@ -105,8 +105,8 @@ TEXTS: Mapping[str, str | Callable[[RunSettings], str]] = {
     'with epochbench.stage("validate"):',
     "loss_scale_unknown": "gradients of several losses are accumulated, and their divisors are unknown, "
     "so there is no training loss: divide each by the number of backward passes, last before .backward()",
-    "other_device": "the script's model was on another device than the row has: name its device with --axis "
-    "device=NAME, which the script gets as --device=NAME",
+    "other_device": "the script's model was on another device than the row has: leave the device out, so that it is "
+    "found, or name the right one with --devices NAME",
     "flops_lower_bound": "some of its operators compute but have no FLOP formula: its FLOPs are a lower bound; "
     "register a formula with torch.utils.flop_counter.register_flop_formula",
     "peak_unknown": "the peak of its device is not known in a number format that its steps use, so there is no MFU: "

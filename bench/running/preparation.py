@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +116,14 @@ def formats_of(case: Case) -> list[str]:
 
 @dataclass(frozen=True)
 class Probed:
-    """A plan whose cases can be built: with its `idle` axes, the `sources` of the user's own code, and the files that
-    a script has `written` to its folders.
+    """A plan whose cases can be built: with its `idle` axes, the `sources` of the user's own code, the files that a
+    script has `written` to its folders, and the `devices` that it chose, by the ids of cases in the plan before.
     """
 
     plan: Plan
     sources: frozenset[str]
     written: tuple[str, ...] = ()
+    devices: Mapping[str, str] = field(default_factory=dict)
 
 
 def probe(
@@ -136,6 +137,7 @@ def probe(
     sources = {plan.files[case.suite] for case in plan.cases}
     idle: dict[str, tuple[str, ...]] = {}
     written: list[str] = []
+    devices: dict[str, str] = {}
     for suite in dict.fromkeys(case.suite for case in plan.cases):
         largest: dict[tuple[Any, ...], Case] = {}
         cases = [case.sized(1) if case.seeks_largest else case for case in plan.cases if case.suite == suite]
@@ -159,4 +161,32 @@ def probe(
         sources |= set(map(str, report.sources))
         idle[suite] = report.idle
         written += map(str, report.written)
-    return Probed(dataclasses.replace(plan, idle=idle), frozenset(sources), tuple(written))
+        if plan.script is not None and "device" not in requested_axes:
+            devices |= chosen_devices(workers, plan, request, report)
+    found = dataclasses.replace(plan, idle=idle)
+    if devices:
+        on_devices = [case.on(devices.get(case.id, case.device)) for case in plan.cases]
+        found = dataclasses.replace(found, cases=on_devices)
+    return Probed(found, frozenset(sources), tuple(written), devices)
+
+
+def chosen_devices(
+    workers: RequestRunner, plan: Plan, request: ProbeRequest, first: ProbeReport
+) -> dict[str, str]:
+    """The device that a script chooses for each case, by its id, as far as its first runs show it.
+
+    `first` is the report of the first case. Only where there is an accelerator may another case choose another device,
+    so that each is run briefly.
+    """
+    reports = {request.cases[0]: first}
+    for case in plan.cases if first.has_accelerator else ():
+        if case not in reports:
+            of_case = dataclasses.replace(request, cases=(case,))
+            try:
+                answer = workers.ask(of_case, "probe.log", timeout=plan.schedule.timeout)
+            except (Died, TimedOut):
+                continue  # the launches will report it
+            reports[case] = from_json(ProbeReport, answer["report"])
+    if not first.has_accelerator:
+        reports |= dict.fromkeys(plan.cases, first)
+    return {case.id: report.device for case, report in reports.items() if report.device}

@@ -118,6 +118,10 @@ class Case:
         """The same case with another batch size."""
         return Case(self.suite, {**self.axes, "batch_size": batch_size})
 
+    def on(self, device: str) -> Case:
+        """The same case on another device."""
+        return Case(self.suite, {**self.axes, "device": device})
+
     @property
     def epochs(self) -> int:
         return int(self["epochs"])

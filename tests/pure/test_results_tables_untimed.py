@@ -126,7 +126,11 @@ class TestTheSummary:
         )
         found = counts(steps={"test": 2}, operators=(operator_count(stage="test", flops=200),))
         both = tables_of(
-            *TIMED, COUNTS, *evaluation, measurement(case=OTHER, kind=COUNTED, stages=(), counts=found)
+            *TIMED,
+            COUNTS,
+            *evaluation,
+            measurement(case=OTHER, kind=COUNTED, stages=(), counts=found),
+            peaks=(),
         )
         assert rows(both).loc["compute.flops_rate", "value"] == 100
         assert rows(both, case=OTHER).loc["compute.flops_rate", "value"] == 200

@@ -50,7 +50,7 @@ class Warmup:
 class Launch:
     """A launch with what is derived from its record. `used` is False if its times must not enter any value.
 
-    `contamination` names the signs of contamination; `lacks_peak` if its MFU is not known for want of a peak.
+    `contamination` names the signs of contamination; `lacks_peak` if there is no MFU because a peak is not known.
     """
 
     measurement: Measurement
