@@ -18,6 +18,7 @@ from ..analysis.compare.side_by_side import Matched, SideBySide
 from ..analysis.compare.sides import CaseSide
 from ..errors import UsageError
 from ..machine.placement import Place as CardPlace
+from ..machine.telemetry import Telemetry
 from ..measurement import Device, Environment
 from ..results import ab_session
 from ..results import folder as folders
@@ -26,7 +27,6 @@ from ..running.lanes import (
     ONE_CARD,
     VISIBLE,
     Spread,
-    card_telemetry,
     conditions_on,
     exchanged,
     spread_over,
@@ -209,7 +209,7 @@ def pair_lanes(sides: Sides, spread: Spread, cards: Sequence[Device]) -> Iterato
                 dataclasses.replace(side, workers=side.workers.on(like[id(side.workers.shared)]))
                 for side in sides
             )
-            return PairLane((first, second), stack.enter_context(card_telemetry(device, variables)))
+            return PairLane((first, second), stack.enter_context(contextlib.closing(Telemetry())))
 
         yield {device: [lane(device, place) for place in found] for device, found in spread.places.items()}
 

@@ -13,6 +13,7 @@ from .. import __version__
 from ..analysis.run.largest_batch import resolved, searches
 from ..analysis.run.stopping import StopRule
 from ..errors import Interrupted, UsageError
+from ..machine.telemetry import Telemetry
 from ..measurement import SEARCHED, TIMED, Device, Failure, Measurement
 from ..report import plots
 from ..results import folder as folders
@@ -26,7 +27,7 @@ from ..running.preparation import ask_environment, describe, describe_script, pr
 from ..running.rounds import run
 from ..running.workers import Workers
 from . import run_request
-from .launching import print_cards_in_use, print_distrust, telemetry_of
+from .launching import print_cards_in_use, print_distrust
 from .options import MeasureOptions
 from .progress import run_progress, searching, waiting
 from .run_request import Earlier, RunRequest
@@ -186,7 +187,7 @@ class Measuring:
         progress = run_progress(plan, rule, self.options.quiet, len(before), self.options.debug)
         began = self.options.began
         with (
-            telemetry_of(plan.cases) as telemetry,
+            contextlib.closing(Telemetry()) as telemetry,
             opened(self.workers, self.spread, self.cards) as lanes,
             contextlib.closing(progress),
             contextlib.closing(

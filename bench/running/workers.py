@@ -36,6 +36,8 @@ class RequestRunner(Protocol):
 
     @property
     def conditions(self) -> Conditions: ...
+    @property
+    def variables(self) -> Mapping[str, str]: ...
     def ask(
         self, request: Request, log: str, timeout: float = ..., started: Callable[[int], None] = ...
     ) -> dict[str, Any]: ...
@@ -68,6 +70,11 @@ class Workers:
         self._server: ForkServer | None = None
         self._asked: ForkServer | None = None  # the one that answers now, or answered last
         self._has_launched = False
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The environment variables of its processes, beside those of this one."""
+        return self._interpreter.variables
 
     def like(self, conditions: Conditions, variables: Mapping[str, str]) -> Workers:
         """Further workers with the same modules, logs and interpreter, under these conditions and variables."""

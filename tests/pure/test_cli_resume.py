@@ -27,6 +27,7 @@ from bench.results import sources
 from bench.results.folder import RunFolder
 from bench.results.journal import Journal
 from bench.suite.case import Case, Conditions, Schedule
+from bench.suite.script import Script
 
 CASES = [CASE, Case("fake", {**CASE.axes, "optimizer": "adam"})]
 SCHEDULE = Schedule(
@@ -329,6 +330,17 @@ class TestCases:
             f"the suite no longer has {CASE.id}",
             f"the suite now has {new.id}",
         ]
+
+    def test_the_device_that_a_script_chose_is_found_again_later(self, folder, plan):
+        chosen = [case.on("cuda:0").to_json() for case in CASES]
+        folder.write_json("plan.json", {**plan, "cases": chosen})
+        assert len(refusal(check_cases, CASES, earlier("cut-off"))) > 1
+        plan["request"]["script"] = Script("/train.py").to_json()
+        folder.write_json("plan.json", {**plan, "cases": chosen})
+        check_cases(CASES, earlier("cut-off"))
+        plan["request"]["overrides"]["device"] = ["cuda:0"]
+        folder.write_json("plan.json", {**plan, "cases": chosen})
+        assert len(refusal(check_cases, CASES, earlier("cut-off"))) > 1
 
     def test_what_was_found_of_max_is_the_case_now(self, run, folder, plan):
         sought = CASE.sized("max")
