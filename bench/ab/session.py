@@ -142,6 +142,9 @@ def open_session(
                 side.plan = probed.plan
                 devices.append(probed.devices)
             matching = matching.on(devices)
+            measured = {case.device for side in sides for case in side.plan.cases}
+            for side in sides:
+                side.workers.shared.wait_as_fits(measured)
             base, candidate = (ask_environment(side.workers, side.plan) for side in sides)
         except BaseException:
             folders.discard(top)

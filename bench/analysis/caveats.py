@@ -47,6 +47,7 @@ CAVEATS = (
     "device_not_profiled",
     "trace_omitted",  # too large, or no space for it
     "no_full_batch",  # no step whose time could be compared
+    "algorithms_by_time",  # chosen by their time: another launch may choose others
     "target_not_reached",  # the validation loss of a launch did not reach the target: it has no time to it
 )
 
@@ -86,6 +87,9 @@ def case_caveats(
         **_of_checks(timed),
         **_of_untimed([launch.measurement for launch in launches if not launch.timed]),
         **_of_most(used),
+        "algorithms_by_time": sum(
+            bool(launch.measurement.conditions.get("algorithms_by_time")) for launch in launches
+        ),
     }
     return [Caveat(name, numbers[name]) for name in CAVEATS if numbers.get(name)]
 

@@ -122,6 +122,7 @@ class Measuring:
         self.plan, code = probed.plan, probed.sources
         if probed.written and not self.options.quiet:
             print_remark(discarded_files(probed.written))
+        self.workers.wait_as_fits({case.device for case in self.plan.cases})
         environment = ask_environment(self.workers, self.plan)
         self.cards = environment.devices
         self.spread = spread_over(self.plan.spread, self.cards, self.workers.conditions)

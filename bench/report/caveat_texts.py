@@ -119,6 +119,8 @@ TEXTS: Mapping[str, str | Callable[[RunSettings], str]] = {
     "trace_omitted": "a trace was not kept: see bench show --json, or the launch's record, for the reason; free some "
     "space, profile fewer steps with --profile-steps, or raise --trace-cap",
     "no_full_batch": "no step of its measured epochs had a full batch, so there is no step time",
+    "algorithms_by_time": "algorithms were chosen by their time (cudnn.benchmark, max-autotune): kernels and memory "
+    "may differ in another launch, so that they are shown and do not gate",
     "target_not_reached": "launches whose validation loss did not reach target_loss have no time to it: give "
     "more epochs, or a target that can be reached",
 }

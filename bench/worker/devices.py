@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -41,12 +43,19 @@ def equal_cards(devices: Sequence[Device]) -> dict[str, list[str]]:
     return {cards[0]: cards for cards in kinds.values() if len(cards) > 1}
 
 
-def card_in_use(device: torch.device) -> dict[str, str]:
-    """The condition `card` of a launch: the UUID of the card that it ran on; empty where torch does not tell."""
+def device_conditions(device: torch.device) -> dict[str, Any]:
+    """The conditions of a launch on a card, once it has run; empty on other devices.
+
+    `card` is the UUID of the card, missing where torch does not tell. `algorithms_by_time` is there if algorithms were
+    chosen by how long each took, by cuDNN (`torch.backends.cudnn.benchmark`) or by inductor (max-autotune): another
+    launch may choose others, with other kernels and workspaces.
+    """
     if device.type != "cuda":
         return {}
     uuid = str(getattr(torch.cuda.get_device_properties(device), "uuid", ""))
-    return {"card": uuid} if uuid else {}
+    inductor = sys.modules.get("torch._inductor.config")
+    by_time = torch.backends.cudnn.benchmark or bool(getattr(inductor, "max_autotune", False))
+    return {**({"card": uuid} if uuid else {}), **({"algorithms_by_time": True} if by_time else {})}
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,7 @@ ARISES = {
     "device_not_profiled": Story(profiled(limits=("device_not_profiled",)), 1),
     "trace_omitted": Story(profiled(omitted="it has 99 MB, above the cap"), 1),
     "no_full_batch": Story([measurement(stages=(stage("train", 1, (), wall=1.0),))] * 6, 6),
+    "algorithms_by_time": Story([*SOUND[:5], with_condition(algorithms_by_time=True)], 1),
     "target_not_reached": Story([*[aiming(0.5)] * 5, aiming(0.25)], 1),
 }
 

@@ -489,6 +489,17 @@ class TestWatching:
         assert watch.variables == [str(one.side) for one in stage.launched]
 
 
+def test_a_launch_that_chose_algorithms_by_their_time_is_told_to_the_judge():
+    stage = Stage(CASES[:1], pairs=2)
+    stage.play()
+    (case,) = stage.judge.cases.values()
+    assert case.candidate.caveats == ()
+    made = fakes.measurement(conditions={"algorithms_by_time": True})
+    for number in (8, 9):
+        stage.judge.add(CASES[0].id, number, (fakes.measurement(), made), base_led=True)
+    assert (case.base.caveats, case.candidate.caveats) == ((), ("algorithms_by_time",))
+
+
 class TestChosenDevices:
     """A script chooses its device, which is known once both sides have run."""
 
