@@ -36,6 +36,7 @@ CAVEATS = (
     "parameters_not_moved",  # by training
     "weights_moved_in_evaluation",
     "samples_unlike_data",  # a pass had another number of samples than its loader: rows may not be samples
+    "streams_not_waited_for",  # the steps are shorter than their work
     "graph_unexpected",  # an autograd graph where the mode forbids one, or none where it records
     "samples_unknown",  # of a script: there is no throughput
     "forward_unseen",  # of a script: there is no phase of it
@@ -55,6 +56,7 @@ _CHECKS = {
     "parameters_moved_in_training": "parameters_not_moved",
     "weights_kept_in_evaluation": "weights_moved_in_evaluation",
     "samples_as_the_loader_says": "samples_unlike_data",
+    "streams_are_waited_for": "streams_not_waited_for",
     "graph_as_the_mode_says": "graph_unexpected",
     **{samples_known(stage): "samples_unknown" for stage in STAGES},
     "forward_seen": "forward_unseen",

@@ -95,6 +95,8 @@ TEXTS: Mapping[str, str | Callable[[RunSettings], str]] = {
     "samples_unlike_data": "the batches of an epoch have more or fewer samples than the data set gives, so that "
     "throughput and mean losses may be wrong: give Task(samples=function of a batch), in a script "
     "epochbench.watch(loader, samples=...)",
+    "streams_not_waited_for": "when a stage ended, other streams worked on for more than 5 % of its time: steps do not "
+    "wait for that work, so that their times miss it; read epoch.time, or let the step wait for the stream",
     "graph_unexpected": "autograd recorded a graph where the mode forbids one, or did not record one where it should",
     "samples_unknown": "it is not known how many samples its steps have, so there is no throughput: give "
     "epochbench.watch(loader, samples=...) a number, or a function of the batch",

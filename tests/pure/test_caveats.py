@@ -103,6 +103,7 @@ ARISES = {
     "parameters_not_moved": Story([*SOUND[:5], with_check("parameters_moved_in_training")], 1),
     "weights_moved_in_evaluation": Story([*SOUND[:3], *[with_check("weights_kept_in_evaluation")] * 3], 3),
     "samples_unlike_data": Story([*SOUND[:5], with_check("samples_as_the_loader_says")], 1),
+    "streams_not_waited_for": Story([*SOUND[:5], with_check("streams_are_waited_for")], 1),
     "graph_unexpected": Story([*SOUND[:5], with_check("graph_as_the_mode_says")], 1),
     "samples_unknown": Story([with_check(samples_known("train"))] * 6, 6),
     "forward_unseen": Story([*SOUND[:5], with_check("forward_seen")], 1),

@@ -470,6 +470,6 @@ def test_every_field_of_the_request_that_makes_a_run_has_an_option():
     """A new field of Schedule or Conditions is one that a user could have meant otherwise."""
     fields = {field.name for part in (Schedule, Conditions) for field in dataclasses.fields(part)}
     options = {option.removeprefix("--").replace("-", "_") for option in OTHER_OPTIONS} | {"data_root"}
-    # How long this part of the run may take is its own; the processors are the environment's to compare, and how threads
+    # How long this part of the run may take is its own; the processors are the environment's to compare; how threads
     # wait follows from the devices.
     assert fields - options == {"time_budget", "cpus", "wait_policy"}
