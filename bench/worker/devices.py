@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,7 +41,14 @@ def equal_cards(devices: Sequence[Device]) -> dict[str, list[str]]:
     for card in devices:
         if card.kind == "cuda" and card.uuid and torch.version.hip is None:
             kinds.setdefault((card.name, card.capability, card.memory), []).append(card.device)
-    return {cards[0]: cards for cards in kinds.values() if len(cards) > 1}
+    told_by = Counter(
+        card.uuid for card in devices
+    )  # a virtual card may have a UUID of zeros, as its neighbour has
+    return {
+        cards[0]: cards
+        for cards in kinds.values()
+        if len(cards) > 1 and all(told_by[card.uuid] == 1 for card in devices if card.device in cards)
+    }
 
 
 def device_conditions(device: torch.device) -> dict[str, Any]:

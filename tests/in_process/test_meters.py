@@ -17,7 +17,7 @@ from bench.measurement import PHASES, STAGES
 from bench.suite.case import Case
 from bench.training import fit
 from bench.worker.timing.launch_memory import MemoryMeter
-from bench.worker.timing.meter import Meter, fingerprint, state_of
+from bench.worker.timing.meter import BEYOND, LEAST_BEYOND, Meter, fingerprint, state_of
 from bench.worker.timing.timers import (
     EventPhaseTimer,
     EventTimer,
@@ -655,6 +655,7 @@ def test_work_that_no_step_waits_for_is_noticed_where_it_outlasts_them(
     if waits or not share:
         assert sum(record.steps) == record.wall
     if not holds:
+        assert BEYOND * record.wall > LEAST_BEYOND
         assert record.steps == (0.5,) * 3
         assert record.wall == 4.5
 

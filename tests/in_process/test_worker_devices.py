@@ -155,6 +155,13 @@ class TestEqualCards:
     def test_cards_without_a_uuid_cannot_be_reordered(self):
         assert equal_cards([dataclasses.replace(card(n), uuid="") for n in range(2)]) == {}
 
+    def test_nor_can_those_that_share_one(self):
+        zeros = [card(n, uuid="00000000-0000") for n in range(3)]
+        assert equal_cards(zeros) == {}
+        assert equal_cards([*zeros, card(3, name="NVIDIA T4"), card(4, name="NVIDIA T4")]) == {
+            "cuda:3": ["cuda:3", "cuda:4"]
+        }
+
     def test_nor_can_those_of_other_makers(self, monkeypatch):
         xpu = [dataclasses.replace(card(n), kind="xpu") for n in range(2)]
         assert equal_cards(xpu) == {}
