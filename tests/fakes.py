@@ -54,6 +54,7 @@ class FakeDevice:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.free_at = 0
+        self.side_free_at = 0  # of a second queue, which no event of the first waits for
         self.log: list[str] = []
 
     def work(self, seconds: float) -> None:
@@ -61,9 +62,13 @@ class FakeDevice:
         self.free_at = max(self.free_at, self.clock.now) + round(seconds * 1e9)
         self.log.append("work")
 
+    def work_aside(self, seconds: float) -> None:
+        """The same on a second queue."""
+        self.side_free_at = max(self.side_free_at, self.clock.now) + round(seconds * 1e9)
+
     def synchronize(self) -> None:
-        """The host waits until the queue is empty."""
-        self.clock.now = max(self.clock.now, self.free_at)
+        """The host waits until both queues are empty."""
+        self.clock.now = max(self.clock.now, self.free_at, self.side_free_at)
         self.log.append("synchronize")
 
     def recorded(self) -> FakeEvent:

@@ -104,6 +104,24 @@ class Matching:
     only_base: Sequence[str]
     only_candidate: Sequence[str]
 
+    def on(self, devices: Sequence[Mapping[str, str]]) -> Matching:
+        """The same pairs on the devices that a script chose on each side, by the ids of the cases here.
+
+        A pair is named as before where both sides chose alike, but for the device.
+        """
+        if not any(devices):
+            return self
+        pairs = {}
+        for name, both in self.pairs.items():
+            base, candidate = (
+                case.on(chosen.get(case.id, case.device)) for case, chosen in zip(both, devices, strict=True)
+            )
+            renamed = name.replace(both[1].id, candidate.id, 1)
+            if base.device != candidate.device:
+                renamed = f"{candidate.id} against device={base.device}"
+            pairs[renamed] = (base, candidate)
+        return Matching(pairs, self.only_base, self.only_candidate)
+
 
 def match(base: Sequence[Case], candidate: Sequence[Case], set_axes: Sequence[str] = ()) -> Matching:
     """Pairs of cases that are equal except for the axes that a side has set."""

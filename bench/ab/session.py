@@ -18,6 +18,7 @@ from ..analysis.compare.side_by_side import Matched, SideBySide
 from ..analysis.compare.sides import CaseSide
 from ..errors import UsageError
 from ..machine.placement import Place as CardPlace
+from ..machine.telemetry import Telemetry
 from ..measurement import Device, Environment
 from ..results import ab_session
 from ..results import folder as folders
@@ -26,7 +27,6 @@ from ..running.lanes import (
     ONE_CARD,
     VISIBLE,
     Spread,
-    card_telemetry,
     conditions_on,
     exchanged,
     spread_over,
@@ -133,13 +133,19 @@ def open_session(
         sides = sides_of(versions, trees, workers, request.schedule, top)
         try:
             matching = _matching(sides, request)
+            devices: list[Mapping[str, str]] = []
             for number, side in enumerate(sides):
                 cases = dict.fromkeys(pair[number] for pair in matching.pairs.values())
                 plan = dataclasses.replace(side.plan, cases=list(cases))
                 overrides = {**request.overrides, **side.version.axes}
                 probed = probe(side.workers, plan, request.download, overrides)
                 side.plan = probed.plan
-            base, candidate = (ask_environment(side.workers, request.schedule.seed) for side in sides)
+                devices.append(probed.devices)
+            matching = matching.on(devices)
+            measured = {case.device for side in sides for case in side.plan.cases}
+            for side in sides:
+                side.workers.shared.wait_as_fits(measured)
+            base, candidate = (ask_environment(side.workers, side.plan) for side in sides)
         except BaseException:
             folders.discard(top)
             raise
@@ -206,7 +212,7 @@ def pair_lanes(sides: Sides, spread: Spread, cards: Sequence[Device]) -> Iterato
                 dataclasses.replace(side, workers=side.workers.on(like[id(side.workers.shared)]))
                 for side in sides
             )
-            return PairLane((first, second), stack.enter_context(card_telemetry(device, variables)))
+            return PairLane((first, second), stack.enter_context(contextlib.closing(Telemetry())))
 
         yield {device: [lane(device, place) for place in found] for device, found in spread.places.items()}
 

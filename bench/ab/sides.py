@@ -30,6 +30,10 @@ class SideWorkers:
     def conditions(self) -> Conditions:
         return self.shared.conditions
 
+    @property
+    def variables(self) -> Mapping[str, str]:
+        return self.shared.variables
+
     def ask(
         self,
         request: Request,

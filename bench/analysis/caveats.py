@@ -36,16 +36,19 @@ CAVEATS = (
     "parameters_not_moved",  # by training
     "weights_moved_in_evaluation",
     "samples_unlike_data",  # a pass had another number of samples than its loader: rows may not be samples
+    "streams_not_waited_for",  # the steps are shorter than their work
     "graph_unexpected",  # an autograd graph where the mode forbids one, or none where it records
     "samples_unknown",  # of a script: there is no throughput
     "forward_unseen",  # of a script: there is no phase of it
     "evaluation_unmarked",  # inside of a script's training steps
     "loss_scale_unknown",  # of a script that gathers gradients: there is no training loss
     "flops_lower_bound",  # operators that compute, without a formula
+    "peak_unknown",  # of the device in a number format of the step: there is no MFU
     "device_not_counted",  # its launches of kernels, copies and waits
     "device_not_profiled",
     "trace_omitted",  # too large, or no space for it
     "no_full_batch",  # no step whose time could be compared
+    "algorithms_by_time",  # chosen by their time: another launch may choose others
     "target_not_reached",  # the validation loss of a launch did not reach the target: it has no time to it
 )
 
@@ -53,6 +56,7 @@ _CHECKS = {
     "parameters_moved_in_training": "parameters_not_moved",
     "weights_kept_in_evaluation": "weights_moved_in_evaluation",
     "samples_as_the_loader_says": "samples_unlike_data",
+    "streams_are_waited_for": "streams_not_waited_for",
     "graph_as_the_mode_says": "graph_unexpected",
     **{samples_known(stage): "samples_unknown" for stage in STAGES},
     "forward_seen": "forward_unseen",
@@ -85,6 +89,9 @@ def case_caveats(
         **_of_checks(timed),
         **_of_untimed([launch.measurement for launch in launches if not launch.timed]),
         **_of_most(used),
+        "algorithms_by_time": sum(
+            bool(launch.measurement.conditions.get("algorithms_by_time")) for launch in launches
+        ),
     }
     return [Caveat(name, numbers[name]) for name in CAVEATS if numbers.get(name)]
 
@@ -112,6 +119,7 @@ def _of_launches(timed: Sequence[Launch], used: Sequence[Launch]) -> dict[str, i
         "no_full_batch": sum(
             "train.throughput" in launch.values and "train.step_time" not in launch.values for launch in timed
         ),
+        "peak_unknown": sum(launch.lacks_peak for launch in used),
         "target_not_reached": sum(
             target_loss(launch.measurement.case) is not None and "quality.time_to_loss" not in launch.values
             for launch in used

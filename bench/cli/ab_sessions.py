@@ -15,6 +15,7 @@ from ..analysis.compare.policy import SIDE_BY_SIDE, THRESHOLDS, ThresholdRule
 from ..analysis.compare.side_by_side import Matched, SideBySide
 from ..analysis.compare.sides import CaseSide
 from ..errors import Interrupted, ResultsError, UsageError
+from ..machine.telemetry import Telemetry
 from ..report.comparison import ComparisonPage
 from ..results import ab_session
 from ..results.ab_session import StoredSession
@@ -22,7 +23,7 @@ from ..suite.case import MOST_PAIRS, Schedule
 from ..suite.selection import parse
 from .comparison_output import on_actions
 from .comparison_pages import check_patterns, error_rate_notes, page_of_pairs, threshold_rules
-from .launching import command_line, print_cards_in_use, telemetry_of
+from .launching import command_line, print_cards_in_use
 from .options import LaunchOptions, PairOptions, SuiteOptions
 from .progress import PairProgress
 from .values import suite_axes
@@ -56,7 +57,7 @@ def measured(session: Session, asked: ComparisonOptions, options: LaunchOptions)
     print_cards_in_use(session.spread)
     progress = PairProgress(judge, names, sys.stderr, options.quiet, debug=options.debug)
     try:
-        with telemetry_of(session.cases) as telemetry, contextlib.closing(progress):
+        with contextlib.closing(Telemetry()) as telemetry, contextlib.closing(progress):
             for launched in session.measure(judge, telemetry, progress.begin, options.began):
                 progress.end(launched)
     except Interrupted as signal:

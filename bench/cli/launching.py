@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from ..machine.lock import one_at_a_time
-from ..machine.telemetry import Telemetry
+from ..machine.lock import one_at_a_time, own_spans
 from ..running.lanes import Spread
-from ..suite.case import Case
 from ..suite.script import check_alone
 from ..system.git import distrust
-from ..system.gpu import open_gpus
 from .options import WaitOptions
 from .screen import print_remark
 
@@ -24,10 +21,14 @@ def command_line() -> str:
     return " ".join(["bench", *sys.argv[1:]])
 
 
-def lock(options: WaitOptions) -> AbstractContextManager[None]:
-    """One run at a time on these devices. Raises UsageError for one of several processes that train together."""
+def lock(options: WaitOptions, variables: Iterable[Mapping[str, str]] = ()) -> AbstractContextManager[None]:
+    """One run at a time on these devices, and on the cards that processes with these variables see as well.
+
+    Raises UsageError for one of several processes that train together.
+    """
     check_alone(os.environ)
-    return one_at_a_time(command_line(), not options.no_wait, waiting=_print_waiting)
+    uses = own_spans([dict(os.environ), *({**os.environ, **more} for more in variables)])
+    return one_at_a_time(command_line(), not options.no_wait, waiting=_print_waiting, uses=uses)
 
 
 def _print_waiting(holder: str) -> None:
@@ -45,9 +46,3 @@ def print_cards_in_use(spread: Spread) -> None:
     for card, processes in spread.in_use.items():
         pids = ", ".join(map(str, sorted(processes)))
         print_remark(f"no launch runs on {card}: other programs use it (process {pids})")
-
-
-def telemetry_of(cases: Iterable[Case]) -> AbstractContextManager[Telemetry]:
-    """Watches launches of these cases from outside, and the cards that they run on."""
-    cards = {case.device.partition(":")[2] or "0" for case in cases if case.device.startswith("cuda")}
-    return closing(Telemetry(open_gpus(sorted(int(card) for card in cards))))

@@ -13,6 +13,7 @@ from .. import __version__
 from ..analysis.run.largest_batch import resolved, searches
 from ..analysis.run.stopping import StopRule
 from ..errors import Interrupted, UsageError
+from ..machine.telemetry import Telemetry
 from ..measurement import SEARCHED, TIMED, Device, Failure, Measurement
 from ..plurals import counted
 from ..report import plots
@@ -28,7 +29,7 @@ from ..running.rounds import run
 from ..running.workers import Workers
 from ..suite.loops import BACKWARD, BATCH, OPTIMIZER, Loop
 from . import run_request
-from .launching import print_cards_in_use, print_distrust, telemetry_of
+from .launching import print_cards_in_use, print_distrust
 from .options import MeasureOptions
 from .progress import run_progress, searching, waiting
 from .run_request import Earlier, RunRequest
@@ -126,7 +127,8 @@ class Measuring:
             print_remark(loops_line(self.plan.script.loops))
         if probed.written and not self.options.quiet:
             print_remark(discarded_files(probed.written))
-        environment = ask_environment(self.workers, self.plan.schedule.seed)
+        self.workers.wait_as_fits({case.device for case in self.plan.cases})
+        environment = ask_environment(self.workers, self.plan)
         self.cards = environment.devices
         self.spread = spread_over(self.plan.spread, self.cards, self.workers.conditions)
         environment = dataclasses.replace(environment, cards_at_once=self.spread.cards_at_once)
@@ -191,7 +193,7 @@ class Measuring:
         progress = run_progress(plan, rule, self.options.quiet, len(before), self.options.debug)
         began = self.options.began
         with (
-            telemetry_of(plan.cases) as telemetry,
+            contextlib.closing(Telemetry()) as telemetry,
             opened(self.workers, self.spread, self.cards) as lanes,
             contextlib.closing(progress),
             contextlib.closing(

@@ -12,6 +12,7 @@ from ..errors import UsageError
 from ..machine.processors import default_threads, usable_cores
 from ..report import formats
 from ..suite.case import ALLOCATORS, MOST_PAIRS, START_METHODS, AxisValue, Conditions, Schedule
+from ..suite.matrix import ALL, AVAILABLE
 from ..suite.script import Script, script
 from .command import Options, argument, option
 from .values import script_axes, seconds, share, size, suite_axes
@@ -89,13 +90,16 @@ class ScriptOptions(CaseOptions):
                 f"--script {self.script} and suites ({', '.join(map(str, suites))}) cannot be measured together; "
                 f"arguments of the script follow --"
             )
-        if self.devices is not None:
-            raise UsageError(
-                f"--devices {self.devices} is for suites, and a script chooses its device itself; omit it, or give the "
-                f"script its own option for it with --axis"
-            )
         values = script_axes(self.axis)
-        return values, script(self.script, self.script_arguments or (), list(values), self.in_place)
+        made = script(self.script, self.script_arguments or (), list(values), self.in_place)
+        if self.devices is None:
+            return values, made
+        if "device" in values or "," in self.devices or self.devices in (ALL, AVAILABLE):
+            raise UsageError(
+                f"--devices {self.devices}: a script runs on one device, which it chooses itself; name that one, such "
+                f"as cuda:0, or give the script its option for it: --axis device=cpu,cuda"
+            )
+        return {**values, "device": [self.devices]}, made
 
 
 # How often.

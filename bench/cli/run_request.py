@@ -181,9 +181,17 @@ def _stored_options(run: Earlier) -> dict[str, Any]:
 
 
 def check_cases(cases: Sequence[Case], run: Earlier) -> None:
-    """Raises UsageError if the suites no longer give the cases of the run, with its results of batch_size=max."""
-    before = {Case.from_json(case).id for case in run.plan["cases"]}
-    now = {case.id for case in resolved(cases, run.largest)}
+    """Raises UsageError if the suites no longer give the cases of the run, with its results of batch_size=max.
+
+    The device that a script chooses is found later.
+    """
+    is_chosen = run.request.script is not None and "device" not in run.request.overrides
+
+    def ids(of: Iterable[Case]) -> set[str]:
+        return {(case.on("cpu") if is_chosen else case).id for case in of}
+
+    before = ids(map(Case.from_json, run.plan["cases"]))
+    now = ids(resolved(cases, run.largest))
     gone = [f"the suite no longer has {case}" for case in sorted(before - now)]
     refuse(run, [*gone, *(f"the suite now has {case}" for case in sorted(now - before))])
 

@@ -51,9 +51,16 @@ def lock_path() -> Path:
     return Path(os.environ.get(VARIABLE) or folder / "epochbench.lock")
 
 
-def own_spans() -> list[Span]:
-    """The bytes for what this process and its children may use: processors (affinity, cpuset), and visible cards."""
-    return spans(shared_processors(), own_cards())
+def own_spans(environs: Iterable[Mapping[str, str]] = (os.environ,)) -> list[Span]:
+    """The bytes for what this process and its children may use: processors (affinity, cpuset), and the cards that
+    processes with these variables see.
+    """
+    cards: list[str] = []
+    for seen in map(own_cards, environs):
+        if seen is None:
+            return spans(shared_processors(), None)
+        cards += seen
+    return spans(shared_processors(), cards)
 
 
 def spans(processors: Iterable[int], cards: Iterable[str] | None = ()) -> list[Span]:

@@ -11,11 +11,11 @@ import queue
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..system.gpu import Gpu, GpuReading
+from ..system.gpu import NO_VARIABLES, Gpu, GpuReading, cards_of
 from .process_tree import ProcessTree, Usage
 
 SHARE = 0.005  # of one processor: the most that readings may cost
@@ -218,14 +218,19 @@ def _interpolated(known: Sequence[tuple[float, float]], when: float, widest: flo
 class Telemetry:
     """Watches one launch after the other, in a thread.
 
-    `patience` is how many seconds a call waits for that thread, which a failed card may block forever; after that the
-    readings taken so far are used.
+    `cards` gives the cards of a device, for a process with some variables; each is asked for once. `patience` is how
+    many seconds a call waits for that thread, which a failed card may block forever; after that the readings taken so
+    far are used.
     """
 
     def __init__(
-        self, gpus: Sequence[Gpu] = (), clock: Callable[[], float] = time.monotonic, patience: float = 1.0
+        self,
+        cards: Callable[[str, Mapping[str, str]], Sequence[Gpu]] = cards_of,
+        clock: Callable[[], float] = time.monotonic,
+        patience: float = 1.0,
     ) -> None:
-        self._gpus = gpus
+        self._cards = cards
+        self._opened: dict[tuple[str, tuple[tuple[str, str], ...]], Sequence[Gpu]] = {}
         self._clock = clock
         self._patience = patience
         self._watch: LaunchTelemetry | None = None
@@ -234,11 +239,14 @@ class Telemetry:
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
         self._thread.start()
 
-    def watch(self, pid: int) -> None:
-        """A launch has begun: process `pid` leads it."""
+    def watch(self, pid: int, device: str = "cpu", variables: Mapping[str, str] = NO_VARIABLES) -> None:
+        """A launch has begun: process `pid` leads it, on this device as a process with these variables calls it."""
         if not self._thread.is_alive():
             return  # closed
-        self._watch = LaunchTelemetry(self._clock(), ProcessTree(pid).read, self._gpus)
+        key = device, tuple(sorted(variables.items()))
+        if key not in self._opened:
+            self._opened[key] = self._cards(device, variables)
+        self._watch = LaunchTelemetry(self._clock(), ProcessTree(pid).read, self._opened[key])
         self._orders.put(self._watch)
 
     def end(self, loop: tuple[float, float] | None, samples: int = 0) -> Readings:

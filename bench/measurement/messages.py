@@ -46,10 +46,15 @@ class DescribeRequest:
 
 @dataclass(frozen=True)
 class EnvironmentRequest:
-    """Describe the machine and software under these conditions."""
+    """Describe the machine and software under these conditions.
+
+    Peaks are those of the `devices` that the plan measures; on the CPU float32 is measured, and these `formats`.
+    """
 
     conditions: Conditions
     seed: int
+    devices: tuple[str, ...] = ("cpu",)
+    formats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,14 +78,16 @@ class ProbeReport:
     """The result of building the cases of a suite.
 
     `modules` are the installed modules that were imported, `sources` the files of the user's own code, `idle` the axes
-    that are read and change nothing, `written` the files that a script wrote to its folders, `loops` those of a script
-    that marks none.
+    that are read and change nothing, `written` the files that a script wrote to its folders, `device` that of its
+    model; with `has_accelerator` it may be another one for another case. `loops` are those of a script that marks none.
     """
 
     modules: tuple[str, ...] = ()
     sources: tuple[Path, ...] = ()
     idle: tuple[str, ...] = ()
     written: tuple[Path, ...] = ()
+    device: str = ""
+    has_accelerator: bool = False
     loops: tuple[Loop, ...] = ()
 
 

@@ -193,6 +193,15 @@ class Peak:
 
 
 @dataclass(frozen=True)
+class Bandwidth:
+    """The memory bandwidth of a device in bytes per second; `source` is how it was measured."""
+
+    device: str  # as a case names it
+    rate: float
+    source: str
+
+
+@dataclass(frozen=True)
 class Environment(JsonRecord):
     """The machine and software of a run. `memory` is in bytes, `load` the one-minute average.
 
@@ -226,3 +235,4 @@ class Environment(JsonRecord):
     seed: int
     cards_at_once: int = 1
     peaks: tuple[Peak, ...] = ()
+    bandwidths: tuple[Bandwidth, ...] = ()

@@ -95,6 +95,8 @@ TEXTS: Mapping[str, str | Callable[[RunSettings], str]] = {
     "samples_unlike_data": "the batches of an epoch have more or fewer samples than the data set gives, so that "
     "throughput and mean losses may be wrong: give Task(samples=function of a batch), in a script "
     "epochbench.watch(loader, samples=...)",
+    "streams_not_waited_for": "when a stage ended, other streams worked on for more than 5 % of its time: steps do not "
+    "wait for that work, so that their times miss it; read epoch.time, or let the step wait for the stream",
     "graph_unexpected": "autograd recorded a graph where the mode forbids one, or did not record one where it should",
     "samples_unknown": "it is not known how many samples its steps have, so there is no throughput: give "
     "epochbench.watch(loader, samples=...) a number, or a function of the batch",
@@ -105,10 +107,12 @@ TEXTS: Mapping[str, str | Callable[[RunSettings], str]] = {
     'with epochbench.stage("validate"):',
     "loss_scale_unknown": "gradients of several losses are accumulated, and their divisors are unknown, "
     "so there is no training loss: divide each by the number of backward passes, last before .backward()",
-    "other_device": "the script's model was on another device than the row has: name its device with --axis "
-    "device=NAME, which the script gets as --device=NAME",
+    "other_device": "the script's model was on another device than the row has: leave the device out, so that it is "
+    "found, or name the right one with --devices NAME",
     "flops_lower_bound": "some of its operators compute but have no FLOP formula: its FLOPs are a lower bound; "
     "register a formula with torch.utils.flop_counter.register_flop_formula",
+    "peak_unknown": "the peak of its device is not known in a number format that its steps use, so there is no MFU: "
+    "see peaks in environment.json; those of data sheets and measured ones are there",
     "device_not_counted": "kernel launches, copies and waits could not be counted: the profiler recorded no call to "
     "CUDA (CUPTI is missing or not permitted, or the device is not NVIDIA's); allow performance counters for this "
     "user, or start the container with --cap-add SYS_ADMIN",
@@ -117,6 +121,8 @@ TEXTS: Mapping[str, str | Callable[[RunSettings], str]] = {
     "trace_omitted": "a trace was not kept: see bench show --json, or the launch's record, for the reason; free some "
     "space, profile fewer steps with --profile-steps, or raise --trace-cap",
     "no_full_batch": "no step of its measured epochs had a full batch, so there is no step time",
+    "algorithms_by_time": "algorithms were chosen by their time (cudnn.benchmark, max-autotune): kernels and memory "
+    "may differ in another launch, so that they are shown and do not gate",
     "target_not_reached": "launches whose validation loss did not reach target_loss have no time to it: give "
     "more epochs, or a target that can be reached",
 }

@@ -138,7 +138,7 @@ def _by_case(records: Records, plan: Mapping[str, Any], environment: Environment
         if failure.kind != SEARCHED:
             measured.setdefault(failure.case, [])
             failed.setdefault(failure.case, []).append(failure)
-    peaks = environment.peaks if environment is not None else ()
+    peaks = None if environment is None else environment.peaks
     tolerance = _tolerance(plan)
     return [
         CaseRecords(case, measurements, failed.get(case, []), analysed(measurements, peaks), tolerance)

@@ -99,7 +99,7 @@ def launch_variables(conditions: Conditions) -> dict[str, str]:
         **os.environ,
         "OMP_NUM_THREADS": str(conditions.threads),
         "MKL_NUM_THREADS": str(conditions.threads),
-        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "ACTIVE"),
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", conditions.wait_policy),
         "OPENBLAS_NUM_THREADS": "1",
         "JE_ARROW_MALLOC_CONF": "background_thread:false",
         "PYTORCH_NVML_BASED_CUDA_CHECK": "1",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +19,6 @@ from ..machine.placement import Place, cards_in_use, places
 from ..machine.telemetry import Telemetry
 from ..measurement import Device
 from ..suite.case import Conditions
-from ..system.gpu import open_gpus
 from ..system.signals import interruptible
 from .launching import Watch
 from .workers import RequestRunner, Workers
@@ -54,16 +52,9 @@ def opened(workers: Workers, spread: Spread, cards: Sequence[Device]) -> Iterato
                 exchanged(cards, device, place.card),
             )
             own = stack.enter_context(workers.like(conditions, variables))
-            return Lane(own, stack.enter_context(card_telemetry(device, variables)))
+            return Lane(own, stack.enter_context(contextlib.closing(Telemetry())))
 
         yield {device: [lane(device, place) for place in places] for device, places in spread.places.items()}
-
-
-def card_telemetry(device: str, variables: Mapping[str, str]) -> contextlib.AbstractContextManager[Telemetry]:
-    """Watches launches on this device, as processes with these variables call it."""
-    kind, _, index = device.partition(":")
-    gpus = open_gpus([int(index or 0)] if kind == "cuda" else [], environ={**os.environ, **variables})
-    return contextlib.closing(Telemetry(gpus))
 
 
 def conditions_on(place: Place, conditions: Conditions) -> Conditions:

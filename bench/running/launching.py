@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -21,7 +22,7 @@ from .workers import RequestRunner
 class Watch(Protocol):
     """Watches a launch from outside, as `machine/telemetry.py` does."""
 
-    def watch(self, pid: int) -> None: ...
+    def watch(self, pid: int, device: str, variables: Mapping[str, str]) -> None: ...
     def end(self, loop: tuple[float, float] | None) -> Readings: ...
 
 
@@ -53,10 +54,16 @@ def launch(
     )
     record: Record
     loop: tuple[float, float] | None = None
+    variables = dict(workers.variables)
+    if plan.script is not None:
+        variables |= plan.script.variables(job.case)
+
+    def began(pid: int) -> None:
+        if watch is not None:
+            watch.watch(pid, job.case.device, variables)
+
     try:
-        answer = workers.ask(
-            request, log, plan.schedule.timeout, watch.watch if watch is not None else lambda _: None
-        )
+        answer = workers.ask(request, log, plan.schedule.timeout, began)
         if "failure" in answer:
             record = _explained(Failure.from_json(answer["failure"]), answer["starved"])
         else:

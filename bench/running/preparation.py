@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +80,19 @@ def describe_script(script: Script, axes: Mapping[str, Sequence[AxisValue]]) -> 
     return [SuiteListing(script.suite, script.path, expansion)]
 
 
-def ask_environment(workers: RequestRunner, seed: int) -> Environment:
-    """The machine and software, as a launch finds them. Raises UsageError if the process that reads them dies."""
+def ask_environment(workers: RequestRunner, plan: Plan) -> Environment:
+    """The machine and software, as a launch finds them, with the peaks of the devices that the plan measures.
+
+    Raises UsageError if the process that reads them dies.
+    """
+    request = EnvironmentRequest(
+        workers.conditions,
+        plan.schedule.seed,
+        devices=tuple(dict.fromkeys(case.device for case in plan.cases)),
+        formats=tuple(dict.fromkeys(format for case in plan.cases for format in formats_of(case))),
+    )
     try:
-        found = workers.ask(EnvironmentRequest(workers.conditions, seed), "environment.log")["environment"]
+        found = workers.ask(request, "environment.log")["environment"]
     except (Died, TimedOut) as end:
         settings = workers.conditions
         raise UsageError(
@@ -95,15 +104,26 @@ def ask_environment(workers: RequestRunner, seed: int) -> Environment:
     return Environment.from_json({**found, "start_method": workers.conditions.start_method})
 
 
+# The formats that a precision of the shipped build computes in, beside float32.
+_FORMATS = {"bf16": "bfloat16", "bf16-autocast": "bfloat16", "fp16-autocast": "float16"}
+
+
+def formats_of(case: Case) -> list[str]:
+    """The number formats, beside float32, that a case names by its axis `precision`."""
+    named = _FORMATS.get(str(case.get("precision")))
+    return [named] if named else []
+
+
 @dataclass(frozen=True)
 class Probed:
-    """A plan whose cases can be built: with its `idle` axes, the `sources` of the user's own code, and the files that
-    a script has `written` to its folders.
+    """A plan whose cases can be built: with its `idle` axes, the `sources` of the user's own code, the files that a
+    script has `written` to its folders, and the `devices` that it chose, by the ids of cases in the plan before.
     """
 
     plan: Plan
     sources: frozenset[str]
     written: tuple[str, ...] = ()
+    devices: Mapping[str, str] = field(default_factory=dict)
 
 
 def probe(
@@ -117,6 +137,7 @@ def probe(
     sources = {plan.files[case.suite] for case in plan.cases}
     idle: dict[str, tuple[str, ...]] = {}
     written: list[str] = []
+    devices: dict[str, str] = {}
     script = plan.script
     for suite in dict.fromkeys(case.suite for case in plan.cases):
         largest: dict[tuple[Any, ...], Case] = {}
@@ -143,4 +164,32 @@ def probe(
         written += map(str, report.written)
         if plan.script is not None:
             script = dataclasses.replace(plan.script, loops=report.loops)
-    return Probed(dataclasses.replace(plan, idle=idle, script=script), frozenset(sources), tuple(written))
+        if plan.script is not None and "device" not in requested_axes:
+            devices |= chosen_devices(workers, plan, request, report)
+    found = dataclasses.replace(plan, idle=idle, script=script)
+    if devices:
+        on_devices = [case.on(devices.get(case.id, case.device)) for case in plan.cases]
+        found = dataclasses.replace(found, cases=on_devices)
+    return Probed(found, frozenset(sources), tuple(written), devices)
+
+
+def chosen_devices(
+    workers: RequestRunner, plan: Plan, request: ProbeRequest, first: ProbeReport
+) -> dict[str, str]:
+    """The device that a script chooses for each case, by its id, as far as its first runs show it.
+
+    `first` is the report of the first case. Only where there is an accelerator may another case choose another device,
+    so that each is run briefly.
+    """
+    reports = {request.cases[0]: first}
+    for case in plan.cases if first.has_accelerator else ():
+        if case not in reports:
+            of_case = dataclasses.replace(request, cases=(case,))
+            try:
+                answer = workers.ask(of_case, "probe.log", timeout=plan.schedule.timeout)
+            except (Died, TimedOut):
+                continue  # the launches will report it
+            reports[case] = from_json(ProbeReport, answer["report"])
+    if not first.has_accelerator:
+        reports |= dict.fromkeys(plan.cases, first)
+    return {case.id: report.device for case, report in reports.items() if report.device}

@@ -6,7 +6,7 @@ They change from fork to spawn where a fork would not be safe.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,6 +36,8 @@ class RequestRunner(Protocol):
 
     @property
     def conditions(self) -> Conditions: ...
+    @property
+    def variables(self) -> Mapping[str, str]: ...
     def ask(
         self, request: Request, log: str, timeout: float = ..., started: Callable[[int], None] = ...
     ) -> dict[str, Any]: ...
@@ -68,6 +70,21 @@ class Workers:
         self._server: ForkServer | None = None
         self._asked: ForkServer | None = None  # the one that answers now, or answered last
         self._has_launched = False
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The environment variables of its processes, beside those of this one."""
+        return self._interpreter.variables
+
+    def wait_as_fits(self, devices: Collection[str]) -> None:
+        """Lets idle OpenMP threads sleep if nothing is measured on the CPU.
+
+        There they would take processors from what feeds a card: loader workers, and the thread that launches kernels.
+        """
+        policy = "ACTIVE" if "cpu" in devices else "PASSIVE"
+        if policy != self.conditions.wait_policy:
+            self.close()  # a running fork server has read the variable
+            self.conditions = dataclasses.replace(self.conditions, wait_policy=policy)
 
     def like(self, conditions: Conditions, variables: Mapping[str, str]) -> Workers:
         """Further workers with the same modules, logs and interpreter, under these conditions and variables."""

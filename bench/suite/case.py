@@ -118,6 +118,10 @@ class Case:
         """The same case with another batch size."""
         return Case(self.suite, {**self.axes, "batch_size": batch_size})
 
+    def on(self, device: str) -> Case:
+        """The same case on another device."""
+        return Case(self.suite, {**self.axes, "device": device})
+
     @property
     def epochs(self) -> int:
         return int(self["epochs"])
@@ -322,6 +326,7 @@ class UntimedLaunches(JsonRecord):
 
 
 ALLOCATORS = ("pinned", "system")
+WAIT_POLICIES = ("ACTIVE", "PASSIVE")
 START_METHODS = ("fork", "spawn")
 
 
@@ -329,7 +334,8 @@ START_METHODS = ("fork", "spawn")
 class Conditions(JsonRecord):
     """The part of the environment that the parent sets for every launch of a run.
 
-    `cpus` are the logical processors that a launch may use. Raises UsageError for impossible values.
+    `cpus` are the logical processors that a launch may use; `wait_policy` is how idle threads of OpenMP wait, unless
+    the user's environment says. Raises UsageError for impossible values.
     """
 
     threads: int = 1
@@ -337,6 +343,7 @@ class Conditions(JsonRecord):
     allocator: str = "pinned"
     start_method: str = "fork"
     data_root: str = "data"
+    wait_policy: str = "ACTIVE"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cpus", tuple(self.cpus))
@@ -345,6 +352,7 @@ class Conditions(JsonRecord):
         for name, value, known in (
             ("allocator", self.allocator, ALLOCATORS),
             ("start-method", self.start_method, START_METHODS),
+            ("wait policy", self.wait_policy, WAIT_POLICIES),
         ):
             if value not in known:
                 raise UsageError(f"unknown {name} {value!r}; there are {', '.join(known)}")

@@ -14,7 +14,7 @@ from ..errors import SuiteError, UsageError
 from ..system.json_data import JsonRecord
 from .case import AxisValue, Case, spell
 from .loops import Loop
-from .matrix import ARGUMENT, AVAILABLE, VARIABLE, Expansion, Suite, column
+from .matrix import ALL, ARGUMENT, AVAILABLE, VARIABLE, Expansion, Suite, column
 
 # A process reads these once, before a script in it can get them.
 _EARLY = ("OMP_", "KMP_", "GOMP_", "MKL_", "MALLOC_", "GLIBC_TUNABLES", "LD_", "PYTHON")
@@ -58,12 +58,12 @@ class Script(JsonRecord):
     def expand(self, axes: Mapping[str, Sequence[AxisValue]]) -> Expansion:
         """The cases of these axes, which have their names in tables. Raises UsageError for an impossible value."""
         devices = [str(device) for device in axes.get("device", ["cpu"])]
-        if AVAILABLE in devices:
+        if {AVAILABLE, ALL} & set(devices):
             raise UsageError("a script is given its device by name, such as --axis device=cpu,cuda")
         return Suite(self.suite, build=_never, axes={"device": devices, **axes}).expand(devices)
 
     def command(self, case: Case) -> list[str]:
-        """The arguments of a case; without an axis `device` the script chooses it."""
+        """The arguments of a case; an axis that has no name on the command line, such as the device, is not passed."""
         given = self._given(case, variables=False)
         return [*self.arguments, *(f"{argument(name)}={value}" for name, value in given.items())]
 

@@ -10,6 +10,7 @@ import importlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 # Why a card runs slower than it could: bits of NVML's clock event reasons. Their numbers are stable, their names have
@@ -26,9 +27,16 @@ _SM, _GPU_SENSOR = 1, 0  # NVML_CLOCK_SM, NVML_TEMPERATURE_GPU
 _SLOWDOWN = 1  # NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
 
 
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
+
+
 @dataclass(frozen=True)
 class GpuReading:
     """The readings of one card at one moment; None for what NVML does not report.
+
+    Of a part of a card (MIG), `memory` and `processes` are those of the part. What its neighbours share in is None:
+    utilization, power and energy. Clocks, temperature and throttle reasons are those of the whole card, which hold for
+    every part.
 
     `memory` is the bytes in use by all processes and the driver. `utilization` is the share of the last sixth of a
     second (on some cards: second) in which a kernel ran. `power` is in watts, on newer cards the average of the last
@@ -70,22 +78,33 @@ class GpuState:
 
 
 class Gpu:
-    """One card, by the number that CUDA gives it."""
+    """One card, or a part of it, by the number that CUDA gives it. `whole` is the handle of the card of a part."""
 
-    def __init__(self, nvml: Any, handle: Any, index: int) -> None:
+    def __init__(self, nvml: Any, handle: Any, index: int, whole: Any = None) -> None:
         self.index = index
         self._nvml = nvml
         self._handle = handle
+        self._whole = handle if whole is None else whole
+        self._is_part = whole is not None
         self._max_clock = _scaled(self._query("nvmlDeviceGetMaxClockInfo", _SM), 1e6)
 
     def _query(self, query: str, *arguments: Any) -> Any:
-        return _query(self._nvml, query, self._handle, *arguments)
+        """Of the whole card."""
+        return _query(self._nvml, query, self._whole, *arguments)
+
+    def _own(self, query: str) -> Any:
+        """Of the part, if it is one."""
+        return _query(self._nvml, query, self._handle)
+
+    def _undivided(self, query: str) -> Any:
+        """Of the whole card, if it is used as a whole."""
+        return None if self._is_part else self._query(query)
 
     def read(self) -> GpuReading:
         """The current readings of the card."""
-        energy = self._query("nvmlDeviceGetTotalEnergyConsumption")  # first, since it grows meanwhile
-        memory = self._query("nvmlDeviceGetMemoryInfo")
-        utilization = self._query("nvmlDeviceGetUtilizationRates")
+        energy = self._undivided("nvmlDeviceGetTotalEnergyConsumption")  # first, since it grows meanwhile
+        memory = self._own("nvmlDeviceGetMemoryInfo")
+        utilization = self._undivided("nvmlDeviceGetUtilizationRates")
         temperature = self._query("nvmlDeviceGetTemperature", _GPU_SENSOR)
         if temperature is None:  # deprecated by CUDA 13 in favour of this one, which older drivers lack
             temperature = self._query("nvmlDeviceGetTemperatureV", _GPU_SENSOR)
@@ -94,11 +113,11 @@ class Gpu:
             reasons = self._query("nvmlDeviceGetCurrentClocksThrottleReasons")
         if reasons is not None:
             reasons = frozenset(name for bit, name in _THROTTLE_REASONS.items() if reasons & bit)
-        processes = self._query("nvmlDeviceGetComputeRunningProcesses")
+        processes = self._own("nvmlDeviceGetComputeRunningProcesses")
         return GpuReading(
             memory=None if memory is None else int(memory.used),
             utilization=None if utilization is None else utilization.gpu / 100,
-            power=_scaled(self._query("nvmlDeviceGetPowerUsage"), 1e-3),
+            power=_scaled(self._undivided("nvmlDeviceGetPowerUsage"), 1e-3),
             temperature=_scaled(temperature),
             clock=_scaled(self._query("nvmlDeviceGetClockInfo", _SM), 1e6),
             max_clock=self._max_clock,
@@ -113,8 +132,8 @@ class Gpu:
         now = self.read()
         return GpuState(
             index=self.index,
-            name=_text(self._query("nvmlDeviceGetName")),
-            uuid=_text(self._query("nvmlDeviceGetUUID")),
+            name=_text(self._own("nvmlDeviceGetName")),
+            uuid=_text(self._own("nvmlDeviceGetUUID")),
             persistence=None if mode is None else bool(mode),
             processes=now.processes,
             throttle_reasons=now.throttle_reasons,
@@ -151,7 +170,18 @@ def open_gpus(indices: Iterable[int], nvml: Any = None, environ: Mapping[str, st
     except Exception:
         return []
     known = {index: card for index, card in enumerate(cards) if card is not None}
-    return [Gpu(nvml, known[index], index) for index in wanted if index in known]
+    return [Gpu(nvml, *known[index][:1], index, *known[index][1:]) for index in wanted if index in known]
+
+
+def cards_of(device: str, variables: Mapping[str, str] = NO_VARIABLES) -> list[Gpu]:
+    """The card that a process with these variables, beside those of this one, calls by this name (`cuda:1`).
+
+    Empty for a device that is not NVIDIA's, and for a card that NVML cannot identify.
+    """
+    kind, _, index = device.partition(":")
+    if kind != "cuda" or not (index or "0").isdecimal():
+        return []
+    return open_gpus([int(index or 0)], environ={**os.environ, **variables})
 
 
 def _initialised(nvml: Any) -> Any:
@@ -164,34 +194,67 @@ def _initialised(nvml: Any) -> Any:
         return None
 
 
-def _cuda_order(nvml: Any, environ: Mapping[str, str]) -> list[Any]:
+# The handle of a card; or of a part of it (MIG), and that of the whole card.
+_Handles = tuple[Any] | tuple[Any, Any]
+
+
+def _cuda_order(nvml: Any, environ: Mapping[str, str]) -> list[_Handles | None]:
     """The cards in CUDA's order, None for one that cannot be identified.
 
     CUDA orders by PCI bus if CUDA_DEVICE_ORDER requests it; else it begins with the fastest card, which is known only
     to CUDA, unless all are of one model. CUDA_VISIBLE_DEVICES selects from that order by number, or any card by its
-    UUID; the first entry that matches no card ends the list. A MIG instance has no readings, and is such an entry.
+    UUID; the first entry that matches no card ends the list.
+
+    Of a card that is divided (MIG), CUDA shows one part only: that of the entry `MIG-...`, without one the first part
+    of the first divided card (NVIDIA, "MIG User Guide", section on CUDA device enumeration). Which that is can be told
+    where the machine has one card.
     """
     handles = [
         _query(nvml, "nvmlDeviceGetHandleByIndex", index) for index in range(nvml.nvmlDeviceGetCount())
     ]
     cards = sorted((card for card in handles if card is not None), key=lambda card: _bus(nvml, card))
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    entries = None if visible is None else [entry.strip() for entry in visible.split(",")]
+    if entries and entries[0].startswith("MIG-"):
+        return _part_by_uuid(nvml, entries[0])
+    if any(_is_divided(nvml, card) for card in cards):
+        is_shown = entries is None or entries[0] == "0"
+        return _first_part(nvml, cards[0]) if len(cards) == 1 and is_shown else []
     alike = len({_text(_query(nvml, "nvmlDeviceGetName", card)) for card in cards}) <= 1
     by_bus = alike or environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
-    ordered = cards if by_bus else [None] * len(cards)
-    visible = environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
+    ordered: list[_Handles | None] = [(card,) if by_bus else None for card in cards]
+    if entries is None:
         return ordered
     uuids = [_text(_query(nvml, "nvmlDeviceGetUUID", card)) or "" for card in cards]
-    chosen = []
-    for entry in map(str.strip, visible.split(",")):
+    chosen: list[_Handles | None] = []
+    for entry in entries:
         named = [card for card, uuid in zip(cards, uuids, strict=True) if uuid.startswith(entry)]
         if entry.isdecimal() and int(entry) < len(ordered):
             chosen.append(ordered[int(entry)])
         elif entry.startswith("GPU-") and len(named) == 1:  # CUDA accepts the beginning of a UUID
-            chosen.append(named[0])
+            chosen.append((named[0],))
         else:
             break
     return chosen
+
+
+def _is_divided(nvml: Any, card: Any) -> bool:
+    """Whether a card is in MIG mode; those that cannot be divided refuse the query."""
+    mode = _query(nvml, "nvmlDeviceGetMigMode", card)  # the current one, and the one after the next reset
+    return mode is not None and mode[0] == 1
+
+
+def _part_by_uuid(nvml: Any, uuid: str) -> list[_Handles | None]:
+    part = _query(nvml, "nvmlDeviceGetHandleByUUID", uuid)
+    whole = None if part is None else _query(nvml, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle", part)
+    return [] if whole is None else [(part, whole)]
+
+
+def _first_part(nvml: Any, card: Any) -> list[_Handles | None]:
+    for number in range(_query(nvml, "nvmlDeviceGetMaxMigDeviceCount", card) or 0):
+        if (part := _query(nvml, "nvmlDeviceGetMigDeviceHandleByIndex", card, number)) is not None:
+            return [(part, card)]
+    return []
 
 
 def _bus(nvml: Any, card: Any) -> tuple[int, ...]:

@@ -99,7 +99,7 @@ def _answer(request: Request, context: LaunchContext) -> dict[str, Any]:
 
             if isinstance(request, LaunchRequest):
                 return launch.launch(request, context)
-            return {"environment": launch.describe_environment(request.conditions, request.seed)}
+            return {"environment": launch.describe_environment(request)}
         case _:
             raise ValueError(f"a child does not answer {request!r}")
 

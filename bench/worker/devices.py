@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -38,15 +41,29 @@ def equal_cards(devices: Sequence[Device]) -> dict[str, list[str]]:
     for card in devices:
         if card.kind == "cuda" and card.uuid and torch.version.hip is None:
             kinds.setdefault((card.name, card.capability, card.memory), []).append(card.device)
-    return {cards[0]: cards for cards in kinds.values() if len(cards) > 1}
+    told_by = Counter(
+        card.uuid for card in devices
+    )  # a virtual card may have a UUID of zeros, as its neighbour has
+    return {
+        cards[0]: cards
+        for cards in kinds.values()
+        if len(cards) > 1 and all(told_by[card.uuid] == 1 for card in devices if card.device in cards)
+    }
 
 
-def card_in_use(device: torch.device) -> dict[str, str]:
-    """The condition `card` of a launch: the UUID of the card that it ran on; empty where torch does not tell."""
+def device_conditions(device: torch.device) -> dict[str, Any]:
+    """The conditions of a launch on a card, once it has run; empty on other devices.
+
+    `card` is the UUID of the card, missing where torch does not tell. `algorithms_by_time` is there if algorithms were
+    chosen by how long each took, by cuDNN (`torch.backends.cudnn.benchmark`) or by inductor (max-autotune): another
+    launch may choose others, with other kernels and workspaces.
+    """
     if device.type != "cuda":
         return {}
     uuid = str(getattr(torch.cuda.get_device_properties(device), "uuid", ""))
-    return {"card": uuid} if uuid else {}
+    inductor = sys.modules.get("torch._inductor.config")
+    by_time = torch.backends.cudnn.benchmark or bool(getattr(inductor, "max_autotune", False))
+    return {**({"card": uuid} if uuid else {}), **({"algorithms_by_time": True} if by_time else {})}
 
 
 @dataclass(frozen=True)

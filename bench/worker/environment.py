@@ -15,10 +15,11 @@ import psutil
 import torch
 
 from ..measurement import Device, Environment
-from ..suite.case import Conditions
+from ..measurement.messages import EnvironmentRequest
 from ..system.gpu import driver_version, power_limit
 from ..system.kernel import read_file, usable_cpus
-from .timing.peaks import peaks
+from .counts.formats import cuda_precision
+from .timing.peaks import bandwidths, is_in_use, peaks
 
 _PACKAGES = ("epochbench", "torchvision", "numpy", "scikit-learn")
 _OPENMP = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "KMP_AFFINITY", "KMP_BLOCKTIME")
@@ -34,9 +35,11 @@ def available_devices() -> list[str]:
     return devices
 
 
-def environment(conditions: Conditions, allocator: str, seed: int) -> Environment:
-    """All that is known of the machine and software, under these conditions."""
+def environment(request: EnvironmentRequest, allocator: str) -> Environment:
+    """All that is known of the machine and software, under the conditions of the request."""
     available = available_devices()
+    measured = [name for name in request.devices if name in available]
+    in_use = [name for name in measured if is_in_use(torch.device(name))]
     return Environment(
         host=socket.gethostname(),
         system=platform.system(),
@@ -52,7 +55,7 @@ def environment(conditions: Conditions, allocator: str, seed: int) -> Environmen
         interop_threads=torch.get_num_interop_threads(),
         openmp={name: os.environ[name] for name in _OPENMP if name in os.environ},
         allocator=allocator,
-        start_method=conditions.start_method,
+        start_method=request.conditions.start_method,
         loader_start_method=multiprocessing.get_start_method(),
         python=platform.python_version(),
         torch=torch.__version__,
@@ -62,8 +65,9 @@ def environment(conditions: Conditions, allocator: str, seed: int) -> Environmen
         driver=driver_version() if torch.cuda.is_available() else None,
         devices=tuple(devices(available)),
         flags=_flags(),
-        seed=seed,
-        peaks=tuple(peaks(available)),
+        seed=request.seed,
+        peaks=tuple(peaks(measured, request.formats, in_use)),
+        bandwidths=tuple(bandwidths([name for name in measured if name not in in_use])),
     )
 
 
@@ -108,6 +112,9 @@ def _pci(properties: Any) -> str:
 def _flags() -> Mapping[str, Any]:
     return {
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "cuda.matmul.fp32_precision": cuda_precision("matmul"),
+        "cudnn.conv.fp32_precision": cuda_precision("conv"),
+        "cudnn.rnn.fp32_precision": cuda_precision("rnn"),
         "cudnn.benchmark": torch.backends.cudnn.benchmark,
         "cudnn.deterministic": torch.backends.cudnn.deterministic,
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),

@@ -16,7 +16,7 @@ import torch
 
 from ..errors import BenchError
 from ..measurement import SEARCHED, Failure, Measurement, StageRecord
-from ..measurement.messages import LaunchRequest
+from ..measurement.messages import EnvironmentRequest, LaunchRequest
 from ..suite.case import Conditions
 from ..system.json_data import json_line, json_object
 from ..system.kernel import usable_cpus
@@ -75,10 +75,10 @@ def prefer_fork() -> str:
     )
 
 
-def describe_environment(conditions: Conditions, seed: int) -> dict[str, Any]:
+def describe_environment(request: EnvironmentRequest) -> dict[str, Any]:
     """The environment of the launches of this run, as JSON."""
-    in_force = apply_conditions(conditions, seed)
-    return environment(conditions, in_force["allocator"], seed).to_json()
+    in_force = apply_conditions(request.conditions, request.seed)
+    return environment(request, in_force["allocator"]).to_json()
 
 
 def launch(request: LaunchRequest, context: LaunchContext) -> dict[str, Any]:

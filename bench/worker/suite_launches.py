@@ -19,7 +19,7 @@ from . import suites
 from .axis_reads import Reads
 from .context import LaunchContext
 from .counts import counters
-from .devices import card_in_use
+from .devices import device_conditions
 from .profile import profiler
 from .timing import injected_slowdowns
 from .timing.guards import AfterWarmup
@@ -91,7 +91,7 @@ def timed(
     peaks = memory.peaks()
     if task.teardown is not None:
         task.teardown()
-    conditions = {**place["conditions"], **card_in_use(device)}
+    conditions = {**place["conditions"], **device_conditions(device)}
     unread = [*reads.unread, *(axis for axis in request.idle if axis in case.used)]
     if unread:
         conditions["unread"] = list(dict.fromkeys(unread))
@@ -145,7 +145,11 @@ def untimed(
         details = {"profile": profiler.profiled(make(), case, request.profile, device_synchronizer(device))}
     if built[0].teardown is not None:
         built[0].teardown()
-    return Measurement(**place, clock="none", stages=(), costs=context.untimed_costs(began), **details)
+    conditions = {**place["conditions"], **device_conditions(device)}
+    if str(case.get("compile")).startswith("max-autotune"):
+        conditions["algorithms_by_time"] = True  # its setting is in force only while it compiles
+    place, costs = {**place, "conditions": conditions}, context.untimed_costs(began)
+    return Measurement(**place, clock="none", stages=(), costs=costs, **details)
 
 
 def costs_of_loop(context: LaunchContext, began: int, built: int, ended: int) -> dict[str, float]:

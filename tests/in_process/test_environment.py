@@ -14,13 +14,14 @@ import pytest
 import torch
 
 from bench.measurement import Environment
+from bench.measurement.messages import EnvironmentRequest
 from bench.suite.case import Conditions
 from bench.system.kernel import usable_cpus
 from bench.worker.environment import available_devices, cpu_model, devices, environment
 
 
 def described(**changes):
-    return environment(Conditions(**changes), "pinned", 7)
+    return environment(EnvironmentRequest(Conditions(**changes), 7), "pinned")
 
 
 def test_the_environment_goes_through_json_whole():

@@ -17,7 +17,7 @@ from bench.measurement import PHASES, STAGES
 from bench.suite.case import Case
 from bench.training import fit
 from bench.worker.timing.launch_memory import MemoryMeter
-from bench.worker.timing.meter import Meter, fingerprint, state_of
+from bench.worker.timing.meter import BEYOND, LEAST_BEYOND, Meter, fingerprint, state_of
 from bench.worker.timing.timers import (
     EventPhaseTimer,
     EventTimer,
@@ -616,12 +616,48 @@ def test_the_device_is_waited_for_at_the_edges_of_a_stage_and_never_inside(kind,
 def test_plain_timing_marks_step_boundaries_and_nothing_else(device, clock):
     on_device(EventTimer, device, clock, epochs=1)
     began, ended = device.log.index("begin validate"), device.log.index("end validate")
-    assert device.log[began : ended + 2] == [
+    assert device.log[began : ended + 3] == [
         *["begin validate", "synchronize", "mark", "validate has begun"],
         *["work", "step", "mark"],
         *["work", "step", "mark"],
-        *["end validate", "synchronize"],
+        *["end validate", "mark", "synchronize"],
     ]
+
+
+class Aside(Queued):
+    """A model that puts a share of its work on another stream, which its step waits for or not."""
+
+    def __init__(self, device, share, waits):
+        super().__init__(device)
+        self.share, self.waits = share, waits
+
+    def forward(self, inputs):
+        self.device.work_aside(0.5 * self.share)
+        if self.waits:  # as torch.cuda.current_stream().wait_stream(side) does
+            self.device.free_at = max(self.device.free_at, self.device.side_free_at)
+        return super().forward(inputs)
+
+
+@pytest.mark.parametrize("kind", [EventTimer, EventPhaseTimer])
+@pytest.mark.parametrize(
+    ("share", "waits", "holds"),
+    [(3.0, False, False), (3.0, True, True), (0.5, False, True), (0.0, False, True)],
+)
+def test_work_that_no_step_waits_for_is_noticed_where_it_outlasts_them(
+    kind, share, waits, holds, device, clock
+):
+    timer = kind(device.recorded, device.synchronize)
+    task = small_task(model=Aside(device, share, waits))
+    meter = Meter(task.model, task.optimizer, timer, device.synchronize, clock=clock)
+    fit(task, epochs=1, observer=meter)
+    assert meter.checks.get("streams_are_waited_for", True) is holds
+    record = by_stage(meter)["train"]
+    if waits or not share:
+        assert sum(record.steps) == record.wall
+    if not holds:
+        assert BEYOND * record.wall > LEAST_BEYOND
+        assert record.steps == (0.5,) * 3
+        assert record.wall == 4.5
 
 
 @pytest.mark.parametrize("kind", [EventTimer, EventPhaseTimer])

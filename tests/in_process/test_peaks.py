@@ -1,16 +1,29 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from bench.worker.timing import peaks as room
-from bench.worker.timing.peaks import measured, peaks, stated_for
+from bench.worker.timing import peaks as module
+from bench.worker.timing.peaks import (
+    FLOAT8,
+    MeasuredPeak,
+    is_in_use,
+    largest_cache,
+    measured,
+    peaks,
+    stated_for,
+    triad,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CARDS = {  # as the driver names them, and dense float16 TFLOP/s
+    "NVIDIA GB200": 2500,
+    "NVIDIA B200": 2250,
+    "NVIDIA GH200 480GB": 989.4,
     "NVIDIA H200": 989.4,
     "NVIDIA H200 NVL": 835.5,
     "NVIDIA H100 80GB HBM3": 989.4,
@@ -18,13 +31,28 @@ CARDS = {  # as the driver names them, and dense float16 TFLOP/s
     "NVIDIA H100 NVL": 835.5,
     "NVIDIA A100-SXM4-80GB": 312,
     "NVIDIA A100-PCIE-40GB": 312,
+    "NVIDIA A30": 165,
+    "NVIDIA A40": 149.7,
     "NVIDIA L40S": 362,
+    "NVIDIA L40": 181,
     "NVIDIA L4": 121,
     "NVIDIA A10G": 70,
     "NVIDIA A10": 125,
+    "NVIDIA RTX A6000": 154.8,
+    "NVIDIA RTX 6000 Ada Generation": 364.2,
+    "NVIDIA GeForce RTX 5090": 209.5,
+    "NVIDIA GeForce RTX 5080": 112.6,
+    "NVIDIA GeForce RTX 4090": 165.2,
+    "NVIDIA GeForce RTX 4080": 97.5,
+    "NVIDIA GeForce RTX 3090": 71,
+    "NVIDIA GeForce RTX 3080": 59.5,
     "Tesla V100-SXM2-16GB": 125,
     "Tesla V100-PCIE-32GB": 112,
     "Tesla T4": 65,
+    "AMD Instinct MI355X": 2516.6,
+    "AMD Instinct MI325X": 1307.4,
+    "AMD Instinct MI300X": 1307.4,
+    "AMD Instinct MI250X": 191.5,
 }
 
 
@@ -46,22 +74,24 @@ class TestStated:
     def test_a_card_is_found_by_its_name(self, card, tera):
         rates, source = stated_for(card)
         assert rates["float16"] == tera
-        assert "data sheet" in source
+        assert "data sheet" in source or "white paper" in source
 
     def test_every_row_is_found_by_some_card(self):
-        found = [stated_for(card)[1] for card in CARDS]
-        assert {source for _, _, source in room._STATED} == set(found)
+        found = [stated_for(card) for card in CARDS]
+        assert all((rates, source) in found for _, rates, source in module._STATED)
 
     @pytest.mark.parametrize(
         "card",
         [
             "",
-            "NVIDIA GeForce RTX 4090",
-            "NVIDIA L40",
+            "NVIDIA H20",
             "NVIDIA T4G",
-            "NVIDIA GH200 480GB",
+            "NVIDIA GeForce RTX 4090 D",
+            "NVIDIA GeForce RTX 4090 Laptop GPU",
+            "NVIDIA GeForce RTX 3080 Ti",
+            "NVIDIA RTX 6000 Ada",
             "NVIDIA A100-SXM4-40GB MIG 1g.5gb",
-            "AMD Instinct MI300X",
+            "AMD Instinct MI250",
         ],
     )
     def test_an_unknown_card_and_a_part_of_a_card_have_none(self, card):
@@ -71,71 +101,158 @@ class TestStated:
     def test_no_format_is_slower_than_a_wider_one(self, card):
         rates, _ = stated_for(card)
         order = [rates[name] for name in ("float32", "tf32", "float16") if name in rates]
-        assert all(slow < fast for slow, fast in pairwise(order))
+        assert all(slow <= fast for slow, fast in pairwise(order))
+        assert order[0] < order[-1]
+        if FLOAT8[0] in rates:
+            assert rates[FLOAT8[0]] == pytest.approx(2 * rates["float16"], rel=0.03)
 
 
 class TestPeaks:
-    def test_a_stated_card_has_one_for_each_format_and_none_for_tf32(self, a_card, precision):
+    def test_a_stated_card_has_one_for_each_format_whatever_is_set_here(self, a_card, precision):
         a_card("NVIDIA H100 80GB HBM3")
-        precision("highest")
-        found = {peak.dtype: (peak.flops, peak.source) for peak in peaks(["cuda:0"])}
-        assert found == {
-            "float32": (67e12, "NVIDIA H100 data sheet"),
-            "bfloat16": (989.4e12, "NVIDIA H100 data sheet"),
-            "float16": (989.4e12, "NVIDIA H100 data sheet"),
-        }
+        for name in ("highest", "high"):
+            precision(name)
+            found = {peak.dtype: (peak.flops, peak.source) for peak in peaks(["cuda:0"])}
+            assert found["float32"] == (67e12, "NVIDIA H100 data sheet")
+            assert found["tf32"] == (494.7e12, "NVIDIA H100 data sheet")
+            assert found["bfloat16"] == found["float16"] == (989.4e12, "NVIDIA H100 data sheet")
+            assert found["float8_e4m3fn"] == (1978.9e12, "NVIDIA H100 data sheet")
 
-    @pytest.mark.parametrize("name", ["high", "medium"])
-    def test_float32_has_that_of_tf32_where_products_may_run_so(self, name, a_card, precision):
-        a_card("NVIDIA H100 80GB HBM3")
-        precision(name)
-        found = {peak.dtype: peak for peak in peaks(["cuda:0"])}
-        assert found["float32"].flops == 494.7e12
-        assert found["float32"].source == "NVIDIA H100 data sheet, TF32"
-        assert found["float16"].source == "NVIDIA H100 data sheet"
-
-    def test_a_card_that_knows_no_tf32_keeps_its_float32(self, a_card, precision):
+    def test_a_card_without_tf32_has_no_peak_of_it(self, a_card):
         a_card("Tesla T4")
-        precision("high")
         assert {peak.dtype: peak.flops for peak in peaks(["cuda:0"])} == {"float32": 8.1e12, "float16": 65e12}
 
-    def test_the_cpu_is_measured_and_says_so(self, monkeypatch):
-        monkeypatch.setitem(room._SIZE, "cpu", 64)
-        (peak,) = peaks(["cpu"])
-        assert (peak.device, peak.dtype) == ("cpu", "float32")
-        assert peak.flops > 0
-        assert peak.source == "measured: product of 64 x 64 matrices, best of 8"
+    def test_the_cpu_is_measured_in_the_formats_that_are_wanted(self, monkeypatch):
+        monkeypatch.setattr(module, "_SMALLEST", 64)
+        monkeypatch.setattr(module, "_LONG_ENOUGH", 0.0)
+        assert [(peak.device, peak.dtype) for peak in peaks(["cpu"])] == [("cpu", "float32")]
+        found = list(peaks(["cpu"], ["bfloat16", "float64"]))
+        assert [peak.dtype for peak in found] == ["float32", "bfloat16", "float64"]
+        assert {peak.source for peak in found} == {"measured: product of 64 x 64 matrices, best of 8"}
+        assert all(peak.flops > 0 for peak in found)
 
-    def test_a_device_without_room_for_the_matrices_has_none(self, monkeypatch):
+    def test_no_device_is_measured_that_the_plan_does_not_name(self, monkeypatch):
+        """Each environment multiplied large matrices on every card of the machine."""
+        used = []
+        monkeypatch.setattr(module, "measured", lambda device, dtype: used.append(str(device)))
+        assert list(peaks(["cpu"])) == []
+        assert used == ["cpu"]
+
+    def test_a_card_that_others_use_is_left_alone(self, a_card, monkeypatch):
+        a_card("NVIDIA Unknown")
+        used = []
+        monkeypatch.setattr(module, "measured", lambda device, dtype: used.append(str(device)))
+        assert list(peaks(["cuda:0", "cuda:1"], in_use=["cuda:0"])) == []
+        assert used == ["cuda:1"] * 4
+
+    def test_an_unknown_card_is_measured_in_every_format_that_it_has(self, a_card, monkeypatch):
+        a_card("NVIDIA Unknown")
+        lacks = {"tf32"}
+        monkeypatch.setattr(
+            module, "measured", lambda _, dtype: None if dtype in lacks else MeasuredPeak(1e12, 8192)
+        )
+        assert [peak.dtype for peak in peaks(["cuda:0"])] == ["float32", "bfloat16", "float16"]
+
+    def test_a_device_without_memory_for_the_matrices_has_none(self, monkeypatch):
         def full(*sizes, **options):
-            raise torch.OutOfMemoryError("no room")
+            raise torch.OutOfMemoryError("no memory left")
 
         monkeypatch.setattr(torch, "rand", full)
         assert list(peaks(["cpu"])) == []
 
 
+class TestUse:
+    def card(self, monkeypatch, *processes):
+        states = [SimpleNamespace(state=lambda: SimpleNamespace(processes=processes or None))]
+        monkeypatch.setattr(module, "open_gpus", lambda indices: states if list(indices) == [1] else [])
+
+    def test_a_program_on_the_card_is_seen(self, monkeypatch):
+        self.card(monkeypatch, 4711)
+        assert is_in_use(torch.device("cuda", 1))
+        assert not is_in_use(torch.device("cuda", 0))
+        assert not is_in_use(torch.device("cpu"))
+
+    def test_a_free_card_and_an_unknown_one_are_not_in_use(self, monkeypatch):
+        self.card(monkeypatch)
+        assert not is_in_use(torch.device("cuda", 1))
+
+
 class TestMeasured:
-    def test_it_is_the_operations_of_a_product_over_the_fastest_time(self):
-        takes = [9.0, 3.0, 0.5, 2.0, 4.0, 0.25, 1.0, 7.0]
+    def test_it_is_the_operations_of_a_product_over_the_fastest_time(self, monkeypatch):
+        monkeypatch.setattr(module, "_SMALLEST", 16)
+        takes = [9.0, 0.125, 0.5, 2.0, 4.0, 0.0625, 1.0, 7.0]
         readings = iter([reading for took in takes for reading in (100.0, 100.0 + took)])
-        assert measured(torch.device("cpu"), 16, lambda: next(readings)) == 2 * 16**3 / 0.25
+        found = measured(torch.device("cpu"), "float32", lambda: next(readings))
+        assert found == MeasuredPeak(2 * 16**3 / 0.0625, 16)
+
+    def test_matrices_grow_until_a_product_takes_long_enough(self, monkeypatch):
+        """Many processors multiply small matrices in less time than it takes to wake them all."""
+        monkeypatch.setattr(module, "_SMALLEST", 16)
+        takes = [0.001, 0.001, 0.004, 0.004, 0.03, 0.02, *[0.025] * 6]
+        readings = iter([reading for took in takes for reading in (0.0, took)])
+        found = measured(torch.device("cpu"), "float32", lambda: next(readings))
+        assert found == MeasuredPeak(2 * 64**3 / 0.02, 64)
 
     def test_on_the_real_cpu_it_is_a_plausible_number(self):
-        assert 1e7 < measured(torch.device("cpu"), 128) < 1e14
+        assert 1e8 < measured(torch.device("cpu")).flops < 1e14
 
-    def test_it_leaves_the_random_numbers_of_whoever_asks_alone(self):
+    def test_a_format_that_the_device_lacks_has_none(self):
+        assert measured(torch.device("cpu"), "tf32") is None
+        assert measured(torch.device("cpu"), "float8_e8m0fnu") is None
+
+    def test_one_that_it_only_emulates_is_not_measured_for_long(self, monkeypatch):
+        monkeypatch.setattr(module, "_SMALLEST", 16)
+        readings = iter([0.0, 2.0, 0.0, 1.0])
+        found = measured(torch.device("cpu"), "float16", lambda: next(readings))
+        assert found == MeasuredPeak(2 * 16**3 / 1.0, 16, 2)
+        assert found.source.endswith("best of 2")
+
+    def test_it_leaves_random_numbers_and_settings_as_they_were(self, precision):
+        precision("high")
         torch.manual_seed(0)
         before = torch.get_rng_state()
-        measured(torch.device("cpu"), 16)
+        measured(torch.device("cpu"))
         assert torch.equal(torch.get_rng_state(), before)
+        assert torch.get_float32_matmul_precision() == "high"
 
     @pytest.mark.cuda
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU, and there is none")
-    def test_no_card_does_more_than_its_maker_states(self, precision):
-        precision("highest")
+    @pytest.mark.parametrize("dtype", ["float32", "tf32", "bfloat16"])
+    def test_no_card_does_more_than_its_maker_states(self, dtype):
         rates, _ = stated_for(torch.cuda.get_device_name(0))
-        if not rates:
-            pytest.skip("a card that the table does not know")
-        assert (
-            0.3 * rates["float32"] < measured(torch.device("cuda", 0), 8192) / 1e12 < 1.05 * rates["float32"]
-        )
+        if dtype not in rates:
+            pytest.skip("a card or format that the table does not know")
+        found = measured(torch.device("cuda", 0), dtype).flops / 1e12
+        assert 0.3 * rates[dtype] < found < 1.05 * rates[dtype]
+
+
+class TestBandwidth:
+    def test_it_counts_two_arrays_read_and_one_written(self, monkeypatch):
+        monkeypatch.setattr(module, "_ARRAY", 1 << 20)
+        monkeypatch.setattr(module, "largest_cache", lambda: 0)
+        takes = [4.0, 0.5, 2.0, 1.0]
+        readings = iter([reading for took in takes for reading in (7.0, 7.0 + took)])
+        found = triad(torch.device("cpu"), lambda: next(readings))
+        assert found.rate == 3 * (1 << 20) / 0.5
+        assert found.source == "STREAM triad of 1 MiB arrays, best of 4"
+        assert found.device == "cpu"
+
+    @pytest.mark.parametrize(("cache", "mebibytes"), [(0, 64), (8, 64), (24, 96), (480, 128)])
+    def test_arrays_are_larger_than_the_cache_within_bounds(self, cache, mebibytes, monkeypatch):
+        sizes = []
+
+        def ones(number, device):
+            sizes.append(number * 4)
+            raise RuntimeError("not today")
+
+        monkeypatch.setattr(module, "largest_cache", lambda: cache << 20)
+        monkeypatch.setattr(torch, "ones", ones)
+        assert triad(torch.device("cpu")) is None
+        assert sizes == [mebibytes << 20]
+
+    def test_the_largest_cache_is_read_from_the_kernel(self, tmp_path):
+        for number, size in enumerate(["48K", "2048K", "30M"]):
+            (tmp_path / f"index{number}").mkdir()
+            (tmp_path / f"index{number}/size").write_text(f"{size}\n")
+        assert largest_cache(tmp_path) == 30 << 20
+        assert largest_cache(tmp_path / "nowhere") == 0

@@ -22,7 +22,7 @@ from bench.cli import exit_code
 from bench.cli.options import conditions
 from bench.cli.run_request import RunRequest, earlier
 from bench.errors import UsageError
-from bench.measurement import COUNTED, PROFILED, STACKED, TIMED, Failure, Measurement
+from bench.measurement import COUNTED, PHASED, PROFILED, STACKED, TIMED, Failure, Measurement
 from bench.measurement.messages import LaunchRequest
 from bench.results.folder import RunFolder
 from bench.results.journal import read_journal
@@ -140,6 +140,56 @@ class TestLaunches:
 
     def test_the_probe_names_the_users_own_files(self, sources):
         assert sources == {str(WATCHED)}
+
+
+ELSEWHERE = """
+import sys, torch
+from torch import nn
+import bench
+model = nn.Linear(3, 2).to(sys.argv[1] if len(sys.argv) > 1 else "meta")
+optimizer = torch.optim.SGD(model.parameters(), 0.1)
+for _ in range(2):
+    for inputs in bench.watch([torch.ones(4, 3)] * 2):
+        optimizer.zero_grad()
+        model(inputs.to(model.weight.device)).sum().backward()
+        optimizer.step()
+"""
+
+
+class TestDevices:
+    """The device that a script chooses: torch's meta device stands for a card, as far as no time is taken."""
+
+    @pytest.fixture
+    def elsewhere(self, tmp_path):
+        path = tmp_path / "elsewhere.py"
+        path.write_text(ELSEWHERE)
+        return path
+
+    def test_it_is_that_of_the_row_after_the_first_run(self, workers, elsewhere):
+        found = probe(workers, plan_of(elsewhere))
+        assert [case.device for case in found.plan.cases] == ["meta"]
+        assert found.devices == {"elsewhere/device=cpu": "meta"}
+        kinds = [kind for _, kind in found.plan.untimed_launches]
+        assert kinds == [PHASED]
+
+    def test_one_on_the_cpu_keeps_its_name(self, workers, elsewhere):
+        plan = plan_of(elsewhere, ["cpu"])
+        assert [case.id for case in probe(workers, plan).plan.cases] == [case.id for case in plan.cases]
+
+    def test_one_that_is_named_is_left_as_it_is(self, workers, elsewhere):
+        found = probe(workers, plan_of(elsewhere), requested_axes=["device"])
+        assert [case.device for case in found.plan.cases] == ["cpu"]
+        assert found.devices == {}
+
+    def test_where_there_is_an_accelerator_each_case_is_run(self, workers, elsewhere, monkeypatch):
+        text = ELSEWHERE.replace(
+            "sys.argv[1] if len(sys.argv) > 1 else", "__import__('os').environ['WHERE'] or"
+        )
+        elsewhere.write_text(text)
+        plan = plan_of(elsewhere, axes={"env:WHERE": ["meta", "cpu"]})
+        monkeypatch.setattr("torch.accelerator.is_available", lambda: True)
+        found = probe(workers, plan).plan.cases
+        assert [(case["WHERE"], case.device) for case in found] == [("meta", "meta"), ("cpu", "cpu")]
 
 
 class TestFailures:

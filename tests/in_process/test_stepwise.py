@@ -227,3 +227,18 @@ def test_without_either_it_is_said():
         stepwise.prepared(neither, case("no_grad"), warms_up=False),
     ):
         pass
+
+
+def test_one_who_uses_the_newer_names_of_tf32_is_not_in_the_way():
+    """Torch's older getters raise once both kinds of names were used."""
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.set_float32_matmul_precision("highest")
+    try:
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+        with pytest.raises(RuntimeError, match="mix of the legacy and new"):
+            torch.get_float32_matmul_precision()
+        with stepwise._restored():
+            pass
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before

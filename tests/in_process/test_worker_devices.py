@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,15 @@ import torch
 from bench.errors import UsageError
 from bench.measurement import Device
 from bench.suite.matrix import Suite
-from bench.worker.devices import KINDS, DeviceFacts, absence, card_in_use, equal_cards, facts, why_absent
+from bench.worker.devices import (
+    KINDS,
+    DeviceFacts,
+    absence,
+    device_conditions,
+    equal_cards,
+    facts,
+    why_absent,
+)
 
 CPU = DeviceFacts("2.9.0+cpu", "Linux", {}, ["cpu"])
 CUDA = DeviceFacts("2.9.0+cu130", "Linux", {"cuda": "CUDA 13.0"}, ["cpu"])
@@ -146,6 +155,13 @@ class TestEqualCards:
     def test_cards_without_a_uuid_cannot_be_reordered(self):
         assert equal_cards([dataclasses.replace(card(n), uuid="") for n in range(2)]) == {}
 
+    def test_nor_can_those_that_share_one(self):
+        zeros = [card(n, uuid="00000000-0000") for n in range(3)]
+        assert equal_cards(zeros) == {}
+        assert equal_cards([*zeros, card(3, name="NVIDIA T4"), card(4, name="NVIDIA T4")]) == {
+            "cuda:3": ["cuda:3", "cuda:4"]
+        }
+
     def test_nor_can_those_of_other_makers(self, monkeypatch):
         xpu = [dataclasses.replace(card(n), kind="xpu") for n in range(2)]
         assert equal_cards(xpu) == {}
@@ -153,15 +169,28 @@ class TestEqualCards:
         assert equal_cards([card(0), card(1)]) == {}
 
 
-class TestCardInUse:
-    def test_a_launch_tells_the_uuid_of_its_card(self, monkeypatch):
+class TestConditions:
+    @pytest.fixture(autouse=True)
+    def cards(self, monkeypatch):
         uuids = {0: "0f3e", 1: "77aa"}
-        monkeypatch.setattr(
-            torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid=uuids[device.index])
-        )
-        assert card_in_use(torch.device("cuda", 1)) == {"card": "77aa"}
+        properties = {number: SimpleNamespace(uuid=uuid) for number, uuid in uuids.items()} | {
+            2: SimpleNamespace()
+        }
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties[device.index])
+        monkeypatch.setitem(sys.modules, "torch._inductor.config", SimpleNamespace(max_autotune=False))
 
-    def test_where_torch_tells_none_there_is_none(self, monkeypatch):
-        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace())
-        assert card_in_use(torch.device("cuda", 0)) == {}
-        assert card_in_use(torch.device("cpu")) == {}
+    def test_a_launch_tells_the_uuid_of_its_card(self):
+        assert device_conditions(torch.device("cuda", 1)) == {"card": "77aa"}
+
+    def test_where_torch_tells_none_there_is_none(self):
+        assert device_conditions(torch.device("cuda", 2)) == {}
+        assert device_conditions(torch.device("cpu")) == {}
+
+    def test_algorithms_that_cudnn_chose_by_their_time_are_told(self, monkeypatch):
+        monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+        assert device_conditions(torch.device("cuda", 0)) == {"card": "0f3e", "algorithms_by_time": True}
+        assert device_conditions(torch.device("cpu")) == {}
+
+    def test_so_are_those_of_inductor(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "torch._inductor.config", SimpleNamespace(max_autotune=True))
+        assert device_conditions(torch.device("cuda", 2)) == {"algorithms_by_time": True}

@@ -91,3 +91,87 @@ def test_the_host_does_not_wait_inside_a_stage():
     asked, _ = host.stop()
     done, _ = events.stop()
     assert asked[0] < done[0] / 10
+
+
+def stepped(step, steps=6):
+    """The steps of a stage in seconds by events, and its wall time, of a function of torch's own."""
+    device = torch.device("cuda", 0)
+    synchronize = device_synchronizer(device)
+    events, host = device_timer(device, phases=False), HostTimer()
+    step()  # what is built at the first call
+    synchronize()
+    host.start()
+    events.start()
+    for _ in range(steps):
+        step()
+        events.step()
+    events.suspend()
+    synchronize()
+    host.step()
+    (wall,), _ = host.stop()
+    found, _ = events.stop()
+    return found, wall, events.beyond
+
+
+CYCLES = 20_000_000  # about 10 ms
+
+
+class TestWhatAStepHolds:
+    """docs/gpu.md, for real."""
+
+    def test_a_graph_is_its_replay(self):
+        plain, _, _ = stepped(lambda: [torch.cuda._sleep(CYCLES // 10) for _ in range(10)])
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            for _ in range(10):
+                torch.cuda._sleep(CYCLES // 10)
+        replayed, wall, _ = stepped(graph.replay)
+        assert sum(replayed) == pytest.approx(sum(plain), rel=0.05)
+        assert sum(replayed) <= wall * 1.02
+
+    def test_work_on_another_stream_is_in_no_step_and_noticed(self):
+        side = torch.cuda.Stream()
+
+        def step():
+            with torch.cuda.stream(side):
+                torch.cuda._sleep(CYCLES)
+            torch.cuda._sleep(CYCLES // 100)
+
+        found, wall, beyond = stepped(step)
+        assert sum(found) < wall / 5
+        assert beyond > wall / 2
+
+    def test_work_on_another_stream_that_the_step_waits_for_is_in_it(self):
+        side = torch.cuda.Stream()
+
+        def step():
+            with torch.cuda.stream(side):
+                torch.cuda._sleep(CYCLES)
+            torch.cuda.current_stream().wait_stream(side)
+
+        found, wall, beyond = stepped(step)
+        assert sum(found) == pytest.approx(wall, rel=0.05)
+        assert beyond < 1e-3
+
+    def test_a_copy_that_the_host_does_not_wait_for_is_in_the_step(self):
+        pinned = torch.empty(64 << 20, dtype=torch.uint8).pin_memory()
+        on_device = torch.empty_like(pinned, device="cuda")
+        found, wall, _ = stepped(lambda: on_device.copy_(pinned, non_blocking=True))
+        assert sum(found) == pytest.approx(wall, rel=0.1)
+        assert min(found) > pinned.nbytes / 200e9  # no bus is that fast
+
+    def test_an_idle_device_has_nothing_beyond(self):
+        _, _, beyond = stepped(lambda: torch.cuda._sleep(CYCLES // 100))
+        assert beyond < 1e-3
+
+
+def test_the_mfu_of_a_large_product_is_that_of_plain_event_timing():
+    from bench.worker.timing.peaks import measured, stated_for
+
+    rates, _ = stated_for(torch.cuda.get_device_name(0))
+    if "bfloat16" not in rates:
+        pytest.skip("a card whose bfloat16 rate is not stated")
+    left, right = (torch.rand(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    found, _, _ = stepped(lambda: torch.mm(left, right), steps=20)
+    by_events = 2 * 8192**3 / sorted(found)[len(found) // 2] / 1e12
+    assert measured(torch.device("cuda", 0), "bfloat16").flops / 1e12 == pytest.approx(by_events, rel=0.05)

@@ -346,7 +346,7 @@ def thread():
     made = []
 
     def make(*gpus, patience=PATIENT):
-        made.append(Telemetry(gpus, patience=patience))
+        made.append(Telemetry(lambda device, variables: gpus, patience=patience))
         return made[-1]
 
     yield make
@@ -383,6 +383,25 @@ def test_readings_are_taken_while_the_launch_runs(thread):
     readings = own.end(None)
     assert readings.telemetry["gpu_memory_peak"] == readings.telemetry["readings"] == card.reads >= 4
     assert readings.guards == {"gpu_others": 0.0}
+
+
+def test_each_launch_has_the_cards_of_its_device_which_are_opened_once():
+    asked = []
+
+    def cards(device, variables):
+        asked.append((device, dict(variables)))
+        card = Card()
+        card.told = GpuReading(memory=len(asked))
+        return [card]
+
+    own = Telemetry(cards, patience=PATIENT)
+    seen = []
+    for visible in ("0", "1", "0", "1"):
+        own.watch(os.getpid(), "cuda:0", {"CUDA_VISIBLE_DEVICES": visible})
+        seen.append(own.end(None).telemetry["gpu_memory_peak"])
+    own.close()
+    assert seen == [1, 2, 1, 2]
+    assert asked == [("cuda:0", {"CUDA_VISIBLE_DEVICES": visible}) for visible in "01"]
 
 
 def test_an_end_without_a_launch_is_empty(thread):

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import pytest
 from fakes import CASE, CONTAMINATED, counts, failure, guards, measurement, stage, stages, trained
 
-from bench.analysis.caveats import CAVEATS, case_caveats
+from bench.analysis.caveats import CAVEATS, Caveat, case_caveats
 from bench.analysis.launch import contamination as bounds
 from bench.analysis.launch.values import analysed
-from bench.measurement import COUNTED, PHASED, PROFILED, Counts, Profile, samples_known
+from bench.measurement import COUNTED, PHASED, PROFILED, Counts, Peak, Profile, samples_known
 from bench.suite.case import Case
 
 SOUND = [measurement(round=number, guards=guards()) for number in range(1, 7)]
@@ -50,8 +50,8 @@ def compiling(misses, late=0.0):
     return measurement(compiled=told)
 
 
-def names(measurements, failures=(), tolerance=None):
-    found = case_caveats(analysed(measurements), failures, tolerance)
+def names(measurements, failures=(), tolerance=None, peaks=None):
+    found = case_caveats(analysed(measurements, peaks), failures, tolerance)
     return {caveat.name: caveat.count for caveat in found}
 
 
@@ -62,6 +62,7 @@ class Story(NamedTuple):
     count: int
     failures: tuple[Any, ...] = ()
     tolerance: float | None = None
+    peaks: tuple[Peak, ...] | None = None
 
 
 CALM = (1.0,) * 40
@@ -102,20 +103,40 @@ ARISES = {
     "parameters_not_moved": Story([*SOUND[:5], with_check("parameters_moved_in_training")], 1),
     "weights_moved_in_evaluation": Story([*SOUND[:3], *[with_check("weights_kept_in_evaluation")] * 3], 3),
     "samples_unlike_data": Story([*SOUND[:5], with_check("samples_as_the_loader_says")], 1),
+    "streams_not_waited_for": Story([*SOUND[:5], with_check("streams_are_waited_for")], 1),
     "graph_unexpected": Story([*SOUND[:5], with_check("graph_as_the_mode_says")], 1),
     "samples_unknown": Story([with_check(samples_known("train"))] * 6, 6),
     "forward_unseen": Story([*SOUND[:5], with_check("forward_seen")], 1),
     "evaluation_unmarked": Story([*SOUND[:5], with_check("evaluation_marked")], 1),
     "loss_scale_unknown": Story([*SOUND[:5], with_check("loss_scale_known")], 1),
     "flops_lower_bound": Story([*SOUND, COUNTED_APART], 1),
+    "peak_unknown": Story([*SOUND, measurement(kind=COUNTED, counts=counts())], 6, peaks=()),
     "device_not_counted": Story(
         [*SOUND, measurement(kind=COUNTED, counts=counts(limits=("device_not_counted",)))], 1
     ),
     "device_not_profiled": Story(profiled(limits=("device_not_profiled",)), 1),
     "trace_omitted": Story(profiled(omitted="it has 99 MB, above the cap"), 1),
     "no_full_batch": Story([measurement(stages=(stage("train", 1, (), wall=1.0),))] * 6, 6),
+    "algorithms_by_time": Story([*SOUND[:5], with_condition(algorithms_by_time=True)], 1),
     "target_not_reached": Story([*[aiming(0.5)] * 5, aiming(0.25)], 1),
 }
+
+
+class TestPeaks:
+    """The reason where there is no MFU."""
+
+    LAUNCHES = (*SOUND, measurement(kind=COUNTED, counts=counts()))
+
+    @pytest.mark.parametrize(
+        "peaks",
+        [[], [Peak("cpu", "bfloat16", 1e12, "measured")], [Peak("cuda:0", "float32", 1e12, "stated")]],
+    )
+    def test_a_format_without_a_peak_is_one(self, peaks):
+        assert case_caveats(analysed(self.LAUNCHES, peaks), []) == [Caveat("peak_unknown", len(SOUND))]
+
+    @pytest.mark.parametrize("peaks", [None, [Peak("cpu", "float32", 1e12, "measured")]])
+    def test_a_known_one_and_an_unknown_machine_are_none(self, peaks):
+        assert case_caveats(analysed(self.LAUNCHES, peaks), []) == []
 
 
 @pytest.mark.parametrize("misses", [0, 3])
@@ -158,7 +179,7 @@ def test_every_caveat_has_its_story():
 @pytest.mark.parametrize("name", CAVEATS)
 def test_a_caveat_arises_where_it_should_and_alone(name):
     story = ARISES[name]
-    assert names(story.launches, story.failures, story.tolerance) == {name: story.count}
+    assert names(story.launches, story.failures, story.tolerance, story.peaks) == {name: story.count}
 
 
 def test_an_epoch_that_did_other_work_is_a_caveat_too():

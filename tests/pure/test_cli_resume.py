@@ -27,6 +27,7 @@ from bench.results import sources
 from bench.results.folder import RunFolder
 from bench.results.journal import Journal
 from bench.suite.case import Case, Conditions, Schedule
+from bench.suite.script import Script
 
 CASES = [CASE, Case("fake", {**CASE.axes, "optimizer": "adam"})]
 SCHEDULE = Schedule(
@@ -330,6 +331,17 @@ class TestCases:
             f"the suite now has {new.id}",
         ]
 
+    def test_the_device_that_a_script_chose_is_found_again_later(self, folder, plan):
+        chosen = [case.on("cuda:0").to_json() for case in CASES]
+        folder.write_json("plan.json", {**plan, "cases": chosen})
+        assert len(refusal(check_cases, CASES, earlier("cut-off"))) > 1
+        plan["request"]["script"] = Script("/train.py").to_json()
+        folder.write_json("plan.json", {**plan, "cases": chosen})
+        check_cases(CASES, earlier("cut-off"))
+        plan["request"]["overrides"]["device"] = ["cuda:0"]
+        folder.write_json("plan.json", {**plan, "cases": chosen})
+        assert len(refusal(check_cases, CASES, earlier("cut-off"))) > 1
+
     def test_what_was_found_of_max_is_the_case_now(self, run, folder, plan):
         sought = CASE.sized("max")
         assert len(refusal(check_cases, [sought, CASES[1]], run)) == 2
@@ -458,5 +470,6 @@ def test_every_field_of_the_request_that_makes_a_run_has_an_option():
     """A new field of Schedule or Conditions is one that a user could have meant otherwise."""
     fields = {field.name for part in (Schedule, Conditions) for field in dataclasses.fields(part)}
     options = {option.removeprefix("--").replace("-", "_") for option in OTHER_OPTIONS} | {"data_root"}
-    # How long this part of the run may take is its own; the processors are the environment's to compare.
-    assert fields - options == {"time_budget", "cpus"}
+    # How long this part of the run may take is its own; the processors are the environment's to compare; how threads
+    # wait follows from the devices.
+    assert fields - options == {"time_budget", "cpus", "wait_policy"}

@@ -16,7 +16,7 @@ from bench.analysis.compare.environments import (
     same_for_counts,
     same_for_machine_counts,
 )
-from bench.measurement import Device, Environment, Peak
+from bench.measurement import Bandwidth, Device, Environment, Peak
 from bench.report.reason_words import environment_said
 
 HERE = environment()
@@ -50,6 +50,7 @@ OTHER = {
     "seed": 1,
     "cards_at_once": 8,
     "peaks": (Peak("cpu", "float32", 1e12, "measured"),),
+    "bandwidths": (Bandwidth("cpu", 3e10, "STREAM triad"),),
 }
 
 
@@ -109,6 +110,13 @@ def test_a_card_at_another_limit_is_another_card(change):
     (card,) = HERE.devices
     there = environment(devices=(dataclasses.replace(card, **change),))
     assert [one.field for one in differences(HERE, there)] == ["devices"]
+
+
+def test_a_setting_that_an_earlier_version_did_not_record_is_not_a_difference():
+    more = environment(flags={**HERE.flags, "cudnn.conv.fp32_precision": "tf32"})
+    assert differences(HERE, more) == []
+    other = environment(flags={**more.flags, "cudnn.conv.fp32_precision": "ieee"})
+    assert [one.field for one in differences(more, other)] == ["flags"]
 
 
 def test_which_of_several_equal_cards_it_is_does_not_matter():

@@ -876,3 +876,29 @@ class TestWhatIsWithheld:
         of = "base" if whose == "both" else whose
         assert reason_said(found.reason).startswith(f"the {of} is from an earlier version")
         assert outcome(list(rows(base, candidate).values()), allow_inconclusive=True) == 3
+
+
+class TestAlgorithmsByTime:
+    """cudnn.benchmark may choose another algorithm in each launch, with another workspace and other kernels."""
+
+    @pytest.mark.parametrize("where", ["base", "candidate"])
+    @pytest.mark.parametrize("metric", ["memory__peak_allocated", "count__kernel_launches"])
+    def test_what_depends_on_them_does_not_gate(self, where, metric):
+        caveats = {"base": (), "candidate": (), where: ("algorithms_by_time",)}
+        sides = [
+            side(of={CASE: case(caveats=caveats[which], **{metric: value})})
+            for which, value in (("base", 10), ("candidate", 11))
+        ]
+        row = only(*sides)
+        assert (row.verdict, row.gates, row.caveats) == ("regressed", False, ("algorithms_by_time",))
+
+    def test_with_fixed_ones_it_gates_exactly(self):
+        row = only(side(memory__peak_allocated=10), side(memory__peak_allocated=11))
+        assert (row.verdict, row.gates) == ("regressed", True)
+
+    def test_what_the_code_does_gates_all_the_same(self):
+        sides = [
+            side(of={CASE: case(caveats=("algorithms_by_time",), count__ops=value)}) for value in (10, 11)
+        ]
+        row = only(*sides)
+        assert (row.verdict, row.gates) == ("regressed", True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import fakes
 import pytest
 
+from bench.ab.cases import Matching
 from bench.ab.pairs import PHASE_PAIRS, RENEW_AFTER, PairLane, base_first, measure
 from bench.ab.sides import MeasuredSide, SideWorkers
 from bench.ab.trees import Tree
@@ -43,6 +44,7 @@ class Host:
     """A fork server that writes down what it was requested; `cost` is how long each launch takes on the clock."""
 
     conditions = Conditions(threads=3)
+    variables: dict = {}  # noqa: RUF012
 
     def __init__(self, clock, story, name="host", cost=1.0, ends=(), slow=1.0) -> None:
         self.clock, self.story, self.name, self.cost = clock, story, name, cost
@@ -452,10 +454,11 @@ class TestFailures:
 class TestWatching:
     def test_every_launch_is_watched_and_its_readings_are_kept(self):
         class Watch:
-            pids = ()
+            pids = variables = ()
 
-            def watch(self, pid):
+            def watch(self, pid, device, variables):
                 self.pids = (*self.pids, pid)
+                self.variables = (*self.variables, variables)
 
             def end(self, loop):
                 return Readings({"gpu": 1.0}, {"gpu_others": 0.0})
@@ -465,3 +468,58 @@ class TestWatching:
         stage.play(watch=watch)
         assert len(watch.pids) == len(stage.launched) == 6
         assert all(one.record.telemetry == {"gpu": 1.0} for one in stage.launched)
+
+    def test_each_side_is_watched_on_the_card_that_it_sees(self):
+        """`bench ab env:CUDA_VISIBLE_DEVICES=0 env:CUDA_VISIBLE_DEVICES=1` watched card 0 on both sides."""
+
+        class Watch:
+            def __init__(self):
+                self.variables = []
+
+            def watch(self, pid, device, variables):
+                self.variables.append(variables["CUDA_VISIBLE_DEVICES"])
+
+            def end(self, loop):
+                return Readings()
+
+        watch, stage = Watch(), Stage(CARD[:1], pairs=2, shared=False)
+        for host, card in zip(stage.hosts, "01", strict=True):
+            host.variables = {"CUDA_VISIBLE_DEVICES": card}
+        stage.play(watch=watch)
+        assert watch.variables == [str(one.side) for one in stage.launched]
+
+
+def test_a_launch_that_chose_algorithms_by_their_time_is_told_to_the_judge():
+    stage = Stage(CASES[:1], pairs=2)
+    stage.play()
+    (case,) = stage.judge.cases.values()
+    assert case.candidate.caveats == ()
+    made = fakes.measurement(conditions={"algorithms_by_time": True})
+    for number in (8, 9):
+        stage.judge.add(CASES[0].id, number, (fakes.measurement(), made), base_led=True)
+    assert (case.base.caveats, case.candidate.caveats) == ((), ("algorithms_by_time",))
+
+
+class TestChosenDevices:
+    """A script chooses its device, which is known once both sides have run."""
+
+    def matching(self, *sides):
+        return Matching({sides[1].id: sides}, ["gone"], ["new"])
+
+    def test_pairs_are_on_the_devices_that_were_chosen(self):
+        case = Case("train", {"device": "cpu", "lr": 1})
+        made = self.matching(case, case).on([{case.id: "cuda:0"}, {case.id: "cuda:0"}])
+        assert made.pairs == {case.on("cuda:0").id: (case.on("cuda:0"), case.on("cuda:0"))}
+        assert (made.only_base, made.only_candidate) == (["gone"], ["new"])
+
+    def test_sides_that_choose_differently_stay_a_pair(self):
+        case = Case("train", {"device": "cpu", "lr": 1})
+        made = self.matching(case, case).on([{}, {case.id: "cuda:0"}])
+        (name,) = made.pairs
+        assert name == "train/device=cuda:0/lr=1 against device=cpu"
+        assert [side.device for side in made.pairs[name]] == ["cpu", "cuda:0"]
+
+    def test_suites_choose_nothing(self):
+        case = Case("story", {"device": "cpu"})
+        matching = self.matching(case, case)
+        assert matching.on([{}, {}]) is matching

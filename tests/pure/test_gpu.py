@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.system.gpu import GpuReading, GpuState, driver_version, open_gpus, power_limit
+from bench.system.gpu import GpuReading, GpuState, cards_of, driver_version, open_gpus, power_limit
 
 
 class Refusal(Exception):
@@ -31,8 +31,9 @@ def told(answer):
 class Card:
     """One card of the fake library, with answers in NVML's own units."""
 
-    def __init__(self, bus=1, name="A card", uuid="GPU-11111111-aaaa", **answers):
+    def __init__(self, bus=1, name="A card", uuid="GPU-11111111-aaaa", parts=None, undivided=None, **answers):
         self.bus, self.name, self.uuid = bus, name, uuid
+        self.parts, self.undivided = parts or {}, undivided  # by number, and the answer of one without any
         self.answers = {
             "MemoryInfo": SimpleNamespace(total=80 * 2**30, free=78 * 2**30, used=2 * 2**30),
             "UtilizationRates": SimpleNamespace(gpu=87, memory=40),
@@ -74,7 +75,20 @@ class Nvml:
         return self.cards[index]
 
     def nvmlDeviceGetHandleByUUID(self, uuid):
-        return told(next((card for card in self.cards if card.uuid == uuid), None))
+        known = [part for card in self.cards for part in (card, *card.parts.values())]
+        return told(next((card for card in known if card.uuid == uuid), None))
+
+    def nvmlDeviceGetMigMode(self, card):
+        return told([1, 1] if card.parts else card.undivided)
+
+    def nvmlDeviceGetMaxMigDeviceCount(self, card):
+        return 7
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, card, number):
+        return told(card.parts.get(number))
+
+    def nvmlDeviceGetDeviceHandleFromMigDeviceHandle(self, part):
+        return told(next((card for card in self.cards if part in card.parts.values()), None))
 
     def nvmlDeviceGetName(self, card):
         return told(card.name)
@@ -309,3 +323,93 @@ def test_which_of_different_cards_is_the_fastest_is_not_guessed():
     assert [gpu._handle.name for gpu in by_bus] == ["Slow", "Fast"]
     (named,) = open_gpus([1], nvml, {"CUDA_VISIBLE_DEVICES": "0,GPU-2"})
     assert (named._handle.name, named.index) == ("Fast", 1)
+
+
+def part(uuid, pid, used):
+    """A part of a card: NVML answers these queries of it only."""
+    made = Card(name="A card MIG 1g.10gb", uuid=uuid)
+    made.answers = {
+        "MemoryInfo": SimpleNamespace(total=10 * 2**30, free=0, used=used),
+        "ComputeRunningProcesses": [SimpleNamespace(pid=pid, usedGpuMemory=None)],
+    }
+    return made
+
+
+class TestParts:
+    """A card that is divided by MIG, of which a process sees one part."""
+
+    def machine(self, *others):
+        parts = {1: part("MIG-a", 7, 100), 3: part("MIG-b", 8, 200)}
+        return Nvml(Card(uuid="GPU-divided", parts=parts), *others)
+
+    @pytest.mark.parametrize(
+        ("visible", "uuids"),
+        [
+            (None, ["MIG-a"]),  # the first part there is
+            ("0", ["MIG-a"]),
+            ("MIG-b", ["MIG-b"]),
+            (" MIG-a ", ["MIG-a"]),
+            ("MIG-b,MIG-a", ["MIG-b"]),  # CUDA shows one
+            ("MIG-none", []),
+            ("", []),
+            ("-1", []),
+            ("1", []),
+        ],
+    )
+    def test_cuda_shows_one(self, visible, uuids):
+        environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+        assert [gpu.state().uuid for gpu in open_gpus(range(3), self.machine(), environ)] == uuids
+
+    def test_what_its_neighbours_share_in_is_not_read(self):
+        (gpu,) = open_gpus([0], self.machine(), {"CUDA_VISIBLE_DEVICES": "MIG-b"})
+        reading = gpu.read()
+        assert (reading.memory, reading.processes) == (200, {8})
+        assert reading.power is reading.energy is reading.utilization is None
+
+    def test_what_holds_for_every_part_is_read_of_the_card(self):
+        (gpu,) = open_gpus([0], self.machine(), {"CUDA_VISIBLE_DEVICES": "MIG-b"})
+        reading = gpu.read()
+        assert (reading.clock, reading.temperature, reading.throttle_reasons) == (1.41e9, 63.0, frozenset())
+        assert gpu.state().power_limit == 500.0
+
+    def test_with_further_cards_a_number_does_not_tell_which_part_it_is(self):
+        assert open_gpus([0, 1], self.machine(Card(bus=2, uuid="GPU-whole")), {}) == []
+        (named,) = open_gpus([0], self.machine(Card(bus=2)), {"CUDA_VISIBLE_DEVICES": "MIG-a"})
+        assert named.state().uuid == "MIG-a"
+
+    @pytest.mark.parametrize("answer", [None, [0, 0], [0, 1]])
+    def test_a_card_that_is_not_divided_now_is_read_as_a_whole(self, answer):
+        (gpu,) = open_gpus([0], Nvml(Card(undivided=answer)), {})
+        assert gpu.read().energy == pytest.approx(7000.5)
+
+    def test_a_divided_card_without_a_part_has_no_readings(self):
+        nvml = self.machine()
+        nvml.nvmlDeviceGetMigDeviceHandleByIndex = lambda card, number: told(None)
+        assert open_gpus([0], nvml, {}) == []
+
+
+class TestCardsOfADevice:
+    @pytest.fixture(autouse=True)
+    def machine(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "pynvml", Nvml(*TWINS))
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    @pytest.mark.parametrize(
+        ("device", "variables", "buses"),
+        [
+            ("cuda:1", {}, [2]),
+            ("cuda", {}, [1]),
+            ("cuda:0", {"CUDA_VISIBLE_DEVICES": "2"}, [3]),
+            ("cuda:1", {"CUDA_VISIBLE_DEVICES": "2"}, []),
+            ("cuda:0", {"CUDA_VISIBLE_DEVICES": ""}, []),
+            ("cpu", {}, []),
+            ("mps:0", {}, []),
+            ("cuda:x", {}, []),
+        ],
+    )
+    def test_it_is_the_one_that_a_process_with_these_variables_means(self, device, variables, buses):
+        assert [gpu._handle.bus for gpu in cards_of(device, variables)] == buses
+
+    def test_variables_of_this_process_hold_too(self, monkeypatch):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+        assert [gpu._handle.bus for gpu in cards_of("cuda:0")] == [2]

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from bench.errors import Interrupted
+from bench.machine.lock import own_spans, spans
 from bench.machine.placement import Place
 from bench.measurement import Device
 from bench.running.lanes import ONE_CARD, Spread, at_once, conditions_on, exchanged, spread_over
@@ -153,3 +154,22 @@ class TestSpread:
         conditions = Conditions(threads=cpus, cpus=tuple(range(cpus)))
         assert spread_over(spread, CARDS, conditions) == ONE_CARD == Spread({}, {})
         assert ONE_CARD.cards_at_once == 1
+
+
+class TestLock:
+    """An A/B over two cards holds both, whichever this process sees itself."""
+
+    @pytest.fixture(autouse=True)
+    def cards(self, monkeypatch):
+        monkeypatch.setattr(
+            "bench.machine.lock.own_cards",
+            lambda environ: {"0": ["a"], "1": ["b"]}.get(environ.get("V", "0")),
+        )
+        monkeypatch.setattr("bench.machine.lock.shared_processors", lambda: (0, 1))
+
+    def test_the_cards_of_all_sides_are_held(self):
+        assert own_spans([{}, {"V": "1"}]) == spans((0, 1), ["a", "b"])
+        assert own_spans([{}]) == spans((0, 1), ["a"])
+
+    def test_a_side_whose_cards_are_unknown_holds_all(self):
+        assert own_spans([{}, {"V": "?"}]) == spans((0, 1), None)

@@ -49,11 +49,11 @@ STACKS = measurement(
 AXES = ["suite", "case", "device", "batch_size", "optimizer", "mode"]
 
 
-def tables_of(*records: Measurement, peaks=()) -> Tables:
+def tables_of(*records: Measurement, peaks=None) -> Tables:
     gathered = Records()
     for record in records:
         gathered.add(record)
-    return build(gathered, {}, environment(peaks=tuple(peaks)))
+    return build(gathered, {}, environment(peaks=tuple([PEAK] if peaks is None else peaks)))
 
 
 def rows(tables: Tables, prefix: str = "", case: Case = CASE) -> pd.DataFrame:
@@ -126,7 +126,11 @@ class TestTheSummary:
         )
         found = counts(steps={"test": 2}, operators=(operator_count(stage="test", flops=200),))
         both = tables_of(
-            *TIMED, COUNTS, *evaluation, measurement(case=OTHER, kind=COUNTED, stages=(), counts=found)
+            *TIMED,
+            COUNTS,
+            *evaluation,
+            measurement(case=OTHER, kind=COUNTED, stages=(), counts=found),
+            peaks=(),
         )
         assert rows(both).loc["compute.flops_rate", "value"] == 100
         assert rows(both, case=OTHER).loc["compute.flops_rate", "value"] == 200

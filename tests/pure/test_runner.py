@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 import fakes
@@ -30,6 +31,7 @@ class Told:
     """
 
     conditions = Conditions()
+    variables: dict = {}  # noqa: RUF012
 
     def __init__(self, ends: dict[str, list] | None = None) -> None:
         self.ends = ends or {}
@@ -249,8 +251,8 @@ class Watcher:
     def __init__(self) -> None:
         self.seen: list = []
 
-    def watch(self, pid):
-        self.seen.append(pid)
+    def watch(self, pid, device, variables):
+        self.seen.append((pid, device, variables))
 
     def end(self, loop):
         self.seen.append(loop)
@@ -261,14 +263,26 @@ class TestTelemetry:
     def test_what_is_seen_from_outside_is_part_of_the_record(self):
         watcher = Watcher()
         record = launch(Told(), plan(), Job(CASES[0], TIMED, 1, 1), watcher)
-        assert watcher.seen == [4711, [1.0, 2.0]]
+        assert watcher.seen == [(4711, "cpu", {}), [1.0, 2.0]]
         assert record.telemetry == {"rss_peak": 5.0}
         assert record.guards["gpu_others"] == 1.0
+
+    def test_it_is_told_which_card_the_process_means_by_its_device(self):
+        """A variable of the side, or of an axis of a script, may show the process another card."""
+        watcher, workers = Watcher(), Told()
+        workers.variables = {"CUDA_VISIBLE_DEVICES": "1", "A": "b"}
+        launch(workers, plan([ON_DEVICE]), Job(ON_DEVICE, TIMED, 1, 1), watcher)
+        assert watcher.seen[0] == (4711, "cuda:0", {"CUDA_VISIBLE_DEVICES": "1", "A": "b"})
+        case = Case("story", {"device": "cuda:0", "CUDA_VISIBLE_DEVICES": 2})
+        names = {"CUDA_VISIBLE_DEVICES": "env:CUDA_VISIBLE_DEVICES"}
+        own = dataclasses.replace(plan([case]), script=Script("/story.py", names=names))
+        launch(workers, own, Job(case, TIMED, 1, 1), watcher)
+        assert watcher.seen[2] == (4711, "cuda:0", {"CUDA_VISIBLE_DEVICES": "2", "A": "b"})
 
     def test_so_it_is_for_a_launch_that_died(self):
         watcher = Watcher()
         record = launch(Told({CASES[0].id: [Died(-9)]}), plan(), Job(CASES[0], TIMED, 1, 1), watcher)
-        assert watcher.seen == [4711, None]
+        assert watcher.seen == [(4711, "cpu", {}), None]
         assert record.telemetry == {"rss_peak": 5.0}
 
 

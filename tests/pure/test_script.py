@@ -132,9 +132,11 @@ class TestBadInput:
             ),
             (["--script", "train.py", "--axis", "env:WORLD_SIZE=1,2"], "only training in one process"),
             (["--script", "pkg.train"], "script pkg.train is neither pkg/train.py nor pkg/train/__main__.py"),
+            (["--script", "train.py", "--devices", "all"], "--devices all: a script runs on one device"),
+            (["--script", "train.py", "--devices", "cpu,mps"], "--devices cpu,mps: a script runs on one"),
             (
-                ["--script", "train.py", "--devices", "all"],
-                "--devices all is for suites, and a script chooses",
+                ["--script", "train.py", "--devices", "cpu", "--axis", "device=cpu"],
+                "--devices cpu: a script runs",
             ),
             (["--in-place"], "--in-place is for scripts; name one: --script train.py"),
         ],

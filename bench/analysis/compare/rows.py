@@ -172,6 +172,13 @@ class _Judge:
         return () if comparable else ("other_cpu",)
 
 
+BY_TIME = "algorithms_by_time"  # the caveat
+# What depends on the algorithms that a library chose: kernels, and memory with their workspaces.
+_OF_ALGORITHMS = frozenset(
+    ("memory.peak_allocated", "count.kernel_launches", "count.allocations", "count.allocated_bytes")
+) | {"count.peak_live_bytes"}
+
+
 def follows_rounding(side: CaseSide) -> bool:
     """Whether the work of a case depends on how its sums are rounded, as that of a line search does.
 
@@ -189,6 +196,8 @@ def exact_row(pair: MetricPair, caveats: tuple[str, ...] = ()) -> Row:
     name = pair.metric.name
     own = f"{name.rpartition('.')[2]}_" if name.startswith("count.") else None
     known = [caveat for caveat in pair.caveats if own is not None and caveat.startswith(own)]
+    if name in _OF_ALGORITHMS and BY_TIME in pair.caveats:
+        caveats = (*caveats, BY_TIME)
     row = pair.unjudged
     return dataclasses.replace(
         row,

@@ -31,7 +31,7 @@ from .comparable import (
     unmeasured_row,
 )
 from .quality_change import QualityChange, quality_change, quality_verdicts, repeats
-from .rows import exact_row, is_timed, quality_row
+from .rows import BY_TIME, exact_row, is_timed, quality_row
 from .sequential import PairedFinding, Pairs, looks, looks_at, paired_finding, paired_verdicts
 from .sides import CaseSide, Observed, Side
 from .verdict import EXACT, Cause, Reason, Row
@@ -70,6 +70,8 @@ class PairingEffort:
 
 def add_launch(side: CaseSide, record: Measurement, number: int) -> None:
     """Adds the values of a launch of this pair to those of the others."""
+    if record.conditions.get(BY_TIME) and BY_TIME not in side.caveats:
+        side.caveats = (*side.caveats, BY_TIME)
     for name, value in launch_values(record).items():
         if math.isfinite(value):
             launches = side.observed[name].launches if name in side.observed else {}

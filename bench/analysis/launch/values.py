@@ -50,7 +50,7 @@ class Warmup:
 class Launch:
     """A launch with what is derived from its record. `used` is False if its times must not enter any value.
 
-    `contamination` names the signs of contamination.
+    `contamination` names the signs of contamination; `lacks_peak` if there is no MFU because a peak is not known.
     """
 
     measurement: Measurement
@@ -58,16 +58,17 @@ class Launch:
     values: Mapping[str, float]
     contamination: tuple[str, ...]
     used: bool
+    lacks_peak: bool = False
 
     @property
     def timed(self) -> bool:
         return self.measurement.kind == TIMED
 
 
-def analysed(measurements: Sequence[Measurement], peaks: Sequence[Peak] = ()) -> list[Launch]:
+def analysed(measurements: Sequence[Measurement], peaks: Sequence[Peak] | None = None) -> list[Launch]:
     """The launches of one case. Which of them are used depends on them all: see `used_launches`.
 
-    `peaks` are the known peaks of the machine's devices.
+    `peaks` are the known peaks of the machine's devices; None if nothing is known of the machine.
     """
     counts = next((m.counts for m in measurements if m.counts is not None), None)
     used = iter(used_launches([bool(contamination(m)) for m in measurements if m.kind == TIMED]))
@@ -79,8 +80,11 @@ def analysed(measurements: Sequence[Measurement], peaks: Sequence[Peak] = ()) ->
             launches.append(Launch(measurement, start, values, (), used=True))
             continue
         if counts is not None:
-            values |= rates(values, counts, peaks, measurement.case.device)
-        launches.append(Launch(measurement, start, values, contamination(measurement), next(used)))
+            values |= rates(values, counts, peaks or (), measurement.case.device)
+        lacks_peak = peaks is not None and "compute.flops_rate" in values and "compute.mfu" not in values
+        launches.append(
+            Launch(measurement, start, values, contamination(measurement), next(used), lacks_peak)
+        )
     return launches
 
 

@@ -62,7 +62,7 @@ def compared(options: AbOptions) -> tuple[ComparisonPage, int]:
     versions, request = request_of(options)
     with (
         stoppable(),
-        lock(options),
+        lock(options, [version.variables for version in versions]),
         open_session(base_and_candidate(versions), request, options.out) as session,
     ):
         print_distrust()

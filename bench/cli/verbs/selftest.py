@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 
 from ...ab.error_rates import Decision, arms, decisions
 from ...ab.session import Session, open_session
 from ...ab.versions import NOW, Version
 from ...errors import Interrupted, UsageError
+from ...machine.telemetry import Telemetry
 from ...plurals import counted
 from ...results import folder as folders
 from ...results.history import write_selftest
 from ...system.signals import stoppable
 from ..ab_sessions import SuitePairsOptions, asked_of_pairs
 from ..command import UNDECIDED, option
-from ..launching import lock, print_distrust, telemetry_of
+from ..launching import lock, print_distrust
 from ..options import BudgetOptions, JsonOptions, OutputOptions
 from ..run_output import print_error_rates
 from ..screen import print_line, print_remark
@@ -61,7 +63,7 @@ def decided(session: Session, options: SelftestOptions) -> tuple[list[Decision],
     ends = None if options.time_budget is None else options.began + options.time_budget
     made: list[Decision] = []
     try:
-        with telemetry_of(session.cases) as telemetry:
+        with closing(Telemetry()) as telemetry:
             for decision in decisions(session, wanted, asked_of_pairs([], ()), telemetry, ends):
                 made.append(decision)
                 write_selftest(session.place, made, session.environments[0])

@@ -29,6 +29,7 @@ from ..window import windowed
 from . import compiled
 from .device import device_counts
 from .flops import computes, formula
+from .formats import format_of, kind_of
 from .memory import MemoryTrace, held, storage, tensors_in
 
 TRAIN_STEPS = 2  # that are counted
@@ -48,6 +49,7 @@ class _Kind:
         self.formula = formula(func)
         self.computes = computes(func)
         self.may_be_others = self.formula is None
+        self.arithmetic = kind_of(self.name)
         self.moves = not func.is_view and func._overloadpacket.__name__ not in _NO_TRAFFIC
 
 
@@ -99,7 +101,11 @@ class Operators(TorchDispatchMode):
         tensors = list(tensors_in(args))
         if named:
             tensors += tensors_in(named)
-        dtype = next((_dtype(t) for t in tensors if t.is_floating_point() or t.is_complex()), "")
+        told = next((t for t in tensors if t.is_floating_point() or t.is_complex()), None)
+        if flops and tensors:
+            dtype = format_of(kind.arithmetic, tensors[0] if told is None else told)
+        else:
+            dtype = "" if told is None else _dtype(told)
         counted = self._pending.setdefault((kind.name, dtype), [0, 0, 0])
         counted[0] += 1
         counted[1] += flops

@@ -32,7 +32,7 @@ from ...suite.loops import Loop
 from ...suite.script import Script
 from ..context import LaunchContext
 from ..counts.counters import EVALUATION_STEPS, TRAIN_STEPS, Counter, Operators, drawn, gathered, saving
-from ..devices import card_in_use
+from ..devices import device_conditions
 from ..profile import profiler
 from ..timing.guards import AfterWarmup
 from ..timing.launch_memory import MemoryMeter, device_peaks
@@ -191,11 +191,11 @@ def device_of(case: Case) -> torch.device:
         return torch.device("cpu")
 
 
-def chosen_conditions(device: torch.device) -> dict[str, str]:
+def chosen_conditions(device: torch.device) -> dict[str, Any]:
     """The conditions of a launch that a script chooses for itself."""
     chosen = multiprocessing.get_start_method(allow_none=True)
     start_method = {"loader_start_method": chosen} if chosen else {}
-    return {"device": str(device), **card_in_use(device), **start_method}
+    return {"device": str(device), **device_conditions(device), **start_method}
 
 
 class ScriptCounter(Counter):

@@ -105,6 +105,7 @@ class PhaseTracker:
         self._called = ""
         if self._unmarked is not None and not self._backwards:
             self._unmarked.forward(module)
+            self._modules.get(module)  # its device
         passes = self._passes
         if self._backwards or not (self._open or passes.expects_work):
             return  # a recomputation during the backward pass is part of it

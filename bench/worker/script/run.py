@@ -14,6 +14,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.multiprocessing.spawn import _wrap as spawned_by_torch
 from torch.utils.data._utils import worker as loader_worker
 
@@ -257,6 +258,8 @@ def probe(script: Script, case: Case, context: LaunchContext) -> ProbeReport:
         modules=tuple(third_party(new)),
         sources=tuple(map(Path, sorted({script.path, *own_files(new)}))),
         written=() if context.folders is None else tuple(map(Path, context.folders.new_files())),
+        device="" if recorder.device is None else str(recorder.device),
+        has_accelerator=torch.accelerator.is_available(),
         loops=loops,
     )
 

@@ -21,6 +21,10 @@ from ...measurement import WARMUP_EPOCHS, StageRecord
 from ...training import Observer
 from .timers import NANO, Clock, Timer
 
+# How long other streams may work on after the timed one without a caveat: a share of the stage; and in seconds, since
+# the host takes a while to learn that the device is done.
+BEYOND, LEAST_BEYOND = 0.05, 1e-3
+
 
 @dataclass
 class _Stage:
@@ -178,9 +182,12 @@ class Meter(Observer):
         self._timer.start()
 
     def _suspend(self) -> None:
+        self._timer.suspend()
         self._synchronize()
         now = self._clock()  # read before the timer adds up, which is not part of the stage
         steps, phases = self._timer.stop()
+        if self._timer.beyond > max(BEYOND * (now - self._stretch_began) * NANO, LEAST_BEYOND):
+            self.note("streams_are_waited_for", False)
         stage = self._open[-1]
         if (
             self._is_rewound

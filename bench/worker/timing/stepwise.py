@@ -138,15 +138,20 @@ def _restored() -> Iterator[None]:
     Torch compiles only a few graphs of the same code: without this, later cases would fall back to Python.
     """
     cudnn = torch.backends.cudnn
-    before = [(name, getattr(cudnn, name)) for name in ("allow_tf32", "benchmark", "deterministic")]
-    matmul, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
+    before = [(name, getattr(cudnn, name)) for name in ("benchmark", "deterministic")]
+    matmul, tf32 = None, None
+    with contextlib.suppress(RuntimeError):  # of one who uses the newer names of these settings
+        matmul, tf32 = torch.get_float32_matmul_precision(), cudnn.allow_tf32
+    threads = torch.get_num_threads()
     default = torch.get_default_dtype()
     try:
         yield
     finally:
         for name, value in before:
             setattr(cudnn, name, value)
-        torch.set_float32_matmul_precision(matmul)
+        if matmul is not None and tf32 is not None:
+            torch.set_float32_matmul_precision(matmul)
+            cudnn.allow_tf32 = tf32
         torch.set_num_threads(threads)
         torch.set_default_dtype(default)
         if compiled.counts():

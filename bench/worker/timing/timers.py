@@ -22,17 +22,20 @@ class Timer(Protocol):
     """Times a stage from `start` to `stop`; steps and phases are seconds.
 
     `rewind` stops the clock at the last `mark`, which follows a lap: the time after it until `stop` is not counted.
-    `unfinished` is the time of the step that was interrupted by `stop`.
+    `unfinished` is the time of the step that was interrupted by `stop`. `suspend` is called before the device is
+    synchronised for `stop`; `beyond` is how long other streams then still worked after the timed one.
     """
 
     name: str
     unfinished: float
+    beyond: float
 
     def start(self) -> None: ...
     def lap(self, phase: str) -> None: ...
     def step(self) -> None: ...
     def mark(self) -> None: ...
     def rewind(self) -> None: ...
+    def suspend(self) -> None: ...
     def stop(self) -> tuple[list[float], dict[str, float]]: ...
 
 
@@ -40,6 +43,7 @@ class HostTimer:
     """Laps and steps on the host clock: for the CPU, whose work is done when a call returns."""
 
     name = "host"
+    beyond = 0.0
 
     def __init__(self, clock: Clock = time.perf_counter_ns) -> None:
         self._running = clock
@@ -67,6 +71,9 @@ class HostTimer:
     def rewind(self) -> None:
         marked = self._marked
         self._clock = lambda: marked
+
+    def suspend(self) -> None:
+        pass
 
     def stop(self) -> tuple[list[float], dict[str, float]]:
         self.lap("other")
@@ -99,6 +106,8 @@ class EventTimer:
 
     def start(self) -> None:
         self._stopped: Event | None = None
+        self._last: Event | None = None
+        self.beyond = 0.0
         self._marked = self._now()
         self._marks = [self._marked]
 
@@ -114,9 +123,14 @@ class EventTimer:
     def rewind(self) -> None:
         self._stopped = self._marked
 
+    def suspend(self) -> None:
+        self._last = self._now()
+
     def stop(self) -> tuple[list[float], dict[str, float]]:
         ended = self._now()
         self._synchronize()
+        if self._last is not None:
+            self.beyond = seconds(self._last, ended)
         self.unfinished = seconds(self._marks[-1], ended)
         return [seconds(a, b) for a, b in pairwise(self._marks)], {}
 
