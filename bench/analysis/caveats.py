@@ -40,6 +40,7 @@ CAVEATS = (
     "graph_unexpected",  # an autograd graph where the mode forbids one, or none where it records
     "samples_unknown",  # of a script: there is no throughput
     "forward_unseen",  # of a script: there is no phase of it
+    "pass_not_recognised",  # of a script that marks no loop
     "evaluation_unmarked",  # inside of a script's training steps
     "loss_scale_unknown",  # of a script that gathers gradients: there is no training loss
     "flops_lower_bound",  # operators that compute, without a formula
@@ -60,6 +61,7 @@ _CHECKS = {
     "graph_as_the_mode_says": "graph_unexpected",
     **{samples_known(stage): "samples_unknown" for stage in STAGES},
     "forward_seen": "forward_unseen",
+    "passes_recognised": "pass_not_recognised",
     "evaluation_marked": "evaluation_unmarked",
     "loss_scale_known": "loss_scale_unknown",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections.abc import Sequence
@@ -69,6 +70,18 @@ class ScriptOptions(CaseOptions):
         help="Let a script overwrite files; each launch then sees the files of the launch before.",
     )
 
+    steps: int | None = option(
+        None,
+        metavar="N",
+        help="End the script after N training steps, without those of the first epoch: a long one need not end.",
+    )
+    steps_per_epoch: int | None = option(
+        None,
+        metavar="N",
+        help="In a script that marks no loop, an epoch is N training steps.",
+        show_default="a pass over its loader, else 100",
+    )
+
     def axes_and_script(
         self, suites: Sequence[Path] | None
     ) -> tuple[dict[str, list[AxisValue]], Script | None]:
@@ -77,6 +90,11 @@ class ScriptOptions(CaseOptions):
         Raises UsageError for a script together with suites or --devices, and for arguments or --in-place without a
         script.
         """
+        for name, number in (("--steps", self.steps), ("--steps-per-epoch", self.steps_per_epoch)):
+            if number is not None and self.script is None:
+                raise UsageError(f"{name} is for scripts; name one: --script train.py")
+            if number is not None and number < 1:
+                raise UsageError(f"{name} must be at least 1, not {number}")
         if self.script is None:
             if self.script_arguments is not None:
                 raise UsageError(
@@ -91,7 +109,11 @@ class ScriptOptions(CaseOptions):
                 f"arguments of the script follow --"
             )
         values = script_axes(self.axis)
-        made = script(self.script, self.script_arguments or (), list(values), self.in_place)
+        made = dataclasses.replace(
+            script(self.script, self.script_arguments or (), list(values), self.in_place),
+            epoch=self.steps_per_epoch,
+            steps=self.steps,
+        )
         if self.devices is None:
             return values, made
         if "device" in values or "," in self.devices or self.devices in (ALL, AVAILABLE):

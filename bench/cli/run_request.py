@@ -168,6 +168,8 @@ def _stored_options(run: Earlier) -> dict[str, Any]:
         **{name: getattr(conditions, name) for name in ("threads", "allocator", "start_method")},
         "data": conditions.data_root,
         "in_place": script is not None and script.in_place,
+        "steps": None if script is None else script.steps,
+        "steps_per_epoch": None if script is None else script.epoch,
         "no_counts": not request.untimed.counts,
         "no_profile": not request.untimed.profile,
         "name": run.plan.get("name", ""),

@@ -102,6 +102,8 @@ TEXTS: Mapping[str, str | Callable[[RunSettings], str]] = {
     "epochbench.watch(loader, samples=...) a number, or a function of the batch",
     "forward_unseen": "no call of a module was seen in some of its passes, so their forward pass is in the phase "
     "other: call the module itself, model(inputs) and not model.forward(inputs)",
+    "pass_not_recognised": "a pass over a loader was not there in the first brief run of the script, so it is in no "
+    "stage: mark the loops with epochbench.watch and epochbench.stage",
     "evaluation_unmarked": "in training steps, a trained model was called without autograd, or in "
     "evaluation mode: this time is in the phase other; if it is an evaluation, put around it: "
     'with epochbench.stage("validate"):',

@@ -70,6 +70,7 @@ class Plan:
             "files": dict(self.files),
             "schedule": self.schedule.to_json(),
             "apart": self.untimed.to_json(),
+            "loops": [] if self.script is None else [loop.to_json() for loop in self.script.loops],
             "columns": {suite: list(names) for suite, names in self.columns.items() if names},
         }
 

@@ -14,8 +14,8 @@ class Loop(JsonRecord):
     """A loop of one stage: its steps end with a `BATCH` of a loader, a step of an `OPTIMIZER` or a `BACKWARD` pass.
 
     `key` identifies it in another run of the same script, `place` is its line (`main.py:41`) for people. `steps` is
-    the length of an epoch where it is known. With `is_cut`, epochs are so many steps, wherever a pass over the loader
-    ends.
+    the length of an epoch where it is known. With `is_cut`, an epoch is that number of steps, wherever a pass over the
+    loader ends.
     """
 
     stage: str

@@ -34,7 +34,7 @@ class Script(JsonRecord):
     `--batch-size=64`, `arg:-b` as `-b=64`, `env:WORKERS` as a variable of the environment.
 
     `loops` are those that its first run showed, if the script marks none. `epoch` is the number of steps of an epoch
-    for loops without one; with `steps` the script ends after so many training steps.
+    for loops without one; the script ends after `steps` training steps.
     """
 
     path: str

@@ -252,24 +252,11 @@ class TestInThisProcess:
             scripts.run(self.script(tmp_path, "{}['a']"), self.CASE, Recorder(Observer()), NO_LOG)
         assert bench.watch([1]) == [1]
 
-    def test_one_that_nobody_has_edited_is_found_out_in_its_first_steps(self, tmp_path, monkeypatch):
-        taken = []
-        monkeypatch.setattr("builtins.taken", taken, raising=False)
-        text = (
-            "import torch\nmodel = torch.nn.Linear(2, 1)\noptimizer = torch.optim.SGD(model.parameters(), 0.1)\n"
-            "for _ in range(100):\n    model(torch.ones(1, 2)).sum().backward()\n    optimizer.step()\n    "
-            "taken.append(1)"
-        )
-        with pytest.raises(
-            UsageError, match="trains without a pass over a watched loader; import epochbench in it"
-        ):
-            probe_script(self.script(tmp_path, text), self.CASE, NO_LOG)
-        assert len(taken) == 2
-
     @pytest.mark.parametrize("end", ["", "raise SystemExit(0)"])
     def test_one_that_ends_without_training_is_told_before_it_runs_again(self, tmp_path, end):
         with pytest.raises(
-            UsageError, match="ended without a pass over a watched loader; import epochbench in it"
+            UsageError,
+            match=r"nothing in it trains or evaluates in this process, .*; import epochbench in it",
         ):
             probe_script(self.script(tmp_path, f"import torch\n{end}"), self.CASE, NO_LOG)
 

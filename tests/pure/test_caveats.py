@@ -107,6 +107,7 @@ ARISES = {
     "graph_unexpected": Story([*SOUND[:5], with_check("graph_as_the_mode_says")], 1),
     "samples_unknown": Story([with_check(samples_known("train"))] * 6, 6),
     "forward_unseen": Story([*SOUND[:5], with_check("forward_seen")], 1),
+    "pass_not_recognised": Story([*SOUND[:5], with_check("passes_recognised")], 1),
     "evaluation_unmarked": Story([*SOUND[:5], with_check("evaluation_marked")], 1),
     "loss_scale_unknown": Story([*SOUND[:5], with_check("loss_scale_known")], 1),
     "flops_lower_bound": Story([*SOUND, COUNTED_APART], 1),

@@ -13,6 +13,7 @@ from typing import Any
 from ...system.paths import HARNESS, is_in, is_own
 
 _WORKER = str(Path(__file__).parents[1])
+_RUN = str(Path(__file__).with_name("run.py"))  # what calls the script
 _GENERIC = frozenset({"self", "loader", "dataloader", "data_loader", "it", "iterator", "_"})
 
 
@@ -39,7 +40,7 @@ def place_of(frame: FrameType | None, loader: Any) -> tuple[str, str, tuple[str,
     own: list[str] = []
     others: list[str] = []
     place = ""
-    while frame is not None:
+    while frame is not None and frame.f_code.co_filename != _RUN:
         code, line = frame.f_code, frame.f_lineno
         if not _is_harness(code.co_filename):
             stack.append(f"{code.co_filename}:{line}")

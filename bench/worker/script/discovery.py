@@ -34,9 +34,9 @@ class Discovery:
     `is_on` becomes False when the script marks its loops itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_on: bool = True) -> None:
         self.evidence = Evidence()
-        self.is_on = True
+        self.is_on = is_on
         self._open: list[_OpenPass] = []
         self._current: _OpenPass | None = None  # gave the last batch
         self._main = threading.get_ident()

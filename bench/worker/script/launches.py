@@ -176,8 +176,12 @@ def profiled(
     device = device_of(request.case)
 
     def follow(loop: profiler.ProfiledLoop) -> None:
-        steps = options.steps + loop.before
-        recorder = Recorder(loop, window=lambda _: steps, keeps_losses=False, unmarked=script.loops)
+        recorder = Recorder(
+            loop,
+            window=lambda _: options.steps + loop.before,
+            keeps_losses=False,
+            unmarked=script.loops,
+        )
         run(script, request.case, recorder, context)
 
     return profiler.profile_of(follow, device, options, device_synchronizer(device))

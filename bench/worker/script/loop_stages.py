@@ -2,8 +2,8 @@
 
 A pass over a loader with a backward pass in it trains; one in which modules are only called evaluates; one without
 either, such as computing the mean of the data, is ignored. Where nothing trains inside a pass, a training step ends
-with a step of the optimizer, or without one with the backward pass. Validation and test are told apart by the names of
-loaders and functions, and by their order.
+with a step of the optimizer, or without one with the backward pass. The names of loaders and
+functions, and their order, show which evaluation is the validation and which the test.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ EPOCH = 100  # steps of an epoch where the loop has none, or one that is longer 
 LONGEST = 10_000
 _REPEATS = 3  # steps outside of a pass after which its batches are known to be used again
 
-_VALIDATE = re.compile(r"(^|[^a-z])(val|valid|validation|validate|dev|eval)([^a-z]|$)")
-_TEST = re.compile(r"(^|[^a-z])(test|tests|testing|tst)([^a-z]|$)")
+_VALIDATE = frozenset("val valid validate validation dev eval evaluate evaluation".split())
+_TEST = frozenset("test tests testing tst".split())
+_LOADER = re.compile(r"(data)?(loader|set|iter|iterator|batches|dl|ds)?$")  # testloader, val_dl
 
 
 @dataclass
@@ -118,7 +119,7 @@ def _repeats(one: PassEvidence, evidence: Evidence) -> bool:
 
 
 def _with_epoch(loop: Loop, epoch: int | None) -> Loop:
-    """The loop with epochs of so many steps, if the user gives it or if its passes are endless."""
+    """The loop with epochs of this number of steps, or of EPOCH steps if its passes are endless."""
     if epoch is None and (loop.steps is not None and loop.steps <= LONGEST):
         return loop
     return Loop(loop.stage, loop.ends, loop.key, loop.place, epoch or EPOCH, is_cut=True)
@@ -155,8 +156,9 @@ def evaluation_stages(names: Sequence[Iterable[str]]) -> list[str]:
 
 
 def _stage_said(name: str) -> str:
-    """The stage that a name says: "validate" for val_loader, "test" for test; empty for any other."""
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-    if _TEST.search(words):
+    """The stage that a name says: "validate" for val_loader, "test" for testloader; empty for any other."""
+    words = re.findall("[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    said = {*words, *(_LOADER.sub("", word) for word in words)}
+    if said & _TEST:
         return "test"
-    return "validate" if _VALIDATE.search(words) else ""
+    return "validate" if said & _VALIDATE else ""

@@ -24,6 +24,7 @@ from .callers import is_own_code
 from .discovery import Discovery
 from .errors import ScriptError
 from .hooks import Hooks
+from .loop_stages import decided
 from .pass_tracker import PassTracker
 from .passes import TRAIN, StageObserver, StepLimits
 from .phase_tracker import CalledModules, PhaseTracker
@@ -104,6 +105,15 @@ class Recorder:
     def finds_loops(self) -> bool:
         """Whether this is to find the loops of the script, which has marked none."""
         return isinstance(self._unmarked, Discovery) and self._unmarked.is_on
+
+    @property
+    def has_found(self) -> bool:
+        """Whether a loop was found in a script that has marked none."""
+        return (
+            isinstance(self._unmarked, Discovery)
+            and self._unmarked.is_on
+            and bool(decided(self._unmarked.evidence))
+        )
 
     @property
     def passes(self) -> dict[str, int]:

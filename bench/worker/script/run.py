@@ -107,6 +107,9 @@ class Process:
 
 
 _NAMES_BENCH = re.compile(r"\b(epoch)?bench\b")
+_MARKS = re.compile(
+    r"^\s*(import|from)\s+(epoch)?bench\b", re.MULTILINE
+)  # a script that marks its loops itself
 
 _LOOP = "for inputs, targets in epochbench.watch(train_loader):"
 TO_MARK = f"import epochbench in it, and write its loop as: {_LOOP}"
@@ -146,14 +149,12 @@ def run(script: Script, case: Case, recorder: Recorder, context: LaunchContext) 
     finally:
         listen(None)
         recorder.close()
-    if recorder.finds_loops:
-        return
-    if process.children and not recorder.passes:
+    if process.children and not (recorder.passes or recorder.has_found):
         raise ScriptError(
             f"the script ended without a pass over a watched loader in its own process; it started others "
             f"({', '.join(dict.fromkeys(process.children))}), whose training is not measured: {ONE_PROCESS}"
         )
-    if not recorder.passes:
+    if not recorder.passes and not recorder.finds_loops:
         if names_bench(script, before):
             raise ScriptError(f"the script ended without {NOT_REACHED}")
         raise Unusable(f"the script ended without {UNWATCHED}")
@@ -239,13 +240,13 @@ def probe(script: Script, case: Case, context: LaunchContext) -> ProbeReport:
     writes to forbidden places. Any other error is left to the launches, which report it.
     """
     before = set(sys.modules)
-    discovery = Discovery()
+    discovery = Discovery(is_on=not _MARKS.search(source_of(script.path)))
     recorder = Recorder(Observer(), window=lambda _: 1, keeps_losses=False, unmarked=discovery)
     loops: tuple[Loop, ...] = ()
     try:
         run(script, case, recorder, context)
         if discovery.is_on:
-            loops = found_loops(discovery.evidence, script)
+            loops = found_loops(discovery.evidence, script, before)
     except Unusable as problem:
         raise UsageError(f"{script.path}: {problem}") from None
     except BaseException as problem:  # KeyboardInterrupt too: only the script raises it here
@@ -264,9 +265,15 @@ def probe(script: Script, case: Case, context: LaunchContext) -> ProbeReport:
     )
 
 
-def found_loops(evidence: Evidence, script: Script) -> tuple[Loop, ...]:
-    """The loops that a first run showed. Raises Unusable with the lines to add if it showed none."""
+def found_loops(evidence: Evidence, script: Script, before: Container[str]) -> tuple[Loop, ...]:
+    """The loops that a first run showed. Raises Unusable with the lines to add if it showed none, and ScriptError if
+    the script may mark its loop but did not reach it.
+    """
     loops = decided(evidence, script.epoch)
+    if not loops and names_bench(script, before):
+        raise ScriptError(f"the script ended without {NOT_REACHED}")
     if not loops:
-        raise Unusable(f"nothing in it trains or evaluates in this process; {TO_MARK}")
+        raise Unusable(
+            f"nothing in it trains or evaluates in this process, over a DataLoader or otherwise; {TO_MARK}"
+        )
     return tuple(loops)
