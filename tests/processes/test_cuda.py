@@ -91,3 +91,24 @@ def test_the_host_does_not_wait_inside_a_stage():
     asked, _ = host.stop()
     done, _ = events.stop()
     assert asked[0] < done[0] / 10
+
+
+@pytest.mark.parametrize("phases", [False, True])
+def test_a_graph_that_is_captured_and_replayed_inside_a_pass_has_a_time(phases):
+    device = torch.device("cuda", 0)
+    timer, sums = device_timer(device, phases), torch.zeros(1000, device=device)
+    sums.add_(1)
+    timer.start()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        sums.add_(1)
+        timer.lap("forward")
+        timer.mark()
+    graph.replay()
+    timer.lap("optimizer")
+    timer.step()
+    steps, found = timer.stop()
+    assert sums[0] == 2  # nothing was done while it was captured, and no event of ours is in the graph
+    assert len(steps) == 1
+    assert steps[0] > 0
+    assert "forward" not in found
