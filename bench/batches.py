@@ -88,10 +88,12 @@ def _a(what: str) -> str:
 def to_device(batch: Any, device: torch.device) -> Any:
     """A batch on the device, of the same type: by its own `.to`, or else by moving each of its parts.
 
-    Parts without `.to` stay unchanged. A `.to` that returns None has moved its batch in place.
+    Parts without `.to` stay unchanged. A `.to` that returns None has moved its batch in place. The host does not wait
+    for the copy of a tensor, except on MPS, which may read the memory after torch has given it to the next batch
+    (github.com/pytorch/pytorch/issues/189690).
     """
     if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
+        return batch.to(device, non_blocking=device.type != "mps")
     if callable(getattr(type(batch), "to", None)):  # not of the instance: some mappings have every name
         moved = batch.to(device)
         return batch if moved is None else moved

@@ -31,8 +31,19 @@ def available_devices() -> list[str]:
     if torch.accelerator.is_available():
         accelerator = torch.accelerator.current_accelerator()
         assert accelerator is not None
-        devices += [f"{accelerator.type}:{n}" for n in range(torch.accelerator.device_count())]
+        devices += [f"{accelerator.type}:{n}" for n in range(_count(accelerator))]
     return devices
+
+
+def _count(accelerator: torch.device) -> int:
+    """How many devices the runtime shows.
+
+    Before CUDA is in use, torch's own count is that of NVML, which is of cards: where one of several is divided (MIG),
+    CUDA shows a single part. The runtime's count makes no context on a card.
+    """
+    if accelerator.type == "cuda":
+        return int(torch._C._cuda_getDeviceCount())
+    return torch.accelerator.device_count()
 
 
 def environment(request: EnvironmentRequest, allocator: str) -> Environment:
@@ -61,7 +72,7 @@ def environment(request: EnvironmentRequest, allocator: str) -> Environment:
         torch=torch.__version__,
         packages=_versions(),
         cuda=torch.version.cuda if torch.cuda.is_available() else None,
-        cudnn=str(torch.backends.cudnn.version()) if torch.cuda.is_available() else None,
+        cudnn=_cudnn(),
         driver=driver_version() if torch.cuda.is_available() else None,
         devices=tuple(devices(available)),
         flags=_flags(),
@@ -69,6 +80,12 @@ def environment(request: EnvironmentRequest, allocator: str) -> Environment:
         peaks=tuple(peaks(measured, request.formats, in_use)),
         bandwidths=tuple(bandwidths([name for name in measured if name not in in_use])),
     )
+
+
+def _cudnn() -> str | None:
+    """The version of cuDNN, or of MIOpen on ROCm; None without a card or the library."""
+    version = torch.backends.cudnn.version() if torch.cuda.is_available() else None
+    return None if version is None else str(version)
 
 
 def cpu_model() -> str:
@@ -82,7 +99,6 @@ def cpu_model() -> str:
 def devices(available: Sequence[str]) -> list[Device]:
     """The accelerators among these devices of the machine."""
     found = []
-    # torch.cuda.device_count() asks NVML before CUDA is in use, which counts cards and not their parts (MIG).
     names = available[1:]
     for index in range(len(names) if torch.cuda.is_available() else 0):
         properties = torch.cuda.get_device_properties(index)

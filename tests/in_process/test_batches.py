@@ -298,6 +298,23 @@ def test_a_batch_moves_whole_and_keeps_its_shape(batch):
     assert outline(moved) == outline(batch)
 
 
+class Moved(torch.Tensor):
+    """Notes how it is moved, to a device that need not be there."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, arguments=(), keywords=None):
+        if function is torch.Tensor.to:
+            Moved.asked = (*arguments[1:], keywords)
+            return arguments[0]
+        return super().__torch_function__(function, types, arguments, keywords)
+
+
+@pytest.mark.parametrize(("kind", "non_blocking"), [("cuda", True), ("xpu", True), ("mps", False)])
+def test_the_host_waits_for_a_copy_only_where_its_source_may_be_gone_before(kind, non_blocking):
+    to_device({"x": torch.zeros(2).as_subclass(Moved)}, torch.device(kind))
+    assert Moved.asked == (torch.device(kind), {"non_blocking": non_blocking})
+
+
 @pytest.mark.parametrize("value", ["text", 7, None])
 def test_what_cannot_move_stays_as_it_is(value):
     assert to_device({"note": value}, META) == {"note": value}

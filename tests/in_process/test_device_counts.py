@@ -37,7 +37,11 @@ def test_all_stretches_count_but_those_of_the_first_train_step_and_outside_the_l
 
 
 @pytest.mark.parametrize(
-    "name", ["cudaLaunchKernel", "cudaLaunchKernelExC_v11060", "cuLaunchKernel", "cudaGraphLaunch"]
+    "name",
+    [
+        *("cudaLaunchKernel", "cudaLaunchKernelExC_v11060", "cudaLaunchKernel_ptsz_v7000"),
+        *("cuLaunchKernel", "cuLaunchKernelEx_ptsz", "cudaGraphLaunch"),
+    ],
 )
 def test_a_launch_counts_where_the_host_asks_for_it(name):
     calls = [

@@ -17,6 +17,7 @@ from bench.measurement import Environment
 from bench.measurement.messages import EnvironmentRequest
 from bench.suite.case import Conditions
 from bench.system.kernel import usable_cpus
+from bench.worker import environment as worker_environment
 from bench.worker.environment import available_devices, cpu_model, devices, environment
 
 
@@ -111,6 +112,23 @@ def test_a_gpu_is_described():
         assert device.power_limit is None or 10 < device.power_limit < 2000
     assert available_devices()[1] == "cuda:0"
     assert Environment.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_cards_are_those_that_the_runtime_shows_and_not_those_that_nvml_counts(monkeypatch):
+    """As with eight cards of which some are divided (MIG): CUDA shows one part."""
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    monkeypatch.setattr(torch._C, "_cuda_getDeviceCount", lambda: 1, raising=False)
+    assert available_devices() == ["cpu", "cuda:0"]
+
+
+def test_a_card_without_cudnn_has_no_version_of_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: None)
+    assert worker_environment._cudnn() is None
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91900)
+    assert worker_environment._cudnn() == "91900"
 
 
 def test_a_card_is_described_by_what_torch_tells(monkeypatch):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fakes import FakeClock, batches, small_task
+from fakes import FakeClock, FakeDevice, batches, small_task
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -16,7 +16,7 @@ from bench import tasks
 from bench.measurement import PHASES, STAGES
 from bench.suite.case import Case
 from bench.training import fit
-from bench.worker.timing.launch_memory import MemoryMeter
+from bench.worker.timing.launch_memory import MemoryMeter, device_peaks
 from bench.worker.timing.meter import BEYOND, LEAST_BEYOND, Meter, fingerprint, state_of
 from bench.worker.timing.timers import (
     EventPhaseTimer,
@@ -24,6 +24,7 @@ from bench.worker.timing.timers import (
     HostTimer,
     device_synchronizer,
     device_timer,
+    is_capturing,
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -809,6 +810,54 @@ def test_a_device_that_waits_for_a_late_batch_waits_in_the_data_phase(device, cl
     assert train.phases["forward"] == pytest.approx(1.5)
 
 
+class Capturing(FakeDevice):
+    """A device whose work goes into a graph while it is captured, as do the events, which then have no time."""
+
+    is_capturing = False
+
+    def work(self, seconds):
+        if not self.is_capturing:
+            super().work(seconds)
+
+    def recorded(self):
+        event = super().recorded()
+        event.is_captured = self.is_capturing
+        return event
+
+
+@pytest.mark.parametrize("kind", [EventTimer, EventPhaseTimer])
+def test_no_event_is_recorded_into_a_graph_that_is_captured(kind, clock):
+    device = Capturing(clock)
+    timer = kind(device.recorded, device.synchronize, lambda: device.is_capturing)
+    timer.start()
+    device.is_capturing = True  # the host captures forward and backward, 3 s
+    clock.advance(2.0)
+    device.work(0.5)
+    timer.lap("forward")
+    timer.mark()
+    clock.advance(1.0)
+    timer.lap("backward")
+    device.is_capturing = False
+    device.work(0.25)  # the graph is replayed
+    timer.lap("optimizer")
+    timer.step()
+    device.work(0.25)
+    timer.lap("optimizer")
+    timer.step()
+    device.synchronize()
+    steps, phases = timer.stop()
+    marks = timer._marks + [event for _, event in getattr(timer, "_laps", ())]
+    assert not any(event.is_captured for event in [*marks, timer._marked])
+    assert steps == [3.25, 0.25]
+    assert {phase: spent for phase, spent in phases.items() if spent} in ({}, {"optimizer": 3.5})
+
+
+def test_only_a_cuda_device_is_asked_whether_it_captures(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    found = {kind: is_capturing(torch.device(kind)) for kind in ("cpu", "cuda", "mps", "xpu")}
+    assert found == {"cpu": False, "cuda": True, "mps": False, "xpu": False}
+
+
 def test_the_cpu_is_timed_by_the_host_and_never_waited_for():
     assert device_timer(torch.device("cpu"), phases=False).name == "host"
     assert device_timer(torch.device("cpu"), phases=True).name == "host"
@@ -903,6 +952,13 @@ def test_a_device_without_statistics_of_its_memory_has_no_peaks(monkeypatch):
     memory = MemoryMeter(torch.device("mps"))
     memory.start()
     assert list(memory.peaks()) == ["peak_rss"]
+
+
+def test_a_peak_that_the_allocator_does_not_keep_is_absent_and_not_0(monkeypatch):
+    """As with PYTORCH_NO_CUDA_MEMORY_CACHING, where torch says 0."""
+    monkeypatch.setattr(torch.accelerator, "max_memory_allocated", lambda _: 0)
+    monkeypatch.setattr(torch.accelerator, "max_memory_reserved", lambda _: 2**21)
+    assert device_peaks(torch.device("cuda")) == {"peak_reserved": 2**21}
 
 
 def test_a_module_that_is_not_yet_initialised_has_a_fingerprint():

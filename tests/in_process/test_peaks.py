@@ -250,6 +250,17 @@ class TestBandwidth:
         assert triad(torch.device("cpu")) is None
         assert sizes == [mebibytes << 20]
 
+    def test_on_a_device_no_cache_holds_the_arrays_and_they_are_halved_until_they_fit(self, monkeypatch):
+        sizes = []
+
+        def ones(number, device):
+            sizes.append(number * 4 >> 20)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        monkeypatch.setattr(torch, "ones", ones)
+        assert triad(torch.device("cuda")) is None
+        assert sizes == [1024, 512, 256, 128, 64]
+
     def test_the_largest_cache_is_read_from_the_kernel(self, tmp_path):
         for number, size in enumerate(["48K", "2048K", "30M"]):
             (tmp_path / f"index{number}").mkdir()

@@ -132,6 +132,14 @@ def test_what_contradicts_itself_is_refused(axes, reason):
     assert reason in precision.refusal(case(**axes))
 
 
+@pytest.mark.parametrize("device", ["cpu", "mps:0", "xpu"])
+def test_graphs_are_refused_where_inductor_would_run_without_them(device):
+    assert precision.refusal(case(compile="reduce-overhead", device=device)).endswith(
+        f"device {device} has none"
+    )
+    assert precision.refusal(case(compile="reduce-overhead", device="cuda:0")) is None
+
+
 @pytest.mark.parametrize(
     "axes", [{}, {"precision": "bf16"}, {"compile": "max-autotune"}, {"memory_format": "channels_last"}]
 )

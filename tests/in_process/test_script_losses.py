@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from bench.worker.script import loss_values
 from bench.worker.script.loss_values import Losses, divisor_of
 
 INPUTS, TARGETS = torch.linspace(-1, 1, 12).reshape(4, 3), torch.tensor([0, 1, 0, 1])
@@ -87,6 +88,15 @@ def test_partial_batches_weigh_less():
     losses.add(torch.tensor(1.0), 3)
     losses.add(torch.tensor(5.0), 1)
     assert losses.mean() == 2.0
+
+
+def test_a_loss_in_a_graph_that_is_captured_is_not_added_to_it(monkeypatch):
+    losses = Losses()
+    losses.add(torch.tensor(1.0), 3)
+    monkeypatch.setattr(loss_values, "is_capturing", lambda _: True)
+    losses.add(torch.tensor(5.0), 3)
+    assert losses.total == 3.0
+    assert losses.mean() is None  # the losses of the replays are not seen
 
 
 def test_what_is_compiled_does_not_tell():

@@ -136,6 +136,34 @@ def test_what_building_a_case_changes_for_all_of_torch_is_put_back():
     assert state() == before
 
 
+def test_formats_of_single_operators_are_put_back_though_torch_does_not_tell_the_older_settings():
+    backends = torch.backends
+
+    def state():
+        places = (backends.cuda.matmul, backends.mkldnn.matmul, backends.cudnn.conv, backends.cudnn.rnn)
+        return [place.fp32_precision for place in places]
+
+    def make():
+        torch.set_float32_matmul_precision("high")
+        backends.cudnn.allow_tf32 = True
+        return small_task()
+
+    was_precision, was_allowed = torch.get_float32_matmul_precision(), backends.cudnn.allow_tf32
+    try:
+        backends.cuda.matmul.fp32_precision, backends.mkldnn.matmul.fp32_precision = "tf32", "ieee"
+        backends.cudnn.conv.fp32_precision, backends.cudnn.rnn.fp32_precision = "ieee", "tf32"
+        for read in (torch.get_float32_matmul_precision, lambda: backends.cudnn.allow_tf32):
+            with pytest.raises(RuntimeError):
+                read()
+        before = state()
+        with stepwise.prepared(suite(make), case()):
+            assert state() != before
+        assert state() == before
+    finally:
+        torch.set_float32_matmul_precision(was_precision)
+        backends.cudnn.allow_tf32 = was_allowed
+
+
 def test_nothing_compiled_is_left(monkeypatch):
     resets = []
     monkeypatch.setattr(torch.compiler, "reset", lambda: resets.append(1))

@@ -175,3 +175,24 @@ def test_the_mfu_of_a_large_product_is_that_of_plain_event_timing():
     found, _, _ = stepped(lambda: torch.mm(left, right), steps=20)
     by_events = 2 * 8192**3 / sorted(found)[len(found) // 2] / 1e12
     assert measured(torch.device("cuda", 0), "bfloat16").flops / 1e12 == pytest.approx(by_events, rel=0.05)
+
+
+@pytest.mark.parametrize("phases", [False, True])
+def test_a_graph_that_is_captured_and_replayed_inside_a_pass_has_a_time(phases):
+    device = torch.device("cuda", 0)
+    timer, sums = device_timer(device, phases), torch.zeros(1000, device=device)
+    sums.add_(1)
+    timer.start()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        sums.add_(1)
+        timer.lap("forward")
+        timer.mark()
+    graph.replay()
+    timer.lap("optimizer")
+    timer.step()
+    steps, found = timer.stop()
+    assert sums[0] == 2  # nothing was done while it was captured, and no event of ours is in the graph
+    assert len(steps) == 1
+    assert steps[0] > 0
+    assert "forward" not in found

@@ -139,6 +139,24 @@ def test_every_module_that_a_page_names_is_there():
         assert {name for name in named if name.partition("/")[0] in packages} - modules == set(), path.name
 
 
+DEVICE_CALL = re.compile(
+    r"torch\.(?:cuda|accelerator|mps|xpu|Event|backends\.(?:cuda|cudnn|mps))\b|torch\._C\._cuda|nvml[A-Z]\w+"
+    r"|non_blocking|pin_memory=|CUDA_VISIBLE_DEVICES|open_gpus\(|cards_of\("
+)
+
+
+def test_the_page_about_devices_names_each_file_that_calls_one():
+    page = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
+    calling = {
+        path.relative_to(ROOT / "bench").as_posix()
+        for path in (ROOT / "bench").rglob("*.py")
+        if DEVICE_CALL.search(path.read_text(encoding="utf-8"))
+    }
+    assert len(calling) > 15
+    folders = tuple(re.findall(r"`((?:machine|worker/script)/)`", page))  # whose files share a table
+    assert {name for name in calling if name not in page and not name.startswith(folders)} == set()
+
+
 def test_the_architecture_page_names_every_package_and_fits_two_screens():
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     folders = {path.parent for path in (ROOT / "bench").rglob("*.py")} - {ROOT / "bench"}

@@ -6,6 +6,7 @@ on the device, which has the number of the call.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -23,6 +24,9 @@ _WAITS = (
     *("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize"),
     *("cuStreamSynchronize", "cuEventSynchronize", "cuCtxSynchronize"),
 )
+# The end of a name tells its version, and the default stream of code compiled for one in each thread:
+# cudaLaunchKernelExC_v11060, cudaLaunchKernel_ptsz_v7000 (cuda_runtime_api.h, "__CUDART_API_PTSZ").
+_VARIANT = re.compile(r"(_ptsz|_ptds)?(_v\d+)?$")
 _DIRECTIONS = {"HtoD": "host_to_device", "DtoH": "device_to_host", "DtoD": "device_to_device"}
 
 
@@ -50,8 +54,7 @@ def device_counts(events: Iterable[Mapping[str, Any]], marks: Sequence[Mark]) ->
             continue
         stage = stretches[place][2]
         calls[event.get("args", {}).get("correlation")] = stage
-        # The name of a later version of a call ends in its number: cudaLaunchKernelExC_v11060.
-        name = str(event.get("name")).partition("_v")[0]
+        name = _VARIANT.sub("", str(event.get("name")))
         found[stage]["kernel_launches"] += name in _LAUNCHES
         found[stage]["synchronizations"] += name in _WAITS
     for event in events:

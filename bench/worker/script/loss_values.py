@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..timing.timers import is_capturing
+
 # Torch's names for the nodes of operators that change the type or shape of a number, but not its value.
 _SAME = ("ToCopy", "View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Alias", "Clone", "Expand")
 # The names of the last node of a loss that was not divided.
@@ -26,7 +28,8 @@ class Losses:
     """The losses of steps, weighted by their samples and summed on the device.
 
     They are not stored one by one: copies would change where the next step allocates memory, and a compiled model may
-    write its next loss to the same place.
+    write its next loss to the same place. A loss in the capture of a CUDA graph has no value yet, and adding it would
+    add a kernel to the user's graph: the mean is then not known.
     """
 
     total: Tensor | None = None
@@ -34,9 +37,13 @@ class Losses:
     divisors: set[float | None] = field(default_factory=set)  # the divisors of the losses; None if not known
     group: int = 0  # backward passes since the optimizer stepped
     groups: set[int] = field(default_factory=set)  # how many there were before each of its steps
+    is_complete: bool = True
 
     def add(self, loss: Tensor, samples: int) -> None:
         """The loss of a step."""
+        if is_capturing(loss.device):
+            self.is_complete = False
+            return
         self.divisors.add(divisor_of(loss))
         value = loss.detach()
         if value.dim():
@@ -69,7 +76,7 @@ class Losses:
     def mean(self) -> float | None:
         """The mean loss over the samples; None if there is none, or its scale is not known."""
         factor = self.factor
-        if self.total is None or factor is None:
+        if self.total is None or factor is None or not self.is_complete:
             return None
         return float(self.total) * factor / self.weight
 

@@ -92,15 +92,17 @@ class MemoryMeter:
 def device_peaks(device: torch.device) -> dict[str, int]:
     """The most bytes that tensors on the device took since the reset of its statistics, and that its allocator held.
 
-    Empty for a device whose allocator keeps no peaks, such as that of a Mac.
+    Without those that its allocator does not keep: on a Mac, and of CUDA where PYTORCH_NO_CUDA_MEMORY_CACHING goes
+    around the allocator. Torch says 0 then, which no launch with a model on the device takes.
     """
     if device.type == "cpu":
         return {}
     with suppress(*_NO_STATISTICS):
-        return {
+        peaks = {
             "peak_allocated": torch.accelerator.max_memory_allocated(device),
             "peak_reserved": torch.accelerator.max_memory_reserved(device),
         }
+        return {name: peak for name, peak in peaks.items() if peak}
     return {}
 
 

@@ -194,6 +194,9 @@ def has_tf32(device: torch.device) -> bool:
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _ARRAY = 64 << 20  # bytes of an array, at least
+_ON_DEVICE = (
+    1 << 30
+)  # beyond the cache of any card, and long enough that the launch of a kernel is 1 % or 2 % of it
 _MOST_ARRAY = 128 << 20  # a processor with a cache of hundreds of MiB shares it with others
 _BEYOND = 4  # times the largest cache: the rule of STREAM
 _TRIADS = 4
@@ -208,14 +211,20 @@ def triad(device: torch.device, clock: Callable[[], float] = time.perf_counter) 
     """The bandwidth of a = b + s c over arrays that no cache holds, the best of a few times.
 
     Counted as in STREAM (McCalpin, "Memory Bandwidth and Machine Balance in Current High Performance Computers", 1995):
-    two arrays read and one written, without the read that a write may cause. None where the arrays do not fit.
+    two arrays read and one written, without the read that a write may cause. On a device that is too small for such
+    arrays they are halved as far as the smallest. None where these do not fit either.
     """
-    size = _ARRAY if device.type != "cpu" else min(max(_ARRAY, _BEYOND * largest_cache()), _MOST_ARRAY)
+    on_cpu = device.type == "cpu"
+    size = min(max(_ARRAY, _BEYOND * largest_cache()), _MOST_ARRAY) if on_cpu else _ON_DEVICE
+    while True:
+        try:
+            a, b, c = (torch.ones(size // 4, device=device) for _ in range(3))
+            break
+        except RuntimeError:
+            if on_cpu or size <= _ARRAY:
+                return None
+            size //= 2
     synchronize = device_synchronizer(device)
-    try:
-        a, b, c = (torch.ones(size // 4, device=device) for _ in range(3))
-    except RuntimeError:
-        return None
     best = float("inf")
     for _ in range(_TRIADS):
         synchronize()

@@ -6,9 +6,10 @@ The process is shared with other code: global settings of torch that building a 
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy
@@ -139,20 +140,45 @@ def _restored() -> Iterator[None]:
     """
     cudnn = torch.backends.cudnn
     before = [(name, getattr(cudnn, name)) for name in ("benchmark", "deterministic")]
-    matmul, tf32 = None, None
-    with contextlib.suppress(RuntimeError):  # of one who uses the newer names of these settings
-        matmul, tf32 = torch.get_float32_matmul_precision(), cudnn.allow_tf32
-    threads = torch.get_num_threads()
-    default = torch.get_default_dtype()
+    set_formats, threads, default = _formats(), torch.get_num_threads(), torch.get_default_dtype()
     try:
         yield
     finally:
         for name, value in before:
             setattr(cudnn, name, value)
-        if matmul is not None and tf32 is not None:
-            torch.set_float32_matmul_precision(matmul)
-            cudnn.allow_tf32 = tf32
+        set_formats()
         torch.set_num_threads(threads)
         torch.set_default_dtype(default)
         if compiled.counts():
             torch.compiler.reset()
+
+
+def _formats() -> Callable[[], None]:
+    """A function that sets the formats of float32 products as they are now.
+
+    Torch refuses to tell its older settings where the newer ones, of single operators, have no such value: then those
+    are set.
+    """
+    setters: list[Callable[[], None]] = []
+
+    def keep(read: Callable[[], Any], write: Callable[[Any], None], operators: Sequence[Any]) -> None:
+        try:
+            setters.append(functools.partial(write, read()))
+        except RuntimeError:
+            for one in operators:
+                setters.append(functools.partial(setattr, one, "fp32_precision", one.fp32_precision))
+
+    backends: Any = torch.backends
+    matmul, cudnn = (backends.cuda.matmul, backends.mkldnn.matmul), backends.cudnn
+    keep(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, matmul)
+    keep(
+        lambda: cudnn.allow_tf32,
+        functools.partial(setattr, cudnn, "allow_tf32"),
+        (cudnn.conv, cudnn.rnn),
+    )
+
+    def set_them() -> None:
+        for setter in setters:
+            setter()
+
+    return set_them

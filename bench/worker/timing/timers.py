@@ -92,14 +92,21 @@ class Event(Protocol):
 class EventTimer:
     """Steps on the device's own clock: the time between events recorded at their boundaries.
 
-    `recorded` puts an event into the queue of the device's work and returns it.
+    `recorded` puts an event into the queue of the device's work and returns it. While `is_capturing`, work goes into a
+    graph and not into the queue: an event would become part of the graph and have no time.
     """
 
     name = "device events"
 
-    def __init__(self, recorded: Callable[[], Event], synchronize: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        recorded: Callable[[], Event],
+        synchronize: Callable[[], None],
+        is_capturing: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._recorded = recorded
         self._synchronize = synchronize
+        self._is_capturing = is_capturing
 
     def _now(self) -> Event:
         return self._recorded() if self._stopped is None else self._stopped
@@ -118,7 +125,8 @@ class EventTimer:
         self._marks.append(self._now())
 
     def mark(self) -> None:
-        self._marked = self._now()
+        if not self._is_capturing():
+            self._marked = self._now()
 
     def rewind(self) -> None:
         self._stopped = self._marked
@@ -138,7 +146,8 @@ class EventTimer:
 class EventPhaseTimer(EventTimer):
     """Phases on the device's own clock: the time between events recorded at every lap.
 
-    A phase in which the device waits for the host (for a late batch) includes that wait.
+    A phase in which the device waits for the host (for a late batch) includes that wait. So does the first phase that
+    ends after a capture: the device waits while the host captures a graph.
     """
 
     name = "device events at every lap"
@@ -148,7 +157,8 @@ class EventPhaseTimer(EventTimer):
         self._laps: list[tuple[str, Event]] = [("other", self._marks[0])]
 
     def lap(self, phase: str) -> None:
-        self._laps.append((phase, self._now()))
+        if not self._is_capturing():
+            self._laps.append((phase, self._now()))
 
     def step(self) -> None:
         super().step()
@@ -177,6 +187,11 @@ def device_synchronizer(device: torch.device) -> Callable[[], None]:
     return lambda: torch.accelerator.synchronize(device)
 
 
+def is_capturing(device: torch.device) -> bool:
+    """Whether the current stream of a CUDA device captures a graph: its work is recorded there and not done."""
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+
 def device_timer(device: torch.device, phases: bool) -> Timer:
     """The timer of a device: the host clock on the CPU, events elsewhere."""
     if device.type == "cpu":
@@ -193,4 +208,5 @@ def device_timer(device: torch.device, phases: bool) -> Timer:
             event.record(torch.accelerator.current_stream(device))
         return event
 
-    return (EventPhaseTimer if phases else EventTimer)(recorded, device_synchronizer(device))
+    timer = EventPhaseTimer if phases else EventTimer
+    return timer(recorded, device_synchronizer(device), lambda: is_capturing(device))
