@@ -24,7 +24,13 @@ from ..results.tables import Tables
 from ..running.batch_size_search import search
 from ..running.lanes import ONE_CARD, Spread, opened, spread_over
 from ..running.plan import Plan, Record, spread_of
-from ..running.preparation import ask_environment, describe, describe_script, probe
+from ..running.preparation import (
+    ask_environment,
+    describe,
+    describe_script,
+    probe,
+    with_peaks_of_counts,
+)
 from ..running.rounds import run
 from ..running.workers import Workers
 from ..suite.loops import BACKWARD, BATCH, OPTIMIZER, Loop
@@ -161,7 +167,7 @@ class Measuring:
             try:
                 if any(case.seeks_largest for case in self.plan.cases):
                     self._find_largest(journal)
-                self._launch_all(journal)
+                self._complete_peaks(self._launch_all(journal))
             except Interrupted as stop:
                 self.stop = 128 + stop.signal_number
 
@@ -185,12 +191,15 @@ class Measuring:
         records = () if self.before is None else self.before.records
         return [record for record in records if (record.kind == SEARCHED) == searched]
 
-    def _launch_all(self, journal: Journal) -> None:
-        """The launches that measure. A case has none if its largest batch was not found in the time."""
+    def _launch_all(self, journal: Journal) -> list[Measurement]:
+        """The launches that measure; returns those with counts. A case has none if its largest batch was not found in
+        the time.
+        """
         cases = [case for case in self.plan.cases if not case.seeks_largest]
         plan, before = dataclasses.replace(self.plan, cases=cases), self._records_before(searched=False)
         rule = StopRule(plan.schedule)
         progress = run_progress(plan, rule, self.options.quiet, len(before), self.options.debug)
+        counted = [record for record in before if isinstance(record, Measurement) and record.counts]
         began = self.options.began
         with (
             contextlib.closing(Telemetry()) as telemetry,
@@ -216,6 +225,18 @@ class Measuring:
                 progress.end(record)
                 if isinstance(record, Failure):
                     self.failures.append(record)
+                elif record.counts:
+                    counted.append(record)
+        return counted
+
+    def _complete_peaks(self, counted: Sequence[Measurement]) -> None:
+        """Records the peaks of the formats that the counts show, which MFU needs."""
+        known = self.folder.environment()
+        if known is None:
+            return
+        found = with_peaks_of_counts(self.workers, self.plan.schedule.seed, known, counted)
+        if found is not known:
+            self.folder.write_json("environment.json", found.to_json())
 
 
 def loops_line(loops: Sequence[Loop]) -> str:

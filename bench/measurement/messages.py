@@ -46,15 +46,20 @@ class DescribeRequest:
 
 @dataclass(frozen=True)
 class EnvironmentRequest:
-    """Describe the machine and software under these conditions.
-
-    Peaks are those of the `devices` that the plan measures; on the CPU float32 is measured, and these `formats`.
-    """
+    """Describe the machine and software under these conditions, with the peaks of the `devices` of the plan."""
 
     conditions: Conditions
     seed: int
     devices: tuple[str, ...] = ("cpu",)
-    formats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PeaksRequest:
+    """Measure the peaks of these pairs of a device and a number format."""
+
+    conditions: Conditions
+    seed: int
+    formats: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,7 @@ class LaunchRequest:
             raise ValueError(f"a launch of kind {self.kind!r} with profile options {self.profile}")
 
 
-Request = PreloadRequest | DescribeRequest | EnvironmentRequest | ProbeRequest | LaunchRequest
+Request = PreloadRequest | DescribeRequest | EnvironmentRequest | PeaksRequest | ProbeRequest | LaunchRequest
 _REQUESTS = {kind.__name__: kind for kind in typing.get_args(Request)}
 
 

@@ -113,6 +113,7 @@ METRICS: Mapping[str, Metric] = _table(
     ("compute.intensity", "FLOP/B", "shown", "", False, "FLOPs of that step over the bytes its operators touch"),
     ("compute.flops_rate", "FLOP/s", "shown", "more", False, "FLOPs of that step over its time"),
     ("compute.mfu", "1", "shown", "more", False, "that rate over the device's peak"),
+    ("compute.ridge_point", "FLOP/B", "shown", "", False, "that peak over the bandwidth of the device's memory"),
     ("quality.train_loss", "1", "quality", "less", False, "mean loss over the last epoch's training data"),
     ("quality.validate_loss", "1", "quality", "less", False, "mean loss of the last validation"),
     ("quality.test_loss", "1", "quality", "less", False, "mean loss of the last test"),

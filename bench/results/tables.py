@@ -138,10 +138,12 @@ def _by_case(records: Records, plan: Mapping[str, Any], environment: Environment
         if failure.kind != SEARCHED:
             measured.setdefault(failure.case, [])
             failed.setdefault(failure.case, []).append(failure)
-    peaks = None if environment is None else environment.peaks
+    peaks, bandwidths = (None, ()) if environment is None else (environment.peaks, environment.bandwidths)
     tolerance = _tolerance(plan)
     return [
-        CaseRecords(case, measurements, failed.get(case, []), analysed(measurements, peaks), tolerance)
+        CaseRecords(
+            case, measurements, failed.get(case, []), analysed(measurements, peaks, bandwidths), tolerance
+        )
         for case, measurements in measured.items()
     ]
 

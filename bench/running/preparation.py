@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import SuiteError, UsageError
-from ..measurement import Environment
-from ..measurement.messages import DescribeRequest, EnvironmentRequest, ProbeReport, ProbeRequest
+from ..measurement import Environment, Measurement, Peak
+from ..measurement.messages import (
+    DescribeRequest,
+    EnvironmentRequest,
+    PeaksRequest,
+    ProbeReport,
+    ProbeRequest,
+)
 from ..suite.case import AxisValue, Case
 from ..suite.matrix import Expansion, column
 from ..suite.script import Script
@@ -89,7 +95,6 @@ def ask_environment(workers: RequestRunner, plan: Plan) -> Environment:
         workers.conditions,
         plan.schedule.seed,
         devices=tuple(dict.fromkeys(case.device for case in plan.cases)),
-        formats=tuple(dict.fromkeys(format for case in plan.cases for format in formats_of(case))),
     )
     try:
         found = workers.ask(request, "environment.log")["environment"]
@@ -104,14 +109,29 @@ def ask_environment(workers: RequestRunner, plan: Plan) -> Environment:
     return Environment.from_json({**found, "start_method": workers.conditions.start_method})
 
 
-# The formats that a precision of the shipped build computes in, beside float32.
-_FORMATS = {"bf16": "bfloat16", "bf16-autocast": "bfloat16", "fp16-autocast": "float16"}
+def with_peaks_of_counts(
+    workers: RequestRunner, seed: int, environment: Environment, measurements: Iterable[Measurement]
+) -> Environment:
+    """With the measured peaks of the formats in which these launches computed, as far as they are not known yet.
 
-
-def formats_of(case: Case) -> list[str]:
-    """The number formats, beside float32, that a case names by its axis `precision`."""
-    named = _FORMATS.get(str(case.get("precision")))
-    return [named] if named else []
+    Which those are is known once operators have been counted.
+    """
+    used = {
+        (one.case.device, counted.dtype)
+        for one in measurements
+        if one.counts is not None
+        for counted in one.counts.operators
+        if counted.flops
+    }
+    wanted = sorted(used - {(peak.device, peak.dtype) for peak in environment.peaks})
+    if not wanted:
+        return environment
+    try:
+        answer = workers.ask(PeaksRequest(workers.conditions, seed, tuple(wanted)), "peaks.log")
+    except (Died, TimedOut):
+        return environment  # there is no MFU then, with a caveat
+    found = [from_json(Peak, one) for one in answer["peaks"]]
+    return dataclasses.replace(environment, peaks=(*environment.peaks, *found))
 
 
 @dataclass(frozen=True)

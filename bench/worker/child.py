@@ -22,6 +22,7 @@ from ..measurement.messages import (
     Envelope,
     EnvironmentRequest,
     LaunchRequest,
+    PeaksRequest,
     PreloadReport,
     ProbeRequest,
     Request,
@@ -94,11 +95,13 @@ def _answer(request: Request, context: LaunchContext) -> dict[str, Any]:
             from . import suites
 
             return {"report": to_json(suites.probe(request))}
-        case EnvironmentRequest() | LaunchRequest():
+        case EnvironmentRequest() | PeaksRequest() | LaunchRequest():
             from . import launch
 
             if isinstance(request, LaunchRequest):
                 return launch.launch(request, context)
+            if isinstance(request, PeaksRequest):
+                return {"peaks": launch.measure_peaks(request)}
             return {"environment": launch.describe_environment(request)}
         case _:
             raise ValueError(f"a child does not answer {request!r}")

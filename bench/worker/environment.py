@@ -77,7 +77,7 @@ def environment(request: EnvironmentRequest, allocator: str) -> Environment:
         devices=tuple(devices(available)),
         flags=_flags(),
         seed=request.seed,
-        peaks=tuple(peaks(measured, request.formats, in_use)),
+        peaks=tuple(peaks(measured, in_use)),
         bandwidths=tuple(bandwidths([name for name in measured if name not in in_use])),
     )
 
@@ -127,7 +127,7 @@ def _pci(properties: Any) -> str:
 
 def _flags() -> Mapping[str, Any]:
     return {
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "float32_matmul_precision": _matmul_precision(),
         "cuda.matmul.fp32_precision": cuda_precision("matmul"),
         "cudnn.conv.fp32_precision": cuda_precision("conv"),
         "cudnn.rnn.fp32_precision": cuda_precision("rnn"),
@@ -135,6 +135,14 @@ def _flags() -> Mapping[str, Any]:
         "cudnn.deterministic": torch.backends.cudnn.deterministic,
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
     }
+
+
+def _matmul_precision() -> str:
+    """The older setting; "mixed" where newer ones say what it cannot express: reading it raises then."""
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return "mixed"
 
 
 def _versions() -> dict[str, str]:

@@ -16,9 +16,9 @@ import torch
 
 from ..errors import BenchError
 from ..measurement import SEARCHED, Failure, Measurement, StageRecord
-from ..measurement.messages import EnvironmentRequest, LaunchRequest
+from ..measurement.messages import EnvironmentRequest, LaunchRequest, PeaksRequest
 from ..suite.case import Conditions
-from ..system.json_data import json_line, json_object
+from ..system.json_data import json_line, json_object, to_json
 from ..system.kernel import usable_cpus
 from ..user_errors import detail_of, message_of, one_line, where
 from . import suite_launches
@@ -28,6 +28,7 @@ from .script import launches as script_launches
 from .script.errors import ScriptError
 from .script.run import log_end
 from .timing import launch_memory
+from .timing.peaks import is_in_use, measured_peaks
 
 
 class Diverged(BenchError):
@@ -79,6 +80,15 @@ def describe_environment(request: EnvironmentRequest) -> dict[str, Any]:
     """The environment of the launches of this run, as JSON."""
     in_force = apply_conditions(request.conditions, request.seed)
     return environment(request, in_force["allocator"]).to_json()
+
+
+def measure_peaks(request: PeaksRequest) -> list[dict[str, Any]]:
+    """The peaks that could be measured, as JSON: none of a device that another program uses."""
+    apply_conditions(request.conditions, request.seed)
+    names = {name for name, _ in request.formats}
+    in_use = {name for name in names if is_in_use(torch.device(name))}
+    wanted = [(name, dtype) for name, dtype in request.formats if name not in in_use]
+    return [to_json(peak) for peak in measured_peaks(wanted)]
 
 
 def launch(request: LaunchRequest, context: LaunchContext) -> dict[str, Any]:

@@ -23,6 +23,30 @@ pytestmark = pytest.mark.usefixtures("no_worker")
 SUITES = Path(__file__).parents[1] / "suites"
 SMALL, BEHAVIOURS = str(SUITES / "small.py"), str(SUITES / "behaviours.py")
 QUICK = ("--profile-steps", "2", "-q")
+DOUBLES = """
+import dataclasses
+
+import torch
+from torch.utils.data import default_collate
+
+from bench import Suite, tasks
+
+
+def collate(rows):
+    return [part.double() if part.is_floating_point() else part for part in default_collate(rows)]
+
+
+def build(case):
+    made = tasks.build(case)
+    made.model.double()
+    for name in ("train_loader", "validate_loader", "test_loader"):
+        if (loader := getattr(made, name)) is not None:
+            loader.collate_fn = collate
+    return made
+
+
+suite = Suite("doubles", build, {"device": ["cpu"], "batch_size": [256], "epochs": [2], "mode": ["train"]})
+"""
 
 
 def kinds(folder: Path) -> Counter[str]:
@@ -161,3 +185,13 @@ class TestRun:
         step, flops = values["train.step_time"], values["compute.step_flops"]
         assert values["compute.flops_rate"] == pytest.approx(flops / step)
         assert 0 < values["compute.mfu"] < 1
+        assert values["compute.ridge_point"] > 0
+
+    def test_a_format_that_no_axis_names_is_found_by_its_counts_and_measured(self, tmp_path):
+        suite = tmp_path / "doubles.py"
+        suite.write_text(DOUBLES)
+        arguments = ["run", str(suite), "--launches", "1", "--repeats", "0", "--no-profile", "-q"]
+        assert cli.exit_code([*arguments, "--out", str(tmp_path / "run")]) == 0
+        found = bench.read(tmp_path / "run")
+        assert {peak.dtype for peak in found.environment.peaks} == {"float32", "float64"}
+        assert 0 < found.summary.set_index("metric")["value"]["compute.mfu"] < 1

@@ -65,6 +65,18 @@ def test_threads_and_flags_are_read_when_asked_not_remembered():
     assert found.flags["float32_matmul_precision"] == "high"
 
 
+def test_settings_that_the_older_name_cannot_express_do_not_fail_it():
+    """Torch raises for reading the older setting where a program has used a newer one."""
+    matmul = torch.backends.cuda.matmul
+    before, matmul.fp32_precision = matmul.fp32_precision, "tf32"
+    try:
+        flags = described().flags
+    finally:
+        matmul.fp32_precision = before
+    assert flags["float32_matmul_precision"] == "mixed"
+    assert flags["cuda.matmul.fp32_precision"] == "tf32"
+
+
 def test_openmp_settings_are_recorded_as_they_are(monkeypatch):
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

@@ -9,10 +9,12 @@ import torch
 from bench.worker.timing import peaks as module
 from bench.worker.timing.peaks import (
     FLOAT8,
+    FLOAT16_SUMS,
     MeasuredPeak,
     is_in_use,
-    largest_cache,
+    last_level_cache,
     measured,
+    measured_peaks,
     peaks,
     stated_for,
     triad,
@@ -21,6 +23,8 @@ from bench.worker.timing.peaks import (
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CARDS = {  # as the driver names them, and dense float16 TFLOP/s
+    "NVIDIA GB300": 2500,
+    "NVIDIA B300 SXM6 AC": 2250,
     "NVIDIA GB200": 2500,
     "NVIDIA B200": 2250,
     "NVIDIA GH200 480GB": 989.4,
@@ -40,6 +44,8 @@ CARDS = {  # as the driver names them, and dense float16 TFLOP/s
     "NVIDIA A10": 125,
     "NVIDIA RTX A6000": 154.8,
     "NVIDIA RTX 6000 Ada Generation": 364.2,
+    "NVIDIA RTX PRO 6000 Blackwell Workstation Edition": 503.8,
+    "NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition": 438.9,
     "NVIDIA GeForce RTX 5090": 209.5,
     "NVIDIA GeForce RTX 5080": 112.6,
     "NVIDIA GeForce RTX 4090": 165.2,
@@ -90,6 +96,7 @@ class TestStated:
             "NVIDIA GeForce RTX 4090 Laptop GPU",
             "NVIDIA GeForce RTX 3080 Ti",
             "NVIDIA RTX 6000 Ada",
+            "NVIDIA RTX PRO 6000 Blackwell Server Edition",
             "NVIDIA A100-SXM4-40GB MIG 1g.5gb",
             "AMD Instinct MI250",
         ],
@@ -102,7 +109,9 @@ class TestStated:
         rates, _ = stated_for(card)
         order = [rates[name] for name in ("float32", "tf32", "float16") if name in rates]
         assert all(slow <= fast for slow, fast in pairwise(order))
-        assert order[0] < order[-1]
+        assert len(order) == 1 or order[0] < order[-1]
+        if FLOAT16_SUMS in rates:
+            assert rates[FLOAT16_SUMS] == (2 if "GeForce" in card else 1) * rates["float16"]
         if FLOAT8[0] in rates:
             assert rates[FLOAT8[0]] == pytest.approx(2 * rates["float16"], rel=0.03)
 
@@ -120,14 +129,24 @@ class TestPeaks:
 
     def test_a_card_without_tf32_has_no_peak_of_it(self, a_card):
         a_card("Tesla T4")
-        assert {peak.dtype: peak.flops for peak in peaks(["cuda:0"])} == {"float32": 8.1e12, "float16": 65e12}
+        found = {peak.dtype: peak.flops for peak in peaks(["cuda:0"], in_use=["cuda:0"])}
+        assert found == {"float32": 8.1e12, "float16": 65e12, FLOAT16_SUMS: 65e12}
+
+    def test_what_the_maker_does_not_state_is_measured(self, a_card, monkeypatch):
+        a_card("Tesla T4")
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+        monkeypatch.setattr(module, "_measured", lambda *_: MeasuredPeak(1e12, 8192))
+        found = {peak.dtype: peak.source for peak in peaks(["cuda:0"])}
+        assert found.pop("bfloat16") == "measured: product of 8192 x 8192 matrices, best of 8"
+        assert set(found.values()) == {"NVIDIA T4 data sheet"}
 
     def test_the_cpu_is_measured_in_the_formats_that_are_wanted(self, monkeypatch):
         monkeypatch.setattr(module, "_SMALLEST", 64)
         monkeypatch.setattr(module, "_LONG_ENOUGH", 0.0)
         assert [(peak.device, peak.dtype) for peak in peaks(["cpu"])] == [("cpu", "float32")]
-        found = list(peaks(["cpu"], ["bfloat16", "float64"]))
-        assert [peak.dtype for peak in found] == ["float32", "bfloat16", "float64"]
+        wanted = ["bfloat16", "float64", "complex64", "3xtf32", "tf32", "float8_e8m0fnu"]
+        found = list(measured_peaks(("cpu", dtype) for dtype in wanted))
+        assert [peak.dtype for peak in found] == ["bfloat16", "float64", "complex64"]
         assert {peak.source for peak in found} == {"measured: product of 64 x 64 matrices, best of 8"}
         assert all(peak.flops > 0 for peak in found)
 
@@ -207,6 +226,18 @@ class TestMeasured:
         assert found == MeasuredPeak(2 * 16**3 / 1.0, 16, 2)
         assert found.source.endswith("best of 2")
 
+    def test_it_does_not_fail_where_a_program_mixed_the_names_of_settings(self, monkeypatch):
+        monkeypatch.setattr(module, "_SMALLEST", 64)
+        matmul = torch.backends.cuda.matmul
+        before, matmul.fp32_precision = matmul.fp32_precision, "tf32"
+        try:
+            with pytest.raises(RuntimeError, match="mix of the legacy and new"):
+                torch.get_float32_matmul_precision()
+            assert measured(torch.device("cpu")) is not None
+            assert matmul.fp32_precision == "tf32"
+        finally:
+            matmul.fp32_precision = before
+
     def test_it_leaves_random_numbers_and_settings_as_they_were(self, precision):
         precision("high")
         torch.manual_seed(0)
@@ -227,43 +258,72 @@ class TestMeasured:
 
 
 class TestBandwidth:
-    def test_it_counts_two_arrays_read_and_one_written(self, monkeypatch):
-        monkeypatch.setattr(module, "_ARRAY", 1 << 20)
-        monkeypatch.setattr(module, "largest_cache", lambda: 0)
-        takes = [4.0, 0.5, 2.0, 1.0]
-        readings = iter([reading for took in takes for reading in (7.0, 7.0 + took)])
-        found = triad(torch.device("cpu"), lambda: next(readings))
-        assert found.rate == 3 * (1 << 20) / 0.5
-        assert found.source == "STREAM triad of 1 MiB arrays, best of 4"
-        assert found.device == "cpu"
-
-    @pytest.mark.parametrize(("cache", "mebibytes"), [(0, 64), (8, 64), (24, 96), (480, 128)])
-    def test_arrays_are_larger_than_the_cache_within_bounds(self, cache, mebibytes, monkeypatch):
-        sizes = []
-
-        def ones(number, device):
-            sizes.append(number * 4)
-            raise RuntimeError("not today")
-
-        monkeypatch.setattr(module, "largest_cache", lambda: cache << 20)
-        monkeypatch.setattr(torch, "ones", ones)
-        assert triad(torch.device("cpu")) is None
-        assert sizes == [mebibytes << 20]
-
-    def test_on_a_device_no_cache_holds_the_arrays_and_they_are_halved_until_they_fit(self, monkeypatch):
+    @pytest.fixture
+    def no_memory(self, monkeypatch):
+        """The sizes of the arrays that are asked for, of which none fits."""
         sizes = []
 
         def ones(number, device):
             sizes.append(number * 4 >> 20)
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise torch.OutOfMemoryError("no memory left")
 
         monkeypatch.setattr(torch, "ones", ones)
-        assert triad(torch.device("cuda")) is None
-        assert sizes == [1024, 512, 256, 128, 64]
+        return sizes
 
-    def test_the_largest_cache_is_read_from_the_kernel(self, tmp_path):
-        for number, size in enumerate(["48K", "2048K", "30M"]):
-            (tmp_path / f"index{number}").mkdir()
-            (tmp_path / f"index{number}/size").write_text(f"{size}\n")
-        assert largest_cache(tmp_path) == 30 << 20
-        assert largest_cache(tmp_path / "nowhere") == 0
+    def test_it_counts_two_arrays_read_and_one_written(self, monkeypatch):
+        monkeypatch.setattr(module, "_MOST_ON_CPU", 1 << 20)
+        monkeypatch.setattr(module, "_MOST_OF_THREAD", 0)
+        monkeypatch.setattr(module, "last_level_cache", lambda cpus: 0)
+        takes = [0.04, 0.005, 0.02, 0.01]
+        readings = iter([reading for took in takes for reading in (0.0, took)])
+        found = triad(torch.device("cpu"), lambda: next(readings))
+        assert found.rate == 3 * (1 << 20) / 0.005
+        assert found.source == "STREAM triad of 1 MiB arrays, best of 4"
+        assert found.device == "cpu"
+
+    def test_a_slow_memory_is_not_measured_for_long_and_the_share_of_the_cache_is_told(self, monkeypatch):
+        monkeypatch.setattr(module, "_MOST_ON_CPU", 1 << 20)
+        monkeypatch.setattr(module, "_MOST_OF_THREAD", 0)
+        monkeypatch.setattr(module, "last_level_cache", lambda cpus: 2 << 20)
+        readings = iter([0.0, 0.2, 0.0, 0.1])
+        found = triad(torch.device("cpu"), lambda: next(readings))
+        assert found.source == "STREAM triad of 1 MiB arrays, 0.5 times the last level of cache, best of 2"
+
+    @pytest.mark.parametrize(
+        ("cache", "threads", "mebibytes"),
+        [(0, 1, 64), (8, 1, 64), (24, 1, 96), (480, 2, 128), (384, 96, 1536), (1152, 64, 2048)],
+    )
+    def test_arrays_are_four_times_the_cache_within_bounds(
+        self, cache, threads, mebibytes, no_memory, monkeypatch
+    ):
+        monkeypatch.setattr(module, "last_level_cache", lambda cpus: cache << 20)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+        assert triad(torch.device("cpu")) is None
+        assert no_memory[0] == mebibytes
+
+    def test_on_a_card_no_cache_holds_them_and_smaller_ones_are_tried(self, no_memory):
+        assert triad(torch.device("cuda", 0)) is None
+        assert no_memory == [1024, 512, 256, 128, 64]
+
+    def test_on_the_real_cpu_it_is_a_plausible_number(self, monkeypatch):
+        monkeypatch.setattr(module, "_MOST_ON_CPU", 64 << 20)
+        assert 1e9 < triad(torch.device("cpu")).rate < 1e13
+
+    def caches(self, folder, cpu, *caches):
+        for number, (level, size, sharing) in enumerate(caches):
+            place = folder / f"cpu{cpu}/cache/index{number}"
+            place.mkdir(parents=True)
+            for name, text in (("level", level), ("size", size), ("shared_cpu_list", sharing)):
+                (place / name).write_text(f"{text}\n")
+
+    def test_the_last_level_of_all_processors_is_read_from_the_kernel(self, tmp_path):
+        """Processors with several chips have a cache in each."""
+        for cpu, sharing in enumerate(["0-1", "0-1", "2-3", "2-3"]):
+            self.caches(tmp_path, cpu, (1, "48K", cpu), (2, "2048K", cpu), (3, "30M", sharing))
+        assert last_level_cache([0, 1, 2, 3], tmp_path) == 60 << 20
+        assert last_level_cache([0, 1], tmp_path) == 30 << 20
+        assert last_level_cache([7], tmp_path) == 0
+
+    def test_a_kernel_that_tells_nonsense_tells_nothing(self, tmp_path):
+        self.caches(tmp_path, 0, ("", "48K", 0), (2, "", 0), (3, "many", 0))
+        assert last_level_cache([0], tmp_path) == 0

@@ -9,7 +9,7 @@ from fakes import CASE, counts, measurement, operator_count, stage
 
 from bench.analysis.launch.derived_counts import count_values, family, main_stage, rates, step_work
 from bench.analysis.launch.values import analysed
-from bench.measurement import COUNTED, METRICS, OF_NO_STEP, Peak
+from bench.measurement import COUNTED, METRICS, OF_NO_STEP, Bandwidth, Peak
 from bench.suite.case import Case
 
 EVALUATION = Case("fake", {"device": "cpu", "batch_size": 4, "mode": "no_grad"})
@@ -213,6 +213,24 @@ class TestRates:
     def test_have_no_share_of_a_peak_that_is_not_known(self, peaks):
         found = rates({"train.step_time": 0.5}, counts(), peaks, "cpu")
         assert found == {"compute.flops_rate": 100}
+
+    def test_have_the_ridge_point_of_the_formats_that_the_step_uses(self):
+        known = [Bandwidth("cuda:0", 1.0, "triad"), Bandwidth("cpu", 5.0, "triad")]
+        mixed = counts(operators=(operator_count(flops=200), operator_count(flops=1200, dtype="bfloat16")))
+        for values, expected in (
+            (counts(), 20),
+            (mixed, 70),
+        ):  # 100 FLOP/s; 350, as one second is spent in each
+            peaks = [peak(100), peak(600, "bfloat16")]
+            assert (
+                rates({"train.step_time": 4.0}, values, peaks, "cpu", known)["compute.ridge_point"]
+                == expected
+            )
+
+    @pytest.mark.parametrize("bandwidths", [[], [Bandwidth("cuda:0", 5.0, "")], [Bandwidth("cpu", 0.0, "")]])
+    def test_have_none_where_the_bandwidth_is_not_known(self, bandwidths):
+        found = rates({"train.step_time": 0.5}, counts(), [peak(200)], "cpu", bandwidths)
+        assert set(found) == {"compute.flops_rate", "compute.mfu"}
 
     def test_know_devices_apart(self):
         both = [peak(200), peak(400, device="cuda:0")]

@@ -14,6 +14,7 @@ from bench.measurement.messages import (
     Envelope,
     EnvironmentRequest,
     LaunchRequest,
+    PeaksRequest,
     PreloadReport,
     PreloadRequest,
     ProbeReport,
@@ -33,7 +34,8 @@ PLAIN = LaunchRequest(CASE, TIMED, 1, 2, Path("story.py"), CONDITIONS, seed=4)
 REQUESTS = [
     PreloadRequest(("torch",)),
     DescribeRequest((Path("a.py"), Path("b.py")), (("lr", 0.1, "x", None),)),
-    EnvironmentRequest(CONDITIONS, 7),
+    EnvironmentRequest(CONDITIONS, 7, ("cpu", "cuda:0")),
+    PeaksRequest(CONDITIONS, 7, (("cpu", "float64"), ("cuda:0", "complex64"))),
     ProbeRequest(Path("story.py"), (CASE,), CONDITIONS, ("width",), (CASE, CASE), True, SCRIPT),
     PLAIN,
     LaunchRequest(

@@ -17,7 +17,7 @@ from fakes import (
 )
 
 from bench.analysis.launch.derived_counts import count_values
-from bench.measurement import COUNTED, PHASED, PROFILED, STACKED, Measurement, Peak
+from bench.measurement import COUNTED, PHASED, PROFILED, STACKED, Bandwidth, Measurement, Peak
 from bench.report.safe_text import plain_json
 from bench.results.folder import RunFolder
 from bench.results.journal import Journal, Records
@@ -102,6 +102,15 @@ class TestTheSummary:
         }
         assert found.loc["compute.flops_rate", ["ci_low", "ci_high"]].tolist() == [80, 200]
         assert found["unit"].tolist() == ["FLOP", "FLOP/B", "FLOP/s", "1"]
+
+    def test_has_the_ridge_point_where_the_bandwidth_was_measured(self):
+        gathered = Records()
+        for record in (*TIMED, COUNTS):
+            gathered.add(record)
+        of_machine = environment(peaks=(PEAK,), bandwidths=(Bandwidth("cpu", 50.0, "triad"),))
+        found = rows(build(gathered, {}, of_machine), "compute.ridge_point")
+        assert found["value"].tolist() == [PEAK.flops / 50]
+        assert found["unit"].tolist() == ["FLOP/B"]
 
     def test_has_the_share_of_a_step_that_waits_for_data(self, tables):
         found = rows(tables, "train.data_share")

@@ -105,7 +105,8 @@ def drifts(metric: Metric) -> bool:
 
     Quality and shares vary between the launches of a run as much as between runs.
     """
-    return metric.kind == "time" or metric.unit in ("s", "FLOP/s") or metric.name == "compute.mfu"
+    of_peaks = ("compute.mfu", "compute.ridge_point")
+    return metric.kind == "time" or metric.unit in ("s", "FLOP/s") or metric.name in of_peaks
 
 
 class _Judge:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from ...measurement import OF_NO_STEP, STAGES, Counts, OperatorCount, Peak
+from ...measurement import OF_NO_STEP, STAGES, Bandwidth, Counts, OperatorCount, Peak
 
 # Families of operators by parts of their names; the first match applies.
 _FAMILIES = (
@@ -102,11 +102,16 @@ def step_work(counts: Counts) -> StepWork | None:
 
 
 def rates(
-    values: Mapping[str, float], counts: Counts, peaks: Sequence[Peak], device: str
+    values: Mapping[str, float],
+    counts: Counts,
+    peaks: Sequence[Peak],
+    device: str,
+    bandwidths: Sequence[Bandwidth] = (),
 ) -> dict[str, float]:
-    """Achieved FLOP/s and their share of the peak, from the values of one timed launch.
+    """Achieved FLOP/s and their share of the peak, from the values of one timed launch; and the ridge point.
 
-    MFU as in Chowdhery et al., "PaLM" (2022), appendix B, with counted in place of estimated FLOPs.
+    MFU as in Chowdhery et al., "PaLM" (2022), appendix B, with counted in place of estimated FLOPs; the ridge point as
+    in Williams et al., "Roofline" (2009), for the step's own mixture of number formats.
     """
     work, stage = step_work(counts), main_stage(counts)
     if work is None or not work.flops:
@@ -124,4 +129,7 @@ def rates(
     )
     if least is not None:
         found["compute.mfu"] = least / seconds
+        bandwidth = next((one.rate for one in bandwidths if one.device == device and one.rate > 0), None)
+        if bandwidth is not None:
+            found["compute.ridge_point"] = work.flops / least / bandwidth
     return found

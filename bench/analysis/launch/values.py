@@ -13,7 +13,17 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ...measurement import PHASED, STAGES, TIMED, WARMUP_EPOCHS, Measurement, Peak, StageRecord, samples_known
+from ...measurement import (
+    PHASED,
+    STAGES,
+    TIMED,
+    WARMUP_EPOCHS,
+    Bandwidth,
+    Measurement,
+    Peak,
+    StageRecord,
+    samples_known,
+)
 from .contamination import contamination
 from .derived_counts import count_values, rates
 from .learning_curve import learning_curve, target_loss
@@ -65,10 +75,14 @@ class Launch:
         return self.measurement.kind == TIMED
 
 
-def analysed(measurements: Sequence[Measurement], peaks: Sequence[Peak] | None = None) -> list[Launch]:
+def analysed(
+    measurements: Sequence[Measurement],
+    peaks: Sequence[Peak] | None = None,
+    bandwidths: Sequence[Bandwidth] = (),
+) -> list[Launch]:
     """The launches of one case. Which of them are used depends on them all: see `used_launches`.
 
-    `peaks` are the known peaks of the machine's devices; None if nothing is known of the machine.
+    `peaks` and `bandwidths` are the known ones of the machine's devices; None if nothing is known of the machine.
     """
     counts = next((m.counts for m in measurements if m.counts is not None), None)
     used = iter(used_launches([bool(contamination(m)) for m in measurements if m.kind == TIMED]))
@@ -80,7 +94,7 @@ def analysed(measurements: Sequence[Measurement], peaks: Sequence[Peak] | None =
             launches.append(Launch(measurement, start, values, (), used=True))
             continue
         if counts is not None:
-            values |= rates(values, counts, peaks or (), measurement.case.device)
+            values |= rates(values, counts, peaks or (), measurement.case.device, bandwidths)
         lacks_peak = peaks is not None and "compute.flops_rate" in values and "compute.mfu" not in values
         launches.append(
             Launch(measurement, start, values, contamination(measurement), next(used), lacks_peak)

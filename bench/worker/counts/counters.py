@@ -29,7 +29,7 @@ from ..window import windowed
 from . import compiled
 from .device import device_counts
 from .flops import computes, formula
-from .formats import format_of, kind_of
+from .formats import format_of, kind_of, kind_of_convolution
 from .memory import MemoryTrace, held, storage, tensors_in
 
 TRAIN_STEPS = 2  # that are counted
@@ -51,6 +51,12 @@ class _Kind:
         self.may_be_others = self.formula is None
         self.arithmetic = kind_of(self.name)
         self.moves = not func.is_view and func._overloadpacket.__name__ not in _NO_TRAFFIC
+
+    def of_call(self, arguments: tuple[Any, ...]) -> str:
+        """The kind of arithmetic of one call."""
+        if self.arithmetic != "conv":
+            return self.arithmetic
+        return kind_of_convolution(self.name, arguments)
 
 
 class Operators(TorchDispatchMode):
@@ -103,7 +109,7 @@ class Operators(TorchDispatchMode):
             tensors += tensors_in(named)
         told = next((t for t in tensors if t.is_floating_point() or t.is_complex()), None)
         if flops and tensors:
-            dtype = format_of(kind.arithmetic, tensors[0] if told is None else told)
+            dtype = format_of(kind.of_call(args), tensors[0] if told is None else told, flops)
         else:
             dtype = "" if told is None else _dtype(told)
         counted = self._pending.setdefault((kind.name, dtype), [0, 0, 0])

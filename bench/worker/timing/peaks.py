@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
+from torch import Tensor
 
 from ...measurement import Bandwidth, Peak
 from ...system.gpu import open_gpus
-from ...system.kernel import read_file
+from ...system.kernel import read_file, usable_cpus
 from .timers import device_synchronizer
 
 _TERA = 1e12
@@ -23,31 +26,55 @@ _LARGEST_ON_CPU = 4096
 
 FLOAT8 = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")
 TF32 = "tf32"
-ON_DEVICES = ("float32", TF32, "bfloat16", "float16")  # that are measured where they are not stated
+FLOAT16_SUMS = (
+    "float16_accumulation"  # products of float16 that are also added in it, after torch's name of the setting
+)
+# That are measured where they are not stated. A card that lacks one of them only emulates it.
+ON_DEVICES = ("float32", TF32, "bfloat16", "float16")
 
 # Dense (no structured sparsity), in TFLOP/s: float32 without tensor cores, TF32, bfloat16 and float16 with accumulation
-# in float32, float8. GeForce cards do half of their float16 rate when they accumulate in float32, as torch does.
+# in float32, float8 with accumulation in float32. GeForce cards have twice the rate of float16 where it is accumulated
+# in float16, which torch does only if it is told so (`allow_fp16_accumulation`).
 Rates = Mapping[str, float]
 
 
-def _rates(float32: float, tf32: float | None, half: float, float8: float | None = None) -> Rates:
+def _rates(
+    float32: float, tf32: float | None, half: float, float8: float | None = None, sums: float | None = None
+) -> Rates:
     stated = {
         "float32": float32,
         TF32: tf32,
         "bfloat16": half,
         "float16": half,
+        FLOAT16_SUMS: sums or half,
         **dict.fromkeys(FLOAT8, float8),
     }
     return {name: rate for name, rate in stated.items() if rate is not None}
+
+
+def _geforce(float32: float, half: float, float8: float | None = None) -> Rates:
+    return _rates(float32, float32, half, float8, sums=2 * half)
+
+
+def _halves(half: float) -> Rates:
+    """Of a card whose other formats are measured."""
+    return {"bfloat16": half, "float16": half}
+
+
+def _before_ampere(float32: float, float16: float) -> Rates:
+    return {"float32": float32, "float16": float16, FLOAT16_SUMS: float16}
 
 
 _HOPPER = _rates(67, 494.7, 989.4, 1978.9)
 _HOPPER_NVL = _rates(60, 417.5, 835.5, 1670.5)
 _AMPERE, _ADA = "NVIDIA Ampere GA102 architecture white paper", "NVIDIA Ada GPU architecture white paper"
 _BLACKWELL = "NVIDIA RTX Blackwell GPU architecture white paper"
+_BLACKWELL_PRO = "NVIDIA RTX Blackwell PRO GPU architecture white paper, table 4"
 # By a part of the device's name, the first match applies; a part that ends with $ must end the name, so that variants
 # of a card (Ti, D, Laptop GPU) do not match.
 _STATED: tuple[tuple[str, Rates, str], ...] = (
+    ("GB300", _rates(80, 1250, 2500, 5000), "NVIDIA GB300 NVL72 data sheet"),
+    ("B300", _rates(75, 1125, 2250, 4500), "NVIDIA HGX B300 data sheet"),
     ("GB200", _rates(80, 1250, 2500, 5000), "NVIDIA GB200 NVL72 data sheet"),
     ("B200", _rates(75, 1125, 2250, 4500), "NVIDIA HGX B200 data sheet"),
     ("GH200", _HOPPER, "NVIDIA GH200 data sheet"),
@@ -66,15 +93,17 @@ _STATED: tuple[tuple[str, Rates, str], ...] = (
     ("A10", _rates(31.2, 62.5, 125), "NVIDIA A10 data sheet"),
     ("RTX A6000", _rates(38.7, 77.4, 154.8), "NVIDIA RTX A6000 data sheet"),
     ("RTX 6000 Ada Generation", _rates(91.1, 182.1, 364.2, 728.5), "NVIDIA RTX 6000 Ada data sheet"),
-    ("GeForce RTX 5090$", _rates(104.8, 104.8, 209.5, 419), _BLACKWELL),
-    ("GeForce RTX 5080$", _rates(56.3, 56.3, 112.6, 225.1), _BLACKWELL),
-    ("GeForce RTX 4090$", _rates(82.6, 82.6, 165.2, 330.3), _ADA),
-    ("GeForce RTX 4080$", _rates(48.7, 48.7, 97.5, 194.9), _ADA),
-    ("GeForce RTX 3090$", _rates(35.6, 35.6, 71), _AMPERE),
-    ("GeForce RTX 3080$", _rates(29.8, 29.8, 59.5), _AMPERE),
-    ("V100 PCIE", {"float32": 14, "float16": 112}, "NVIDIA V100 data sheet (PCIe)"),
-    ("V100", {"float32": 15.7, "float16": 125}, "NVIDIA V100 data sheet (SXM2)"),
-    ("T4", {"float32": 8.1, "float16": 65}, "NVIDIA T4 data sheet"),
+    ("RTX PRO 6000 Blackwell Workstation Edition$", _halves(503.8), _BLACKWELL_PRO),
+    ("RTX PRO 6000 Blackwell Max Q Workstation Edition$", _halves(438.9), _BLACKWELL_PRO),
+    ("GeForce RTX 5090$", _geforce(104.8, 209.5, 419), _BLACKWELL),
+    ("GeForce RTX 5080$", _geforce(56.3, 112.6, 225.1), _BLACKWELL),
+    ("GeForce RTX 4090$", _geforce(82.6, 165.2, 330.3), _ADA),
+    ("GeForce RTX 4080$", _geforce(48.7, 97.5, 194.9), _ADA),
+    ("GeForce RTX 3090$", _geforce(35.6, 71), _AMPERE),
+    ("GeForce RTX 3080$", _geforce(29.8, 59.5), _AMPERE),
+    ("V100 PCIE", _before_ampere(14, 112), "NVIDIA V100 data sheet (PCIe)"),
+    ("V100", _before_ampere(15.7, 125), "NVIDIA V100 data sheet (SXM2)"),
+    ("T4", _before_ampere(8.1, 65), "NVIDIA T4 data sheet"),
     ("MI355X", _rates(157.3, None, 2516.6, 5033.2), "AMD Instinct MI355X data sheet"),
     ("MI325X", _rates(163.4, 653.7, 1307.4, 2614.9), "AMD Instinct MI325X data sheet"),
     ("MI300X", _rates(163.4, 653.7, 1307.4, 2614.9), "AMD Instinct MI300X data sheet"),
@@ -82,24 +111,27 @@ _STATED: tuple[tuple[str, Rates, str], ...] = (
 )
 
 
-def peaks(
-    devices: Sequence[str], formats: Collection[str] = (), in_use: Collection[str] = ()
-) -> Iterator[Peak]:
+def peaks(devices: Sequence[str], in_use: Collection[str] = ()) -> Iterator[Peak]:
     """The peaks of these devices by number format: those that their maker states, else measured ones.
 
-    On the CPU float32 is measured, and those of `formats`; on another device every one of `ON_DEVICES` that it has.
-    None is measured on a device that is `in_use`, nor where memory or a kernel for the format is missing.
+    Float32 is measured on the CPU, and on another device `ON_DEVICES` as far as they are not stated. None is measured
+    on a device that is `in_use`, nor where memory or a kernel for the format is missing.
     """
     for name in devices:
         device = torch.device(name)
         stated, source = stated_for(torch.cuda.get_device_name(device) if device.type == "cuda" else "")
         for dtype, tera in stated.items():
             yield Peak(name, dtype, tera * _TERA, source)
-        if stated or name in in_use:
-            continue
-        for dtype in dict.fromkeys(("float32", *formats) if device.type == "cpu" else ON_DEVICES):
-            if (found := measured(device, dtype)) is not None:
-                yield Peak(name, dtype, found.flops, found.source)
+        if name not in in_use:
+            wanted = ("float32",) if device.type == "cpu" else ON_DEVICES
+            yield from measured_peaks((name, dtype) for dtype in wanted if dtype not in stated)
+
+
+def measured_peaks(wanted: Iterable[tuple[str, str]]) -> Iterator[Peak]:
+    """The measured peaks of these devices and formats, as far as they can be measured."""
+    for name, dtype in wanted:
+        if (found := measured(torch.device(name), dtype)) is not None:
+            yield Peak(name, dtype, found.flops, found.source)
 
 
 def stated_for(name: str) -> tuple[Rates, str]:
@@ -146,18 +178,37 @@ def measured(
 ) -> MeasuredPeak | None:
     """The peak in one number format, by matrices that are large enough for all units of the device.
 
-    A product is doubled in size until it takes 5 ms. None where the device lacks the format or the memory.
+    A product is doubled in size until it takes 5 ms. None where the device lacks the format or the memory, and for a
+    format that is not one of tensors.
     """
     if dtype == TF32 and not has_tf32(device):
         return None
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if dtype == TF32 else "highest")
-    try:
-        return _measured(device, getattr(torch, "float32" if dtype == TF32 else dtype), clock)
-    except RuntimeError:  # no memory, or no kernel for the format
+    of_tensors = getattr(torch, "float32" if dtype == TF32 else dtype, None)
+    if of_tensors is None:
         return None
+    try:
+        with _precision("tf32" if dtype == TF32 else "ieee"):
+            return _measured(device, of_tensors, clock)
+    except (RuntimeError, TypeError):  # no memory, or the device lacks the format
+        return None
+
+
+@contextmanager
+def _precision(of_float32: str) -> Iterator[None]:
+    """Sets that of products on cards, and that of processors to float32, by names that never raise.
+
+    torch.get_float32_matmul_precision does where the program has used these.
+    """
+    cuda, mkldnn = torch.backends.cuda, cast("Any", torch.backends.mkldnn)
+    settings: list[Any] = [cuda.matmul, mkldnn.matmul]
+    before = [one.fp32_precision for one in settings]
+    try:
+        for one, value in zip(settings, (of_float32, "ieee"), strict=True):
+            one.fp32_precision = value
+        yield
     finally:
-        torch.set_float32_matmul_precision(precision)
+        for one, value in zip(settings, before, strict=True):
+            one.fp32_precision = value
 
 
 def _measured(device: torch.device, dtype: torch.dtype, clock: Callable[[], float]) -> MeasuredPeak:
@@ -192,14 +243,14 @@ def has_tf32(device: torch.device) -> bool:
     return is_nvidia and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
-_ARRAY = 64 << 20  # bytes of an array, at least
-_ON_DEVICE = (
-    1 << 30
-)  # beyond the cache of any card, and long enough that the launch of a kernel is 1 % or 2 % of it
-_MOST_ARRAY = 128 << 20  # a processor with a cache of hundreds of MiB shares it with others
-_BEYOND = 4  # times the largest cache: the rule of STREAM
+_CPUS = Path("/sys/devices/system/cpu")
+_BEYOND = 4  # times the last level of cache: the rule of STREAM
+# Bytes of an array. On a card, the largest known cache is one of 256 MiB. On a processor they are bounded by the number
+# of threads: a virtual machine with two processors may name the cache of a hundred.
+_ON_DEVICE = 1 << 30
+_ON_CPU, _MOST_ON_CPU, _MOST_OF_THREAD = 64 << 20, 128 << 20, 32 << 20
 _TRIADS = 4
+_TRIAD_SECONDS = 0.25  # after which no further one begins
 
 
 def bandwidths(devices: Sequence[str]) -> Iterator[Bandwidth]:
@@ -211,34 +262,46 @@ def triad(device: torch.device, clock: Callable[[], float] = time.perf_counter) 
     """The bandwidth of a = b + s c over arrays that no cache holds, the best of a few times.
 
     Counted as in STREAM (McCalpin, "Memory Bandwidth and Machine Balance in Current High Performance Computers", 1995):
-    two arrays read and one written, without the read that a write may cause. On a device that is too small for such
-    arrays they are halved as far as the smallest. None where these do not fit either.
+    two arrays read and one written, without the read that a write may cause. None where arrays of 64 MiB do not fit.
     """
-    on_cpu = device.type == "cpu"
-    size = min(max(_ARRAY, _BEYOND * largest_cache()), _MOST_ARRAY) if on_cpu else _ON_DEVICE
-    while True:
-        try:
-            a, b, c = (torch.ones(size // 4, device=device) for _ in range(3))
-            break
-        except RuntimeError:
-            if on_cpu or size <= _ARRAY:
-                return None
-            size //= 2
+    cache = last_level_cache(usable_cpus()) if device.type == "cpu" else 0
+    size = _ON_DEVICE
+    if device.type == "cpu":
+        most = max(_MOST_ON_CPU, _MOST_OF_THREAD * torch.get_num_threads())
+        size = min(max(_ON_CPU, _BEYOND * cache), most)
+    while (arrays := _arrays(device, size)) is None:
+        if (size := size // 2) < _ON_CPU:
+            return None
+    a, b, c = arrays
     synchronize = device_synchronizer(device)
-    best = float("inf")
-    for _ in range(_TRIADS):
+    takes: list[float] = []
+    while len(takes) < _TRIADS and sum(takes) < _TRIAD_SECONDS:
         synchronize()
         began = clock()
         torch.add(b, c, alpha=3.0, out=a)
         synchronize()
-        best = min(best, clock() - began)
-    return Bandwidth(
-        str(device), 3 * size / best, f"STREAM triad of {size >> 20} MiB arrays, best of {_TRIADS}"
-    )
+        takes.append(clock() - began)
+    by_cache = f", {size / cache:.1f} times the last level of cache" if cache else ""
+    source = f"STREAM triad of {size >> 20} MiB arrays{by_cache}, best of {len(takes)}"
+    return Bandwidth(str(device), 3 * size / min(takes), source)
 
 
-def largest_cache(caches: Path = _CACHES) -> int:
-    """The bytes of the largest cache of a processor; 0 where the kernel does not tell."""
-    sizes = [read_file(file) for file in caches.glob("index*/size")]
+def _arrays(device: torch.device, size: int) -> list[Tensor] | None:
+    """Three arrays of `size` bytes, written by the threads that will use them; None where they do not fit."""
+    try:
+        return [torch.ones(size // 4, device=device) for _ in range(3)]
+    except RuntimeError:
+        return None
+
+
+def last_level_cache(cpus: Iterable[int], root: Path = _CPUS) -> int:
+    """The bytes of the last level of cache that these processors have together; 0 where the kernel does not tell."""
     units = {"K": 10, "M": 20, "G": 30}
-    return max((int(size[:-1]) << units[size[-1]] for size in sizes if size[-1:] in units), default=0)
+    levels: dict[int, dict[str, int]] = {}
+    for cpu in cpus:
+        for folder in (root / f"cpu{cpu}/cache").glob("index*"):
+            level, size = (read_file(folder / name).strip() for name in ("level", "size"))
+            if level.isdecimal() and size[:-1].isdecimal() and size[-1] in units:
+                sharing = read_file(folder / "shared_cpu_list")
+                levels.setdefault(int(level), {})[sharing] = int(size[:-1]) << units[size[-1]]
+    return sum(levels[max(levels)].values()) if levels else 0
