@@ -152,6 +152,9 @@ def _holds(name: str, words: str) -> bool:
 def is_in_use(device: torch.device) -> bool:
     """Whether a program computes on a card, as far as NVML tells: measuring its peak would slow that one down.
 
+    Of a part of a card (MIG) those of the part count. A card of which NVML tells nothing is taken as free: that it is
+    not NVIDIA's, or that NVML is missing, says nothing of other programs.
+
     To be asked before this process uses the card: in a container, NVML may give its number outside.
     """
     if device.type != "cuda":
