@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import statistics
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 
+import bench
+from bench import cli
 from bench.cli.options import conditions
 from bench.measurement import PHASED, TIMED, Measurement
 from bench.running.plan import Plan
@@ -14,6 +18,8 @@ from bench.running.preparation import describe
 from bench.running.rounds import run
 from bench.running.workers import Workers
 from bench.suite.case import Schedule
+from bench.worker.counts.formats import format_of
+from bench.worker.timing.peaks import triad
 from bench.worker.timing.timers import HostTimer, device_synchronizer, device_timer
 
 pytestmark = [
@@ -21,7 +27,8 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU, and there is none"),
 ]
 
-SMALL = str(Path(__file__).parents[1] / "suites" / "small.py")
+SUITES = Path(__file__).parents[1] / "suites"
+SMALL = str(SUITES / "small.py")
 
 
 @pytest.fixture(scope="module")
@@ -196,3 +203,54 @@ def test_a_graph_that_is_captured_and_replayed_inside_a_pass_has_a_time(phases):
     assert len(steps) == 1
     assert steps[0] > 0
     assert "forward" not in found
+
+
+def test_mfu_of_a_loop_of_products_is_that_of_plain_events(tmp_path):
+    size = 8192
+    sizes = ["--axis", "device=cuda:0", "--axis", f"size={size}", "--axis", f"batch_size={size}"]
+    arguments = ["run", str(SUITES / "product.py"), *sizes, "--launches", "3", "--no-profile", "-q"]
+    assert cli.exit_code([*arguments, "--out", str(tmp_path / "run")]) == 0
+    found = bench.read(tmp_path / "run")
+    (peak,) = (
+        peak.flops for peak in found.environment.peaks if (peak.device, peak.dtype) == ("cuda:0", "bfloat16")
+    )
+
+    left, right = (torch.rand(size, size, device="cuda").to(torch.bfloat16) for _ in range(2))
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(41)]
+    for event in events:
+        torch.mm(left, right)
+        event.record()
+    torch.cuda.synchronize()
+    seconds = [first.elapsed_time(second) / 1e3 for first, second in pairwise(events[20:])]
+    expected = 2 * size**3 / statistics.median(seconds) / peak
+    assert found.summary.set_index("metric")["value"]["compute.mfu"] == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize(("value", "expected"), [("ieee", "float32"), ("tf32", "tf32")])
+def test_a_product_is_as_exact_as_its_format(value, expected):
+    """TF32 has 10 bits of precision: where it is used, results differ from those of float32."""
+    if torch.cuda.get_device_capability() < (8, 0):
+        pytest.skip("a card without TF32")
+    matmul = torch.backends.cuda.matmul
+    before, matmul.fp32_precision = matmul.fp32_precision, value
+    try:
+        square = torch.rand(512, 512, device="cuda") - 0.5
+        exact = square.double() @ square.double()
+        differs = ((square @ square - exact).norm() / exact.norm()).item() > 1e-5
+        assert format_of("matmul", square, 2 * 512**3) == expected == ("tf32" if differs else "float32")
+    finally:
+        matmul.fp32_precision = before
+
+
+def test_memory_is_not_faster_than_its_triad():
+    found = triad(torch.device("cuda", 0))
+    size = 1 << 28
+    source, target = torch.ones(size, device="cuda"), torch.empty(size, device="cuda")
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    target.copy_(source)
+    begin.record()
+    target.copy_(source)
+    end.record()
+    torch.cuda.synchronize()
+    copied = 2 * 4 * size / (begin.elapsed_time(end) / 1e3)
+    assert found.rate == pytest.approx(copied, rel=0.25)
