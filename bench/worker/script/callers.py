@@ -34,9 +34,10 @@ def place_of(frame: FrameType | None, loader: Any) -> tuple[str, str, tuple[str,
     """What identifies a pass that begins in this frame: a key, its line in the user's code, and the names around it.
 
     The key has the line of every frame outside of Epochbench: one function may go over two loaders. The names of the
-    loader and of functions come from the user's code first, then from libraries.
+    loader come first, then those of functions around it in the user's code, then in libraries.
     """
     stack: list[str] = []
+    loaders: list[str] = []
     own: list[str] = []
     others: list[str] = []
     place = ""
@@ -47,12 +48,12 @@ def place_of(frame: FrameType | None, loader: Any) -> tuple[str, str, tuple[str,
             if is_own(code.co_filename):
                 place = place or _short(code.co_filename, line)
                 known = list(frame.f_locals.items())
-                own += [name for name, value in known if value is loader and name not in _GENERIC]
+                loaders += [name for name, value in known if value is loader and name not in _GENERIC]
                 own.append(code.co_name)
             else:
                 others += [code.co_name, Path(code.co_filename).stem]
         frame = frame.f_back
-    return _digest(stack), place or (stack[0] if stack else ""), (*own, *others)
+    return _digest(stack), place or (stack[0] if stack else ""), (*loaders, *own, *others)
 
 
 def step_place(frame: FrameType | None) -> tuple[str, str]:

@@ -19,7 +19,7 @@ EPOCH = 100  # steps of an epoch where the loop has none, or one that is longer 
 LONGEST = 10_000
 _REPEATS = 3  # steps outside of a pass after which its batches are known to be used again
 
-_VALIDATE = frozenset("val valid validate validation dev eval evaluate evaluation".split())
+_VALIDATE = frozenset("val valid validate validation dev".split())  # "evaluate" may be either
 _TEST = frozenset("test tests testing tst".split())
 _LOADER = re.compile(r"(data)?(loader|set|iter|iterator|batches|dl|ds)?$")  # testloader, val_dl
 
