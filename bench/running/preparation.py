@@ -19,7 +19,7 @@ from ..measurement.messages import (
     ProbeRequest,
 )
 from ..suite.case import AxisValue, Case
-from ..suite.matrix import Expansion, column
+from ..suite.matrix import VARIABLE, Expansion, column
 from ..suite.script import Script
 from ..system.json_data import from_json
 from ..system.text import last_line
@@ -193,23 +193,32 @@ def probe(
     return Probed(found, frozenset(sources), tuple(written), devices)
 
 
+# The variables that hide cards from a process.
+HIDING = (
+    *("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
+    *("ZE_AFFINITY_MASK", "ONEAPI_DEVICE_SELECTOR"),
+)
+
+
 def chosen_devices(
     workers: RequestRunner, plan: Plan, request: ProbeRequest, first: ProbeReport
 ) -> dict[str, str]:
     """The device that a script chooses for each case, by its id, as far as its first runs show it.
 
     `first` is the report of the first case. Only where there is an accelerator may another case choose another device,
-    so that each is run briefly.
+    so that each is run briefly. The first case may have hidden it by a variable (`env:CUDA_VISIBLE_DEVICES`).
     """
+    names = () if plan.script is None else plan.script.names.values()
+    may_differ = first.has_accelerator or any(name.removeprefix(VARIABLE) in HIDING for name in names)
     reports = {request.cases[0]: first}
-    for case in plan.cases if first.has_accelerator else ():
+    for case in plan.cases if may_differ else ():
         if case not in reports:
             of_case = dataclasses.replace(request, cases=(case,))
             try:
                 answer = workers.ask(of_case, "probe.log", timeout=plan.schedule.timeout)
-            except (Died, TimedOut):
+            except (Died, TimedOut, UsageError):
                 continue  # the launches will report it
             reports[case] = from_json(ProbeReport, answer["report"])
-    if not first.has_accelerator:
+    if not may_differ:
         reports |= dict.fromkeys(plan.cases, first)
     return {case.id: report.device for case, report in reports.items() if report.device}

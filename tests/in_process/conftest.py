@@ -14,9 +14,7 @@ def modules_are_seen() -> None:
     """
     import torch  # the first test of a process may be about how it is imported
 
-    with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], with_stack=True, with_modules=True
-    ):
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], with_stack=True):
         torch.nn.Identity()(torch.ones(1))
 
 

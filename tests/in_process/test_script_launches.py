@@ -191,6 +191,24 @@ class TestDevices:
         found = probe(workers, plan).plan.cases
         assert [(case["WHERE"], case.device) for case in found] == [("meta", "meta"), ("cpu", "cpu")]
 
+    def test_a_first_case_that_hides_the_cards_says_nothing_of_the_others(self, workers, elsewhere):
+        text = ELSEWHERE.replace(
+            "sys.argv[1] if len(sys.argv) > 1 else",
+            "'cpu' if __import__('os').environ['CUDA_VISIBLE_DEVICES'] == '-1' else",
+        )
+        elsewhere.write_text(text)
+        plan = plan_of(elsewhere, axes={"env:CUDA_VISIBLE_DEVICES": [-1, 0]})
+        found = probe(workers, plan).plan.cases
+        assert [(case["CUDA_VISIBLE_DEVICES"], case.device) for case in found] == [(-1, "cpu"), (0, "meta")]
+
+    def test_a_case_that_cannot_run_costs_only_itself(self, workers, elsewhere, monkeypatch):
+        broken = "import os\nif os.environ['LOOPS'] == '1':\n    import torch\n    raise SystemExit(0)\n"
+        elsewhere.write_text(broken + ELSEWHERE)
+        plan = plan_of(elsewhere, axes={"env:LOOPS": [2, 1]})
+        monkeypatch.setattr("torch.accelerator.is_available", lambda: True)
+        found = probe(workers, plan).plan.cases
+        assert [(case["LOOPS"], case.device) for case in found] == [(2, "meta"), (1, "cpu")]
+
 
 class TestFailures:
     @pytest.mark.parametrize(

@@ -882,7 +882,10 @@ class TestAlgorithmsByTime:
     """cudnn.benchmark may choose another algorithm in each launch, with another workspace and other kernels."""
 
     @pytest.mark.parametrize("where", ["base", "candidate"])
-    @pytest.mark.parametrize("metric", ["memory__peak_allocated", "count__kernel_launches"])
+    @pytest.mark.parametrize(
+        "metric",
+        ["memory__peak_allocated", "count__kernel_launches", "count__validate__kernel_launches"],
+    )
     def test_what_depends_on_them_does_not_gate(self, where, metric):
         caveats = {"base": (), "candidate": (), where: ("algorithms_by_time",)}
         sides = [

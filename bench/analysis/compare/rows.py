@@ -176,8 +176,8 @@ class _Judge:
 BY_TIME = "algorithms_by_time"  # the caveat
 # What depends on the algorithms that a library chose: kernels, and memory with their workspaces.
 _OF_ALGORITHMS = frozenset(
-    ("memory.peak_allocated", "count.kernel_launches", "count.allocations", "count.allocated_bytes")
-) | {"count.peak_live_bytes"}
+    "peak_allocated kernel_launches synchronizations allocations allocated_bytes peak_live_bytes".split()
+)
 
 
 def follows_rounding(side: CaseSide) -> bool:
@@ -197,7 +197,7 @@ def exact_row(pair: MetricPair, caveats: tuple[str, ...] = ()) -> Row:
     name = pair.metric.name
     own = f"{name.rpartition('.')[2]}_" if name.startswith("count.") else None
     known = [caveat for caveat in pair.caveats if own is not None and caveat.startswith(own)]
-    if name in _OF_ALGORITHMS and BY_TIME in pair.caveats:
+    if name.rpartition(".")[2] in _OF_ALGORITHMS and BY_TIME in pair.caveats:
         caveats = (*caveats, BY_TIME)
     row = pair.unjudged
     return dataclasses.replace(
