@@ -25,7 +25,6 @@ from ..results import folder as folders
 from ..results.journal import Journal
 from ..running.lanes import (
     ONE_CARD,
-    VISIBLE,
     Spread,
     conditions_on,
     exchanged,
@@ -35,6 +34,7 @@ from ..running.launching import Watch
 from ..running.preparation import ask_environment, probe
 from ..running.workers import Workers
 from ..suite.case import Case
+from ..system.gpu import VISIBLE
 from .cases import AbRequest, Matching, cases_of_script, cases_of_suites, match
 from .pairs import Launched, PairLane, measure
 from .sides import Sides, sides_of, trees_of, workers_of

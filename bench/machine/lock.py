@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..system.gpu import open_gpus
+from ..system.gpu import VISIBLE, open_gpus
 from ..system.json_data import json_line, json_object
 from ..system.signals import interruptible
 from .processors import shared_processors
@@ -79,7 +79,7 @@ def own_cards(environ: Mapping[str, str] = os.environ) -> list[str] | None:
     """Identifiers of the cards that CUDA shows to this process; None if they are unknown."""
     if not any(map(os.path.exists, _DRIVERS)):
         return []
-    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    visible = environ.get(VISIBLE)
     named = [entry.strip() for entry in (visible or "").split(",")]
     if visible is not None and named[0] in ("", "-1"):
         return []

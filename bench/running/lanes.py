@@ -19,11 +19,11 @@ from ..machine.placement import Place, cards_in_use, places
 from ..machine.telemetry import Telemetry
 from ..measurement import Device
 from ..suite.case import Conditions
+from ..system.gpu import VISIBLE
 from ..system.signals import interruptible
 from .launching import Watch
 from .workers import RequestRunner, Workers
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
 _ASK_AGAIN = 0.05  # seconds until a thread that was told to end is told again
 
 Item = TypeVar("Item")

@@ -21,6 +21,7 @@ from ..measurement.messages import (
 from ..suite.case import AxisValue, Case
 from ..suite.matrix import VARIABLE, Expansion, column
 from ..suite.script import Script
+from ..system.gpu import HIDING
 from ..system.json_data import from_json
 from ..system.text import last_line
 from .fork_server import Died, TimedOut
@@ -193,13 +194,6 @@ def probe(
     return Probed(found, frozenset(sources), tuple(written), devices)
 
 
-# The variables that hide cards from a process.
-HIDING = (
-    *("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
-    *("ZE_AFFINITY_MASK", "ONEAPI_DEVICE_SELECTOR"),
-)
-
-
 def chosen_devices(
     workers: RequestRunner, plan: Plan, request: ProbeRequest, first: ProbeReport
 ) -> dict[str, str]:
@@ -209,7 +203,8 @@ def chosen_devices(
     so that each is run briefly. The first case may have hidden it by a variable (`env:CUDA_VISIBLE_DEVICES`).
     """
     names = () if plan.script is None else plan.script.names.values()
-    may_differ = first.has_accelerator or any(name.removeprefix(VARIABLE) in HIDING for name in names)
+    hiding = {name for several in HIDING.values() for name in several}
+    may_differ = first.has_accelerator or any(name.removeprefix(VARIABLE) in hiding for name in names)
     reports = {request.cases[0]: first}
     for case in plan.cases if may_differ else ():
         if case not in reports:

@@ -26,8 +26,16 @@ _THROTTLE_REASONS = {
 _SM, _GPU_SENSOR = 1, 0  # NVML_CLOCK_SM, NVML_TEMPERATURE_GPU
 _SLOWDOWN = 1  # NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
 
-
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+# The variables that hide cards from a process, by kind of device: of NVIDIA's and AMD's runtime, and of Intel's.
+HIDING: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "cuda": (VISIBLE, "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
+        "xpu": ("ZE_AFFINITY_MASK", "ONEAPI_DEVICE_SELECTOR"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -213,7 +221,7 @@ def _cuda_order(nvml: Any, environ: Mapping[str, str]) -> list[_Handles | None]:
         _query(nvml, "nvmlDeviceGetHandleByIndex", index) for index in range(nvml.nvmlDeviceGetCount())
     ]
     cards = sorted((card for card in handles if card is not None), key=lambda card: _bus(nvml, card))
-    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    visible = environ.get(VISIBLE)
     entries = None if visible is None else [entry.strip() for entry in visible.split(",")]
     if entries and entries[0].startswith("MIG-"):
         return _part_by_uuid(nvml, entries[0])

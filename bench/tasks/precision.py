@@ -36,7 +36,7 @@ def refusal(case: Case) -> str | None:
     on_cpu, mode, backend = case.device == "cpu", case.get("compile"), case.get("compile_backend")
     # On other devices inductor runs without graphs, with a line in a log.
     has_graphs = case.device.partition(":")[0] == "cuda"
-    if case.get("precision") == "tf32" and (on_cpu or not _has_tf32(case.device)):
+    if case.get("precision") == "tf32" and (on_cpu or not has_tf32(case.device)):
         return f"tf32 is a format of NVIDIA GPUs, compute capability 8.0 and later; {case.device} has none"
     if case.get("memory_format") is not None and case.get("dataset") == "text":
         return "memory_format=channels_last is for images; dataset text has none"
@@ -50,10 +50,11 @@ def refusal(case: Case) -> str | None:
     return None
 
 
-def _has_tf32(device: str) -> bool:
+def has_tf32(device: str) -> bool:
+    """Whether float32 products can run in TF32: on cards of NVIDIA with compute capability 8.0 and later."""
     import torch  # only if torch is needed
 
-    # An MI300 calls its own version 9.4, which is no compute capability.
+    # An MI300 calls its own version 9.4, which is not a compute capability.
     is_nvidia = device.startswith("cuda") and torch.version.hip is None
     return is_nvidia and torch.cuda.get_device_capability(device) >= (8, 0)
 

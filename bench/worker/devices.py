@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ..measurement import Device
+from ..system.gpu import HIDING
 
 KINDS = ("cpu", "cuda", "mps", "xpu")  # those that torch supports without other packages
 
@@ -22,11 +23,6 @@ _CALLED = {
     **dict.fromkeys(("metal", "apple"), "mps"),
     **dict.fromkeys(("intel", "sycl"), "xpu"),
     "tpu": "xla",
-}
-# The variables that hide cards from a process: of NVIDIA's and AMD's runtime, and of Intel's.
-_HIDES = {
-    "cuda": ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
-    "xpu": ("ZE_AFFINITY_MASK", "ONEAPI_DEVICE_SELECTOR"),
 }
 _INSTALL = "https://pytorch.org/get-started/locally"
 
@@ -150,5 +146,5 @@ def _no_name(device: str, kind: str) -> str:
 
 def _hidden(kind: str, facts: DeviceFacts, does: str) -> str:
     """The variables that hide cards, as they are set."""
-    found = [f"{name}={facts.variables[name]!r}" for name in _HIDES.get(kind, ()) if name in facts.variables]
+    found = [f"{name}={facts.variables[name]!r}" for name in HIDING.get(kind, ()) if name in facts.variables]
     return f": {' and '.join(found)} {does}" if found else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import textwrap
 
 import pytest
@@ -11,7 +12,7 @@ from plans import script_plan as plan_of
 from bench.cli.measuring import loops_line
 from bench.cli.options import conditions
 from bench.errors import UsageError
-from bench.measurement import TIMED, Measurement
+from bench.measurement import COUNTED, PROFILED, TIMED, Measurement
 from bench.running.launching import launch
 from bench.running.plan import Job
 from bench.running.preparation import probe
@@ -218,8 +219,6 @@ def script(tmp_path):
 def found(workers, path, **options):
     plan = plan_of(path)
     if options:
-        import dataclasses
-
         plan = dataclasses.replace(plan, script=dataclasses.replace(plan.script, **options))
     return probe(workers, plan).plan
 
@@ -331,10 +330,6 @@ def test_so_does_one_whose_epoch_is_long(workers, script):
 
 
 def test_counts_and_profiles_follow_the_same_loops(workers, script, tmp_path):
-    import dataclasses
-
-    from bench.measurement import COUNTED, PROFILED
-
     plan = dataclasses.replace(found(workers, script(PROGRAMS["plain"][0])), traces=tmp_path)
     (case,) = plan.cases
     counted = launch(workers, plan, Job(case, COUNTED, 1, 1))
@@ -357,8 +352,6 @@ def test_a_launch_of_a_program_that_has_changed_its_loop_says_so(workers, script
     loops = tuple(loop for loop in plan.script.loops if loop.stage == "train")
     path = script("\n\n" + textwrap.dedent(PROGRAMS["plain"][0]))
     moved = plan_of(path)
-    import dataclasses
-
     moved = dataclasses.replace(moved, script=dataclasses.replace(moved.script, loops=loops))
     (case,) = moved.cases
     record = launch(workers, moved, Job(case, TIMED, 1, 1))

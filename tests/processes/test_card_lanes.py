@@ -17,11 +17,12 @@ from bench.cli.options import conditions
 from bench.errors import Interrupted
 from bench.machine.placement import Place
 from bench.measurement import Device, Failure, Measurement
-from bench.running.lanes import VISIBLE, Spread, opened
+from bench.running.lanes import Spread, opened
 from bench.running.plan import Plan
 from bench.running.rounds import run
 from bench.running.workers import Workers
 from bench.suite.case import Case, Schedule
+from bench.system.gpu import VISIBLE
 from bench.system.signals import stoppable
 
 SUITES = Path(__file__).parents[1] / "suites"

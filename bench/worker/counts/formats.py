@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..timing.peaks import FLOAT16_SUMS, TF32, has_tf32
+from ...tasks.precision import has_tf32
+from ..timing.peaks import FLOAT16_SUMS, TF32
 
 _KINDS = (
     ("attention", re.compile("efficient_attention")),
@@ -103,7 +104,7 @@ def may_use_tf32(device: torch.device) -> bool:
     Torch 2.9 uses it on AMD's only if the variable HIPBLASLT_ALLOW_TF32 is 1; later versions do not read that.
     """
     if torch.version.hip is None:
-        return has_tf32(device)
+        return has_tf32(str(device))
     major, minor = torch.__version__.split(".")[:2]
     is_allowed = (int(major), int(minor)) >= (2, 10) or os.environ.get("HIPBLASLT_ALLOW_TF32") == "1"
     return is_allowed and torch.cuda.get_device_capability(device) in ((9, 4), (9, 5))

@@ -15,6 +15,7 @@ from torch import Tensor
 from ...measurement import Bandwidth, Peak
 from ...system.gpu import open_gpus
 from ...system.kernel import read_file, usable_cpus
+from ...tasks.precision import has_tf32
 from .timers import device_synchronizer
 
 _TERA = 1e12
@@ -184,7 +185,7 @@ def measured(
     A product is doubled in size until it takes 5 ms. None where the device lacks the format or the memory, and for a
     format that is not one of tensors.
     """
-    if dtype == TF32 and not has_tf32(device):
+    if dtype == TF32 and not has_tf32(str(device)):
         return None
     of_tensors = getattr(torch, "float32" if dtype == TF32 else dtype, None)
     if of_tensors is None:
@@ -235,15 +236,6 @@ def _measured(device: torch.device, dtype: torch.dtype, clock: Callable[[], floa
     times = 2 if best > _TOO_LONG else _TIMES
     best = min([best, *(seconds() for _ in range(times - 2))])
     return MeasuredPeak(2 * size**3 / best, size, times)
-
-
-def has_tf32(device: torch.device) -> bool:
-    """Whether float32 products can run in TF32: on cards of NVIDIA with compute capability 8.0 and later.
-
-    An MI300 calls its own version 9.4, which is not a compute capability.
-    """
-    is_nvidia = device.type == "cuda" and torch.version.hip is None
-    return is_nvidia and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 _CPUS = Path("/sys/devices/system/cpu")
